@@ -1,0 +1,31 @@
+"""tui-params: look at PyTorch parameters in the terminal.
+
+``explore(model)`` opens the explorer on a live model, ``open_source(path_or_model)`` gives the same inspector to a
+script. The names are resolved on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "explore", "open_source"]
+
+_HOME = {"explore": "tui_params.tui.explore", "open_source": "tui_params.opening"}
+
+if TYPE_CHECKING:
+    from tui_params.opening import open_source as open_source
+    from tui_params.tui.explore import explore as explore
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tui_params' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

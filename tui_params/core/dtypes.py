@@ -1,0 +1,137 @@
+"""The one table of element types: what torch, safetensors, numpy and people call each of them.
+
+A new type is a new line of ``DTYPES``. Sources look types up by their own spelling (``from_safetensors``,
+``from_torch``); nothing else in the package may keep a second table.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind = Literal["float", "int", "bool", "complex", "unknown"]
+
+
+class DType(msgspec.Struct, frozen=True, gc=False):
+    """One element type.
+
+    ``bits`` is the width of one element in storage; below 8 the elements are packed, lowest bits first.
+    ``numpy`` is the name of a numpy type, or of an attribute of ``ml_dtypes`` after ``ml_dtypes.``; it is None
+    where neither has the type. For packed types the ml_dtypes type holds one value a byte, so bytes from storage
+    must be unpacked before they are viewed as it. A complex type has ``part``, the name of the type of its parts.
+    """
+
+    name: str
+    short: str
+    bits: int
+    kind: Kind
+    numpy: str | None = None
+    safetensors: str | None = None
+    part: str | None = None
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether it is a real floating-point type (never asked of numpy, which says False for bfloat16)."""
+        return self.kind == "float"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "complex"
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether one byte holds (parts of) several elements."""
+        return 0 < self.bits < 8
+
+    def nbytes(self, numel: int) -> int:
+        """Bytes that ``numel`` elements take in storage, rounded up to a whole byte."""
+        return (numel * self.bits + 7) // 8
+
+    def __str__(self) -> str:
+        return self.short
+
+
+DTYPES: tuple[DType, ...] = (
+    DType("float64", "f64", 64, "float", "float64", "F64"),
+    DType("float32", "f32", 32, "float", "float32", "F32"),
+    DType("float16", "f16", 16, "float", "float16", "F16"),
+    DType("bfloat16", "bf16", 16, "float", "ml_dtypes.bfloat16", "BF16"),
+    DType("float8_e4m3fn", "f8e4m3", 8, "float", "ml_dtypes.float8_e4m3fn", "F8_E4M3"),
+    DType("float8_e5m2", "f8e5m2", 8, "float", "ml_dtypes.float8_e5m2", "F8_E5M2"),
+    DType("float8_e4m3fnuz", "f8e4m3z", 8, "float", "ml_dtypes.float8_e4m3fnuz", "F8_E4M3FNUZ"),
+    DType("float8_e5m2fnuz", "f8e5m2z", 8, "float", "ml_dtypes.float8_e5m2fnuz", "F8_E5M2FNUZ"),
+    DType("float8_e8m0fnu", "f8e8m0", 8, "float", "ml_dtypes.float8_e8m0fnu", "F8_E8M0"),
+    DType("float6_e2m3fn", "f6e2m3", 6, "float", "ml_dtypes.float6_e2m3fn", "F6_E2M3"),
+    DType("float6_e3m2fn", "f6e3m2", 6, "float", "ml_dtypes.float6_e3m2fn", "F6_E3M2"),
+    # torch spells two of these in one byte float4_e2m1fn_x2; we count single values, as safetensors does.
+    DType("float4_e2m1fn", "f4e2m1", 4, "float", "ml_dtypes.float4_e2m1fn", "F4"),
+    DType("int64", "i64", 64, "int", "int64", "I64"),
+    DType("int32", "i32", 32, "int", "int32", "I32"),
+    DType("int16", "i16", 16, "int", "int16", "I16"),
+    DType("int8", "i8", 8, "int", "int8", "I8"),
+    DType("uint64", "u64", 64, "int", "uint64", "U64"),
+    DType("uint32", "u32", 32, "int", "uint32", "U32"),
+    DType("uint16", "u16", 16, "int", "uint16", "U16"),
+    DType("uint8", "u8", 8, "int", "uint8", "U8"),
+    DType("bool", "bool", 8, "bool", "bool", "BOOL"),
+    DType("complex128", "c128", 128, "complex", "complex128", None, "float64"),
+    DType("complex64", "c64", 64, "complex", "complex64", "C64", "float32"),
+    DType("complex32", "c32", 32, "complex", None, None, "float16"),
+    # Quantised integers as stored; scale and zero point stand in the tensor's notes.
+    DType("qint8", "qi8", 8, "int", "int8"),
+    DType("quint8", "qu8", 8, "int", "uint8"),
+    DType("qint32", "qi32", 32, "int", "int32"),
+    DType("bits8", "bits8", 8, "int", "uint8"),
+    DType("bits16", "bits16", 16, "int", "uint16"),
+)
+
+_BY_NAME = {dtype.name: dtype for dtype in DTYPES}
+_BY_NAME |= {
+    "float": _BY_NAME["float32"],
+    "double": _BY_NAME["float64"],
+    "half": _BY_NAME["float16"],
+    "long": _BY_NAME["int64"],
+    "int": _BY_NAME["int32"],
+    "short": _BY_NAME["int16"],
+    "cfloat": _BY_NAME["complex64"],
+    "cdouble": _BY_NAME["complex128"],
+    "chalf": _BY_NAME["complex32"],
+}
+_BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES if dtype.safetensors}
+
+
+def from_torch(name: str) -> DType | None:
+    """The type that torch calls ``name`` (``"bfloat16"``, ``"torch.bfloat16"``), or None.
+
+    ``float4_e2m1fn_x2`` is not in the table: its readers double the last dimension and use ``float4_e2m1fn``.
+    """
+    return _BY_NAME.get(name.removeprefix("torch."))
+
+
+def from_safetensors(code: str) -> DType | None:
+    """The type of a safetensors header's ``dtype`` (``"BF16"``), or None."""
+    return _BY_SAFETENSORS.get(code)
+
+
+def unknown(name: str) -> DType:
+    """A type that nobody here can decode: it is listed under its own name, and its values are refused."""
+    return DType(name, name.lower()[:8], 0, "unknown")
+
+
+@cache
+def numpy_dtype(dtype: DType) -> np.dtype[Any] | None:
+    """The numpy type that views one element, or None (``complex32``, unknown types). Imports numpy."""
+    import numpy as np
+
+    if dtype.numpy is None:
+        return None
+    if dtype.numpy.startswith("ml_dtypes."):
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, dtype.numpy.removeprefix("ml_dtypes.")))
+    return np.dtype(dtype.numpy)

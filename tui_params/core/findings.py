@@ -1,0 +1,23 @@
+"""What is wrong with a tensor or a container, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Severity = Literal["error", "warning", "info"]
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """One thing that a rule says.
+
+    ``error`` is kept for what is certainly wrong. ``tensor`` is the full name, or None for the container as a
+    whole. ``evidence`` is one sentence with numbers. ``indices`` are the first places, in the tensor's shape.
+    """
+
+    severity: Severity
+    rule: str
+    tensor: str | None
+    evidence: str
+    indices: tuple[tuple[int, ...], ...] = ()

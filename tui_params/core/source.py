@@ -1,0 +1,115 @@
+"""Source: what every place that tensors come from offers, and nothing more.
+
+Above this border nobody knows whether the tensors lie in a file, in a folder of shards or in a model in memory.
+A source answers from any thread; it owns its file handles; it never writes. What it returns is frozen, or is an
+array that the caller may keep (``read``) or may use only until the next step (``blocks``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_params.core.findings import Finding
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Window, parse_window
+from tui_params.errors import UnknownTensorError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tui_params.core.summary import Summary
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """Everything that a source knows before it has read a value.
+
+    ``tensors`` have unique names. ``is_ordered`` says that their order means something (a dict, a module's
+    definition); otherwise readers sort by name. ``metadata`` are the leaves that are no tensors, by dotted name, as
+    text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are
+    by the name of their parameter; they stand in no tree. ``findings`` are about the container.
+    """
+
+    format: str
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str] = {}
+    modules: Mapping[str, str] = {}
+    gradients: Mapping[str, TensorInfo] = {}
+    findings: tuple[Finding, ...] = ()
+    is_ordered: bool = False
+
+
+class Source(ABC):
+    """A place that tensors come from.
+
+    ``label`` is what the user would call it: a file name, a folder, the class of a model.
+    """
+
+    label: str
+    listing: Listing
+
+    @abstractmethod
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        """The values at ``window`` as a new array of shape ``window.shape``, in native byte order.
+
+        The array has the element's own numpy or ml_dtypes type (``core.dtypes.numpy_dtype``; complex32 as
+        complex64), so no value is changed. Raises ReadError.
+        """
+
+    @abstractmethod
+    def blocks(
+        self, info: TensorInfo, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
+
+        Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
+        unless it is the end) are multiples of 8 elements. An array is valid until the next one is asked for.
+        Raises ReadError, at any step.
+        """
+
+    def changed(self) -> str | None:
+        """One sentence if what was opened is no longer what is there (cheap: a stat), else None."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files; later reads raise ReadError. May be called twice."""
+
+    def find(self, name: str) -> TensorInfo:
+        """The tensor of that name; a gradient is found as ``<parameter>.grad``. Raises UnknownTensorError."""
+        index: dict[str, TensorInfo] | None = self.__dict__.get("_index")
+        if index is None:
+            index = {info.name: info for info in self.listing.gradients.values()}
+            index |= {info.name: info for info in self.listing.tensors}
+            self.__dict__["_index"] = index
+        info = index.get(name)
+        if info is None:
+            raise UnknownTensorError(f"{self.label} has no tensor {name!r}")
+        return info
+
+    def read(self, name: str, expression: str = "") -> NDArray[Any]:
+        """The values of ``name`` at a slice expression such as ``[0, :3]``, as a numpy array.
+
+        Raises UnknownTensorError, SliceError, ReadError.
+        """
+        info = self.find(name)
+        return self.read_window(info, parse_window(expression, info.shape))
+
+    def summarize(self, name: str, *, should_stop: Callable[[], bool] | None = None) -> Summary:
+        """Exact statistics over every element of ``name``. Raises UnknownTensorError, ReadError, StoppedError."""
+        from tui_params.core.scan import summarize
+
+        return summarize(self, self.find(name), should_stop=should_stop)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

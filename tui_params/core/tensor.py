@@ -1,0 +1,58 @@
+"""What is known of a tensor without reading one of its values."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+import msgspec
+
+from tui_params.core.dtypes import DType
+
+TensorKind = Literal["tensor", "parameter", "buffer", "gradient"]
+
+
+class TensorInfo(msgspec.Struct, frozen=True, gc=False):
+    """One named array, as its source describes it.
+
+    ``name`` is the full dotted name, unique in its source. ``shape`` and ``stride`` count elements; ``stride`` is
+    None for a row-major contiguous tensor. ``nbytes`` are the bytes of the elements themselves; where the tensor
+    is a view that keeps a larger storage alive, ``storage_nbytes`` are the bytes of that storage.
+    ``file`` and ``offset`` say where the bytes lie (bytes from the start of that file); ``device`` is set for
+    tensors in memory. ``tied_to`` is the first name of the same elements (same storage, offset, shape, stride).
+    ``unreadable`` is the reason why the values cannot be read, one sentence; the description is still true.
+    ``notes`` are facts for the detail pane: a quantisation scale, a wrapper class, a persistent=False.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    numel: int
+    nbytes: int
+    kind: TensorKind = "tensor"
+    file: str | None = None
+    offset: int | None = None
+    device: str | None = None
+    requires_grad: bool | None = None
+    tied_to: str | None = None
+    stride: tuple[int, ...] | None = None
+    storage_nbytes: int | None = None
+    unreadable: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def location(self) -> str:
+        """Where the bytes are, in words: ``model-00001.safetensors @ 4096`` or ``cuda:0``."""
+        if self.file is None:
+            return self.device or ""
+        return self.file if self.offset is None else f"{self.file} @ {self.offset}"
+
+
+def describe(name: str, shape: tuple[int, ...], dtype: DType) -> TensorInfo:
+    """A TensorInfo of a contiguous tensor with ``numel`` and ``nbytes`` worked out; for tests and small sources."""
+    numel = prod(shape)
+    return TensorInfo(name, shape, dtype, numel, dtype.nbytes(numel))

@@ -1,0 +1,66 @@
+"""Every error that tui-params raises on purpose.
+
+    TuiParamsError
+     ├── OpenError              nothing can be shown of this source (the command line exits 3)
+     │    └── UnknownFormatError    no reader recognises these bytes
+     ├── ReadError              this tensor's values cannot be read; the rest can
+     │    └── SourceChangedError    the file was replaced, truncated or removed after it was opened
+     ├── StoppedError           the asker no longer wants the answer; never shown
+     ├── UnknownTensorError     no tensor of that name (also a KeyError)
+     ├── SliceError             a slice expression that does not parse or does not fit the shape
+     ├── QueryError             a filter term that does not parse
+     └── ExploreError           the explorer cannot run here; says what to do instead
+
+The message of each is one sentence for the user: plain words, numbers, no traceback, no markup.
+"""
+
+from __future__ import annotations
+
+
+class TuiParamsError(Exception):
+    """Base of everything below; ``str(error)`` is one sentence for the user."""
+
+
+class OpenError(TuiParamsError):
+    """Nothing can be shown of this source."""
+
+
+class UnknownFormatError(OpenError):
+    """No reader recognises these bytes."""
+
+
+class ReadError(TuiParamsError):
+    """The values of one tensor cannot be read."""
+
+
+class SourceChangedError(ReadError):
+    """What was opened is no longer what lies on the disk."""
+
+
+class StoppedError(TuiParamsError):
+    """The work was cancelled by whoever asked for it."""
+
+
+class UnknownTensorError(TuiParamsError, KeyError):
+    """There is no tensor of that name."""
+
+    def __str__(self) -> str:
+        # KeyError's own __str__ is the repr of the argument.
+        return str(self.args[0]) if self.args else ""
+
+
+class SliceError(TuiParamsError):
+    """A slice expression that does not parse, or does not fit the tensor's shape."""
+
+
+class QueryError(TuiParamsError):
+    """A filter term that does not parse, and where it stands in the text: ``text[start:stop]``."""
+
+    def __init__(self, message: str, start: int, stop: int) -> None:
+        super().__init__(message)
+        self.start = start
+        self.stop = stop
+
+
+class ExploreError(TuiParamsError):
+    """The explorer cannot take over the terminal here."""
