@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_params.core import text
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "expected"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (16384, "16.0 KiB"),
+        (1_430_000_000, "1.33 GiB"),
+        (2**70, "1024 EiB"),
+    ],
+)
+def test_size(nbytes: int, expected: str) -> None:
+    assert text.size(nbytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0"), (999, "999"), (1000, "1.00K"), (999_999, "1.00M"), (201_326_592, "201M"), (1_240_000_000, "1.24B")],
+)
+def test_numel(count: int, expected: str) -> None:
+    assert text.numel(count) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1.0, "1"),
+        (0.02, "0.02"),
+        (1.7e-06, "1.7e-6"),
+        (9999.6, "10000"),
+        (65504.0, "6.55e4"),
+        (-12345678, "-12,345,678"),
+        (math.inf, "+Inf"),
+        (-math.inf, "-Inf"),
+        (math.nan, "NaN"),
+        (3.3895e38, "3.39e38"),
+    ],
+)
+def test_number(value: float | None, expected: str) -> None:
+    digits = 3 if expected in ("6.55e4", "3.39e38") else 4
+    assert text.number(value, digits) == expected
+
+
+@given(st.floats(-1e308, 1e308))
+def test_number_is_near_and_short(value: float) -> None:
+    shown = text.number(value)
+    assert len(shown) <= 11
+    assert math.isclose(float(shown), value, rel_tol=6e-4)
+
+
+def test_percent_never_rounds_to_none_or_all() -> None:
+    assert text.percent(1, 10**9) == "<0.01 %"
+    assert text.percent(10**9 - 1, 10**9) == ">99.99 %"
+    assert text.percent(0, 5) == "0 %"
+    assert text.percent(5, 5) == "100 %"
+    assert text.percent(1, 3) == "33.3 %"
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_percent_tells_zero_and_all_apart(part: int, rest: int) -> None:
+    assert text.percent(part, part + rest) not in ("0 %", "100 %", "0.00 %", "100.0 %", "100.00 %")
+
+
+@given(st.text())
+def test_clean_leaves_nothing_that_a_terminal_obeys(raw: str) -> None:
+    shown = text.clean(raw)
+    assert not any(ord(ch) < 32 or 127 <= ord(ch) < 160 for ch in shown)
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u2028\u2029\ufeff")
+    assert len(text.clean(raw, 20)) <= 20
+
+
+def test_clean_writes_escapes_out() -> None:
+    assert text.clean("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert text.clean("model.\u202egnp") == "model.\\u202egnp"
+    assert text.clean("plain.name") == "plain.name"
+
+
+def test_shorten_keeps_both_ends() -> None:
+    assert text.shorten("abcdefghij", 5) == "ab…ij"
+    assert text.shorten_name("model.layers.0.weight", 9) == "…0.weight"
+
+
+def test_spark() -> None:
+    assert text.spark([0, 1, 4, 8], 4) == " ▁▄█"
+    assert text.spark([5, 5, 5, 5], 4) == "████"
+    assert text.spark([0, 0], 2) == "  "
+    assert text.spark([], 8) == ""
+    assert len(text.spark([1] * 16, 8)) == 8
+    assert text.spark([0, 1, 4, 8], 4, ascii_only=True).isascii()
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=40), st.integers(1, 40))
+def test_spark_shows_every_trace(counts: list[int], width: int) -> None:
+    shown = text.spark(counts, width)
+    assert len(shown) <= width
+    if len(counts) <= width:
+        assert [mark == " " for mark in shown] == [count == 0 for count in counts]
+
+
+def test_dtype_mix() -> None:
+    assert text.dtype_mix({"f32": 10, "bf16": 90}) == "bf16 f32"
+    assert text.dtype_mix({"a": 4, "b": 3, "c": 2, "d": 1}) == "a b +2"
