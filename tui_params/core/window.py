@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+from tui_params.errors import SliceError
+
+_INTEGER = re.compile(r"[+-]?\d+(?:_\d+)*", re.ASCII)
+_LONGEST = 1000
+"""Characters of an expression that are looked at; Python refuses to convert integers of more than 4300 digits."""
 
 
 class Axis(msgspec.Struct, frozen=True, gc=False):
@@ -15,6 +23,27 @@ class Axis(msgspec.Struct, frozen=True, gc=False):
     step: int
     length: int
     is_index: bool = False
+
+    def index(self, position: int) -> int:
+        """The tensor's own index at ``position`` of this axis."""
+        return self.start + position * self.step
+
+    def part(self, first: int, count: int) -> Axis:
+        """The axis of at most ``count`` positions from ``first`` on, clipped to this one."""
+        first = min(max(first, 0), self.length)
+        return Axis(self.index(first), self.step, max(0, min(count, self.length - first)), self.is_index)
+
+    def fixed(self, position: int) -> Axis:
+        """The axis with one position, dropped from the result."""
+        return Axis(self.index(position), 1, 1, True)
+
+    def __str__(self) -> str:
+        if self.is_index:
+            return str(self.start)
+        stop = self.start + self.length * self.step
+        # A stop below 0 would count from the end: the first index, going down, is reached by leaving it out.
+        text = f"{self.start}:{stop if stop >= 0 else ''}"
+        return text if self.step == 1 else f"{text}:{self.step}"
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
@@ -36,5 +65,165 @@ class Window(msgspec.Struct, frozen=True, gc=False):
         return total
 
 
+def make_window(axes: tuple[Axis, ...]) -> Window:
+    """The window of these axes, with an expression that says the same: ``[0, 0:12]``."""
+    return Window(axes, f"[{', '.join(map(str, axes))}]")
+
+
 def parse_window(expression: str, shape: tuple[int, ...]) -> Window:
-    raise NotImplementedError
+    """The window that ``expression`` (numpy basic indexing as text, brackets optional) means on a tensor of ``shape``.
+
+    Slices are clipped to the shape, as in numpy; a plain index must lie inside. An empty expression is the whole
+    tensor. Raises SliceError.
+    """
+    items = _items(expression)
+    filled = _fill(items, len(shape))
+    axes = tuple(
+        _slice(item, size) if ":" in item else _index(item, axis, size)
+        for axis, (item, size) in enumerate(zip(filled, shape, strict=True))
+    )
+    return Window(axes, f"[{', '.join(items) or '...'}]")
+
+
+def _items(expression: str) -> list[str]:
+    if len(expression) > _LONGEST:
+        raise SliceError(f"the slice is {len(expression)} characters long; {_LONGEST} is the limit")
+    text = expression.strip()
+    if text.count("[") != text.count("]"):
+        raise SliceError("the slice has an opening bracket without a closing one, or the other way round")
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1].strip()
+    if not text:
+        return []
+    items = [re.sub(r"\s*:\s*", ":", item.strip()) for item in text.split(",")]
+    if not items[-1] and len(items) > 1:
+        items.pop()  # x[0,] is x[0].
+    for position, item in enumerate(items, start=1):
+        _check(item, position)
+    return items
+
+
+def _check(item: str, position: int) -> None:
+    where = f"part {position} of the slice"
+    if not item:
+        raise SliceError(f"{where} is empty: write : for a whole dimension")
+    if item == "...":
+        return
+    if item in {"None", "newaxis", "np.newaxis"}:
+        raise SliceError(f"{where} is {item}, which adds a dimension; only indices, slices and ... are understood")
+    if item in {"True", "False"} or "[" in item or "]" in item:
+        raise SliceError(f"{where} picks by a list or a mask; only indices, slices and ... are understood")
+    bounds = item.split(":")
+    if len(bounds) > 3:
+        raise SliceError(f"{where} has {len(bounds) - 1} colons; start:stop:step has at most two")
+    for bound in bounds:
+        if bound and not _INTEGER.fullmatch(bound):
+            raise SliceError(f"{where} has {_quoted(bound)}, which is not an integer")
+    if len(bounds) == 3 and bounds[2] and int(bounds[2]) == 0:
+        raise SliceError(f"{where} has step 0; a step goes forwards (1, 2, ...) or backwards (-1, -2, ...)")
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 24 else text[:23] + "…")
+
+
+def _fill(items: list[str], ndim: int) -> list[str]:
+    """The items with ``...``, written or meant, replaced by whole dimensions: one item per axis."""
+    if items.count("...") > 1:
+        raise SliceError("the slice has ... more than once")
+    named = len(items) - items.count("...")
+    if named > ndim:
+        indices = "1 index" if named == 1 else f"{named} indices"
+        dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
+        raise SliceError(f"{indices} for a tensor of {dimensions}")
+    at = items.index("...") if "..." in items else len(items)
+    return items[:at] + [":"] * (ndim - named) + items[at + 1 :]
+
+
+def _index(item: str, axis: int, size: int) -> Axis:
+    index = int(item)
+    if -size <= index < size:
+        return Axis(index % size, 1, 1, True)
+    hint = f"use {-size} to {size - 1}" if size else "it has no elements"
+    raise SliceError(f"index {_shortened(index)} is out of range for axis {axis} of size {size} ({hint})")
+
+
+def _shortened(index: int) -> str:
+    text = str(index)
+    return text if len(text) <= 24 else f"{text[:12]}… ({len(text)} characters)"
+
+
+def _slice(item: str, size: int) -> Axis:
+    start, stop, step = slice(*(int(bound) if bound else None for bound in item.split(":"))).indices(size)
+    length = max(0, (stop - start + step - (1 if step > 0 else -1)) // step)
+    if length <= 1:
+        # A step that is never taken may be of any size; readers multiply it by strides.
+        step = 1
+    return Axis(start if length else 0, step, length)
+
+
+class Plane(msgspec.Struct, frozen=True, gc=False):
+    """A window seen as a table: which of its axes run down and across, and where the others stand.
+
+    ``rows`` and ``columns`` are axis numbers of the tensor, or None where the result has fewer than two (or one)
+    dimensions. ``leading`` are the other axes of the result, ``at`` their positions (from 0, within the window).
+    """
+
+    window: Window
+    rows: int | None
+    columns: int | None
+    leading: tuple[int, ...]
+    at: tuple[int, ...]
+
+    @property
+    def row_count(self) -> int:
+        return 1 if self.rows is None else self.window.axes[self.rows].length
+
+    @property
+    def column_count(self) -> int:
+        return 1 if self.columns is None else self.window.axes[self.columns].length
+
+    @property
+    def is_empty(self) -> bool:
+        return self.window.numel == 0
+
+    def step(self, by: int) -> Plane:
+        """The plane ``by`` places further in the order of the leading axes, the last one fastest; it wraps around."""
+        lengths = [self.window.axes[axis].length for axis in self.leading]
+        at = list(self.at)
+        for place in reversed(range(len(at))):
+            if not lengths[place]:
+                return self
+            by, at[place] = divmod(at[place] + by, lengths[place])
+        return msgspec.structs.replace(self, at=tuple(at))
+
+    def step_axis(self, axis: int, by: int) -> Plane:
+        """The plane with leading axis number ``axis`` moved ``by`` places, clipped to its ends."""
+        place = self.leading.index(axis)
+        last = max(self.window.axes[axis].length - 1, 0)
+        moved = min(max(self.at[place] + by, 0), last)
+        return msgspec.structs.replace(self, at=(*self.at[:place], moved, *self.at[place + 1 :]))
+
+    def part(self, row: int, rows: int, column: int, columns: int) -> Window:
+        """The window of at most ``rows`` by ``columns`` elements from position ``row``, ``column`` on.
+
+        The leading axes are fixed; ``rows`` and ``columns`` stay dimensions of the result if the plane has them.
+        """
+        axes = list(self.window.axes)
+        for axis, position in zip(self.leading, self.at, strict=True):
+            length = axes[axis].length
+            axes[axis] = axes[axis].fixed(position) if length else axes[axis].part(0, 0)
+        if self.rows is not None:
+            axes[self.rows] = axes[self.rows].part(row, rows)
+        if self.columns is not None:
+            axes[self.columns] = axes[self.columns].part(column, columns)
+        return make_window(tuple(axes))
+
+
+def plane(window: Window) -> Plane:
+    """The plane of the last two dimensions of ``window``'s result, with the others at their first position."""
+    kept = [number for number, axis in enumerate(window.axes) if not axis.is_index]
+    columns = kept[-1] if kept else None
+    rows = kept[-2] if len(kept) > 1 else None
+    leading = tuple(kept[:-2])
+    return Plane(window, rows, columns, leading, (0,) * len(leading))

@@ -1,0 +1,180 @@
+"""Slice expressions against numpy's own basic indexing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tui_params.core.window import Axis, Window, make_window, parse_window, plane
+from tui_params.errors import SliceError
+
+SHAPES = st.lists(st.integers(0, 7), max_size=4).map(tuple)
+BOUND = st.one_of(st.just(""), st.integers(-12, 12).map(str), st.just("99999999999999999999"))
+STEP = st.one_of(st.just(""), st.integers(-4, 4).filter(bool).map(str), st.just("-99999999999999999999"))
+SLICE = st.one_of(
+    st.builds("{}:{}".format, BOUND, BOUND),
+    st.builds("{}:{}:{}".format, BOUND, BOUND, STEP),
+    st.just(":"),
+)
+ITEM = st.one_of(SLICE, st.integers(-8, 8).map(str), st.just("..."))
+EXPRESSION = st.lists(ITEM, max_size=5).map(", ".join)
+
+
+def indices_of(window: Window) -> tuple[list[int], ...]:
+    return tuple([axis.index(position) for position in range(axis.length)] for axis in window.axes)
+
+
+def take(array: np.ndarray, window: Window) -> np.ndarray:
+    """The elements of a window, one index at a time: independent of numpy's slicing."""
+    picked = array[np.ix_(*indices_of(window))] if array.ndim else array
+    return picked.reshape(window.shape)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SHAPES, EXPRESSION, st.booleans())
+def test_parse_window_means_what_numpy_means(shape: tuple[int, ...], expression: str, brackets: bool) -> None:
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    text = f"[{expression}]" if brackets else expression
+    try:
+        expected = eval(f"array[{expression or '...'}]", {"array": array})
+    except IndexError:
+        with pytest.raises(SliceError):
+            parse_window(text, shape)
+        return
+    window = parse_window(text, shape)
+    assert window.shape == expected.shape
+    assert np.array_equal(take(array, window), expected)
+    for axis, size in zip(window.axes, shape, strict=True):
+        assert all(0 <= axis.index(position) < size for position in range(axis.length))
+        assert abs(axis.step) <= max(size, 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SHAPES, EXPRESSION)
+def test_make_window_says_the_same_again(shape: tuple[int, ...], expression: str) -> None:
+    try:
+        window = parse_window(expression, shape)
+    except SliceError:
+        return
+    again = parse_window(make_window(window.axes).expression, shape)
+    assert again.shape == window.shape
+    assert window.numel == 0 or indices_of(again) == indices_of(window)
+
+
+@pytest.mark.parametrize(
+    ("expression", "shape", "expected"),
+    [
+        ("", (4, 3), "[...]"),
+        ("[]", (4, 3), "[...]"),
+        ("  [ 0 ,  :3 ] ", (4, 3), "[0, :3]"),
+        ("0,", (4, 3), "[0]"),
+        ("1_0", (20,), "[1_0]"),
+    ],
+)
+def test_expression_is_kept_tidied(expression: str, shape: tuple[int, ...], expected: str) -> None:
+    assert parse_window(expression, shape).expression == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "shape", "message"),
+    [
+        ("5000", (4096,), "index 5000 is out of range for axis 0 of size 4096 (use -4096 to 4095)"),
+        ("0, -4", (2, 3), "index -4 is out of range for axis 1 of size 3 (use -3 to 2)"),
+        ("0", (0,), "index 0 is out of range for axis 0 of size 0 (it has no elements)"),
+        ("0, 0, 0", (2, 3), "3 indices for a tensor of 2 dimensions"),
+        ("0", (), "1 index for a tensor of 0 dimensions"),
+        ("..., ...", (2, 3), "the slice has ... more than once"),
+        ("[None]", (2,), "part 1 of the slice is None, which adds a dimension"),
+        ("0, [0, 1]", (2, 3), "part 2 of the slice picks by a list or a mask"),
+        ("True", (2,), "part 1 of the slice picks by a list or a mask"),
+        ("1.5", (2,), "part 1 of the slice has '1.5', which is not an integer"),
+        ("::0", (2,), "part 1 of the slice has step 0"),
+        (":::", (2,), "part 1 of the slice has 3 colons"),
+        ("0,,0", (2, 2), "part 2 of the slice is empty"),
+        (",", (2, 2), "part 1 of the slice is empty"),
+        ("[0", (2,), "the slice has an opening bracket without a closing one"),
+        ("0]", (2,), "the slice has an opening bracket without a closing one"),
+        ("[", (2,), "the slice has an opening bracket without a closing one"),
+        ("٣", (9,), "part 1 of the slice has '٣', which is not an integer"),
+        ("9" * 500, (2,), "index 999999999999… (500 characters) is out of range for axis 0"),
+        ("0" * 5000, (2,), "the slice is 5000 characters long; 1000 is the limit"),
+        ("- 1", (2,), "part 1 of the slice has '- 1', which is not an integer"),
+    ],
+)
+def test_refusals_are_one_sentence(expression: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(SliceError) as caught:
+        parse_window(expression, shape)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="0123456789-+:,.[] None()_e'", max_size=12), SHAPES)
+def test_any_text_gives_a_window_or_a_slice_error(expression: str, shape: tuple[int, ...]) -> None:
+    try:
+        window = parse_window(expression, shape)
+    except SliceError:
+        return
+    assert len(window.axes) == len(shape)
+
+
+def test_shapes_beyond_any_machine_are_clipped_by_arithmetic() -> None:
+    size = 2**70
+    assert parse_window("-5::2", (size,)).axes == (Axis(size - 5, 2, 3),)
+    assert parse_window("::-1", (size,)).numel == size
+
+
+def test_axis_part_is_clipped() -> None:
+    axis = Axis(10, -2, 5)
+    assert axis.part(1, 2) == Axis(8, -2, 2)
+    assert axis.part(4, 10) == Axis(2, -2, 1)
+    assert axis.part(9, 3).length == 0
+    assert axis.part(0, -1).length == 0
+
+
+def test_plane_takes_the_last_two_dimensions() -> None:
+    view = plane(parse_window("", (2, 3, 4, 5)))
+    assert (view.rows, view.columns, view.leading, view.at) == (2, 3, (0, 1), (0, 0))
+    assert (view.row_count, view.column_count) == (4, 5)
+    assert view.part(1, 2, 3, 99).expression == "[0, 0, 1:3, 3:5]"
+    assert view.part(1, 2, 3, 99).shape == (2, 2)
+
+
+def test_plane_skips_dimensions_that_the_expression_dropped() -> None:
+    view = plane(parse_window("[:, 1, ::-1]", (2, 3, 4)))
+    assert (view.rows, view.columns, view.leading) == (0, 2, ())
+    assert view.part(0, 1, 1, 2).expression == "[0:1, 1, 2:0:-1]"
+
+
+def test_plane_of_few_dimensions() -> None:
+    scalar = plane(parse_window("", ()))
+    assert (scalar.rows, scalar.columns, scalar.row_count, scalar.column_count) == (None, None, 1, 1)
+    assert scalar.part(0, 5, 0, 5).shape == ()
+    vector = plane(parse_window("2:", (6,)))
+    assert (vector.rows, vector.columns, vector.column_count) == (None, 0, 4)
+    assert vector.part(0, 1, 1, 2).expression == "[3:5]"
+
+
+def test_plane_steps_in_row_major_order_and_wraps() -> None:
+    view = plane(parse_window("", (2, 3, 4, 5)))
+    places = [view.step(by).at for by in range(7)]
+    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 0)]
+    assert view.step(-1).at == (1, 2)
+    assert view.step(4).part(0, 1, 0, 1).expression == "[1, 1, 0:1, 0:1]"
+
+
+def test_plane_steps_one_axis_to_its_ends() -> None:
+    view = plane(parse_window("", (2, 3, 4, 5)))
+    assert view.step_axis(1, 2).at == (0, 2)
+    assert view.step_axis(1, 9).at == (0, 2)
+    assert view.step_axis(0, -1).at == (0, 0)
+
+
+def test_plane_of_nothing_stands_still() -> None:
+    view = plane(parse_window("", (0, 3, 4)))
+    assert view.is_empty
+    assert view.step(1) == view
+    assert view.step_axis(0, 1).at == (0,)
+    assert view.part(0, 2, 0, 2).numel == 0
