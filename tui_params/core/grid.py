@@ -1,0 +1,196 @@
+"""A rectangle of a tensor's values as text: what the value screen and the ``values`` command show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor, inf, isfinite, log10
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import shape as shape_text
+from tui_params.core.window import Axis, Plane, Window, make_window, parse_window, plane
+
+if TYPE_CHECKING:
+    from tui_params.core.source import Source
+
+Flag = Literal["nan", "inf", "zero", ""]
+Value: TypeAlias = "float | int | complex"
+
+_GAP = 2
+_RULED = 5
+_MOST_FIXED = 1e6
+_LEAST_FIXED = 1e-3
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """Values of a tensor in rows and columns, ready to be drawn.
+
+    ``cells`` are right-aligned to ``cell_width`` characters and ``row_labels`` to ``label_width``; ``flags`` has the
+    shape of ``cells``. Row and column labels are the tensor's own indices; a vector is laid out in several rows, and
+    there a column label such as ``+3`` is added to the row's. A scalar has one cell with empty labels.
+    ``window`` is what was read; ``plane`` is the view that it was cut from, for stepping and scrolling.
+    """
+
+    caption: str
+    column_labels: tuple[str, ...]
+    row_labels: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    flags: tuple[tuple[Flag, ...], ...]
+    cell_width: int
+    label_width: int
+    window: Window
+    plane: Plane
+
+    @property
+    def width(self) -> int:
+        """Characters that a line takes with two blanks between columns."""
+        return self.label_width + len(self.column_labels) * (self.cell_width + _GAP)
+
+
+def read_grid(
+    source: Source, info: TensorInfo, expression: str, max_rows: int, max_columns: int, digits: int = 4
+) -> Grid:
+    """The first ``max_rows`` by ``max_columns`` values of ``info`` at a slice expression, as text.
+
+    No other value is read. Of more than two dimensions, the leading ones stand at their first index.
+    ``digits`` are the significant digits of the largest magnitude shown. Raises SliceError, ReadError.
+    """
+    view = plane(parse_window(expression, info.shape))
+    max_rows, max_columns = max(max_rows, 1), max(max_columns, 1)
+    is_vector = view.rows is None and view.columns is not None
+    if is_vector and max_columns > _RULED:
+        # Rows of 5, 10, 15 ... are easy to count in.
+        max_columns -= max_columns % _RULED
+    window = view.part(0, max_rows, 0, max_rows * max_columns if is_vector else max_columns)
+    values = _flat(source, info, window)
+    texts = _texts(values, digits)
+    columns = min(window.shape[-1], max_columns) if window.shape else 1
+    row_labels, column_labels = _labels(view, window, columns)
+    cell_width = max(map(len, [*texts, *column_labels, ""]))
+    label_width = max(map(len, [*row_labels, ""]))
+    flags = [_flag(value) for value in values]
+    starts = range(0, len(values), max(columns, 1))
+    return Grid(
+        caption=_caption(window, info),
+        column_labels=column_labels,
+        row_labels=tuple(label.rjust(label_width) for label in row_labels),
+        cells=tuple(tuple(text.rjust(cell_width) for text in texts[start : start + columns]) for start in starts),
+        flags=tuple(tuple(flags[start : start + columns]) for start in starts),
+        cell_width=cell_width,
+        label_width=label_width,
+        window=window,
+        plane=view,
+    )
+
+
+def fit_grid(source: Source, info: TensorInfo, expression: str, max_rows: int, max_width: int, digits: int = 4) -> Grid:
+    """The grid of as many columns as ``max_width`` characters hold, at least one. Raises SliceError, ReadError."""
+    columns = max(1, max_width // (typical_width(info, digits) + _GAP))
+    grid = read_grid(source, info, expression, max_rows, columns, digits)
+    while grid.width > max_width and len(grid.column_labels) > 1:
+        fewer = max(1, (max_width - grid.label_width) // (grid.cell_width + _GAP))
+        fewer = min(fewer, len(grid.column_labels) - 1)
+        grid = read_grid(source, info, expression, max_rows, fewer, digits)
+    return grid
+
+
+def typical_width(info: TensorInfo, digits: int = 4) -> int:
+    """Characters that most values of this element type take; a grid may turn out wider."""
+    if info.dtype.kind == "complex":
+        return 2 * digits + 8
+    if info.dtype.kind == "float":
+        return digits + 5
+    return min(8, len(str(1 << info.dtype.bits))) if info.dtype.kind == "int" else 1
+
+
+def _flat(source: Source, info: TensorInfo, window: Window) -> list[Value]:
+    """The values of a window as Python numbers, in row-major order, none of them rounded."""
+    array = source.read_window(info, window).reshape(-1)
+    if info.dtype.kind == "float":
+        # The ml_dtypes types are not numpy's floats; float64 holds each of their values.
+        array = array.astype("float64")
+    values: list[Value] = array.tolist()
+    return values
+
+
+def _labels(view: Plane, window: Window, columns: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Row labels and column labels of the part ``window`` of a plane."""
+    if view.columns is None:
+        return ("",), ("",)
+    across = window.axes[view.columns]
+    if view.rows is None:
+        rows = tuple(str(across.index(first)) for first in range(0, across.length, max(columns, 1)))
+        return rows, tuple(f"{place * across.step:+d}" for place in range(columns))
+    return _indices(window.axes[view.rows]), _indices(across)
+
+
+def _indices(axis: Axis) -> tuple[str, ...]:
+    return tuple(str(axis.index(place)) for place in range(axis.length))
+
+
+def _caption(window: Window, info: TensorInfo) -> str:
+    if not info.shape:
+        return "scalar"
+    text = f"{make_window(window.axes).expression} of {shape_text(info.shape)}"
+    return text if window.numel else f"{text}, no elements"
+
+
+def _flag(value: Value) -> Flag:
+    if value != value:
+        return "nan"
+    if isinstance(value, int):
+        return "" if value else "zero"
+    if isinstance(value, complex):
+        return "inf" if inf in (abs(value.real), abs(value.imag)) else "" if value else "zero"
+    return "inf" if value in (inf, -inf) else "" if value else "zero"
+
+
+def _texts(values: list[Value], digits: int) -> list[str]:
+    if values and isinstance(values[0], complex):
+        parts = [part for value in values for part in (complex(value).real, complex(value).imag)]
+        form = _float_format(parts, digits)
+        return [_complex_text(complex(value), form) for value in values]
+    if values and isinstance(values[0], float):
+        form = _float_format([float(value.real) for value in values], digits)
+        return [form(float(value.real)) for value in values]
+    return [str(int(value.real)) for value in values]
+
+
+def _complex_text(value: complex, form: Callable[[float], str]) -> str:
+    imaginary = form(value.imag)
+    return f"{form(value.real)}{'' if imaginary[0] in '+-' else '+'}{imaginary}j"
+
+
+def _float_format(values: list[float], digits: int) -> Callable[[float], str]:
+    """How the numbers of one grid are written: all with the same decimals, or all with an exponent.
+
+    The largest magnitude has ``digits`` significant digits. A number too small to show with those decimals is
+    written with an exponent, never as 0.
+    """
+    magnitudes = [abs(value) for value in values if value and isfinite(value)]
+    largest = max(magnitudes, default=1.0)
+    if not _LEAST_FIXED <= largest < _MOST_FIXED:
+        return lambda value: _special(value) or f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - floor(log10(largest)))
+    least = 0.5 * 10**-decimals
+    shown = [f"{value:.{decimals}f}" for value in magnitudes if value >= least]
+    if decimals:
+        # Zeros that every number ends with say nothing: 1.0 rather than 1.000.
+        spare = min((len(text) - len(text.rstrip("0")) for text in shown), default=0)
+        decimals -= min(spare, decimals - 1)
+    return lambda value: (
+        _special(value) or (f"{value:.{decimals}f}" if abs(value) >= least else f"{value:.{max(digits - 3, 0)}e}")
+    )
+
+
+def _special(value: float) -> str:
+    """NaN, infinities and zeros, which look alike in every grid; else empty."""
+    if value != value:
+        return "NaN"
+    if value in (inf, -inf):
+        return "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "-0" if str(value)[0] == "-" else "0"
+    return ""
