@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _COUNT_UNITS = ("", "K", "M", "B", "T", "Q")
@@ -181,4 +182,4 @@ def _rebin(counts: Sequence[int], width: int) -> list[int]:
     if len(counts) <= width:
         return list(counts)
     edges = [index * len(counts) // width for index in range(width + 1)]
-    return [sum(counts[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [sum(counts[start:stop]) for start, stop in pairwise(edges)]

@@ -1,0 +1,342 @@
+"""The module tree of a listing, as flat arrays in preorder.
+
+A *node* is an index into these arrays; its subtree is the contiguous range ``node .. end[node]``. So "everything
+below" is a slice, a visible list of nodes is always sorted, and 150,000 nodes are a handful of lists instead of as
+many objects. A module whose only child is one node shares its line (``embed_tokens.weight``), so that a long prefix
+costs one row and one indent. A tensor and a module may have the same name; they are two nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+
+import msgspec
+
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo
+
+_DIGITS = re.compile("([0-9]+)")
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A leaf that is no tensor: a step, an epoch, a hyper-parameter."""
+
+    name: str
+    text: str
+
+
+Leaf = TensorInfo | Entry
+
+
+class Totals(msgspec.Struct, frozen=True, gc=False):
+    """What a subtree holds; tied tensors count once, as torchinfo and ``Module.parameters()`` count them.
+
+    ``numel`` and ``nbytes`` cover every tensor, ``parameters`` those of kind "parameter" (and plain tensors, whose
+    kind no file tells), ``trainable`` those known to have requires_grad, ``buffers`` those of kind "buffer".
+    """
+
+    tensors: int
+    numel: int
+    nbytes: int
+    parameters: int
+    trainable: int
+    buffers: int
+    tied: int
+    nbytes_by_dtype: Mapping[str, int]
+
+
+class Tree:
+    """The nodes of one listing, and the totals of any of them.
+
+    ``label[node]`` is the name relative to the parent node, ``path[node]`` can be asked of ``name(node)``.
+    ``leaf[node]`` is the position in ``leaves`` of a leaf node, -1 for a module. ``first[node]`` is the position of
+    the first leaf of a module's subtree, ``last[node]`` one beyond its last.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        leaves: list[Leaf] = list(listing.tensors)
+        leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
+        segments = [leaf.name.split(".") for leaf in leaves]
+        order = _order_of_appearance(segments) if listing.is_ordered else _natural_order(segments)
+        self.modules: Mapping[str, str] = listing.modules
+        self.leaves: list[Leaf] = [leaves[index] for index in order]
+        self.label: list[str] = []
+        self.depth: list[int] = []
+        self.parent: list[int] = []
+        self.end: list[int] = []
+        self.leaf: list[int] = []
+        self.first: list[int] = []
+        self.last: list[int] = []
+        self._build([segments[index] for index in order])
+        self._numel = [0, *accumulate(leaf.numel if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
+        self._nbytes = [0, *accumulate(leaf.nbytes if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
+        self._ties = _ties(self.leaves)
+        self._totals: dict[int, Totals] = {}
+        self._node_of_leaf: list[int] | None = None
+        self._leaf_by_name: dict[str, int] | None = None
+
+    def _build(self, segments: Sequence[list[str]]) -> None:
+        label, depth, parent, end = self.label, self.depth, self.parent, self.end
+        leaf, first, last = self.leaf, self.first, self.last
+        shared = _shared_with_previous(segments)
+        opening = _opening_sizes(shared)
+        open_nodes: list[int] = []  # the modules around the current leaf, outermost first
+        open_sizes: list[int] = []  # how many leading segments of the leaf's name each of them stands for
+        for position, names in enumerate(segments):
+            while open_sizes and open_sizes[-1] > shared[position]:
+                open_sizes.pop()
+                node = open_nodes.pop()
+                end[node] = len(label)
+                last[node] = position
+            start = open_sizes[-1] if open_sizes else 0
+            for size in opening.get(position, ()):
+                parent.append(open_nodes[-1] if open_nodes else -1)
+                depth.append(len(open_nodes))
+                label.append(".".join(names[start:size]))
+                open_nodes.append(len(end))
+                open_sizes.append(size)
+                end.append(0)
+                leaf.append(-1)
+                first.append(position)
+                last.append(0)
+                start = size
+            parent.append(open_nodes[-1] if open_nodes else -1)
+            depth.append(len(open_nodes))
+            label.append(".".join(names[start:]) if len(names) - start > 1 else names[start])
+            end.append(len(end) + 1)
+            leaf.append(position)
+            first.append(position)
+            last.append(position + 1)
+        for node in open_nodes:
+            end[node] = len(label)
+            last[node] = len(segments)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def is_module(self, node: int) -> bool:
+        return self.leaf[node] < 0
+
+    def leaf_of(self, node: int) -> Leaf | None:
+        """The tensor or the entry that a leaf node stands for; None for a module."""
+        position = self.leaf[node]
+        return self.leaves[position] if position >= 0 else None
+
+    def tensor(self, node: int) -> TensorInfo | None:
+        leaf = self.leaf_of(node)
+        return leaf if isinstance(leaf, TensorInfo) else None
+
+    def name(self, node: int) -> str:
+        """The full dotted name of a tensor, or the path of a module."""
+        leaf = self.leaf_of(node)
+        if leaf is not None:
+            return leaf.name
+        labels = []
+        while node >= 0:
+            labels.append(self.label[node])
+            node = self.parent[node]
+        return ".".join(reversed(labels))
+
+    def class_name(self, node: int) -> str | None:
+        """The class of the module that a node stands for, or of the one that directly holds its tensor."""
+        name = self.name(node)
+        if not self.is_module(node):
+            name = name.rpartition(".")[0]
+        return self.modules.get(name)
+
+    def tensors_below(self, node: int | None) -> Iterator[TensorInfo]:
+        """The tensors of a subtree in order; of the whole tree for None."""
+        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
+        for position in range(first, last):
+            leaf = self.leaves[position]
+            if isinstance(leaf, TensorInfo):
+                yield leaf
+
+    def node_of_leaf(self, position: int) -> int:
+        if self._node_of_leaf is None:
+            nodes = [0] * len(self.leaves)
+            for node, leaf in enumerate(self.leaf):
+                if leaf >= 0:
+                    nodes[leaf] = node
+            self._node_of_leaf = nodes
+        return self._node_of_leaf[position]
+
+    def find(self, name: str) -> int | None:
+        """The node of a tensor or entry of that full name, else of a module of that path, else None."""
+        if self._leaf_by_name is None:
+            self._leaf_by_name = {leaf.name: position for position, leaf in enumerate(self.leaves)}
+        position = self._leaf_by_name.get(name)
+        if position is not None:
+            return self.node_of_leaf(position)
+        return self.find_module(name)
+
+    def find_module(self, path: str) -> int | None:
+        """The module node of exactly that path, or the one whose line covers it (``a`` on the line ``a.b``)."""
+        node, rest = 0, path
+        while node < len(self.label):
+            label = self.label[node]
+            if self.is_module(node):
+                if rest == label or label.startswith(rest + "."):
+                    return node
+                if rest.startswith(label + "."):
+                    rest = rest[len(label) + 1 :]
+                    node += 1
+                    continue
+            node = self.end[node]
+        return None
+
+    def extent(self, node: int | None) -> tuple[int, int]:
+        """Elements and bytes of a subtree, tied tensors once; quick, for a row of the tree."""
+        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
+        numel = self._numel[last] - self._numel[first]
+        nbytes = self._nbytes[last] - self._nbytes[first]
+        for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
+            earlier, later = self._ties[index]
+            if earlier >= last:
+                break
+            if later < last:
+                numel -= self._numel[later + 1] - self._numel[later]
+                nbytes -= self._nbytes[later + 1] - self._nbytes[later]
+        return numel, nbytes
+
+    def totals(self, node: int | None = None) -> Totals:
+        """All totals of a subtree, or of the whole tree."""
+        key = -1 if node is None else node
+        known = self._totals.get(key)
+        if known is None:
+            known = self._totals[key] = self._count(node)
+        return known
+
+    def _count(self, node: int | None) -> Totals:
+        numel, nbytes = self.extent(node)
+        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
+        twice = set()
+        for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
+            earlier, later = self._ties[index]
+            if earlier >= last:
+                break
+            if later < last:
+                twice.add(later)
+        tensors = parameters = trainable = buffers = 0
+        mix: dict[str, int] = {}
+        for position in range(first, last):
+            leaf = self.leaves[position]
+            if not isinstance(leaf, TensorInfo):
+                continue
+            tensors += 1
+            if position in twice:
+                continue
+            short = leaf.dtype.short
+            mix[short] = mix.get(short, 0) + leaf.nbytes
+            if leaf.kind == "buffer":
+                buffers += leaf.numel
+            else:
+                parameters += leaf.numel
+                if leaf.requires_grad:
+                    trainable += leaf.numel
+        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, len(twice), mix)
+
+
+def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
+    """Pairs of positions of neighbours in each group of tied tensors, sorted: the later of a pair inside a range
+    is one too many there."""
+    if not any(isinstance(leaf, TensorInfo) and leaf.tied_to is not None for leaf in leaves):
+        return []
+    groups: dict[str, list[int]] = {}
+    for position, leaf in enumerate(leaves):
+        if isinstance(leaf, TensorInfo):
+            groups.setdefault(leaf.tied_to or leaf.name, []).append(position)
+    return sorted(pair for group in groups.values() for pair in pairwise(group))
+
+
+def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:
+    """How many leading segments of the *modules* of each name and of the one before are the same."""
+    shared = [0] * len(segments)
+    previous: list[str] = [""]
+    for position, names in enumerate(segments):
+        limit = min(len(names), len(previous)) - 1
+        if names[:limit] != previous[:limit]:
+            limit = next(index for index in range(limit) if names[index] != previous[index])
+        shared[position] = limit
+        previous = names
+    return shared
+
+
+def _opening_sizes(shared: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """For each leaf at which modules open, how many segments each of those stands for, outermost first.
+
+    These are the intervals of the array of common prefixes, as in a compressed trie: walking backwards, the stack
+    holds the distinct running minima of what follows, and those deeper than what is shared with the leaf before
+    begin here.
+    """
+    opening: dict[int, tuple[int, ...]] = {}
+    stack: list[int] = []
+    for position in range(len(shared) - 1, -1, -1):
+        depth = shared[position]
+        if stack and stack[-1] > depth:
+            count = 1
+            while count < len(stack) and stack[-count - 1] > depth:
+                count += 1
+            opening[position] = tuple(stack[-count:])
+            del stack[-count:]
+        if depth and (not stack or stack[-1] < depth):
+            stack.append(depth)
+    return opening
+
+
+def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
+    """A sort key under which ``layers2`` comes before ``layers10``.
+
+    Numbers are compared by length and digits, never converted: a name may hold 10,000 digits.
+    """
+    parts = []
+    for part in _DIGITS.split(segment):
+        if part.isascii() and part.isdigit():
+            digits = part.lstrip("0")
+            parts.append((0, len(digits), digits))
+        elif part:
+            parts.append((1, 0, part))
+    return tuple(parts)
+
+
+def _natural_order(segments: Sequence[list[str]]) -> list[int]:
+    """Positions sorted segment by segment in natural order.
+
+    Each distinct segment becomes one character, by rank, so that names are compared as strings.
+    """
+    distinct: set[str] = set()
+    for names in segments:
+        distinct.update(names)
+    ranked = sorted(distinct, key=lambda segment: (natural_key(segment), segment))
+    # Ranks stay below the 1,114,112 code points; surrogates are ordinary characters to a comparison.
+    if len(ranked) < 0x110000:
+        rank = {segment: chr(index) for index, segment in enumerate(ranked)}.__getitem__
+        keys = ["".join(map(rank, names)) for names in segments]
+        return sorted(range(len(segments)), key=keys.__getitem__)
+    place = {segment: index for index, segment in enumerate(ranked)}
+    return sorted(range(len(segments)), key=lambda index: [place[name] for name in segments[index]])
+
+
+def _order_of_appearance(segments: Sequence[list[str]]) -> list[int]:
+    """Positions such that the leaves of a module stand together, each module where it first appeared."""
+    root: dict[str | int, object] = {}
+    for position, names in enumerate(segments):
+        level = root
+        for name in names[:-1]:
+            level = level.setdefault(name, {})  # type: ignore[assignment]
+        level[position] = position
+    order: list[int] = []
+    stack = [iter(root.values())]
+    while stack:
+        for value in stack[-1]:
+            if isinstance(value, int):
+                order.append(value)
+            else:
+                stack.append(iter(value.values()))  # type: ignore[attr-defined]
+                break
+        else:
+            stack.pop()
+    return order
