@@ -1,0 +1,225 @@
+"""How a filter term looks at a name: a part of it, a glob, or a regular expression.
+
+A key press never waits for a pattern. Globs are compiled so that they cannot backtrack; a regular expression that
+could take exponentially long is refused with a reason, and a slow one is stopped after ``REGEX_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from time import perf_counter
+
+import msgspec
+
+from tui_params.errors import QueryError
+
+REGEX_LENGTH = 200
+REGEX_SECONDS = 0.25
+_STEP = 256
+# By the number of wide repeats k: a search takes about length ** (k + 1) / (k + 1)! steps, kept under some 20 million.
+_LONGEST = (sys.maxsize, 4096, 512, 160)
+
+
+class NameTest(msgspec.Struct, frozen=True):
+    """What one term asks of a name.
+
+    ``needle`` is in every lower-case name that passes; ``pattern``, if there is one, must be found too (in the
+    lower-case name for a glob, in the name itself for a regular expression). ``hit`` finds what to highlight.
+    Names of more than ``longest`` characters are not looked at, because the pattern could take too long on them.
+    """
+
+    needle: str
+    pattern: re.Pattern[str] | None
+    is_regex: bool
+    hit: re.Pattern[str]
+    longest: int = sys.maxsize
+
+    def holds(self, name: str, lowered: str) -> bool | None:
+        """Whether the name passes; None if it was not looked at."""
+        if self.needle not in lowered:
+            return False
+        if len(name) > self.longest:
+            return None
+        return self.pattern is None or self.pattern.search(name if self.is_regex else lowered) is not None
+
+    def spans(self, name: str) -> Iterator[tuple[int, int]]:
+        """Where in the name it hits; nothing of no length."""
+        if len(name) > self.longest:
+            return
+        for match in islice(self.hit.finditer(name), 64):
+            if match.end() > match.start():
+                yield match.span()
+
+    def select(
+        self, names: Sequence[str], lowered: Sequence[str], candidates: Sequence[int], inverted: bool
+    ) -> tuple[list[int], list[int]]:
+        """Those of the candidates (indices into both lists of names) that pass, and those that were not looked at."""
+        needle, pattern = self.needle, self.pattern
+        if pattern is None:
+            if inverted:
+                return [i for i in candidates if needle not in lowered[i]], []
+            return [i for i in candidates if needle in lowered[i]], []
+        search = pattern.search
+        if not self.is_regex:
+            if inverted:
+                return [i for i in candidates if needle not in lowered[i] or search(lowered[i]) is None], []
+            return [i for i in candidates if needle in lowered[i] and search(lowered[i]) is not None], []
+        passed: list[int] = []
+        skipped = [i for i in candidates if len(names[i]) > self.longest]
+        if skipped:
+            candidates = [i for i in candidates if len(names[i]) <= self.longest]
+        deadline = perf_counter() + REGEX_SECONDS
+        for first in range(0, len(candidates), _STEP):
+            if perf_counter() > deadline:
+                return passed, [*skipped, *candidates[first:]]
+            step = candidates[first : first + _STEP]
+            passed += [i for i in step if (search(names[i]) is None) is inverted]
+        return passed, skipped
+
+
+def part_of_name(word: str) -> NameTest:
+    """Names that have ``word`` in them, in any case of letters."""
+    return NameTest(word.lower(), None, False, re.compile(re.escape(word), re.IGNORECASE))
+
+
+def is_glob(word: str) -> bool:
+    return any(character in word for character in "*?[")
+
+
+def translate_glob(word: str) -> str:
+    """The regular expression of a shell pattern: ``*`` is any text, ``?`` any character, ``[a-c]`` one of these.
+
+    Every piece between two stars is found as early as it can be and kept there (an atomic group, written as
+    lookahead and back reference as Python 3.10 needs it), so the time is linear for each place to start.
+    """
+    pieces: list[str] = [""]
+    at = 0
+    while at < len(word):
+        character = word[at]
+        at += 1
+        if character == "*":
+            if pieces[-1] or len(pieces) == 1:
+                pieces.append("")
+        elif character == "?":
+            pieces[-1] += "."
+        elif character == "[":
+            close = word.find("]", at + 2 if word[at : at + 1] == "!" else at + 1)
+            body = word[at:close] if close > 0 else ""
+            classes = _character_class(body)
+            pieces[-1] += classes or re.escape("[")
+            at = close + 1 if classes else at
+        else:
+            pieces[-1] += re.escape(character)
+    if len(pieces) == 1:
+        return pieces[0]
+    middle = "".join(f"(?=(?P<s{n}>.*?{piece}))(?P=s{n})" for n, piece in enumerate(pieces[1:-1]))
+    return f"{pieces[0]}{middle}.*{pieces[-1]}"
+
+
+def _character_class(body: str) -> str:
+    """The regular expression of ``[body]``, or nothing where it is no class (``[]``, ``[b-a]``)."""
+    negated = body.startswith("!")
+    parts = re.findall(r".-.|.", body[negated:], re.DOTALL)
+    if not parts or any(len(part) == 3 and part[0] > part[2] for part in parts):
+        return ""
+    inside = "".join("-".join(map(re.escape, part[:: max(len(part) - 1, 1)])) for part in parts)
+    return f"[{'^' if negated else ''}{inside}]"
+
+
+def glob_of_name(word: str) -> NameTest:
+    """Names of which a part that begins and ends at dots (or at the ends) is as the shell pattern says."""
+    core = word.lower().strip("*")
+    begins = "" if word.startswith("*") else r"(?:(?<=\.)|^)"
+    ends = "" if word.endswith("*") else r"(?=\.|\Z)"
+    text = "(?s)" + begins + translate_glob(core) + ends
+    literals = re.split(r"[*?]|\[.*?\]", core)
+    needle = "" if "[" in core else max(literals, key=len)
+    return NameTest(needle, re.compile(text), False, re.compile(text, re.IGNORECASE))
+
+
+def regex_of_name(text: str) -> NameTest:
+    """Names in which ``re.search`` finds the pattern, in any case of letters (``(?-i:X)`` asks for the case).
+
+    Raises QueryError for a pattern that does not compile or may run away; positions are in ``text``.
+    """
+    if len(text) > REGEX_LENGTH:
+        raise QueryError(
+            f"this pattern has {len(text)} characters; at most {REGEX_LENGTH} are searched for", 0, len(text)
+        )
+    wide = _refuse_runaway(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "possible nested set": a warning would be written over the screen
+            pattern = re.compile(text, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError) as error:
+        at = min(getattr(error, "pos", None) or 0, max(len(text) - 1, 0))
+        raise QueryError(f"not a regular expression: {getattr(error, 'msg', error)}", at, len(text)) from error
+    return NameTest("", pattern, True, pattern, _LONGEST[wide])
+
+
+_TOKEN = re.compile(
+    r"(?P<atom>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\((?:\?(?:P?<[=!]?|[:=!>#]|[a-zA-Z-]*[:)])?)?)|(?P<close>\))"
+    r"|(?P<repeat>[*+?]|\{(?P<low>\d*)(?P<comma>,?)(?P<high>\d*)\})(?P<lazy>[?+]?)|(?P<choice>\|)|(?P<other>.)",
+    re.DOTALL,
+)
+
+
+def _refuse_runaway(text: str) -> int:
+    """How many repeats of wide classes the pattern has; raises QueryError for one that could run away.
+
+    Python's matcher backtracks: it takes exponentially long, or a high power of the length of the name, on such.
+
+    That is: a repeated group with a repeat, an option or a choice inside; more than 3 repeats of a wide class
+    (``.*``, ``\\w+``), 8 of others, 8 options, 16 choices.
+    """
+    groups = [False]  # whether something in each open group can match in several ways
+    counts = {"wide": 0, "narrow": 0, "option": 0, "choice": 0}
+    most = {"wide": 3, "narrow": 8, "option": 8, "choice": 16}
+    says = {"wide": "repeats such as .*", "narrow": "repeats", "option": "options", "choice": "choices"}
+    previous, previous_varies = "", False
+    for match in _TOKEN.finditer(text):
+        found = ""
+        if match["open"]:
+            if match["open"].endswith(")"):  # inline flags
+                continue
+            groups.append(False)
+            previous, previous_varies = "", False
+        elif match["close"]:
+            previous, previous_varies = "()", groups.pop() if len(groups) > 1 else False
+            groups[-1] = groups[-1] or previous_varies
+        elif match["choice"]:
+            found, previous = "choice", ""
+        elif match["repeat"] and previous:
+            low, high, varies = _bounds(match)
+            if high > 1 and previous_varies:
+                raise QueryError(
+                    "a repeat of a group with a repeat, an option or a choice in it can take for ever; write it flat",
+                    match.start(),
+                    match.end(),
+                )
+            if varies:
+                wide = previous in {".", r"\w", r"\S", r"\D", "()"} or (previous[0] == "[" and previous != "[0-9]")
+                found = "option" if (low, high) == (0, 1) else "wide" if wide else "narrow"
+            previous_varies = previous_varies or varies
+        else:
+            previous, previous_varies = match.group(), False
+        if found:
+            groups[-1] = True
+            counts[found] += 1
+            if counts[found] > most[found]:
+                raise QueryError(f"more than {most[found]} {says[found]} can take too long", match.start(), match.end())
+    return counts["wide"]
+
+
+def _bounds(match: re.Match[str]) -> tuple[int, float, bool]:
+    """The least and the most times of a repeat, and whether they differ."""
+    sign = match["repeat"]
+    if sign in {"*", "+", "?"}:
+        return {"*": (0, float("inf"), True), "+": (1, float("inf"), True), "?": (0, 1, True)}[sign]
+    low = int(match["low"][:9] or 0)
+    high = float(match["high"][:9] or "inf") if match["comma"] else low
+    return low, high, low != high
