@@ -1,0 +1,210 @@
+"""Files that are read in pieces: what was opened, whether it is still there, and the bytes at an offset.
+
+Never memory-mapped: a file that another process truncates must give an error, not a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+
+import msgspec
+
+from tui_params.core.text import clean, size
+from tui_params.errors import OpenError, ReadError, SourceChangedError
+
+MAX_OPEN_FILES = 64
+
+
+class DataFile(msgspec.Struct, frozen=True):
+    """A file as it was when it was opened; ``name`` is the key that ``TensorInfo.file`` and ``Extent.file`` use."""
+
+    path: Path
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    def difference(self, status: os.stat_result | None) -> str | None:
+        """One sentence if ``status`` (None: there is no file any more) is not that of the file opened."""
+        name = clean(self.name, 120)
+        if status is None:
+            return f"{name} was removed from the disk after it was opened"
+        if (status.st_ino, status.st_dev) != (self.inode, self.device):
+            return f"{name} was replaced on disk after it was opened; reload with R"
+        if status.st_size != self.size:
+            how = "truncated" if status.st_size < self.size else "extended"
+            return (
+                f"{name} was {how} from {size(self.size)} to {size(status.st_size)} after it was opened; reload with R"
+            )
+        if status.st_mtime_ns != self.mtime_ns:
+            return f"{name} was written to after it was opened; reload with R"
+        return None
+
+    def changed(self) -> str | None:
+        """One sentence if the path no longer leads to the file that was opened, else None."""
+        try:
+            return self.difference(os.stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return self.difference(None)
+        except OSError as error:
+            return f"{clean(self.name, 120)} cannot be looked at any more: {reason(error)}"
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says, in lower case and without numbers or paths: ``permission denied``."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
+    """A descriptor of the regular file at ``path`` for the time of a ``with``, and what it is. Raises OpenError.
+
+    The type is looked at before opening, because opening a FIFO waits for its writer.
+    """
+    name = clean(path.name or str(path), 120)
+    try:
+        if not S_ISREG(os.stat(path).st_mode):
+            raise OpenError(f"{name} is not a regular file")
+        # O_NONBLOCK: should the path have become a FIFO since the stat, open still returns at once.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise OpenError(f"no such file: {clean(str(path), 200)}") from None
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise OpenError(f"{name} cannot be opened: {why}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not S_ISREG(status.st_mode):
+            raise OpenError(f"{name} is not a regular file")
+        yield (
+            descriptor,
+            DataFile(path, path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev),
+        )
+    except OSError as error:
+        raise OpenError(f"{name} cannot be read: {reason(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(descriptor: int, offset: int, count: int) -> bytes:
+    """Up to ``count`` bytes at ``offset``, fewer only at the end of the file. Raises OSError."""
+    pieces = []
+    while count > 0:
+        piece = os.pread(descriptor, min(count, 1 << 30), offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+        count -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class _Handle:
+    """An open descriptor, how many readers hold it now, and whether the last of them closes it."""
+
+    __slots__ = ("descriptor", "is_dropped", "users")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 0
+        self.is_dropped = False
+
+
+class FilePool:
+    """Descriptors, opened when first needed and closed when others were used more recently. Thread-safe.
+
+    A descriptor in use is never closed under its reader, so ``limit`` may be exceeded by as many as read at once.
+    """
+
+    def __init__(self, limit: int = MAX_OPEN_FILES) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._handles: OrderedDict[DataFile, _Handle] = OrderedDict()
+
+    @contextmanager
+    def borrow(self, file: DataFile) -> Iterator[int]:
+        """A descriptor of ``file``, unchanged when it is lent and when it comes back.
+
+        Raises SourceChangedError or ReadError; an OSError of the reads between becomes a ReadError.
+        """
+        handle = self._lend(file)
+        try:
+            _raise_if(file.difference(os.fstat(handle.descriptor)) or file.changed())
+            yield handle.descriptor
+            # A write that happened while we read: what came may be half old, half new.
+            _raise_if(file.difference(os.fstat(handle.descriptor)))
+        except OSError as error:
+            raise ReadError(f"{clean(file.name, 120)} cannot be read: {reason(error)}") from None
+        finally:
+            self._give_back(handle)
+
+    def _lend(self, file: DataFile) -> _Handle:
+        with self._lock:
+            handle = self._handles.get(file)
+            if handle is None:
+                _raise_if(file.changed())
+                try:
+                    descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                except OSError as error:
+                    name = clean(file.name, 120)
+                    raise ReadError(f"{name} cannot be opened any more: {reason(error)}") from None
+                handle = self._handles[file] = _Handle(descriptor)
+            self._handles.move_to_end(file)
+            handle.users += 1
+            if len(self._handles) > self._limit:
+                idle = [key for key, other in self._handles.items() if not other.users]
+                for key in idle[: len(self._handles) - self._limit]:
+                    os.close(self._handles.pop(key).descriptor)
+            return handle
+
+    def _give_back(self, handle: _Handle) -> None:
+        with self._lock:
+            handle.users -= 1
+            if handle.is_dropped and not handle.users:
+                os.close(handle.descriptor)
+
+    def drop(self, file: DataFile) -> None:
+        """Close the descriptor of ``file``, at once or when its last reader is done."""
+        with self._lock:
+            handle = self._handles.pop(file, None)
+            if handle is not None:
+                handle.is_dropped = True
+                if not handle.users:
+                    os.close(handle.descriptor)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+
+def _raise_if(sentence: str | None) -> None:
+    if sentence is not None:
+        raise SourceChangedError(sentence)
+
+
+POOL = FilePool()
+"""The descriptors of every source of this process: a folder of 163 shards must not use up the limit of the shell."""
+
+
+def read_into(descriptor: int, file: DataFile, offset: int, buffer: memoryview) -> None:
+    """Fill ``buffer`` with the bytes at ``offset``. Raises ReadError if the file ends before, OSError."""
+    done = 0
+    while done < len(buffer):
+        if hasattr(os, "preadv"):
+            count = os.preadv(descriptor, [buffer[done:]], offset + done)
+        else:
+            piece = os.pread(descriptor, len(buffer) - done, offset + done)
+            count = len(piece)
+            buffer[done : done + count] = piece
+        if count == 0:
+            raise ReadError(
+                f"{clean(file.name, 120)} ends early: of {len(buffer):,} bytes at offset {offset:,} only {done:,} came"
+            )
+        done += count
