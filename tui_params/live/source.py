@@ -1,0 +1,159 @@
+"""Models and state dicts in this process as sources.
+
+Torch is imported when the first of them is made, never by importing this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tui_params.core import dtypes
+from tui_params.core.findings import Finding
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo, TensorKind
+from tui_params.core.window import Window
+from tui_params.errors import OpenError, ReadError, SourceChangedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tui_params.live.probe import Probe, Record
+
+BLOCK_NBYTES = 4 << 20
+
+_KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient"}
+
+
+class ProbeSource(Source):
+    """A source that asks a probe. The values are those at the time of the call."""
+
+    def __init__(self, probe: Probe, label: str, container: str) -> None:
+        self.label = label
+        self._probe = probe
+        report = probe.enumerate()
+        first_names: dict[str, str] = {}
+        self._handles: dict[str, int] = {}
+        tensors = [self._info(record, first_names) for record in report.records]
+        gradients = {name: self._info(record, first_names) for name, record in report.gradients}
+        self.listing = Listing(
+            format=container,
+            tensors=tuple(tensors),
+            metadata=dict(report.metadata),
+            modules=dict(report.modules),
+            gradients=gradients,
+            findings=tuple(Finding("info", rule, None, evidence) for rule, evidence in report.remarks),
+            is_ordered=True,
+        )
+
+    def _info(self, record: Record, first_names: dict[str, str]) -> TensorInfo:
+        dtype = dtypes.from_torch(record.dtype)
+        unreadable = record.unreadable
+        if dtype is None:
+            dtype = dtypes.unknown(record.dtype)
+            unreadable = unreadable or f"elements of the type {record.dtype} cannot be decoded here"
+        tied_to = None
+        if record.identity is not None:
+            first = first_names.setdefault(record.identity, record.name)
+            tied_to = first if first != record.name else None
+        self._handles[record.name] = record.handle
+        return TensorInfo(
+            name=record.name,
+            shape=record.shape,
+            dtype=dtype,
+            numel=record.numel,
+            nbytes=record.nbytes,
+            kind=_KINDS.get(record.kind, "tensor"),
+            device=record.device,
+            requires_grad=record.requires_grad,
+            tied_to=tied_to,
+            stride=record.stride,
+            storage_nbytes=record.storage_nbytes,
+            unreadable=unreadable,
+            notes=record.notes,
+        )
+
+    def _handle(self, info: TensorInfo) -> int:
+        if info.unreadable:
+            raise ReadError(f"{info.name} cannot be read: {info.unreadable}")
+        handle = self._handles.get(info.name)
+        if handle is None:
+            raise ReadError(f"{self.label} has no tensor {info.name}")
+        return handle
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        import numpy as np
+
+        from tui_params.live.probe import ProbeError
+
+        axes = []
+        for axis in window.axes:
+            # Torch has no negative steps: read forwards, then turn the small result round.
+            start = axis.start + axis.step * max(axis.length - 1, 0) if axis.step < 0 else axis.start
+            axes.append((start, abs(axis.step), axis.length))
+        try:
+            raw = self._probe.read_window(self._handle(info), axes)
+        except ProbeError as error:
+            raise _read_error(error) from error
+        shape = tuple(axis.length for axis in window.axes)
+        element = dtypes.numpy_dtype(info.dtype)
+        if element is None:
+            # complex32 is the one readable type without a numpy type: two float16.
+            parts = np.frombuffer(raw, np.float16).astype(np.float32)
+            values: NDArray[Any] = parts.view(np.complex64).reshape(shape)
+        else:
+            values = np.frombuffer(raw, element).reshape(shape)
+        order = tuple(slice(None, None, -1 if axis.step < 0 else 1) for axis in window.axes)
+        return values[order].reshape(window.shape).copy()
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        import numpy as np
+
+        from tui_params.live.probe import ProbeError
+
+        handle = self._handle(info)
+        stop = info.numel if stop is None else min(stop, info.numel)
+        step = max(8, BLOCK_NBYTES * 8 // info.dtype.bits // 8 * 8)
+        for first in range(start, stop, step):
+            try:
+                raw = self._probe.read(handle, first, min(first + step, stop))
+            except ProbeError as error:
+                raise _read_error(error) from error
+            yield np.frombuffer(raw, np.uint8)
+
+    def changed(self) -> str | None:
+        return self._probe.changed()
+
+    def close(self) -> None:
+        self._probe.close()
+
+
+class ModelSource(ProbeSource):
+    """A module in this process, with its gradients and, if one is given, the states of its optimizer.
+
+    The states stand under ``optimizer.<parameter>.<state>``. Raises OpenError if ``model`` is not a module.
+    """
+
+    def __init__(self, model: Any, label: str | None = None, *, optimizer: Any = None) -> None:
+        from tui_params.live.probe import ModelProbe, is_module
+
+        if not is_module(model):
+            raise OpenError(f"a {type(model).__name__} is not a torch.nn.Module")
+        super().__init__(ModelProbe(model, optimizer), label or type(model).__name__, "model in memory")
+
+
+class StateDictSource(ProbeSource):
+    """A dict of tensors in this process, possibly nested; leaves that are no tensors become metadata."""
+
+    def __init__(self, mapping: Mapping[Any, Any], label: str | None = None) -> None:
+        from tui_params.live.probe import MappingProbe
+
+        if not isinstance(mapping, Mapping):
+            raise OpenError(f"a {type(mapping).__name__} is not a dict of tensors")
+        super().__init__(MappingProbe(mapping), label or "state dict", "state dict in memory")
+
+
+def _read_error(error: Exception) -> ReadError:
+    kind = SourceChangedError if getattr(error, "is_changed", False) else ReadError
+    return kind(str(error))
