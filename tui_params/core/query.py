@@ -76,10 +76,14 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Matches(msgspec.Struct, frozen=True):
-    """The indices of the tensors that match, in order, and how many others may match: not known (yet)."""
+    """The indices of the tensors that match, in order, and how many others may match: not known (yet).
+
+    ``unseen`` are those of the unknown at whose names a regular expression did not look, because it is too slow.
+    """
 
     indices: tuple[int, ...]
     unknown: int = 0
+    unseen: int = 0
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -131,11 +135,13 @@ class Query(msgspec.Struct, frozen=True):
         candidates: Sequence[int] = range(len(infos))
         open_: set[int] = set()
         names: list[str] = []
+        slow: set[int] = set()
         for term in sorted(self.terms, key=_cost):
             if term.on_name is not None:
-                if term.on_name.is_regex and not names:
+                if term.on_name.is_exact and not names:
                     names = [info.name for info in infos]
                 passed, unseen = term.on_name.select(names, lowered, candidates, term.is_inverted)
+                slow.update(unseen)
             elif term.on_info is not None:
                 passed, unseen = _select(term, candidates, partial(_ask_info, term.on_info, infos, gradients))
             else:
@@ -147,7 +153,7 @@ class Query(msgspec.Struct, frozen=True):
                 candidates = passed
         if open_:
             certain = tuple(i for i in candidates if i not in open_)
-            return Matches(certain, len(candidates) - len(certain))
+            return Matches(certain, len(candidates) - len(certain), len(slow.intersection(candidates)))
         return Matches(tuple(candidates))
 
     def name_spans(self, name: str) -> tuple[tuple[int, int], ...]:

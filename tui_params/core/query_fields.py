@@ -55,7 +55,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 _NUMBER = re.compile(r"([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)([a-z]*|%)", re.IGNORECASE)
-_UNFINISHED_NUMBER = re.compile(r"[+-]?\.?|[+-]?[\d_]+(?:\.\d*)?e[+-]?", re.IGNORECASE)
+_UNFINISHED_NUMBER = re.compile(r"[+-]?\.?|[+-]?[\d_]*\.?\d*e[+-]?", re.IGNORECASE)
 _COUNT_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 _BYTE_UNITS = {"": 1, "b": 1} | {
     f"{letter}{tail}": base ** (n + 1)
@@ -68,17 +68,17 @@ _NO = ("no", "false", "off", "0")
 
 def _number(value: str, units: dict[str, int]) -> float:
     """The number that ``value`` spells, times its unit; whole numbers stay exact."""
-    match = _NUMBER.fullmatch(value)
-    if match is None or len(value) > 64:
+    match = _NUMBER.fullmatch(value[:64])
+    if match is None or len(value) > 64 or match[2].lower() == "e":
         if _UNFINISHED_NUMBER.fullmatch(value):
             raise UnfinishedError(f"{value!r} is not a number yet", 0, len(value))
         raise QueryError(f"{value[:40]!r} is not a number", 0, len(value))
-    digits, unit = match.groups()
+    digits, unit = match[1].replace("_", ""), match[2]
     if unit.lower() not in units:
         known = ", ".join(name for name in units if name) or "none"
         raise QueryError(f"{unit!r} is not a unit here; there is {known}", match.start(2), match.end(2))
     factor = units[unit.lower()]
-    if digits.replace("_", "").lstrip("+-").isdecimal():
+    if digits.lstrip("+-").isdecimal():
         return int(digits) * factor
     number = float(digits) * factor
     if number in (float("inf"), float("-inf")):
