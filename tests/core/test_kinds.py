@@ -1,0 +1,130 @@
+"""Kinds: which names are one line, and what that line says."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_params.core.dtypes import from_torch
+from tui_params.core.kinds import MAX_SHAPES, compact_ranges, group_by_kind, kind_of
+from tui_params.core.tensor import TensorInfo, describe
+
+
+def tensor(name: str, shape: tuple[int, ...] = (2, 3), dtype: str = "float32") -> TensorInfo:
+    kind = from_torch(dtype)
+    assert kind is not None
+    return describe(name, shape, kind)
+
+
+def deepseek_v3_names() -> list[str]:
+    """The names of DeepSeek-V3: 61 layers (3 dense), 256 experts, one more layer to predict ahead, fp8."""
+    names = ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
+    for layer in range(62):
+        linears = [
+            f"self_attn.{part}" for part in ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
+        ]
+        plain = [f"{part}_layernorm.weight" for part in ("self_attn.q_a", "self_attn.kv_a", "input", "post_attention")]
+        modules = ["mlp."] if layer < 3 else ["mlp.shared_experts.", *(f"mlp.experts.{n}." for n in range(256))]
+        linears += [f"{module}{part}_proj" for module in modules for part in ("gate", "up", "down")]
+        if layer >= 3:
+            plain += ["mlp.gate.weight", "mlp.gate.e_score_correction_bias"]
+        if layer == 61:
+            plain += [f"{part}.weight" for part in ("embed_tokens", "enorm", "hnorm", "eh_proj")]
+            plain += [f"shared_head.{part}.weight" for part in ("norm", "head")]
+        names += [
+            f"model.layers.{layer}.{linear}.{part}" for linear in linears for part in ("weight", "weight_scale_inv")
+        ]
+        names += [f"model.layers.{layer}.{part}" for part in plain]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("layers.0.mlp.up_proj.weight", "layers.#.mlp.up_proj.weight"),
+        ("layers.10.experts.255.w1", "layers.#.experts.#.w1"),
+        ("0.1.2", "#.#.#"),
+        ("blk.7", "blk.#"),
+        ("layer3.conv1.weight", "layer3.conv1.weight"),
+        ("q8_0.x", "q8_0.x"),
+        ("a..1", "a..#"),
+        ("", ""),
+    ],
+)
+def test_kind_of(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
+
+
+def test_a_group_says_what_is_in_it() -> None:
+    infos = [
+        tensor("embed.weight", (10, 4), "bfloat16"),
+        tensor("layers.0.w"),
+        tensor("layers.1.w", (3, 3)),
+        tensor("layers.1.b", (3,)),
+        tensor("layers.5.w", dtype="float16"),
+        msgspec.structs.replace(tensor("layers.6.w"), tied_to="layers.0.w"),
+    ]
+    embed, weights, bias = group_by_kind(infos)
+    assert (embed.kind, embed.count, embed.numbers, embed.indices) == ("embed.weight", 1, (), (0,))
+    assert (weights.kind, weights.count, weights.indices) == ("layers.#.w", 4, (1, 2, 4, 5))
+    assert weights.numbers == ("0-1, 5-6",)
+    assert weights.shapes == ((2, 3), (3, 3))
+    assert [dtype.short for dtype in weights.dtypes] == ["f32", "f16"]
+    assert weights.numel == 6 + 9 + 6  # the tied one counts once
+    assert weights.nbytes == 24 + 36 + 12
+    assert bias.numbers == ("1",)
+
+
+def test_shapes_are_bounded() -> None:
+    [group] = group_by_kind([tensor(f"x.{n}", (n,)) for n in range(100)])
+    assert group.shapes == tuple((n,) for n in range(MAX_SHAPES))
+    assert group.has_more_shapes
+    assert group_by_kind([]) == ()
+
+
+def test_odd_names() -> None:
+    huge = "9" * 5000
+    groups = group_by_kind([tensor(f"x.{huge}"), tensor("x.#"), tensor("x.07"), tensor("x.7")])
+    assert [(group.kind, group.count, group.numbers) for group in groups] == [("x.#", 4, ("7",))]
+
+
+@given(st.sets(st.integers(0, 40)))
+def test_ranges_name_exactly_the_numbers(numbers: set[int]) -> None:
+    text = compact_ranges(numbers, most=100)
+    named: set[int] = set()
+    for part in filter(None, text.split(", ")):
+        low, _, high = part.partition("-")
+        assert not named & set(range(int(low), int(high or low) + 1))
+        named |= set(range(int(low), int(high or low) + 1))
+    assert named == numbers
+
+
+def test_many_ranges_are_cut() -> None:
+    assert compact_ranges(range(0, 20, 2), most=3) == "0, 2, 4, …"
+    assert compact_ranges([3, 1, 2, 2]) == "1-3"
+
+
+@given(st.lists(st.text("a1.#", max_size=6), unique=True, max_size=20))
+def test_every_tensor_is_in_the_group_of_its_kind(names: list[str]) -> None:
+    groups = group_by_kind([tensor(name) for name in names])
+    assert sorted(index for group in groups for index in group.indices) == list(range(len(names)))
+    assert len({group.kind for group in groups}) == len(groups)
+    for group in groups:
+        assert {kind_of(names[index]) for index in group.indices} == {group.kind}
+        assert group.count == len(group.indices)
+
+
+def test_a_mixture_of_experts_has_few_kinds() -> None:
+    names = deepseek_v3_names()
+    assert len(names) == len(set(names)) == 91_991
+    infos = [tensor(name) for name in names]
+    began = time.perf_counter()
+    groups = group_by_kind(infos)
+    assert time.perf_counter() - began < 2  # 0.2 s on an idle core
+    assert len(groups) == 43
+    experts = next(group for group in groups if group.kind == "model.layers.#.mlp.experts.#.up_proj.weight")
+    assert (experts.count, experts.numbers) == (59 * 256, ("3-61", "0-255"))
