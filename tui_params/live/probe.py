@@ -28,6 +28,7 @@ import torch
 MODULE_LIMIT = 500_000
 METADATA_LIMIT = 10_000
 DEPTH_LIMIT = 64
+WRAPPER_LIMIT = 8
 TEXT_LIMIT = 200
 
 # What an odd class of tensors may raise where a plain one answers.
@@ -239,7 +240,7 @@ class Probe:
         except ODD as error:
             yield self._unreadable(leaf, f"its class does not say what it holds: {_first_line(error)}")
             return
-        if depth < 8 and fields:
+        if depth < WRAPPER_LIMIT and fields:
             for suffix, field in fields:
                 find = partial(_field, leaf.find, field)
                 try:
@@ -455,9 +456,8 @@ class ModelProbe(Probe):
             entered.setdefault(id(module), (path, module))
         found: list[str] = []
         for path, module in entered.values():
-            derived = {
-                str(key) for key in itertools.chain(_registry(module, "_parameters"), _registry(module, "_buffers"))
-            }
+            # A scripted module's registries have keys() and no iterator.
+            derived = {*_registry(module, "_parameters").keys(), *_registry(module, "_buffers").keys()}
             for key, value in list(_vars(module).items()):
                 # The old weight_norm, spectral_norm and pruning keep the computed weight in a plain attribute.
                 if key in _OWN_ATTRIBUTES or {f"{key}_g", f"{key}_orig"} & derived:
@@ -706,12 +706,15 @@ def _layout(tensor: Any) -> tuple[Any, ...]:
     return (str(tensor.device), str(tensor.dtype), tuple(tensor.shape), stride, flags, address)
 
 
-def _mark(tensor: Any) -> tuple[Any, ...]:
-    """What changes when a tensor is replaced, moved or written to; the version is last."""
+def _mark(tensor: Any, depth: int = 0) -> tuple[Any, ...]:
+    """What changes when a tensor, or a piece of a wrapper, is replaced, moved or written to; the version is last."""
     try:
         version = -1 if tensor.is_inference() else int(tensor._version)
-        local = tensor._local_tensor if _has_ancestor(tensor, "DTensor") else tensor
-        return (*_layout(local), version)
+        fields = _fields(tensor)[0] if depth < WRAPPER_LIMIT else ()
+        if not fields:
+            return (*_layout(tensor), version)
+        inner = [_mark(field(tensor), depth + 1) for _, field in fields]
+        return (tuple(mark[:-1] for mark in inner), version + sum(mark[-1] for mark in inner))
     except ODD:
         return (id(tensor), -1)
 
