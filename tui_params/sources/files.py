@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
 
 import msgspec
 
@@ -71,8 +71,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
     """
     name = clean(path.name or str(path), 120)
     try:
-        if not S_ISREG(os.stat(path).st_mode):
-            raise OpenError(f"{name} is not a regular file")
+        _check_regular(name, os.stat(path).st_mode)
         # O_NONBLOCK: should the path have become a FIFO since the stat, open still returns at once.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -82,8 +81,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
         raise OpenError(f"{name} cannot be opened: {why}") from None
     try:
         status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise OpenError(f"{name} is not a regular file")
+        _check_regular(name, status.st_mode)
         yield (
             descriptor,
             DataFile(path, path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev),
@@ -92,6 +90,18 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
         raise OpenError(f"{name} cannot be read: {reason(error)}") from None
     finally:
         os.close(descriptor)
+
+
+def _check_regular(name: str, mode: int) -> None:
+    for is_kind, kind in (
+        (S_ISDIR, "a folder"),
+        (S_ISFIFO, "a named pipe (FIFO)"),
+        (S_ISSOCK, "a socket"),
+        (S_ISCHR, "a device"),
+        (S_ISBLK, "a device"),
+    ):
+        if is_kind(mode):
+            raise OpenError(f"{name} is {kind}, not a file that can be read in pieces")
 
 
 def read_bytes(descriptor: int, offset: int, count: int) -> bytes:

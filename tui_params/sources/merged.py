@@ -1,0 +1,59 @@
+"""Several sources shown as one: the shards of a checkpoint, the files of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
+from tui_params.core.window import Window
+from tui_params.errors import ReadError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class MergedSource(Source):
+    """The tensors of several sources under one listing.
+
+    ``parts`` are by the name of their file, as ``TensorInfo.file`` has it. ``originals`` are the TensorInfos, as
+    their part knows them, of tensors that are listed under another name here.
+    """
+
+    def __init__(
+        self, label: str, listing: Listing, parts: Mapping[str, Source], originals: Mapping[str, TensorInfo]
+    ) -> None:
+        self.label = label
+        self.listing = listing
+        self.parts = parts
+        self._originals = originals
+
+    def _locate(self, info: TensorInfo) -> tuple[Source, TensorInfo]:
+        if info.unreadable is not None:
+            raise ReadError(info.unreadable)
+        part = self.parts.get(info.file or "")
+        if part is None:
+            raise ReadError(f"{clean(info.name, 120)} is in no file of {clean(self.label, 120)} that could be opened")
+        return part, self._originals.get(info.name, info)
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        part, original = self._locate(info)
+        return part.read_window(original, window)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        part, original = self._locate(info)
+        yield from part.blocks(original, start, stop)
+
+    def changed(self) -> str | None:
+        for part in self.parts.values():
+            sentence = part.changed()
+            if sentence is not None:
+                return sentence
+        return None
+
+    def close(self) -> None:
+        for part in self.parts.values():
+            part.close()
