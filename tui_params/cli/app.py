@@ -1,0 +1,141 @@
+"""The ``tui-params`` command: which subcommand runs, and what every one of them does about errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from tui_params import __version__
+from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE
+from tui_params.cli.output import complain, silence
+from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
+
+_COMMANDS = ("ls", "stats", "values", "demo")
+
+
+class _App(click.Group):
+    """Subcommands that are imported when they run, and SOURCE in place of one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"tui_params.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is not None:
+            return name, command, args[1:]
+        if len(args) > 1:
+            close = get_close_matches(name, _COMMANDS, 1)
+            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"No command {name!r}.{hint}", ctx)
+        return name, _explore, ["--", *args]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The exit code of the command; errors of our own become one line on stderr."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            silence(sys.stdout)
+            return BROKEN_PIPE
+        except StoppedError:
+            return INTERRUPTED
+        except (UnknownTensorError, SliceError) as error:
+            complain(str(error))
+            return USAGE
+        except TuiParamsError as error:
+            complain(str(error))
+            return FAILED
+        except OSError as error:
+            # Readers turn their own into ReadError: this is stdout (a full disk) or the terminal.
+            complain(f"the output cannot be written: {error.strerror or error}")
+            silence(sys.stdout)
+            return FAILED
+        return code
+
+
+@click.group(
+    cls=_App,
+    invoke_without_command=True,
+    subcommand_metavar="[SOURCE | COMMAND ...]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  tui-params model.safetensors        walk through a checkpoint
+  tui-params ls checkpoint/ | less    list its tensors
+  tui-params stats last.pt            statistics of every tensor
+  tui-params demo                     a checkpoint with faults to find
+
+A SOURCE that is called like a command is written ./ls.""",
+)
+@click.version_option(__version__, "--version", message="tui-params %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> int:
+    """Look at the parameters in a checkpoint: a file or a folder.
+
+    With a SOURCE alone the explorer opens. Where there is no terminal, the tensors are listed. Files are only read,
+    and no pickle code in them is run.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+    return OK
+
+
+@click.command(name="SOURCE", add_help_option=False)
+@click.argument("source")
+def _explore(source: str) -> int:
+    return open_explorer(source)
+
+
+def open_explorer(path: str) -> int:
+    """The explorer on a checkpoint, or its listing where no explorer can be shown."""
+    if has_terminal():
+        from tui_params.tui.explore import run_path
+
+        return run_path(path)
+    from tui_params.cli.ls import list_tensors
+
+    list_tensors(path, as_json=False)
+    return OK
+
+
+def has_terminal() -> bool:
+    """Whether a full-screen program can run here: textual itself would send its escapes into any pipe."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (by default the process's own) and return its exit code."""
+    _prepare_streams()
+    try:
+        code = app.main(None if arguments is None else list(arguments), prog_name="tui-params", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return code if isinstance(code, int) else OK
+
+
+def _prepare_streams() -> None:
+    """Make a stream that is closed, or too narrow for a name's characters, take what is written to it."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+        elif name != "stdin" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

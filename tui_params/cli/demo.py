@@ -1,0 +1,21 @@
+"""``tui-params demo``: a checkpoint to try things on."""
+
+from __future__ import annotations
+
+import click
+
+from tui_params.cli.exit_codes import OK
+
+
+@click.command(name="demo", short_help="Open a checkpoint with faults to find.")
+@click.option("--path", "only_path", is_flag=True, help="Print the folder of the checkpoint, and open nothing.")
+def command(only_path: bool) -> int:
+    """Write a checkpoint with planted faults (95 MB, in the temporary folder) and open it."""
+    from tui_params.cli.app import open_explorer
+    from tui_params.demo import make_demo
+
+    folder = make_demo()
+    if only_path:
+        click.echo(folder)
+        return OK
+    return open_explorer(str(folder))

@@ -1,0 +1,12 @@
+"""What the exit code of every command says."""
+
+from __future__ import annotations
+
+OK = 0
+USAGE = 2
+FAILED = 3
+"""Something could not be opened, read or written."""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""128 + SIGPIPE, which the shell reports of ``cat`` in the same place."""

@@ -1,0 +1,149 @@
+"""``tui-params ls``: the tensors of a source, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from tui_params.cli.exit_codes import OK
+from tui_params.cli.output import Output, write_json
+from tui_params.core import text
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Totals, Tree
+
+_LONGEST_NAME = 500
+_WIDEST_NAME = 80
+_NARROWEST_NAME = 16
+_MOST_METADATA = 8
+STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
+
+
+@click.command(name="ls", short_help="List the tensors.")
+@click.argument("source")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(source: str, as_json: bool) -> int:
+    """List the tensors of SOURCE: name, shape, element type, size.
+
+    Marks: = has the same elements as another tensor, ! cannot be read.
+    """
+    list_tensors(source, as_json)
+    return OK
+
+
+def list_tensors(path: str, as_json: bool) -> None:
+    """Print the listing of a source. Raises OpenError."""
+    from tui_params.opening import open_source
+
+    with open_source(path) as source:
+        tree = Tree(source.listing)
+        if as_json:
+            write_json(document(path, source, tree))
+        else:
+            output = Output()
+            output.lines(header(source, tree.totals(), output))
+            output.lines(rows(list(tree.tensors_below(None)), output))
+
+
+def document(path: str, source: Source, tree: Tree) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    listing, totals = source.listing, tree.totals()
+    return {
+        "source": path,
+        "format": listing.format,
+        "metadata": dict(listing.metadata),
+        "totals": {
+            "tensors": totals.tensors,
+            "numel": totals.numel,
+            "nbytes": totals.nbytes,
+            "dtypes": dict(totals.nbytes_by_dtype),
+        },
+        "findings": [_finding(finding) for finding in listing.findings],
+        "tensors": [_entry(info) for info in tree.tensors_below(None)],
+    }
+
+
+def _entry(info: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "shape": info.shape,
+        "dtype": info.dtype.short,
+        "numel": info.numel,
+        "nbytes": info.nbytes,
+        "kind": info.kind,
+        "tied_to": info.tied_to,
+        "location": info.location,
+        "unreadable": info.unreadable,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "severity": finding.severity,
+        "rule": finding.rule,
+        "tensor": finding.tensor,
+        "evidence": finding.evidence,
+        "indices": finding.indices,
+    }
+
+
+def header(source: Source, totals: Totals, output: Output) -> Iterator[str]:
+    """What is true of the source as a whole; what is wrong with it comes first."""
+    listing = source.listing
+    for finding in listing.findings:
+        about = f"{text.clean(finding.tensor, _LONGEST_NAME)}: " if finding.tensor else ""
+        line = f"! {finding.severity}: {about}{text.clean(finding.evidence)}"
+        yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
+    yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(listing.format)}"
+    mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
+    sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
+    elements = text.numel(totals.numel)
+    yield (
+        f"{text.plural(totals.tensors, 'tensor')}, {elements} element{'' if totals.numel == 1 else 's'}, "
+        f"{text.size(totals.nbytes)}{f' ({sizes})' if sizes else ''}"
+    )
+    width = output.width or 2 * _WIDEST_NAME
+    for number, (name, value) in enumerate(listing.metadata.items()):
+        if number == _MOST_METADATA:
+            more = len(listing.metadata) - _MOST_METADATA
+            yield output.style(f"  and {text.plural(more, 'more entry', 'more entries')} (--json has all)", "dim")
+            break
+        yield output.style(text.shorten(f"  {text.clean(name, 60)}: {text.clean(value, width)}", width), "dim")
+    yield ""
+
+
+def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
+    """A title line and one line a tensor; of a tensor that is tied or cannot be read, also why."""
+    if not tensors:
+        return
+    names = [text.clean(info.name, _LONGEST_NAME) for info in tensors]
+    shapes = [text.shape(info.shape) for info in tensors]
+    shape_width = min(max(map(len, shapes)), 24)
+    name_width = min(max(map(len, [*names, "name"])), _WIDEST_NAME)
+    fixed = 2 + 2 + shape_width + 2 + 8 + 2 + 9
+    if output.width is not None:
+        name_width = max(min(name_width, output.width - fixed), _NARROWEST_NAME)
+    title = f"  {'name':<{name_width}}  {'shape':<{shape_width}}  {'dtype':<8}  {'size':>9}"
+    yield output.style(title, "bold")
+    for info, name, shape in zip(tensors, names, shapes, strict=True):
+        if output.width is not None:
+            name = text.shorten_name(name, name_width)
+        mark = "!" if info.unreadable else "=" if info.tied_to else " "
+        size = text.size(info.nbytes)
+        dtype = text.clean(info.dtype.short)
+        line = f"{mark} {name:<{name_width}}  {shape:<{shape_width}}  {dtype:<8}  {size:>9}"
+        yield line if mark == " " else line + _note(info, output, len(line))
+
+
+def _note(info: TensorInfo, output: Output, used: int) -> str:
+    """Why a line is marked, behind it or, in a narrow terminal, below it."""
+    if info.unreadable:
+        note, style = f"! {text.clean(info.unreadable, 300)}", "bold red"
+    else:
+        note, style = f"= {text.clean(info.tied_to or '', _LONGEST_NAME)}", "dim"
+    if output.width is None or used + 2 + len(note) <= output.width:
+        return f"  {output.style(note, style)}"
+    return "\n" + output.style(f"    {text.shorten(note, output.width - 4)}", style)

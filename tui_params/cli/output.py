@@ -1,0 +1,115 @@
+"""Where the commands print: styled lines for a terminal, plain ones for a pipe, or one JSON document."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_WIDTH = 100
+_NOT_ASCII = re.compile("[^\x00-\x7e]")
+
+
+class Output:
+    """Lines on stdout.
+
+    ``width`` is the number of columns of the terminal, or None where stdout is no terminal: then nothing is cut to
+    fit, and ``style`` adds nothing.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        self.width: int | None = None
+        self.height: int | None = None
+        self._paint: Callable[[str, str], str] | None = None
+        if self.stream.isatty():
+            from rich.console import Console
+
+            console = Console(file=self.stream)
+            self.width, self.height = max(console.width, 40), max(console.height, 10)
+            self._paint = _painter(console)
+
+    def style(self, text: str, style: str) -> str:
+        """``text`` in a rich style such as ``bold`` or ``red``, where there is a terminal to show it."""
+        return text if self._paint is None or not text else self._paint(text, style)
+
+    def line(self, text: str = "") -> None:
+        """Print a line now, for whoever waits for it."""
+        self.stream.write(text.rstrip(" ") + "\n")
+        self.stream.flush()
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print many lines."""
+        self.stream.writelines(f"{line.rstrip(' ')}\n" for line in lines)
+
+
+def _painter(console: Console) -> Callable[[str, str], str] | None:
+    """What turns text and a style into text with escapes; None where the terminal has no colours and no bold."""
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    systems = {
+        "standard": ColorSystem.STANDARD,
+        "256": ColorSystem.EIGHT_BIT,
+        "truecolor": ColorSystem.TRUECOLOR,
+        "windows": ColorSystem.WINDOWS,
+    }
+    system = systems.get(console.color_system or "")
+    if system is None:
+        return None
+
+    def paint(text: str, style: str) -> str:
+        parsed = Style.parse(style)
+        return (parsed.without_color if console.no_color else parsed).render(text, color_system=system)
+
+    return paint
+
+
+def complain(message: str) -> None:
+    """One line on stderr: what could not be done."""
+    from tui_params.core.text import clean
+
+    print(f"tui-params: {clean(message)}", file=sys.stderr)
+
+
+def write_json(document: object) -> None:
+    """``document`` as strict JSON in one line on stdout: NaN and infinities become null, all is ASCII."""
+    sys.stdout.write(encode_json(document) + "\n")
+
+
+def encode_json(value: object) -> str:
+    """Strict JSON in ASCII, so that no locale refuses it and no terminal obeys it."""
+    import msgspec
+
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError):
+        # A lone surrogate in a name, or an integer beyond 64 bits in a hostile shape: the slow way has room for both.
+        import json
+
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+    return text if text.isascii() and "\x7f" not in text else _NOT_ASCII.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
+
+
+def silence(*streams: TextIO | None) -> None:
+    """Send what is still in the buffers nowhere, so that Python's flush at exit does not complain."""
+    for stream in streams:
+        if stream is None:
+            continue
+        try:
+            number = stream.fileno()
+        except (OSError, ValueError):
+            continue
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -1,0 +1,70 @@
+"""Which tensors a NAME on the command line means."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from heapq import nlargest
+
+from tui_params.core.query_names import glob_of_name, is_glob
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
+from tui_params.core.tree import Tree
+from tui_params.errors import UnknownTensorError
+
+_CANDIDATES = 200
+
+
+def select(source: Source, name: str) -> list[TensorInfo]:
+    """The tensor of that name, else those that a glob fits, else those below a module; in the tree's order.
+
+    Raises UnknownTensorError, with the names that are nearest.
+    """
+    try:
+        return [source.find(name)]
+    except UnknownTensorError:
+        pass
+    tensors = Tree(source.listing).tensors_below(None)
+    if is_glob(name):
+        test = glob_of_name(name)
+        found = [info for info in tensors if test.holds(info.name, info.name.lower())]
+    else:
+        found = [info for info in tensors if info.name.startswith(f"{name}.")]
+    if not found:
+        raise unknown(source, name)
+    return found
+
+
+def find(source: Source, name: str) -> TensorInfo:
+    """The tensor of exactly that name. Raises UnknownTensorError, with the names that are nearest."""
+    try:
+        return source.find(name)
+    except UnknownTensorError:
+        raise unknown(source, name) from None
+
+
+def unknown(source: Source, name: str) -> UnknownTensorError:
+    """The error for a name that nothing has."""
+    sentence = f"{clean(source.label)} has no tensor {clean(name, 200)!r}"
+    close = [clean(match, 200) for match in close_names(name, [info.name for info in source.listing.tensors])]
+    return UnknownTensorError(f"{sentence}; the nearest names are {', '.join(close)}" if close else sentence)
+
+
+def close_names(name: str, names: list[str]) -> list[str]:
+    """At most three names that ``name`` may have been meant to be, the nearest first.
+
+    difflib compares in quadratic time, so it sees only the names that begin and end most like this one.
+    """
+    if len(name) > 1000:
+        return []
+    backwards = name[::-1]
+
+    def likeness(other: str) -> int:
+        return _shared(name, other) + _shared(backwards, other[::-1])
+
+    return get_close_matches(name, nlargest(_CANDIDATES, names, key=likeness), 3, 0.6)
+
+
+def _shared(a: str, b: str) -> int:
+    """How many characters both begin with."""
+    return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

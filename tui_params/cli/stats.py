@@ -1,0 +1,230 @@
+"""``tui-params stats``: statistics over every element of one tensor, of some, of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from tui_params.cli.exit_codes import FAILED, OK
+from tui_params.cli.output import Output, complain, write_json
+from tui_params.cli.selection import select
+from tui_params.core import text
+from tui_params.core.figures import QUANTILES, Figures
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Tree
+from tui_params.errors import ReadError
+
+_LONGEST_NAME = 500
+_WIDEST_NAME = 60
+_NARROWEST_NAME = 16
+_NUMBER = 9
+_COLUMNS = ("min", "max", "mean", "std")
+_WIDE_TERMINAL = 110
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A tensor with its figures, or with the reason why it has none."""
+
+    info: TensorInfo
+    figures: Figures | None
+    unchecked: str | None = None
+
+
+@click.command(name="stats", short_help="Statistics over every element.")
+@click.argument("source")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(source: str, name: str | None, as_json: bool) -> int:
+    """Statistics over the finite elements of tensors in SOURCE; NaN and infinities are counted apart.
+
+    NAME is a tensor's full name, a module's (all tensors below it), or a pattern such as '*.mlp.*'; without it every
+    tensor is read. std is the population standard deviation.
+    """
+    from tui_params.opening import open_source
+
+    with open_source(source) as opened:
+        tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
+        results = read(opened, tensors)
+        if as_json:
+            kept = list(results)
+            write_json({"source": source, "tensors": [entry(result) for result in kept]})
+            unchecked = sum(result.unchecked is not None for result in kept)
+        else:
+            output = Output()
+            is_single = len(tensors) == 1 and tensors[0].name == name
+            unchecked = _print_one(next(results), output) if is_single else _print_table(tensors, results, output)
+    if unchecked:
+        complain(f"{unchecked} of {text.plural(len(tensors), 'tensor')} could not be read")
+    return FAILED if unchecked else OK
+
+
+def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
+    """The figures of each tensor, one after another; elements that are tied are read once."""
+    from tui_params.core.scan import summarize
+
+    of_tied: dict[str, Result] = {}
+    for info in tensors:
+        first = of_tied.get(info.tied_to or info.name)
+        if first is not None and first.info.dtype == info.dtype:
+            yield msgspec.structs.replace(first, info=info)
+            continue
+        try:
+            if info.unreadable is not None:
+                raise ReadError(info.unreadable)
+            result = Result(info, summarize(source, info).figures(info.numel))
+        except ReadError as error:
+            result = Result(info, None, str(error))
+        of_tied[info.tied_to or info.name] = result
+        yield result
+
+
+def entry(result: Result) -> dict[str, Any]:
+    """What ``--json`` prints of one tensor."""
+    info = result.info
+    return {
+        "name": info.name,
+        "shape": info.shape,
+        "dtype": info.dtype.short,
+        "numel": info.numel,
+        "nbytes": info.nbytes,
+        "summary": None if result.figures is None else _summary(result.figures),
+        "unchecked": result.unchecked,
+    }
+
+
+def _summary(figures: Figures) -> dict[str, Any]:
+    names = ("count", "finite", "nan", "pos_inf", "neg_inf", "zeros", "subnormals")
+    statistics = ("min", "max", "mean", "std", "abs_max", "l2_norm", "rms")
+    return {
+        **{name: getattr(figures, name) for name in (*names, *statistics)},
+        "quantiles": {str(q): value for q, value in zip(QUANTILES, figures.quantiles, strict=False)},
+        "exact": figures.is_exact,
+        "quantiles_exact": figures.quantiles_exact,
+        "quantile_error": figures.quantile_error,
+        "sampled": figures.is_sampled,
+        "parts": figures.parts,
+    }
+
+
+def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: Output) -> int:
+    """Print a line for each tensor as soon as it has been read; return how many could not be."""
+    if not tensors:
+        return 0
+    with_shape = output.width is None or output.width >= _WIDE_TERMINAL
+    shape_width = min(max(len(text.shape(info.shape)) for info in tensors), 24)
+    fixed = 2 + len(_COLUMNS) * (_NUMBER + 2) + (shape_width + 2 + 8 + 2 if with_shape else 0)
+    name_width = min(max(len(text.clean(info.name, _LONGEST_NAME)) for info in tensors), _WIDEST_NAME)
+    if output.width is not None:
+        name_width = max(min(name_width, output.width - fixed), _NARROWEST_NAME)
+    name_width = max(name_width, len("name"))
+    title = f"  {'name':<{name_width}}"
+    if with_shape:
+        title += f"  {'shape':<{shape_width}}  {'dtype':<8}"
+    output.line(output.style(title + "".join(f"  {column:>{_NUMBER}}" for column in _COLUMNS), "bold"))
+    unchecked = 0
+    for result in results:
+        info, figures = result.info, result.figures
+        name = text.clean(info.name, _LONGEST_NAME)
+        if output.width is not None:
+            name = text.shorten_name(name, name_width)
+        mark = "!" if figures is None or figures.non_finite else "=" if info.tied_to else " "
+        line = f"{mark} {name:<{name_width}}"
+        if with_shape:
+            line += f"  {text.shape(info.shape):<{shape_width}}  {text.clean(info.dtype.short):<8}"
+        if figures is None:
+            unchecked += 1
+            note, style = f"unchecked: {text.clean(result.unchecked or '', 300)}", "bold red"
+        else:
+            line += "".join(f"  {text.number(getattr(figures, column)):>{_NUMBER}}" for column in _COLUMNS)
+            note, style = ", ".join(_notes(result)), "bold red" if figures.non_finite else "dim"
+        output.line(line + _beside(note, style, len(line), output))
+    return unchecked
+
+
+def _beside(note: str, style: str, used: int, output: Output) -> str:
+    """A note behind its line or, in a narrow terminal, below it."""
+    if not note:
+        return ""
+    if output.width is None or used + 2 + len(note) <= output.width:
+        return f"  {output.style(note, style)}"
+    return "\n" + output.style(f"    {text.shorten(note, output.width - 4)}", style)
+
+
+def _notes(result: Result) -> Iterator[str]:
+    """What the numbers of a line do not say."""
+    figures, info = result.figures, result.info
+    if figures is None:
+        return
+    if figures.nan:
+        yield f"{figures.nan:,} NaN"
+    if figures.pos_inf:
+        yield f"{figures.pos_inf:,} +Inf"
+    if figures.neg_inf:
+        yield f"{figures.neg_inf:,} -Inf"
+    if not figures.count:
+        yield "no elements"
+    elif figures.zeros == figures.count:
+        yield "all zero"
+    elif figures.zeros * 100 >= figures.count:
+        yield f"{text.percent(figures.zeros, figures.count)} zeros"
+    if figures.is_sampled:
+        yield f"of {text.percent(figures.count, figures.numel * figures.parts)} of the elements"
+    if info.tied_to:
+        yield f"= {text.clean(info.tied_to, _LONGEST_NAME)}"
+
+
+def _print_one(result: Result, output: Output) -> int:
+    """Print all that is known of one tensor; return 1 if it could not be read, else 0."""
+    info = result.info
+    output.line(output.style(text.clean(info.name, _LONGEST_NAME), "bold"))
+    for title, value, style in _facts(result):
+        output.line(f"  {output.style(f'{title:<10}', 'dim')}  {output.style(value, style) if style else value}")
+    return int(result.unchecked is not None)
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str, str]]:
+    """Title, value and style of every line about one tensor."""
+    info, figures = result.info, result.figures
+    yield "shape", text.shape(info.shape), ""
+    yield "dtype", f"{text.clean(info.dtype.name)}, {text.size(info.nbytes)}", ""
+    if info.location:
+        yield "location", text.clean(info.location), ""
+    if info.tied_to:
+        yield "tied to", text.clean(info.tied_to, _LONGEST_NAME), ""
+    for note in info.notes:
+        yield "note", text.clean(note), ""
+    if figures is None:
+        yield "unchecked", text.clean(result.unchecked or "", 300), "bold red"
+        return
+    unit = "element" if figures.parts == 1 else "real and imaginary part"
+    yield "count", text.plural(figures.count, unit), ""
+    for title, count in (("NaN", figures.nan), ("+Inf", figures.pos_inf), ("-Inf", figures.neg_inf)):
+        yield title, _share(count, figures.count), "bold red" if count else ""
+    yield "zeros", _share(figures.zeros, figures.count), ""
+    yield "subnormal", _share(figures.subnormals, figures.count), ""
+    for title, number in (
+        ("min", figures.min),
+        ("max", figures.max),
+        ("mean", figures.mean),
+        ("std", figures.std),
+        ("abs max", figures.abs_max),
+        ("L2 norm", figures.l2_norm),
+        ("rms", figures.rms),
+    ):
+        yield title, text.number(number, 6), ""
+    rounding = "" if figures.quantiles_exact else f"  (within {text.number(100 * figures.quantile_error, 2)} %)"
+    for q, value in zip(QUANTILES, figures.quantiles, strict=False):
+        yield f"q {100 * q:g} %", f"{text.number(value, 6)}{rounding}", ""
+    if figures.spark:
+        low, high = text.number(figures.spark_low, 3), text.number(figures.spark_high, 3)
+        yield "spread", f"{low} {text.spark(figures.spark, len(figures.spark))} {high}", ""
+    if figures.is_sampled:
+        yield "sampled", f"{text.percent(figures.count, figures.numel * figures.parts)} of the elements", ""
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{count:,} ({text.percent(count, whole)})" if count else "0"
