@@ -1,0 +1,162 @@
+"""Moments: the part of a summary that is a sum, a minimum or a maximum, kept exactly."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.dtypes import DType
+
+LIMB = 18
+"""Bits of a limb: the product of two, times 2**17 elements, is below 2**53 and so exact in float64 and int64."""
+
+
+def quantum(part: DType) -> int:
+    """q such that every finite value of the real type ``part`` is a whole multiple of 2**-q."""
+    if part.kind != "float":
+        return 0
+    return 1074 if part.bits == 64 else 149
+
+
+class Moments(msgspec.Struct, frozen=True, gc=False):
+    """Counts, exact sums and extremes of some elements; a commutative monoid under ``+``.
+
+    ``total`` and ``squares`` are the sums of x and of x*x over the finite elements, in units of 2**-q and 2**-2q
+    for q = ``quantum``. ``low`` and ``high`` are None where there is no finite element, and never -0.0.
+    """
+
+    finite: int = 0
+    nan: int = 0
+    pos_inf: int = 0
+    neg_inf: int = 0
+    zeros: int = 0
+    subnormals: int = 0
+    total: int = 0
+    squares: int = 0
+    low: float | int | None = None
+    high: float | int | None = None
+
+    def __add__(self, other: Moments) -> Moments:
+        lows = [low for low in (self.low, other.low) if low is not None]
+        highs = [high for high in (self.high, other.high) if high is not None]
+        return Moments(
+            self.finite + other.finite,
+            self.nan + other.nan,
+            self.pos_inf + other.pos_inf,
+            self.neg_inf + other.neg_inf,
+            self.zeros + other.zeros,
+            self.subnormals + other.subnormals,
+            self.total + other.total,
+            self.squares + other.squares,
+            min(lows, default=None),
+            max(highs, default=None),
+        )
+
+    def mean(self, q: int) -> float | None:
+        """The mean of the finite elements, rounded once."""
+        return self.total / (self.finite << q) if self.finite else None
+
+    def std(self, q: int) -> float | None:
+        """The population standard deviation of the finite elements, rounded once."""
+        if not self.finite:
+            return None
+        return root(self.finite * self.squares - self.total * self.total, self.finite * self.finite << 2 * q)
+
+    def rms(self, q: int) -> float | None:
+        """The root of the mean square of the finite elements, rounded once."""
+        return root(self.squares, self.finite << 2 * q) if self.finite else None
+
+    def l2_norm(self, q: int) -> float | None:
+        """The root of the sum of squares, rounded once; None also where it lies beyond float64."""
+        return root(self.squares, 1 << 2 * q) if self.finite else None
+
+
+def root(numerator: int, denominator: int) -> float | None:
+    """The square root of a non-negative fraction, rounded once to float64; None where it is too large for one."""
+    shift = max(0, (130 - numerator.bit_length() + denominator.bit_length()) // 2)
+    quotient, rest = divmod(numerator << 2 * shift, denominator)
+    floor = isqrt(quotient)
+    # At least 64 bits, and one more that says "and something": enough to round correctly. int / int rounds once.
+    sticky = rest != 0 or floor * floor != quotient
+    try:
+        return (2 * floor + sticky) / (1 << shift + 1)
+    except OverflowError:
+        return None
+
+
+def measure(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> Moments:
+    """The moments of ``counts[i]`` times ``values[i]``, as ``decode.numbers`` gives them, sorted, all finite.
+
+    The counts may add up to 2**40 for types of 16 bits and less, to 65,536 for wider ones.
+    """
+    if not values.size:
+        return Moments()
+    if part.kind == "float":
+        total, squares = _float_sums(values, counts, part)
+        magnitudes = np.abs(values)
+        subnormals = int(counts[(magnitudes > 0) & (magnitudes < smallest_normal(part))].sum())
+        low, high = float(values[0]) + 0.0, float(values[-1]) + 0.0
+    else:
+        total, squares = _integer_sums(values, counts, part)
+        subnormals = 0
+        low, high = int(values[0]), int(values[-1])
+    zeros = int(counts[values == 0].sum())
+    return Moments(int(counts.sum()), 0, 0, 0, zeros, subnormals, total, squares, low, high)
+
+
+def smallest_normal(part: DType) -> float:
+    """The smallest positive normal number of a floating type. Imports ml_dtypes."""
+    import ml_dtypes
+
+    from tui_params.core.dtypes import numpy_dtype
+
+    return float(ml_dtypes.finfo(numpy_dtype(part)).smallest_normal)
+
+
+def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:
+    precision = 53 if part.bits == 64 else 24 if part.bits == 32 else 11
+    fractions, exponents = np.frexp(values)
+    mantissas = np.ldexp(fractions, precision).astype(np.int64)
+    # Sorted values have their exponents in runs; -x and x may share one, for their limbs carry the sign.
+    starts = np.flatnonzero(np.diff(exponents, prepend=exponents[0] + 1))
+    signs, magnitudes = np.sign(mantissas), np.abs(mantissas)
+    limbs = [magnitudes >> shift & (1 << LIMB) - 1 for shift in range(0, precision, LIMB)]
+    # A limb of a subnormal need not be a whole multiple of the quantum, though the sums are: hence the guard bits.
+    guard = 2 * precision
+    shifts = (exponents[starts] + (quantum(part) - precision)).tolist()
+    total = squares = 0
+    for i, limb in enumerate(limbs):
+        weighted = limb * counts
+        for shift, amount in zip(shifts, np.add.reduceat(weighted * signs, starts).tolist(), strict=True):
+            total += amount << LIMB * i + shift + guard
+        for j in range(i + 1):
+            place = LIMB * (i + j) + int(i != j) + guard
+            for shift, amount in zip(shifts, np.add.reduceat(weighted * limbs[j], starts).tolist(), strict=True):
+                squares += amount << place + 2 * shift
+    return total >> guard, squares >> guard
+
+
+def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:
+    if int(counts.sum()) >= 1 << 30:
+        # Only a table of a narrow type holds so many: at most 65,536 rows.
+        rows = list(zip(values.tolist(), counts.tolist(), strict=True))
+        return sum(value * count for value, count in rows), sum(value * value * count for value, count in rows)
+    limbs = integer_limbs(values, max(1, part.bits // 16))
+    total = squares = 0
+    for i, limb in enumerate(limbs):
+        weighted = limb * counts
+        total += int(weighted.sum()) << 16 * i
+        for j in range(i + 1):
+            squares += int((weighted * limbs[j]).sum()) << 16 * (i + j) + int(i != j)
+    return total, squares
+
+
+def integer_limbs(values: NDArray[Any], number: int) -> list[NDArray[np.int64]]:
+    """``values`` (int64 or uint64) as the sum of limb[i] * 2**16i, all in 0..65535, but the last with the sign."""
+    limbs = [(values >> 16 * i & 0xFFFF).astype(np.int64) for i in range(number - 1)]
+    limbs.append((values >> 16 * (number - 1)).astype(np.int64))
+    return limbs

@@ -1,0 +1,330 @@
+"""The kernels: one pass over storage bytes that counts bit patterns, and adds up what the patterns do not say.
+
+Types of 16 bits and less have few patterns, so a table of counts says everything. Of wider types the upper bits are
+counted ("buckets", 7 bits of mantissa), and beside them exact moments are kept. Everything is integer arithmetic, or
+float64 arithmetic on integers below 2**53, so that no result depends on the order of the elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.buckets import FLOAT64_BITS, integer_buckets
+from tui_params.core.decode import unpack
+from tui_params.core.dtypes import DType
+from tui_params.core.moments import LIMB, Moments, integer_limbs
+
+WORDS = 1 << 16
+STEP = 1 << 17
+"""Elements that are looked at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
+
+Table = tuple[NDArray[Any], NDArray[np.int64]]
+"""Bit patterns (unsigned, sorted, unique) and how many elements have each."""
+
+
+class Tally(Protocol):
+    """Counts of a stream of elements, given as their storage bytes."""
+
+    def add(self, raw: NDArray[np.uint8], numel: int) -> None:
+        """Count ``numel`` more elements; ``raw`` is contiguous and has exactly their bytes."""
+
+    def table(self) -> Table:
+        """Of a narrow type every pattern; of a wide one the buckets of the finite elements that are not zero."""
+
+    def moments(self) -> Moments | None:
+        """The moments of a wide type; None of a narrow one, whose table has them."""
+
+
+def tally(part: DType) -> Tally:
+    """An empty Tally for a real type."""
+    if part.bits <= 16:
+        return NarrowTally(part.bits)
+    if part.kind == "int":
+        return IntegerTally(part)
+    return Float32Tally() if part.bits == 32 else Float64Tally()
+
+
+def sparse(counts: NDArray[np.int64], dtype: Any) -> Table:
+    """The rows of a dense table that are not empty."""
+    patterns = np.flatnonzero(counts)
+    return patterns.astype(dtype), counts[patterns]
+
+
+class NarrowTally:
+    """Counts of every pattern of 4, 6, 8 or 16 bits.
+
+    Patterns of 4 and 8 bits are counted as words of 16, two or four at once, and taken apart at the end.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._counts = np.zeros(1 << bits if bits == 6 else WORDS, np.int64)
+        self._rest = np.zeros(1 << bits, np.int64)
+
+    def add(self, raw: NDArray[np.uint8], numel: int) -> None:
+        if self._bits == 6:
+            for start in range(0, numel, STEP):
+                some = min(STEP, numel - start)
+                codes = unpack(raw[start * 6 // 8 :], 6, some)
+                self._counts += np.bincount(codes, minlength=64)
+            return
+        whole = numel * self._bits // 16 * 2
+        words = raw[:whole].view("<u2")
+        for start in range(0, words.size, STEP):
+            self._counts += np.bincount(words[start : start + STEP], minlength=WORDS)
+        rest = numel - whole * 8 // self._bits
+        if rest:
+            codes = unpack(raw[whole:], 4, rest) if self._bits == 4 else raw[whole:]
+            self._rest += np.bincount(codes, minlength=self._rest.size)
+
+    def table(self) -> Table:
+        counts = self._counts
+        if self._bits == 8:
+            grid = counts.reshape(256, 256)
+            counts = grid.sum(0) + grid.sum(1) + self._rest
+        elif self._bits == 4:
+            cube = counts.reshape(16, 16, 16, 16)
+            counts = self._rest + np.sum([cube.sum(tuple({0, 1, 2, 3} - {axis})) for axis in range(4)], axis=0)
+        return sparse(counts, np.uint16 if self._bits == 16 else np.uint8)
+
+    def moments(self) -> None:
+        return None
+
+
+class Float32Tally:
+    """float32 by its upper 16 bits, with the sums of the lower 16 and of their squares for each."""
+
+    _FLUSH = 1 << 30  # elements after which a sum of squares of the lower bits might not fit into int64
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(WORDS, np.int64)
+        self._fresh = np.zeros(WORDS, np.int64)
+        self._lower = np.zeros(WORDS, np.float64)
+        self._squares = np.zeros(WORDS, np.float64)
+        self._squares_whole = np.zeros(WORDS, np.int64)
+        self._steps = self._added = 0
+        self._pos_zeros = 0
+        self._moments = Moments()
+
+    def add(self, raw: NDArray[np.uint8], numel: int) -> None:
+        words, halves = raw.view("<u4"), raw.view("<u2")
+        for start in range(0, numel, STEP):
+            stop = min(start + STEP, numel)
+            self._add(words[start:stop], halves[2 * start : 2 * stop])
+
+    def _add(self, words: NDArray[np.uint32], halves: NDArray[np.uint16]) -> None:
+        upper = halves[1::2].astype(np.intp)
+        counts = np.bincount(upper, minlength=WORDS)
+        self._fresh += counts
+        if int(np.bitwise_or.reduce(words)) & 0xFFFF:
+            lower = halves[::2].astype(np.float64)
+            self._lower += np.bincount(upper, lower, WORDS)
+            lower *= lower
+            self._squares += np.bincount(upper, lower, WORDS)
+            self._steps += 1
+            if self._steps == 8:  # 8 * 2**17 * 2**32 is below 2**53
+                self._carry()
+        floats = words.view("<f4")
+        zeros = pos_inf = neg_inf = non_finite = 0
+        if counts[0]:
+            pos_zeros = int(np.count_nonzero(words == 0))
+            self._pos_zeros += pos_zeros
+            zeros += pos_zeros
+        if counts[0x8000]:
+            zeros += int(np.count_nonzero(words == 0x80000000))
+        if counts[0x7F80:0x8000].any() or counts[0xFF80:].any():
+            pos_inf = int(np.count_nonzero(words == 0x7F800000))
+            neg_inf = int(np.count_nonzero(words == 0xFF800000))
+            floats = floats[np.isfinite(floats)]
+            non_finite = words.size - floats.size
+        low = float(floats.min()) + 0.0 if floats.size else None
+        high = float(floats.max()) + 0.0 if floats.size else None
+        nan = non_finite - pos_inf - neg_inf
+        self._moments += Moments(floats.size, nan, pos_inf, neg_inf, zeros, low=low, high=high)
+        self._added += words.size
+        if self._added >= self._FLUSH:
+            self._flush()
+
+    def _carry(self) -> None:
+        self._squares_whole += self._squares.astype(np.int64)
+        self._squares.fill(0)
+        self._steps = 0
+
+    def _flush(self) -> None:
+        """Move the sums of the tables into the moments: one exponent at a time they fit into int64."""
+        if not self._added:
+            return
+        self._carry()
+        grid = self._fresh.reshape(512, 128)
+        lower = self._lower.astype(np.int64).reshape(512, 128)
+        head = np.arange(128, dtype=np.int64)
+        low_squares_of = self._squares_whole.reshape(512, 128).sum(1)
+        sums = np.stack((grid.sum(1), grid @ head, grid @ (head * head), lower.sum(1), lower @ head, low_squares_of))
+        total_sum = squares_sum = subnormals = 0
+        for code in np.flatnonzero(sums[0]).tolist():
+            exponent = code & 0xFF
+            if exponent == 0xFF:
+                continue
+            count, heads, head_squares, lows, head_lows, low_squares = sums[:, code].tolist()
+            if exponent:  # the leading bit, which is not stored
+                head_squares += 256 * heads + 16384 * count
+                heads += 128 * count
+                head_lows += 128 * lows
+            else:
+                subnormals += count
+            total = (heads << 16) + lows
+            square = (head_squares << 32) + (head_lows << 17) + low_squares
+            shift = max(exponent, 1) - 1
+            total_sum += -total << shift if code & 0x100 else total << shift
+            squares_sum += square << 2 * shift
+        self._moments += Moments(total=total_sum, squares=squares_sum, subnormals=subnormals)
+        self._counts += self._fresh
+        for table in (self._fresh, self._lower, self._squares_whole):
+            table.fill(0)
+        self._added = 0
+
+    def table(self) -> Table:
+        self._flush()
+        counts = self._counts.copy()
+        counts[0] -= self._pos_zeros
+        counts[0x8000] -= self._moments.zeros - self._pos_zeros
+        counts[0x7F80:0x8000] = counts[0xFF80:] = 0
+        return sparse(counts, np.uint32)
+
+    def moments(self) -> Moments:
+        self._flush()
+        found = self._moments
+        # The tables count zeros among the subnormals.
+        return found + Moments(subnormals=-found.zeros)
+
+
+class Float64Tally:
+    """float64 by its upper 19 bits, with sums of the limbs of the mantissa and of their products per exponent."""
+
+    _FLUSH = 1 << 26  # elements after which a sum of products of limbs might not fit into int64
+    _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
+        self._per_exponent = np.zeros((10, 4096), np.int64)
+        self._added = 0
+        self._pos_zeros = 0
+        self._moments = Moments()
+
+    def add(self, raw: NDArray[np.uint8], numel: int) -> None:
+        words = raw.view("<u8")
+        # Fewer and larger steps: this table is larger than a step's keys would be.
+        for start in range(0, numel, 4 * STEP):
+            keys = (words[start : start + 4 * STEP] >> 64 - FLOAT64_BITS).astype(np.intp)
+            self._counts += np.bincount(keys, minlength=self._counts.size)
+        for start in range(0, numel, STEP):
+            self._add(words[start : start + STEP])
+
+    def _add(self, words: NDArray[np.uint64]) -> None:
+        exponents = (words >> 52).astype(np.intp)
+        mask = (1 << LIMB) - 1
+        limbs = [(words >> LIMB * i & mask).astype(np.float64) for i in range(2)]
+        limbs.append((words >> 2 * LIMB & 0xFFFF).astype(np.float64))
+        sums = self._per_exponent
+        counts = np.bincount(exponents, minlength=4096)
+        sums[0] += counts
+        for i, limb in enumerate(limbs):
+            sums[1 + i] += np.bincount(exponents, limb, 4096).astype(np.int64)
+        for i, (a, b) in enumerate(self._PAIRS):
+            sums[4 + i] += np.bincount(exponents, limbs[a] * limbs[b], 4096).astype(np.int64)
+        floats = words.view("<f8")
+        pos_zeros = neg_zeros = pos_inf = neg_inf = non_finite = 0
+        if counts[0] or counts[2048]:
+            pos_zeros = int(np.count_nonzero(words == 0))
+            neg_zeros = int(np.count_nonzero(words == 1 << 63))
+        if counts[2047] or counts[4095]:
+            pos_inf = int(np.count_nonzero(floats == np.inf))
+            neg_inf = int(np.count_nonzero(floats == -np.inf))
+            floats = floats[np.isfinite(floats)]
+            non_finite = words.size - floats.size
+        low = float(floats.min()) + 0.0 if floats.size else None
+        high = float(floats.max()) + 0.0 if floats.size else None
+        self._pos_zeros += pos_zeros
+        zeros, nan = pos_zeros + neg_zeros, non_finite - pos_inf - neg_inf
+        subnormals = int(counts[0] + counts[2048]) - zeros
+        self._moments += Moments(floats.size, nan, pos_inf, neg_inf, zeros, subnormals, low=low, high=high)
+        self._added += words.size
+        if self._added >= self._FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        total_sum = squares_sum = 0
+        for code in np.flatnonzero(self._per_exponent[0]).tolist():
+            exponent = code & 0x7FF
+            if exponent == 0x7FF:
+                continue
+            count, *sums = self._per_exponent[:, code].tolist()
+            total = sum(sums[i] << LIMB * i for i in range(3))
+            square = sum(sums[3 + i] << LIMB * (a + b) + int(a != b) for i, (a, b) in enumerate(self._PAIRS))
+            if exponent:  # the leading bit, which is not stored
+                square += (count << 104) + (total << 53)
+                total += count << 52
+            shift = max(exponent, 1) - 1
+            total_sum += -total << shift if code & 0x800 else total << shift
+            squares_sum += square << 2 * shift
+        self._moments += Moments(total=total_sum, squares=squares_sum)
+        self._per_exponent.fill(0)
+        self._added = 0
+
+    def table(self) -> Table:
+        counts = self._counts.copy()
+        half = counts.size // 2
+        counts[0] -= self._pos_zeros
+        counts[half] -= self._moments.zeros - self._pos_zeros
+        counts[half - 128 : half] = counts[-128:] = 0
+        return sparse(counts, np.uint32)
+
+    def moments(self) -> Moments:
+        self._flush()
+        return self._moments
+
+
+class IntegerTally:
+    """Integers of 32 and 64 bits by the upper 16 bits of their value as float32, truncated toward zero."""
+
+    def __init__(self, part: DType) -> None:
+        self._type = np.dtype(f"<{'u' if part.name.startswith('u') else 'i'}{part.bits // 8}")
+        self._wide = np.uint64 if part.name == "uint64" else np.int64
+        self._counts = np.zeros(WORDS, np.int64)
+        self._moments = Moments()
+
+    def add(self, raw: NDArray[np.uint8], numel: int) -> None:
+        values = raw.view(self._type)
+        for start in range(0, numel, STEP):
+            self._add(values[start : start + STEP])
+
+    def _add(self, values: NDArray[Any]) -> None:
+        low, high = int(values.min()), int(values.max())
+        if max(-low, high) <= 1 << LIMB:
+            floats = values.astype(np.float64)
+            total, squares = int(floats.sum()), int(floats @ floats)
+            keys = (floats.astype(np.float32).view(np.uint32) >> 16).astype(np.intp)
+        else:
+            wide = values.astype(self._wide)
+            is_short = low >= -(1 << 31) and high < 1 << 32
+            limbs = [limb.astype(np.float64) for limb in integer_limbs(wide, 2 if is_short else 4)]
+            total = sum(int(limb.sum()) << 16 * i for i, limb in enumerate(limbs))
+            squares = 0
+            for i, a in enumerate(limbs):
+                for j, b in enumerate(limbs[: i + 1]):
+                    squares += int(a @ b) << 16 * (i + j) + int(i != j)
+            keys = integer_buckets(wide)
+        self._counts += np.bincount(keys, minlength=WORDS)
+        zeros = values.size - int(np.count_nonzero(values))
+        self._moments += Moments(values.size, zeros=zeros, total=total, squares=squares, low=low, high=high)
+
+    def table(self) -> Table:
+        counts = self._counts.copy()
+        counts[0] = 0
+        return sparse(counts, np.uint32)
+
+    def moments(self) -> Moments:
+        return self._moments
