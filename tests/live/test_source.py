@@ -23,6 +23,11 @@ from tui_params.errors import OpenError, ReadError, SourceChangedError, UnknownT
 from tui_params.live import source as live_source
 from tui_params.live.source import ModelSource, StateDictSource
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:ComplexHalf"),
+    pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning"),
+]
+
 
 def names(source: Source) -> list[str]:
     return [info.name for info in source.listing.tensors]
@@ -620,3 +625,22 @@ def test_importing_the_module_does_not_import_torch() -> None:
     code = "import sys, tui_params.live.source; print('torch' in sys.modules, 'numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
+
+
+def test_summaries_agree_with_torch() -> None:
+    from tui_params.core.scan import summarize
+
+    generator = torch.Generator().manual_seed(3)
+    wide = torch.randn(60, 70, generator=generator)
+    wide[3, 4], wide[5, 6], wide[7, 8] = float("nan"), float("inf"), 0
+    tensors = {"wide": wide, "turned": wide.t(), "strided": wide[::2, 1::3], "half": wide.bfloat16()}
+    source = StateDictSource(tensors)
+    for name, tensor in tensors.items():
+        figures = summarize(source, source.find(name)).figures(tensor.numel())
+        exact = tensor.double()
+        finite = exact[exact.isfinite()]
+        assert (figures.count, figures.finite) == (tensor.numel(), finite.numel())
+        assert (figures.nan, figures.pos_inf) == (int(tensor.isnan().sum()), int((tensor == float("inf")).sum()))
+        assert (figures.min, figures.max) == (finite.min().item(), finite.max().item())
+        assert figures.mean == pytest.approx(finite.mean().item(), rel=1e-12)
+        assert figures.std == pytest.approx(finite.std(correction=0).item(), rel=1e-12)
