@@ -1,0 +1,45 @@
+# List the recipes
+default:
+    @just --list
+
+# Make the virtual environment with everything that development needs
+setup:
+    python3 -m venv .venv
+    .venv/bin/pip install -e '.[dev]'
+
+# Lint, format, type-check, and check who may import whom
+check:
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    .venv/bin/mypy
+    .venv/bin/lint-imports
+
+# Run the tests; arguments go to pytest: just test tests/core -k query
+test *arguments:
+    .venv/bin/pytest {{arguments}}
+
+# Feed readers, parsers and arithmetic with other random input, round after round (every failure prints its example)
+fuzz rounds="20":
+    for round in $(seq {{rounds}}); do \
+        .venv/bin/pytest -n auto --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
+    done
+
+# Accept what the screens look like now (look at the differences first: snapshot_report.html)
+snapshots:
+    .venv/bin/pytest tests/tui --snapshot-update
+
+# Draw the pictures of the README from the scenes that are tested
+screenshots:
+    .venv/bin/python -m tests.scenes screenshots/
+
+# Measure the promises about speed and memory; arguments: --only start
+bench *arguments:
+    .venv/bin/python -m tests.bench {{arguments}}
+
+# Explore a made-up checkpoint with faults to find
+demo:
+    .venv/bin/tui-params demo
+
+# Everything that continuous integration runs, in a clean copy of HEAD
+ci:
+    bash .ci/run

@@ -1,0 +1,14 @@
+"""One measured promise, as the table of the benchmarks shows it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """What was measured, what came out, what was promised, and whether it holds (None: there is no promise)."""
+
+    what: str
+    measured: str
+    target: str
+    ok: bool | None

@@ -1,0 +1,257 @@
+"""The architecture, as rules: who imports what and when, how long a file is, what stands at the top level."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tui_params
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tui_params"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MAX_LINES = 400
+# Files that may be longer, each with its reason.
+LONG: dict[str, str] = {}
+
+HEAVY = {"numpy", "ml_dtypes", "plotext", "numba", "torch", "huggingface_hub", "safetensors", "transformers"}
+# What is imported before the tree is on the screen.
+BEFORE_FIRST_PAINT = (
+    "tui_params",
+    "tui_params.errors",
+    *(
+        f"tui_params.core.{name}"
+        for name in (
+            "dtypes", "tensor", "source", "findings", "figures", "window", "text", "tree", "rows", "query", "kinds",
+        )
+    ),
+    "tui_params.sources.detect",
+    "tui_params.sources.safetensors",
+    "tui_params.opening",
+    "tui_params.cli.app",
+    "tui_params.cli.ls",
+    "tui_params.tui.app",
+    "tui_params.tui.explore",
+)  # fmt: skip
+RUNS_CODE = {"pickle", "_pickle", "cPickle", "shelve", "dill", "cloudpickle", "joblib", "marshal", "code", "runpy"}
+TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "justfile", "tui_params", "tests", "screenshots"}
+
+
+def exists(module: str) -> bool:
+    path = ROOT.joinpath(*module.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def python(script: str, *arguments: str) -> str:
+    """What the script prints in a fresh interpreter."""
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that a file imports, anywhere in it, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name | ast.Attribute)
+            and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) == "import_module"
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield node.lineno, str(node.args[0].value)
+
+
+@pytest.fixture(scope="module")
+def loaded_by_module() -> dict[str, list[str]]:
+    """By module, the heavy packages that came into the process with it; one process, in the order above."""
+    script = """
+import json, sys
+from importlib import import_module
+heavy, before, found = set(json.loads(sys.argv[1])), set(), {}
+for name in json.loads(sys.argv[2]):
+    import_module(name)
+    found[name] = sorted((heavy & set(sys.modules)) - before)
+    before |= heavy & set(sys.modules)
+print(json.dumps(found))
+"""
+    modules = [module for module in BEFORE_FIRST_PAINT if exists(module)]
+    found: dict[str, list[str]] = json.loads(python(script, json.dumps(sorted(HEAVY)), json.dumps(modules)))
+    return found
+
+
+@pytest.mark.parametrize("module", [module for module in BEFORE_FIRST_PAINT if exists(module)])
+def test_what_is_needed_for_the_first_paint_loads_nothing_heavy(
+    module: str, loaded_by_module: dict[str, list[str]]
+) -> None:
+    assert loaded_by_module[module] == []
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    header = {
+        "layers.0.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+        "layers.0.bias": {"dtype": "BF16", "shape": [2], "data_offsets": [16, 20]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(20))
+    return path
+
+
+def test_opening_a_checkpoint_and_its_statistics_leave_torch_alone(checkpoint: Path) -> None:
+    script = """
+import json, sys
+import tui_params
+from tui_params.core.tree import Tree
+with tui_params.open_source(sys.argv[1]) as source:
+    Tree(source.listing)
+    before = sorted(sys.modules)
+    count = source.summarize("layers.0.bias").figures().zeros
+print(json.dumps({"before": before, "after": sorted(sys.modules), "zeros": count}))
+"""
+    found = json.loads(python(script, str(checkpoint)))
+    assert found["zeros"] == 2
+    assert not HEAVY & set(found["before"])
+    assert not {"torch", "textual", "rich", "plotext"} & set(found["after"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["ls"], {"torch", "textual", "plotext", "numpy", "numba"}),
+        (["ls", "--json"], {"torch", "textual", "plotext", "numpy", "numba"}),
+        (["stats"], {"torch", "textual", "plotext"}),
+        (["--version"], {"torch", "textual", "plotext", "numpy", "numba", "tui_params.cli.ls"}),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_loads_what_it_needs_and_no_more(arguments: list[str], unwanted: set[str], checkpoint: Path) -> None:
+    script = """
+import sys
+from tui_params.cli.app import run
+code = run(sys.argv[1:])
+print(*sys.modules, sep="\\n", file=sys.stderr)
+sys.exit(code)
+"""
+    source = [] if arguments[0].startswith("--") else [str(checkpoint)]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments, *source], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+    assert not unwanted & set(result.stderr.splitlines())
+
+
+def test_public_names_are_resolved_when_they_are_used() -> None:
+    script = """
+import sys
+import tui_params
+print(sorted(name for name in sys.modules if name.startswith("tui_params")))
+assert set(tui_params.__all__) <= set(dir(tui_params))
+for name in tui_params.__all__:
+    assert getattr(tui_params, name) is not None, name
+"""
+    assert python(script).splitlines() == ["['tui_params']"]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = tui_params.nothing
+
+
+@pytest.mark.parametrize("folder", ["core", "sources"])
+def test_the_core_and_the_readers_do_not_name_torch_or_a_terminal(folder: str) -> None:
+    unwanted = {"torch", "textual", "rich", "plotext"}
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {module}"
+        for path in sorted((PACKAGE / folder).rglob("*.py"))
+        for line, module in imports(path)
+        if module.partition(".")[0] in unwanted
+    ]
+    assert found == []
+
+
+def test_the_probe_needs_nothing_but_torch() -> None:
+    probe = PACKAGE / "live" / "probe.py"
+    found = {module.partition(".")[0] for _, module in imports(probe)} if probe.exists() else set()
+    assert found - set(sys.stdlib_module_names) <= {"torch", "__future__"}
+
+
+def test_readers_run_no_code_of_a_file() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {module}"
+        for path in [*sorted((PACKAGE / "sources").rglob("*.py")), *sorted((PACKAGE / "core").rglob("*.py"))]
+        for line, module in imports(path)
+        if module.partition(".")[0] in RUNS_CODE
+    ]
+    calls = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {name}"
+        for path in sorted((PACKAGE / "sources").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (name := getattr(node.func, "id", "")) in {"eval", "exec", "compile", "__import__"}
+    ]
+    assert found + calls == []
+
+
+def test_readers_open_files_for_reading_only() -> None:
+    # Modes of open() and flags of os.open() that write.
+    writes = re.compile(
+        r"""open\([^)]*["'][rb]*[wax+][rwabx+]*["']|\.write_(?:bytes|text)\(|O_(?:WRONLY|RDWR|CREAT)\b"""
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in sorted((PACKAGE / "sources").rglob("*.py"))
+        for match in writes.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_files_are_short_or_have_a_reason() -> None:
+    lines = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in FILES}
+    assert {path: count for path, count in lines.items() if count > MAX_LINES and path not in LONG} == {}
+    assert [path for path in LONG if lines.get(path, 0) <= MAX_LINES] == []  # no longer long: take it off the list
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if path.stat().st_size > 1 and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+    ]
+    assert silent == []
+
+
+def test_nothing_is_left_to_do() -> None:
+    left = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b|raise NotImplementedError")
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in FILES
+        for match in left.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_the_top_level_is_tidy() -> None:
+    ignored = (ROOT / ".gitignore").read_text().split()
+    found = [
+        path.name
+        for path in ROOT.iterdir()
+        if not path.name.startswith(".")
+        and path.name not in TOP_LEVEL
+        and not any(path.match(pattern.rstrip("/")) for pattern in ignored)
+    ]
+    assert found == []
