@@ -621,6 +621,22 @@ def test_what_is_no_model_is_refused_in_one_sentence() -> None:
         StateDictSource([])  # type: ignore[arg-type]
 
 
+def test_a_mapping_that_cannot_be_walked_is_refused_in_one_sentence() -> None:
+    class Broken(dict[str, Any]):
+        def items(self) -> Any:
+            raise KeyError("lost")
+
+    with pytest.raises(OpenError, match="weights: it could not be walked: KeyError"):
+        StateDictSource(Broken(x=torch.ones(1)), "weights")
+    inner = Broken(x=torch.ones(1))
+    with pytest.raises(OpenError, match="could not be walked"):
+        ModelSource(nn.Linear(1, 1), optimizer=object())
+    held: dict[str, Any] = {"x": torch.ones(1)}
+    source = StateDictSource(held)
+    held["y"] = inner
+    assert "can no longer be walked" in (source.changed() or "")
+
+
 def test_importing_the_module_does_not_import_torch() -> None:
     code = "import sys, tui_params.live.source; print('torch' in sys.modules, 'numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

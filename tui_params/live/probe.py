@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -134,13 +134,19 @@ class Probe:
         raise NotImplementedError
 
     def enumerate(self) -> Report:
-        """Describe every tensor; reads no value. Asked again, it forgets the handles of the first time."""
-        with _Undisturbed(plain=False):
-            self._places, self._names = [], {}
-            leaves = list(self._leaves())
-            self._marks = {leaf.name: _mark(leaf.tensor) for leaf in leaves}
-            records = [record for leaf in leaves for record in self._records(leaf)]
-            return self._report(records, leaves)
+        """Describe every tensor; reads no value. Asked again, it forgets the handles of the first time.
+
+        Raises ProbeError if the root or its optimizer cannot be walked at all.
+        """
+        self._places, self._names = [], {}
+        try:
+            with _Undisturbed(plain=False):
+                leaves = list(self._leaves())
+                self._marks = {leaf.name: _mark(leaf.tensor) for leaf in leaves}
+                records = [record for leaf in leaves for record in self._records(leaf)]
+                return self._report(records, leaves)
+        except ODD as error:
+            raise ProbeError(f"it could not be walked: {_first_line(error)}") from error
 
     def _report(self, records: list[Record], leaves: list[_Leaf]) -> Report:
         raise NotImplementedError
@@ -150,8 +156,11 @@ class Probe:
 
         A write that torch does not count (through ``.data``, or by a fused optimizer) is not seen.
         """
-        with _Undisturbed(plain=False):
-            marks = {leaf.name: _mark(leaf.tensor) for leaf in self._leaves()}
+        try:
+            with _Undisturbed(plain=False):
+                marks = {leaf.name: _mark(leaf.tensor) for leaf in self._leaves()}
+        except ODD as error:
+            return f"it can no longer be walked: {_first_line(error)}"
         old = self._marks
         if marks.keys() != old.keys():
             first = next(iter(marks.keys() ^ old.keys()))
@@ -269,7 +278,7 @@ class Probe:
             stride = None if tensor.layout != torch.strided or tensor.is_contiguous() else tuple(tensor.stride())
         nbytes = numel * tensor.element_size()
         dtype = str(tensor.dtype).removeprefix("torch.")
-        notes = leaf.notes + notes
+        notes = leaf.notes + notes + _notes(tensor)
         if tensor.dtype == _FLOAT4 and shape:
             dtype, shape, numel = "float4_e2m1fn", (*shape[:-1], 2 * shape[-1]), 2 * numel
             if stride is not None:
@@ -279,6 +288,7 @@ class Probe:
             notes += (f"a view that repeats its elements: {storage} bytes in memory",)
         layout = () if obstacle else _layout(tensor)
         is_addressed = numel > 0 and bool(layout) and layout[-1] != 0
+        requires_grad = _requires_grad(leaf)
         return Record(
             handle=self._place(leaf, layout),
             name=self._unique(leaf.name + leaf.ending),
@@ -288,12 +298,12 @@ class Probe:
             numel=numel,
             nbytes=nbytes,
             device=str(tensor.device),
-            requires_grad=_requires_grad(leaf),
+            requires_grad=requires_grad,
             identity=repr(layout) if is_addressed else f"object {id(tensor)}",
             stride=stride,
             storage_nbytes=storage if storage is not None and storage > nbytes else None,
             unreadable=obstacle,
-            notes=notes + _notes(tensor),
+            notes=notes,
         )
 
     def _unreadable(self, leaf: _Leaf, reason: str) -> Record:
@@ -396,7 +406,7 @@ class ModelProbe(Probe):
             yield path, module, inside
             above |= {id(module)}
             for key, child in reversed(list(_registry(module, "_modules").items())):
-                if isinstance(child, torch.nn.Module) and id(child) not in above:
+                if is_module(child) and id(child) not in above:
                     stack.append(((*path, str(key)), child, above, inside))
 
     def _optimizer_leaves(self, names: Mapping[int, str]) -> Iterator[_Leaf]:
@@ -464,7 +474,7 @@ class ModelProbe(Probe):
                     continue
                 for label, entry in _entries(str(key), value):
                     is_hidden = isinstance(entry, torch.Tensor) and id(entry) not in known
-                    if is_hidden or (isinstance(entry, torch.nn.Module) and id(entry) not in entered and label != key):
+                    if is_hidden or (is_module(entry) and id(entry) not in entered and label != key):
                         found.append(".".join((*path, label)))
         return found
 
@@ -545,7 +555,7 @@ def _requires_grad(leaf: _Leaf) -> bool | None:
 def _is_filled(parameter: Any) -> bool:
     """Whether it has elements; the empty pieces of FSDP and parameters not initialised yet have none."""
     try:
-        return not torch.nn.parameter.is_lazy(parameter) and prod(parameter.shape) > 0
+        return _family(parameter) != "lazy" and prod(parameter.shape) > 0
     except ODD:
         return False
 
@@ -594,7 +604,7 @@ def _text(value: Any) -> str:
 
 def _entries(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """An attribute's value, or what a plain container of one level holds."""
-    if isinstance(value, (torch.Tensor, torch.nn.Module)):
+    if isinstance(value, torch.Tensor) or is_module(value):
         yield key, value
     elif type(value) in (list, tuple):
         for index, entry in enumerate(itertools.islice(value, METADATA_LIMIT)):
@@ -604,29 +614,38 @@ def _entries(key: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"{key}.{name}", entry
 
 
-def _has_ancestor(value: Any, name: str) -> bool:
-    return any(ancestor.__name__ == name for ancestor in type(value).__mro__)
+def _family(tensor: Any) -> str:
+    kind: Any = type(tensor)
+    return _family_of(kind)
 
 
-def _is_dispatched(tensor: Any) -> bool:
-    """Whether its class answers torch's operators itself, and so need not have memory of its own."""
-    return type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+@lru_cache(maxsize=256)
+def _family_of(kind: Any) -> str:
+    """What a class of tensors means here: ``plain``, ``lazy``, ``wrapper``, ``DTensor`` or a name of _NO_VALUES."""
+    names = [ancestor.__name__ for ancestor in kind.__mro__]
+    for name in (*_NO_VALUES, "DTensor"):
+        if name in names:
+            return name
+    if issubclass(kind, torch.nn.parameter.UninitializedTensorMixin):
+        return "lazy"
+    # A class that answers torch's operators itself need not have memory of its own.
+    dispatch = getattr(kind, "__torch_dispatch__", None)
+    return "plain" if dispatch is torch.Tensor.__torch_dispatch__ else "wrapper"
 
 
 def _fields(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...], tuple[str, ...]]:
     """The plain tensors inside a wrapper: pairs of a name and a getter, and notes; nothing for a plain tensor."""
-    if any(_has_ancestor(tensor, name) for name in _NO_VALUES) or torch.nn.parameter.is_lazy(tensor):
+    family = _family(tensor)
+    if family in _NO_VALUES or family == "lazy" or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return (), ()
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return (), ()
-    if _has_ancestor(tensor, "DTensor"):
+    if family == "DTensor":
         # full_tensor() and redistribute() are collective; the local piece is a plain attribute.
         note = f"DTensor: this rank's piece of {tuple(tensor.shape)}, placements {tensor.placements}"
         return (("", partial(_get, "_local_tensor")),), (
             note,
             f"device mesh of shape {tuple(tensor.device_mesh.shape)}",
         )
-    if _is_dispatched(tensor):
+    if family == "wrapper":
         if not hasattr(tensor, "__tensor_flatten__"):
             return (), ()
         names = list(tensor.__tensor_flatten__()[0])
@@ -650,14 +669,14 @@ def _get(name: str, tensor: Any) -> Any:
 
 def _obstacle(tensor: Any) -> str | None:
     """Why there are no bytes to read behind a tensor, or None."""
-    if torch.nn.parameter.is_lazy(tensor):
+    family = _family(tensor)
+    if family == "lazy":
         return _LAZY
-    for name, reason in _NO_VALUES.items():
-        if _has_ancestor(tensor, name):
-            return reason
+    if family in _NO_VALUES:
+        return _NO_VALUES[family]
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor):
         return "it is a value inside a function transform, which exists only while that runs"
-    if _is_dispatched(tensor):
+    if family != "plain":
         return f"the class {type(tensor).__name__} does not say which tensors it holds"
     if tensor.layout != torch.strided:
         return f"its layout {str(tensor.layout).removeprefix('torch.')} is opaque"
@@ -695,7 +714,7 @@ def _storage_nbytes(tensor: Any) -> int | None:
 
 def _layout(tensor: Any) -> tuple[Any, ...]:
     """Where and how a plain tensor lies; equal for the same elements."""
-    if torch.nn.parameter.is_lazy(tensor) or _is_dispatched(tensor):
+    if _family(tensor) != "plain":
         return ("object", id(tensor))
     try:
         address = tensor.data_ptr()

@@ -27,12 +27,20 @@ _KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "
 
 
 class ProbeSource(Source):
-    """A source that asks a probe. The values are those at the time of the call."""
+    """A source that asks a probe. The values are those at the time of the call.
+
+    Raises OpenError if nothing can be listed.
+    """
 
     def __init__(self, probe: Probe, label: str, container: str) -> None:
+        from tui_params.live.probe import ProbeError
+
         self.label = label
         self._probe = probe
-        report = probe.enumerate()
+        try:
+            report = probe.enumerate()
+        except ProbeError as error:
+            raise OpenError(f"{label}: {error}") from error
         first_names: dict[str, str] = {}
         self._handles: dict[str, int] = {}
         tensors = [self._info(record, first_names) for record in report.records]
