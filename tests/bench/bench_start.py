@@ -1,0 +1,231 @@
+"""From the command to the painted tree, as a person sees it: a real process in a real (pseudo-)terminal of 120x36."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import statistics
+import struct
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from tests.bench.line import Line
+
+COLUMNS, LINES = 120, 36
+RUNS = 5
+DEADLINE = 60.0
+DOWN, QUIT = b"\x1b[B", b"q"
+HIDDEN = 64
+
+# The least that a program of textual's can do: what it takes is not ours to save.
+BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    BINDINGS = [("q", "quit", "Quit")]
+    def compose(self):
+        yield Static("bare-ready")
+Bare().run()
+"""
+
+
+class Terminal:
+    """A process behind a pseudo-terminal, and every byte that it has sent."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        self.output = bytearray()
+        self.began = time.perf_counter()
+        # A home of its own, so that no settings of the user's are measured.
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "HOME": str(folder)}
+        environment |= {"XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder), "XDG_STATE_HOME": str(folder)}
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):
+            environment.pop(name, None)
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            # The size stands before the program looks.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+            os.execvpe(arguments[0], arguments, environment)
+
+    def read(self, seconds: float) -> int:
+        """Take what arrives within ``seconds``, at most one portion; how many bytes it was."""
+        ready, _, _ = select.select([self.fd], [], [], max(seconds, 0))
+        if not ready:
+            return 0
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # EIO: the other side is closed
+            return -1
+        self._answer(data)
+        self.output += data
+        return len(data)
+
+    def _answer(self, data: bytes) -> None:
+        """Answer what a program asks of its terminal, as xterm does."""
+        if b"\x1b[6n" in data:
+            os.write(self.fd, b"\x1b[1;1R")
+        if b"\x1b[?2026$p" in data:
+            os.write(self.fd, b"\x1b[?2026;2$y")
+        if b"\x1b[c" in data:
+            os.write(self.fd, b"\x1b[?62;22c")
+
+    def wait_for(self, texts: tuple[bytes, ...]) -> float:
+        """Seconds since the start until one of the texts has been painted."""
+        limit = self.began + DEADLINE
+        seen = 0
+        while (now := time.perf_counter()) < limit:
+            if self.read(limit - now) < 0:
+                break
+            tail = bytes(self.output[max(0, seen - 200) :])
+            if any(text in tail for text in texts):
+                return time.perf_counter() - self.began
+            seen = len(self.output)
+        last = bytes(self.output[-400:]).decode(errors="replace")
+        raise RuntimeError(f"nothing of {texts} was painted; the last output was {last!r}")
+
+    def bytes_within(self, seconds: float) -> int:
+        """How many bytes arrive in the next ``seconds``."""
+        limit = time.perf_counter() + seconds
+        total = 0
+        while (now := time.perf_counter()) < limit:
+            count = self.read(limit - now)
+            if count < 0:
+                break
+            total += count
+        return total
+
+    def settle(self, quiet: float = 1.0) -> None:
+        """Wait until nothing has arrived for ``quiet`` seconds."""
+        limit = time.perf_counter() + DEADLINE
+        while time.perf_counter() < limit and self.bytes_within(quiet):
+            pass
+
+    def press(self, key: bytes) -> None:
+        os.write(self.fd, key)
+
+    def rss(self) -> int:
+        """Resident bytes of the process, where the kernel tells (Linux); else 0."""
+        status = Path(f"/proc/{self.pid}/status")
+        if status.exists():
+            for line in status.read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def quit(self, seconds: float = 10.0) -> int | None:
+        """Press q and wait; the exit code, or None if the process had to be killed."""
+        self.press(QUIT)
+        limit = time.perf_counter() + seconds
+        while time.perf_counter() < limit:
+            self.read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+        return None
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def expert_names(count: int) -> list[str]:
+    """``count`` names in the shape of a mixture of experts, 256 experts a layer."""
+    names = ["model.embed_tokens.weight", "lm_head.weight"]
+    layer = 0
+    while len(names) < count:
+        names += [f"model.layers.{layer}.self_attn.{part}_proj.weight" for part in "qkvo"]
+        names += [
+            f"model.layers.{layer}.mlp.experts.{expert}.{part}_proj.{what}"
+            for expert in range(256)
+            for part in ("gate", "up", "down")
+            for what in ("weight", "weight_scale_inv")
+        ]
+        layer += 1
+    return names[:count]
+
+
+def write_sparse(path: Path, names: list[str]) -> None:
+    """A safetensors file of bf16 zeros with a true header; its data is a hole, so it takes no room on the disk."""
+    nbytes = 2 * HIDDEN * HIDDEN
+    header = {
+        name: {"dtype": "BF16", "shape": [HIDDEN, HIDDEN], "data_offsets": [n * nbytes, (n + 1) * nbytes]}
+        for n, name in enumerate(names)
+    }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + len(names) * nbytes)
+
+
+def start(arguments: list[str], texts: tuple[bytes, ...], folder: Path) -> tuple[float, float]:
+    """Medians over RUNS starts: seconds to the first paint, and resident MiB at that moment."""
+    seconds, memory = [], []
+    for _ in range(RUNS):
+        with Terminal(arguments, folder) as terminal:
+            seconds.append(terminal.wait_for(texts))
+            memory.append(terminal.rss() / 2**20)
+            terminal.quit()
+    return statistics.median(seconds), statistics.median(memory)
+
+
+def run() -> Iterator[Line]:
+    """Start, memory, and what goes over the wire; the targets are those that the README promises."""
+    folder = Path(tempfile.mkdtemp(prefix="tui-params-bench-"))
+    try:
+        bare, bare_memory = start([sys.executable, "-c", BARE], (b"bare-ready",), folder)
+        yield Line("start: a bare textual program", f"{bare:.2f} s", "", None)
+        yield Line("memory: a bare textual program", f"{bare_memory:.0f} MiB", "", None)
+        for count, seconds, memory in ((300, 0.5, 120), (91_991, 1.0, 250), (280_000, 2.5, 600)):
+            path = folder / f"{count}.safetensors"
+            write_sparse(path, expert_names(count))
+            command = [sys.executable, "-m", "tui_params", str(path)]
+            took, resident = start(command, (b"lm_head", b"embed_tokens", b"layers"), folder)
+            what = f"{count:,} tensors"
+            yield Line(f"start: {what}, first painted tree", f"{took:.2f} s", f"< {seconds} s", took < seconds)
+            yield Line(f"start: {what}, over the bare program", f"{took - bare:+.2f} s", "", None)
+            if resident:
+                yield Line(f"memory: {what}, when painted", f"{resident:.0f} MiB", f"< {memory} MiB", resident < memory)
+            yield from wire(command, what, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def wire(command: list[str], what: str, folder: Path) -> Iterator[Line]:
+    """Bytes of one cursor move and of doing nothing, and whether q ends the program at once."""
+    with Terminal(command, folder) as terminal:
+        terminal.wait_for((b"lm_head", b"embed_tokens", b"layers"))
+        terminal.settle()
+        idle = terminal.bytes_within(2)
+        yield Line(f"wire: {what}, 2 idle seconds", f"{idle:,} B", "0 B", idle == 0)
+        terminal.press(DOWN)
+        # The move itself; what the detail pane paints once the cursor has rested comes later and is not of the move.
+        began = time.perf_counter()
+        at_once = terminal.read(2)
+        delay = time.perf_counter() - began
+        rest = terminal.bytes_within(2)
+        yield Line(f"wire: {what}, a cursor move, first bytes after", f"{delay * 1000:.0f} ms", "< 50 ms", delay < 0.05)
+        yield Line(
+            f"wire: {what}, a cursor move and its detail", f"{at_once + rest:,} B", "< 8,192 B", at_once + rest < 8192
+        )
+        began = time.perf_counter()
+        code = terminal.quit()
+        took = time.perf_counter() - began
+        said = f"{took:.2f} s" if code == 0 else f"exit code {code}"
+        yield Line(f"quit: {what}", said, "< 0.5 s, code 0", code == 0 and took < 0.5)
