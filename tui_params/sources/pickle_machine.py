@@ -57,10 +57,15 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+class PickleEndsError(OpenError):
+    """The bytes end before the pickle does."""
+
+
 class PickleMachine:
     """One pickle in ``data``, from ``pos`` to its STOP; then ``root`` is what it builds, ``pos`` the byte behind it.
 
-    ``globals`` are all the names that it mentions. ``what`` is how the user would call these bytes in a sentence.
+    ``globals`` are all the names that it mentions, ``storages`` all the storages. ``what`` is how the user would call
+    these bytes in a sentence.
     """
 
     def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle") -> None:
@@ -69,6 +74,7 @@ class PickleMachine:
         self.what = what
         self.root: Any = None
         self.globals: dict[tuple[str, str], Stub] = {}
+        self.storages: list[Storage] = []
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -135,7 +141,7 @@ class PickleMachine:
                     push(_u2(data, pos)[0])
                     pos += 2
                 elif op == 0x51:  # BINPERSID
-                    stack[-1] = _persistent(stack[-1])
+                    stack[-1] = self._persistent(stack[-1])
                 elif op == 0x89:  # NEWFALSE
                     push(False)
                 elif op == 0x29:  # EMPTY_TUPLE
@@ -264,7 +270,7 @@ class PickleMachine:
         elif op == 0x70:  # PUT
             self._memo[self._integer(line)] = stack[-1]
         elif op == 0x50:  # PERSID
-            stack.append(_persistent(line))
+            stack.append(self._persistent(line))
         elif op == 0x49 and line in ("00", "01"):
             stack.append(line == "01")
         elif op in (0x49, 0x4C):  # INT, LONG
@@ -352,6 +358,18 @@ class PickleMachine:
             stub = self.globals[module, name] = Stub(module, name, CONSTRUCTORS.get((module, name)))
         return stub
 
+    def _persistent(self, pid: Any) -> Any:
+        """The storage that a persistent id names (torch/serialization.py, ``persistent_id``)."""
+        if type(pid) is tuple and len(pid) >= 2:
+            if len(pid) in (5, 6) and pid[0] == "storage":
+                storage = Storage(pid[1], pid[2], pid[3], pid[4], pid[5] if len(pid) == 6 else None)
+                self.storages.append(storage)
+                return storage
+            if pid[0] == "module":
+                # Legacy files embed the Python source of module classes here: (..., class, file, source).
+                return pid[1]
+        return Obj(Text("persistent object"), (pid,))
+
     def _extend(self, target: Any, items: list[Any]) -> None:
         kind = type(target)
         if kind is list:
@@ -379,8 +397,8 @@ class PickleMachine:
         else:
             raise self._damaged("sets a key in a value that is no dict")
 
-    def _ends_early(self) -> OpenError:
-        return OpenError(f"{self.what} ends too early")
+    def _ends_early(self) -> PickleEndsError:
+        return PickleEndsError(f"{self.what} ends too early")
 
     def _damaged(self, reason: str) -> OpenError:
         return OpenError(f"{self.what} is damaged: it {reason}")
@@ -422,17 +440,6 @@ def _construct(cls: Any, args: Any) -> Any:
         if value is not UNFIT:
             return value
     return Obj(cls, args)
-
-
-def _persistent(pid: Any) -> Any:
-    """The storage that a persistent id names (torch/serialization.py, ``persistent_id``)."""
-    if type(pid) is tuple and len(pid) >= 2:
-        if len(pid) in (5, 6) and pid[0] == "storage":
-            return Storage(pid[1], pid[2], pid[3], pid[4], pid[5] if len(pid) == 6 else None)
-        if pid[0] == "module":
-            # Legacy files embed the Python source of module classes here: (..., class, file, source).
-            return pid[1]
-    return Obj(Text("persistent object"), (pid,))
 
 
 def _build(target: Any, state: Any) -> None:

@@ -1,0 +1,184 @@
+"""Files of torch.save: a zip whose ``data.pkl`` says what there is, and whose stored members hold the bytes.
+
+Written by caffe2/serialize/inline_container.cc and torch/serialization.py; TorchScript is the same container with
+``constants.pkl`` and code beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.core.text import clean
+from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.extents import ExtentSource
+from tui_params.sources.files import DataFile, opened, read_bytes
+from tui_params.sources.pickle_machine import load_pickle
+from tui_params.sources.tensor_layout import Place
+from tui_params.sources.torch_legacy import is_legacy, open_legacy, open_pickle
+from tui_params.sources.torch_listing import Roles, list_pickles
+from tui_params.sources.zip_directory import STORED, Directory, data_offset, read_directory, read_member
+
+_MAX_CODE_FILES = 500
+_MAX_CODE_BYTES = 1 << 20
+
+
+def open_torch(path: Path) -> Source:
+    """The tensors of a file that torch.save or torch.jit.save wrote, or of a bare pickle. Raises OpenError.
+
+    No code of the file is run and no class is looked up. Values are read later, where they lie.
+    """
+    with opened(path) as (descriptor, file):
+        head = read_bytes(descriptor, 0, 512)
+        if head[:2] == b"PK":
+            return _open_zip(descriptor, file)
+        if not head:
+            raise OpenError(f"{clean(file.name, 120)} is empty (0 bytes)")
+        if is_legacy(head):
+            return open_legacy(descriptor, file)
+        if head[257:262] == b"ustar":
+            raise OpenError(
+                f"{clean(file.name, 120)} is a tar archive, as torch before 0.2 wrote them: load it with that torch and"
+                " save it again"
+            )
+        return open_pickle(descriptor, file)
+
+
+def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
+    directory = read_directory(descriptor, file.size, file.name)
+    members = directory.members
+    if not members:
+        raise UnknownFormatError(f"{clean(file.name, 120)} is a zip without members")
+    # As PyTorchStreamReader does: the folder of the first member is the archive's own.
+    top = next(iter(members)).partition("/")[0]
+    pickle = members.get(f"{top}/data.pkl")
+    if pickle is None:
+        raise UnknownFormatError(f"{clean(file.name, 120)} is {_describe_other(directory, top)}")
+    places = _Places(descriptor, directory, top)
+    machines = [load_pickle(read_member(descriptor, directory, pickle), "data.pkl")]
+    root = machines[0].root
+    form, roles, constants = "torch.save zip", Roles(), None
+    script = members.get(f"{top}/constants.pkl")
+    if script is not None:
+        form, roles = "TorchScript", _roles(descriptor, directory, top)
+        machines.append(load_pickle(read_member(descriptor, directory, script), "constants.pkl"))
+        constants = machines[1].root
+        # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
+        for storage in machines[1].storages:
+            storage.key = f"constants/{storage.key}" if type(storage.key) is str else storage.key
+    return list_pickles(
+        file,
+        form,
+        machines,
+        root,
+        places.locate,
+        is_big_endian=_is_big_endian(descriptor, directory, top),
+        roles=roles,
+        constants=constants,
+        findings=places.findings(),
+        allocated=os.fstat(descriptor).st_blocks * 512,
+    )
+
+
+class _Places:
+    """Where the storages of one archive lie, and what is odd about its members."""
+
+    def __init__(self, descriptor: int, directory: Directory, top: str) -> None:
+        self._descriptor = descriptor
+        self._directory = directory
+        self._top = top
+        self._ranges: list[tuple[int, int, str]] = []
+
+    def locate(self, key: str) -> Place:
+        """The Place of the storage of that key."""
+        path = key if key.startswith("constants/") else f"data/{key}"
+        member = self._directory.members.get(f"{self._top}/{path}")
+        path = clean(path, 60)
+        if member is None:
+            return Place(None, 0, f"its storage {path} is not in the file", is_faulty=True)
+        if member.method != STORED:
+            how = "compressed inside the zip: its values cannot be read without unpacking the file"
+            return Place(None, 0, f"its storage is {how}")
+        if member.is_encrypted:
+            return Place(None, 0, "its storage is encrypted")
+        offset = data_offset(self._descriptor, self._directory, member)
+        if offset is None:
+            return Place(None, 0, f"no zip member starts where the directory says that {path} does", is_faulty=True)
+        if offset + member.size > self._directory.stop or member.size != member.compressed:
+            room = max(0, self._directory.stop - offset)
+            reason = f"its storage {path} claims {member.size:,} bytes in the zip where at most {room:,} are"
+            return Place(None, 0, reason, is_faulty=True)
+        self._ranges.append((offset, offset + member.size, path))
+        return Place(offset, member.size)
+
+    def findings(self) -> Iterator[Finding]:
+        """Names that stand twice, and storages that overlap: asked for when all storages were located."""
+        twice = self._directory.duplicates
+        if twice:
+            names = ", ".join(clean(name, 60) for name in twice[:10])
+            evidence = f"{len(twice):,} names stand more than once in the zip, and the last one is shown: {names}"
+            yield Finding("warning", "zip-duplicates", None, evidence)
+        self._ranges.sort()
+        overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
+        if overlaps:
+            evidence = f"{len(overlaps):,} storages overlap in the file, first {overlaps[0][0]} and {overlaps[0][1]}"
+            yield Finding("warning", "zip-overlap", None, evidence)
+
+
+def _is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:
+    member = directory.members.get(f"{top}/byteorder")
+    return member is not None and read_member(descriptor, directory, member, 64).strip() == b"big"
+
+
+_CLASS = re.compile(
+    r"^class (\w+)\(Module\):\n  __parameters__ = \[([^\]]*)\]\n  __buffers__ = \[([^\]]*)\]", re.MULTILINE
+)
+
+
+def _roles(descriptor: int, directory: Directory, top: str) -> Roles:
+    """The names of parameters and buffers by class, from the text of TorchScript code: nothing else says them."""
+    roles: Roles = {}
+    prefix = f"{top}/code/"
+    files = [member for name, member in directory.members.items() if name.startswith(prefix) and name.endswith(".py")]
+    for member in files[:_MAX_CODE_FILES]:
+        module = member.name[len(prefix) : -3].replace("/", ".")
+        try:
+            text = read_member(descriptor, directory, member, _MAX_CODE_BYTES).decode("utf-8", "replace")
+        except OpenError:
+            # The code is only asked which tensors are parameters; without it they are listed as tensors.
+            continue
+        for name, parameters, buffers in _CLASS.findall(text):
+            roles[f"{module}.{name}"] = (_quoted(parameters), _quoted(buffers))
+    return roles
+
+
+def _quoted(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r'"([^"]*)"', text))
+
+
+def _describe_other(directory: Directory, top: str) -> str:
+    """What a zip without a ``data.pkl`` looks like, to complete "x.zip is ..."."""
+    names = list(directory.members)
+    some = names[:10_000]
+    if all(name.endswith(".npy") for name in some):
+        return f"a numpy NPZ archive of {len(names):,} arrays, which is not read here"
+    if "[Content_Types].xml" in directory.members:
+        return "an Office document (docx, xlsx or pptx), not a checkpoint"
+    if any(".dist-info/" in name for name in some):
+        return "a Python wheel, not a checkpoint"
+    if "META-INF/MANIFEST.MF" in directory.members:
+        return "a Java or Android archive, not a checkpoint"
+    if f"{top}/.data/extern_modules" in directory.members:
+        return "a torch.package archive, which is not read here: load it and save the state dict"
+    if f"{top}/archive_format" in directory.members or f"{top}/serialized_exported_program.json" in directory.members:
+        return "a torch.export archive (.pt2), which is not read here: save the program's state_dict with torch.save"
+    if "model.weights.h5" in directory.members:
+        return "a Keras model, which is not read here"
+    return (
+        f"a zip of {len(names):,} files, the first of them {clean(names[0], 60)!r}, and no data.pkl: not a checkpoint"
+    )
