@@ -135,15 +135,11 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
         size = text.size(info.nbytes)
         dtype = text.clean(info.dtype.short)
         line = f"{mark} {name:<{name_width}}  {shape:<{shape_width}}  {dtype:<8}  {size:>9}"
-        yield line if mark == " " else line + _note(info, output, len(line))
+        yield line if mark == " " else line + output.note(*_why(info), len(line))
 
 
-def _note(info: TensorInfo, output: Output, used: int) -> str:
-    """Why a line is marked, behind it or, in a narrow terminal, below it."""
+def _why(info: TensorInfo) -> tuple[str, str]:
+    """Why a line is marked, and in which style that is said."""
     if info.unreadable:
-        note, style = f"! {text.clean(info.unreadable, 300)}", "bold red"
-    else:
-        note, style = f"= {text.clean(info.tied_to or '', _LONGEST_NAME)}", "dim"
-    if output.width is None or used + 2 + len(note) <= output.width:
-        return f"  {output.style(note, style)}"
-    return "\n" + output.style(f"    {text.shorten(note, output.width - 4)}", style)
+        return f"! {text.clean(info.unreadable, 300)}", "bold red"
+    return f"= {text.clean(info.tied_to or '', _LONGEST_NAME)}", "dim"

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from tui_params.core.text import clean, shorten
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,6 +39,14 @@ class Output:
     def style(self, text: str, style: str) -> str:
         """``text`` in a rich style such as ``bold`` or ``red``, where there is a terminal to show it."""
         return text if self._paint is None or not text else self._paint(text, style)
+
+    def note(self, note: str, style: str, used: int) -> str:
+        """A note to put behind ``used`` characters of a line or, where a terminal is too narrow for it, below."""
+        if not note:
+            return ""
+        if self.width is None or used + 2 + len(note) <= self.width:
+            return f"  {self.style(note, style)}"
+        return "\n" + self.style(f"    {shorten(note, self.width - 4)}", style)
 
     def line(self, text: str = "") -> None:
         """Print a line now, for whoever waits for it."""
@@ -72,8 +82,6 @@ def _painter(console: Console) -> Callable[[str, str], str] | None:
 
 def complain(message: str) -> None:
     """One line on stderr: what could not be done."""
-    from tui_params.core.text import clean
-
     print(f"tui-params: {clean(message)}", file=sys.stderr)
 
 

@@ -141,17 +141,8 @@ def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: O
         else:
             line += "".join(f"  {text.number(getattr(figures, column)):>{_NUMBER}}" for column in _COLUMNS)
             note, style = ", ".join(_notes(result)), "bold red" if figures.non_finite else "dim"
-        output.line(line + _beside(note, style, len(line), output))
+        output.line(line + output.note(note, style, len(line)))
     return unchecked
-
-
-def _beside(note: str, style: str, used: int, output: Output) -> str:
-    """A note behind its line or, in a narrow terminal, below it."""
-    if not note:
-        return ""
-    if output.width is None or used + 2 + len(note) <= output.width:
-        return f"  {output.style(note, style)}"
-    return "\n" + output.style(f"    {text.shorten(note, output.width - 4)}", style)
 
 
 def _notes(result: Result) -> Iterator[str]:

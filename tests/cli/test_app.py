@@ -1,0 +1,243 @@
+"""The command line as a whole: which command runs, exit codes, pipes, and what is never imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tui_params import __version__
+from tui_params.cli import app as module
+from tui_params.cli.selection import close_names
+from tui_params.errors import OpenError
+
+COMMAND = [sys.executable, "-m", "tui_params"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_file({"layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "layer.bias": np.zeros(3)}, path)
+    return path
+
+
+def test_version_and_help(cli: Callable[..., Any]) -> None:
+    assert (cli("--version").code, cli("--version").out) == (0, f"tui-params {__version__}\n")
+    ran = cli("--help")
+    assert ran.code == 0
+    assert all(f"  {name} " in ran.out for name in ("ls", "stats", "values", "demo"))
+    assert cli().out == ran.out
+    for name in ("ls", "stats", "values", "demo"):
+        assert cli(name, "-h").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ls"], "Missing argument 'SOURCE'"),
+        (["ls", "a", "b"], "Got unexpected extra argument (b)"),
+        (["ls", "a", "--jsn"], "No such option"),
+        (["stat", "model"], "No command 'stat'. Did you mean stats?"),
+        (["model", "--json"], "No command 'model'. There are ls, stats, values, demo."),
+        (["--what"], "No such option"),
+    ],
+)
+def test_usage_errors(cli: Callable[..., Any], arguments: list[str], message: str) -> None:
+    ran = cli(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+
+
+@pytest.mark.parametrize("arguments", [["ls", "gone"], ["stats", "gone"], ["values", "gone", "x"], ["gone"]])
+def test_what_cannot_be_opened(cli: Callable[..., Any], arguments: list[str], tmp_path: Path) -> None:
+    where = str(tmp_path / "gone")
+    ran = cli(*(where if argument == "gone" else argument for argument in arguments))
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("tui-params: ")
+    assert ran.err.count("\n") == 1
+    assert "gone" in ran.err
+
+
+def test_a_source_alone_is_listed_without_a_terminal(cli: Callable[..., Any], checkpoint: Path) -> None:
+    assert cli(str(checkpoint)).out == cli("ls", str(checkpoint)).out
+
+
+def test_a_source_called_like_a_command(
+    cli: Callable[..., Any], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.rename(checkpoint.parent / "ls")
+    monkeypatch.chdir(checkpoint.parent)
+    assert cli("./ls").code == 0
+    assert cli("ls", "ls").out.startswith("ls  safetensors\n")
+
+
+def test_a_source_that_begins_with_a_dash(
+    cli: Callable[..., Any], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.rename(checkpoint.parent / "-x")
+    monkeypatch.chdir(checkpoint.parent)
+    assert cli("--", "-x").code == 0
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that an explorer, which is not the real one, was opened on; it exits with 42."""
+    paths: list[str] = []
+    explore = types.ModuleType("tui_params.tui.explore")
+    explore.run_path = lambda path: paths.append(path) or 42  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tui_params.tui.explore", explore)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("stdin", "stdout", "term", "expected"),
+    [
+        (True, True, "xterm", True),
+        (True, True, "dumb", False),
+        (True, True, "", False),
+        (False, True, "xterm", False),
+        (True, False, "xterm", False),
+    ],
+)
+def test_the_explorer_needs_a_terminal(
+    cli: Callable[..., Any],
+    checkpoint: Path,
+    opened: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stdin: bool,
+    stdout: bool,
+    term: str,
+    expected: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: stdin))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: stdout, raising=False)
+    monkeypatch.setenv("TERM", term)
+    assert cli(str(checkpoint)).code == (42 if expected else 0)
+    assert opened == ([str(checkpoint)] if expected else [])
+
+
+def test_demo(cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_params.demo.make_demo", lambda: checkpoint)
+    assert cli("demo", "--path").out == f"{checkpoint}\n"
+    assert "layer.weight" in cli("demo").out
+    monkeypatch.setattr(module, "has_terminal", lambda: True)
+    assert cli("demo").code == 42
+    assert opened == [str(checkpoint)]
+
+
+def test_demo_that_cannot_be_written(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Path:
+        raise OpenError("the demo cannot be written: No space left on device")
+
+    monkeypatch.setattr("tui_params.demo.make_demo", refuse)
+    ran = cli("demo", "--path")
+    assert (ran.code, ran.err) == (3, "tui-params: the demo cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+def test_interrupt_is_quiet(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: type) -> None:
+    def interrupted(path: str) -> None:
+        raise error
+
+    monkeypatch.setattr("tui_params.opening.open_source", interrupted)
+    ran = cli("ls", "model")
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "")
+
+
+def test_close_names_are_bounded() -> None:
+    names = [f"model.layers.{layer}.mlp.{part}.weight" for layer in range(3000) for part in ("up_proj", "down_proj")]
+    assert close_names("model.layers.17.mlp.up_prj.weight", names)[0] == "model.layers.17.mlp.up_proj.weight"
+    assert len(close_names("model.layers.99999.mlp.up_proj.weight", names)) == 3
+    assert close_names("x" * 10_000, names) == []
+    assert close_names("zebra", names) == []
+
+
+def run_process(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_a_closed_pipe_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "many.safetensors"
+    save_file({f"layers.{number}.weight": np.zeros(1, np.float32) for number in range(5000)}, path)
+    for command in ("ls", "stats"):
+        process = subprocess.Popen(
+            [*COMMAND, command, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        complaints = process.stderr.read()
+        process.stderr.close()
+        assert (process.wait(60), complaints) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told(checkpoint: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [*COMMAND, "ls", str(checkpoint)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert process.returncode == 3
+    assert process.stderr == "tui-params: the output cannot be written: No space left on device\n"
+
+
+def test_output_in_a_narrow_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "ü.safetensors"
+    save_file({"größe": np.zeros(0, np.float32)}, path)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for arguments in (["ls", str(path)], ["stats", str(path)], ["values", str(path), "größe"]):
+        ran = run_process(arguments, env=environment)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "gr\\xf6\\xdfe" in ran.stdout
+
+
+def test_commands_load_neither_torch_nor_a_terminal_interface(checkpoint: Path) -> None:
+    script = """
+import sys
+from tui_params.cli.app import run
+for arguments in (["ls"], ["ls", "--json"], ["stats"], ["values", "layer.weight"], []):
+    arguments[1:1] = [sys.argv[1]] if arguments else []
+    assert run(arguments or [sys.argv[1]]) == 0
+    heavy = {"torch", "textual", "plotext", "rich", "safetensors"} & set(sys.modules)
+    assert not heavy, (arguments, heavy)
+    if arguments[:1] == ["ls"]:
+        assert not {"numpy", "pickle"} & set(sys.modules), arguments
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(checkpoint)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_ctrl_c_in_a_process(tmp_path: Path) -> None:
+    fifo = tmp_path / "waits"
+    os.mkfifo(fifo)
+    script = """
+import os, sys
+import tui_params.opening
+def waits(path):
+    print("waiting", flush=True)
+    os.open(path, os.O_RDONLY)
+tui_params.opening.open_source = waits
+from tui_params.__main__ import main
+sys.argv[1:] = ["ls", sys.argv[1]]
+sys.exit(main())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=60)
+    assert (process.returncode, complaints.strip()) == (130, "")

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import ml_dtypes
+import msgspec
+import numpy as np
+import pytest
+
+from tui_params.cli.output import Output
+from tui_params.core.findings import Finding
+
+
+class Totals(msgspec.Struct, forbid_unknown_fields=True):
+    tensors: int
+    numel: int
+    nbytes: int
+    dtypes: dict[str, int]
+
+
+class Entry(msgspec.Struct):
+    name: str
+    shape: list[int]
+    dtype: str
+    numel: int
+    nbytes: int
+    kind: str
+    tied_to: str | None
+    location: str
+    unreadable: str | None
+
+
+class Document(msgspec.Struct):
+    source: str
+    format: str
+    metadata: dict[str, str]
+    totals: Totals
+    tensors: list[Entry]
+
+
+ARRAYS = {
+    "embed.weight": np.zeros((12, 4), ml_dtypes.bfloat16),
+    "layers.10.weight": np.zeros((4, 4), ml_dtypes.float8_e4m3fn),
+    "layers.2.weight": np.zeros((4, 4), np.float32),
+    "head.weight": np.zeros((12, 4), ml_dtypes.bfloat16),
+    "steps": np.array(7),
+    "none": np.zeros((0, 3), np.complex64),
+}
+OPTIONS: dict[str, Any] = {
+    "tied_to": {"head.weight": "embed.weight"},
+    "unreadable": {"layers.2.weight": "the file ends 12 bytes too early"},
+    "metadata": {"format": "pt", "note": "two\nlines \x1b[31m"},
+    "findings": (Finding("error", "truncated", None, "12 bytes are missing at the end"),),
+    "is_ordered": False,
+}
+
+
+def test_plain_listing(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    source = serve(ARRAYS, **OPTIONS)
+    ran = cli("ls", "model")
+    assert (ran.code, ran.err) == (0, "")
+    assert source.is_closed
+    assert ran.out == (
+        "! error: 12 bytes are missing at the end\n"
+        "model  memory\n"
+        "6 tensors, 81 elements, 184 B (bf16 96 B, f32 64 B, f8e4m3 16 B, i64 8 B, c64 0 B)\n"
+        "  format: pt\n"
+        "  note: two\\x0alines \\x1b[31m\n"
+        "\n"
+        "  name              shape    dtype          size\n"
+        "  embed.weight      [12, 4]  bf16           96 B\n"
+        "= head.weight       [12, 4]  bf16           96 B  = embed.weight\n"
+        "! layers.2.weight   [4, 4]   f32            64 B  ! the file ends 12 bytes too early\n"
+        "  layers.10.weight  [4, 4]   f8e4m3         16 B\n"
+        "  none              [0, 3]   c64             0 B\n"
+        "  steps             []       i64             8 B\n"
+    )
+
+
+def test_json(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    serve(ARRAYS, **OPTIONS)
+    ran = cli("ls", "model", "--json")
+    document = msgspec.convert(ran.json(), Document)
+    assert (ran.code, ran.err) == (0, "")
+    assert (document.source, document.format, document.metadata) == ("model", "memory", OPTIONS["metadata"])
+    assert document.totals == Totals(6, 81, 184, {"bf16": 96, "f32": 64, "f8e4m3": 16, "i64": 8, "c64": 0})
+    assert [tensor.name for tensor in document.tensors] == [
+        "embed.weight",
+        "head.weight",
+        "layers.2.weight",
+        "layers.10.weight",
+        "none",
+        "steps",
+    ]
+    assert document.tensors[1] == Entry("head.weight", [12, 4], "bf16", 48, 96, "tensor", "embed.weight", "", None)
+    assert document.tensors[2].unreadable == "the file ends 12 bytes too early"
+    assert ran.json()["findings"] == [
+        {
+            "severity": "error",
+            "rule": "truncated",
+            "tensor": None,
+            "evidence": "12 bytes are missing at the end",
+            "indices": [],
+        }
+    ]
+
+
+def test_nothing_to_list(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    serve({})
+    assert cli("ls", "model").out == "model  memory\n0 tensors, 0 elements, 0 B\n\n"
+    assert cli("ls", "model", "--json").json()["tensors"] == []
+
+
+def test_hostile_names_reach_no_terminal(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    names = ["\x1b]0;title\x07", "lone \ud800", "c1 \x9b31m", "bidi \u202e", "[red]markup[/red]", "ü", "x" * 5000]
+    serve({name: np.zeros(1) for name in names})
+    plain = cli("ls", "model").out
+    assert not any(character in plain for character in "\x1b\x07\x9b\u202e\ud800")
+    assert "[red]markup[/red]" in plain
+    assert max(map(len, plain.splitlines())) < 700
+    ran = cli("ls", "model", "--json")
+    assert ran.out.isascii()
+    assert {tensor["name"] for tensor in ran.json()["tensors"]} == set(names)
+
+
+def test_long_metadata_is_bounded(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    serve({"x": np.zeros(1)}, metadata={f"key{number}": "v" * 1000 for number in range(30)})
+    lines = cli("ls", "model").out.splitlines()
+    assert "  and 22 more entries (--json has all)" in lines
+    assert max(map(len, lines)) <= 160
+    assert len(cli("ls", "model", "--json").json()["metadata"]) == 30
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Terminal]:
+    def made(columns: int, **environment: str) -> Terminal:
+        for name in ("NO_COLOR", "COLORTERM", "FORCE_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24", **environment}.items():
+            monkeypatch.setenv(name, value)
+        stream = Terminal()
+        monkeypatch.setattr("sys.stdout", stream)
+        return stream
+
+    return made
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_terminal_lines_fit(serve: Callable[..., Any], terminal: Callable[..., Terminal], columns: int) -> None:
+    from tui_params.cli.ls import list_tensors
+
+    long = "model.layers.0.self_attn.some_quite_long_projection_name.weight"
+    serve({**ARRAYS, long: np.zeros((2, 2))}, **{**OPTIONS, "unreadable": {long: "a reason " * 20}})
+    stream = terminal(columns, NO_COLOR="1")
+    list_tensors("model", as_json=False)
+    rows = stream.getvalue().split("\n\n")[1].splitlines()
+    if columns >= 60:
+        assert max(len(plain(row)) for row in rows) <= columns
+    assert any("! a reason" in row for row in rows)
+    assert any("name.weight" in row for row in rows)
+
+
+def plain(line: str) -> str:
+    import re
+
+    return re.sub("\x1b\\[[0-9;]*m", "", line)
+
+
+def test_terminal_gets_colours_only_where_it_has_them(
+    serve: Callable[..., Any], terminal: Callable[..., Terminal]
+) -> None:
+    from tui_params.cli.ls import list_tensors
+
+    for environment, has_escapes, has_red in (
+        ({}, True, True),
+        ({"NO_COLOR": "1"}, True, False),
+        ({"TERM": "dumb"}, False, False),
+    ):
+        serve(ARRAYS, **OPTIONS)
+        stream = terminal(80, **environment)
+        list_tensors("model", as_json=False)
+        assert ("\x1b[" in stream.getvalue()) is has_escapes
+        assert ("\x1b[1;31m" in stream.getvalue()) is has_red
+
+
+def test_output_to_a_pipe_knows_no_style() -> None:
+    stream = StringIO()
+    output = Output(stream)
+    output.line(output.style("text", "bold red") + "   ")
+    assert (stream.getvalue(), output.width) == ("text\n", None)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import msgspec
+import numpy as np
+import pytest
+
+from tui_params.core.figures import QUANTILES
+
+
+class Numbers(msgspec.Struct):
+    count: int
+    finite: int
+    nan: int
+    pos_inf: int
+    neg_inf: int
+    zeros: int
+    subnormals: int
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    abs_max: float | None
+    l2_norm: float | None
+    rms: float | None
+    quantiles: dict[str, float]
+    exact: bool
+    quantiles_exact: bool
+    sampled: bool
+
+
+class Entry(msgspec.Struct):
+    name: str
+    shape: list[int]
+    dtype: str
+    numel: int
+    nbytes: int
+    summary: Numbers | None
+    unchecked: str | None
+
+
+class Document(msgspec.Struct):
+    source: str
+    tensors: list[Entry]
+
+
+ARRAYS = {
+    "a.weight": np.array([[1.0, -2.0], [math.nan, math.inf]], np.float32),
+    "a.bias": np.zeros(100, ml_dtypes.bfloat16),
+    "b.ids": np.array([2**40, -7, 0, 0]),
+    "b.mask": np.array([True, False]),
+    "b.empty": np.zeros((0, 3), np.float32),
+    "b.scalar": np.float32(0.5),
+    "b.complex": np.array([3 + 4j, complex(math.nan, -math.inf)], np.complex64),
+    "b.fp8": np.array([448.0, -0.5, math.nan], ml_dtypes.float8_e4m3fn),
+    "b.nothing": np.full(3, math.nan, np.float16),
+    "c.lost": np.zeros(3),
+    "c.head": np.zeros(100, ml_dtypes.bfloat16),
+    "c.breaks": np.zeros(3),
+}
+OPTIONS: dict[str, Any] = {
+    "unreadable": {"c.lost": "shard 2 is missing"},
+    "broken": {"c.breaks": "the file was truncated after it was opened"},
+    "tied_to": {"c.head": "a.bias"},
+}
+
+
+@pytest.fixture
+def source(serve: Callable[..., Any]) -> Any:
+    return serve({name: np.asarray(array) for name, array in ARRAYS.items()}, **OPTIONS)
+
+
+def test_json_of_every_kind_of_tensor(source: Any, cli: Callable[..., Any]) -> None:
+    ran = cli("stats", "model", "--json")
+    document = msgspec.convert(ran.json(), Document)
+    assert ran.code == 3
+    assert ran.err == "tui-params: 2 of 12 tensors could not be read\n"
+    assert source.is_closed
+    by_name = {entry.name: entry for entry in document.tensors}
+    assert list(by_name) == list(ARRAYS)
+    assert all((entry.summary is None) != (entry.unchecked is None) for entry in document.tensors)
+    assert by_name["c.lost"].unchecked == "shard 2 is missing"
+    assert by_name["c.breaks"].unchecked == "the file was truncated after it was opened"
+    weight = by_name["a.weight"].summary
+    assert weight is not None
+    assert (weight.count, weight.finite, weight.nan, weight.pos_inf, weight.neg_inf) == (4, 2, 1, 1, 0)
+    assert (weight.min, weight.max, weight.mean, weight.std, weight.abs_max) == (-2.0, 1.0, -0.5, 1.5, 2.0)
+    assert list(weight.quantiles) == [str(q) for q in QUANTILES]
+    assert (weight.exact, weight.sampled) == (True, False)
+    assert by_name["c.head"].summary == by_name["a.bias"].summary
+    complex_ = by_name["b.complex"].summary
+    assert complex_ is not None
+    assert (complex_.count, complex_.finite, complex_.nan, complex_.neg_inf) == (4, 2, 1, 1)
+    for name in ("b.empty", "b.nothing"):
+        summary = by_name[name].summary
+        assert summary is not None
+        assert (summary.finite, summary.min, summary.mean, summary.std, summary.quantiles) == (0, None, None, None, {})
+
+
+def test_plain_table(source: Any, cli: Callable[..., Any]) -> None:
+    ran = cli("stats", "model")
+    assert (ran.code, ran.err) == (3, "tui-params: 2 of 12 tensors could not be read\n")
+    assert ran.out == (
+        "  name       shape   dtype           min        max       mean        std\n"
+        "! a.weight   [2, 2]  f32              -2          1       -0.5        1.5  1 NaN, 1 +Inf\n"
+        "  a.bias     [100]   bf16              0          0          0          0  all zero\n"
+        "  b.ids      [4]     i64              -7  1.100e+12   2.749e11   4.761e11  50.0 % zeros\n"
+        "  b.mask     [2]     bool              0          1        0.5        0.5  50.0 % zeros\n"
+        "  b.empty    [0, 3]  f32               –          –          –          –  no elements\n"
+        "  b.scalar   []      f32             0.5        0.5        0.5          0\n"
+        "! b.complex  [2]     c64               3          4        3.5        0.5  1 NaN, 1 -Inf\n"
+        "! b.fp8      [3]     f8e4m3         -0.5        448      223.8      224.2  1 NaN\n"
+        "! b.nothing  [3]     f16               –          –          –          –  3 NaN\n"
+        "! c.lost     [3]     f64       unchecked: shard 2 is missing\n"
+        "= c.head     [100]   bf16              0          0          0          0  all zero, = a.bias\n"
+        "! c.breaks   [3]     f64       unchecked: the file was truncated after it was opened\n"
+    )
+
+
+def test_one_tensor_in_full(source: Any, cli: Callable[..., Any]) -> None:
+    ran = cli("stats", "model", "a.weight")
+    assert (ran.code, ran.err) == (0, "")
+    facts = dict(line.strip().split("  ", 1) for line in ran.out.splitlines()[1:])
+    assert ran.out.splitlines()[0] == "a.weight"
+    assert facts["shape"].strip() == "[2, 2]"
+    assert facts["NaN"].strip() == "1 (25.0 %)"
+    assert facts["std"].strip() == "1.5"
+    assert facts["q 50 %"].strip() == "-0.5"
+
+
+def test_one_tensor_that_cannot_be_read(source: Any, cli: Callable[..., Any]) -> None:
+    ran = cli("stats", "model", "c.lost")
+    assert "  unchecked   shard 2 is missing\n" in ran.out
+    assert (ran.code, ran.err) == (3, "tui-params: 1 of 1 tensor could not be read\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a", ["a.weight", "a.bias"]),
+        ("a.weight", ["a.weight"]),
+        ("*.bias", ["a.bias"]),
+        ("b.[ms]*", ["b.mask", "b.scalar"]),
+    ],
+)
+def test_names(source: Any, cli: Callable[..., Any], name: str, expected: list[str]) -> None:
+    ran = cli("stats", "model", name, "--json")
+    assert ran.code == 0
+    assert [entry["name"] for entry in ran.json()["tensors"]] == expected
+
+
+@pytest.mark.parametrize("name", ["a.wieght", "zebra*", "a.w", ""])
+def test_unknown_name_is_a_usage_error(source: Any, cli: Callable[..., Any], name: str) -> None:
+    ran = cli("stats", "model", name)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"tui-params: model has no tensor {name!r}")
+    assert ran.err.count("\n") == 1
+    if name == "a.wieght":
+        assert "; the nearest names are a.weight" in ran.err
+
+
+def test_tied_tensors_are_read_once(source: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    original = type(source).blocks
+
+    def counted(self: Any, info: Any, *bounds: Any) -> Any:
+        read.append(info.name)
+        return original(self, info, *bounds)
+
+    monkeypatch.setattr(type(source), "blocks", counted)
+    cli("stats", "model", "--json")
+    assert len(read) == len(set(read))
+    assert "c.head" not in read
