@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Thread, current_thread
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from tui_params.core.figures import Figures, Histogram
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import ReadError, StoppedError
+from tui_params.errors import ReadError, StoppedError, TuiParamsError
 
 if TYPE_CHECKING:
     from tui_params.core.summary import Accumulator, Summary
@@ -17,6 +24,15 @@ SAMPLE_BEYOND = 1 << 22
 
 SAMPLE_RUNS = 16
 _RUN = 1 << 16
+
+KEPT_SUMMARIES = 16
+"""Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
+
+KEPT_PAUSED = 4
+"""Reads that a Scanner keeps half done, to go on where it stopped: at most 5 MB each."""
+
+ACTIVITY_SECONDS = 0.1
+CLOSE_SECONDS = 2.0
 
 
 def summarize(
@@ -86,3 +102,283 @@ def _read(
             raise StoppedError(f"the reading of {info.name} was stopped")
     if done != wanted:
         raise ReadError(f"{info.name} ended after {done} of {wanted} elements")
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
+
+    Where ``is_final`` is False the figures are of a sample, and another Outcome of the tensor may follow.
+    """
+
+    name: str
+    figures: Figures | None
+    reason: str | None
+    is_final: bool
+
+
+class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of asking for one histogram: it, or the ``reason`` (one sentence) why there is none.
+
+    Where ``is_final`` is False it is of a sample, and another answer to the same question follows.
+    """
+
+    name: str
+    histogram: Histogram | None
+    reason: str | None
+    is_final: bool
+
+
+class Activity(msgspec.Struct, frozen=True, gc=False):
+    """What a Scanner is doing: ``done`` of ``numel`` elements of a tensor read, ``waiting`` more tensors to come."""
+
+    name: str
+    done: int
+    numel: int
+    waiting: int
+
+
+class _Question(msgspec.Struct):
+    """A histogram that somebody waits for."""
+
+    bins: int
+    low: float | None
+    high: float | None
+    is_log_axis: bool
+    deliver: Callable[[HistogramOutcome], None]
+    has_sample: bool = False
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    summary: Summary
+    numel: int
+    is_final: bool
+
+
+class _Paused(msgspec.Struct, frozen=True):
+    accumulator: Accumulator
+    done: int
+
+
+class Scanner:
+    """One daemon thread that reads the tensors of one source in the order in which they are wanted.
+
+    ``deliver`` and ``on_activity`` are called on that thread, never under a lock; they must not block.
+    ``on_activity`` is called at most ten times a second while a tensor is read, and with None when all is done.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        deliver: Callable[[Outcome], None],
+        on_activity: Callable[[Activity | None], None],
+    ) -> None:
+        self._source = source
+        self._deliver = deliver
+        self._on_activity = on_activity
+        # Guarded by the condition.
+        self._condition = Condition()
+        self._waiting: deque[str] = deque()
+        self._questions: dict[str, _Question] = {}
+        self._final: dict[str, Outcome] = {}
+        self._running: str | None = None
+        self._is_closed = False
+        # Of the worker alone.
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._paused: OrderedDict[str, _Paused] = OrderedDict()
+        self._sampled: set[str] = set()
+        self._published = -math.inf
+        self._thread = Thread(target=self._work, name="tui-params scanner", daemon=True)
+        self._thread.start()
+
+    def want(self, names: Sequence[str]) -> None:
+        """Replace the waiting list by ``names``, the most urgent first; what is final already is left out.
+
+        A tensor that is being read and is not the first of them is put aside at its next block.
+        """
+        with self._condition:
+            if self._is_closed:
+                return
+            self._waiting = deque(dict.fromkeys(name for name in names if name not in self._final))
+            self._condition.notify_all()
+
+    def want_histogram(
+        self,
+        name: str,
+        bins: int,
+        low: float | None,
+        high: float | None,
+        is_log_axis: bool,
+        deliver_histogram: Callable[[HistogramOutcome], None],
+    ) -> None:
+        """Ask for a histogram (``Summary.histogram``), which is answered on the worker, before all reading.
+
+        A newer question about the same tensor replaces an older one, which then has no answer. The tensor is read
+        again if its summary is no longer kept; where only a sample of it is known, that answers first.
+        """
+        with self._condition:
+            if self._is_closed:
+                return
+            self._questions[name] = _Question(bins, low, high, is_log_axis, deliver_histogram)
+            self._condition.notify_all()
+
+    def figures(self, name: str) -> Figures | None:
+        """The final figures of a tensor, or None: not read yet, or not readable."""
+        outcome = self._final.get(name)
+        return outcome.figures if outcome is not None else None
+
+    def close(self) -> None:
+        """Stop within a block, and deliver nothing more. Waits two seconds at most; may be called twice."""
+        with self._condition:
+            self._is_closed = True
+            self._waiting.clear()
+            self._questions.clear()
+            self._condition.notify_all()
+        if self._thread is not current_thread():
+            self._thread.join(CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        is_idle = True
+        while True:
+            self._answer()
+            with self._condition:
+                self._running = name = self._next()
+                if self._is_closed:
+                    return
+                if name is None and is_idle and not self._has_answer():
+                    self._condition.wait()
+                    continue
+            if name is not None:
+                is_idle = False
+                self._read(name)
+            elif not is_idle:
+                is_idle = True
+                self._on_activity(None)
+
+    def _next(self) -> str | None:
+        """What to read now; under the lock."""
+        for name in self._questions:
+            kept = self._kept.get(name)
+            if not (kept is not None and kept.is_final) and not self._has_failed(name):
+                return name
+        while self._waiting and self._waiting[0] in self._final:
+            self._waiting.popleft()
+        return self._waiting[0] if self._waiting else None
+
+    def _has_answer(self) -> bool:
+        return any(name in self._kept or self._has_failed(name) for name in self._questions)
+
+    def _has_failed(self, name: str) -> bool:
+        outcome = self._final.get(name)
+        return outcome is not None and outcome.figures is None
+
+    def _is_unwanted(self) -> bool:
+        """Whether the running read is no longer the most urgent; asked once per block."""
+        self._answer()
+        with self._condition:
+            return self._is_closed or self._next() != self._running
+
+    def _read(self, name: str) -> None:
+        for is_final in (False, True):
+            outcome = self._outcome(name, is_final)
+            if outcome is None:
+                continue
+            question = None
+            with self._condition:
+                is_news = name not in self._final and not self._is_closed
+                if outcome.is_final and is_news:
+                    self._final[name] = outcome
+                if outcome.reason is not None:
+                    question = self._questions.pop(name, None)
+            if is_news:
+                self._deliver(outcome)
+            if question is not None:
+                question.deliver(HistogramOutcome(name, None, outcome.reason, True))
+            if outcome.is_final:
+                return
+
+    def _outcome(self, name: str, is_final: bool) -> Outcome | None:
+        """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
+        try:
+            info = self._source.find(name)
+            if is_final:
+                summary = self._summarize(info)
+            elif info.numel > SAMPLE_BEYOND and name not in self._sampled:
+                summary = sample(self._source, info, should_stop=self._is_unwanted)
+                self._sampled.add(name)
+            else:
+                return None
+            figures = summary.figures(info.numel)
+        except StoppedError:
+            return None
+        except (TuiParamsError, OSError, MemoryError) as error:
+            return Outcome(name, None, _reason(error), True)
+        self._kept[name] = _Kept(summary, info.numel, is_final)
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT_SUMMARIES:
+            self._kept.popitem(last=False)
+        return Outcome(name, figures, None, is_final)
+
+    def _summarize(self, info: TensorInfo) -> Summary:
+        paused = self._paused.pop(info.name, None) or _Paused(_accumulator(info), 0)
+        done = paused.done
+
+        def progress(read: int) -> None:
+            nonlocal done
+            done = paused.done + read
+            self._publish(info, done)
+
+        try:
+            _read(paused.accumulator, self._source, info, paused.done, info.numel, self._is_unwanted, progress)
+        except StoppedError:
+            # Only of a contiguous tensor is it known which elements are still missing.
+            if done and info.stride is None and done % 8 == 0:
+                self._paused[info.name] = _Paused(paused.accumulator, done)
+                if len(self._paused) > KEPT_PAUSED:
+                    self._paused.popitem(last=False)
+            raise
+        return paused.accumulator.summary()
+
+    def _publish(self, info: TensorInfo, done: int) -> None:
+        now = time.monotonic()
+        if now - self._published >= ACTIVITY_SECONDS:
+            self._published = now
+            with self._condition:
+                waiting = len(self._waiting) - (info.name in self._waiting)
+            self._on_activity(Activity(info.name, done, info.numel, waiting))
+
+    def _answer(self) -> None:
+        """Answer the questions about summaries that are kept, and about tensors that cannot be read."""
+        ready: list[tuple[str, _Question, _Kept | None]] = []
+        with self._condition:
+            for name, question in list(self._questions.items()):
+                kept = self._kept.get(name)
+                if self._has_failed(name) or (kept is not None and kept.is_final):
+                    del self._questions[name]
+                elif kept is None or question.has_sample:
+                    continue
+                question.has_sample = True
+                ready.append((name, question, kept))
+        for name, question, kept in ready:
+            if kept is None:
+                question.deliver(HistogramOutcome(name, None, self._final[name].reason, True))
+            else:
+                self._kept.move_to_end(name)
+                question.deliver(_answered(name, question, kept))
+
+
+def _answered(name: str, question: _Question, kept: _Kept) -> HistogramOutcome:
+    try:
+        histogram = kept.summary.histogram(
+            question.bins, question.low, question.high, is_log_axis=question.is_log_axis, numel=kept.numel
+        )
+    except (ValueError, MemoryError) as error:
+        return HistogramOutcome(name, None, _reason(error), True)
+    return HistogramOutcome(name, histogram, None, kept.is_final)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to read it"
+    if isinstance(error, OSError):
+        return f"it could not be read: {error.strerror or error}"
+    return str(error)
