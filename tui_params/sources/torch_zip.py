@@ -177,6 +177,8 @@ def _describe_other(directory: Directory, top: str) -> str:
         return "a torch.package archive, which is not read here: load it and save the state dict"
     if f"{top}/archive_format" in directory.members or f"{top}/serialized_exported_program.json" in directory.members:
         return "a torch.export archive (.pt2), which is not read here: save the program's state_dict with torch.save"
+    if f"{top}/version" in directory.members and f"{top}/.data/serialization_id" in directory.members:
+        return "a torch.save file without its data.pkl: saving it failed"
     if "model.weights.h5" in directory.members:
         return "a Keras model, which is not read here"
     return (

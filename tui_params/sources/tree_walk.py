@@ -130,9 +130,7 @@ class TreeWalk:
         elif kind_of is Composite:
             self._visit_composite(name, value, depth, kind, notes)
         elif kind_of is TypedTensor:
-            note = (*notes, f"class {render(value.cls)}")
-            self._visit(name, value.data, depth + 1, kind, note)
-            self._visit_state(name, value.state, depth)
+            self._visit_typed(name, value, depth, kind, notes)
         elif kind_of is Storage:
             self._add_storage(name, value)
         else:
@@ -175,6 +173,20 @@ class TreeWalk:
         if value.state is not None:
             self._visit_state(name, value.state, depth)
 
+    def _visit_typed(self, name: str, value: TypedTensor, depth: int, kind: TensorKind, notes: tuple[str, ...]) -> None:
+        state = value.state
+        if type(state) is dict and state.get("_is_buffer") is True:
+            # torch.nn.Buffer: torch/nn/parameter.py
+            if state.get("persistent") is False:
+                notes += ("persistent=False",)
+            self._visit(name, value.data, depth + 1, "buffer", notes)
+            return
+        cls = render(value.cls)
+        if cls not in ("torch.Tensor", "torch._tensor.Tensor"):
+            notes += (f"class {cls}",)
+        self._visit(name, value.data, depth + 1, kind, notes)
+        self._visit_state(name, state, depth)
+
     def _visit_state(self, name: str, state: Any, depth: int) -> None:
         """The attributes that hang on a tensor, below its own name."""
         for part in state if type(state) is tuple and len(state) == 2 else (state,):
@@ -194,7 +206,7 @@ class TreeWalk:
             return
         self._note(name, Text(f"a {whole}"))
         for key, part in value.parts.items():
-            note = (*notes, f"part of the {whole} {name}") if type(part) in _TENSORS else ()
+            note = (*notes, f"part of {name}, a {whole}") if type(part) in _TENSORS else ()
             self._visit(_join(name, key), part, depth + 1, kind, note)
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
@@ -289,7 +301,9 @@ class TreeWalk:
         if depth == 0 or first != len(self.lister.tensors):
             self.state_dicts.append((name, first, len(self.lister.tensors)))
         for key, item in state.items():
-            if key not in _MODULE_INTERNALS and not (type(key) is str and key.startswith("_") and not _is_rich(item)):
+            if item is None or key in _MODULE_INTERNALS:
+                continue
+            if not (type(key) is str and key.startswith("_") and not _is_rich(item)):
                 self._visit(_join(name, key), item, depth + 1)
 
     def _visit_script_module(self, name: str, cls: Stub, state: dict[Any, Any], depth: int) -> None:

@@ -63,10 +63,10 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         )
     _, disk, first_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
-    if 0xFFFF in (disk, count) or 0xFFFFFFFF in (size, offset):
-        found = _read_end64(descriptor, tail, at, tail_start, start)
-        if found is not None:
-            count, size, offset, end = found
+    # Torch always writes the ZIP64 records, and they stand between the directory and its end.
+    wide = _read_end64(descriptor, tail, at, tail_start, start)
+    if wide is not None:
+        count, size, offset, end = wide
     elif disk or first_disk:
         raise OpenError(f"{clean(label, 120)} is one part of a zip in several files: they cannot be read apart")
     # Bytes before the archive (a self-extractor's) move every offset by as much.
