@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
+from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 import msgspec
 
@@ -36,7 +36,7 @@ class DataFile(msgspec.Struct, frozen=True):
         name = clean(self.name, 120)
         if status is None:
             return f"{name} was removed from the disk after it was opened"
-        if (status.st_ino, status.st_dev) != (self.inode, self.device):
+        if (status.st_ino, status.st_dev) != (self.inode, self.device) or not S_ISREG(status.st_mode):
             return f"{name} was replaced on disk after it was opened; reload with R"
         if status.st_size != self.size:
             how = "truncated" if status.st_size < self.size else "extended"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from tui_params.core.decode import decode, part_dtype, unpack
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -168,7 +169,7 @@ class _Reader:
         begin = self._extent.offset + aligned * bits // 8
         check_bounds(self._extent, self._info, begin, begin + nbytes)
         read_into(self._descriptor, self._file, begin, packed.data)
-        return unpack(packed, bits)[low - aligned : high - aligned]
+        return unpack(packed, bits, high - aligned)[low - aligned :]
 
     def _read(self, low: int, high: int, out: NDArray[Any]) -> None:
         import numpy as np
@@ -245,20 +246,8 @@ def raw_dtype(dtype: DType) -> np.dtype[Any]:
     """
     import numpy as np
 
-    if dtype.bits == 0 or (dtype.numpy is None and dtype.part is None):
-        raise ReadError(f"values of type {clean(dtype.name, 40)} cannot be decoded")
+    part_dtype(dtype)
     return np.dtype("c16" if dtype.bits == 128 else f"u{max(dtype.bits, 8) // 8}")
-
-
-def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """One byte an element, from elements of 4 or 6 bits that are packed lowest bits first."""
-    import numpy as np
-
-    if bits == 4:
-        return np.stack((packed & 15, packed >> 4), axis=-1).reshape(-1)
-    bit = np.unpackbits(packed, bitorder="little")
-    whole = bit[: len(bit) // bits * bits].reshape(-1, bits)
-    return np.packbits(whole, axis=1, bitorder="little").reshape(-1)
 
 
 def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
@@ -285,11 +274,7 @@ def _values(raw: NDArray[Any], dtype: DType, extent: Extent) -> NDArray[Any]:
     if extent.is_conj or extent.is_neg:
         flat = raw.reshape(-1)
         _resolve_bits(flat, dtype, extent)
-    target = numpy_dtype(dtype)
-    if dtype.kind == "bool":
-        # A byte other than 0 and 1 is not a valid numpy bool.
-        return np.asarray(raw != 0)
-    if target is None:
-        halves = raw.reshape(-1).view(np.float16).astype(np.float32)
-        return halves.view(np.complex64).reshape(raw.shape)
-    return raw.view(target)
+    unpacked = numpy_dtype(dtype) if dtype.is_packed else None
+    if unpacked is not None:
+        return raw.view(unpacked)
+    return decode(raw.reshape(-1).view(np.uint8), dtype, raw.size).reshape(raw.shape)

@@ -107,7 +107,7 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
         shape = entry.shape
         dtype = types[entry.dtype]
         numel = prod(shape)
-        if dtype is None or end > available or numel * dtype.bits != (end - begin) * 8 or begin > end:
+        if dtype is None or end > available or numel * dtype.bits != (end - begin) * 8 or not numel:
             raw = {"dtype": entry.dtype, "shape": list(shape), "data_offsets": [begin, end]}
             info, finding = describe_faulty(name, raw, file, base)
             tensors.append(info)

@@ -42,8 +42,8 @@ def parse_exactly(header: bytes, file: DataFile) -> tuple[list[tuple[str, Any]],
     try:
         text = header.decode()
     except UnicodeDecodeError as error:
-        text = header.decode(errors="backslashreplace")
-        evidence = f"the header of {name} is not valid UTF-8 at byte {error.start + 8:,}; such bytes are shown as \\x.."
+        text = header.decode(errors="replace")
+        evidence = f"the header of {name} is not valid UTF-8 at byte {error.start + 8:,}; \ufffd stands for such bytes"
         findings.append(Finding("error", "bad-utf8", None, evidence))
     try:
         top = json.loads(text, object_pairs_hook=_Pairs, strict=False)
