@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.factories_memory import MemorySource
+from tests.factories_terminal import Terminal
 from tui_params.cli.app import run
 from tui_params.errors import OpenError
 
@@ -57,3 +58,19 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemorySource]:
         return source
 
     return served
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Terminal]:
+    """Make stdout a terminal of so many columns."""
+
+    def made(columns: int, **environment: str) -> Terminal:
+        for name in ("NO_COLOR", "COLORTERM", "FORCE_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24", **environment}.items():
+            monkeypatch.setenv(name, value)
+        stream = Terminal()
+        monkeypatch.setattr("sys.stdout", stream)
+        return stream
+
+    return made

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.factories_terminal import Terminal
+from tui_params.cli.ls import list_tensors
 from tui_params.cli.output import Output
 from tui_params.core.findings import Finding
 
@@ -65,7 +67,7 @@ def test_plain_listing(serve: Callable[..., Any], cli: Callable[..., Any]) -> No
     assert ran.out == (
         "! error: 12 bytes are missing at the end\n"
         "model  memory\n"
-        "6 tensors, 81 elements, 184 B (bf16 96 B, f32 64 B, f8e4m3 16 B, i64 8 B, c64 0 B)\n"
+        "6 tensors, 81 elements, 184 B  (bf16 96 B, f32 64 B, f8e4m3 16 B, i64 8 B, c64 0 B)\n"
         "  format: pt\n"
         "  note: two\\x0alines \\x1b[31m\n"
         "\n"
@@ -133,51 +135,30 @@ def test_long_metadata_is_bounded(serve: Callable[..., Any], cli: Callable[..., 
     assert len(cli("ls", "model", "--json").json()["metadata"]) == 30
 
 
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Terminal]:
-    def made(columns: int, **environment: str) -> Terminal:
-        for name in ("NO_COLOR", "COLORTERM", "FORCE_COLOR"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24", **environment}.items():
-            monkeypatch.setenv(name, value)
-        stream = Terminal()
-        monkeypatch.setattr("sys.stdout", stream)
-        return stream
-
-    return made
+def test_many_findings_are_counted(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    findings = tuple(Finding("warning", "odd", f"x{number}", "is odd") for number in range(25))
+    serve({"x": np.zeros(1)}, findings=findings)
+    lines = cli("ls", "model").out.splitlines()
+    assert lines[19:22] == ["! warning: x19: is odd", "! and 5 more findings (--json has all)", "model  memory"]
+    assert len(cli("ls", "model", "--json").json()["findings"]) == 25
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_terminal_lines_fit(serve: Callable[..., Any], terminal: Callable[..., Terminal], columns: int) -> None:
-    from tui_params.cli.ls import list_tensors
-
     long = "model.layers.0.self_attn.some_quite_long_projection_name.weight"
     serve({**ARRAYS, long: np.zeros((2, 2))}, **{**OPTIONS, "unreadable": {long: "a reason " * 20}})
     stream = terminal(columns, NO_COLOR="1")
     list_tensors("model", as_json=False)
     rows = stream.getvalue().split("\n\n")[1].splitlines()
     if columns >= 60:
-        assert max(len(plain(row)) for row in rows) <= columns
+        assert max(map(len, stream.plain().splitlines())) <= columns
     assert any("! a reason" in row for row in rows)
     assert any("name.weight" in row for row in rows)
-
-
-def plain(line: str) -> str:
-    import re
-
-    return re.sub("\x1b\\[[0-9;]*m", "", line)
 
 
 def test_terminal_gets_colours_only_where_it_has_them(
     serve: Callable[..., Any], terminal: Callable[..., Terminal]
 ) -> None:
-    from tui_params.cli.ls import list_tensors
-
     for environment, has_escapes, has_red in (
         ({}, True, True),
         ({"NO_COLOR": "1"}, True, False),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.factories_terminal import Terminal
+from tui_params.cli.app import run
 from tui_params.core.figures import QUANTILES
 
 
@@ -175,3 +178,22 @@ def test_tied_tensors_are_read_once(source: Any, cli: Callable[..., Any], monkey
     cli("stats", "model", "--json")
     assert len(read) == len(set(read))
     assert "c.head" not in read
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_terminal_lines_fit(source: Any, terminal: Callable[..., Terminal], columns: int) -> None:
+    stream = terminal(columns)
+    assert run(["stats", "model"]) == 3
+    assert max(map(len, stream.plain().splitlines())) <= max(columns, 62)
+    assert "1 NaN, 1 +Inf\x1b[0m" in stream.getvalue()
+    assert ("[2, 2]" in stream.plain()) is (columns == 120)
+
+
+def test_progress_of_json_goes_to_a_terminal_on_stderr(
+    source: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    run(["stats", "model", "a.*", "--json"])
+    assert stream.getvalue() == "\r1 of 2\r\x1b[K"
+    assert len(json.loads(capsys.readouterr().out)["tensors"]) == 2

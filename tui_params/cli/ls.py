@@ -19,6 +19,7 @@ _LONGEST_NAME = 500
 _WIDEST_NAME = 80
 _NARROWEST_NAME = 16
 _MOST_METADATA = 8
+_MOST_FINDINGS = 20
 STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -93,18 +94,18 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def header(source: Source, totals: Totals, output: Output) -> Iterator[str]:
     """What is true of the source as a whole; what is wrong with it comes first."""
     listing = source.listing
-    for finding in listing.findings:
+    for finding in listing.findings[:_MOST_FINDINGS]:
         about = f"{text.clean(finding.tensor, _LONGEST_NAME)}: " if finding.tensor else ""
-        line = f"! {finding.severity}: {about}{text.clean(finding.evidence)}"
+        line = f"! {finding.severity}: {about}{text.clean(finding.evidence, 500)}"
         yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
+    if len(listing.findings) > _MOST_FINDINGS:
+        yield f"! and {text.plural(len(listing.findings) - _MOST_FINDINGS, 'more finding')} (--json has all)"
     yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(listing.format)}"
     mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
     sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
-    elements = text.numel(totals.numel)
-    yield (
-        f"{text.plural(totals.tensors, 'tensor')}, {elements} element{'' if totals.numel == 1 else 's'}, "
-        f"{text.size(totals.nbytes)}{f' ({sizes})' if sizes else ''}"
-    )
+    elements = f"{text.numel(totals.numel)} element{'' if totals.numel == 1 else 's'}"
+    line = f"{text.plural(totals.tensors, 'tensor')}, {elements}, {text.size(totals.nbytes)}"
+    yield line + output.note(sizes and f"({sizes})", "dim", len(line))
     width = output.width or 2 * _WIDEST_NAME
     for number, (name, value) in enumerate(listing.metadata.items()):
         if number == _MOST_METADATA:

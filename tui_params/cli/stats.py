@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from time import monotonic
 from typing import Any
 
 import click
@@ -50,7 +52,7 @@ def command(source: str, name: str | None, as_json: bool) -> int:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
         results = read(opened, tensors)
         if as_json:
-            kept = list(results)
+            kept = list(_watched(results, len(tensors)))
             write_json({"source": source, "tensors": [entry(result) for result in kept]})
             unchecked = sum(result.unchecked is not None for result in kept)
         else:
@@ -80,6 +82,20 @@ def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
             result = Result(info, None, str(error))
         of_tied[info.tied_to or info.name] = result
         yield result
+
+
+def _watched(results: Iterator[Result], total: int) -> Iterator[Result]:
+    """The results; meanwhile a terminal on stderr shows how many there are."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    shown = 0.0
+    for done, result in enumerate(results, start=1):
+        if monotonic() - shown > 0.1:
+            shown = monotonic()
+            print(f"\r{done:,} of {total:,}", end="", file=sys.stderr, flush=True)
+        yield result
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def entry(result: Result) -> dict[str, Any]:
