@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from tui_params import demo
 from tui_params.errors import OpenError
+from tui_params.opening import open_source
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,12 @@ def test_a_folder_that_cannot_be_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OpenError, match=r"the demo cannot be written to .*file/demo: Not a directory"):
         demo.make_demo(tmp_path / "file" / "demo")
+
+
+def test_it_opens_whole_and_with_the_tie(folder: Path) -> None:
+    with open_source(folder) as source:
+        assert source.listing.findings == ()
+        assert all(info.unreadable is None for info in source.listing.tensors)
+        assert source.find("lm_head.weight").tied_to == demo.EMBEDDING
+        assert len(source.listing.tensors) == len(list(demo.plan())) + 1
+        assert source.summarize(demo.NAN_MATRIX).figures(96 * 384).nan == 3

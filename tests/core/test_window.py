@@ -134,6 +134,26 @@ def test_axis_part_is_clipped() -> None:
     assert axis.part(0, -1).length == 0
 
 
+@settings(max_examples=100, deadline=None)
+@given(SHAPES, EXPRESSION, st.lists(st.integers(0, 8), min_size=4, max_size=4))
+def test_part_of_a_plane_is_the_same_part_of_the_values(shape: tuple[int, ...], text: str, part: list[int]) -> None:
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    try:
+        view = plane(parse_window(text, shape))
+    except SliceError:
+        return
+    row, rows, column, columns = part
+    values = take(array, view.window)
+    while values.ndim > 2:
+        values = values[:1].reshape(values.shape[1:]) if values.shape[0] else values.reshape(0, *values.shape[2:])
+    if values.ndim == 2:
+        values = values[row : row + rows, column : column + columns]
+    elif values.ndim == 1:
+        values = values[column : column + columns]
+    shown = parse_window(view.part(row, rows, column, columns).expression, shape)
+    assert np.array_equal(take(array, shown).ravel(), values.ravel())
+
+
 def test_plane_takes_the_last_two_dimensions() -> None:
     view = plane(parse_window("", (2, 3, 4, 5)))
     assert (view.rows, view.columns, view.leading, view.at) == (2, 3, (0, 1), (0, 0))

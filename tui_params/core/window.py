@@ -30,8 +30,10 @@ class Axis(msgspec.Struct, frozen=True, gc=False):
 
     def part(self, first: int, count: int) -> Axis:
         """The axis of at most ``count`` positions from ``first`` on, clipped to this one."""
-        first = min(max(first, 0), self.length)
-        return Axis(self.index(first), self.step, max(0, min(count, self.length - first)), self.is_index)
+        first = max(first, 0)
+        length = min(count, self.length - first)
+        # Beyond the last position there is no index to start from.
+        return Axis(self.index(first), self.step, length, self.is_index) if length > 0 else Axis(0, 1, 0)
 
     def fixed(self, position: int) -> Axis:
         """The axis with one position, dropped from the result."""
