@@ -89,9 +89,17 @@ class Rows:
         self._rebuild()
 
     def open_initially(self, limit: int) -> None:
-        """Expand level by level while the whole stays within ``limit`` rows; a lone row always opens."""
+        """Expand level by level while the whole stays within ``limit`` rows; a lone row always opens.
+
+        Modules without a tensor, which hold only metadata, stay closed.
+        """
+        tree = self.tree
         while True:
-            closed = [node for node in self.visible if self.tree.is_module(node) and not self._expanded[node]]
+            closed = [
+                node
+                for node in self.visible
+                if tree.is_module(node) and not self._expanded[node] and tree.tensor_count(node)
+            ]
             if not closed:
                 return
             before, rows = bytearray(self._expanded), len(self.visible)

@@ -62,9 +62,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def blocks(
-        self, info: TensorInfo, start: int = 0, stop: int | None = None
-    ) -> Iterator[NDArray[np.uint8]]:
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
 
         Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``

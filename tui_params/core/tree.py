@@ -60,7 +60,8 @@ class Tree:
         leaves: list[Leaf] = list(listing.tensors)
         leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
         segments = [leaf.name.split(".") for leaf in leaves]
-        order = _order_of_appearance(segments) if listing.is_ordered else _natural_order(segments)
+        tensors = len(listing.tensors)
+        order = _order_of_appearance(segments) if listing.is_ordered else _natural_order(segments, tensors)
         self.modules: Mapping[str, str] = listing.modules
         self.leaves: list[Leaf] = [leaves[index] for index in order]
         self.label: list[str] = []
@@ -73,6 +74,7 @@ class Tree:
         self._build([segments[index] for index in order])
         self._numel = [0, *accumulate(leaf.numel if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
         self._nbytes = [0, *accumulate(leaf.nbytes if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
+        self._tensors = [0, *accumulate(int(isinstance(leaf, TensorInfo)) for leaf in self.leaves)]
         self._ties = _ties(self.leaves)
         self._totals: dict[int, Totals] = {}
         self._node_of_leaf: list[int] | None = None
@@ -188,6 +190,10 @@ class Tree:
             node = self.end[node]
         return None
 
+    def tensor_count(self, node: int) -> int:
+        """How many tensors lie in a subtree."""
+        return self._tensors[self.last[node]] - self._tensors[self.first[node]]
+
     def extent(self, node: int | None) -> tuple[int, int]:
         """Elements and bytes of a subtree, tied tensors once; quick, for a row of the tree."""
         first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
@@ -302,22 +308,32 @@ def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
     return tuple(parts)
 
 
-def _natural_order(segments: Sequence[list[str]]) -> list[int]:
-    """Positions sorted segment by segment in natural order.
+def _natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:
+    """Positions sorted segment by segment in natural order; what holds no tensor at all comes last.
 
-    Each distinct segment becomes one character, by rank, so that names are compared as strings.
+    The first ``tensors`` of the names are tensors. Each distinct segment becomes one character, by rank, so that
+    names are compared as strings.
     """
+    tops = {names[0] for names in segments[:tensors]}
     distinct: set[str] = set()
     for names in segments:
         distinct.update(names)
     ranked = sorted(distinct, key=lambda segment: (natural_key(segment), segment))
     # Ranks stay below the 1,114,112 code points; surrogates are ordinary characters to a comparison.
-    if len(ranked) < 0x110000:
+    if len(ranked) < 0x10FFFF:
         rank = {segment: chr(index) for index, segment in enumerate(ranked)}.__getitem__
         keys = ["".join(map(rank, names)) for names in segments]
+        for index in range(tensors, len(segments)):
+            if segments[index][0] not in tops:
+                keys[index] = "\U0010ffff" + keys[index]
         return sorted(range(len(segments)), key=keys.__getitem__)
     place = {segment: index for index, segment in enumerate(ranked)}
-    return sorted(range(len(segments)), key=lambda index: [place[name] for name in segments[index]])
+
+    def key(index: int) -> tuple[bool, list[int]]:
+        names = segments[index]
+        return index >= tensors and names[0] not in tops, [place[name] for name in names]
+
+    return sorted(range(len(segments)), key=key)
 
 
 def _order_of_appearance(segments: Sequence[list[str]]) -> list[int]:

@@ -1,0 +1,86 @@
+"""ParamsApp: the Textual application around the explorer screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from tui_params.tui import keys, themes
+from tui_params.tui.glyphs import Glyphs, choose
+from tui_params.tui.loader import Opening
+from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.settings import Settings
+
+
+class ParamsApp(App[None]):
+    """The explorer on one source.
+
+    Exits with return code 3 and a sentence in ``failure`` if the source cannot be opened.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "tui-params"
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-stacked"), (72, "-narrow"), (100, "-medium"), (150, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall"), (50, "-towering")]
+
+    def __init__(
+        self,
+        opening: Opening,
+        *,
+        settings: Settings | None = None,
+        complaint: str | None = None,
+        glyphs: Glyphs | None = None,
+    ) -> None:
+        super().__init__()
+        self.opening = opening
+        self.glyphs = glyphs or choose()
+        self.settings = settings or Settings()
+        self.complaint = complaint
+        self.failure: str | None = None
+        self.animation_level = "none"  # every frame of an animation would travel over SSH
+        self.register_theme(themes.DARK)
+        self.register_theme(themes.LIGHT)
+        wanted = self.settings.theme or themes.first_theme()
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            self.theme = themes.first_theme({})
+            self.complaint = self.complaint or f"there is no theme {wanted!r}"
+        self.set_keymap(dict(self.settings.keys))
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        defaults = themes.ANSI_DEFAULTS if self.current_theme.ansi else themes.DEFAULTS
+        return {name: variables.get(value, value) for name, value in defaults.items()} | variables
+
+    def on_mount(self) -> None:
+        self.push_screen(ExplorerScreen(self.opening, self.glyphs))
+        if self.complaint is not None:
+            self.notify(self.complaint, severity="warning", markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, ExplorerScreen):
+            for key in keys.SCREEN:
+                if key.id != "palette":
+                    action = key.action
+                    yield SystemCommand(
+                        key.label.capitalize(), f"{key.tooltip} ({key.shown})", lambda action=action: self._run(action)
+                    )
+            for key in keys.TREE[8:]:
+                action = key.action
+                yield SystemCommand(
+                    key.label.capitalize(),
+                    f"{key.tooltip} ({key.shown})",
+                    lambda action=action: self._run(action, on_tree=True),
+                )
+        yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
+
+    def _run(self, action: str, *, on_tree: bool = False) -> None:
+        screen = self.screen
+        if isinstance(screen, ExplorerScreen):
+            if on_tree:
+                screen.tree_view.focus()
+            self.call_later(self.run_action, action, screen.tree_view if on_tree else screen)

@@ -1,0 +1,89 @@
+"""How the explorer is opened: on a path from the command line, on a live model from Python."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tui_params.core.source import Source
+from tui_params.errors import ExploreError
+
+if TYPE_CHECKING:
+    from tui_params.tui.app import ParamsApp
+
+
+def run_path(path: str) -> int:
+    """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened."""
+
+    def open_it() -> Source:
+        from tui_params.opening import open_source
+
+        return open_source(path)
+
+    return _run(path, open_it, sys.stderr.write)
+
+
+def explore(target: Any, **options: Any) -> None:
+    """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
+
+    The caller waits, so a model stands still and is read in place. ``options`` go to ``open_source``
+    (``optimizer=``). Raises ExploreError where there is no terminal to take over, inside a running event loop
+    (a notebook) and off the main thread; and OpenError if the target cannot be opened.
+    """
+    reason = why_not()
+    if reason is not None:
+        raise ExploreError(reason)
+    from tui_params.errors import OpenError
+    from tui_params.opening import open_source
+
+    source = target if isinstance(target, Source) else open_source(target, **options)
+    said: list[str] = []
+
+    def open_again() -> Source:
+        # A reload lists a model anew: its parameters may have moved.
+        return open_source(target, **options) if said or source is target else source
+
+    if _run(source.label, open_again, said.append):
+        raise OpenError("".join(said).strip())
+
+
+def why_not() -> str | None:
+    """Why the explorer cannot take over the terminal here and what to do instead; None if it can."""
+    instead = "tui_params.open_source(model) gives the same statistics without a terminal"
+    if threading.current_thread() is not threading.main_thread():
+        return f"explore() must be called on the main thread, because the terminal's signals arrive there; {instead}."
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        return (
+            "explore() cannot run inside a running event loop (a notebook, an async function): save the state dict and "
+            f"run `tui-params FILE` in a terminal, or call it from a plain script; {instead}."
+        )
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return f"explore() needs a terminal, and standard input or output is not one; {instead}."
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return f"explore() needs a terminal that can draw, and TERM is {os.environ.get('TERM', '')!r}; {instead}."
+    return None
+
+
+def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object]) -> int:
+    from tui_params.tui.loader import Opening
+
+    # The source is opened while Textual is still being imported.
+    opening = Opening(label, open_it)
+    from tui_params.core import text
+    from tui_params.tui import settings
+    from tui_params.tui.app import ParamsApp
+
+    chosen, complaint = settings.load()
+    app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint)
+    app.run()
+    if app.failure is not None:
+        complain(f"tui-params: {text.clean(app.failure)}\n")
+    return app.return_code or 0

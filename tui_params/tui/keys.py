@@ -1,0 +1,93 @@
+"""Every key of the explorer: one table from which bindings, the help screen, the footer and the README are made.
+
+Each key has an ``id`` under which a user can give it other keys (``keys`` in config.json, see ``tui/settings.py``).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from textual.binding import Binding, BindingType
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One thing that the user can do: its id, the keys, the action, and how it is explained."""
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    tooltip: str
+    shown: str
+
+
+TREE: tuple[Key, ...] = (
+    Key("tree.up", "up,k", "cursor(-1)", "up", "Move up one row", "↑ k"),
+    Key("tree.down", "down,j", "cursor(1)", "down", "Move down one row", "↓ j"),
+    Key("tree.left", "left,h", "out", "close", "Close the module, or go to the one around it", "← h"),
+    Key("tree.right", "right,l", "into", "open", "Open the module, or go to its first row", "→ l"),
+    Key("tree.toggle", "space", "open_close", "toggle", "Open or close the module", "space"),
+    Key("tree.enter", "enter", "enter", "open", "Open or close the module; enlarge a tensor", "enter"),
+    Key("tree.page_up", "pageup,ctrl+b", "page(-1)", "page up", "One page up", "pgup ctrl+b"),
+    Key("tree.page_down", "pagedown,ctrl+f", "page(1)", "page down", "One page down", "pgdn ctrl+f"),
+    Key("tree.home", "home", "edge(-1)", "first", "First row", "home"),
+    Key("tree.end", "end,G", "edge(1)", "last", "Last row", "end G"),
+    Key("tree.parent", "p,backspace", "parent", "parent", "The module around this row", "p"),
+    Key("tree.next", "J,right_square_bracket", "sibling(1)", "next sibling", "The next row of the same module", "J ]"),
+    Key(
+        "tree.previous",
+        "K,left_square_bracket",
+        "sibling(-1)",
+        "previous sibling",
+        "The row before in the same module",
+        "K [",
+    ),
+    Key("tree.expand_below", "e", "expand_below", "expand", "Open everything below this module", "e"),
+    Key("tree.collapse_below", "c", "collapse_below", "collapse", "Close everything below this module", "c"),
+    Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
+    Key("tree.collapse_all", "C", "collapse_all", "collapse all", "Close the whole tree", "C"),
+    Key("tree.next_trouble", "n", "trouble(1)", "next mark", "The next tensor marked ! or ~ or x", "n"),
+    Key("tree.previous_trouble", "N", "trouble(-1)", "previous mark", "The marked tensor before", "N"),
+)
+
+SCREEN: tuple[Key, ...] = (
+    Key("search", "slash", "search", "search", "Filter the tree by name, type, shape or statistics", "/"),
+    Key("clear", "escape", "clear", "clear", "Clear the filter, leave the enlarged pane", "esc"),
+    Key("values", "v", "values", "values", "Edit which values are shown: a slice such as [0, :3]", "v"),
+    Key("gradient", "g", "gradient", "gradient", "Between a parameter and its gradient", "g"),
+    Key("log_counts", "s", "log_counts", "log counts", "Histogram counts: linear or logarithmic", "s"),
+    Key("log_axis", "a", "log_axis", "log axis", "Histogram values: linear or logarithmic magnitude", "a"),
+    Key("enlarge", "z", "enlarge", "enlarge", "Give the whole width to the detail, or give it back", "z"),
+    Key("scroll_down", "ctrl+d", "scroll_detail(1)", "scroll down", "Scroll the detail down", "ctrl+d"),
+    Key("scroll_up", "ctrl+u", "scroll_detail(-1)", "scroll up", "Scroll the detail up", "ctrl+u"),
+    Key("narrower", "less_than_sign", "resize(-4)", "narrower", "Make the tree narrower", "<"),
+    Key("wider", "greater_than_sign", "resize(4)", "wider", "Make the tree wider", ">"),
+    Key("copy_name", "y", "copy_name", "copy name", "Copy the full name", "y"),
+    Key("copy_line", "Y", "copy_line", "copy summary", "Copy the one-line summary", "Y"),
+    Key("focus", "tab", "other_pane", "other pane", "Between the tree, the detail and the values", "tab"),
+    Key("reload", "R", "reload", "reload", "Open the source again", "R"),
+    Key("help", "question_mark", "help", "keys", "This list of keys", "?"),
+    Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
+    Key("quit", "q", "app.quit", "quit", "Leave", "q"),
+)
+
+VALUES: tuple[Key, ...] = (
+    Key("values.up", "up,k", "pan(-1, 0)", "up", "One row of values up", "↑ k"),
+    Key("values.down", "down,j", "pan(1, 0)", "down", "One row of values down", "↓ j"),
+    Key("values.left", "left,h", "pan(0, -1)", "left", "One column of values to the left", "← h"),
+    Key("values.right", "right,l", "pan(0, 1)", "right", "One column of values to the right", "→ l"),
+    Key("values.page_up", "pageup,ctrl+b", "pan_page(-1)", "page up", "One page of values up", "pgup"),
+    Key("values.page_down", "pagedown,ctrl+f", "pan_page(1)", "page down", "One page of values down", "pgdn"),
+    Key("values.home", "home", "pan_home", "start", "Back to the first values", "home"),
+)
+
+
+def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
+    """Textual bindings of a table; the footer is our own, so none is shown there."""
+    return [Binding(key.keys, key.action, key.label, show=False, tooltip=key.tooltip, id=key.id) for key in keys]
+
+
+SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
+    ("Tree", TREE),
+    ("Everywhere", SCREEN),
+    ("Values (after v or tab)", VALUES),
+)

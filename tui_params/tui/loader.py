@@ -1,0 +1,174 @@
+"""The desk between the screen and a source: everything slow happens here, in threads, and answers come as messages.
+
+A screen asks (``want``, ``want_histogram``, ``want_grid``) and returns at once. Each answer carries the generation of
+the opening and the key of the question. Closing stops the scanner within one block.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+from textual.message import Message
+
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Tree
+from tui_params.errors import TuiParamsError
+from tui_params.tui.messages import GridReady, HistogramReady, Measured, SourceStale, Working
+from tui_params.tui.widgets.canvas import Line
+
+if TYPE_CHECKING:
+    from tui_params.core.figures import Figures, Histogram
+    from tui_params.core.scan import Activity, HistogramOutcome, Outcome, Scanner
+
+Post = Callable[[Message], object]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A source with its tree built and its names in lower case, all made off the screen's thread."""
+
+    source: Source
+    tree: Tree
+    tensors: tuple[TensorInfo, ...]
+    positions: tuple[int, ...]
+    lowered: tuple[str, ...]
+
+
+def prepare(source: Source) -> Opened:
+    """Build what the screen needs of a source; ``tensors`` are in the order of the tree."""
+    was_enabled = gc.isenabled()
+    gc.disable()  # 150,000 new objects and no garbage: collections in between only cost time
+    try:
+        tree = Tree(source.listing)
+        positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
+        tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
+        return Opened(source, tree, tensors, tuple(positions), tuple(info.name.lower() for info in tensors))
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class Opening:
+    """A source being opened in a thread that starts at once, while the terminal is still being set up."""
+
+    def __init__(self, label: str, open_it: Callable[[], Source]) -> None:
+        self.label = label
+        self._open_it = open_it
+        self._future: Future[Opened] = Future()
+        self.start()
+
+    def start(self) -> None:
+        """Open the source, again if it was opened before."""
+        future: Future[Opened] = Future()
+        self._future = future
+
+        def work() -> None:
+            try:
+                future.set_result(prepare(self._open_it()))
+            except TuiParamsError as error:
+                future.set_exception(error)
+            except (MemoryError, OSError) as error:
+                future.set_exception(TuiParamsError(f"{self.label}: {str(error) or type(error).__name__}"))
+
+        threading.Thread(target=work, name="open", daemon=True).start()
+
+    def when_done(self, call: Callable[[Future[Opened]], object]) -> None:
+        """Call with the finished future, from whichever thread finished it (or at once)."""
+        self._future.add_done_callback(call)
+
+
+class Desk:
+    """The threads of one opened source."""
+
+    def __init__(self, opened: Opened, generation: int, post: Post) -> None:
+        self.opened = opened
+        self.generation = generation
+        self._post = post
+        self._scanner: Scanner | None = None
+        self._is_closed = False
+        self._wanted: list[str] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="values")
+        self._grid_key: object = None
+
+    # Statistics
+
+    def figures(self, name: str) -> Figures | None:
+        """What is known of a tensor at once: exact figures."""
+        return self._scanner.figures(name) if self._scanner is not None else None
+
+    def want(self, names: Iterable[str]) -> None:
+        """Measure these tensors, in this order, and nothing that was wanted before."""
+        if self._is_closed:
+            return
+        if self._scanner is None:
+            # Imported here: the first screen is painted by now.
+            from tui_params.core.scan import Scanner
+
+            self._scanner = Scanner(self.opened.source, self._deliver, self._tell)
+        self._scanner.want(list(names))
+
+    def _deliver(self, outcome: Outcome) -> None:
+        self._post(Measured(self.generation, outcome))
+
+    def _tell(self, activity: Activity | None) -> None:
+        self._post(Working(activity))
+
+    def want_histogram(
+        self, key: object, name: str, bins: int, draw: Callable[[Histogram], list[Line]], *, is_log_axis: bool
+    ) -> None:
+        """Ask for the histogram over the whole range of a tensor, drawn; answered by HistogramReady with ``key``."""
+        if self._is_closed or self._scanner is None:
+            return
+
+        def ready(outcome: HistogramOutcome) -> None:
+            histogram = outcome.histogram
+            self._post(HistogramReady(key, tuple(draw(histogram)) if histogram is not None else (), outcome.reason))
+
+        self._scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
+
+    def look_for_changes(self) -> None:
+        """Ask whether what was opened is still what is there; answered by SourceStale if it is not."""
+
+        def look() -> None:
+            sentence = self.opened.source.changed()
+            if sentence is not None and not self._is_closed:
+                self._post(SourceStale(self.generation, sentence))
+
+        if not self._is_closed:
+            self._pool.submit(look)
+
+    # Values
+
+    def want_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
+        """Ask for the values at a slice; only the last question asked is answered, by GridReady with ``key``."""
+        if self._is_closed:
+            return
+        self._grid_key = key
+        self._pool.submit(self._read_grid, key, info, expression, rows, width)
+
+    def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
+        if key != self._grid_key or self._is_closed:
+            return
+        from tui_params.core.grid import fit_grid
+
+        try:
+            grid = fit_grid(self.opened.source, info, expression, rows, width)
+        except TuiParamsError as error:
+            self._post(GridReady(key, None, str(error)))
+        except (MemoryError, OSError) as error:
+            self._post(GridReady(key, None, f"cannot be read: {str(error) or type(error).__name__}"))
+        else:
+            self._post(GridReady(key, grid, None))
+
+    def close(self) -> None:
+        """Stop the threads, then release the files."""
+        self._is_closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._scanner is not None:
+            self._scanner.close()
+        self.opened.source.close()

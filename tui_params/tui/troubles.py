@@ -1,0 +1,52 @@
+"""Troubles: which tensors deserve a mark, as far as they were read, and what a module shows of those below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from tui_params.core.findings import Finding
+from tui_params.core.tree import Tree
+
+Mark = Literal["error", "warning", "unreadable", ""]
+
+_RANK: dict[Mark, int] = {"": 0, "unreadable": 1, "warning": 2, "error": 3}
+
+
+class Troubles:
+    """The findings of each tensor, by name, and the worst mark of every module."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, Mark] = {}  # by position of the leaf
+        self._worst: dict[int, Mark] = {}  # by node of the module
+        self._findings: dict[str, tuple[Finding, ...]] = {}
+
+    def leaves(self) -> Iterable[int]:
+        """Positions of the leaves that carry a mark."""
+        return self._marks.keys()
+
+    def findings(self, name: str) -> tuple[Finding, ...]:
+        return self._findings.get(name, ())
+
+    def mark(self, tree: Tree, node: int) -> Mark:
+        """The mark of a tensor, or the worst below a module."""
+        position = tree.leaf[node]
+        return self._worst.get(node, "") if position < 0 else self._marks.get(position, "")
+
+    def record(self, tree: Tree, name: str, findings: Iterable[Finding], reason: str | None) -> None:
+        """What was found in one tensor, or why it could not be read."""
+        found = tuple(findings)
+        self._findings[name] = found
+        mark: Mark = "unreadable" if reason is not None else ""
+        for finding in found:
+            if finding.severity != "info" and _RANK[finding.severity] > _RANK[mark]:
+                mark = finding.severity
+        node = tree.find(name)
+        if node is None or tree.is_module(node) or not mark:
+            return
+        self._marks[tree.leaf[node]] = mark
+        at = tree.parent[node]
+        while at >= 0:
+            if _RANK[mark] > _RANK[self._worst.get(at, "")]:
+                self._worst[at] = mark
+            at = tree.parent[at]

@@ -1,0 +1,1 @@
+"""The widgets of the explorer; each draws frozen values and posts messages, none reads a source."""

@@ -1,0 +1,166 @@
+"""The one-line strips around the panes: header, status line, search bar, divider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from tui_params.core import text
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line, LinesView
+
+Part = tuple[str, str]
+
+
+def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
+    """A line with parts at its left and right ends; the left ones give way where there is too little room."""
+    room = width - sum(len(part) for part, _ in right) - (2 if right else 0)
+    line: Line = []
+    used = 0
+    for part, style in left:
+        shown = text.shorten(part, max(0, room - used))
+        line.append((shown, style))
+        used += len(shown)
+    gap = width - used - sum(len(part) for part, _ in right)
+    return [*line, (" " * max(gap, 0), "text"), *right]
+
+
+class StripBar(LinesView, can_focus=False):
+    """One or two lines that are made anew for each width by a function."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._make: Callable[[int], list[Line]] = lambda width: []
+
+    def show(self, make: Callable[[int], list[Line]]) -> None:
+        self._make = make
+        self.set_lines(make(self.size.width))
+
+    def on_resize(self) -> None:
+        self.set_lines(self._make(self.size.width))
+
+
+class Divider(Widget):
+    """The line between the panes, which the mouse can drag."""
+
+    class Dragged(Message):
+        """The mouse pulls the line to this column of the screen."""
+
+        def __init__(self, column: int) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._line = glyphs.divider
+
+    def render(self) -> str:
+        return "\n".join([self._line] * max(1, self.size.height)) if self.size.width == 1 else ""
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self.capture_mouse()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self.app.mouse_captured is self:
+            self.post_message(self.Dragged(event.screen_x))
+
+
+class _Underline(Highlighter):
+    """Underlines what the search bar found wrong."""
+
+    def __init__(self) -> None:
+        self.spans: Sequence[tuple[int, int]] = ()
+
+    def highlight(self, text: Text) -> None:
+        for start, stop in self.spans:
+            text.stylize("underline bold", start, stop)
+
+
+class SearchBar(Horizontal):
+    """The filter while it is typed: the text, how many tensors match, or what is wrong with it."""
+
+    class Changed(Message):
+        """The text is another one."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Closed(Message):
+        """Enter (keep the filter) or escape (drop it)."""
+
+        def __init__(self, is_kept: bool) -> None:
+            super().__init__()
+            self.is_kept = is_kept
+
+    class Stepped(Message):
+        """An arrow key: move the cursor of the tree meanwhile."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    BINDINGS = [
+        Binding("escape", "close(False)", "clear", show=False),
+        Binding("enter", "close(True)", "keep", show=False, priority=True),
+        Binding("up", "step(-1)", show=False),
+        Binding("down", "step(1)", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._underline = _Underline()
+
+    def compose(self) -> ComposeResult:
+        yield Static("/", id="search-mark")
+        field = Input(
+            placeholder="name  *.glob  /regex/  !not  dtype:bf16  numel>1e6  nan>0",
+            id="search-text",
+            compact=True,
+            highlighter=self._underline,
+            select_on_focus=False,
+        )
+        field.cursor_blink = False
+        yield field
+        yield Static("", id="search-note", markup=False)
+
+    @property
+    def text(self) -> str:
+        return self.query_one(Input).value
+
+    def open(self) -> None:
+        self.display = True
+        self.query_one(Input).focus()
+
+    def clear(self) -> None:
+        self.query_one(Input).value = ""
+
+    def note(self, words: str, wrong: Sequence[tuple[int, int]] = ()) -> None:
+        """Say how many match, or what is wrong with the marked parts of the text."""
+        self._underline.spans = wrong
+        note = self.query_one("#search-note", Static)
+        note.update(text.clean(words, max(10, self.size.width // 2)))
+        note.set_class(bool(wrong), "wrong")
+        self.query_one(Input).refresh()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    def action_close(self, is_kept: bool) -> None:
+        self.post_message(self.Closed(is_kept))
+
+    def action_step(self, step: int) -> None:
+        self.post_message(self.Stepped(step))

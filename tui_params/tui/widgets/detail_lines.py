@@ -1,0 +1,336 @@
+"""The detail pane as lines of styled text: a tensor, a module, an entry. Pure functions of frozen values.
+
+What matters most stands first, so that 20 lines of a small terminal tell: what it is, whether something is wrong with
+it, how the values are spread. Every number says whether it is exact.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.figures import QUANTILES, Figures
+from tui_params.core.findings import Finding
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Entry, Totals
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line
+
+
+class TensorView(msgspec.Struct, frozen=True):
+    """What the pane knows of a tensor. ``plot`` are the lines of its histogram, drawn elsewhere."""
+
+    info: TensorInfo
+    tied_names: tuple[str, ...] = ()
+    class_name: str | None = None
+    figures: Figures | None = None
+    reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+    plot: tuple[Line, ...] = ()
+    gradient: str = ""
+    is_tight: bool = False
+
+
+class ModuleView(msgspec.Struct, frozen=True):
+    """What the pane knows of a module: its totals, its largest tensors, what is wrong below it."""
+
+    path: str
+    class_name: str | None
+    totals: Totals
+    largest: tuple[TensorInfo, ...]
+    findings: tuple[Finding, ...]
+    unread: tuple[tuple[str, str], ...]
+    measured: int
+
+
+def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a tensor, ``width`` cells wide."""
+    info = view.info
+    lines = _name_lines(info.name, width)
+    facts = [text.shape(info.shape), info.dtype.name if width >= 48 else info.dtype.short, text.size(info.nbytes)]
+    lines.append([("  ".join(facts[:1]), "number"), ("  " + "  ".join(facts[1:]), "text")])
+    kinds = [text.plural(info.numel, "element")]
+    if info.kind != "tensor":
+        kinds.append(info.kind)
+    if info.requires_grad is not None:
+        kinds.append(f"trainable {glyphs.trainable}" if info.requires_grad else "frozen")
+    if view.class_name:
+        kinds.append(f"in {text.clean(view.class_name, 40)}")
+    lines += _wrapped(glyphs.separator.join(kinds), width, "dim")
+    where = info.location
+    if info.device and info.file:
+        where = f"{where}{glyphs.separator}saved from {info.device}"
+    if where:
+        lines.append([(text.clean(where, width), "dim")])
+    if info.storage_nbytes is not None and info.storage_nbytes > info.nbytes:
+        lines += _wrapped(f"a view into a storage of {text.size(info.storage_nbytes)}", width, "dim")
+    if view.tied_names:
+        more = f" +{len(view.tied_names) - 1}" if len(view.tied_names) > 1 else ""
+        room = width - len("= tied to ") - len(more)
+        name = text.shorten_name(text.clean(view.tied_names[0], 4 * width), room)
+        lines.append([(f"{glyphs.tied} tied to {name}{more}", "accent")])
+    for note in info.notes[:4]:
+        lines += _wrapped(text.clean(note, 200), width, "dim", limit=2)
+    if view.gradient:
+        lines += _wrapped(view.gradient, width, "dim")
+    if not view.is_tight:
+        lines.append([])
+    for finding in view.findings:
+        mark, style = _mark(finding.severity, glyphs)
+        lines += _wrapped(f"{mark} {finding.evidence}", width, style, hang=2)
+    reason = view.reason or info.unreadable
+    if view.figures is None:
+        if reason is not None:
+            lines += _wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
+        else:
+            lines.append([(f"{glyphs.working} reading", "dim")])
+        return lines
+    lines += figure_lines(view.figures, width, glyphs)
+    if view.plot:
+        if not view.is_tight:
+            lines.append([])
+        lines += view.plot
+    lines += _quantile_lines(view.figures, width)
+    return lines
+
+
+def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
+    """The spread in one line, how far it is exact, and the table of statistics."""
+    lines: list[Line] = []
+    if figures.count == 0:
+        return [[("no elements", "dim")]]
+    if figures.spark and figures.spark_low is not None and figures.min != figures.max:
+        low, high = text.number(figures.spark_low, 3), text.number(figures.spark_high, 3)
+        drawn = text.spark(
+            figures.spark, min(16, max(4, width - len(low) - len(high) - 14)), ascii_only=glyphs.is_ascii
+        )
+        lines.append(
+            [
+                (low, "number"),
+                (" ", "text"),
+                (drawn, "spark"),
+                (" ", "text"),
+                (high, "number"),
+                ("  0.1\u201399.9 %" if not glyphs.is_ascii else "  0.1-99.9 %", "dim"),
+            ]
+        )
+    lines += _wrapped(_exactness(figures), width, "warning" if figures.is_sampled else "dim", limit=2)
+    if figures.finite == 0:
+        lines.append([(f"{glyphs.trouble} no value is finite", "error")])
+    columns = 3 if width >= 54 else 2 if width >= 30 else 1
+    room = width // columns
+    digits = 4 if room >= 18 else 3
+    cells: list[tuple[str, str, str]] = [
+        ("mean", text.number(figures.mean, digits), "number"),
+        ("std", text.number(figures.std, digits), "number"),
+        ("min", text.number(figures.min, digits), "number"),
+        ("max", text.number(figures.max, digits), "number"),
+        ("abs max", text.number(figures.abs_max, digits), "number"),
+        ("RMS", text.number(figures.rms, digits), "number"),
+        ("L2", text.number(figures.l2_norm, digits), "number"),
+        ("zeros", _share(figures.zeros, figures), "number"),
+        ("NaN", text.integer(figures.nan), "error" if figures.nan else "number"),
+        ("subnorm", _share(figures.subnormals, figures), "number"),
+        ("+Inf", text.integer(figures.pos_inf), "error" if figures.pos_inf else "number"),
+        ("-Inf", text.integer(figures.neg_inf), "error" if figures.neg_inf else "number"),
+    ]
+    if columns == 3:
+        # Down the columns: where the values lie, how large they are, what is odd about them.
+        cells = [cells[index] for index in (0, 4, 8, 1, 5, 10, 2, 6, 11, 3, 7, 9)]
+    for start in range(0, len(cells), columns):
+        line: Line = []
+        for label, value, style in cells[start : start + columns]:
+            line.append((f"{label:<8}", "dim"))
+            line.append((text.shorten(value, room - 9).ljust(room - 8), style))
+        lines.append(line)
+    return lines
+
+
+def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a module, ``width`` cells wide."""
+    totals = view.totals
+    lines = _name_lines(view.path, width)
+    if view.class_name:
+        lines.append([(text.clean(view.class_name, width), "accent")])
+    facts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.numel)} elements", text.size(totals.nbytes)]
+    lines += _wrapped(glyphs.separator.join(facts), width, "text")
+    if totals.tied:
+        lines += _wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
+    if totals.trainable or totals.buffers:
+        share = text.percent(totals.trainable, totals.parameters)
+        words = [f"trainable {text.numel(totals.trainable)} of {text.numel(totals.parameters)} ({share})"]
+        if totals.buffers:
+            words.append(f"buffers {text.numel(totals.buffers)}")
+        lines += _wrapped(glyphs.separator.join(words), width, "dim")
+    lines.append([])
+    lines += _trouble_lines(view, width, glyphs)
+    if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
+        lines.append([("Element types", "label")])
+        mix = sorted(totals.nbytes_by_dtype.items(), key=lambda item: -item[1])
+        lines += [_bar_line(name, nbytes, totals.nbytes, width, glyphs) for name, nbytes in mix[:6]]
+        if len(mix) > 6:
+            lines.append([(f"and {len(mix) - 6} more", "dim")])
+        lines.append([])
+    if view.largest:
+        lines.append([("Largest tensors", "label")])
+        strip = len(view.path) + 1
+        for info in view.largest:
+            relative = info.name[strip:] if info.name.startswith(f"{view.path}.") else info.name
+            size = text.size(info.nbytes)
+            dims = text.short_shape(info.shape) if not glyphs.is_ascii else "x".join(map(str, info.shape))
+            dims = text.shorten(dims, max(8, width // 3))
+            room = width - len(size) - len(dims) - 3
+            name = text.shorten_name(text.clean(relative), max(room, 6))
+            lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
+    return lines
+
+
+def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a leaf that is no tensor."""
+    lines = _name_lines(entry.name, width)
+    lines.append([("a value stored beside the tensors", "dim")])
+    lines.append([])
+    return lines + _wrapped(text.clean(entry.text), width, "text", limit=200)
+
+
+def summary_line(info: TensorInfo, figures: Figures | None) -> str:
+    """A tensor in one line, after lovely-tensors: ``w [4, 4] bf16 x∈[-0.1, 0.1] μ=1.7e-6 σ=0.02 NaN!``."""
+    parts = [text.clean(info.name), text.shape(info.shape), info.dtype.short]
+    if figures is not None and figures.finite:
+        parts.append(f"x∈[{text.number(figures.min)} {text.spark(figures.spark, 8)} {text.number(figures.max)}]")
+        parts.append(f"μ={text.number(figures.mean)} σ={text.number(figures.std)}")
+    if figures is not None:
+        parts += [f"{count:,} {name}!" for count, name in _non_finite(figures) if count]
+        if figures.is_sampled:
+            parts.append("(sampled)")
+    return " ".join(parts)
+
+
+def _non_finite(figures: Figures) -> tuple[tuple[int, str], ...]:
+    return (figures.nan, "NaN"), (figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf")
+
+
+def _exactness(figures: Figures) -> str:
+    whole = figures.numel * figures.parts
+    of = "elements" if figures.parts == 1 else "real and imaginary parts"
+    if figures.is_sampled:
+        return f"sampled: {figures.count:,} of {whole:,} {of} ({text.percent(figures.count, whole)})"
+    return f"exact, all {whole:,} {of}" if figures.is_exact else f"over all {whole:,} {of}"
+
+
+def _share(count: int, figures: Figures) -> str:
+    return "0" if count == 0 else text.percent(count, figures.count)
+
+
+def _quantile_lines(figures: Figures, width: int) -> list[Line]:
+    if not figures.quantiles or figures.finite == 0 or figures.min == figures.max:
+        return []
+    if figures.quantiles_exact:
+        heading = "Quantiles"
+    else:
+        heading = f"Quantiles (bucketed, ±{text.number(100 * figures.quantile_error, 2)} %)"
+    lines: list[Line] = [[], [(heading, "label")]]
+    names = [f"{100 * quantile:g} %" for quantile in QUANTILES]
+    values = [text.number(value, 3) for value in figures.quantiles]
+    if width >= 72:
+        lines.append([(name.rjust(width // 9), "dim") for name in names])
+        lines.append([(value.rjust(width // 9), "number") for value in values])
+        return lines
+    half = width // 2
+    for low in range(4):
+        high = 8 - low
+        lines.append(
+            [
+                (f"{names[low]:<8}", "dim"),
+                (values[low].ljust(half - 8), "number"),
+                (f"{names[high]:<8}", "dim"),
+                (values[high], "number"),
+            ]
+        )
+    lines.append([(f"{'median':<8}", "dim"), (values[4], "number")])
+    return lines
+
+
+def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for finding in view.findings[:5]:
+        mark, style = _mark(finding.severity, glyphs)
+        name = text.clean((finding.tensor or "").removeprefix(f"{view.path}."))
+        lines += _wrapped(
+            f"{mark} {name}: {finding.evidence}" if name else f"{mark} {finding.evidence}", width, style, 2
+        )
+    if len(view.findings) > 5:
+        lines.append([(f"  and {len(view.findings) - 5} more", "dim")])
+    for name, reason in view.unread[:3]:
+        relative = text.clean(name.removeprefix(f"{view.path}."))
+        lines += _wrapped(f"{glyphs.unreadable} {relative}: {text.clean(reason)}", width, "warning", hang=2)
+    if len(view.unread) > 3:
+        lines.append([(f"  and {len(view.unread) - 3} more could not be read", "dim")])
+    tensors = view.totals.tensors
+    if tensors:
+        if view.measured >= tensors:
+            words = "every tensor below has been read"
+        elif view.measured:
+            words = f"{view.measured:,} of {tensors:,} tensors below have been read so far"
+        else:
+            words = "no tensor below has been read yet"
+        lines += _wrapped(words, width, "dim")
+    return [*lines, []] if lines else []
+
+
+def _bar_line(name: str, nbytes: int, total: int, width: int, glyphs: Glyphs) -> Line:
+    share = text.percent(nbytes, total)
+    size = text.size(nbytes)
+    room = width - 9 - 10 - 9 - 1
+    filled = round(room * nbytes / total) if total and room > 0 else 0
+    return [
+        (f"{text.clean(name, 8):<9}", "text"),
+        (f"{size:>9} ", "number"),
+        (f"{share:>8} ", "dim"),
+        (glyphs.bar * max(filled, 1 if room > 0 and nbytes else 0), "spark"),
+    ]
+
+
+def _name_lines(name: str, width: int) -> list[Line]:
+    """A full name in the title style, broken after dots, at most three lines."""
+    shown = text.clean(name, 3 * width) or "(empty name)"
+    lines: list[Line] = []
+    while len(shown) > width:
+        cut = shown.rfind(".", 0, width) + 1
+        cut = cut if cut > width // 3 else width
+        lines.append([(shown[:cut], "title")])
+        shown = shown[cut:]
+    return [*lines, [(shown, "title")]]
+
+
+def _wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
+    """A sentence broken at blanks into at most ``limit`` lines, those after the first indented by ``hang``."""
+    lines: list[str] = []
+    line = ""
+    for word in words.split(" "):
+        while len(word) > width - hang:
+            room = width - len(line) - (1 if line else 0)
+            if room < 8:
+                lines.append(line)
+                line = " " * hang
+                room = width - hang
+            line = f"{line} {word[:room]}" if line.strip() else line + word[:room]
+            word = word[room:]
+            lines.append(line)
+            line = " " * hang
+        if line.strip() and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = " " * hang + word
+        else:
+            line = f"{line} {word}" if line.strip() else line + word
+    if line.strip():
+        lines.append(line)
+    if len(lines) > limit:
+        lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
+    return [[(line, style)] for line in lines]
+
+
+def _mark(severity: str, glyphs: Glyphs) -> tuple[str, str]:
+    if severity == "error":
+        return glyphs.trouble, "error"
+    return (glyphs.caution, "warning") if severity == "warning" else (glyphs.unknown, "dim")

@@ -1,0 +1,92 @@
+"""TensorDetail: the pane on the right, a page of facts above a window of values."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from tui_params.core.tensor import TensorInfo
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import LinesView
+from tui_params.tui.widgets.value_grid import ValueGrid
+
+
+class Facts(LinesView, can_focus=True):
+    """The page of facts; it scrolls when it has the focus."""
+
+    class Resized(Message):
+        """The page has another width or height: it must be made anew."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
+
+
+class SliceField(Input):
+    """The field for the slice expression; escape leaves it."""
+
+    BINDINGS = [Binding("escape", "leave", "leave", show=False)]
+
+    class Left(Message):
+        """Escape was pressed."""
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+
+class TensorDetail(Vertical):
+    """Facts, the slice field, the values."""
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.info: TensorInfo | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Facts(id="facts")
+        with Vertical(id="values"):
+            with Horizontal(id="slice-bar"):
+                yield Static("values ", id="slice-mark")
+                field = SliceField(placeholder="a slice, e.g. [0, :3]", id="slice", compact=True, select_on_focus=False)
+                field.cursor_blink = False
+                yield field
+                yield Static("", id="slice-caption", markup=False)
+            yield ValueGrid(self.glyphs, id="grid")
+
+    @property
+    def facts(self) -> Facts:
+        return self.query_one(Facts)
+
+    @property
+    def grid(self) -> ValueGrid:
+        return self.query_one(ValueGrid)
+
+    @property
+    def field(self) -> SliceField:
+        return self.query_one(SliceField)
+
+    def show_values_of(self, info: TensorInfo | None) -> None:
+        """Point the values at a tensor (None: at nothing), with a fresh slice unless the shape is the same."""
+        if info is None or self.info is None or info.shape != self.info.shape:
+            with self.field.prevent(Input.Changed):
+                self.field.value = ""
+        self.info = info
+        self.field.disabled = info is None
+        self.caption("")
+        self.grid.point_at(info, self.field.value)
+
+    def caption(self, words: str) -> None:
+        self.query_one("#slice-caption", Static).update(words)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        reason = self.grid.point_at(self.info, event.value)
+        self.field.set_class(reason is not None, "wrong")
+        if reason is not None:
+            self.caption("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.grid.focus()

@@ -1,0 +1,179 @@
+"""One row of the tree as a line of styled text. Pure: what it needs is handed in, and it reads no file.
+
+From the left: two marks, the indent, an arrow for a module, the name; from the right, as far as there is room:
+a sparkline, the element type, the bytes, the parameters. Columns stand at fixed places for a given width, whatever
+is expanded, so that nothing jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.figures import Figures
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Tree
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.troubles import Mark
+from tui_params.tui.widgets.canvas import Line
+
+_NUMEL = 6
+_NBYTES = 9
+_MARKS = 2
+_ROOMY = 50
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Which columns a tree of some width has, and how wide each is, with the blank before it; 0 is absent."""
+
+    name: int
+    numel: int
+    nbytes: int
+    dtype: int
+    spark: int
+
+    @staticmethod
+    def fit(width: int) -> Columns:
+        """The columns of a tree ``width`` cells wide: the name keeps about half of it."""
+        numel = _NUMEL if width >= 26 else 0
+        dtype = 0 if width < 34 else 7 if width < 66 else 12
+        spark = 0 if width < 40 else 7 if width < _ROOMY else 9
+        nbytes = _NBYTES if width >= 56 else 0
+        return Columns(max(0, width - numel - nbytes - dtype - spark), numel, nbytes, dtype, spark)
+
+    @staticmethod
+    def indent(depth: int, width: int) -> int:
+        """The cells before the arrow of a row, never more than a third of the width."""
+        return min(depth * (2 if width >= _ROOMY else 1), max(0, width // 3 - 2))
+
+
+class RowState(msgspec.Struct, frozen=True):
+    """What a row shows that is not in the tree."""
+
+    is_expanded: bool
+    figures: Figures | None
+    mark: Mark
+    spans: Sequence[tuple[int, int]] = ()
+
+
+def row_line(tree: Tree, node: int, state: RowState, width: int, glyphs: Glyphs) -> Line:
+    """The line of one node, at most ``width`` cells."""
+    columns = Columns.fit(width)
+    leaf = tree.leaf_of(node)
+    if leaf is None:
+        return _name(tree, node, state, columns, width, glyphs) + _module_columns(tree, node, columns)
+    if isinstance(leaf, TensorInfo):
+        return _name(tree, node, state, columns, width, glyphs) + _tensor_columns(leaf, state, columns, glyphs)
+    room = width - columns.name
+    value = text.shorten(leaf.text, max(room - 1, 0))
+    return [*_name(tree, node, state, columns, width, glyphs), (f" {value}".ljust(room), "dim")]
+
+
+def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, glyphs: Glyphs) -> Line:
+    leaf = tree.leaf_of(node)
+    line: Line = [_trouble(state.mark, glyphs)]
+    is_module = leaf is None
+    kind, kind_style = " ", "dim"
+    if isinstance(leaf, TensorInfo):
+        if leaf.tied_to is not None:
+            kind, kind_style = glyphs.tied, "accent"
+        elif leaf.requires_grad:
+            kind, kind_style = glyphs.trainable, "success"
+    line.append((kind, kind_style))
+    arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
+    indent = Columns.indent(tree.depth[node], width)
+    line.append((" " * indent, "text"))
+    line.append((f"{arrow} ", "dim"))
+    room = columns.name - _MARKS - indent - 2
+    label = text.clean(tree.label[node])
+    style = "label" if is_module else "text" if isinstance(leaf, TensorInfo) else "dim"
+    if not label:
+        label, style = "(empty name)", "dim"
+    shown = _fit_label(label, room)
+    if state.spans and shown == label == tree.label[node]:
+        line.extend(_with_hits(shown, state.spans, style))
+    else:
+        line.append((shown, style))
+    line.append((" " * (room - len(shown)), "text"))
+    return line
+
+
+def _fit_label(label: str, room: int) -> str:
+    """A label of at most ``room`` characters: its end tells tensors apart, so the start of its last part gives way."""
+    if room <= 0:
+        return ""
+    return label if len(label) <= room else text.shorten(label, room)
+
+
+def _with_hits(label: str, spans: Sequence[tuple[int, int]], style: str) -> Line:
+    line: Line = []
+    at = 0
+    for start, stop in spans:
+        if start > at:
+            line.append((label[at:start], style))
+        if stop > max(start, at):
+            line.append((label[max(start, at) : stop], "hit"))
+        at = max(at, stop)
+    line.append((label[at:], style))
+    return line
+
+
+def _trouble(mark: Mark, glyphs: Glyphs) -> tuple[str, str]:
+    if mark == "error":
+        return glyphs.trouble, "error"
+    if mark == "warning":
+        return glyphs.caution, "warning"
+    if mark == "unreadable":
+        return glyphs.unreadable, "warning"
+    return " ", "dim"
+
+
+def _module_columns(tree: Tree, node: int, columns: Columns) -> Line:
+    if not tree.tensor_count(node):
+        return [(" " * (columns.numel + columns.nbytes + columns.dtype + columns.spark), "dim")]
+    numel, nbytes = tree.extent(node)
+    line: Line = []
+    if columns.numel:
+        line.append((text.numel(numel).rjust(columns.numel), "number"))
+    if columns.nbytes:
+        line.append((text.size(nbytes).rjust(columns.nbytes), "dim"))
+    if columns.dtype:
+        mix = tree.totals(node).nbytes_by_dtype
+        shown = text.dtype_mix(dict(mix), 2)
+        if len(shown) >= columns.dtype:
+            shown = text.dtype_mix(dict(mix), 1) if len(mix) == 1 else f"{len(mix)} types"
+        line.append((f" {shown}".ljust(columns.dtype), "dim"))
+    if columns.spark:
+        line.append((" " * columns.spark, "dim"))
+    return line
+
+
+def _tensor_columns(info: TensorInfo, state: RowState, columns: Columns, glyphs: Glyphs) -> Line:
+    line: Line = []
+    if columns.numel:
+        line.append((text.numel(info.numel).rjust(columns.numel), "number"))
+    if columns.nbytes:
+        line.append((text.size(info.nbytes).rjust(columns.nbytes), "dim"))
+    if columns.dtype:
+        line.append((f" {text.clean(info.dtype.short, columns.dtype - 1)}".ljust(columns.dtype), "dim"))
+    if columns.spark:
+        line.extend(_spark(info, state, columns.spark, glyphs))
+    return line
+
+
+def _spark(info: TensorInfo, state: RowState, width: int, glyphs: Glyphs) -> Line:
+    figures = state.figures
+    if state.mark == "unreadable" and figures is None:
+        return [(" unreadable"[:width].ljust(width), "warning")]
+    if figures is None:
+        return [(f" {glyphs.unknown}".ljust(width), "dim")]
+    if figures.count == 0:
+        return [(" empty".ljust(width), "dim")]
+    if figures.finite == 0:
+        return [(" none ok"[:width].ljust(width), "error")]
+    if figures.min == figures.max:
+        return [(f" ={text.number(figures.min, 3)}"[:width].ljust(width), "dim")]
+    drawn = text.spark(figures.spark, width - 1, ascii_only=glyphs.is_ascii)
+    return [(" ", "dim"), (drawn.ljust(width - 1), "dim" if figures.is_sampled else "spark")]

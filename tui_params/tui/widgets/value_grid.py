@@ -1,0 +1,139 @@
+"""ValueGrid: a window of a tensor's values, which the arrow keys move over the tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.message import Message
+
+from tui_params.core import text
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Plane, parse_window, plane
+from tui_params.errors import SliceError
+from tui_params.tui import keys
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line, LinesView
+
+if TYPE_CHECKING:
+    from tui_params.core.grid import Grid
+
+_ALL = 1 << 62
+
+
+class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
+    """The values of one tensor at a slice expression, from a movable corner on."""
+
+    BINDINGS = keys.bindings(keys.VALUES)
+
+    class Wanted(Message):
+        """Other values should be read: those at ``expression``, as many as fit."""
+
+        def __init__(self, expression: str) -> None:
+            super().__init__()
+            self.expression = expression
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.expression = ""
+        self._plane: Plane | None = None
+        self._row = 0
+        self._column = 0
+        self._shown = (1, 1)
+        self._caption = ""
+
+    @property
+    def caption(self) -> str:
+        return self._caption
+
+    @property
+    def rows_that_fit(self) -> int:
+        """Rows of values on screen, below the line of column labels."""
+        return self.size.height - 1
+
+    def point_at(self, info: TensorInfo | None, expression: str) -> str | None:
+        """Show ``info`` at a slice from its first value on; the reason if the expression does not fit its shape."""
+        self._row = self._column = 0
+        self.expression = expression
+        self._plane = None
+        self._caption = ""
+        if info is None:
+            self.set_lines([])
+            return None
+        try:
+            self._plane = plane(parse_window(expression, info.shape))
+        except SliceError as error:
+            self.show_reason(str(error))
+            return str(error)
+        self._ask()
+        return None
+
+    def show_grid(self, grid: Grid) -> None:
+        self._shown = (max(1, len(grid.row_labels)), max(1, len(grid.column_labels)))
+        self._caption = grid.caption
+        self.set_lines(grid_lines(grid))
+
+    def show_reason(self, reason: str) -> None:
+        self._caption = ""
+        width = max(20, self.size.width)
+        words = text.clean(reason)
+        lines: list[Line] = []
+        while words:
+            cut = words.rfind(" ", 0, width) if len(words) > width else len(words)
+            cut = cut if cut > 0 else width
+            lines.append([(words[:cut], "warning")])
+            words = words[cut:].lstrip()
+        self.set_lines(lines[:4])
+
+    def _ask(self) -> None:
+        if self._plane is not None and self.rows_that_fit > 0:
+            part = self._plane.part(self._row, _ALL, self._column, _ALL)
+            self.post_message(self.Wanted(part.expression))
+
+    def action_pan(self, rows: int, columns: int) -> None:
+        if self._plane is None:
+            return
+        if self._plane.rows is None:
+            # A vector is laid out in rows: down is one row of it further.
+            rows, columns = 0, columns + rows * self._shown[1]
+        row = max(0, min(self._row + rows, self._plane.row_count - 1))
+        column = max(0, min(self._column + columns, self._plane.column_count - 1))
+        if (row, column) != (self._row, self._column):
+            self._row, self._column = row, column
+            self._ask()
+
+    def action_pan_page(self, step: int) -> None:
+        if self._plane is not None and self._plane.rows is None:
+            self.action_pan(step * max(1, self.rows_that_fit), 0)
+        else:
+            self.action_pan(step * max(1, self._shown[0]), 0)
+
+    def action_pan_home(self) -> None:
+        if self._row or self._column:
+            self._row = self._column = 0
+            self._ask()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._ask()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_pan(1, 0)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_pan(-1, 0)
+
+
+def grid_lines(grid: Grid) -> list[Line]:
+    """A grid as lines: column labels, then rows; what is not a plain number has its own style."""
+    styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
+    head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
+    lines: list[Line] = [[(head, "dim")]] if any(grid.column_labels) else []
+    for label, cells, flags in zip(grid.row_labels, grid.cells, grid.flags, strict=True):
+        line: Line = [(label, "dim")]
+        for cell, flag in zip(cells, flags, strict=True):
+            line.append((f"  {cell}", styles[flag]))
+        lines.append(line)
+    return lines
