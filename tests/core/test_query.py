@@ -89,6 +89,10 @@ def holds(text: str, info: TensorInfo | None = None, of: Figures | None = None, 
         ("/^up/", UP, False),
         ("/WEIGHT$/", UP, True),
         ("/(?-i:WEIGHT)$/", UP, False),
+        ("/(?i)WEIGHT$/", UP, True),
+        ("/Up_Proj/", UP, True),
+        (r"/(?P<x>o)d.*(?P=x)j/", UP, True),
+        ("/[[a]odel/", UP, False),  # Python warns of a possible nested set
         ("/[^W]eight$/", UP, False),
         (r"/\Dlayers/", UP, True),
         ("!/up|down/", UP, False),
@@ -298,6 +302,11 @@ def test_unknown_answers_are_counted_apart() -> None:
         ("/.*.*.*.*x/", "*", "more than 3"),
         ("/a?a?a?a?a?a?a?a?a?/", "?", "more than 8"),
         ("/" + "a" * 201 + "/", "a" * 201, "at most 200"),
+        ("*" + "a" * 200, "*" + "a" * 200, "at most 200"),
+        ("file:*" + "a" * 200, "*" + "a" * 200, "at most 200"),
+        ("/((){900}){900}/", "{900}", "for ever"),
+        ("/(){1001}/", "{1001}", "at most 1000"),
+        ("/a{5,10000000}/", "{5,10000000}", "at most 1000"),
     ],
 )
 def test_a_wrong_term_says_what_is_wrong_and_where(text: str, part: str, says: str) -> None:
@@ -358,6 +367,12 @@ def test_help_is_true() -> None:
     shown = " ".join(text for text, _ in HELP)
     for field in FIELDS.values():
         assert any(name in shown for name in field.names), field.names
+
+
+def test_what_was_pasted_by_accident_is_no_filter() -> None:
+    query = parse_query("weight " * 1_000_000)
+    assert query.is_empty
+    assert "at most 2000" in query.errors[0].message
 
 
 def test_slow_patterns_are_stopped_and_say_so() -> None:

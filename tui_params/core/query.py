@@ -45,6 +45,10 @@ HELP: tuple[tuple[str, str], ...] = (
 """How each term is written, and what it asks for."""
 
 
+MAX_TEXT = 2000
+"""Longer texts are no filters but an accident of pasting."""
+
+
 class TermError(msgspec.Struct, frozen=True):
     """What is wrong with ``text[start:stop]`` of a query; ``is_unfinished`` if more typing may put it right."""
 
@@ -222,6 +226,9 @@ def parse_query(text: str) -> Query:
     """The query that ``text`` spells. Raises nothing: see ``Query.errors``."""
     terms: list[Term] = []
     errors: list[TermError] = []
+    if len(text) > MAX_TEXT:
+        too_long = f"this filter has {len(text)} characters; at most {MAX_TEXT} can be used"
+        return Query(text, (), (TermError(0, len(text), too_long),))
     at = 0
     while at < len(text):
         match = _PATTERN.match(text, at) or _TERM.match(text, at)

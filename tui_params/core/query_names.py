@@ -17,7 +17,8 @@ import msgspec
 
 from tui_params.errors import QueryError
 
-REGEX_LENGTH = 200
+PATTERN_LENGTH = 200
+REPEAT_LIMIT = 1000
 REGEX_SECONDS = 0.25
 _STEP = 256
 # By the number of wide repeats k: a search takes about length ** (k + 1) / (k + 1)! steps, kept under some 20 million.
@@ -115,7 +116,9 @@ def translate_glob(word: str) -> str:
 
     Every piece between two stars is found as early as it can be and kept there (an atomic group, written as
     lookahead and back reference as Python 3.10 needs it), so the time is linear for each place to start.
+    Raises QueryError for a pattern of more than PATTERN_LENGTH characters.
     """
+    _refuse_long(word)
     pieces: list[str] = [""]
     at = 0
     while at < len(word):
@@ -140,6 +143,12 @@ def translate_glob(word: str) -> str:
     return f"{pieces[0]}{middle}.*{pieces[-1]}"
 
 
+def _refuse_long(pattern: str) -> None:
+    if len(pattern) > PATTERN_LENGTH:
+        length = len(pattern)
+        raise QueryError(f"this pattern has {length} characters; at most {PATTERN_LENGTH} can be used", 0, length)
+
+
 def _character_class(body: str) -> str:
     """The regular expression of ``[body]``, or nothing where it is no class (``[]``, ``[b-a]``)."""
     negated = body.startswith("!")
@@ -152,6 +161,7 @@ def _character_class(body: str) -> str:
 
 def glob_of_name(word: str) -> NameTest:
     """Names of which a part that begins and ends at dots (or at the ends) is as the shell pattern says."""
+    _refuse_long(word)
     core = word.lower().strip("*")
     body = translate_glob(core) + ("" if word.endswith("*") else r"(?:\.|\Z)")
     hit = re.compile(("" if word.startswith("*") else r"(?:(?<=\.)|^)") + f"(?s:{body})", re.IGNORECASE)
@@ -166,10 +176,7 @@ def regex_of_name(text: str) -> NameTest:
 
     Raises QueryError for a pattern that does not compile or may run away; positions are in ``text``.
     """
-    if len(text) > REGEX_LENGTH:
-        raise QueryError(
-            f"this pattern has {len(text)} characters; at most {REGEX_LENGTH} are searched for", 0, len(text)
-        )
+    _refuse_long(text)
     longest = _LONGEST[_refuse_runaway(text)]
     # What has no capital letter finds the same in lower-case names, three times as fast as with IGNORECASE.
     is_plain = text.isascii() and re.search(r"\[xuUN0-9]|\(\?[a-zA-Z-]", text) is None
@@ -198,7 +205,7 @@ def _refuse_runaway(text: str) -> int:
     Python's matcher backtracks: it takes exponentially long, or a high power of the length of the name, on such.
 
     That is: a repeated group with a repeat, an option or a choice inside; more than 3 repeats of a wide class
-    (``.*``, ``\\w+``), 8 of others, 8 options, 16 choices.
+    (``.*``, ``\\w+``), 8 of others, 8 options, 16 choices; a count above REPEAT_LIMIT.
     """
     groups = [False]  # whether something in each open group can match in several ways
     counts = {"wide": 0, "narrow": 0, "option": 0, "choice": 0}
@@ -225,10 +232,16 @@ def _refuse_runaway(text: str) -> int:
                     match.start(),
                     match.end(),
                 )
+            if REPEAT_LIMIT < max(low, high) < float("inf"):
+                raise QueryError(
+                    f"no name repeats that often; at most {REPEAT_LIMIT} can be asked", match.start(), match.end()
+                )
+            # A fixed count is quick by itself, but not in another one: (){1000} four deep is a million million.
+            groups[-1] = groups[-1] or high > 1
             if varies:
                 wide = previous in {".", r"\w", r"\S", r"\D", "()"} or (previous[0] == "[" and previous != "[0-9]")
                 found = "option" if (low, high) == (0, 1) else "wide" if wide else "narrow"
-            previous_varies = previous_varies or varies
+            previous_varies = previous_varies or varies or high > 1
         else:
             previous, previous_varies = match.group(), False
         if found:
