@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import msgspec
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import Screen
@@ -44,6 +45,7 @@ from tui_params.tui.widgets.detail_lines import (
     TensorView,
     entry_lines,
     module_lines,
+    plot_height,
     summary_line,
     tensor_lines,
 )
@@ -364,26 +366,6 @@ class ExplorerScreen(Screen[None]):
         is_final = figures is not None
         if figures is None:
             figures = self._sampled.get(info.name)  # type: ignore[assignment]
-        height = self._plot_height()
-        plot: tuple[Line, ...] = ()
-        if is_final and figures is not None and figures.finite and figures.min != figures.max and height:
-            key = (self.generation, info.name, width, height, self.is_log_counts, self.is_log_axis)
-            plot = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
-            if self._plot_asked != key:
-                self._plot_asked = key
-                log_counts, glyphs = self.is_log_counts, self.glyphs
-                desk.want_histogram(
-                    key,
-                    info.name,
-                    bins_for(width),
-                    lambda histogram: draw(histogram, width, height, is_log_counts=log_counts, glyphs=glyphs),
-                    is_log_axis=self.is_log_axis,
-                )
-            scales = [
-                name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on
-            ]
-            title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
-            plot = ([(title, "label")], *plot)
         gradients = desk.opened.source.listing.gradients
         about = ""
         if info.kind == "gradient":
@@ -392,21 +374,41 @@ class ExplorerScreen(Screen[None]):
             about = "it has no gradient"
         elif info.name in gradients:
             about = f"{self.glyphs.gradient} g shows its gradient"
-        return TensorView(
+        view = TensorView(
             info,
             self._names_tied_to(info),
             desk.opened.source.listing.modules.get(parameter.name.rpartition(".")[0]),
             figures,
             self._reasons.get(info.name),
             self.tree_view.troubles.findings(info.name),
-            plot,
+            (),
             about,
             self.detail.facts.size.height < 26,
         )
+        if not is_final or figures is None or not figures.finite or figures.min == figures.max:
+            return view
+        return msgspec.structs.replace(view, plot=self._plot_of(view, width))
 
-    def _plot_height(self) -> int:
-        height = self.detail.facts.size.height
-        return 0 if height < 8 else 6 if height < 20 else 8 if height < 30 else 12
+    def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:
+        """The histogram with its title: the drawn one, or its place while it is being drawn."""
+        height = plot_height(view, width, self.detail.facts.size.height, self.glyphs)
+        if not height or self.desk is None:
+            return ()
+        key = (self.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
+        if self._plot_asked != key:
+            self._plot_asked = key
+            log_counts, glyphs = self.is_log_counts, self.glyphs
+            self.desk.want_histogram(
+                key,
+                view.info.name,
+                bins_for(width),
+                lambda histogram: draw(histogram, width, height, is_log_counts=log_counts, glyphs=glyphs),
+                is_log_axis=self.is_log_axis,
+            )
+        drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
+        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
+        title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
+        return ([(title, "label")], *drawn)
 
     def _names_tied_to(self, info: TensorInfo) -> tuple[str, ...]:
         opened = self.opened

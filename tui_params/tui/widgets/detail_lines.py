@@ -119,18 +119,18 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([(f"{glyphs.trouble} no value is finite", "error")])
     columns = 3 if width >= 54 else 2 if width >= 30 else 1
     room = width // columns
-    digits = 4 if room >= 18 else 3
+    column, digits = (8, 4) if room >= 18 else (7, 3)
     cells: list[tuple[str, str, str]] = [
         ("mean", text.number(figures.mean, digits), "number"),
         ("std", text.number(figures.std, digits), "number"),
         ("min", text.number(figures.min, digits), "number"),
         ("max", text.number(figures.max, digits), "number"),
-        ("abs max", text.number(figures.abs_max, digits), "number"),
+        ("absmax", text.number(figures.abs_max, digits), "number"),
         ("RMS", text.number(figures.rms, digits), "number"),
         ("L2", text.number(figures.l2_norm, digits), "number"),
         ("zeros", _share(figures.zeros, figures), "number"),
         ("NaN", text.integer(figures.nan), "error" if figures.nan else "number"),
-        ("subnorm", _share(figures.subnormals, figures), "number"),
+        ("subnrm", _share(figures.subnormals, figures), "number"),
         ("+Inf", text.integer(figures.pos_inf), "error" if figures.pos_inf else "number"),
         ("-Inf", text.integer(figures.neg_inf), "error" if figures.neg_inf else "number"),
     ]
@@ -140,8 +140,8 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
     for start in range(0, len(cells), columns):
         line: Line = []
         for label, value, style in cells[start : start + columns]:
-            line.append((f"{label:<8}", "dim"))
-            line.append((text.shorten(value, room - 9).ljust(room - 8), style))
+            line.append((label.ljust(column), "dim"))
+            line.append((text.shorten(value, room - column - 1).ljust(room - column), style))
         lines.append(line)
     return lines
 
@@ -236,19 +236,28 @@ def _quantile_lines(figures: Figures, width: int) -> list[Line]:
         lines.append([(name.rjust(width // 9), "dim") for name in names])
         lines.append([(value.rjust(width // 9), "number") for value in values])
         return lines
-    half = width // 2
-    for low in range(4):
-        high = 8 - low
-        lines.append(
-            [
-                (f"{names[low]:<8}", "dim"),
-                (values[low].ljust(half - 8), "number"),
-                (f"{names[high]:<8}", "dim"),
-                (values[high], "number"),
-            ]
-        )
-    lines.append([(f"{'median':<8}", "dim"), (values[4], "number")])
+    columns = 3 if width >= 54 else 2
+    height = -(-len(names) // columns)
+    for row in range(height):
+        line: Line = []
+        for place in range(row, len(names), height):
+            line.append((f"{names[place]:<8}", "dim"))
+            line.append((values[place].ljust(width // columns - 8), "number"))
+        lines.append(line)
     return lines
+
+
+def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> int:
+    """How many lines the histogram should have, so that the page fills ``height`` lines and no more if it can."""
+    if height < 8 or view.figures is None:
+        return 0
+    quantiles = len(_quantile_lines(view.figures, width))
+    page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
+    title = 1 if view.is_tight else 2
+    with_quantiles = height - page - title
+    if with_quantiles >= 6:
+        return min(with_quantiles, 14)
+    return max(6, min(with_quantiles + quantiles, 12))
 
 
 def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
