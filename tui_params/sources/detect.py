@@ -30,6 +30,9 @@ _OTHER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "a tar archive: unpack it first"),
 )
 
+_OLD_TORCH_MEMBERS = (b"sys_info", b"pickle", b"storages", b"tensors")
+"""What ``torch.save`` put into a tar before 0.2; the reader of such files says what to do with them."""
+
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last bytes of an SSTable, which is what the ``.index`` of a TensorFlow checkpoint is."""
 
@@ -95,6 +98,8 @@ def is_torch(head: bytes) -> bool:
     """Whether a file that starts so is for the reader of ``torch.save``: a zip, or a pickle of protocol 2 to 5."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return not _is_npz(head)
+    if head[257:262] == b"ustar":
+        return head[:100].rstrip(b"\0") in _OLD_TORCH_MEMBERS
     return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
 
 

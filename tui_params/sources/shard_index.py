@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,7 +71,12 @@ class _Complaints:
 def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[str]) -> MergedSource:
     """The tensors of every shard that ``index`` names, in the order of the shards; ``files`` are all of the folder."""
     complaints = _Complaints()
-    parts, lost = _open_shards(folder, index.weight_map, complaints)
+    files = list(files)
+    forgotten = _forgotten(files, index_name, index.weight_map)
+    for shard in forgotten:
+        evidence = f"{clean(shard, 120)} lies in the folder, but {clean(index_name, 120)} does not name it"
+        complaints.add("warning", "unindexed-shard", None, evidence)
+    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
@@ -84,20 +90,27 @@ def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[st
                 metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
     add_configs(metadata, folder, tensors)
     shards = set(index.weight_map.values())
-    add_unopened(metadata, [file for file in files if file not in shards])
+    add_unopened(metadata, [file for file in files if file not in shards and file not in forgotten])
     findings = (*complaints.all(), *(finding for part in parts.values() for finding in part.listing.findings))
     listing = Listing(describe_format(parts, len(shards)), tuple(tensors.values()), metadata, findings=findings)
     return MergedSource(folder_label(folder), listing, parts, {})
 
 
+def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, str]) -> set[str]:
+    """Files that are numbered as shards of the index's own checkpoint, but that it does not name."""
+    stem, suffix = index_name.split(".index", 1)[0].rsplit(".", 1)
+    pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}")
+    named = set(weight_map.values())
+    return {file for file in files if file not in named and pattern.fullmatch(file)}
+
+
 def _open_shards(
-    folder: Path, weight_map: Mapping[str, str], complaints: _Complaints
+    folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints
 ) -> tuple[dict[str, Source], dict[str, str]]:
     """The shards that could be opened, and for each other one the reason why not."""
     parts: dict[str, Source] = {}
     lost: dict[str, str] = {}
-    counts = Counter(weight_map.values())
-    for shard in sorted(counts):
+    for shard in sorted({*counts, *forgotten}):
         shown = clean(shard, 120)
         rule = "bad-shard"
         if shard != os.path.basename(shard) or shard in ("", ".", "..") or "\0" in shard or "\\" in shard:
@@ -112,7 +125,8 @@ def _open_shards(
             else:
                 parts[shard] = part
         if shard in lost:
-            complaints.add("error", rule, None, f"{plural(counts[shard], 'tensor')}: {lost[shard]}")
+            count = f"{plural(counts[shard], 'tensor')}: " if shard in counts else ""
+            complaints.add("error", rule, None, count + lost[shard])
     return parts, lost
 
 
@@ -150,6 +164,7 @@ def _place_strays(
     complaints: _Complaints,
 ) -> None:
     """List the tensors that the index does not know, or believes elsewhere; of two with one name, the index's own."""
+    named = set(weight_map.values())
     for shard, info in strays:
         name, shown, here = info.name, clean(info.name, 120), clean(shard, 120)
         listed = tensors.get(name)
@@ -161,7 +176,7 @@ def _place_strays(
         if name in weight_map:
             evidence = f"{shown} lies in {here}, but {index_name} says {clean(weight_map[name], 120)}"
             complaints.add("error", "misplaced-tensor", name, evidence)
-        elif info.tied_to is None:
+        elif info.tied_to is None and shard in named:
             complaints.add("warning", "unindexed-tensor", name, f"{shown} lies in {here}, but not in {index_name}")
 
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.factories_safetensors import small_file
+from tui_params.errors import OpenError
+from tui_params.opening import open_source
+
+
+def test_paths_modules_mappings_and_sources(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(small_file())
+    for path in (tmp_path / "x", str(tmp_path / "x")):
+        source = open_source(path)
+        assert source.label == "x"
+        assert open_source(source) is source
+    model = torch.nn.Linear(3, 2)
+    np.testing.assert_array_equal(open_source(model).read("weight"), model.weight.detach().numpy())
+    np.testing.assert_array_equal(open_source(model.state_dict()).read("bias"), model.bias.detach().numpy())
+    with pytest.raises(OpenError, match="no such file"):
+        open_source(tmp_path / "y")
+
+
+@pytest.mark.parametrize("target", [3, None, [1], b"x", torch.zeros(2), torch.nn.Linear])
+def test_anything_else_is_refused_with_a_sentence(target: object) -> None:
+    with pytest.raises(TypeError, match=r"expected a path, a torch\.nn\.Module or a mapping of tensors, not "):
+        open_source(target)  # type: ignore[arg-type]
+
+
+def test_opening_a_folder_and_listing_it_loads_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(small_file())
+    code = (
+        "import sys; from tui_params.opening import open_source\n"
+        "source = open_source(sys.argv[1]); assert len(source.listing.tensors) == 3; assert source.changed() is None\n"
+        "print([name for name in ('torch', 'numpy', 'textual', 'rich', 'pickle') if name in sys.modules])"
+    )
+    for target in (tmp_path, tmp_path / "x.safetensors"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(target)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert done.stdout == "[]\n"
