@@ -56,9 +56,9 @@ def _name_states(
     members: dict[int, list[int]] = {}
     for position, info in enumerate(tensors):
         if info.name.startswith(below):
-            index = info.name[len(below) :].partition(".")[0]
-            if index.isdecimal() and len(index) < 9:
-                members.setdefault(int(index), []).append(position)
+            digits = info.name[len(below) :].partition(".")[0]
+            if digits.isdecimal() and len(digits) < 9:
+                members.setdefault(int(digits), []).append(position)
     names, certainty = _names_of(optimizer["param_groups"], tensors, members, models)
     for index, positions in members.items():
         if index in names:

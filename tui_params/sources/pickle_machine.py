@@ -28,7 +28,8 @@ from tui_params.sources.pickle_values import (
     TypedTensor,
 )
 
-MAX_OPERATIONS = 24_000_000
+MAX_OPERATIONS = 16_000_000
+MAX_CONTAINERS = 4_000_000
 MAX_PICKLE_BYTES = 256 << 20
 MAX_LONG_BYTES = 64 << 10
 _MAX_DIGITS = 1_000
@@ -101,6 +102,7 @@ class PickleMachine:
     def _run(self) -> Any:
         data, pos, size = self.data, self.pos, len(self.data)
         stack, marks, memo = self._stack, self._marks, self._memo
+        containers = 0
         push, pop = stack.append, stack.pop
         try:
             # Ordered by how often torch.save writes them; literals, because a name costs a lookup.
@@ -171,10 +173,11 @@ class PickleMachine:
                     push(True)
                 elif op == 0x4E:  # NONE
                     push(None)
-                elif op == 0x7D:  # EMPTY_DICT
-                    push({})
-                elif op == 0x5D:  # EMPTY_LIST
-                    push([])
+                elif op == 0x7D or op == 0x5D:  # EMPTY_DICT, EMPTY_LIST
+                    containers += 1
+                    if containers > MAX_CONTAINERS:
+                        break
+                    push({} if op == 0x7D else [])
                 elif op == 0x47:  # BINFLOAT
                     push(_f8(data, pos)[0])
                     pos += 8
@@ -185,6 +188,8 @@ class PickleMachine:
                     items = self._pop_mark()
                     self._extend(stack[-1], items)
                 elif op == 0x2E:  # STOP
+                    if not stack:
+                        raise self._damaged("builds nothing")
                     return pop()
                 else:
                     self.pos = pos
@@ -192,7 +197,9 @@ class PickleMachine:
                     pos = self.pos
         finally:
             self.pos = max(self.pos, pos)
-        raise OpenError(f"{self.what} takes more than {MAX_OPERATIONS:,} steps to read: it is refused")
+        raise OpenError(
+            f"{self.what} takes more than {MAX_OPERATIONS:,} steps or {MAX_CONTAINERS:,} containers: it is refused"
+        )
 
     def _step(self, op: int) -> None:
         """Carry out one of the opcodes that are rare in checkpoints."""

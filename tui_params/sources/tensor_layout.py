@@ -251,16 +251,17 @@ _ELSEWHERE = Place(None, 0, "its values stand inside the pickle, from where they
 
 
 def _numbers(value: Any, what: str) -> tuple[int, ...]:
-    if type(value) is not tuple:
-        if type(value) is not list:
-            raise MalformedTensorError(f"has a malformed {what}")
+    if type(value) is list:
         value = tuple(value[: MAX_NDIM + 1])
-    if len(value) > MAX_NDIM:
+    if type(value) is not tuple:
+        raise MalformedTensorError(f"has a malformed {what}")
+    numbers: tuple[int, ...] = value
+    if len(numbers) > MAX_NDIM:
         raise MalformedTensorError(f"has a {what} of more than {MAX_NDIM} dimensions")
-    for number in value:
+    for number in numbers:
         if type(number) is not int or not 0 <= number <= MAX_NUMBER:
             raise MalformedTensorError(f"has a malformed {what}")
-    return value
+    return numbers
 
 
 def _unpair(shape: tuple[int, ...], stride: tuple[int, ...] | None) -> tuple[tuple[int, ...], tuple[int, ...] | None]:

@@ -10,6 +10,7 @@ from typing import Any
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
 from tui_params.core.text import clean
+from tui_params.sources.pickle_labels import would_run_code
 from tui_params.sources.pickle_values import (
     SCALARS,
     ArrayValue,
@@ -257,9 +258,9 @@ class TreeWalk:
                 self._visit_script_module(name, cls, state, depth)
                 return
         is_common = type(cls) is not Stub or cls.module.partition(".")[0] in _COMMON_PACKAGES
-        if not is_common and len(self.classes) < _MAX_CLASSES:
+        if not is_common and len(self.classes) < _MAX_CLASSES and not would_run_code(cls.module, cls.name):
             self.classes[str(cls)] = None
-        self._note(name, value)
+        self._note(name or "object", value)
         for part in state if type(state) is tuple and len(state) == 2 else (state,):
             if type(part) is dict:
                 if self._is_unshared(name, part):
