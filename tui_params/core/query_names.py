@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import factorial
 from time import perf_counter
 
 import msgspec
@@ -21,8 +22,8 @@ PATTERN_LENGTH = 200
 REPEAT_LIMIT = 1000
 REGEX_SECONDS = 0.25
 _STEP = 256
-# By the number of wide repeats k: a search takes about length ** (k + 1) / (k + 1)! steps, kept under some 20 million.
-_LONGEST = (sys.maxsize, 4096, 512, 160)
+_STEPS = 10_000_000
+_SHORTEST_LIMIT = 64
 
 
 class NameTest(msgspec.Struct, frozen=True):
@@ -177,7 +178,7 @@ def regex_of_name(text: str) -> NameTest:
     Raises QueryError for a pattern that does not compile or may run away; positions are in ``text``.
     """
     _refuse_long(text)
-    longest = _LONGEST[_refuse_runaway(text)]
+    longest = _longest_name(text)
     # What has no capital letter finds the same in lower-case names, three times as fast as with IGNORECASE.
     is_plain = text.isascii() and re.search(r"\[xuUN0-9]|\(\?[a-zA-Z-]", text) is None
     is_exact = not is_plain or re.search("[A-Z]", re.sub(r"\.", "", text)) is not None
@@ -199,21 +200,20 @@ _TOKEN = re.compile(
 )
 
 
-def _refuse_runaway(text: str) -> int:
-    """How many repeats of wide classes the pattern has; raises QueryError for one that could run away.
+def _longest_name(text: str) -> int:
+    """The length of a name on which the pattern cannot take more than about ``_STEPS`` steps.
 
-    Python's matcher backtracks: it takes exponentially long, or a high power of the length of the name, on such.
-
-    That is: a repeated group with a repeat, an option or a choice inside; more than 3 repeats of a wide class
-    (``.*``, ``\\w+``), 8 of others, 8 options, 16 choices; a count above REPEAT_LIMIT.
+    Python's matcher backtracks. With k repeats, a search takes up to length ** (k + 1) / (k + 1)! steps, twice that for
+    each option, and for each choice in a group; a repeat of digits counts as two options, since numbers are short.
+    Raises QueryError where that is too short to be of use, and for a repeated group with a repeat, an option or a
+    choice inside, which takes exponentially long.
     """
-    groups = [False]  # whether something in each open group can match in several ways
-    counts = {"wide": 0, "narrow": 0, "option": 0, "choice": 0}
-    most = {"wide": 3, "narrow": 8, "option": 8, "choice": 16}
-    says = {"wide": "repeats such as .*", "narrow": "repeats", "option": "options", "choice": "choices"}
+    groups = [False]  # whether something in each open group repeats or can match in several ways
+    repeats = doublings = 0
+    longest = sys.maxsize
     previous, previous_varies = "", False
     for match in _TOKEN.finditer(text):
-        found = ""
+        where = match.start(), match.end()
         if match["open"]:
             if match["open"].endswith(")"):  # inline flags
                 continue
@@ -223,40 +223,40 @@ def _refuse_runaway(text: str) -> int:
             previous, previous_varies = "()", groups.pop() if len(groups) > 1 else False
             groups[-1] = groups[-1] or previous_varies
         elif match["choice"]:
-            found, previous = "choice", ""
+            previous = ""
+            doublings += len(groups) > 1
+            groups[-1] = True
         elif match["repeat"] and previous:
-            low, high, varies = _bounds(match)
+            low, high = _bounds(match)
             if high > 1 and previous_varies:
-                raise QueryError(
-                    "a repeat of a group with a repeat, an option or a choice in it can take for ever; write it flat",
-                    match.start(),
-                    match.end(),
-                )
+                says = "a repeat of a group with a repeat, an option or a choice in it can take for ever; write it flat"
+                raise QueryError(says, *where)
             if REPEAT_LIMIT < max(low, high) < float("inf"):
-                raise QueryError(
-                    f"no name repeats that often; at most {REPEAT_LIMIT} can be asked", match.start(), match.end()
-                )
+                raise QueryError(f"no name repeats that often; at most {REPEAT_LIMIT} can be asked", *where)
+            if (low, high) == (0, 1):
+                doublings += 1
+            elif low != high and previous in {r"\d", "[0-9]"}:
+                doublings += 2
+            else:
+                repeats += low != high
             # A fixed count is quick by itself, but not in another one: (){1000} four deep is a million million.
-            groups[-1] = groups[-1] or high > 1
-            if varies:
-                wide = previous in {".", r"\w", r"\S", r"\D", "()"} or (previous[0] == "[" and previous != "[0-9]")
-                found = "option" if (low, high) == (0, 1) else "wide" if wide else "narrow"
-            previous_varies = previous_varies or varies or high > 1
+            groups[-1] = groups[-1] or low != high or high > 1
+            previous_varies = previous_varies or low != high or high > 1
         else:
             previous, previous_varies = match.group(), False
-        if found:
-            groups[-1] = True
-            counts[found] += 1
-            if counts[found] > most[found]:
-                raise QueryError(f"more than {most[found]} {says[found]} can take too long", match.start(), match.end())
-    return counts["wide"]
+        if repeats or doublings:
+            longest = int((_STEPS * factorial(repeats + 1) / 2**doublings) ** (1 / (repeats + 1)))
+        if longest < _SHORTEST_LIMIT:
+            says = "with so many repeats (* + {}), options (?) or choices (|) this can take too long"
+            raise QueryError(says, *where)
+    return longest
 
 
-def _bounds(match: re.Match[str]) -> tuple[int, float, bool]:
-    """The least and the most times of a repeat, and whether they differ."""
+def _bounds(match: re.Match[str]) -> tuple[int, float]:
+    """The least and the most times of a repeat."""
     sign = match["repeat"]
     if sign in {"*", "+", "?"}:
-        return {"*": (0, float("inf"), True), "+": (1, float("inf"), True), "?": (0, 1, True)}[sign]
+        return {"*": (0, float("inf")), "+": (1, float("inf")), "?": (0, 1)}[sign]
     low = int(match["low"][:9] or 0)
     high = float(match["high"][:9] or "inf") if match["comma"] else low
-    return low, high, low != high
+    return low, high
