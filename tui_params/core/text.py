@@ -108,7 +108,7 @@ def short_shape(dims: Sequence[int]) -> str:
 
 
 def number(value: float | int | None, digits: int = 4) -> str:
-    """A statistic with ``digits`` significant digits; integers whole while they are short; None is ``–``."""
+    """A statistic with ``digits`` significant digits, or whole below a million; integers whole; None is ``–``."""
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -120,7 +120,7 @@ def number(value: float | int | None, digits: int = 4) -> str:
     if value == 0:
         return "0"
     magnitude = abs(value)
-    if 1e-3 <= magnitude < 10**digits:
+    if 1e-3 <= magnitude < 999_999.5:
         text = f"{value:.{digits}g}"
         return text if "e" not in text else f"{value:.0f}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

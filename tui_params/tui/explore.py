@@ -42,12 +42,14 @@ def explore(target: Any, **options: Any) -> None:
 
     source = target if isinstance(target, Source) else open_source(target, **options)
     said: list[str] = []
+    first = [source]
 
-    def open_again() -> Source:
+    def open_it() -> Source:
         # A reload lists a model anew: its parameters may have moved.
-        return open_source(target, **options) if said or source is target else source
+        return first.pop() if first else open_source(target, **options)
 
-    if _run(source.label, open_again, said.append):
+    _run(source.label, open_it, said.append)
+    if said:
         raise OpenError("".join(said).strip())
 
 

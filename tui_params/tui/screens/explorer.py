@@ -122,6 +122,7 @@ class ExplorerScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.search.display = False
+        self.set_class(self.glyphs.is_ascii, "-ascii")
         self.tree_view.set_empty_text(f"opening {text.clean(self.opening.label, 200)}")
         self._update_bars()
         self._listen()

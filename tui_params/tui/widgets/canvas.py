@@ -17,6 +17,8 @@ from textual.strip import Strip
 
 Line = list[tuple[str, str]]
 
+_PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
+
 STYLES = (
     "text",
     "title",
@@ -32,6 +34,11 @@ STYLES = (
 )
 
 
+def to_ascii(text: str) -> str:
+    """What an ASCII terminal can show of a text, in as many characters; what it cannot is ``?``."""
+    return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
+
+
 class Canvas(ScrollView):
     """A widget that paints lines of styled text."""
 
@@ -40,6 +47,11 @@ class Canvas(ScrollView):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._styles_by_name: dict[tuple[str, Style | None], Style] = {}
+        self.is_ascii = False
+
+    def on_mount(self) -> None:
+        super().on_mount()  # type: ignore[no-untyped-call]
+        self.is_ascii = bool(getattr(getattr(self.app, "glyphs", None), "is_ascii", False))
 
     def notify_style_update(self) -> None:
         self._styles_by_name.clear()
@@ -60,6 +72,8 @@ class Canvas(ScrollView):
     def paint(self, line: Line, width: int, over: Style | None = None) -> Strip:
         """The strip of a line, exactly ``width`` cells wide."""
         fill = over if over is not None else self.rich_style
+        if self.is_ascii:
+            line = [(to_ascii(text), name) for text, name in line]
         segments = [Segment(text, self.style_of(name, over)) for text, name in line if text]
         return Strip(segments).adjust_cell_length(width, fill).simplify()
 

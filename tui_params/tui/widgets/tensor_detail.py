@@ -49,7 +49,7 @@ class TensorDetail(Vertical):
         with Vertical(id="values"):
             with Horizontal(id="slice-bar"):
                 yield Static("values ", id="slice-mark")
-                field = SliceField(placeholder="a slice, e.g. [0, :3]", id="slice", compact=True, select_on_focus=False)
+                field = SliceField(placeholder="slice, e.g. [0, :3]", id="slice", compact=True, select_on_focus=False)
                 field.cursor_blink = False
                 yield field
                 yield Static("", id="slice-caption", markup=False)
@@ -78,6 +78,9 @@ class TensorDetail(Vertical):
         self.grid.point_at(info, self.field.value)
 
     def caption(self, words: str) -> None:
+        """Say beside the field which values are on screen; without the shape where there is little room."""
+        if len(words) > self.size.width - 22:
+            words = words.partition(" of ")[0]
         self.query_one("#slice-caption", Static).update(words)
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -96,7 +96,13 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
         line.extend(_with_hits(shown, state.spans, style))
     else:
         line.append((shown, style))
-    line.append((" " * (room - len(shown)), "text"))
+    room -= len(shown)
+    class_name = text.clean(tree.class_name(node) or "") if is_module else ""
+    if class_name and room >= 6:
+        class_name = text.shorten(class_name, room - 3)
+        line.append((f" {class_name}", "dim"))
+        room -= len(class_name) + 1
+    line.append((" " * room, "text"))
     return line
 
 
