@@ -206,6 +206,19 @@ def test_a_window_too_large_is_refused_in_a_sentence(tmp_path: Path) -> None:
     assert source.read("x", "[:MAX]".replace("MAX", str(MAX_WINDOW))).size == MAX_WINDOW
 
 
+def test_a_window_scattered_over_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather, "MAX_PLACES", 40)
+    path = tmp_path / "x"
+    with path.open("wb") as file:
+        file.truncate(100 << 16)
+    source = source_of(path, (describe("x", (100, 1 << 16), named("int8")), Extent("x", 0, 0, 100 << 16)))
+    assert source.read("x", "[:40, 9]").shape == (40,)
+    with pytest.raises(SliceError, match="more than 40 places"):
+        source.read("x", "[:, 9]")
+    column = source_of(path, (describe("x", (100,), named("int8")), Extent("x", 9, 0, 100 << 16, (1 << 16,))))
+    assert all_bytes(column) == bytes(100)
+
+
 def test_an_expanded_scalar_is_read_in_bounded_memory(tmp_path: Path) -> None:
     source = one_tensor(tmp_path / "x", b"\x07\0\0\0", describe("x", (3_000, 1_000), named("int32")), (0, 0))
     total = 0

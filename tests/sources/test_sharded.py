@@ -87,6 +87,9 @@ def test_the_index_file_itself_opens_its_folder(folder: Path, monkeypatch: pytes
     source = open_path("model.safetensors.index.json")
     assert (names(source), source.label) == (["a", "b", "c"], "model/")
     assert open_path(".").label == "model/"
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub")
+    assert open_path("..").label == "model/"
 
 
 @pytest.mark.parametrize(
@@ -193,6 +196,14 @@ def test_a_symbolic_link_is_a_file_of_the_folder(folder: Path) -> None:
     source = open_folder(folder)
     assert source.listing.findings == ()
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
+
+
+def test_a_link_in_a_circle_hides_nothing_else(folder: Path) -> None:
+    (folder / "loop").symlink_to("loop")
+    assert names(open_folder(folder)) == ["a", "b", "c"]
+    (folder / TWO).unlink()
+    (folder / TWO).symlink_to(TWO)
+    assert "symbolic link" in the_only(open_folder(folder), "bad-shard").evidence
 
 
 def test_tensors_that_the_index_forgot_or_misplaced(folder: Path) -> None:

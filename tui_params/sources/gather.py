@@ -11,7 +11,7 @@ from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
-from tui_params.errors import ReadError
+from tui_params.errors import ReadError, SliceError
 from tui_params.sources.files import POOL, DataFile, read_into
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ SPARSE = 32
 SMALL_SPAN = 64 * 1024
 """Bytes that are read whole whatever is wanted of them: a system call costs more."""
 
+MAX_PLACES = 1 << 20
+"""Reads that one window may take: some seconds' worth, and nobody can stop them."""
+
 Dims = list[tuple[int, int]]
 """Length and stride (in elements) of each dimension of a box of elements."""
 
@@ -43,7 +46,7 @@ def gather_window(file: DataFile, extent: Extent, info: TensorInfo, window: Wind
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
         with POOL.borrow(file) as descriptor:
-            _Reader(descriptor, file, extent, info).gather(raw, first, dims)
+            _Reader(descriptor, file, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
 
@@ -90,6 +93,9 @@ def _gather_rows(
         raise ReadError(f"{clean(info.name, 120)} is a strided view of packed {info.dtype.name} elements")
     raw = raw_dtype(info.dtype)
     step = max(BLOCK_NBYTES // raw.itemsize, 1)
+    if min((stride for stride, dim in zip(extent.stride, info.shape, strict=True) if dim > 1), default=0) > SPARSE:
+        # Every element is a read of its own: come up for air more often.
+        step = min(step, 1 << 16)
     buffer = np.empty(min(step, stop - start), raw)
     for begin in range(start, stop, step):
         end = min(begin + step, stop)
@@ -111,7 +117,10 @@ def _gather_rows(
 class _Reader:
     """The elements of one tensor, while its file is borrowed."""
 
-    def __init__(self, descriptor: int, file: DataFile, extent: Extent, info: TensorInfo) -> None:
+    def __init__(
+        self, descriptor: int, file: DataFile, extent: Extent, info: TensorInfo, most: int | None = None
+    ) -> None:
+        self._left = most
         self._descriptor = descriptor
         self._file = file
         self._extent = extent
@@ -174,6 +183,10 @@ class _Reader:
     def _read(self, low: int, high: int, out: NDArray[Any]) -> None:
         import numpy as np
 
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise SliceError(f"the slice lies in more than {MAX_PLACES:,} places of the file: take a smaller one")
         itemsize = out.dtype.itemsize
         begin = self._extent.offset + low * itemsize
         check_bounds(self._extent, self._info, begin, begin + (high - low) * itemsize)

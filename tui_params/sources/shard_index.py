@@ -244,4 +244,4 @@ def describe_format(parts: Mapping[str, Source], files: int) -> str:
 
 def folder_label(folder: Path) -> str:
     """The folder's own name with a slash, also where it was given as ``.``."""
-    return f"{folder.name or folder.resolve().name}/"
+    return f"{folder.resolve().name if folder.name in ('', '..') else folder.name}/"

@@ -63,9 +63,17 @@ def _file_names(path: Path) -> list[str]:
     try:
         with os.scandir(path) as entries:
             # A symbolic link counts as what it leads to; one that leads nowhere is still listed, and told of later.
-            return sorted(entry.name for entry in entries if not entry.is_dir())
+            return sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
         raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle, or through a folder that is closed to us: opening it will say so.
+        return False
 
 
 def _choose_index(names: Iterable[str]) -> str | None:
