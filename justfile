@@ -16,11 +16,11 @@ check:
 
 # Run the tests; arguments go to pytest: just test tests/core -k query
 test *arguments:
-    .venv/bin/pytest {{arguments}}
+    .venv/bin/pytest {{ arguments }}
 
 # Feed readers, parsers and arithmetic with other random input, round after round (every failure prints its example)
 fuzz rounds="20":
-    for round in $(seq {{rounds}}); do \
+    for round in $(seq {{ rounds }}); do \
         .venv/bin/pytest -n auto --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
     done
 
@@ -34,7 +34,7 @@ screenshots:
 
 # Measure the promises about speed and memory; arguments: --only start
 bench *arguments:
-    .venv/bin/python -m tests.bench {{arguments}}
+    .venv/bin/python -m tests.bench {{ arguments }}
 
 # Explore a made-up checkpoint with faults to find
 demo:

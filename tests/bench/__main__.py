@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def row(line: Line) -> str:
     """One line of the table. Columns are of a fixed width, so that each can be printed as soon as it is known."""
-    return f"  {line.what:<62} {line.measured:>16}  {line.target:<18} {_MARKS[line.ok]}".rstrip()
+    return f"  {line.what:<56} {line.measured:<30} {line.target:<18} {_MARKS[line.ok]}".rstrip()
 
 
 def machine() -> str:
