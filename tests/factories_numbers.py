@@ -39,7 +39,7 @@ def special_codes(part: DType) -> list[int]:
     return sorted(code for code in codes if code < 1 << part.bits)
 
 
-def exact_values(codes: list[int], part: DType) -> list[Fraction | None | float]:
+def exact_values(codes: list[int], part: DType) -> list[Fraction | float | None]:
     """What each pattern means: a Fraction, an infinity, or None for NaN."""
     if part.kind == "bool":
         return [Fraction(int(code != 0)) for code in codes]
@@ -81,7 +81,7 @@ def reference(codes: list[int], dtype: DType) -> dict[str, Any]:
     return out | {"sorted": finite}
 
 
-def quantile(finite: list[Fraction], q: str) -> Fraction:
+def quantile(finite: list[Fraction] | list[int], q: str) -> Fraction:
     """numpy's "linear" rule in exact arithmetic."""
     position = Fraction(q) * (len(finite) - 1)
     rank = math.floor(position)

@@ -30,11 +30,12 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     All statistics are over the finite elements; NaN and infinities are counted apart. ``count`` is how many
     elements were read; of a complex tensor the real and imaginary parts count as two elements, and ``parts`` is 2.
     A statistic that has no value (no finite element) is None. ``min``, ``max``, ``abs_max`` of integers are ints.
-    ``std`` is the population standard deviation.
+    ``std`` is the population standard deviation. ``l2_norm`` is None also where it lies beyond float64.
 
     ``is_exact``: every element was read, and every field but the quantiles is the exact value, rounded once to
     float64. ``quantiles_exact``: so are the quantiles (numpy's "linear" rule); where False, each is off by at most
-    ``quantile_error`` times its own magnitude.
+    ``quantile_error`` times its own magnitude (of a quantile between two elements of opposite sign, times the larger
+    of theirs). Where not every element was read, that holds for the elements that were.
     ``spark`` counts finite elements in SPARK_BINS equal bins between ``spark_low`` and ``spark_high``, a range
     without the outermost tails (the 0.1 % and 99.9 % quantiles); empty if there is no finite element.
     """

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_params.core.buckets import FLOAT64_BITS, integer_buckets
+from tui_params.core.buckets import FLOAT64_BITS, FLOAT64_SHIFT, truncated
 from tui_params.core.decode import unpack
 from tui_params.core.dtypes import DType
 from tui_params.core.moments import LIMB, Moments, integer_limbs
@@ -218,7 +218,7 @@ class Float64Tally:
         words = raw.view("<u8")
         # Fewer and larger steps: this table is larger than a step's keys would be.
         for start in range(0, numel, 4 * STEP):
-            keys = (words[start : start + 4 * STEP] >> 64 - FLOAT64_BITS).astype(np.intp)
+            keys = (words[start : start + 4 * STEP] >> FLOAT64_SHIFT).astype(np.intp)
             self._counts += np.bincount(keys, minlength=self._counts.size)
         for start in range(0, numel, STEP):
             self._add(words[start : start + STEP])
@@ -231,10 +231,14 @@ class Float64Tally:
         sums = self._per_exponent
         counts = np.bincount(exponents, minlength=4096)
         sums[0] += counts
+        # What was once a float32 or a bfloat16 has no lower limbs.
+        is_empty = [not limb.any() for limb in limbs]
         for i, limb in enumerate(limbs):
-            sums[1 + i] += np.bincount(exponents, limb, 4096).astype(np.int64)
+            if not is_empty[i]:
+                sums[1 + i] += np.bincount(exponents, limb, 4096).astype(np.int64)
         for i, (a, b) in enumerate(self._PAIRS):
-            sums[4 + i] += np.bincount(exponents, limbs[a] * limbs[b], 4096).astype(np.int64)
+            if not is_empty[a] and not is_empty[b]:
+                sums[4 + i] += np.bincount(exponents, limbs[a] * limbs[b], 4096).astype(np.int64)
         floats = words.view("<f8")
         pos_zeros = neg_zeros = pos_inf = neg_inf = non_finite = 0
         if counts[0] or counts[2048]:
@@ -288,12 +292,12 @@ class Float64Tally:
 
 
 class IntegerTally:
-    """Integers of 32 and 64 bits by the upper 16 bits of their value as float32, truncated toward zero."""
+    """Integers of 32 and 64 bits by the bucket of their value."""
 
     def __init__(self, part: DType) -> None:
         self._type = np.dtype(f"<{'u' if part.name.startswith('u') else 'i'}{part.bits // 8}")
         self._wide = np.uint64 if part.name == "uint64" else np.int64
-        self._counts = np.zeros(WORDS, np.int64)
+        self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
         self._moments = Moments()
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
@@ -303,21 +307,26 @@ class IntegerTally:
 
     def _add(self, values: NDArray[Any]) -> None:
         low, high = int(values.min()), int(values.max())
-        if max(-low, high) <= 1 << LIMB:
-            floats = values.astype(np.float64)
-            total, squares = int(floats.sum()), int(floats @ floats)
-            keys = (floats.astype(np.float32).view(np.uint32) >> 16).astype(np.intp)
+        most = max(-low, high)
+        floats = values.astype(np.float64) if most <= 1 << 53 else truncated(values.astype(self._wide))
+        if most <= 1 << LIMB:
+            limbs = [floats]
+        elif most <= 1 << 16 + LIMB:
+            upper = np.floor(floats * 2.0**-16)
+            limbs = [floats - upper * 2.0**16, upper]
         else:
-            wide = values.astype(self._wide)
-            is_short = low >= -(1 << 31) and high < 1 << 32
-            limbs = [limb.astype(np.float64) for limb in integer_limbs(wide, 2 if is_short else 4)]
-            total = sum(int(limb.sum()) << 16 * i for i, limb in enumerate(limbs))
-            squares = 0
-            for i, a in enumerate(limbs):
-                for j, b in enumerate(limbs[: i + 1]):
-                    squares += int(a @ b) << 16 * (i + j) + int(i != j)
-            keys = integer_buckets(wide)
-        self._counts += np.bincount(keys, minlength=WORDS)
+            limbs = [limb.astype(np.float64) for limb in integer_limbs(values.astype(self._wide), 4)]
+        total = sum(int(limb.sum()) << 16 * i for i, limb in enumerate(limbs))
+        squares = 0
+        for i, a in enumerate(limbs):
+            for j, b in enumerate(limbs[: i + 1]):
+                # Not a dot product: a BLAS would start its threads beside a training that needs the cores.
+                squares += int(np.einsum("i,i->", a, b)) << 16 * (i + j) + int(i != j)
+        keys = (floats.view(np.uint64) >> FLOAT64_SHIFT).astype(np.intp)
+        # The span of the keys is usually far shorter than the whole table.
+        first = int(keys.min())
+        counts = np.bincount(keys - first)
+        self._counts[first : first + counts.size] += counts
         zeros = values.size - int(np.count_nonzero(values))
         self._moments += Moments(values.size, zeros=zeros, total=total, squares=squares, low=low, high=high)
 

@@ -1,0 +1,183 @@
+"""Statistics of large tensors: seconds against a plain read of the same bytes, the first picture, and memory.
+
+Run with ``python -m tests.bench.bench_stats``. The files are real, in a temporary folder, and in the page cache.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.line import Line
+from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.scan import sample, summarize
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo, describe
+from tui_params.core.window import Window
+
+BLOCK = 3 << 20
+"""A multiple of eight elements of every type, also of those of 6 bits."""
+MEMORY_LIMIT_MB = 64
+
+
+def dtype_named(name: str) -> DType:
+    dtype = from_torch(name)
+    assert dtype is not None
+    return dtype
+
+
+class FileSource(Source):
+    """One file that is one tensor, read with preadv into a buffer that is used again."""
+
+    def __init__(self, path: Path, info: TensorInfo) -> None:
+        self.label = path.name
+        self.listing = Listing("raw", (info,))
+        self._file = os.open(path, os.O_RDONLY)
+        self._buffer = np.empty(BLOCK, np.uint8)
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        position, end = info.dtype.nbytes(start), info.dtype.nbytes(info.numel if stop is None else stop)
+        while position < end:
+            got = os.preadv(self._file, [self._buffer[: end - position]], position)
+            yield self._buffer[:got]
+            position += got
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class PrivateMemory:
+    """The peak of the process's anonymous memory while the block runs, over what it was before, in MB."""
+
+    def __enter__(self) -> PrivateMemory:
+        self._before = self._peak = anonymous_bytes()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self._peak = max(self._peak, anonymous_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def megabytes(self) -> float:
+        return (self._peak - self._before) / 1e6
+
+
+def anonymous_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def seconds(work: Callable[[], object], times: int = 3) -> float:
+    """The best of some runs."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def write(path: Path, dtype: DType, numel: int) -> None:
+    """Normally distributed values of scale 0.02, the same million again and again."""
+    values = np.random.default_rng(0).normal(0, 0.02, 1 << 20)
+    if dtype.kind == "int":
+        encoded = (values * 2e9).astype(dtype.numpy).view(np.uint8)
+    elif dtype.name == "bfloat16":
+        encoded = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+    elif dtype.bits <= 8:
+        encoded = np.random.default_rng(0).integers(0, 256, dtype.nbytes(values.size), np.uint8)
+    else:
+        encoded = values.astype(dtype.numpy).view(np.uint8)
+    left = dtype.nbytes(numel)
+    with path.open("wb") as file:
+        while left:
+            left -= file.write(encoded.data[: min(left, encoded.size)])
+
+
+def measure(name: str, numel: int, limit: float | None, folder: Path) -> Iterator[Line]:
+    dtype = dtype_named(name)
+    info = describe("weight", (numel,), dtype)
+    path = folder / name
+    write(path, dtype, numel)
+    what = f"{numel / 1e6:.0f} M {dtype.short} ({info.nbytes / 1e6:.0f} MB)"
+    with FileSource(path, info) as source:
+        sample_at_once = seconds(lambda: sample(source, info).figures(numel), 1)
+        plain = seconds(lambda: sum(block.size for block in source.blocks(info)))
+        whole = seconds(lambda: summarize(source, info).figures(numel), 2)
+    used = peak_megabytes(path, name, numel)
+    path.unlink()
+    target = f"under {limit} s" if limit is not None else ""
+    is_quick = None if limit is None else whole < limit
+    yield Line(f"{what}: every statistic", f"{whole:.2f} s, {whole / plain:.1f} x a plain read", target, is_quick)
+    if limit is not None:
+        quick = sample_at_once < 0.1
+        yield Line(f"{what}: first picture", f"{sample_at_once * 1000:.0f} ms", "under 100 ms", quick)
+    yield Line(f"{what}: extra memory", f"{used:.0f} MB", f"under {MEMORY_LIMIT_MB} MB", 0 <= used < MEMORY_LIMIT_MB)
+
+
+def run(*, is_full: bool = False) -> Iterator[Line]:
+    """The lines of this benchmark; ``is_full`` adds the types that no promise is made for."""
+    with tempfile.TemporaryDirectory() as folder:
+        # The import of numpy and ml_dtypes is not what is measured.
+        sample_info = describe("warm", (8,), dtype_named("bfloat16"))
+        path = Path(folder) / "warm"
+        path.write_bytes(bytes(16))
+        with FileSource(path, sample_info) as source:
+            summarize(source, sample_info).figures(8)
+        yield from measure("bfloat16", 201_000_000, 0.6, Path(folder))
+        yield from measure("float32", 100_000_000, 1.2, Path(folder))
+        if is_full:
+            for name in ("float64", "int64", "int32", "float8_e4m3fn", "float4_e2m1fn", "float6_e2m3fn"):
+                yield from measure(name, 50_000_000, None, Path(folder))
+
+
+def peak_megabytes(path: Path, name: str, numel: int) -> float:
+    """The private memory that a fresh process needs at most for the statistics, beyond that of its imports."""
+    command = [sys.executable, "-m", "tests.bench.bench_stats", "--memory", str(path), name, str(numel)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(path: str, name: str, numel: str) -> None:
+    info = describe("weight", (int(numel),), dtype_named(name))
+    from tui_params.core.summary import Summary
+
+    Summary.empty(info.dtype)
+    with FileSource(Path(path), info) as source, PrivateMemory() as memory:
+        sample(source, info).figures(info.numel)
+        summarize(source, info).figures(info.numel)
+    print(memory.megabytes)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--memory"]:
+        print_peak(*arguments[1:])
+        return
+    for line in run(is_full="--full" in arguments):
+        mark = {None: "", True: "ok", False: "MISSED"}[line.ok]
+        print(f"{line.what:48} {line.measured:32} {line.target:16} {mark}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
