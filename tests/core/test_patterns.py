@@ -121,7 +121,7 @@ def test_a_float_lies_between_the_bounds_of_its_bucket(name: str, pattern: int) 
     shift = 16 if name == "float32" else FLOAT64_SHIFT
     low, high = (bound.item() for bound in bounds(np.array([code >> shift], np.uint32), dtype))
     assert low <= value <= high
-    assert low * high > 0
+    assert (low > 0) == (high > 0) == (value > 0)
     if abs(value) >= np.finfo(dtype.numpy).tiny:
         assert high - low < abs(value) / 128
 
