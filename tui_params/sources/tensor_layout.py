@@ -85,6 +85,7 @@ class TensorLister:
         self._first: dict[tuple[Any, ...], str] = {}
         self._types: dict[Any, tuple[DType, int, bool]] = {}
         self._devices: dict[str, str] = {}
+        self._widths: dict[int, int] = {}
 
     def add(
         self,
@@ -125,8 +126,13 @@ class TensorLister:
             last += numel - 1
         if requires_grad is None:
             requires_grad = value.requires_grad
-        place, begin, room = self._storage(storage, item, dtype)
-        unreadable, is_faulty = self._refusal(place, room, dtype, item, (last + 1) * item if numel else 0)
+        place, begin, room = self._storage(storage, item)
+        needed = (last + 1) * item if numel else 0
+        unreadable, is_faulty = place.unreadable, place.is_faulty
+        if unreadable is None and (
+            room > place.nbytes or needed > room or self._is_big_endian or dtype.kind == "unknown"
+        ):
+            unreadable, is_faulty = self._refusal(place, room, dtype, item, needed)
         if is_fp4:
             # Two values a byte, the first in the low half: sizes and strides in torch count pairs.
             shape, stride = _unpair(shape, stride)
@@ -200,11 +206,11 @@ class TensorLister:
             self._types[key] = known
         return known
 
-    def _storage(self, storage: Storage, item: int, dtype: DType) -> tuple[Place, int | None, int]:
+    def _storage(self, storage: Storage, item: int) -> tuple[Place, int | None, int]:
         """The place of the storage, where the part that is meant starts, and how many bytes this part claims."""
         key = storage.key
         if key is None:
-            return _NO_VALUES.get(storage.location, _ELSEWHERE), None, 0
+            return _META if storage.location == "meta" else _ELSEWHERE, None, 0
         if type(key) is not str:
             raise MalformedTensorError("has a malformed storage key")
         numel = storage.numel
@@ -213,7 +219,9 @@ class TensorLister:
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = self._locate(key)
-        width = storage_item_size(storage.cls) or item
+        width = self._widths.get(id(storage.cls))
+        if width is None:
+            width = self._widths[id(storage.cls)] = storage_item_size(storage.cls) or item
         begin, room = place.offset, numel * width
         view = storage.view
         if type(view) is tuple and len(view) == 3 and begin is not None:
@@ -225,8 +233,6 @@ class TensorLister:
 
     def _refusal(self, place: Place, room: int, dtype: DType, item: int, needed: int) -> tuple[str | None, bool]:
         """Why the values cannot be read, and whether that is a fault of the file; (None, False) if they can."""
-        if place.unreadable is not None:
-            return place.unreadable, place.is_faulty
         if room > place.nbytes:
             return f"its storage claims {room:,} bytes, and {place.nbytes:,} are in the file", True
         if needed > room:
@@ -246,7 +252,7 @@ class TensorLister:
         return known
 
 
-_NO_VALUES = {"meta": Place(None, 0, "a meta tensor: it has a shape and no values")}
+_META = Place(None, 0, "a meta tensor: it has a shape and no values")
 _ELSEWHERE = Place(None, 0, "its values stand inside the pickle, from where they are not read")
 
 

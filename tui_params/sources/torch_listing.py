@@ -12,7 +12,7 @@ from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile
 from tui_params.sources.optimizer_names import name_optimizer_states
 from tui_params.sources.pickle_labels import code_finding
-from tui_params.sources.pickle_machine import PickleMachine, collector_paused
+from tui_params.sources.pickle_machine import PickleMachine
 from tui_params.sources.tensor_layout import Place, TensorLister
 from tui_params.sources.tree_walk import TreeWalk
 
@@ -38,11 +38,10 @@ def list_pickles(
     """
     lister = TensorLister(file.name, locate, is_big_endian=is_big_endian)
     walk = TreeWalk(lister, roles)
-    with collector_paused():
-        walk.walk(root)
-        if constants:
-            walk.walk(constants, "constants")
-        name_optimizer_states(walk)
+    walk.walk(root)
+    if constants:
+        walk.walk(constants, "constants")
+    name_optimizer_states(walk)
     found = list(findings)
     code = code_finding([name for machine in machines for name in machine.globals])
     if code is not None:

@@ -18,7 +18,7 @@ from tui_params.core.text import clean
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile, opened, read_bytes
-from tui_params.sources.pickle_machine import load_pickle
+from tui_params.sources.pickle_machine import collector_paused, load_pickle
 from tui_params.sources.tensor_layout import Place
 from tui_params.sources.torch_legacy import is_legacy, open_legacy, open_pickle
 from tui_params.sources.torch_listing import Roles, list_pickles
@@ -33,7 +33,8 @@ def open_torch(path: Path) -> Source:
 
     No code of the file is run and no class is looked up. Values are read later, where they lie.
     """
-    with opened(path) as (descriptor, file):
+    # One pause for all: the graph must be gone again before the collector could look through it.
+    with collector_paused(), opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, 512)
         if head[:2] == b"PK":
             return _open_zip(descriptor, file)
@@ -98,9 +99,8 @@ class _Places:
         """The Place of the storage of that key."""
         path = key if key.startswith("constants/") else f"data/{key}"
         member = self._directory.members.get(f"{self._top}/{path}")
-        path = clean(path, 60)
         if member is None:
-            return Place(None, 0, f"its storage {path} is not in the file", is_faulty=True)
+            return Place(None, 0, f"its storage {clean(path, 60)} is not in the file", is_faulty=True)
         if member.method != STORED:
             how = "compressed inside the zip: its values cannot be read without unpacking the file"
             return Place(None, 0, f"its storage is {how}")
@@ -108,10 +108,13 @@ class _Places:
             return Place(None, 0, "its storage is encrypted")
         offset = data_offset(self._descriptor, self._directory, member)
         if offset is None:
-            return Place(None, 0, f"no zip member starts where the directory says that {path} does", is_faulty=True)
+            return Place(
+                None, 0, f"no zip member starts where the directory says that {clean(path, 60)} does", is_faulty=True
+            )
         if offset + member.size > self._directory.stop or member.size != member.compressed:
             room = max(0, self._directory.stop - offset)
-            reason = f"its storage {path} claims {member.size:,} bytes in the zip where at most {room:,} are"
+            claims = f"{member.size:,} bytes in the zip where at most {room:,} are"
+            reason = f"its storage {clean(path, 60)} claims {claims}"
             return Place(None, 0, reason, is_faulty=True)
         self._ranges.append((offset, offset + member.size, path))
         return Place(offset, member.size)
@@ -126,7 +129,8 @@ class _Places:
         self._ranges.sort()
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
         if overlaps:
-            evidence = f"{len(overlaps):,} storages overlap in the file, first {overlaps[0][0]} and {overlaps[0][1]}"
+            first, second = (clean(path, 60) for path in overlaps[0])
+            evidence = f"{len(overlaps):,} storages overlap in the file, first {first} and {second}"
             yield Finding("warning", "zip-overlap", None, evidence)
 
 

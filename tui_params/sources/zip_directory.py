@@ -6,6 +6,7 @@ Specification: PKWARE APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (cen
 
 from __future__ import annotations
 
+import os
 import zlib
 from struct import Struct, error, unpack_from
 
@@ -167,7 +168,7 @@ def data_offset(descriptor: int, directory: Directory, member: Member) -> int | 
     """
     if not directory.start <= member.header <= directory.stop - _LOCAL.size:
         return None
-    raw = read_bytes(descriptor, member.header, _LOCAL.size)
+    raw = os.pread(descriptor, _LOCAL.size, member.header)
     if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
         return None
     return member.header + _LOCAL.size + int(raw[26]) + (raw[27] << 8) + raw[28] + (raw[29] << 8)
