@@ -1,6 +1,6 @@
 """The fields of the filter language: what ``dtype:bf16`` or ``nan>0`` asks of a tensor.
 
-A new field is a new line of ``FIELDS``. Each turns an operator and a value into a test, or raises QueryError with
+A new field is a new line of ``_ALL``. Each turns an operator and a value into a test, or raises QueryError with
 the place of what is wrong in the value.
 """
 
