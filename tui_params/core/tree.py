@@ -9,6 +9,7 @@ costs one row and one indent. A tensor and a module may have the same name; they
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -59,25 +60,26 @@ class Tree:
     def __init__(self, listing: Listing) -> None:
         leaves: list[Leaf] = list(listing.tensors)
         leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
-        segments = [leaf.name.split(".") for leaf in leaves]
+        # Each distinct segment is kept once: there are 280,000 times "weight", and 300 others.
+        kept: dict[str, str] = {}
+        one = kept.setdefault
+        segments = [[one(part, part) for part in leaf.name.split(".")] for leaf in leaves]
         tensors = len(listing.tensors)
         order = _order_of_appearance(segments) if listing.is_ordered else _natural_order(segments, tensors)
         self.modules: Mapping[str, str] = listing.modules
         self.leaves: list[Leaf] = [leaves[index] for index in order]
+        # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
         self.label: list[str] = []
-        self.depth: list[int] = []
-        self.parent: list[int] = []
-        self.end: list[int] = []
-        self.leaf: list[int] = []
-        self.first: list[int] = []
-        self.last: list[int] = []
+        self.depth = array("i")
+        self.parent = array("i")
+        self.end = array("i")
+        self.leaf = array("i")
+        self.first = array("i")
+        self.last = array("i")
         self._build([segments[index] for index in order])
-        self._numel = [0, *accumulate(leaf.numel if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
-        self._nbytes = [0, *accumulate(leaf.nbytes if isinstance(leaf, TensorInfo) else 0 for leaf in self.leaves)]
-        self._tensors = [0, *accumulate(int(isinstance(leaf, TensorInfo)) for leaf in self.leaves)]
+        self._groups = _groups(self.leaves)
         self._ties = _ties(self.leaves)
-        self._totals: dict[int, Totals] = {}
-        self._node_of_leaf: list[int] | None = None
+        self._node_of_leaf: array[int] | None = None
         self._leaf_by_name: dict[str, int] | None = None
 
     def _build(self, segments: Sequence[list[str]]) -> None:
@@ -159,7 +161,7 @@ class Tree:
 
     def node_of_leaf(self, position: int) -> int:
         if self._node_of_leaf is None:
-            nodes = [0] * len(self.leaves)
+            nodes = array("i", bytes(4 * len(self.leaves)))
             for node, leaf in enumerate(self.leaf):
                 if leaf >= 0:
                     nodes[leaf] = node
@@ -192,58 +194,83 @@ class Tree:
 
     def tensor_count(self, node: int) -> int:
         """How many tensors lie in a subtree."""
-        return self._tensors[self.last[node]] - self._tensors[self.first[node]]
+        first, last = self.first[node], self.last[node]
+        return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self._groups)
 
     def extent(self, node: int | None) -> tuple[int, int]:
-        """Elements and bytes of a subtree, tied tensors once; quick, for a row of the tree."""
-        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
-        numel = self._numel[last] - self._numel[first]
-        nbytes = self._nbytes[last] - self._nbytes[first]
-        for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
-            earlier, later = self._ties[index]
-            if earlier >= last:
-                break
-            if later < last:
-                numel -= self._numel[later + 1] - self._numel[later]
-                nbytes -= self._nbytes[later + 1] - self._nbytes[later]
-        return numel, nbytes
+        """Elements and bytes of a subtree, tied tensors once."""
+        totals = self.totals(node)
+        return totals.numel, totals.nbytes
 
     def totals(self, node: int | None = None) -> Totals:
-        """All totals of a subtree, or of the whole tree."""
-        key = -1 if node is None else node
-        known = self._totals.get(key)
-        if known is None:
-            known = self._totals[key] = self._count(node)
-        return known
-
-    def _count(self, node: int | None) -> Totals:
-        numel, nbytes = self.extent(node)
+        """All totals of a subtree, or of the whole tree; quick enough for every row of the screen."""
         first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
-        twice = set()
+        tensors = numel = nbytes = parameters = trainable = buffers = 0
+        mix: dict[str, int] = {}
+        for group in self._groups:
+            start = bisect_left(group.positions, first)
+            stop = bisect_left(group.positions, last, start)
+            if start == stop:
+                continue
+            elements = group.numel[stop] - group.numel[start]
+            held = group.nbytes[stop] - group.nbytes[start]
+            tensors += stop - start
+            numel += elements
+            nbytes += held
+            mix[group.dtype] = mix.get(group.dtype, 0) + held
+            buffers += elements if group.is_buffer else 0
+            parameters += 0 if group.is_buffer else elements
+            trainable += elements if group.is_trainable else 0
+        twice = 0
+        for leaf in self._twice(first, last):
+            twice += 1
+            numel -= leaf.numel
+            nbytes -= leaf.nbytes
+            mix[leaf.dtype.short] -= leaf.nbytes
+            buffers -= leaf.numel if leaf.kind == "buffer" else 0
+            parameters -= 0 if leaf.kind == "buffer" else leaf.numel
+            trainable -= leaf.numel if leaf.requires_grad and leaf.kind != "buffer" else 0
+        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, twice, mix)
+
+    def _twice(self, first: int, last: int) -> Iterator[TensorInfo]:
+        """The tensors of a range of leaves that are tied to an earlier one in it."""
         for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
             earlier, later = self._ties[index]
             if earlier >= last:
-                break
-            if later < last:
-                twice.add(later)
-        tensors = parameters = trainable = buffers = 0
-        mix: dict[str, int] = {}
-        for position in range(first, last):
-            leaf = self.leaves[position]
-            if not isinstance(leaf, TensorInfo):
-                continue
-            tensors += 1
-            if position in twice:
-                continue
-            short = leaf.dtype.short
-            mix[short] = mix.get(short, 0) + leaf.nbytes
-            if leaf.kind == "buffer":
-                buffers += leaf.numel
+                return
+            leaf = self.leaves[later]
+            if later < last and isinstance(leaf, TensorInfo):
+                yield leaf
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """The tensors of one element type and kind: positions of their leaves, and running sums over these."""
+
+    dtype: str
+    is_buffer: bool
+    is_trainable: bool
+    positions: array[int]
+    numel: tuple[int, ...]
+    nbytes: tuple[int, ...]
+
+
+def _groups(leaves: Sequence[Leaf]) -> tuple[_Group, ...]:
+    members: dict[tuple[str, bool, bool], list[int]] = {}
+    for position, leaf in enumerate(leaves):
+        if type(leaf) is TensorInfo:
+            is_buffer = leaf.kind == "buffer"
+            key = leaf.dtype.short, is_buffer, not is_buffer and leaf.requires_grad is True
+            if key in members:
+                members[key].append(position)
             else:
-                parameters += leaf.numel
-                if leaf.requires_grad:
-                    trainable += leaf.numel
-        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, len(twice), mix)
+                members[key] = [position]
+    groups = []
+    for (dtype, is_buffer, is_trainable), positions in members.items():
+        tensors = [leaf for position in positions if isinstance(leaf := leaves[position], TensorInfo)]
+        numel = (0, *accumulate(info.numel for info in tensors))
+        nbytes = (0, *accumulate(info.nbytes for info in tensors))
+        groups.append(_Group(dtype, is_buffer, is_trainable, array("i", positions), numel, nbytes))
+    return tuple(groups)
 
 
 def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.style import Style
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
@@ -34,6 +35,7 @@ class ParamsApp(App[None]):
         complaint: str | None = None,
         glyphs: Glyphs | None = None,
     ) -> None:
+        self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
         self.opening = opening
         self.glyphs = glyphs or choose()
@@ -52,9 +54,14 @@ class ParamsApp(App[None]):
         self.set_keymap(dict(self.settings.keys))
 
     def get_css_variables(self) -> dict[str, str]:
-        variables = super().get_css_variables()
-        defaults = themes.ANSI_DEFAULTS if self.current_theme.ansi else themes.DEFAULTS
-        return {name: variables.get(value, value) for name, value in defaults.items()} | variables
+        return themes.variables_of(self.current_theme, super().get_css_variables())
+
+    @property
+    def inks(self) -> dict[str, Style]:
+        """The styles of painted text under the theme that is on."""
+        if self._inks is None or self._inks[0] != self.theme:
+            self._inks = (self.theme, themes.inks_of(self.current_theme, self.get_css_variables()))
+        return self._inks[1]
 
     def on_mount(self) -> None:
         self.push_screen(ExplorerScreen(self.opening, self.glyphs))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from rich.style import Style
+from textual.color import Color
 from textual.theme import Theme
 
 DARK = Theme(
@@ -53,12 +55,13 @@ LIGHT = Theme(
     },
 )
 
-# What app.tcss uses beyond Textual's own variables, for every theme that does not set it: a variable or a value.
+# What app.tcss and the inks use beyond Textual's own variables, for every theme that does not set it: the name of a
+# variable, or a value.
 DEFAULTS = {
     "cursor-bar": "block-cursor-background",
     "cursor-bar-text": "block-cursor-foreground",
     "cursor-bar-blurred": "block-cursor-blurred-background",
-    "quiet": "text-muted",
+    "quiet": "foreground-muted",
     "rule": "panel-lighten-2",
     "spark": "primary",
 }
@@ -66,10 +69,52 @@ ANSI_DEFAULTS = {
     "cursor-bar": "ansi_blue",
     "cursor-bar-text": "ansi_bright_white",
     "cursor-bar-blurred": "ansi_bright_black",
-    "quiet": "ansi_default 60%",
+    "quiet": "ansi_default",
     "rule": "ansi_bright_black",
     "spark": "ansi_cyan",
 }
+
+# The styles of painted text, by name: a variable of the theme, and what else. See widgets/canvas.py.
+INKS: dict[str, tuple[str, str]] = {
+    "text": ("foreground", ""),
+    "title": ("foreground", "bold"),
+    "label": ("secondary", ""),
+    "dim": ("quiet", ""),
+    "accent": ("accent", ""),
+    "error": ("error", "bold"),
+    "warning": ("warning", ""),
+    "success": ("success", ""),
+    "spark": ("spark", ""),
+    "hit": ("accent", "underline"),
+    "number": ("foreground", ""),
+}
+
+
+def variables_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a theme with ours filled in."""
+    defaults = ANSI_DEFAULTS if theme.ansi else DEFAULTS
+    return {name: variables.get(value, value) for name, value in defaults.items()} | dict(variables)
+
+
+def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
+    """The styles of painted text under a theme, without a background; and ``cursor``, ``cursor-blurred`` with one.
+
+    Made from the variables in one place: as component classes, a stylesheet would work them out for every widget.
+    """
+    background = Color.parse(variables["background"])
+
+    def color(name: str) -> Color:
+        parsed = Color.parse(variables[name])
+        return parsed if parsed.ansi is not None or parsed.a == 1 else background.blend(parsed, parsed.a, 1)
+
+    inks = {
+        name: Style.parse(more) + Style(color=color(variable).rich_color, dim=theme.ansi and variable == "quiet")
+        for name, (variable, more) in INKS.items()
+    }
+    bar = Style(color=color("cursor-bar-text").rich_color, bgcolor=color("cursor-bar").rich_color)
+    inks["cursor"] = bar
+    inks["cursor-blurred"] = Style(color=color("foreground").rich_color, bgcolor=color("cursor-bar-blurred").rich_color)
+    return inks
 
 
 def first_theme(environ: Mapping[str, str] = os.environ) -> str:

@@ -521,6 +521,7 @@ class ExplorerScreen(Screen[None]):
         self.action_clear()
 
     def action_values(self) -> None:
+        self._show_detail()
         if self.detail.info is None:
             self.notify("Values are shown of a tensor: move to one first.")
             return
@@ -565,6 +566,7 @@ class ExplorerScreen(Screen[None]):
             self.tree_view.styles.width = max(20, min(width, self.size.width - 24))
 
     def action_other_pane(self) -> None:
+        self._show_detail()
         order: list[Widget] = [self.tree_view, self.detail.facts]
         if self.detail.info is not None:
             order.append(self.detail.field)

@@ -1,13 +1,12 @@
 """Canvas: the base of every widget that draws lines itself, and LinesView, a scrollable page of such lines.
 
-A *line* is a list of (text, style name) pairs, made by pure functions that know no terminal; the style names are the
-component classes below, coloured by the theme in ``app.tcss``. A line is painted only when it is on screen.
+A *line* is a list of (text, style name) pairs, made by pure functions that know no terminal; the style names are those
+of ``themes.INKS``. A line is painted only when it is on screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,20 +18,6 @@ Line = list[tuple[str, str]]
 
 _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
 
-STYLES = (
-    "text",
-    "title",
-    "label",
-    "dim",
-    "accent",
-    "error",
-    "warning",
-    "success",
-    "spark",
-    "hit",
-    "number",
-)
-
 
 def to_ascii(text: str) -> str:
     """What an ASCII terminal can show of a text, in as many characters; what it cannot is ``?``."""
@@ -42,31 +27,36 @@ def to_ascii(text: str) -> str:
 class Canvas(ScrollView):
     """A widget that paints lines of styled text."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"canvas--{name}" for name in STYLES}
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._styles_by_name: dict[tuple[str, Style | None], Style] = {}
+        self._painted_with: object = None
+        self._styles_by_name: dict[tuple[str, Style], Style] = {}
         self.is_ascii = False
 
     def on_mount(self) -> None:
         super().on_mount()  # type: ignore[no-untyped-call]
         self.is_ascii = bool(getattr(getattr(self.app, "glyphs", None), "is_ascii", False))
 
-    def notify_style_update(self) -> None:
-        self._styles_by_name.clear()
-        super().notify_style_update()
+    @property
+    def inks(self) -> Mapping[str, Style]:
+        """The styles by name, as the theme has them (``themes.inks_of``)."""
+        inks: Mapping[str, Style] = getattr(self.app, "inks", {})
+        if inks is not self._painted_with:
+            self._painted_with = inks
+            self._styles_by_name.clear()
+        return inks
 
-    def style_of(self, name: str, over: Style | None = None) -> Style:
-        """The rich style of a style name, on the background of ``over`` where that is given."""
-        key = (name, over)
-        style = self._styles_by_name.get(key)
+    def style_of(self, name: str, over: Style) -> Style:
+        """The style of a name on the background of ``over``; on the cursor's bar only warnings keep their colour."""
+        inks = self.inks
+        style = self._styles_by_name.get((name, over))
         if style is None:
-            style = self.get_component_rich_style(f"canvas--{name}")
-            if over is not None:
-                # On the cursor's bar only what carries a warning keeps its colour.
-                style = over if name not in ("error", "warning") else style + Style(bgcolor=over.bgcolor, bold=True)
-            self._styles_by_name[key] = style
+            ink = inks.get(name, Style.null())
+            if over is inks.get("cursor") or over is inks.get("cursor-blurred"):
+                style = over + Style(color=ink.color, bold=True) if name in ("error", "warning") else over
+            else:
+                style = ink + Style(bgcolor=over.bgcolor)
+            self._styles_by_name[(name, over)] = style
         return style
 
     def paint(self, line: Line, width: int, over: Style | None = None) -> Strip:
@@ -74,7 +64,7 @@ class Canvas(ScrollView):
         fill = over if over is not None else self.rich_style
         if self.is_ascii:
             line = [(to_ascii(text), name) for text, name in line]
-        segments = [Segment(text, self.style_of(name, over)) for text, name in line if text]
+        segments = [Segment(text, self.style_of(name, fill)) for text, name in line if text]
         return Strip(segments).adjust_cell_length(width, fill).simplify()
 
     def blank(self, width: int) -> Strip:

@@ -7,7 +7,6 @@ tensor. Figures arrive one by one (``set_figures``) and repaint one line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar
 
 from rich.style import Style
 from textual import events
@@ -30,7 +29,6 @@ Spans = Callable[[str], Sequence[tuple[int, int]]]
 class ModuleTree(Canvas, can_focus=True, inherit_bindings=False):
     """The tree on the left."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"tree--cursor", "tree--cursor-blurred"}
     BINDINGS = keys.bindings(keys.TREE)
     DEFAULT_CSS = """
     ModuleTree { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
@@ -316,7 +314,7 @@ class ModuleTree(Canvas, can_focus=True, inherit_bindings=False):
         node = self.rows.visible[row]
         over: Style | None = None
         if node == self.cursor or row == self.cursor_row:
-            over = self.get_component_rich_style("tree--cursor" if self.has_focus else "tree--cursor-blurred")
+            over = self.inks.get("cursor" if self.has_focus else "cursor-blurred")
         return self.paint(self._line(node, width), width, over)
 
     def _line(self, node: int, width: int) -> list[tuple[str, str]]:

@@ -89,7 +89,8 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def _ask(self) -> None:
         if self._plane is not None and self.rows_that_fit > 0:
             part = self._plane.part(self._row, _ALL, self._column, _ALL)
-            self.post_message(self.Wanted(part.expression))
+            # The sender is who runs now: the pane, when its field was edited, where the message would end.
+            self.post_message(self.Wanted(part.expression).set_sender(self))
 
     def action_pan(self, rows: int, columns: int) -> None:
         if self._plane is None:
