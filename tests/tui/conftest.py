@@ -1,0 +1,22 @@
+"""What every test of the interface stands on: short delays, and an environment that says nothing about colours."""
+
+from __future__ import annotations
+
+import pytest
+
+from tui_params.tui.screens import explorer
+
+
+@pytest.fixture(autouse=True)
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses before a question is asked are for people who hold a key down."""
+    for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY"):
+        monkeypatch.setattr(explorer, name, 0.004)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours and characters are as on a good terminal, unless a test says otherwise."""
+    for name in ("NO_COLOR", "TUI_PARAMS_ASCII", "TUI_PARAMS_THEME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")

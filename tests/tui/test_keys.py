@@ -1,0 +1,523 @@
+"""Every key of the tables in ``keys.py``: what it does, under each of the keys that it is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import pytest
+from textual.widgets import Input
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import on_stage, ramp, small_model
+from tui_params.core.tensor import TensorInfo
+from tui_params.tui import keys
+from tui_params.tui.screens.help import HelpScreen
+
+Test = TypeVar("Test", bound=Callable[..., object])
+COVERED: set[str] = set()
+
+
+def covers(*ids: str) -> Callable[[Test], Test]:
+    """Marks a test as one of what the keys of these ids do."""
+
+    def mark(test: Test) -> Test:
+        COVERED.update(ids)
+        return test
+
+    return mark
+
+
+def keys_of(id_: str) -> tuple[str, ...]:
+    """The keys of an id, as Pilot presses them."""
+    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES)
+    return tuple(next(key for key in table if key.id == id_).keys.split(","))
+
+
+def test_every_key_has_a_test() -> None:
+    ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES)]
+    assert len(ids) == len(set(ids))
+    assert set(ids) - COVERED == set()
+    assert COVERED - set(ids) == set()
+
+
+def test_every_key_is_explained() -> None:
+    for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES):
+        assert key.tooltip
+        assert key.label
+        assert key.shown
+
+
+@pytest.mark.parametrize("table", [keys.TREE, keys.SCREEN, keys.VALUES, (*keys.TREE, *keys.SCREEN)])
+def test_no_key_stands_for_two_things(table: tuple[keys.Key, ...]) -> None:
+    used = [key for entry in table for key in entry.keys.split(",")]
+    assert len(used) == len(set(used))
+
+
+# The tree
+
+
+@covers("tree.up", "tree.down")
+async def test_arrows_and_letters_move_the_cursor_by_a_row() -> None:
+    async with on_stage() as stage:
+        names = stage.names
+        for key in keys_of("tree.down"):
+            before = names.index(stage.cursor or "")
+            await stage.press(key, key)
+            assert names.index(stage.cursor or "") == before + 2, key
+        for key in keys_of("tree.up"):
+            before = names.index(stage.cursor or "")
+            await stage.press(key)
+            assert names.index(stage.cursor or "") == before - 1, key
+        await stage.press("up", "up", "up", "up")
+        assert stage.cursor == names[0]
+        await stage.press("end", "down", "down")
+        assert stage.cursor == names[-1]
+
+
+@covers("tree.left", "tree.right")
+async def test_left_closes_then_leaves_and_right_opens_then_enters() -> None:
+    for left, right in zip(keys_of("tree.left"), keys_of("tree.right"), strict=True):
+        async with on_stage() as stage:
+            await stage.go("layers.0.attn.weight")
+            await stage.press(left)
+            assert stage.cursor == "layers.0.attn"
+            await stage.press(left)
+            assert stage.cursor == "layers.0.attn"
+            assert "layers.0.attn.weight" not in stage.names
+            await stage.press(right)
+            assert stage.cursor == "layers.0.attn"
+            assert "layers.0.attn.weight" in stage.names
+            await stage.press(right)
+            assert stage.cursor == "layers.0.attn.weight"
+            await stage.press(right)
+            assert stage.cursor == "layers.0.attn.weight"
+
+
+@covers("tree.toggle", "tree.enter")
+@pytest.mark.parametrize("key", [*keys_of("tree.toggle"), *keys_of("tree.enter")])
+async def test_a_module_is_closed_and_opened(key: str) -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2")
+        await stage.press(key)
+        assert not any(name.startswith("layers.2.") for name in stage.names)
+        assert "layers.10.attn" in stage.names
+        await stage.press(key)
+        assert "layers.2.mlp.weight" in stage.names
+        assert stage.cursor == "layers.2"
+
+
+@covers("tree.enter")
+async def test_enter_on_a_tensor_gives_it_the_screen_and_escape_takes_it_back() -> None:
+    async with on_stage() as stage:
+        await stage.press("enter")
+        assert stage.screen.detail.facts.has_focus
+        assert stage.screen.tree_view.size.width == 0
+        assert stage.screen.detail.size.width == 120
+        await stage.press("escape")
+        assert stage.screen.tree_view.has_focus
+        assert not stage.screen.has_class("-enlarged") or stage.screen.tree_view.size.width == 0
+        await stage.press("escape")
+        assert stage.screen.tree_view.size.width > 0
+
+
+@covers("tree.page_up", "tree.page_down", "tree.home", "tree.end")
+async def test_pages_and_ends() -> None:
+    source = MemorySource({f"layer{number}": ramp(2) for number in range(200)})
+    async with on_stage(source, (100, 24)) as stage:
+        names = stage.names
+        height = stage.screen.tree_view.size.height
+        for key in keys_of("tree.page_down"):
+            before = names.index(stage.cursor or "")
+            await stage.press(key)
+            assert before + height - 2 <= names.index(stage.cursor or "") <= before + height, key
+            assert stage.cursor in stage.row(stage.cursor or "")
+        for key in keys_of("tree.page_up"):
+            before = names.index(stage.cursor or "")
+            await stage.press(key)
+            assert before - height <= names.index(stage.cursor or "") <= before - height + 2, key
+        for key in keys_of("tree.end"):
+            await stage.press("home", key)
+            assert stage.cursor == names[-1], key
+            assert names[-1] in stage.row(names[-1])
+        for key in keys_of("tree.home"):
+            await stage.press("end", key)
+            assert stage.cursor == names[0], key
+            assert names[0] in stage.row(names[0])
+
+
+@covers("tree.parent")
+@pytest.mark.parametrize("key", keys_of("tree.parent"))
+async def test_parent(key: str) -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2.attn.bias")
+        for expected in ("layers.2.attn", "layers.2", "layers", "layers"):
+            await stage.press(key)
+            assert stage.cursor == expected
+
+
+@covers("tree.next", "tree.previous")
+async def test_siblings() -> None:
+    async with on_stage() as stage:
+        for key in keys_of("tree.next"):
+            await stage.go("layers.0")
+            await stage.press(key)
+            assert stage.cursor == "layers.2", key
+            await stage.press(key, key, key)
+            assert stage.cursor == "layers.10", key
+        for key in keys_of("tree.previous"):
+            await stage.go("layers.10")
+            await stage.press(key)
+            assert stage.cursor == "layers.2", key
+            await stage.press(key, key, key)
+            assert stage.cursor == "layers.0", key
+
+
+@covers("tree.expand_below", "tree.collapse_below", "tree.expand_all", "tree.collapse_all")
+async def test_everything_below_and_everything() -> None:
+    async with on_stage() as stage:
+        everything = stage.names
+        await stage.press("C")
+        assert stage.names == ["embed.weight", "layers", "norm.weight", "steps"]
+        await stage.press("E")
+        assert stage.names == everything
+        await stage.go("layers.2")
+        await stage.press("c")
+        assert "layers.2" in stage.names
+        assert not any(name.startswith("layers.2.") for name in stage.names)
+        await stage.press("right")
+        assert "layers.2.attn" in stage.names
+        assert "layers.2.attn.weight" not in stage.names
+        await stage.press("e")
+        assert stage.names == everything
+        assert stage.cursor == "layers.2"
+
+
+@covers("tree.collapse_below")
+async def test_closing_everything_leaves_the_cursor_on_what_hides_its_tensor() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2.attn.bias")
+        await stage.press("C")
+        assert stage.cursor == "layers"
+        await stage.press("E")
+        await stage.go("layers.2.attn.bias")
+        await stage.press("c")
+        assert stage.cursor == "layers.2.attn"
+
+
+@covers("tree.next_trouble", "tree.previous_trouble")
+async def test_marks_are_visited_in_turn_and_opened() -> None:
+    async with on_stage() as stage:
+        await stage.press("C", "n")
+        assert stage.cursor == "layers.2.mlp.weight"
+        assert stage.row("layers.2.mlp.weight").startswith("!")
+        await stage.press("n")
+        assert stage.cursor == "layers.10.mlp.weight"
+        await stage.press("n")
+        assert stage.cursor == "layers.2.mlp.weight"
+        await stage.press("N")
+        assert stage.cursor == "layers.10.mlp.weight"
+
+
+async def test_without_a_mark_the_key_says_so_and_moves_nothing() -> None:
+    async with on_stage(MemorySource({"a": ramp(3), "b": ramp(3)})) as stage:
+        await stage.press("n")
+        assert stage.cursor == "a"
+        assert [notice.message for notice in stage.app._notifications]
+
+
+# Everywhere
+
+
+@covers("search", "clear")
+async def test_search_and_clear() -> None:
+    async with on_stage() as stage:
+        everything = stage.names
+        await stage.press("slash")
+        await stage.type("norm")
+        await stage.press("enter")
+        assert stage.names == ["norm.weight"]
+        assert stage.screen.tree_view.has_focus
+        await stage.press("escape")
+        assert stage.names == everything
+
+
+@covers("values")
+async def test_values_takes_the_keyboard_to_the_slice() -> None:
+    async with on_stage(size=(80, 24)) as stage:
+        assert stage.screen.detail.grid.size.height == 0
+        await stage.press("v")
+        assert stage.screen.detail.field.has_focus
+        assert stage.screen.detail.grid.size.height > 1
+        await stage.type("[1]")
+        await stage.press("enter")
+        assert stage.screen.detail.grid.has_focus
+        assert "8.0" in stage.values
+        await stage.press("escape")
+        assert stage.screen.tree_view.has_focus
+
+
+async def test_values_of_a_module_says_what_to_do() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers")
+        await stage.press("v")
+        assert stage.screen.tree_view.has_focus
+        assert "tensor" in next(iter(stage.app._notifications)).message
+
+
+def with_gradient() -> MemorySource:
+    """A source with a gradient of one of its two parameters."""
+    source = MemorySource({"a": ramp(3), "b": ramp(3), "a.grad": -ramp(3) - 100})
+    tensors = {info.name: msgspec.structs.replace(info, kind="parameter") for info in source.listing.tensors}
+    gradient: TensorInfo = msgspec.structs.replace(tensors.pop("a.grad"), kind="gradient")
+    source.listing = msgspec.structs.replace(source.listing, tensors=tuple(tensors.values()), gradients={"a": gradient})
+    return source
+
+
+@covers("gradient")
+async def test_gradient_goes_there_and_back() -> None:
+    async with on_stage(with_gradient()) as stage:
+        assert "-102" not in stage.facts
+        assert "g shows its gradient" in stage.facts
+        await stage.press("g")
+        assert stage.facts.startswith("a.grad")
+        assert "-102" in stage.facts
+        assert "-102" in stage.values
+        assert "the gradient of a" in stage.facts
+        await stage.press("down")
+        assert stage.facts.startswith("b\n")
+        assert "it has no gradient" in stage.facts
+        await stage.press("up", "g")
+        assert stage.facts.startswith("a\n")
+        assert "-102" not in stage.facts + stage.values
+
+
+async def test_gradient_without_any_says_why() -> None:
+    async with on_stage() as stage:
+        before = stage.facts
+        await stage.press("g")
+        assert stage.facts == before
+        assert "no gradients" in next(iter(stage.app._notifications)).message
+
+
+@covers("log_counts", "log_axis")
+async def test_scales_of_the_histogram() -> None:
+    values = np.concatenate([np.full(900, 1.0), np.geomspace(1, 1000, 50)]).astype(np.float32)
+    async with on_stage(MemorySource({"a": values})) as stage:
+        plain = stage.facts
+        assert "Histogram\n" in plain
+        await stage.press("s")
+        log_counts = stage.facts
+        assert "log counts" in log_counts
+        assert log_counts.count("█") > plain.count("█")
+        await stage.press("s", "a")
+        log_axis = stage.facts
+        assert "log axis" in log_axis
+        assert log_axis != plain
+        await stage.press("a")
+        assert stage.facts == plain
+
+
+@covers("enlarge")
+async def test_enlarge_and_back() -> None:
+    async with on_stage() as stage:
+        width = stage.screen.detail.size.width
+        await stage.press("z")
+        assert stage.screen.detail.size.width == 120 > width
+        assert max(map(len, stage.facts.splitlines())) > width
+        await stage.press("z")
+        assert stage.screen.detail.size.width == width
+        assert stage.screen.tree_view.has_focus
+
+
+@covers("scroll_down", "scroll_up")
+async def test_the_detail_scrolls_while_the_tree_has_the_keyboard() -> None:
+    async with on_stage(size=(80, 24)) as stage:
+        await stage.go("layers.2.mlp.weight")
+        await stage.press("ctrl+d")
+        facts = stage.screen.detail.facts
+        assert facts.scroll_offset.y > 0
+        assert stage.cursor == "layers.2.mlp.weight"
+        await stage.press(*["ctrl+d"] * 6)
+        last = facts.plain().splitlines()[-1].strip()
+        assert last in stage.text
+        await stage.press(*["ctrl+u"] * 9)
+        assert facts.scroll_offset.y == 0
+
+
+@covers("narrower", "wider")
+async def test_the_tree_gets_narrower_and_wider_within_limits() -> None:
+    async with on_stage() as stage:
+        tree = stage.screen.tree_view
+        width = tree.size.width
+        await stage.press("greater_than_sign")
+        assert tree.size.width == width + 4
+        await stage.press("less_than_sign", "less_than_sign")
+        assert tree.size.width == width - 4
+        await stage.press(*["less_than_sign"] * 30)
+        assert tree.size.width >= 20
+        await stage.press(*["greater_than_sign"] * 60)
+        assert stage.screen.detail.size.width >= 20
+
+
+@covers("copy_name", "copy_line")
+async def test_copying_the_name_and_the_line() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2.mlp.weight")
+        await stage.press("y")
+        assert stage.app.clipboard == "layers.2.mlp.weight"
+        await stage.press("Y")
+        assert stage.app.clipboard.startswith("layers.2.mlp.weight [16, 8] f32 x∈[0 ")
+        assert "1 NaN!" in stage.app.clipboard
+        assert "\n" not in stage.app.clipboard
+        await stage.go("layers.10")
+        await stage.press("y")
+        assert stage.app.clipboard == "layers.10"
+
+
+@covers("focus")
+async def test_tab_goes_round_the_panes() -> None:
+    async with on_stage() as stage:
+        screen = stage.screen
+        for widget in (screen.detail.facts, screen.detail.field, screen.detail.grid, screen.tree_view):
+            await stage.press("tab")
+            assert stage.app.focused is widget
+        await stage.go("layers")
+        await stage.press("tab")
+        assert stage.app.focused is screen.detail.facts
+        await stage.press("tab")
+        assert stage.app.focused is screen.tree_view
+
+
+@covers("reload")
+async def test_reload_opens_again_and_keeps_the_cursor() -> None:
+    opened: list[MemorySource] = []
+
+    def open_it() -> MemorySource:
+        arrays = small_model()
+        arrays["steps"] = np.array(7 + len(opened), np.int64)
+        opened.append(MemorySource(arrays))
+        return opened[-1]
+
+    async with on_stage(open_it) as stage:
+        await stage.go("steps")
+        await stage.press()
+        assert "=7" in stage.row("steps")
+        await stage.press("R")
+        await stage.until(lambda: len(opened) == 2 and stage.screen.generation == 2, "opened again")
+        await stage.press()
+        assert stage.cursor == "steps"
+        assert "=8" in stage.row("steps")
+        assert opened[0].is_closed
+        assert not opened[1].is_closed
+
+
+@covers("help")
+async def test_help_lists_every_key_and_the_filter_language() -> None:
+    async with on_stage() as stage:
+        await stage.press("question_mark")
+        screen = stage.app.screen
+        assert isinstance(screen, HelpScreen)
+        from tui_params.core.query import HELP
+        from tui_params.tui.screens.help import HelpPage
+
+        page = screen.query_one(HelpPage)
+        words = page.plain()
+        for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES):
+            assert key.tooltip[:40] in words, key.id
+        for term, _ in HELP:
+            assert term in words
+        before = stage.text
+        await stage.press("j", "j", "pagedown")
+        assert stage.text != before
+        for key in ("escape", "q", "question_mark"):
+            await stage.press(key)
+            assert not isinstance(stage.app.screen, HelpScreen), key
+            assert stage.app.is_running
+            await stage.press("question_mark")
+
+
+@covers("palette")
+async def test_the_palette_offers_the_commands() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2")
+        await stage.press("colon")
+        assert stage.app.screen is not stage.screen
+        await stage.type("collapse all")
+        await stage.until(lambda: "Close the whole tree" in stage.text, "the command is found")
+        await stage.send("enter")
+        await stage.until(lambda: stage.app.screen is stage.screen, "the palette is closed")
+        await stage.until(lambda: len(stage.names) == 4, "the command has run")
+        assert stage.cursor == "layers"
+
+
+@covers("quit")
+async def test_q_quits() -> None:
+    source = MemorySource(small_model())
+    async with on_stage(source) as stage:
+        await stage.send("q")
+        await stage.until(lambda: not stage.app.is_running, "it has ended")
+    assert stage.app.return_code == 0
+    assert stage.app.failure is None
+    assert source.is_closed
+
+
+# Values
+
+
+@covers("values.up", "values.down", "values.left", "values.right")
+async def test_arrows_and_letters_move_over_the_values() -> None:
+    async with on_stage(MemorySource({"a": ramp(100, 100)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press()
+        steps = (("values.down", "1"), ("values.right", "1"))
+        for step, (id_, _) in enumerate(steps):
+            for number, key in enumerate(keys_of(id_), 1):
+                await stage.press(key)
+                row, column = (number, 0) if step == 0 else (2, number)
+                assert first_value(stage.values) == 100 * row + column, key
+        for number, key in enumerate(keys_of("values.up"), 1):
+            await stage.press(key)
+            assert first_value(stage.values) == 100 * (2 - number) + 2, key
+        for number, key in enumerate(keys_of("values.left"), 1):
+            await stage.press(key)
+            assert first_value(stage.values) == 2 - number, key
+        await stage.press("up", "left")
+        assert first_value(stage.values) == 0
+        assert stage.screen.detail.grid.has_focus
+
+
+@covers("values.page_up", "values.page_down", "values.home")
+async def test_pages_of_values() -> None:
+    async with on_stage(MemorySource({"a": ramp(100, 100)})) as stage:
+        grid = stage.screen.detail.grid
+        grid.focus()
+        await stage.press("right")
+        rows = len(stage.values.splitlines()) - 1
+        for number, key in enumerate(keys_of("values.page_down"), 1):
+            await stage.press(key)
+            assert first_value(stage.values) == 100 * rows * number + 1, key
+        for key in keys_of("values.page_up"):
+            await stage.press(key)
+        assert first_value(stage.values) == 1
+        await stage.press("pagedown", "right", *keys_of("values.home"))
+        assert first_value(stage.values) == 0
+        for _ in range(20):
+            await stage.press("pagedown")
+        assert stage.values.split()[-1] != ""
+        assert "99" in [line.split()[0] for line in stage.values.splitlines()]
+
+
+def first_value(grid: str) -> float:
+    """The number in the upper left corner of a grid of values: after the column labels and the row label."""
+    return float(grid.splitlines()[1].split()[1])
+
+
+async def test_the_field_takes_letters_that_are_keys_elsewhere() -> None:
+    async with on_stage() as stage:
+        await stage.press("v")
+        await stage.type("q?:")
+        assert stage.screen.query_one("#slice", Input).value == "q?:"
+        assert stage.app.is_running
