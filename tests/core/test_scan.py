@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from queue import Queue
 from threading import Event
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -174,6 +175,19 @@ def test_tensors_come_in_the_order_in_which_they_are_wanted(watch: Callable[[Byt
         assert seen.scanner.figures(info.name) == Summary.of(raw, BF16, 100).figures(100)
     seen.idle.get(timeout=SOON)
     assert seen.activities[-1] is None
+
+
+def test_tied_tensors_are_read_once(watch: Callable[[BytesSource], Watch]) -> None:
+    a, raw = tensor("a", 100)
+    tied = msgspec.structs.replace(a, name="tied", tied_to="a")
+    source = source_of((a, raw), (tied, raw))
+    seen = watch(source)
+    seen.scanner.want(["a", "tied"])
+    first, second = seen.next(), seen.next()
+    assert second == Outcome("tied", first.figures, None, True)
+    seen.ask("tied")
+    assert seen.histogram().histogram == Summary.of(raw, BF16, 100).histogram(10)
+    assert [name for name, _, _ in source.reads] == ["a", "tied"]
 
 
 def test_what_is_final_is_not_read_again(watch: Callable[[BytesSource], Watch]) -> None:
@@ -368,3 +382,20 @@ def test_a_callback_may_close_the_scanner(watch: Callable[[BytesSource], Watch])
 def test_importing_it_does_not_import_numpy() -> None:
     code = "import sys, tui_params.core.scan; print(sorted({'numpy', 'ml_dtypes', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_whatever_is_wanted_in_whatever_haste_each_tensor_comes_once(watch: Callable[[BytesSource], Watch]) -> None:
+    tensors = [tensor(f"t{i}", 64 + 64 * i, seed=i) for i in range(30)]
+    source = source_of(*tensors, step=64)
+    seen = watch(source)
+    names = [info.name for info, _ in tensors]
+    for i in range(200):
+        turn = i * 7 % 30
+        seen.scanner.want(names[turn:] + names[:turn])
+        seen.ask(names[i % 30])
+    outcomes = {outcome.name: outcome.figures for outcome in (seen.next() for _ in names)}
+    assert outcomes == {info.name: Summary.of(raw, BF16, info.numel).figures(info.numel) for info, raw in tensors}
+    answered: set[str] = set()
+    while answered != set(names):
+        answered.add(seen.histograms.get(timeout=SOON).name)
+    assert seen.outcomes.empty()

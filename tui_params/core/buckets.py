@@ -1,8 +1,8 @@
 """Buckets: which values of a wide type share a row of its table.
 
 A bucket is a sign, an exponent and 7 bits of mantissa: the upper 16 bits of a float32, the upper 19 bits of a float64.
-Integers of 32 and 64 bits have the bucket of their value as float64, truncated toward zero, so that every integer up
-to 256 has one to itself.
+Integers of 32 and 64 bits have the bucket of their value as float64, truncated toward zero, so that every integer below
+256 has one to itself.
 """
 
 from __future__ import annotations

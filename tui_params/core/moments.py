@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import isqrt
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_params.core.dtypes import DType
+from tui_params.core.dtypes import DType, numpy_dtype
 
 LIMB = 18
 """Bits of a limb: the product of two, times 2**17 elements, is below 2**53 and so exact in float64 and int64."""
@@ -108,11 +109,10 @@ def measure(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> Mom
     return Moments(int(counts.sum()), 0, 0, 0, zeros, subnormals, total, squares, low, high)
 
 
+@cache
 def smallest_normal(part: DType) -> float:
     """The smallest positive normal number of a floating type. Imports ml_dtypes."""
     import ml_dtypes
-
-    from tui_params.core.dtypes import numpy_dtype
 
     return float(ml_dtypes.finfo(numpy_dtype(part)).smallest_normal)
 

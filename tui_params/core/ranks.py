@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -53,9 +54,11 @@ class Ranks:
         """
         if not self.total:
             return None
-        position = Fraction(repr(q)) * (self.total - 1)
-        rank = math.floor(position)
-        share = position - rank
+        numerator, denominator = _decimal(q)
+        rank, rest = divmod(numerator * (self.total - 1), denominator)
+        if self._highs is self._lows:
+            return Quantile(self._exact(rank, rest, denominator), 0.0)
+        share = Fraction(rest, denominator)
         a = b = self._place(rank)
         if share:
             b = self._place(rank + 1)
@@ -66,6 +69,17 @@ class Ranks:
             return Quantile(float(value), 0.0)
         scale = abs(value) if a.low * b.high > 0 else max(abs(a.estimate), abs(b.estimate))
         return Quantile(float(value), math.nextafter(float(max(value - low, high - value) / scale), math.inf))
+
+    def _exact(self, rank: int, rest: int, whole: int) -> float:
+        """The number that lies ``rest / whole`` of the way from one order statistic to the next, rounded once."""
+        row = int(np.searchsorted(self._ends, rank, "right"))
+        low = self._lows[row].item()
+        if not rest or rank + 1 < self._ends[row]:
+            return float(low)
+        a, a_unit = low.as_integer_ratio()
+        b, b_unit = self._lows[row + 1].item().as_integer_ratio()
+        exact: float = (a * b_unit * (whole - rest) + b * a_unit * rest) / (a_unit * b_unit * whole)
+        return exact
 
     def _place(self, rank: int) -> _Place:
         row = int(np.searchsorted(self._ends, rank, "right"))
@@ -142,6 +156,11 @@ class Ranks:
                     share = (mark - low) / (high - low + int(self._lows.dtype != np.float64))
                     sums[i] += min(max(round(int(self._counts[row]) * share), 0), int(self._counts[row]))
         return sums, is_exact
+
+
+@cache
+def _decimal(q: float) -> tuple[int, int]:
+    return Fraction(repr(q)).as_integer_ratio()
 
 
 def float_below(value: float | int) -> float:

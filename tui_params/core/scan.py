@@ -300,6 +300,9 @@ class Scanner:
         """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
         try:
             info = self._source.find(name)
+            tied = self._final.get(info.tied_to or "")
+            if tied is not None and tied.figures is not None and name not in self._questions:
+                return msgspec.structs.replace(tied, name=name)
             if is_final:
                 summary = self._summarize(info)
             elif info.numel > SAMPLE_BEYOND and name not in self._sampled:
