@@ -356,6 +356,59 @@ def test_torchscript(tmp_path: Path, how: str) -> None:
         assert len(source.listing.tensors) == len(state) + 1
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_exported_program(tmp_path: Path) -> None:
+    import torch
+
+    class Exported(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 2, dtype=torch.bfloat16)
+            self.tied = self.layer
+            self.register_buffer("scale", torch.rand(2))
+            self.register_buffer("shift", torch.rand(2), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.layer(x) * self.scale + self.shift
+            return result
+
+    model = Exported()
+    path = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(model, (torch.ones(1, 3, dtype=torch.bfloat16),)), path)
+    source = open_torch(path)
+    assert source.listing.format == "torch.export"
+    values = {**model.state_dict(), "shift": model.shift}
+    assert set(names(source)) == set(values)
+    for name, value in values.items():
+        assert array_bytes(source.read(name)) == tensor_bytes(value), name
+    weight = source.find("layer.weight")
+    assert (weight.kind, weight.requires_grad, weight.device) == ("parameter", True, "cpu")
+    assert source.find("scale").kind == "buffer"
+    assert source.find("tied.weight").tied_to == "layer.weight"
+
+
+@pytest.mark.parametrize("config", [b"", b"[]", b"{}", b"{" * 2000, b'{"config": 3}'])
+def test_a_damaged_list_of_exported_weights_is_one_sentence(tmp_path: Path, config: bytes) -> None:
+    members = [("m/archive_format", b"pt2"), ("m/data/weights/model_weights_config.json", config)]
+    with pytest.raises(OpenError, match="the archive is damaged"):
+        open_torch(stored_zip(tmp_path / "model.pt2", members))
+
+
+@pytest.mark.parametrize(
+    "entry", ["3", "{}", '{"path_name": "weight_0", "tensor_meta": {}}', '{"use_pickle": true}',
+              '{"path_name": "weight_0", "tensor_meta": {"sizes": [{"as_expr": 1}], "strides": 4, "dtype": []}}']
+)  # fmt: skip
+def test_malformed_exported_weights_are_shown_as_text(tmp_path: Path, entry: str) -> None:
+    members = [
+        ("m/archive_format", b"pt2"),
+        ("m/data/weights/model_weights_config.json", b'{"config": {"w": ' + entry.encode() + b"}}"),
+        ("m/data/weights/weight_0", bytes(8)),
+    ]
+    source = open_torch(stored_zip(tmp_path / "model.pt2", members))
+    assert names(source) == []
+    assert source.listing.metadata["w"].startswith("a ")
+
+
 def test_a_distributed_tensor_lists_its_local_part(tmp_path: Path) -> None:
     import torch.distributed as dist
 
@@ -472,7 +525,7 @@ def test_bytes_before_and_after_the_archive(tmp_path: Path) -> None:
         ([("[Content_Types].xml", b"")], "is an Office document"),
         ([("x/__init__.py", b""), ("x-1.dist-info/METADATA", b"")], "is a Python wheel"),
         ([("META-INF/MANIFEST.MF", b"")], "is a Java or Android archive"),
-        ([("p/archive_format", b"pt2")], "is a torch.export archive"),
+        ([("p/archive_format", b"pt2")], "is an archive of torch.export or AOTInductor without a list of weights"),
         ([("p/.data/extern_modules", b"")], "is a torch.package archive"),
         ([("readme.txt", b"")], "is a zip of 1 files, the first of them 'readme.txt', and no data.pkl"),
         ([], "is a zip without members"),

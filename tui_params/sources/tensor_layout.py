@@ -20,8 +20,8 @@ from tui_params.sources.pickle_values import Storage, Stub, TensorValue, render
 
 MAX_NDIM = 64
 MAX_NUMBER = (1 << 62) - 1
-MAX_TENSORS = 1_000_000
-_MAX_FINDINGS = 50
+MAX_TENSORS = 500_000
+MAX_FINDINGS = 50
 
 # torch/storage.py, ``_dtype_to_storage_type_map``; newer types have an UntypedStorage and name their dtype.
 _STORAGE_DTYPES = {
@@ -182,7 +182,7 @@ class TensorLister:
 
     def report(self, finding: Finding) -> None:
         """Keep a finding, unless there are many already."""
-        if len(self.findings) < _MAX_FINDINGS:
+        if len(self.findings) < MAX_FINDINGS:
             self.findings.append(finding)
         else:
             self.dropped_findings += 1

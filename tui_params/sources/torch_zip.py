@@ -20,6 +20,7 @@ from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile, opened, read_bytes
 from tui_params.sources.pickle_machine import collector_paused, load_pickle
 from tui_params.sources.tensor_layout import Place
+from tui_params.sources.torch_export import is_export, read_export
 from tui_params.sources.torch_legacy import is_legacy, open_legacy, open_pickle
 from tui_params.sources.torch_listing import Roles, list_pickles
 from tui_params.sources.zip_directory import STORED, Directory, data_offset, read_directory, read_member
@@ -58,6 +59,13 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     # As PyTorchStreamReader does: the folder of the first member is the archive's own.
     top = next(iter(members)).partition("/")[0]
     pickle = members.get(f"{top}/data.pkl")
+    if pickle is None and is_export(directory, top):
+        places = _Places(descriptor, directory, top)
+        exported = read_export(descriptor, directory, top)
+        big = _is_big_endian(descriptor, directory, top)
+        return list_pickles(
+            file, "torch.export", [], exported, places.locate_member, is_big_endian=big, findings=places.findings()
+        )
     if pickle is None:
         raise UnknownFormatError(f"{clean(file.name, 120)} is {_describe_other(directory, top)}")
     places = _Places(descriptor, directory, top)
@@ -97,7 +105,10 @@ class _Places:
 
     def locate(self, key: str) -> Place:
         """The Place of the storage of that key."""
-        path = key if key.startswith("constants/") else f"data/{key}"
+        return self.locate_member(key if key.startswith("constants/") else f"data/{key}")
+
+    def locate_member(self, path: str) -> Place:
+        """The Place of the member of that path inside the archive."""
         member = self._directory.members.get(f"{self._top}/{path}")
         if member is None:
             return Place(None, 0, f"its storage {clean(path, 60)} is not in the file", is_faulty=True)
@@ -180,7 +191,7 @@ def _describe_other(directory: Directory, top: str) -> str:
     if f"{top}/.data/extern_modules" in directory.members:
         return "a torch.package archive, which is not read here: load it and save the state dict"
     if f"{top}/archive_format" in directory.members or f"{top}/serialized_exported_program.json" in directory.members:
-        return "a torch.export archive (.pt2), which is not read here: save the program's state_dict with torch.save"
+        return "an archive of torch.export or AOTInductor without a list of weights: they may be compiled into it"
     if f"{top}/version" in directory.members and f"{top}/.data/serialization_id" in directory.members:
         return "a torch.save file without its data.pkl: saving it failed"
     if "model.weights.h5" in directory.members:
