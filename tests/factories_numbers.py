@@ -49,7 +49,7 @@ def exact_values(codes: list[int], part: DType) -> list[Fraction | float | None]
         return [Fraction(code - wrap if signed and code >= wrap // 2 else code) for code in codes]
     unsigned = np.array(codes, f"u{max(1, part.bits // 8)}")
     with np.errstate(invalid="ignore"):
-        floats = unsigned.view(numpy_dtype(part)).astype(np.float64).tolist()
+        floats = unsigned.view(np.dtype(numpy_dtype(part))).astype(np.float64).tolist()
     return [None if math.isnan(x) else x if math.isinf(x) else Fraction(x) for x in floats]
 
 

@@ -24,6 +24,7 @@ from tui_params.core.scan import sample, summarize
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Window
+from tui_params.errors import ReadError
 
 BLOCK = 3 << 20
 """A multiple of eight elements of every type, also of those of 6 bits."""
@@ -51,7 +52,9 @@ class FileSource(Source):
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         position, end = info.dtype.nbytes(start), info.dtype.nbytes(info.numel if stop is None else stop)
         while position < end:
-            got = os.preadv(self._file, [self._buffer[: end - position]], position)
+            got = os.preadv(self._file, [self._buffer[: end - position].data], position)
+            if not got:
+                raise ReadError(f"{self.label} ended at byte {position}")
             yield self._buffer[:got]
             position += got
 

@@ -115,14 +115,14 @@ def test_an_integer_lies_between_the_bounds_of_its_bucket(name: str, data: st.Da
 def test_a_float_lies_between_the_bounds_of_its_bucket(name: str, pattern: int) -> None:
     dtype = dtype_named(name)
     code = pattern >> 64 - dtype.bits
-    value = float(np.array([code], f"u{dtype.bits // 8}").view(dtype.numpy)[0])
+    value = float(np.array([code], f"u{dtype.bits // 8}").view(np.dtype(dtype.numpy))[0])
     if value == 0 or not np.isfinite(value):
         return
     shift = 16 if name == "float32" else FLOAT64_SHIFT
     low, high = (bound.item() for bound in bounds(np.array([code >> shift], np.uint32), dtype))
     assert low <= value <= high
     assert (low > 0) == (high > 0) == (value > 0)
-    if abs(value) >= np.finfo(dtype.numpy).tiny:
+    if abs(value) >= np.finfo(np.dtype(dtype.numpy)).tiny:
         assert high - low < abs(value) / 128
 
 

@@ -168,13 +168,15 @@ def test_large_tensors_have_the_moments_of_exact_arithmetic(name: str, scale: fl
     values[2], values[3], values[4:9] = np.inf, -np.inf, np.nan
     figures = Summary.of(values.view(np.uint8), dtype, values.size).figures(values.size)
     finite = [Fraction(x) for x in values.tolist() if math.isfinite(x)]
-    total, squares = sum(finite), sum(x * x for x in finite)
+    total, squares = sum(finite, Fraction()), sum((x * x for x in finite), Fraction())
     assert figures.mean == float(total / len(finite))
     assert is_rounded_root(figures.std, squares / len(finite) - (total / len(finite)) ** 2)
     assert is_rounded_root(figures.l2_norm, squares)
     assert (figures.nan, figures.pos_inf, figures.neg_inf) == (5, 1, 1)
     assert figures.zeros == np.count_nonzero(values == 0)
-    assert figures.subnormals == np.count_nonzero((values != 0) & (np.abs(values) < np.finfo(dtype.numpy).tiny))
+    assert figures.subnormals == np.count_nonzero(
+        (values != 0) & (np.abs(values) < np.finfo(np.dtype(dtype.numpy)).tiny)
+    )
     assert (figures.min, figures.max) == (float(min(finite)), float(max(finite)))
     assert figures.is_exact
     assert not figures.quantiles_exact
