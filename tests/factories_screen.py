@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from textual import events
 from textual.keys import REPLACED_KEYS, _character_to_key, _get_unicode_name_from_key
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from tests.factories_memory import MemorySource
 from tui_params.core.source import Source
@@ -191,9 +192,11 @@ class Stage:
     @property
     def lines(self) -> list[str]:
         """What the terminal shows, line by line."""
-        size = self.app.size
-        strips = self.app.screen._compositor.render_strips(size)
-        return [strip.text for strip in strips]
+        return [strip.text for strip in self.strips]
+
+    @property
+    def strips(self) -> list[Strip]:
+        return self.app.screen._compositor.render_strips(self.app.size)
 
     @property
     def text(self) -> str:
