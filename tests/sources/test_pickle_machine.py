@@ -207,6 +207,10 @@ def test_the_memo_is_no_array() -> None:
 def test_billion_laughs_and_deep_nesting_are_only_data() -> None:
     assert len(load_pickle(billion_laughs()).root) == 10
     assert render(load_pickle(nested_lists()).root) == "[[[…]]]"
+    assert render(load_pickle(b"\x80\x02cp\nC\n" + b")\x81" * 500_000 + b".").root).startswith("…")
+    assert render(load_pickle(b"\x80\x02cp\nC\n" + b"\x85)\x81" * 500_000 + b".").root)
+    arrays = b"cnumpy.core.multiarray\nscalar\nq\x00" + b"h\x00h\x01h\x01\x86R" + b"q\x01"
+    assert render(load_pickle(b"\x80\x02Nq\x010" + arrays * 5_000 + b".").root) == "numpy unknown type of shape []"
 
 
 @pytest.mark.parametrize("code", [b"\x8e", b"\x96", b"\x8d"])

@@ -151,6 +151,43 @@ def test_a_bare_pickle(tmp_path: Path) -> None:
         open_torch(path)
 
 
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_tensors_in_a_bare_pickle_are_read_where_they_are(tmp_path: Path, protocol: int) -> None:
+    value = build_model().state_dict()
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(value, protocol))
+    source = open_torch(path)
+    assert [info.name for info in source.listing.tensors] == list(value)
+    for name, tensor in value.items():
+        assert source.read(name).tolist() == tensor.tolist(), name
+    # Pickling without torch.save writes a shared storage twice: the tie is lost in the file itself.
+    assert source.find("head.weight").tied_to is None
+    assert source.listing.findings == ()
+
+
+def test_tensors_in_a_pickle_of_protocol_2_are_listed(tmp_path: Path) -> None:
+    value = build_model().state_dict()
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(value, 2))
+    source = open_torch(path)
+    for name, tensor in value.items():
+        info = source.find(name)
+        assert (info.shape, f"torch.{info.dtype.name}") == (tuple(tensor.shape), str(tensor.dtype))
+        assert "written as text inside the pickle" in str(info.unreadable)
+
+
+def test_payloads_inside_a_pickled_storage_are_found(tmp_path: Path) -> None:
+    marker = tmp_path / "it_ran"
+    inner = stream(payloads(marker)["reduce"], []) + bytes(256)
+    raw = b"B" + struct.pack("<I", len(inner)) + inner
+    call = b"ctorch.storage\n_load_from_bytes\n" + raw + b"\x85R"
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(b"\x80\x03ctorch._utils\n_rebuild_tensor_v2\n(" + call + b"K\x00))\x89NtR.")
+    source = open_torch(path)
+    assert "os.system" in source.listing.findings[0].evidence
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("data", [b"hello world, this is no pickle", b"\x00" * 100, b"\x93NUMPY"])
 def test_what_is_no_pickle_is_unknown(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file.bin"

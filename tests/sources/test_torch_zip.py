@@ -614,7 +614,7 @@ def test_a_file_of_zeros_left_out_is_reported(tmp_path: Path) -> None:
     source = open_torch(path)
     if status.st_blocks * 512 > status.st_size // 2:
         pytest.skip("this file system has no sparse files")
-    assert "are written on the disk: the rest reads as zeros" in finding(source, "sparse-file")
+    assert "on the disk: parts were never written and read as zeros" in finding(source, "sparse-file")
 
 
 def test_a_failed_save_is_named(tmp_path: Path) -> None:

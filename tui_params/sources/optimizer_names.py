@@ -15,6 +15,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.sources.tree_walk import TreeWalk
 
 _MAX_PARAMETERS = 1_000_000
+_MAX_OPTIMIZERS = 16
 
 # What the normalisation layers of torch.nn register as buffers; a plain state dict does not tell them apart.
 _BUFFER_ENDINGS = ("running_mean", "running_var", "num_batches_tracked")
@@ -26,13 +27,18 @@ def name_optimizer_states(walk: TreeWalk) -> None:
     """Add a note to each tensor of an optimizer's state whose parameter is known."""
     if not walk.optimizers:
         return
-    prefixes = tuple(f"{prefix}." if prefix else "" for prefix, _ in walk.optimizers)
-    models = [
-        _parameters(walk.lister.tensors[first:last], prefix)
-        for prefix, first, last in walk.state_dicts
-        if not any(f"{prefix}.".startswith(f"{other}state.") or f"{prefix}." == other for other in prefixes)
-    ]
-    for prefix, optimizer in walk.optimizers:
+    optimizers = walk.optimizers[:_MAX_OPTIMIZERS]
+    prefixes = tuple(f"{prefix}." if prefix else "" for prefix, _ in optimizers)
+    models = []
+    size = 0
+    for prefix, first, last in walk.state_dicts:
+        if any(f"{prefix}.".startswith((f"{other}state.", f"{other}param_groups.")) for other in prefixes):
+            continue
+        size += last - first
+        if size > _MAX_PARAMETERS:
+            return
+        models.append(_parameters(walk.lister.tensors[first:last], prefix))
+    for prefix, optimizer in optimizers:
         _name_states(walk.lister.tensors, prefix, optimizer, models)
 
 

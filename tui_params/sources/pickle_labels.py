@@ -24,7 +24,7 @@ _CODE_NAME_LIST = """
     builtins.vars builtins.breakpoint builtins.apply builtins.map builtins.filter builtins.reload
     types.CodeType types.FunctionType types.LambdaType operator.attrgetter operator.methodcaller io.open io.FileIO
     io.open_code functools.reduce torch.load torch.save torch.hub.load torch.jit.load torch.package.PackageImporter
-    torch.serialization.load torch.serialization.save torch.storage._load_from_bytes torch.utils.cpp_extension.load
+    torch.serialization.load torch.serialization.save torch.utils.cpp_extension.load
     torch.utils.cpp_extension.load_inline torch.ops.load_library torch.classes.load_library numpy.load numpy.save
     numpy.fromfile numpy.memmap numpy.f2py.compile numpy.testing._private.utils.runstring pandas.eval
     pandas.read_pickle pandas.io.pickle.read_pickle yaml.load yaml.unsafe_load

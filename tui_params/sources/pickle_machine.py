@@ -32,6 +32,7 @@ MAX_OPERATIONS = 16_000_000
 MAX_CONTAINERS = 4_000_000
 MAX_PICKLE_BYTES = 256 << 20
 MAX_LONG_BYTES = 64 << 10
+MIN_BLOB_BYTES = 256
 _MAX_DIGITS = 1_000
 _MAX_GLOBAL_NAME = 4_096
 
@@ -65,17 +66,20 @@ class PickleEndsError(OpenError):
 class PickleMachine:
     """One pickle in ``data``, from ``pos`` to its STOP; then ``root`` is what it builds, ``pos`` the byte behind it.
 
-    ``globals`` are all the names that it mentions, ``storages`` all the storages. ``what`` is how the user would call
-    these bytes in a sentence.
+    ``globals`` are all the names that it mentions, ``storages`` all the storages; ``blobs`` are, by identity, the
+    longer byte strings and where in ``data`` they stand. ``what`` is how the user would call these bytes in a sentence.
+    ``budget`` is how many steps it may take, MAX_OPERATIONS unless less is given.
     """
 
-    def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle") -> None:
+    def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle", budget: int | None = None) -> None:
         self.data = data
         self.pos = pos
         self.what = what
+        self.budget = MAX_OPERATIONS if budget is None else budget
         self.root: Any = None
         self.globals: dict[tuple[str, str], Stub] = {}
         self.storages: list[Storage] = []
+        self.blobs: dict[int, tuple[int, bytes]] = {}
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -106,7 +110,7 @@ class PickleMachine:
         push, pop = stack.append, stack.pop
         try:
             # Ordered by how often torch.save writes them; literals, because a name costs a lookup.
-            for _ in repeat(None, MAX_OPERATIONS):
+            for _ in repeat(None, self.budget):
                 op = data[pos]
                 pos += 1
                 if op == 0x72:  # LONG_BINPUT
@@ -198,7 +202,7 @@ class PickleMachine:
         finally:
             self.pos = max(self.pos, pos)
         raise OpenError(
-            f"{self.what} takes more than {MAX_OPERATIONS:,} steps or {MAX_CONTAINERS:,} containers: it is refused"
+            f"{self.what} takes more than {self.budget:,} steps or {MAX_CONTAINERS:,} containers: it is refused"
         )
 
     def _step(self, op: int) -> None:
@@ -247,6 +251,8 @@ class PickleMachine:
         if kind == "int":
             return int.from_bytes(raw, "little", signed=True)
         if kind == "bytes":
+            if length >= MIN_BLOB_BYTES:
+                self.blobs[id(raw)] = (self.pos - length, raw)
             return raw
         if kind == "string":
             return _python2_string(raw)

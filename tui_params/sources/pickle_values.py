@@ -231,6 +231,8 @@ def _render_other(value: Any, depth: int) -> str:
 
 def _render_container(value: Any, depth: int) -> str:
     kind = type(value)
+    if depth > _NESTING_SHOWN:
+        return "…"
     if kind is Obj:
         name = render(value.cls, depth + 1)
         args = value.args if type(value.args) is tuple else (value.args,)
@@ -260,7 +262,7 @@ def _render_items(items: Any, depth: int) -> str:
 
 def render_array(value: ArrayValue) -> str:
     """A numpy array in a few words, a scalar as its value where its type is a plain number."""
-    name = render(value.dtype, 2) if value.dtype is not None else "unknown type"
+    name = render(value.dtype) if type(value.dtype) in (Text, Stub, str) else "unknown type"
     shape = value.shape
     if shape == () and type(value.data) in (bytes, Encoded):
         number = _scalar_number(name, value.data)

@@ -70,16 +70,25 @@ def storage_item_size(cls: Any) -> int | None:
 class TensorLister:
     """The tensors of one file, in order of ``add``.
 
-    ``locate`` gives the Place of a storage by its key. ``is_big_endian``: elements of several bytes are refused.
+    ``locate`` gives the Place of a storage by its key, ``embedded`` the storage that some other value stands for.
+    ``is_big_endian``: elements of several bytes are refused.
     """
 
-    def __init__(self, file: str, locate: Callable[[str], Place], *, is_big_endian: bool = False) -> None:
+    def __init__(
+        self,
+        file: str,
+        locate: Callable[[str], Place],
+        *,
+        is_big_endian: bool = False,
+        embedded: Callable[[Any], Storage | None] = lambda _: None,
+    ) -> None:
         self.file = file
         self.tensors: list[TensorInfo] = []
         self.extents: dict[str, Extent] = {}
         self.findings: list[Finding] = []
         self.dropped_findings = 0
         self._locate = locate
+        self._embedded = embedded
         self._is_big_endian = is_big_endian
         self._places: dict[str, Place] = {}
         self._first: dict[tuple[Any, ...], str] = {}
@@ -98,7 +107,9 @@ class TensorLister:
         """Describe ``value`` under ``name``, which must be new. Raises MalformedTensorError."""
         storage = value.storage
         if type(storage) is not Storage:
-            raise MalformedTensorError("has no storage")
+            storage = self._embedded(storage)
+            if storage is None:
+                raise MalformedTensorError("has no storage")
         dtype, item, is_fp4 = self._dtype_of(storage.cls, value.dtype)
         shape = _numbers(value.shape, "shape")
         stride = None if value.stride is None else _numbers(value.stride, "stride")

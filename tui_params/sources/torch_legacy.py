@@ -14,6 +14,7 @@ from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile, read_bytes
 from tui_params.sources.pickle_machine import MAX_PICKLE_BYTES, PickleEndsError, PickleMachine
+from tui_params.sources.pickle_values import Encoded, Obj, Storage
 from tui_params.sources.tensor_layout import Place, storage_item_size
 from tui_params.sources.torch_listing import list_pickles
 
@@ -21,6 +22,8 @@ MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_LONG1 = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 _MAGIC_TEXT = str(MAGIC).encode()
 _FIRST_READ = 1 << 20
+_STORAGE_STEPS = 10_000
+"""Steps for one pickled storage, which takes about fifty: a file may hold very many of them."""
 
 
 def is_legacy(head: bytes) -> bool:
@@ -130,5 +133,64 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
         if data[:1] != b"\x80":
             raise UnknownFormatError(f"{name} is of no format that is known here") from None
         raise
-    outside = Place(None, 0, "its values are not in this file: it is a bare pickle")
-    return list_pickles(file, "pickle", [machine], machine.root, lambda _: outside)
+    inner = _Embedded(descriptor, file, machine)
+    return list_pickles(
+        file, "pickle", inner.machines, machine.root, inner.locate, findings=inner.findings, embedded=inner.storage
+    )
+
+
+class _Embedded:
+    """Storages inside a bare pickle: each is a legacy stream in a byte string (torch/storage.py, ``__reduce__``)."""
+
+    def __init__(self, descriptor: int, file: DataFile, machine: PickleMachine) -> None:
+        self.machines = [machine]
+        self.findings: list[Finding] = []
+        self._descriptor = descriptor
+        self._file = file
+        self._blobs = machine.blobs
+        self._known: dict[int, Storage | None] = {}
+        self._places: dict[str, Place] = {}
+
+    def locate(self, key: str) -> Place:
+        """The Place of a storage by its key."""
+        return self._places.get(key, _OUTSIDE)
+
+    def storage(self, value: Any) -> Storage | None:
+        """The storage that a call of ``torch.storage._load_from_bytes`` stands for, or None."""
+        if type(value) is not Obj or type(value.args) is not tuple or len(value.args) != 1:
+            return None
+        data = value.args[0].text if type(value.args[0]) is Encoded else value.args[0]
+        if id(data) not in self._known:
+            self._known[id(data)] = self._read(data)
+        return self._known[id(data)]
+
+    def _read(self, data: Any) -> Storage | None:
+        base, raw = self._blobs.get(id(data), (None, data))
+        if type(raw) is str:
+            # Protocols 0 to 2 write bytes as text, one or two bytes each: the elements lie nowhere as they are.
+            raw = raw.encode("latin-1", "replace")
+        if type(raw) is not bytes or not is_legacy(raw[:32]):
+            return None
+        pos = 0
+        values = []
+        try:
+            for _ in range(5):
+                machine = PickleMachine(raw, pos, "a pickled storage", _STORAGE_STEPS)
+                values.append(machine.load())
+                self.machines.append(machine)
+                pos = machine.pos
+        except OpenError:
+            return None
+        storage, keys = values[3], values[4]
+        if type(storage) is not Storage or type(storage.key) is not str:
+            return None
+        places = {}
+        if base is not None:
+            places = _find_storages(self._descriptor, self._file, base + pos, keys, self.machines[-2], self.findings)
+        key = f"{len(self._known)}/{storage.key}"
+        self._places[key] = places.get(storage.key, _AS_TEXT)
+        return Storage(storage.cls, key, storage.location, storage.numel, storage.view)
+
+
+_OUTSIDE = Place(None, 0, "its values are not in this file: it is a bare pickle")
+_AS_TEXT = Place(None, 0, "its values are written as text inside the pickle: save it again with torch.save")

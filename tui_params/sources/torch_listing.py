@@ -13,6 +13,7 @@ from tui_params.sources.files import DataFile
 from tui_params.sources.optimizer_names import name_optimizer_states
 from tui_params.sources.pickle_labels import code_finding
 from tui_params.sources.pickle_machine import PickleMachine
+from tui_params.sources.pickle_values import Storage
 from tui_params.sources.tensor_layout import Place, TensorLister
 from tui_params.sources.tree_walk import TreeWalk
 
@@ -31,12 +32,13 @@ def list_pickles(
     constants: Any = None,
     findings: Iterable[Finding] = (),
     allocated: int | None = None,
+    embedded: Callable[[Any], Storage | None] = lambda _: None,
 ) -> ExtentSource:
     """The source of what ``root`` holds, and TorchScript's ``constants`` beside it.
 
     ``findings`` is asked when every storage was located. ``allocated`` are the bytes that the file takes on the disk.
     """
-    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian)
+    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded)
     walk = TreeWalk(lister, roles)
     walk.walk(root)
     if constants:
@@ -53,8 +55,8 @@ def list_pickles(
         found.append(Finding("error", "storage-bounds", None, evidence))
     if allocated is not None and allocated < file.size // 2 and file.size - allocated > 1 << 20:
         evidence = (
-            f"only {size(allocated)} of {size(file.size)} are written on the disk: the rest reads as zeros"
-            " (torch.serialization.skip_data makes such files)"
+            f"takes only {size(allocated)} of its {size(file.size)} on the disk: parts were never written and read as"
+            " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
         )
         found.append(Finding("info", "sparse-file", None, evidence))
     if type(root) is dict and "pytorch-lightning_version" in root:
