@@ -10,7 +10,7 @@ from tui_params.core.tree import Tree
 
 def shown(rows: Rows) -> list[str]:
     tree = rows.tree
-    return [f"{'  ' * tree.depth[node]}{tree.label[node]}" for node in rows.visible]
+    return [f"{'  ' * tree.depth(node)}{tree.label[node]}" for node in rows.visible]
 
 
 def example() -> Rows:

@@ -24,7 +24,7 @@ def tree_of(*listed: str, is_ordered: bool = False) -> Tree:
 
 
 def outline(tree: Tree) -> list[str]:
-    return [f"{'  ' * tree.depth[node]}{tree.label[node]}" for node in range(len(tree))]
+    return [f"{'  ' * tree.depth(node)}{tree.label[node]}" for node in range(len(tree))]
 
 
 def test_single_children_share_a_line_and_numbers_sort_as_numbers() -> None:
@@ -87,7 +87,7 @@ def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str],
             at = tree.parent[node]
             while at >= 0:
                 chain.append(tree.label[at])
-                assert tree.depth[at] < tree.depth[node]
+                assert tree.depth(at) < tree.depth(node)
                 at = tree.parent[at]
             assert ".".join(reversed(chain)) == path
             assert tree.find(path) == node

@@ -158,12 +158,14 @@ class Rows:
         return row
 
     def previous_sibling(self, row: int) -> int:
-        depth = self.tree.depth[self.visible[row]]
+        """The row before in the same module; the same row if it is the first."""
+        node = self.visible[row]
+        around = self.tree.parent[node]
         for before in range(row - 1, -1, -1):
-            at = self.tree.depth[self.visible[before]]
-            if at == depth:
+            at = self.visible[before]
+            if self.tree.parent[at] == around:
                 return before
-            if at < depth:
+            if at == around:
                 break
         return row
 

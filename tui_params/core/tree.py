@@ -52,9 +52,9 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
 class Tree:
     """The nodes of one listing, and the totals of any of them.
 
-    ``label[node]`` is the name relative to the parent node, ``path[node]`` can be asked of ``name(node)``.
-    ``leaf[node]`` is the position in ``leaves`` of a leaf node, -1 for a module. ``first[node]`` is the position of
-    the first leaf of a module's subtree, ``last[node]`` one beyond its last.
+    ``label[node]`` is the name relative to the parent node, ``parent[node]`` that node or -1, and ``end[node]`` one
+    beyond the last node of its subtree. A module has at least two children, so a leaf is a node whose end is the
+    next one. ``first[node]`` is the position in ``leaves`` of the first leaf of the subtree.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -70,12 +70,9 @@ class Tree:
         self.leaves: list[Leaf] = [leaves[index] for index in order]
         # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
         self.label: list[str] = []
-        self.depth = array("i")
         self.parent = array("i")
         self.end = array("i")
-        self.leaf = array("i")
         self.first = array("i")
-        self.last = array("i")
         self._build([segments[index] for index in order])
         self._groups = _groups(self.leaves)
         self._ties = _ties(self.leaves)
@@ -83,51 +80,68 @@ class Tree:
         self._leaf_by_name: dict[str, int] | None = None
 
     def _build(self, segments: Sequence[list[str]]) -> None:
-        label, depth, parent, end = self.label, self.depth, self.parent, self.end
-        leaf, first, last = self.leaf, self.first, self.last
+        label: list[str] = []
+        parent: list[int] = []
+        end: list[int] = []
+        first: list[int] = []
         shared = _shared_with_previous(segments)
         opening = _opening_sizes(shared)
-        open_nodes: list[int] = []  # the modules around the current leaf, outermost first
-        open_sizes: list[int] = []  # how many leading segments of the leaf's name each of them stands for
+        open_nodes = [-1]  # the modules around the current leaf, outermost first
+        open_sizes = [0]  # how many leading segments of the leaf's name each of them stands for
+        node, around, start = 0, -1, 0
         for position, names in enumerate(segments):
-            while open_sizes and open_sizes[-1] > shared[position]:
-                open_sizes.pop()
-                node = open_nodes.pop()
-                end[node] = len(label)
-                last[node] = position
-            start = open_sizes[-1] if open_sizes else 0
-            for size in opening.get(position, ()):
-                parent.append(open_nodes[-1] if open_nodes else -1)
-                depth.append(len(open_nodes))
-                label.append(".".join(names[start:size]))
-                open_nodes.append(len(end))
-                open_sizes.append(size)
-                end.append(0)
-                leaf.append(-1)
-                first.append(position)
-                last.append(0)
-                start = size
-            parent.append(open_nodes[-1] if open_nodes else -1)
-            depth.append(len(open_nodes))
-            label.append(".".join(names[start:]) if len(names) - start > 1 else names[start])
-            end.append(len(end) + 1)
-            leaf.append(position)
+            if start > shared[position]:
+                while open_sizes[-1] > shared[position]:
+                    open_sizes.pop()
+                    end[open_nodes.pop()] = node
+                around, start = open_nodes[-1], open_sizes[-1]
+            if position in opening:
+                for size in opening[position]:
+                    parent.append(around)
+                    label.append(".".join(names[start:size]))
+                    first.append(position)
+                    end.append(0)
+                    open_nodes.append(node)
+                    open_sizes.append(size)
+                    around, start = node, size
+                    node += 1
+            parent.append(around)
+            label.append(names[start] if len(names) - start == 1 else ".".join(names[start:]))
             first.append(position)
-            last.append(position + 1)
-        for node in open_nodes:
-            end[node] = len(label)
-            last[node] = len(segments)
+            node += 1
+            end.append(node)
+        for module in open_nodes[1:]:
+            end[module] = node
+        self.label = label
+        self.parent, self.end, self.first = array("i", parent), array("i", end), array("i", first)
 
     def __len__(self) -> int:
         return len(self.label)
 
     def is_module(self, node: int) -> bool:
-        return self.leaf[node] < 0
+        return self.end[node] > node + 1
+
+    def position(self, node: int) -> int:
+        """The position in ``leaves`` of a leaf node; -1 for a module."""
+        return self.first[node] if self.end[node] == node + 1 else -1
+
+    def span(self, node: int | None) -> tuple[int, int]:
+        """Positions of the first leaf of a subtree and one beyond its last; of the whole tree for None."""
+        if node is None:
+            return 0, len(self.leaves)
+        after = self.end[node]
+        return self.first[node], self.first[after] if after < len(self.first) else len(self.leaves)
+
+    def depth(self, node: int) -> int:
+        """How many modules stand around a node."""
+        depth = 0
+        while (node := self.parent[node]) >= 0:
+            depth += 1
+        return depth
 
     def leaf_of(self, node: int) -> Leaf | None:
         """The tensor or the entry that a leaf node stands for; None for a module."""
-        position = self.leaf[node]
-        return self.leaves[position] if position >= 0 else None
+        return self.leaves[self.first[node]] if self.end[node] == node + 1 else None
 
     def tensor(self, node: int) -> TensorInfo | None:
         leaf = self.leaf_of(node)
@@ -153,7 +167,7 @@ class Tree:
 
     def tensors_below(self, node: int | None) -> Iterator[TensorInfo]:
         """The tensors of a subtree in order; of the whole tree for None."""
-        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
+        first, last = self.span(node)
         for position in range(first, last):
             leaf = self.leaves[position]
             if isinstance(leaf, TensorInfo):
@@ -162,9 +176,12 @@ class Tree:
     def node_of_leaf(self, position: int) -> int:
         if self._node_of_leaf is None:
             nodes = array("i", bytes(4 * len(self.leaves)))
-            for node, leaf in enumerate(self.leaf):
-                if leaf >= 0:
-                    nodes[leaf] = node
+            after = -1
+            for node in range(len(self.label) - 1, -1, -1):
+                # Backwards, so that of the nodes with the same first leaf the innermost, which is it, is met first.
+                if self.first[node] != after:
+                    after = self.first[node]
+                    nodes[after] = node
             self._node_of_leaf = nodes
         return self._node_of_leaf[position]
 
@@ -194,7 +211,7 @@ class Tree:
 
     def tensor_count(self, node: int) -> int:
         """How many tensors lie in a subtree."""
-        first, last = self.first[node], self.last[node]
+        first, last = self.span(node)
         return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self._groups)
 
     def extent(self, node: int | None) -> tuple[int, int]:
@@ -204,7 +221,7 @@ class Tree:
 
     def totals(self, node: int | None = None) -> Totals:
         """All totals of a subtree, or of the whole tree; quick enough for every row of the screen."""
-        first, last = (0, len(self.leaves)) if node is None else (self.first[node], self.last[node])
+        first, last = self.span(node)
         tensors = numel = nbytes = parameters = trainable = buffers = 0
         mix: dict[str, int] = {}
         for group in self._groups:

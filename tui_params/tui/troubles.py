@@ -30,7 +30,7 @@ class Troubles:
 
     def mark(self, tree: Tree, node: int) -> Mark:
         """The mark of a tensor, or the worst below a module."""
-        position = tree.leaf[node]
+        position = tree.position(node)
         return self._worst.get(node, "") if position < 0 else self._marks.get(position, "")
 
     def record(self, tree: Tree, name: str, findings: Iterable[Finding], reason: str | None) -> None:
@@ -44,7 +44,7 @@ class Troubles:
         node = tree.find(name)
         if node is None or tree.is_module(node) or not mark:
             return
-        self._marks[tree.leaf[node]] = mark
+        self._marks[tree.position(node)] = mark
         at = tree.parent[node]
         while at >= 0:
             if _RANK[mark] > _RANK[self._worst.get(at, "")]:

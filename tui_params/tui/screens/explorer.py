@@ -6,11 +6,10 @@ into questions to the desk. Answers arrive as messages with a key; what no longe
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
-import msgspec
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import Screen
@@ -19,11 +18,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tui_params.core import text
-from tui_params.core.findings import findings_of
 from tui_params.core.query import Query, parse_query
 from tui_params.core.rows import Rows
-from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Entry
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk, Opened, Opening
@@ -36,27 +32,22 @@ from tui_params.tui.messages import (
     SourceStale,
     Working,
 )
+from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
-from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
-from tui_params.tui.widgets.canvas import Line
-from tui_params.tui.widgets.detail_lines import (
-    ModuleView,
-    TensorView,
-    entry_lines,
-    module_lines,
-    plot_height,
-    summary_line,
-    tensor_lines,
-)
-from tui_params.tui.widgets.histogram_plot import bins_for, draw
+from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
 from tui_params.tui.widgets.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.value_grid import ValueGrid
 
+if TYPE_CHECKING:
+    from tui_params.core.scan import Activity
+
 DETAIL_DELAY = 0.08
 WANT_DELAY = 0.03
 FILTER_DELAY = 0.06
+FILTER_AGAIN = 0.3
+MODULE_DELAY = 0.5
 WATCH_EVERY = 5.0
 _MANY = 20_000
 
@@ -77,20 +68,10 @@ class ExplorerScreen(Screen[None]):
         self.matching = -1
         self.unknown = 0
         self.stale: str | None = None
-        self.activity: tuple[str, float, int] | None = None
-        self.is_gradient = False
-        self.is_log_counts = False
-        self.is_log_axis = False
-        self._reasons: dict[str, str] = {}
-        self._sampled: dict[str, object] = {}
-        self._plot: tuple[object, tuple[Line, ...]] = (None, ())
-        self._plot_asked: object = None
-        self._plot_got: object = None
-        self._grid_asked: object = None
-        self._grid_got: object = None
+        self.activity: Activity | None = None
+        self.pages: Pages | None = None
         self._wanted: list[str] = []
         self._delays: dict[str, Timer] = {}
-        self._tied: dict[str, tuple[str, ...]] | None = None
         self._return_to: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -156,32 +137,24 @@ class ExplorerScreen(Screen[None]):
         self.generation += 1
         self.desk = Desk(message.opened, self.generation, self.post_message)
         self.stale = self.activity = None
-        self._reasons.clear()
-        self._sampled.clear()
-        self._tied = None
-        self._plot = (None, ())
+        pages = Pages(self.desk, self.detail, self.glyphs, self._show_soon)
+        if self.pages is not None:
+            pages.is_log_counts, pages.is_log_axis = self.pages.is_log_counts, self.pages.is_log_axis
+            pages.is_gradient = self.pages.is_gradient
+        self.pages = pages
         tree = message.opened.tree
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))
         self.tree_view.set_empty_text("no tensors here")
-        self.tree_view.show(rows, self.desk.figures, self._new_troubles())
+        self.tree_view.show(rows, self.desk.figures, pages.troubles)
         node = tree.find(name) if name is not None else None
         if node is not None:
             self.tree_view.reveal(node)
         if not self.query_now.is_empty:
             self._apply_filter()
         self._update_bars()
-        self._later("detail", 0.0, self._show_detail)
+        self._show_soon(0.0)
         self._ask_for_rows()
-
-    def _new_troubles(self) -> Troubles:
-        troubles = Troubles()
-        opened = self.opened
-        if opened is not None:
-            for info in opened.tensors:
-                if info.unreadable is not None:
-                    troubles.record(opened.tree, info.name, (), info.unreadable)
-        return troubles
 
     def on_unmount(self) -> None:
         if self.desk is not None:
@@ -213,234 +186,85 @@ class ExplorerScreen(Screen[None]):
     @property
     def is_settled(self) -> bool:
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
-        desk = self.desk
+        pages = self.pages
         return (
-            desk is not None
+            pages is not None
             and not self._delays
-            and self._plot_asked == self._plot_got
-            and self._grid_asked == self._grid_got
-            and all(desk.figures(name) is not None or name in self._reasons for name in self._wanted)
+            and pages.is_settled
+            and all(pages.desk.figures(name) is not None or name in pages.reasons for name in self._wanted)
         )
 
     def _ask_for_rows(self) -> None:
         self._later("want", WANT_DELAY, self._want)
 
     def _want(self) -> None:
-        if self.desk is None:
+        desk, pages = self.desk, self.pages
+        if desk is None or pages is None:
             return
-        names = [info.name for info in self.tree_view.tensors_on_screen() if info.name not in self._reasons]
-        shown = self._shown_tensor()
-        if shown is not None and shown.name not in names:
+        names = [info.name for info in self.tree_view.tensors_on_screen()]
+        shown = pages.tensor_at(self.tree_view.cursor)
+        if shown is not None:
             names.insert(0, shown.name)
         if self.query_now.needs_figures:
-            # A filter on statistics needs them all: what it has not asked of yet comes last.
-            names += [info.name for info in self.desk.opened.tensors if self.desk.figures(info.name) is None]
-        self._wanted = list(dict.fromkeys(names))
-        self.desk.want(self._wanted)
+            # A filter on statistics needs them all; what is on screen goes first.
+            names += [info.name for info in desk.opened.tensors]
+        self._wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
+        desk.want(self._wanted)
 
     def on_module_tree_moved(self, message: ModuleTree.Moved) -> None:
-        self._later("detail", DETAIL_DELAY, self._show_detail)
+        if self.pages is not None:
+            self.pages.hold(DETAIL_DELAY)
+        self._show_soon(DETAIL_DELAY)
         self._ask_for_rows()
 
     def on_module_tree_exposed(self, message: ModuleTree.Exposed) -> None:
         self._ask_for_rows()
 
     def on_facts_resized(self, message: Facts.Resized) -> None:
-        self._later("detail", WANT_DELAY, self._show_detail)
+        self._show_soon(WANT_DELAY)
 
     # Answers
 
     def on_measured(self, message: Measured) -> None:
-        desk = self.desk
-        if desk is None or message.generation != self.generation:
+        pages = self.pages
+        if pages is None or message.generation != self.generation:
             return
         outcome = message.outcome
-        info = self._find(outcome.name)
-        if outcome.reason is not None:
-            self._reasons[outcome.name] = outcome.reason
-        if outcome.figures is not None and not outcome.is_final:
-            self._sampled[outcome.name] = outcome.figures
-        else:
-            self._sampled.pop(outcome.name, None)
-        if info is not None and (outcome.is_final or outcome.reason is not None):
-            found = findings_of(info, outcome.figures) if outcome.figures is not None else ()
-            self.tree_view.troubles.record(desk.opened.tree, outcome.name, found, outcome.reason)
+        pages.take_outcome(outcome)
         self.tree_view.figures_changed(outcome.name)
-        shown = self._shown_tensor()
+        shown = pages.tensor_at(self.tree_view.cursor)
         if shown is None or shown.name == outcome.name:
-            self._later("detail", WANT_DELAY if shown is not None else 0.5, self._show_detail)
+            self._show_soon(WANT_DELAY if shown is not None else MODULE_DELAY)
         if self.query_now.needs_figures:
-            self._later("filter", 0.3, self._apply_filter)
+            self._later("filter", FILTER_AGAIN, self._apply_filter)
 
     def on_working(self, message: Working) -> None:
         activity = message.activity
-        before = self.activity
-        if activity is None:
-            self.activity = None
-        else:
-            self.activity = (activity.name, activity.done / max(1, activity.numel), activity.waiting)
-        if (before is None) != (self.activity is None) or self.activity is not None:
-            self._update_bars()
+        if activity is None and self.activity is None:
+            return
+        self.activity = activity
+        self._update_bars()
 
     def on_histogram_ready(self, message: HistogramReady) -> None:
-        if message.key == self._plot_asked:
-            self._plot_got = message.key
-            self._plot = (message.key, message.lines)
-            self._later("detail", 0.0, self._show_detail)
+        if self.pages is not None:
+            self.pages.take_histogram(message)
 
     def on_grid_ready(self, message: GridReady) -> None:
-        if message.key != self._grid_asked:
-            return
-        self._grid_got = message.key
-        if message.grid is not None:
-            self.detail.grid.show_grid(message.grid)
-            self.detail.caption(message.grid.caption)
-        else:
-            self.detail.grid.show_reason(message.reason or "")
+        if self.pages is not None:
+            self.pages.take_grid(message)
 
     def on_value_grid_wanted(self, message: ValueGrid.Wanted) -> None:
-        info = self.detail.info
-        grid = self.detail.grid
-        if self.desk is None or info is None:
-            return
-        if info.unreadable is not None:
-            grid.show_reason(info.unreadable)
-            return
-        self._grid_asked = (self.generation, info.name, message.expression, grid.size)
-        self.desk.want_grid(self._grid_asked, info, message.expression, grid.rows_that_fit, grid.size.width)
+        if self.pages is not None:
+            self.pages.ask_for_values(message.expression)
 
     # The detail pane
 
-    def _find(self, name: str) -> TensorInfo | None:
-        opened = self.opened
-        if opened is None:
-            return None
-        node = opened.tree.find(name)
-        info = opened.tree.tensor(node) if node is not None else None
-        if info is None:
-            parameter = name.removesuffix(".grad")
-            info = opened.source.listing.gradients.get(parameter)
-        return info
-
-    def _tensor_at_cursor(self) -> TensorInfo | None:
-        opened, node = self.opened, self.tree_view.cursor
-        return opened.tree.tensor(node) if opened is not None and node is not None else None
-
-    def _shown_tensor(self) -> TensorInfo | None:
-        """The tensor of the detail pane: the one at the cursor, or its gradient."""
-        info, opened = self._tensor_at_cursor(), self.opened
-        if info is not None and self.is_gradient and opened is not None:
-            return opened.source.listing.gradients.get(info.name, info)
-        return info
+    def _show_soon(self, seconds: float) -> None:
+        self._later("detail", seconds, self._show_detail)
 
     def _show_detail(self) -> None:
-        opened, node = self.opened, self.tree_view.cursor
-        facts = self.detail.facts
-        width = facts.scrollable_content_region.width
-        if width <= 0:
-            return
-        if opened is None or node is None:
-            facts.set_lines([])
-            self._point_values(None)
-            return
-        leaf = opened.tree.leaf_of(node)
-        if leaf is None:
-            facts.set_lines(module_lines(self._module_view(node), width, self.glyphs))
-            self._point_values(None)
-        elif isinstance(leaf, Entry):
-            facts.set_lines(entry_lines(leaf, width, self.glyphs))
-            self._point_values(None)
-        else:
-            info = self._shown_tensor() or leaf
-            facts.set_lines(tensor_lines(self._tensor_view(info, leaf, width), width, self.glyphs))
-            self._point_values(info)
-
-    def _point_values(self, info: TensorInfo | None) -> None:
-        if info is not self.detail.info:
-            self.detail.facts.scroll_to(y=0, animate=False)
-            self.detail.show_values_of(info)
-
-    def _tensor_view(self, info: TensorInfo, parameter: TensorInfo, width: int) -> TensorView:
-        desk = self.desk
-        assert desk is not None
-        figures = desk.figures(info.name)
-        is_final = figures is not None
-        if figures is None:
-            figures = self._sampled.get(info.name)  # type: ignore[assignment]
-        gradients = desk.opened.source.listing.gradients
-        about = ""
-        if info.kind == "gradient":
-            about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"
-        elif self.is_gradient and info.kind == "parameter":
-            about = "it has no gradient"
-        elif info.name in gradients:
-            about = f"{self.glyphs.gradient} g shows its gradient"
-        view = TensorView(
-            info,
-            self._names_tied_to(info),
-            desk.opened.source.listing.modules.get(parameter.name.rpartition(".")[0]),
-            figures,
-            self._reasons.get(info.name),
-            self.tree_view.troubles.findings(info.name),
-            (),
-            about,
-            self.detail.facts.size.height < 26,
-        )
-        if not is_final or figures is None or not figures.finite or figures.min == figures.max:
-            return view
-        return msgspec.structs.replace(view, plot=self._plot_of(view, width))
-
-    def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:
-        """The histogram with its title: the drawn one, or its place while it is being drawn."""
-        height = plot_height(view, width, self.detail.facts.size.height, self.glyphs)
-        if not height or self.desk is None:
-            return ()
-        key = (self.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
-        if self._plot_asked != key:
-            self._plot_asked = key
-            log_counts, glyphs = self.is_log_counts, self.glyphs
-            self.desk.want_histogram(
-                key,
-                view.info.name,
-                bins_for(width),
-                lambda histogram: draw(histogram, width, height, is_log_counts=log_counts, glyphs=glyphs),
-                is_log_axis=self.is_log_axis,
-            )
-        drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
-        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
-        title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
-        return ([(title, "label")], *drawn)
-
-    def _names_tied_to(self, info: TensorInfo) -> tuple[str, ...]:
-        opened = self.opened
-        if self._tied is None and opened is not None:
-            groups: dict[str, list[str]] = {}
-            for other in opened.tensors:
-                if other.tied_to is not None:
-                    groups.setdefault(other.tied_to, [other.tied_to]).append(other.name)
-            self._tied = {name: tuple(n for n in names if n != name) for names in groups.values() for name in names}
-        return (self._tied or {}).get(info.name, ())
-
-    def _module_view(self, node: int) -> ModuleView:
-        desk = self.desk
-        assert desk is not None
-        tree = desk.opened.tree
-        path = tree.name(node)
-        below = list(tree.tensors_below(node))
-        troubles = self.tree_view.troubles
-        findings, unread, measured = [], [], 0
-        for info in below:
-            reason = self._reasons.get(info.name) or info.unreadable
-            if reason is not None:
-                unread.append((info.name, reason))
-            elif desk.figures(info.name) is not None:
-                measured += 1
-            findings += [finding for finding in troubles.findings(info.name) if finding.severity != "info"]
-        findings.sort(key=lambda finding: finding.severity)
-        largest = heapq.nlargest(8, (info for info in below if info.tied_to is None), key=lambda info: info.nbytes)
-        return ModuleView(
-            path, tree.class_name(node), tree.totals(node), tuple(largest), tuple(findings), tuple(unread), measured
-        )
+        if self.pages is not None:
+            self.pages.show(self.tree_view.cursor)
 
     # The filter
 
@@ -530,22 +354,24 @@ class ExplorerScreen(Screen[None]):
 
     def action_gradient(self) -> None:
         opened = self.opened
-        if opened is None:
+        if opened is None or self.pages is None:
             return
         if not opened.source.listing.gradients:
             self.notify("There are no gradients here: a checkpoint holds none, a model has them after backward().")
             return
-        self.is_gradient = not self.is_gradient
+        self.pages.is_gradient = not self.pages.is_gradient
         self._show_detail()
         self._ask_for_rows()
 
     def action_log_counts(self) -> None:
-        self.is_log_counts = not self.is_log_counts
-        self._show_detail()
+        if self.pages is not None:
+            self.pages.is_log_counts = not self.pages.is_log_counts
+            self._show_detail()
 
     def action_log_axis(self) -> None:
-        self.is_log_axis = not self.is_log_axis
-        self._show_detail()
+        if self.pages is not None:
+            self.pages.is_log_axis = not self.pages.is_log_axis
+            self._show_detail()
 
     def on_module_tree_entered(self, message: ModuleTree.Entered) -> None:
         self.set_class(True, "-enlarged")
@@ -582,7 +408,7 @@ class ExplorerScreen(Screen[None]):
 
     def action_scroll_detail(self, step: int) -> None:
         facts = self.detail.facts
-        facts.scroll_to(y=facts.scroll_offset.y + step * max(1, facts.size.height // 2), animate=False)
+        facts.scroll_lines(facts.top + step * max(1, facts.size.height // 2))
 
     def action_copy_name(self) -> None:
         opened, node = self.opened, self.tree_view.cursor
@@ -590,14 +416,15 @@ class ExplorerScreen(Screen[None]):
             self._copy(opened.tree.name(node), "Copied the name")
 
     def action_copy_line(self) -> None:
-        info = self._shown_tensor()
+        info = self.pages.tensor_at(self.tree_view.cursor) if self.pages is not None else None
         if info is None or self.desk is None:
             self.action_copy_name()
         else:
             self._copy(summary_line(info, self.desk.figures(info.name)), "Copied the summary")
 
     def _copy(self, words: str, said: str) -> None:
-        self.app.copy_to_clipboard(words)
+        # A name out of a file may hold lone surrogates, which no terminal can be sent.
+        self.app.copy_to_clipboard(words.encode("utf-8", "backslashreplace").decode())
         self.notify(f"{said}: {text.clean(words, 60)}", markup=False)
 
     def action_reload(self) -> None:

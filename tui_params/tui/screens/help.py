@@ -21,8 +21,6 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS = [
         Binding("escape,q,question_mark", "dismiss", "close", show=False),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
     ]
 
     def __init__(self, glyphs: Glyphs) -> None:
@@ -41,11 +39,7 @@ class HelpScreen(ModalScreen[None]):
 
     def _fill(self) -> None:
         page = self.query_one(HelpPage)
-        page.set_lines(help_lines(page.scrollable_content_region.width, self.glyphs))
-
-    def action_scroll(self, step: int) -> None:
-        page = self.query_one(HelpPage)
-        page.scroll_to(y=page.scroll_offset.y + step, animate=False)
+        page.set_lines(help_lines(page.size.width, self.glyphs))
 
 
 def help_lines(width: int, glyphs: Glyphs) -> list[Line]:

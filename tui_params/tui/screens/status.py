@@ -21,7 +21,8 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     source, totals = opened.source, opened.tree.totals()
     right: list[Part] = []
     if screen.activity is not None:
-        _, share, waiting = screen.activity
+        activity = screen.activity
+        share, waiting = activity.done / max(1, activity.numel), activity.waiting
         words = f"reading {share:.0%}".replace("%", " %")
         right.append((f"{words}, {waiting} to go " if waiting else f"{words} ", "accent"))
     first = spread(

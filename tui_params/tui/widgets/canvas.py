@@ -1,4 +1,4 @@
-"""Canvas: the base of every widget that draws lines itself, and LinesView, a scrollable page of such lines.
+"""Canvas: the base of every widget that draws lines itself, and LinesView, a page of such lines.
 
 A *line* is a list of (text, style name) pairs, made by pure functions that know no terminal; the style names are those
 of ``themes.INKS``. A line is painted only when it is on screen.
@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region
 from textual.strip import Strip
+from textual.widget import Widget
 
 Line = list[tuple[str, str]]
 
+_NEAR = 12
 _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
 
 
@@ -24,18 +27,18 @@ def to_ascii(text: str) -> str:
     return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
 
 
-class Canvas(ScrollView):
+class Canvas(Widget):
     """A widget that paints lines of styled text."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._painted_with: object = None
         self._styles_by_name: dict[tuple[str, Style], Style] = {}
-        self.is_ascii = False
 
-    def on_mount(self) -> None:
-        super().on_mount()  # type: ignore[no-untyped-call]
-        self.is_ascii = bool(getattr(getattr(self.app, "glyphs", None), "is_ascii", False))
+    @property
+    def is_ascii(self) -> bool:
+        """Whether the terminal can show nothing but ASCII."""
+        return bool(getattr(getattr(self.app, "glyphs", None), "is_ascii", False))
 
     @property
     def inks(self) -> Mapping[str, Style]:
@@ -74,61 +77,118 @@ class Canvas(ScrollView):
 class LinesView(Canvas):
     """A page of lines that scrolls down; a new page repaints only the cells that differ from the old one.
 
-    Over a slow line this matters: most of the page of one tensor is the page of the next.
+    Over a slow line this matters: most of the page of one tensor is the page of the next. For the same reason it has
+    no scroll bar: where more lines follow, the last one on screen says so at its end.
     """
 
-    DEFAULT_CSS = """
-    LinesView { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
-    """
+    BINDINGS = [
+        Binding("up,k", "scroll_lines(-1)", "up", show=False),
+        Binding("down,j", "scroll_lines(1)", "down", show=False),
+        Binding("pageup,ctrl+b", "scroll_pages(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f,space", "scroll_pages(1)", "page down", show=False),
+        Binding("home", "scroll_edge(-1)", "top", show=False),
+        Binding("end,G", "scroll_edge(1)", "bottom", show=False),
+    ]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = []
+        self.top = 0
 
     @property
     def lines(self) -> Sequence[Line]:
         return self._lines
 
     def set_lines(self, lines: Sequence[Line]) -> None:
-        """Show another page, from its top if it is a page of another size."""
-        old, self._lines = self._lines, list(lines)
-        size = Size(self.scrollable_content_region.width, len(self._lines))
-        if len(old) != len(self._lines):
-            self.virtual_size = size
-        top = self.scroll_offset.y
+        """Show another page from the line on that is now at the top, if it has that many."""
+        before = [self._visible(y) for y in range(self.size.height)]
+        self._lines = list(lines)
+        self.top = min(self.top, self._last_top)
+        self._repaint(before)
+
+    @property
+    def _last_top(self) -> int:
+        return max(0, len(self._lines) - max(1, self.size.height))
+
+    def scroll_lines(self, top: int) -> None:
+        """Put the line number ``top`` at the top, as far as there are lines below it."""
+        before = [self._visible(y) for y in range(self.size.height)]
+        self.top = max(0, min(top, self._last_top))
+        self._repaint(before)
+
+    def _repaint(self, before: Sequence[Line]) -> None:
         changed = []
-        for y in range(self.size.height):
-            at = y + top
-            span = _difference(old[at] if at < len(old) else [], self._lines[at] if at < len(self._lines) else [])
-            if span is not None:
-                start, stop = span
-                changed.append(Region(start, y, min(stop, self.size.width) - start, 1))
-        changed = [region for region in changed if region.width > 0]
+        width = self.size.width
+        for y, old in enumerate(before):
+            for start, stop in differences(old, self._visible(y)):
+                if min(stop, width) > start:
+                    changed.append(Region(start, y, min(stop, width) - start, 1))
         if changed:
             self.refresh(*changed)
+
+    def _visible(self, y: int) -> Line:
+        """The line at ``y`` on screen, with the mark that more follow."""
+        at = y + self.top
+        line = self._lines[at] if at < len(self._lines) else []
+        if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
+            mark = f" +{len(self._lines) - 1 - at} lines"
+            line = [*cut_line(line, self.size.width - len(mark)), (mark, "accent")]
+        return line
+
+    def action_scroll_lines(self, step: int) -> None:
+        self.scroll_lines(self.top + step)
+
+    def action_scroll_pages(self, step: int) -> None:
+        self.scroll_lines(self.top + step * max(1, self.size.height - 1))
+
+    def action_scroll_edge(self, step: int) -> None:
+        self.scroll_lines(0 if step < 0 else len(self._lines))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_lines(self.top + 3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_lines(self.top - 3)
 
     def plain(self) -> str:
         """The page as text, for tests and for copying."""
         return "\n".join("".join(text for text, _ in line).rstrip() for line in self._lines)
 
     def render_line(self, y: int) -> Strip:
-        at = y + self.scroll_offset.y
-        width = self.scrollable_content_region.width
-        return self.paint(self._lines[at], width) if at < len(self._lines) else self.blank(width)
+        return self.paint(self._visible(y), self.size.width)
 
 
-def _difference(old: Line, new: Line) -> tuple[int, int] | None:
-    """The first and one beyond the last cell in which two lines differ; None where they are the same."""
+def cut_line(line: Line, width: int) -> Line:
+    """A line in exactly ``width`` characters."""
+    cut: Line = []
+    for text, name in line:
+        cut.append((text[:width], name))
+        width -= len(cut[-1][0])
+    return [*cut, (" " * max(width, 0), "text")]
+
+
+def differences(old: Line, new: Line) -> list[tuple[int, int]]:
+    """The runs of cells in which two lines differ, as (first, one beyond the last).
+
+    Runs that are near each other are one: to move the cursor and to set the colours again costs some 50 bytes.
+    """
     if old == new:
-        return None
+        return []
     before = [(character, name) for text, name in old for character in text]
     after = [(character, name) for text, name in new for character in text]
-    if any(ord(character) >= 0x1100 for character, _ in before + after if not 0x2000 <= ord(character) < 0x2E80):
-        return 0, 1 << 16  # cells and characters may not agree: wide or combining characters
+    if any(ord(character) >= 0x300 and not 0x2000 <= ord(character) < 0x2E80 for character, _ in before + after):
+        return [(0, 1 << 16)]  # cells and characters may not agree: wide or combining characters
     length = max(len(before), len(after))
     blank = (" ", "text")
     before += [blank] * (length - len(before))
     after += [blank] * (length - len(after))
-    start = next((index for index in range(length) if before[index] != after[index]), length)
-    stop = next((index for index in range(length, start, -1) if before[index - 1] != after[index - 1]), start)
-    return (start, stop) if stop > start else None
+    runs: list[tuple[int, int]] = []
+    for place in range(length):
+        if before[place] != after[place]:
+            if runs and place - runs[-1][1] < _NEAR:
+                runs[-1] = runs[-1][0], place + 1
+            else:
+                runs.append((place, place + 1))
+    return runs

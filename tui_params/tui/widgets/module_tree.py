@@ -12,6 +12,7 @@ from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_params.core.figures import Figures
@@ -26,7 +27,7 @@ from tui_params.tui.widgets.tree_row import Columns, RowState, row_line
 Spans = Callable[[str], Sequence[tuple[int, int]]]
 
 
-class ModuleTree(Canvas, can_focus=True, inherit_bindings=False):
+class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     """The tree on the left."""
 
     BINDINGS = keys.bindings(keys.TREE)
@@ -283,7 +284,7 @@ class ModuleTree(Canvas, can_focus=True, inherit_bindings=False):
             return
         node = self.rows.visible[row]
         tree = self.rows.tree
-        on_arrow = event.x <= Columns.indent(tree.depth[node], self.size.width) + 3
+        on_arrow = event.x <= Columns.indent(tree.depth(node), self.size.width) + 3
         was_here = node == self.cursor
         self.move_to(node)
         if tree.is_module(node) and (on_arrow or was_here or event.chain > 1):

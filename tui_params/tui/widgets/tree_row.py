@@ -83,7 +83,7 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
             kind, kind_style = glyphs.trainable, "success"
     line.append((kind, kind_style))
     arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
-    indent = Columns.indent(tree.depth[node], width)
+    indent = Columns.indent(tree.depth(node), width)
     line.append((" " * indent, "text"))
     line.append((f"{arrow} ", "dim"))
     room = columns.name - _MARKS - indent - 2

@@ -48,6 +48,11 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         return self._caption
 
     @property
+    def is_right(self) -> bool:
+        """Whether the expression fits the tensor; if not, the reason is on screen."""
+        return self._plane is not None
+
+    @property
     def rows_that_fit(self) -> int:
         """Rows of values on screen, below the line of column labels."""
         return self.size.height - 1

@@ -1,0 +1,252 @@
+"""Pages: what the detail pane shows of the node at the cursor, and what has been asked for it.
+
+A page is painted once, when its figures, its histogram and its values are here, or after HOLD seconds with what there
+is; until then the old page stays whole. So a page never mixes two tensors, and little is sent over a slow line.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.findings import findings_of
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree import Entry
+from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.loader import Desk
+from tui_params.tui.messages import GridReady, HistogramReady
+from tui_params.tui.troubles import Troubles
+from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.widgets.detail_lines import (
+    ModuleView,
+    TensorView,
+    entry_lines,
+    module_lines,
+    plot_height,
+    tensor_lines,
+)
+from tui_params.tui.widgets.histogram_plot import bins_for, draw
+from tui_params.tui.widgets.tensor_detail import TensorDetail
+
+if TYPE_CHECKING:
+    from tui_params.core.figures import Figures
+    from tui_params.core.grid import Grid
+    from tui_params.core.scan import Outcome
+
+HOLD = 0.15
+
+
+class Pages:
+    """The detail pane of one opened source. ``show_soon`` asks the screen to call ``show`` again after some seconds."""
+
+    def __init__(self, desk: Desk, pane: TensorDetail, glyphs: Glyphs, show_soon: Callable[[float], None]) -> None:
+        self.desk = desk
+        self.pane = pane
+        self.glyphs = glyphs
+        self.troubles = Troubles()
+        self.is_gradient = False
+        self.is_log_counts = False
+        self.is_log_axis = False
+        self.reasons: dict[str, str] = {}
+        self._sampled: dict[str, Figures] = {}
+        self._show_soon = show_soon
+        self._shown: str | None = None
+        self._hold_until = 0.0
+        self._plot: tuple[object, tuple[Line, ...]] = (None, ())
+        self._plot_asked: object = None
+        self._plot_got: object = None
+        self._grid: tuple[object, Grid | None, str | None] = (None, None, None)
+        self._grid_asked: object = None
+        self._tied: dict[str, tuple[str, ...]] | None = None
+        for info in desk.opened.tensors:
+            if info.unreadable is not None:
+                self.troubles.record(desk.opened.tree, info.name, (), info.unreadable)
+
+    def hold(self, seconds: float) -> None:
+        """Another node will be shown in ``seconds``: from then on the old page may stay for HOLD."""
+        self._hold_until = monotonic() + seconds + HOLD
+
+    @property
+    def is_settled(self) -> bool:
+        return self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
+
+    # Answers
+
+    def take_outcome(self, outcome: Outcome) -> None:
+        """A tensor was measured, sampled, or found unreadable."""
+        if outcome.reason is not None:
+            self.reasons[outcome.name] = outcome.reason
+        if outcome.figures is not None and not outcome.is_final:
+            self._sampled[outcome.name] = outcome.figures
+            return
+        self._sampled.pop(outcome.name, None)
+        info = self.find(outcome.name)
+        if info is not None:
+            found = findings_of(info, outcome.figures) if outcome.figures is not None else ()
+            self.troubles.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
+
+    def take_histogram(self, message: HistogramReady) -> None:
+        if message.key == self._plot_asked:
+            self._plot_got = message.key
+            self._plot = (message.key, message.lines)
+            self._show_soon(0.0)
+
+    def take_grid(self, message: GridReady) -> None:
+        if message.key == self._grid_asked:
+            self._grid = (message.key, message.grid, message.reason)
+            self._show_soon(0.0)
+
+    def ask_for_values(self, expression: str) -> None:
+        """The pane wants the values of its tensor at a slice."""
+        info, grid = self.pane.info, self.pane.grid
+        if info is None:
+            return
+        self._grid_asked = (self.desk.generation, info.name, expression, grid.size)
+        if info.unreadable is not None:
+            self._grid = (self._grid_asked, None, info.unreadable)
+            self._show_soon(0.0)
+        else:
+            self.desk.want_grid(self._grid_asked, info, expression, grid.rows_that_fit, grid.size.width)
+
+    # Tensors
+
+    def find(self, name: str) -> TensorInfo | None:
+        """The tensor or the gradient of that name."""
+        tree = self.desk.opened.tree
+        node = tree.find(name)
+        info = tree.tensor(node) if node is not None else None
+        return info or self.desk.opened.source.listing.gradients.get(name.removesuffix(".grad"))
+
+    def tensor_at(self, node: int | None) -> TensorInfo | None:
+        """The tensor of a node, or its gradient while gradients are shown."""
+        info = self.desk.opened.tree.tensor(node) if node is not None else None
+        if info is not None and self.is_gradient:
+            return self.desk.opened.source.listing.gradients.get(info.name, info)
+        return info
+
+    def tied_to(self, info: TensorInfo) -> tuple[str, ...]:
+        """The other names of the same elements."""
+        if self._tied is None:
+            groups: dict[str, list[str]] = {}
+            for other in self.desk.opened.tensors:
+                if other.tied_to is not None:
+                    groups.setdefault(other.tied_to, [other.tied_to]).append(other.name)
+            self._tied = {name: tuple(n for n in names if n != name) for names in groups.values() for name in names}
+        return self._tied.get(info.name, ())
+
+    # Painting
+
+    def show(self, node: int | None) -> None:
+        """Paint the page of a node; ask for what it lacks."""
+        width = self.pane.facts.size.width
+        if width <= 0:
+            return
+        tree = self.desk.opened.tree
+        leaf = tree.leaf_of(node) if node is not None else None
+        if isinstance(leaf, TensorInfo):
+            self._show_tensor(self.tensor_at(node) or leaf, leaf, width)
+            return
+        self.pane.show_values_of(None)
+        if isinstance(leaf, Entry):
+            self._paint(entry_lines(leaf, width, self.glyphs), leaf.name)
+        elif node is not None:
+            self._paint(module_lines(self._module_view(node), width, self.glyphs), f"{node}")
+        else:
+            self._paint([], None)
+
+    def _show_tensor(self, info: TensorInfo, parameter: TensorInfo, width: int) -> None:
+        view = self._tensor_view(info, parameter)
+        is_new = info is not self.pane.info
+        if is_new:
+            self.pane.show_values_of(info)
+        if view.figures is not None and not view.figures.is_sampled and view.figures.min != view.figures.max:
+            view = msgspec.structs.replace(view, plot=self._plot_of(view, width))
+        wait = self._hold_until - monotonic()
+        is_known = view.figures is not None or view.reason is not None or info.unreadable is not None
+        if wait > 0 and (is_new or not self.is_settled or not is_known):
+            self._show_soon(wait)
+            return
+        self._paint(tensor_lines(view, width, self.glyphs), info.name)
+        key, grid, reason = self._grid
+        if grid is not None and key == self._grid_asked:
+            self.pane.grid.show_grid(grid)
+            self.pane.caption(grid.caption)
+        elif self.pane.grid.is_right:
+            self.pane.grid.show_reason((reason or "") if key == self._grid_asked else "")
+            self.pane.caption("")
+
+    def _paint(self, lines: list[Line], name: str | None) -> None:
+        if name != self._shown:
+            self._shown = name
+            self.pane.facts.top = 0
+        self.pane.facts.set_lines(lines)
+
+    def _tensor_view(self, info: TensorInfo, parameter: TensorInfo) -> TensorView:
+        listing = self.desk.opened.source.listing
+        about = ""
+        if info.kind == "gradient":
+            about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"
+        elif self.is_gradient and info.kind == "parameter":
+            about = "it has no gradient"
+        elif info.name in listing.gradients:
+            about = f"{self.glyphs.gradient} g shows its gradient"
+        return TensorView(
+            info,
+            self.tied_to(info),
+            listing.modules.get(parameter.name.rpartition(".")[0]),
+            self.desk.figures(info.name) or self._sampled.get(info.name),
+            self.reasons.get(info.name),
+            self.troubles.findings(info.name),
+            (),
+            about,
+            self.pane.facts.size.height < 26,
+        )
+
+    def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:
+        """The histogram with its title: the drawn one, or its place while it is being drawn."""
+        height = plot_height(view, width, self.pane.facts.size.height, self.glyphs)
+        if not height:
+            return ()
+        key = (self.desk.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
+        if self._plot_asked != key:
+            self._plot_asked = key
+            is_log_counts, glyphs = self.is_log_counts, self.glyphs
+            self.desk.want_histogram(
+                key,
+                view.info.name,
+                bins_for(width),
+                lambda histogram: draw(histogram, width, height, is_log_counts=is_log_counts, glyphs=glyphs),
+                is_log_axis=self.is_log_axis,
+            )
+        drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
+        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
+        title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
+        return ([(title, "label")], *drawn)
+
+    def _module_view(self, node: int) -> ModuleView:
+        tree = self.desk.opened.tree
+        below = list(tree.tensors_below(node))
+        findings, unread, measured = [], [], 0
+        for info in below:
+            reason = self.reasons.get(info.name) or info.unreadable
+            if reason is not None:
+                unread.append((info.name, reason))
+            elif self.desk.figures(info.name) is not None:
+                measured += 1
+            findings += [found for found in self.troubles.findings(info.name) if found.severity != "info"]
+        findings.sort(key=lambda finding: finding.severity)
+        largest = heapq.nlargest(8, (info for info in below if info.tied_to is None), key=lambda info: info.nbytes)
+        return ModuleView(
+            tree.name(node),
+            tree.class_name(node),
+            tree.totals(node),
+            tuple(largest),
+            tuple(findings),
+            tuple(unread),
+            measured,
+        )
