@@ -59,6 +59,11 @@ def test_nested_containers_become_dotted_names() -> None:
     assert result.metadata == {"a.0.1.1": "1"}
 
 
+def test_keys_that_are_tensors_become_numbers() -> None:
+    result = walk({OddKey(tensor(2)): {"step": tensor()}, OddKey((1, 2)): tensor(3)})
+    assert names(result) == ["0.step", "(1, 2)"]
+
+
 def test_a_container_met_twice_is_walked_once_and_said_so() -> None:
     state = {"w": tensor(2)}
     loop: dict[str, Any] = {"model": state, "ema": state}

@@ -17,6 +17,7 @@ from tui_params.sources.pickle_values import (
     Composite,
     Encoded,
     Obj,
+    OddKey,
     Parameter,
     SetValue,
     Storage,
@@ -219,7 +220,10 @@ class TreeWalk:
             self.optimizers.append((name, value))
         first = len(self.lister.tensors)
         is_state_dict = False
-        for key, item in value.items():
+        for index, (key, item) in enumerate(value.items()):
+            if type(key) is OddKey and type(key.value) not in _SEQUENCES:
+                # A live optimizer keys its state by the parameters themselves.
+                key = index
             self._visit(_join(name, key), item, depth + 1)
             if not is_state_dict and type(item) in _TENSORS and type(key) is str:
                 is_state_dict = True
