@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.console import RenderableType
 from rich.style import Style
+from textual._compositor import ChopsUpdate
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from tui_params.tui import keys, themes
+from tui_params.tui import keys, themes, wire
 from tui_params.tui.glyphs import Glyphs, choose
 from tui_params.tui.loader import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
@@ -62,6 +64,11 @@ class ParamsApp(App[None]):
         if self._inks is None or self._inks[0] != self.theme:
             self._inks = (self.theme, themes.inks_of(self.current_theme, self.get_css_variables()))
         return self._inks[1]
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate):
+            renderable = wire.tightened(renderable)
+        super()._display(screen, renderable)
 
     def on_mount(self) -> None:
         self.push_screen(ExplorerScreen(self.opening, self.glyphs))

@@ -81,7 +81,7 @@ class TensorDetail(Vertical):
         """Say beside the field which values are on screen; without the shape where there is little room."""
         if len(words) > self.size.width - 22:
             words = words.partition(" of ")[0]
-        self.query_one("#slice-caption", Static).update(words)
+        self.query_one("#slice-caption", Static).update(words, layout=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
