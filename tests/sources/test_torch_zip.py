@@ -617,6 +617,25 @@ def test_a_file_of_zeros_left_out_is_reported(tmp_path: Path) -> None:
     assert "on the disk: parts were never written and read as zeros" in finding(source, "sparse-file")
 
 
+def test_offsets_beyond_4_gib(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "large.pt"
+    with torch.serialization.skip_data():
+        torch.save({"large": torch.empty(5 << 30, dtype=torch.uint8), "small": torch.ones(4)}, path)
+    if path.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("this file system has no sparse files")
+    first = open_torch(path).find("small").offset
+    assert first is not None
+    assert first > 5 << 30
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(struct.pack("<4f", 1, 2, 3, 4))
+    source = open_torch(path)
+    assert source.read("small").tolist() == torch.load(path, mmap=True)["small"].tolist() == [1, 2, 3, 4]
+    assert source.read("large", "[-1:]").tolist() == [0]
+
+
 def test_a_failed_save_is_named(tmp_path: Path) -> None:
     import torch
 
