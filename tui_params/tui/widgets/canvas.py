@@ -18,7 +18,8 @@ from textual.widget import Widget
 
 Line = list[tuple[str, str]]
 
-_NEAR = 12
+_MOVE = 10  # bytes of a cursor movement
+_PEN = 20  # bytes of a change of colour
 _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
 
 
@@ -172,7 +173,7 @@ def cut_line(line: Line, width: int) -> Line:
 def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     """The runs of cells in which two lines differ, as (first, one beyond the last).
 
-    Runs that are near each other are one: to move the cursor and to set the colours again costs some 50 bytes.
+    Runs are joined where to move the cursor from one to the next costs more bytes than to write what lies between.
     """
     if old == new:
         return []
@@ -185,10 +186,15 @@ def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     before += [blank] * (length - len(before))
     after += [blank] * (length - len(after))
     runs: list[tuple[int, int]] = []
+    gap = 0  # bytes that the equal cells since the last run would cost
     for place in range(length):
-        if before[place] != after[place]:
-            if runs and place - runs[-1][1] < _NEAR:
-                runs[-1] = runs[-1][0], place + 1
-            else:
-                runs.append((place, place + 1))
+        if before[place] == after[place]:
+            character, name = after[place]
+            gap += len(character.encode()) + (_PEN if place and after[place - 1][1] != name else 0)
+        elif runs and gap < _MOVE:
+            runs[-1] = runs[-1][0], place + 1
+            gap = 0
+        else:
+            runs.append((place, place + 1))
+            gap = 0
     return runs

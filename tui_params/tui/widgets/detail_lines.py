@@ -47,8 +47,14 @@ def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a tensor, ``width`` cells wide."""
     info = view.info
     lines = _name_lines(info.name, width)
-    facts = [text.shape(info.shape), info.dtype.name if width >= 48 else info.dtype.short, text.size(info.nbytes)]
-    lines.append([("  ".join(facts[:1]), "number"), ("  " + "  ".join(facts[1:]), "text")])
+    dtype = text.clean(info.dtype.name if width >= 48 else info.dtype.short, 20)
+    facts = f"  {dtype}  {text.size(info.nbytes)}"
+    dims = text.shape(info.shape)
+    if len(dims) + len(facts) > width:
+        lines += _wrapped(dims, width, "number")
+        lines.append([(facts.strip(), "text")])
+    else:
+        lines.append([(dims, "number"), (facts, "text")])
     kinds = [text.plural(info.numel, "element")]
     if info.kind != "tensor":
         kinds.append(info.kind)
