@@ -1,0 +1,38 @@
+"""Channels: what the rows and columns of a weight look like, from the same read that makes its Summary.
+
+A tensor of 2 dimensions is a matrix ``[rows, columns]``; of 3 (a stack of matrices, as experts are stored)
+``[shape[0] * shape[1], shape[2]]``; of 4 and more (convolutions) only its rows along dimension 0 are looked at.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Channel(msgspec.Struct, frozen=True, gc=False):
+    """One row or column: its index and the largest magnitude in it."""
+
+    index: int
+    abs_max: float
+
+
+class Side(msgspec.Struct, frozen=True, gc=False):
+    """The rows, or the columns, of one matrix.
+
+    ``dead`` of ``count`` hold zeros only; ``first_dead`` are the first of these. ``median_abs_max`` is the median over
+    all of the largest magnitude in each, ``largest`` are those with the largest magnitudes, the largest first.
+    Non-finite values do not count.
+    """
+
+    count: int
+    dead: int
+    first_dead: tuple[int, ...]
+    median_abs_max: float
+    largest: tuple[Channel, ...]
+
+
+class Channels(msgspec.Struct, frozen=True, gc=False):
+    """The rows and, of matrices, the columns of one tensor."""
+
+    rows: Side
+    columns: Side | None
