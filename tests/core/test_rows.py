@@ -77,9 +77,9 @@ def test_opening_initially_fills_the_screen_and_not_much_more() -> None:
     rows = Rows(tree_of(*(f"model.layers.{layer}.{part}" for layer in range(4) for part in "abc"), "model.norm"))
     rows.open_initially(20)
     assert len(rows) == 3 + 4 + 12
-    rows = Rows(tree_of(*(f"{top}.{child}" for top in range(11) for child in range(3))))
+    rows = Rows(tree_of(*(f"{top}.{child}" for top in range(14) for child in range(3))))
     rows.open_initially(20)
-    assert len(rows) == 11
+    assert len(rows) == 14
 
 
 def test_next_leaf_goes_around() -> None:

@@ -133,5 +133,6 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any] | None:
     if dtype.numpy.startswith("ml_dtypes."):
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, dtype.numpy.removeprefix("ml_dtypes.")))
+        scalar: type[Any] = getattr(ml_dtypes, dtype.numpy.removeprefix("ml_dtypes."))
+        return np.dtype(scalar)
     return np.dtype(dtype.numpy)

@@ -1,4 +1,4 @@
-"""Figures: what is shown and printed of a summary. Frozen plain Python values, which may cross threads and processes."""
+"""Figures: what is shown and printed of a summary. Plain frozen values, which may cross threads and processes."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Rows:
         self._rebuild()
 
     def open_initially(self, limit: int) -> None:
-        """Expand level by level while the whole stays within ``limit`` rows, or less than half of them are used.
+        """Expand level by level while the whole stays within ``limit`` rows, or less than two thirds of them are used.
 
         Modules without a tensor, which hold only metadata, stay closed.
         """
@@ -106,7 +106,7 @@ class Rows:
             for node in closed:
                 self._expanded[node] = 1
             self._rebuild()
-            if len(self.visible) > limit and rows > limit // 2:
+            if len(self.visible) > limit and rows > 2 * limit // 3:
                 self._expanded = before
                 self._rebuild()
                 return

@@ -225,8 +225,10 @@ class Pages:
             )
         drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
         scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
+        if view.is_tight and not scales:
+            return drawn
         title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
-        return ([(title, "label")], *drawn)
+        return ([(title, "label")], *(drawn[:-1] if view.is_tight else drawn))
 
     def _module_view(self, node: int) -> ModuleView:
         tree = self.desk.opened.tree

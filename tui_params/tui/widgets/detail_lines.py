@@ -259,11 +259,11 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
         return 0
     quantiles = len(_quantile_lines(view.figures, width))
     page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
-    title = 1 if view.is_tight else 2
-    with_quantiles = height - page - title
+    with_quantiles = height - page - (0 if view.is_tight else 2)
     if with_quantiles >= 6:
         return min(with_quantiles, 14)
-    return max(6, min(with_quantiles + quantiles, 12))
+    # One line less than there is room for: the last on screen says that quantiles follow.
+    return max(6, min(with_quantiles + quantiles - 1, 12))
 
 
 def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:

@@ -49,7 +49,7 @@ class TensorDetail(Vertical):
         with Vertical(id="values"):
             with Horizontal(id="slice-bar"):
                 yield Static("values ", id="slice-mark")
-                field = SliceField(placeholder="slice, e.g. [0, :3]", id="slice", compact=True, select_on_focus=False)
+                field = SliceField(placeholder="[0, :3]", id="slice", compact=True, select_on_focus=False)
                 field.cursor_blink = False
                 yield field
                 yield Static("", id="slice-caption", markup=False)
