@@ -57,14 +57,13 @@ def small_model() -> Arrays:
 class GatedSource(MemorySource):
     """A MemorySource whose named tensors are read only when their gate is opened.
 
-    ``started`` is set when somebody waits at a gate. What waits at closing is let through.
+    ``started`` is set when somebody waits at a gate.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], closed: tuple[str, ...], **options: Any) -> None:
         super().__init__(arrays, **options)
         self.gates = {name: Event() for name in closed}
         self.started = {name: Event() for name in closed}
-        self.is_obstinate = False
 
     def _pass(self, name: str) -> None:
         gate = self.gates.get(name)
@@ -254,13 +253,13 @@ async def on_stage(
         complaint=complaint,
         glyphs=glyphs,
     )
-    async with app.run_test(size=size) as pilot:
-        try:
+    try:
+        async with app.run_test(size=size) as pilot:
             stage = Stage(app, pilot)
             if is_settled:
                 await stage.until(lambda: len(app.screen_stack) > 1 and stage.is_resting, "the first rest")
                 await stage.rest()
             yield stage
-        finally:
-            if isinstance(source, GatedSource):
-                source.open_gates()
+    finally:
+        if isinstance(source, GatedSource):
+            source.open_gates()

@@ -10,7 +10,7 @@ from tui_params.tui.screens import explorer
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before a question is asked are for people who hold a key down."""
-    for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY"):
+    for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY", "FILTER_AGAIN", "MODULE_DELAY"):
         monkeypatch.setattr(explorer, name, 0.004)
 
 

@@ -1,0 +1,236 @@
+"""explore(): where it can take over the terminal and what it says where it cannot; and a live model in the explorer."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import on_stage
+from tui_params.errors import ExploreError, OpenError
+from tui_params.tui import app as app_module
+from tui_params.tui.explore import explore, run_path, why_not
+
+torch = pytest.importorskip("torch")
+
+
+class Stream:
+    """A standard stream that is a terminal, or is not."""
+
+    def __init__(self, is_terminal: bool = True) -> None:
+        self.is_terminal = is_terminal
+        self.written = ""
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def write(self, words: str) -> int:
+        self.written += words
+        return len(words)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Standard streams that are a terminal which can draw, as the module sees them."""
+    streams = SimpleNamespace(stdin=Stream(), stdout=Stream(), stderr=Stream())
+    monkeypatch.setattr("tui_params.tui.explore.sys", streams)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return streams
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_nothing_is_in_the_way() -> None:
+    assert why_not() is None
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_dumb_terminal_is_an_error_that_says_what_to_do(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", term)
+    with pytest.raises(ExploreError, match=r"TERM is .*open_source"):
+        explore(MemorySource({}))
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_without_a_terminal_is_an_error_that_says_what_to_do(stream: str, terminal: SimpleNamespace) -> None:
+    setattr(terminal, stream, Stream(is_terminal=False))
+    with pytest.raises(ExploreError, match=r"needs a terminal.*open_source"):
+        explore(MemorySource({}))
+
+
+@pytest.mark.usefixtures("terminal")
+async def test_in_a_running_loop_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ExploreError, match=r"notebook.*open_source"):
+        explore(MemorySource({}))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_off_the_main_thread_is_an_error_that_says_what_to_do() -> None:
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            explore(MemorySource({}))
+        except ExploreError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert len(caught) == 1
+    assert "main thread" in str(caught[0])
+    assert "open_source" in str(caught[0])
+
+
+class Ended:
+    """Stands for the running app: it notes what it was made of, and ends as a test wants."""
+
+    made: list[Any] = []  # noqa: RUF012
+    failure: str | None = None
+
+    def __init__(self, opening: Any, **options: Any) -> None:
+        self.opening = opening
+        self.options = options
+        self.return_code = 3 if Ended.failure else 0
+        self.failure = Ended.failure
+        Ended.made.append(self)
+
+    def run(self) -> None:
+        done = threading.Event()
+        self.opening.when_done(lambda future: done.set())
+        assert done.wait(10)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> type[Ended]:
+    monkeypatch.setattr(app_module, "ParamsApp", Ended)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(Ended, "made", [])
+    return Ended
+
+
+def test_explore_opens_a_model_and_returns_when_the_user_leaves(terminal: SimpleNamespace, ended: type[Ended]) -> None:
+    assert explore(torch.nn.Linear(2, 3)) is None
+    assert [app.opening.label for app in ended.made] == ["Linear"]
+
+
+def test_what_the_app_fails_with_is_raised(
+    terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ended, "failure", "the model is gone")
+    with pytest.raises(OpenError, match="the model is gone"):
+        explore(torch.nn.Linear(2, 3))
+
+
+def test_what_cannot_be_opened_is_an_error_before_the_terminal_is_touched(
+    terminal: SimpleNamespace, ended: type[Ended]
+) -> None:
+    with pytest.raises(OpenError):
+        explore(3.5)
+    assert ended.made == []
+
+
+def test_run_path_returns_the_code_and_says_why(
+    ended: type[Ended], terminal: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ended, "failure", "x.pt is not\x1b a checkpoint")
+    assert run_path("x.pt") == 3
+    said = terminal.stderr.written
+    assert "tui-params: " in said
+    assert "x.pt is not" in said
+    assert "\x1b" not in said
+
+
+# A live model
+
+
+class Tiny(torch.nn.Module):
+    """Two layers, of which one is frozen, and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(4, 3)
+        self.second = torch.nn.Linear(3, 2)
+        self.register_buffer("scale", torch.full((3,), 2.0))
+        self.second.weight.requires_grad_(False)
+
+
+def trained() -> Tiny:
+    torch.manual_seed(0)
+    model = Tiny()
+    model.second(model.first(torch.ones(5, 4)) * model.scale).sum().backward()
+    return model
+
+
+async def test_a_live_model_shows_classes_trainable_marks_and_gradients() -> None:
+    from tui_params.live.source import ModelSource
+
+    model = trained()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    async with on_stage(ModelSource(model)) as stage:
+        assert "Tiny" in stage.header
+        await stage.press("E")
+        assert stage.row("first.weight")[1] == "*"
+        assert stage.row("second.weight")[1] == " "
+        assert stage.row("scale")[1] == " "
+        await stage.go("first")
+        assert "Linear" in stage.facts
+        assert "trainable 15 of 15" in stage.facts
+        await stage.go("scale")
+        assert "buffer" in stage.facts
+        await stage.go("first.weight")
+        assert "in Linear" in stage.facts
+        assert "trainable *" in stage.facts
+        assert "cpu" in stage.facts
+        await stage.press("g")
+        assert stage.facts.startswith("first.weight.grad")
+        assert "gradient" in stage.facts
+        grad = model.first.weight.grad
+        assert grad is not None
+        assert f"{float(grad[0, 0]):.3f}"[:5] in stage.values
+        await stage.go("second.weight")
+        assert "it has no gradient" in stage.facts
+        assert "frozen" in stage.facts
+        await stage.press("g")
+        assert "the gradient" not in stage.facts
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+async def test_a_model_before_backward_has_no_gradients_and_says_so() -> None:
+    from tui_params.live.source import ModelSource
+
+    async with on_stage(ModelSource(Tiny())) as stage:
+        await stage.go("first.weight")
+        before = stage.facts
+        await stage.press("g")
+        assert stage.facts == before
+        assert "backward" in next(iter(stage.app._notifications)).message
+
+
+async def test_a_model_that_changed_in_place_is_shown_anew_after_a_reload() -> None:
+    from tui_params.live.source import ModelSource
+
+    model = trained()
+    async with on_stage(lambda: ModelSource(model)) as stage:
+        await stage.go("scale")
+        with torch.no_grad():
+            model.scale.mul_(64)
+        await stage.press("R")
+        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.rest()
+        assert stage.cursor == "scale"
+        assert "128" in stage.facts
+
+
+async def test_a_filter_on_training_facts_of_a_live_model() -> None:
+    from tui_params.live.source import ModelSource
+
+    async with on_stage(ModelSource(trained())) as stage:
+        await stage.send("slash")
+        await stage.type("frozen:yes")
+        await stage.rest()
+        assert "second.weight" in stage.names
+        assert stage.screen.matching == 1

@@ -1,0 +1,225 @@
+"""The search bar: the filter language on screen, while it is typed and while figures arrive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from textual.widgets import Input, Static
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import GatedSource, Stage, on_stage, ramp, small_model
+
+
+def kept(stage: Stage) -> list[str]:
+    """The names of the visible tensors."""
+    opened, rows = stage.screen.opened, stage.screen.tree_view.rows
+    assert opened is not None
+    assert rows is not None
+    return [opened.tree.name(node) for node in rows.visible if opened.tree.tensor(node) is not None]
+
+
+async def search(stage: Stage, words: str) -> None:
+    """Type a filter from nothing and let it apply."""
+    await stage.send("slash")
+    stage.screen.search.query_one(Input).value = ""
+    await stage.type(words)
+    await stage.rest()
+
+
+LAYERS = (0, 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("bias", [f"layers.{layer}.attn.bias" for layer in LAYERS]),
+        ("BIAS", [f"layers.{layer}.attn.bias" for layer in LAYERS]),
+        ("layers.2.*", ["layers.2.attn.weight", "layers.2.attn.bias", "layers.2.mlp.weight"]),
+        ("layers.*.mlp.*", [f"layers.{layer}.mlp.weight" for layer in LAYERS]),
+        ("/^embed|steps$", ["embed.weight", "steps"]),
+        ("!layers", ["embed.weight", "norm.weight", "steps"]),
+        ("weight !layers", ["embed.weight", "norm.weight"]),
+        ("dtype:bf16", ["norm.weight"]),
+        ("dtype:int", ["steps"]),
+        ("numel>100 !mlp", ["embed.weight"]),
+        ("nan>0", ["layers.2.mlp.weight"]),
+        ("zeros=100%", ["layers.10.mlp.weight"]),
+        ("no such name", []),
+    ],
+)
+async def test_what_a_filter_leaves(words: str, expected: list[str]) -> None:
+    async with on_stage() as stage:
+        await search(stage, words)
+        assert kept(stage) == expected
+        assert stage.screen.matching == len(expected)
+        note = str(stage.screen.query_one("#search-note", Static).visual)
+        assert f"{len(expected)} of 12" in note
+        if not expected:
+            assert "no tensor matches" in stage.text
+            await stage.press("enter", "down", "v", "escape", "y", "Y", "e", "n", "p", "J", "K", "G", "space")
+            assert stage.app.is_running
+
+
+async def test_q_and_other_keys_typed_into_a_search_are_letters() -> None:
+    async with on_stage(MemorySource({"q_proj": ramp(3), "k_proj": ramp(3)})) as stage:
+        await search(stage, "q")
+        assert stage.app.is_running
+        assert kept(stage) == ["q_proj"]
+        await search(stage, "q?:zgvRyYnNEC<>")
+        assert stage.screen.search.text == "q?:zgvRyYnNEC<>"
+        assert stage.app.is_running
+        assert stage.screen.generation == 1
+        assert stage.app.screen is stage.screen
+
+
+async def test_enter_keeps_the_filter_and_escape_clears_it() -> None:
+    async with on_stage() as stage:
+        everything = stage.names
+        await search(stage, "bias")
+        await stage.press("enter")
+        assert not stage.screen.search.display
+        assert stage.screen.tree_view.has_focus
+        assert len(kept(stage)) == 3
+        assert "/bias" in stage.status
+        assert "3 match" in stage.status
+        await stage.press("slash")
+        assert stage.screen.search.text == "bias"
+        await stage.press("escape")
+        assert stage.names == everything
+        assert "/bias" not in stage.status
+
+
+async def test_the_cursor_keeps_its_tensor_through_a_filter() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.10.attn.weight")
+        await search(stage, "attn")
+        assert stage.cursor == "layers.10.attn.weight"
+        await search(stage, "weight")
+        assert stage.cursor == "layers.10.attn.weight"
+        await stage.press("escape")
+        assert stage.cursor == "layers.10.attn.weight"
+        assert "weight" in stage.row("layers.10.attn.weight")
+        await search(stage, "layers.2")
+        assert (stage.cursor or "").startswith("layers.2.")
+        assert stage.facts.startswith(stage.cursor or "?")
+
+
+async def test_what_was_closed_before_a_search_is_closed_after_it() -> None:
+    async with on_stage() as stage:
+        await stage.press("C")
+        await search(stage, "bias")
+        assert len(kept(stage)) == 3
+        await stage.press("escape")
+        assert [name for name in stage.names if name.count(".") > 1] == []
+
+
+async def test_the_arrows_move_over_the_matches_while_typing() -> None:
+    async with on_stage() as stage:
+        await search(stage, "bias")
+        first = stage.cursor
+        await stage.press("down", "down", "down")
+        assert stage.cursor != first
+        await stage.press("up", "up", "up")
+        assert stage.screen.query_one("#search-text", Input).has_focus
+
+
+async def test_hits_are_underlined_in_the_rows() -> None:
+    async with on_stage() as stage:
+        await search(stage, "bias")
+        tree = stage.screen.tree_view
+        underlined = [
+            part.text for y in range(12) for part in tree.render_line(y) if part.style and part.style.underline
+        ]
+        assert set(underlined) == {"bias"}
+        assert len(underlined) >= 2  # the row of the cursor has a bar instead
+
+
+@pytest.mark.parametrize(
+    "words", ["dtipe:bf16", "numel>many", "/a(", "shape:x", "nan>", 'x "', "!", "numel>>1", "std>"]
+)
+async def test_a_wrong_term_says_why_and_the_rest_applies(words: str) -> None:
+    async with on_stage() as stage:
+        await search(stage, f"bias {words}")
+        assert stage.app.is_running
+        errors = stage.screen.query_now.errors
+        note = str(stage.screen.query_one("#search-note", Static).visual)
+        if errors:
+            assert note[:20] == errors[0].message[:20]
+            assert set(kept(stage)) <= {f"layers.{layer}.attn.bias" for layer in LAYERS}
+            spans = stage.screen.search._underline.spans
+            assert bool(spans) is not errors[0].is_unfinished
+        await stage.press("enter", "escape")
+        assert len(kept(stage)) == 12
+
+
+async def test_the_part_that_is_wrong_is_underlined() -> None:
+    async with on_stage() as stage:
+        await search(stage, "bias dtipe:bf16")
+        field = stage.screen.query_one("#search-text", Input)
+        strip = field.render_line(0)
+        underlined = "".join(part.text for part in strip if part.style is not None and part.style.underline)
+        assert underlined.strip()
+        assert underlined.strip() in "dtipe:bf16"
+        assert "dtype" in str(stage.screen.query_one("#search-note", Static).visual)
+        await stage.press(*["backspace"] * 10)
+        assert not stage.screen.query_one("#search-note", Static).has_class("wrong")
+
+
+async def test_matches_on_statistics_grow_while_figures_arrive() -> None:
+    arrays = {f"layer{number}": ramp(4) for number in range(6)}
+    arrays["layer4"][2] = np.nan
+    arrays["layer1"][0] = np.nan
+    source = GatedSource(arrays, ("layer3", "layer4", "layer5"))
+    async with on_stage(source, is_settled=False) as stage:
+        await stage.until(source.started["layer3"].is_set, "layer3 is being read")
+        await stage.send("slash")
+        await stage.type("nan>0")
+        await stage.until(lambda: kept(stage) == ["layer1"], "what is known")
+        assert stage.screen.unknown == 3
+        assert "3 not read yet" in str(stage.screen.query_one("#search-note", Static).visual)
+        source.open_gates()
+        await stage.until(lambda: kept(stage) == ["layer1", "layer4"], "what came")
+        await stage.rest()
+        assert stage.screen.unknown == 0
+        assert "not read" not in str(stage.screen.query_one("#search-note", Static).visual)
+
+
+async def test_what_cannot_be_read_is_not_said_to_be_still_coming() -> None:
+    source = MemorySource({"a": ramp(3), "b": ramp(3)}, broken={"b": "the disk says no"})
+    async with on_stage(source) as stage:
+        await search(stage, "nan>0")
+        note = str(stage.screen.query_one("#search-note", Static).visual)
+        assert "0 of 2" in note
+        assert "reading" not in stage.text
+
+
+async def test_a_filter_is_applied_to_what_a_reload_brings() -> None:
+    opened: list[MemorySource] = []
+
+    def open_it() -> MemorySource:
+        arrays = small_model()
+        if opened:
+            arrays["late.bias"] = ramp(3)
+        opened.append(MemorySource(arrays))
+        return opened[-1]
+
+    async with on_stage(open_it) as stage:
+        await search(stage, "bias")
+        await stage.press("enter", "R")
+        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.rest()
+        assert "late.bias" in kept(stage)
+        assert len(kept(stage)) == 4
+
+
+async def test_markup_and_control_characters_in_a_filter_are_text() -> None:
+    async with on_stage() as stage:
+        await stage.send("slash")
+        field = stage.screen.query_one("#search-text", Input)
+        for words in ("[bold]x[/bold]", "[/", "a\x1bb", "x" * 3000, "\u202e", "$(rm)", "[red]:1", "numel>[b]"):
+            field.value = words
+            await stage.rest()
+            assert stage.app.is_running
+            assert "\x1b" not in stage.text
+        await stage.press("enter", "escape")
+        assert len(kept(stage)) == 12

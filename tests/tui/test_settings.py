@@ -1,0 +1,106 @@
+"""What the user may set: read with care, and complained about in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.factories_screen import on_stage
+from tui_params.tui import themes
+from tui_params.tui.settings import Settings, load, path
+
+
+def test_without_a_file_nothing_is_set_and_nothing_is_wrong(tmp_path: Path) -> None:
+    assert load(tmp_path / "config.json") == (Settings(), None)
+
+
+def test_a_file_sets_theme_and_keys(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"theme": "nord", "keys": {"search": "slash,f", "quit": "Q"}}')
+    assert load(file) == (Settings("nord", {"search": "slash,f", "quit": "Q"}), None)
+
+
+@pytest.mark.parametrize(
+    "words", ["", "{", "[]", '{"theme": 3}', '{"colour": "red"}', '{"keys": {"quit": 1}}', "\x00", "null"]
+)
+def test_a_broken_file_is_one_sentence(words: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(words)
+    settings, complaint = load(file)
+    assert settings == Settings()
+    assert complaint is not None
+    assert str(file) in complaint
+    assert "\n" not in complaint
+
+
+def test_a_file_of_no_text_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(b"\xff\xfe\x00{")
+    settings, complaint = load(file)
+    assert settings == Settings()
+    assert complaint is not None
+
+
+def test_a_folder_in_its_place_is_one_sentence(tmp_path: Path) -> None:
+    settings, complaint = load(tmp_path)
+    assert settings == Settings()
+    assert complaint is not None
+    assert "cannot be read" in complaint
+
+
+def test_the_file_lies_in_the_configuration_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert path().name == "config.json"
+    assert path().parent.name == "tui-params"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"COLORTERM": "truecolor"}, "quiet-dark"),
+        ({"COLORTERM": "24BIT"}, "quiet-dark"),
+        ({"COLORTERM": ""}, "ansi-dark"),
+        ({}, "ansi-dark"),
+        ({"TUI_PARAMS_THEME": "nord"}, "nord"),
+    ],
+)
+def test_the_first_theme_is_what_the_terminal_can_show(environ: dict[str, str], expected: str) -> None:
+    assert themes.first_theme(environ) == expected
+
+
+async def test_the_complaint_is_shown_as_it_is_written() -> None:
+    async with on_stage(complaint="config.json is not used: [red] is odd") as stage:
+        notices = list(stage.app._notifications)
+        assert [notice.message for notice in notices] == ["config.json is not used: [red] is odd"]
+        assert "[red] is odd" in stage.text.replace("\n", " ") or not notices[0].markup
+
+
+async def test_keys_of_the_user() -> None:
+    async with on_stage(settings=Settings("quiet-dark", {"search": "f", "tree.down": "w,down"})) as stage:
+        first = stage.cursor
+        await stage.press("w")
+        assert stage.cursor != first
+        await stage.press("f")
+        assert stage.screen.search.display
+        await stage.press("escape", "slash")
+        assert not stage.screen.search.display
+
+
+async def test_unknown_ids_of_keys_harm_nothing() -> None:
+    async with on_stage(settings=Settings("quiet-dark", {"no.such.id": "f", "quit": ""})) as stage:
+        await stage.press("down", "f")
+        assert stage.app.is_running
+
+
+async def test_a_theme_that_does_not_exist_is_told_and_another_taken() -> None:
+    async with on_stage(settings=Settings("no-such-theme")) as stage:
+        assert stage.app.theme in stage.app.available_themes
+        assert "no-such-theme" in next(iter(stage.app._notifications)).message
+        assert "embed.weight" in stage.text
+
+
+async def test_a_theme_of_the_environment_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUI_PARAMS_THEME", "no-such-theme")
+    async with on_stage(settings=Settings()) as stage:
+        assert "no-such-theme" in next(iter(stage.app._notifications)).message

@@ -1,0 +1,382 @@
+"""The states of the explorer: opening, empty, partial, failed, stale; and every size and kind of terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from textual.theme import BUILTIN_THEMES
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import PATIENCE, GatedSource, on_stage, ramp, small_model
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.errors import OpenError
+from tui_params.tui.glyphs import ASCII
+from tui_params.tui.screens import explorer
+
+# Opening
+
+
+async def test_while_a_source_is_being_opened_the_screen_says_so_and_keys_work() -> None:
+    gate = threading.Event()
+    started = threading.Event()
+
+    def open_it() -> Source:
+        started.set()
+        assert gate.wait(PATIENCE)
+        return MemorySource(small_model())
+
+    async with on_stage(open_it, is_settled=False) as stage:
+        try:
+            await stage.until(lambda: len(stage.app.screen_stack) > 1, "the screen")
+            await stage.until(lambda: "opening memory" in stage.text, "the word")
+            assert started.is_set()
+            assert not gate.is_set()
+            keys = "up,down,E,C,n,N,slash,a,escape,v,g,s,z,z,y,Y,R,tab,tab,J,p,space,enter,less_than_sign,end,home"
+            await stage.send(*keys.split(","))
+            await stage.send("question_mark", "escape", "colon", "escape")
+            assert stage.app.is_running
+        finally:
+            gate.set()
+        await stage.until(lambda: "embed.weight" in stage.text, "the tree")
+
+
+async def test_q_works_while_a_source_is_being_opened() -> None:
+    gate = threading.Event()
+
+    def open_it() -> Source:
+        assert gate.wait(PATIENCE)
+        return MemorySource({})
+
+    try:
+        async with on_stage(open_it, is_settled=False) as stage:
+            await stage.until(lambda: len(stage.app.screen_stack) > 1, "the screen")
+            start = time.monotonic()
+            await stage.send("q")
+            await stage.until(lambda: not stage.app.is_running, "the end")
+        assert time.monotonic() - start < 1
+        assert not gate.is_set()
+    finally:
+        gate.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OpenError("model.bin is [not] a checkpoint"), "model.bin is [not] a checkpoint"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=["open", "os", "memory"],
+)
+async def test_a_source_that_cannot_be_opened_ends_with_code_3_and_a_sentence(error: Exception, reason: str) -> None:
+    def open_it() -> Source:
+        raise error
+
+    async with on_stage(open_it, is_settled=False) as stage:
+        await stage.until(lambda: not stage.app.is_running, "the end")
+    assert stage.app.return_code == 3
+    assert stage.app.failure is not None
+    assert reason in stage.app.failure
+
+
+async def test_a_source_without_a_tensor_says_so_and_keys_harm_nothing() -> None:
+    async with on_stage(MemorySource({})) as stage:
+        assert "no tensors here" in stage.text
+        assert "0 tensors" in stage.header
+        keys = "up,down,left,right,space,enter,pageup,pagedown,home,end,p,J,K,e,c,E,C,n,N,v,g,s,a,z,z,y,Y,tab,tab,R"
+        await stage.send(*keys.split(","))
+        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.rest()
+        assert "no tensors here" in stage.text
+
+
+async def test_metadata_alone_is_shown() -> None:
+    async with on_stage(MemorySource({}, metadata={"epoch": "3", "args.lr": "0.1\x1b[2J\n"})) as stage:
+        await stage.press("E", "end", "down", "up")
+        assert "epoch" in stage.text
+        assert "\x1b" not in stage.text
+        assert "\\x1b" in stage.text
+
+
+# Quitting
+
+
+async def test_quitting_does_not_wait_for_a_tensor_that_is_being_read() -> None:
+    source = GatedSource({"a": ramp(4), "b": ramp(4)}, ("a",))
+    try:
+        async with on_stage(source, is_settled=False) as stage:
+            await stage.until(source.started["a"].is_set, "a is being read")
+            start = time.monotonic()
+            await stage.send("q")
+            await stage.until(lambda: not stage.app.is_running, "the end")
+        assert time.monotonic() - start < 1
+    finally:
+        source.open_gates()
+
+
+def test_a_process_ends_while_a_tensor_is_being_read() -> None:
+    script = """
+import asyncio, threading, time
+from tests.factories_screen import GatedSource, Stage, ramp
+from tests.scenes import app_of
+import tests.factories_screen as screen
+screen.PATIENCE = 60
+source = GatedSource({"a": ramp(4)}, ("a",))
+
+async def main() -> None:
+    app = app_of(lambda: source)
+    async with app.run_test() as pilot:
+        stage = Stage(app, pilot)
+        await stage.until(source.started["a"].is_set)
+        await stage.until(lambda: stage.facts.startswith("a"))
+        for _ in range(20):
+            await stage.turn()
+        print("quit", time.time(), flush=True)
+        await stage.send("q")
+
+asyncio.run(main())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
+    )
+    ended = time.time()
+    assert result.stdout.startswith("quit"), result.stderr
+    assert ended - float(result.stdout.split()[1]) < 2
+
+
+# Reloading
+
+
+def opening(*sources: Callable[[], Source]) -> Callable[[], Source]:
+    """Opens the first source, then the second, and so on; the last one again and again."""
+    left = list(sources)
+
+    def open_it() -> Source:
+        return (left.pop(0) if len(left) > 1 else left[0])()
+
+    return open_it
+
+
+def failing() -> Source:
+    raise OpenError("the checkpoint is gone")
+
+
+class Changing(MemorySource):
+    """A source that says that it is no longer what was opened."""
+
+    sentence: str | None = None
+
+    def changed(self) -> str | None:
+        return self.sentence
+
+
+async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explorer, "WATCH_EVERY", 0.01)
+    source = Changing(small_model())
+    async with on_stage(opening(lambda: source, lambda: MemorySource({"new.weight": ramp(3)}))) as stage:
+        assert "changed" not in stage.header
+        source.sentence = "model.safetensors was written again"
+        await stage.until(lambda: "changed on disk" in stage.header, "the header")
+        assert "R reloads" in stage.header
+        assert "embed.weight" in stage.text  # what was there stays
+        await stage.press("R")
+        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.rest()
+        assert "changed" not in stage.header
+        assert stage.names == ["new.weight"]
+        assert source.is_closed
+
+
+async def test_a_reload_that_fails_keeps_what_is_on_screen_and_says_why() -> None:
+    async with on_stage(opening(lambda: MemorySource(small_model()), failing)) as stage:
+        await stage.go("norm.weight")
+        before = stage.facts
+        await stage.press("R")
+        await stage.until(lambda: "the checkpoint is gone" in stage.text, "the reason")
+        await stage.rest()
+        assert stage.app.is_running
+        assert stage.facts == before
+        assert stage.cursor == "norm.weight"
+        await stage.press("down", "up")
+        assert stage.facts == before
+
+
+async def test_a_reload_that_works_after_one_that_failed_clears_the_reason() -> None:
+    new = {"norm.weight": ramp(3)}
+    async with on_stage(opening(lambda: MemorySource(small_model()), failing, lambda: MemorySource(new))) as stage:
+        await stage.press("R")
+        await stage.until(lambda: stage.screen.stale is not None, "the reason")
+        await stage.press("R")
+        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.rest()
+        assert stage.screen.stale is None
+        assert "R reloads" not in stage.header
+        assert stage.names == ["norm.weight"]
+
+
+async def test_a_reload_during_a_blocked_read_does_not_block_the_screen() -> None:
+    source = GatedSource({"a": ramp(4), "b": ramp(4)}, ("a",))
+    new = {"a": ramp(4) + 50}
+    async with on_stage(opening(lambda: source, lambda: MemorySource(new)), is_settled=False) as stage:
+        try:
+            await stage.until(source.started["a"].is_set, "a is being read")
+            start = time.monotonic()
+            await stage.send("R")
+            await stage.until(lambda: stage.screen.generation == 2, "opened again")
+            assert time.monotonic() - start < 1
+            await stage.rest()
+            assert "53" in stage.facts
+        finally:
+            source.open_gates()
+        await stage.rest()
+        assert "53" in stage.facts
+
+
+async def test_two_reloads_at_once_end_with_one_source() -> None:
+    opened: list[MemorySource] = []
+
+    def open_it() -> Source:
+        opened.append(MemorySource(small_model()))
+        return opened[-1]
+
+    async with on_stage(open_it) as stage:
+        await stage.send("R", "R", "R")
+        await stage.until(lambda: len(opened) == 4, "opened again")
+        for _ in range(20):
+            await stage.turn()
+        await stage.rest()
+        assert [source.is_closed for source in opened].count(False) == 1
+    assert all(source.is_closed for source in opened)
+
+
+async def test_findings_about_the_container_stand_in_the_header() -> None:
+    findings = (
+        Finding("warning", "odd-name", None, "a name is odd"),
+        Finding("error", "missing-shard", None, "model-00002-of-00003.safetensors is missing"),
+        Finding("info", "note", None, "nothing"),
+    )
+    async with on_stage(MemorySource({"a": ramp(3)}, findings=findings)) as stage:
+        assert "! missing-shard (+1)" in stage.header
+
+
+# Terminals
+
+SIZES = ((30, 8), (60, 20), (80, 24), (120, 36), (200, 60), (20, 5), (1, 1))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_every_size(size: tuple[int, int]) -> None:
+    async with on_stage(size=size) as stage:
+        assert [strip.cell_length for strip in stage.strips] == [size[0]] * size[1]
+        if size[0] >= 30:
+            assert "embed.weight" in stage.text
+        if size[0] >= 60:
+            assert "[20, 8]" in stage.text
+            assert "12 tensors" in stage.header
+            assert "quit" in stage.status
+        await stage.press("down", "E", "v", "escape", "z", "z", "slash", "n", "escape", "question_mark", "escape", "n")
+        assert [strip.cell_length for strip in stage.strips] == [size[0]] * size[1]
+
+
+async def test_the_terminal_is_resized_while_it_runs() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.10.attn.weight")
+        for size in (*SIZES, *reversed(SIZES), (120, 36)):
+            await stage.pilot.resize_terminal(*size)
+            await stage.rest()
+            assert len(stage.lines) == size[1]
+            assert stage.cursor == "layers.10.attn.weight"
+            if size[1] >= 20:
+                assert "weight" in stage.row("layers.10.attn.weight")
+        assert "Histogram" in stage.facts
+        assert max(map(len, stage.facts.splitlines())) <= stage.screen.detail.size.width
+
+
+async def test_panes_stand_one_above_the_other_where_it_is_narrow() -> None:
+    async with on_stage(size=(60, 20)) as stage:
+        tree, detail = stage.screen.tree_view, stage.screen.detail
+        assert tree.region.width == detail.region.width == 60
+        assert tree.region.y < detail.region.y
+        await stage.pilot.resize_terminal(120, 36)
+        await stage.rest()
+        assert tree.region.y == detail.region.y
+
+
+async def test_an_ascii_terminal_gets_ascii() -> None:
+    arrays = small_model() | {"größe": ramp(3), "empty": ramp(0), "all.nan": np.full((2, 2), np.nan, np.float32)}
+    source = MemorySource(arrays, tied_to={"norm.weight": "embed.weight"}, metadata={"epoch": "3 µ"})
+    seen = ""
+    async with on_stage(source, glyphs=ASCII) as stage:
+        for name in stage.names:
+            await stage.go(name)
+            seen += stage.text
+        await stage.press("home", "s", "a", "z")
+        seen += stage.text
+        await stage.press("escape", "slash")
+        seen += stage.text
+        await stage.type("wei")
+        seen += stage.text
+        await stage.press("enter", "v")
+        seen += stage.text
+        await stage.type("[")
+        seen += stage.text
+        await stage.press("enter")
+        seen += stage.text
+        await stage.press("escape", "g", "y")
+        seen += stage.text
+        await stage.press("question_mark")
+        seen += stage.text
+        await stage.press("pagedown")
+        seen += stage.text
+    assert {letter for letter in seen if not letter.isascii()} == set()
+    assert "#" in seen
+
+
+async def test_without_colour_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    source = MemorySource(small_model(), unreadable={"steps": "the shard is missing"})
+    async with on_stage(source) as stage:
+        assert stage.app.no_color
+        await stage.go("layers.2.mlp.weight")
+        assert stage.row("layers.2.mlp.weight").startswith("!")
+        assert stage.row("steps").startswith("x")
+        colours = {
+            (style.color, style.bgcolor)
+            for strip in stage.strips
+            for _, style, _ in strip.apply_filter(stage.app._filters[-1], stage.screen.background_colors[1])
+            if style is not None and style.color is not None and style.color.triplet is not None
+            and len(set(style.color.triplet)) > 1
+        }  # fmt: skip
+        assert colours == set()
+
+
+async def test_every_theme() -> None:
+    async with on_stage() as stage:
+        for theme in [*BUILTIN_THEMES, "quiet-light", "quiet-dark"]:
+            stage.app.theme = theme
+            await stage.rest()
+            assert "embed.weight" in stage.text, theme
+        before = stage.text
+        await stage.press("down", "up")
+        assert stage.text == before
+
+
+async def test_the_cursor_is_to_be_seen_under_every_theme() -> None:
+    async with on_stage() as stage:
+        tree = stage.screen.tree_view
+        for theme in [*BUILTIN_THEMES, "quiet-light", "quiet-dark"]:
+            stage.app.theme = theme
+            await stage.rest()
+            cursor, other = ({part.style.bgcolor for part in tree.render_line(y) if part.style} for y in (0, 1))
+            assert cursor.isdisjoint(other), theme
+            for part in tree.render_line(0):
+                assert part.style is not None
+                assert part.style.color != part.style.bgcolor, theme

@@ -1,0 +1,178 @@
+"""The values below the facts: slices, and moving over tensors of any number of dimensions."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from textual.widgets import Input
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import Stage, on_stage, ramp
+
+
+async def slice_to(stage: Stage, expression: str) -> None:
+    """Write a slice expression from nothing."""
+    if not stage.screen.detail.field.has_focus:
+        await stage.send("v")
+    stage.screen.query_one("#slice", Input).value = ""
+    await stage.type(expression)
+    await stage.rest()
+
+
+def numbers(stage: Stage) -> list[list[str]]:
+    """The cells on screen, without labels of rows and columns."""
+    return [line.split()[1:] for line in stage.values.splitlines()[1:]]
+
+
+async def test_a_slice_shows_those_values() -> None:
+    async with on_stage(MemorySource({"a": ramp(5, 6, 7)})) as stage:
+        await slice_to(stage, "[2, 1:3, ::3]")
+        assert [[float(cell) for cell in row] for row in numbers(stage)] == ramp(5, 6, 7)[2, 1:3, ::3].tolist()
+        await slice_to(stage, "[-1, -1, -1]")
+        assert "209" in stage.values
+        await slice_to(stage, "")
+        assert numbers(stage)[0][0] == "0"
+
+
+@pytest.mark.parametrize("expression", ["[9]", "[", "[0, 0, 0]", "abc", "[::0]", "[0.5]", "[red]x[/red]"])
+async def test_a_wrong_slice_shows_its_reason_and_is_marked(expression: str) -> None:
+    async with on_stage(MemorySource({"a": ramp(4, 4)})) as stage:
+        await slice_to(stage, expression)
+        assert stage.screen.detail.field.has_class("wrong")
+        assert len(stage.values) > 10
+        assert not any("0.0" in cell for row in numbers(stage) for cell in row)
+        assert not list(stage.app._notifications)
+        await slice_to(stage, "[3]")
+        assert not stage.screen.detail.field.has_class("wrong")
+        assert "15" in stage.values
+
+
+async def test_a_slice_stays_for_the_next_tensor_of_the_same_shape_only() -> None:
+    source = MemorySource({"a": ramp(4, 4), "b": ramp(4, 4) + 100, "c": ramp(2)})
+    async with on_stage(source) as stage:
+        await slice_to(stage, "[3]")
+        await stage.press("escape", "down")
+        assert stage.screen.detail.field.value == "[3]"
+        assert "112" in stage.values
+        await stage.press("down")
+        assert stage.screen.detail.field.value == ""
+        assert not stage.screen.detail.field.has_class("wrong")
+
+
+async def test_a_matrix_is_walked_over_to_its_last_corner_and_no_further() -> None:
+    async with on_stage(MemorySource({"a": ramp(30, 30)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press(*["down"] * 35, *["right"] * 35)
+        assert "899" in stage.values
+        await stage.press(*["up"] * 35, *["left"] * 35)
+        assert numbers(stage)[0][0] == "0"
+
+
+async def test_a_vector_is_walked_over() -> None:
+    async with on_stage(MemorySource({"a": ramp(1000)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press("right")
+        assert numbers(stage)[0][0].rstrip(".0") in ("1", "")
+        across = len(numbers(stage)[0])
+        await stage.press("home", "down")
+        assert float(numbers(stage)[0][0]) == across
+        await stage.press(*["pagedown"] * 40)
+        assert "999" in stage.values
+        await stage.press("home")
+        assert float(numbers(stage)[0][0]) == 0
+
+
+async def test_a_page_of_a_vector_goes_on_where_the_last_one_ended() -> None:
+    async with on_stage(MemorySource({"a": ramp(1000)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.rest()
+        last = float(numbers(stage)[-1][-1])
+        await stage.press("pagedown")
+        assert float(numbers(stage)[0][0]) == last + 1
+        await stage.press("pageup")
+        assert float(numbers(stage)[0][0]) == 0
+
+
+async def test_a_tensor_of_three_dimensions_is_walked_over() -> None:
+    async with on_stage(MemorySource({"a": ramp(3, 30, 30)})) as stage:
+        await slice_to(stage, "[1]")
+        await stage.press("enter", "down", "right")
+        assert float(numbers(stage)[0][0]) == 900 + 31
+        await stage.press(*["pagedown"] * 9)
+        assert "29" in [line.split()[0] for line in stage.values.splitlines()]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (3, 0), (1,), (1, 1, 1), (2, 0, 2)], ids=str)
+async def test_small_and_empty_tensors_can_be_walked_over_too(shape: tuple[int, ...]) -> None:
+    async with on_stage(MemorySource({"a": ramp(*shape) + 7, "b": ramp(2)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press("down", "right", "pagedown", "up", "left", "pageup", "home", "j", "l")
+        assert stage.app.is_running
+        if 0 not in shape:
+            assert "7" in stage.values
+        await stage.press("escape", "down")
+        assert stage.facts.startswith("b")
+        assert "1" in stage.values
+
+
+async def test_the_wheel_moves_over_the_values() -> None:
+    from textual import events
+
+    async with on_stage(MemorySource({"a": ramp(90, 90)})) as stage:
+        grid = stage.screen.detail.grid
+        grid.post_message(events.MouseScrollDown(grid, 5, 5, 0, 0, 0, False, False, False, 5, 7))
+        await stage.rest()
+        assert float(numbers(stage)[0][0]) >= 90
+        grid.post_message(events.MouseScrollUp(grid, 5, 5, 0, 0, 0, False, False, False, 5, 7))
+        await stage.rest()
+        assert float(numbers(stage)[0][0]) == 0
+
+
+async def test_what_is_not_a_plain_number_has_its_own_style() -> None:
+    values = np.array([[np.nan, 0, 1], [np.inf, -np.inf, 2]], np.float32)
+    async with on_stage(MemorySource({"a": values})) as stage:
+        styles = {words.strip(): style for line in stage.screen.detail.grid.lines for words, style in line}
+        assert styles["NaN"] == styles["+Inf"] == styles["-Inf"] == "error"
+        assert styles["0"] not in ("error", "number")
+
+
+async def test_values_of_the_gradient() -> None:
+    source = MemorySource({"a": ramp(3, 3), "a.grad": ramp(3, 3) + 500})
+    tensors = {info.name: msgspec.structs.replace(info, kind="parameter") for info in source.listing.tensors}
+    gradient = msgspec.structs.replace(tensors.pop("a.grad"), kind="gradient")
+    source.listing = msgspec.structs.replace(source.listing, tensors=tuple(tensors.values()), gradients={"a": gradient})
+    async with on_stage(source) as stage:
+        await stage.press("g")
+        assert "508" in stage.values
+        await slice_to(stage, "[1]")
+        assert "503" in stage.values
+        await stage.press("escape", "g")
+        assert "503" not in stage.values
+        assert "3" in stage.values
+
+
+async def test_only_what_is_on_screen_is_read() -> None:
+    source = MemorySource({"a": ramp(500, 500)})
+    async with on_stage(source) as stage:
+        source.elements_read = 0
+        stage.screen.detail.grid.focus()
+        await stage.press("pagedown", "right")
+        assert 0 < source.elements_read < 5000
+
+
+async def test_the_values_grow_with_the_terminal() -> None:
+    async with on_stage(MemorySource({"a": ramp(90, 90)})) as stage:
+        before = len(numbers(stage)) * len(numbers(stage)[0])
+        await stage.pilot.resize_terminal(200, 60)
+        await stage.rest()
+        assert len(numbers(stage)) * len(numbers(stage)[0]) > before
+
+
+async def test_the_values_stand_in_the_window_of_the_caption() -> None:
+    async with on_stage(MemorySource({"a": ramp(90, 90)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press("down", "down", "right")
+        assert "[2:" in stage.text
+        assert stage.values.splitlines()[1].split()[0] == "2"
+        assert stage.values.splitlines()[0].split()[0] == "1"
