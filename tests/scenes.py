@@ -21,7 +21,7 @@ from tui_params.demo import make_demo
 from tui_params.opening import open_source
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
-from tui_params.tui.loader import Opening
+from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
 

@@ -7,6 +7,11 @@ import sys
 
 def main() -> int:
     """Run the command line on ``sys.argv`` and return its exit code."""
+    if len(sys.argv) == 2 and not sys.argv[1].startswith("-") and ("/" in sys.argv[1] or "." in sys.argv[1]):
+        # No command is called so: it is a SOURCE, and the explorer opens without the parser of the command line.
+        from tui_params.cli.terminal import open_explorer
+
+        return open_explorer(sys.argv[1])
     from tui_params.cli.app import run
 
     return run()

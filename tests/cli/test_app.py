@@ -129,7 +129,7 @@ def test_demo(cli: Callable[..., Any], checkpoint: Path, opened: list[str], monk
     monkeypatch.setattr("tui_params.demo.make_demo", lambda: checkpoint)
     assert cli("demo", "--path").out == f"{checkpoint}\n"
     assert "layer.weight" in cli("demo").out
-    monkeypatch.setattr(module, "has_terminal", lambda: True)
+    monkeypatch.setattr("tui_params.cli.terminal.has_terminal", lambda: True)
     assert cli("demo").code == 42
     assert opened == [str(checkpoint)]
 

@@ -14,6 +14,7 @@ import click
 from tui_params import __version__
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain, silence
+from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
 _COMMANDS = ("ls", "stats", "values", "demo")
@@ -99,23 +100,6 @@ def app(ctx: click.Context) -> int:
 @click.argument("source")
 def _explore(source: str) -> int:
     return open_explorer(source)
-
-
-def open_explorer(path: str) -> int:
-    """The explorer on a checkpoint, or its listing where no explorer can be shown."""
-    if has_terminal():
-        from tui_params.tui.explore import run_path
-
-        return run_path(path)
-    from tui_params.cli.ls import list_tensors
-
-    list_tensors(path, as_json=False)
-    return OK
-
-
-def has_terminal() -> bool:
-    """Whether a full-screen program can run here: textual itself would send its escapes into any pipe."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

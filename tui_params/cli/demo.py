@@ -11,7 +11,7 @@ from tui_params.cli.exit_codes import OK
 @click.option("--path", "only_path", is_flag=True, help="Print the folder of the checkpoint, and open nothing.")
 def command(only_path: bool) -> int:
     """Write a checkpoint with planted faults (95 MB, in the temporary folder) and open it."""
-    from tui_params.cli.app import open_explorer
+    from tui_params.cli.terminal import open_explorer
     from tui_params.demo import make_demo
 
     folder = make_demo()

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from tui_params.tui import keys, themes, wire
 from tui_params.tui.glyphs import Glyphs, choose
-from tui_params.tui.loader import Opening
+from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
 import sys
 import threading
@@ -58,11 +58,9 @@ def why_not() -> str | None:
     instead = "tui_params.open_source(model) gives the same statistics without a terminal"
     if threading.current_thread() is not threading.main_thread():
         return f"explore() must be called on the main thread, because the terminal's signals arrive there; {instead}."
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
+    loop = sys.modules.get("asyncio")
+    # No loop can run where nobody has imported asyncio; importing it here would only cost time.
+    if loop is not None and loop._get_running_loop() is not None:
         return (
             "explore() cannot run inside a running event loop (a notebook, an async function): save the state dict and "
             f"run `tui-params FILE` in a terminal, or call it from a plain script; {instead}."
@@ -75,17 +73,26 @@ def why_not() -> str | None:
 
 
 def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object]) -> int:
-    from tui_params.tui.loader import Opening
+    was_collecting = gc.isenabled()
+    # Until the first screen is painted nothing becomes garbage; the screen turns collection on again.
+    gc.disable()
+    try:
+        from tui_params.tui.opening import Opening
 
-    # The source is opened while Textual is still being imported.
-    opening = Opening(label, open_it)
-    from tui_params.core import text
-    from tui_params.tui import settings
-    from tui_params.tui.app import ParamsApp
+        # The source is opened while Textual is still being imported.
+        opening = Opening(label, open_it)
+        from tui_params.core import text
+        from tui_params.tui import settings
+        from tui_params.tui.app import ParamsApp
 
-    chosen, complaint = settings.load()
-    app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint)
-    app.run()
+        chosen, complaint = settings.load()
+        app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint)
+        app.run()
+    finally:
+        if was_collecting:
+            gc.enable()
+        else:
+            gc.disable()
     if app.failure is not None:
         complain(f"tui-params: {text.clean(app.failure)}\n")
     return app.return_code or 0

@@ -9,7 +9,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from tui_params.core.grid import Grid
     from tui_params.core.scan import Activity, Outcome
-    from tui_params.tui.loader import Opened
+    from tui_params.tui.opening import Opened
     from tui_params.tui.widgets.canvas import Line
 
 

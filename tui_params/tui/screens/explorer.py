@@ -6,6 +6,7 @@ into questions to the desk. Answers arrive as messages with a key; what no longe
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -18,11 +19,10 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tui_params.core import text
-from tui_params.core.query import Query, parse_query
 from tui_params.core.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.loader import Desk, Opened, Opening
+from tui_params.tui.loader import Desk
 from tui_params.tui.messages import (
     GridReady,
     HistogramReady,
@@ -32,6 +32,7 @@ from tui_params.tui.messages import (
     SourceStale,
     Working,
 )
+from tui_params.tui.opening import Opened, Opening
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
@@ -41,6 +42,7 @@ from tui_params.tui.widgets.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:
+    from tui_params.core.query import Query
     from tui_params.core.scan import Activity
 
 DETAIL_DELAY = 0.08
@@ -64,9 +66,8 @@ class ExplorerScreen(Screen[None]):
         self.glyphs = glyphs
         self.desk: Desk | None = None
         self.generation = 0
-        self.query_now = Query("")
+        self.query_now: Query | None = None
         self.matching = -1
-        self.unknown = 0
         self.stale: str | None = None
         self.activity: Activity | None = None
         self.pages: Pages | None = None
@@ -150,11 +151,12 @@ class ExplorerScreen(Screen[None]):
         node = tree.find(name) if name is not None else None
         if node is not None:
             self.tree_view.reveal(node)
-        if not self.query_now.is_empty:
+        if self.query_now is not None:
             self._apply_filter()
         self._update_bars()
         self._show_soon(0.0)
         self._ask_for_rows()
+        self.call_after_refresh(gc.enable)  # off while starting, see explore.py
 
     def on_unmount(self) -> None:
         if self.desk is not None:
@@ -205,7 +207,7 @@ class ExplorerScreen(Screen[None]):
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is not None:
             names.insert(0, shown.name)
-        if self.query_now.needs_figures:
+        if self.query_now is not None and self.query_now.needs_figures:
             # A filter on statistics needs them all; what is on screen goes first.
             names += [info.name for info in desk.opened.tensors]
         self._wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
@@ -235,7 +237,7 @@ class ExplorerScreen(Screen[None]):
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is None or shown.name == outcome.name:
             self._show_soon(WANT_DELAY if shown is not None else MODULE_DELAY)
-        if self.query_now.needs_figures:
+        if self.query_now is not None and self.query_now.needs_figures:
             self._later("filter", FILTER_AGAIN, self._apply_filter)
 
     def on_working(self, message: Working) -> None:
@@ -269,7 +271,10 @@ class ExplorerScreen(Screen[None]):
     # The filter
 
     def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
-        self.query_now = parse_query(message.text)
+        from tui_params.core.query import parse_query
+
+        query = parse_query(message.text)
+        self.query_now = query if query.terms or query.errors else None
         opened = self.opened
         delay = FILTER_DELAY if opened is not None and len(opened.tensors) > _MANY else 0.0
         if delay:
@@ -281,9 +286,9 @@ class ExplorerScreen(Screen[None]):
         opened, desk, query = self.opened, self.desk, self.query_now
         if opened is None or desk is None:
             return
-        wrong = [(error.start, error.stop) for error in query.errors]
+        wrong: list[tuple[int, int]] = []
         words = ""
-        if query.is_empty:
+        if query is None or query.is_empty:
             self.matching = -1
             self.tree_view.set_spans(None)
             self.tree_view.keep_only(None)
@@ -291,17 +296,22 @@ class ExplorerScreen(Screen[None]):
             matches = query.filter(
                 opened.tensors, desk.figures, lowered=opened.lowered, gradients=opened.source.listing.gradients
             )
-            self.matching, self.unknown = len(matches.indices), matches.unknown
+            self.matching = len(matches.indices)
+            lost = sum(info.name in self.pages.reasons for info in opened.tensors) if self.pages is not None else 0
+            coming = max(0, matches.unknown - lost) if query.needs_figures else 0
             self.tree_view.set_spans(query.name_spans)
-            self.tree_view.set_empty_text("no tensor matches" if not matches.unknown else "no match so far: reading")
+            self.tree_view.set_empty_text("no match so far: reading" if coming else "no tensor matches")
             self.tree_view.keep_only(opened.positions[index] for index in matches.indices)
             words = f"{self.matching:,} of {len(opened.tensors):,}"
-            if matches.unknown:
-                words += f", {matches.unknown:,} not read yet"
+            if coming:
+                words += f", {coming:,} not read yet"
                 self._ask_for_rows()
-        if query.errors:
+            elif matches.unknown:
+                words += f", {matches.unknown:,} cannot tell"
+        if query is not None and query.errors:
             words = query.errors[0].message
-            wrong = wrong if not query.errors[0].is_unfinished else []
+            if not query.errors[0].is_unfinished:
+                wrong = [(error.start, error.stop) for error in query.errors]
         self.search.note(words, wrong)
         self._update_bars()
 
@@ -337,7 +347,7 @@ class ExplorerScreen(Screen[None]):
             self.tree_view.focus()
         elif self.has_class("-enlarged"):
             self.action_enlarge()
-        elif not self.query_now.is_empty or self.query_now.errors:
+        elif self.query_now is not None:
             self.search.clear()
         self.set_class(False, "-values")
 

@@ -58,7 +58,7 @@ def _wrong(screen: ExplorerScreen) -> list[Part]:
 def status_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     """The keys that matter where the focus is; at the right, the filter that is on."""
     right: list[Part] = []
-    if screen.matching >= 0 and not screen.search.display:
+    if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
         words = text.clean(screen.query_now.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
         right.append((f"  {screen.matching:,} match, esc clears ", "dim"))
