@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -44,6 +45,21 @@ class Listing(msgspec.Struct, frozen=True):
     is_ordered: bool = False
 
 
+class FileStamp(Protocol):
+    """A file as it was when it was opened: where it lies, and what tells this state of it from another."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def inode(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+
+
 class Source(ABC):
     """A place that tensors come from.
 
@@ -69,6 +85,13 @@ class Source(ABC):
         unless it is the end) are multiples of 8 elements. An array is valid until the next one is asked for.
         Raises ReadError, at any step.
         """
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        """The file that holds the elements of ``info``, and ``info`` as it is described by that file alone.
+
+        None where they lie in no file. Also answered after ``close``.
+        """
+        return None
 
     def changed(self) -> str | None:
         """One sentence if what was opened is no longer what is there (cheap: a stat), else None."""

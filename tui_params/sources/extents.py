@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import FileStamp, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
@@ -71,6 +71,11 @@ class ExtentSource(Source):
         if file is None:
             raise ReadError(f"{clean(extent.file, 120)} is not a file of {clean(self.label, 120)}")
         return file, extent
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        extent = self.extents.get(info.name)
+        file = self.files.get((info.file or "") if extent is None else extent.file)
+        return None if file is None else (file, info)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.sources.gather import gather_window

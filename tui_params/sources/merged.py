@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import FileStamp, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
@@ -38,6 +38,10 @@ class MergedSource(Source):
         if part is None:
             raise ReadError(f"{clean(info.name, 120)} is in no file of {clean(self.label, 120)} that could be opened")
         return part, self._originals.get(info.name, info)
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        part = self.parts.get(info.file or "")
+        return None if part is None else part.data_file(self._originals.get(info.name, info))
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         part, original = self._locate(info)

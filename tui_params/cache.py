@@ -1,0 +1,289 @@
+"""The cache of computed statistics on disk: what was read once is known at the next opening.
+
+Only exact, final statistics of tensors in files are kept, each for the very state of the file that it was computed
+from. Nothing here raises: a cache that is damaged, full, foreign or forbidden is an empty one, with a complaint.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+import msgspec
+
+from tui_params.cache_folder import CacheFolder, Stamp, Usage
+from tui_params.cache_records import (
+    Identity,
+    Measured,
+    decode_record,
+    encode_record,
+    file_name,
+    pack,
+    tensor_key,
+    unpack,
+)
+from tui_params.core.channels import Channels
+from tui_params.core.figures import Figures
+from tui_params.core.source import FileStamp, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import UnknownTensorError
+
+__all__ = ["FigureCache", "Measured", "SourceCache"]
+
+ENVIRONMENT = "TUI_PARAMS_CACHE"
+OFF = frozenset({"0", "off"})
+MAX_BYTES = 64 * 1024 * 1024
+"""Bytes of the whole cache: 130,000 tensors and more, with their rows and columns."""
+
+MAX_FILES = 4096
+MIN_FILE_BYTES = 1024 * 1024
+"""Data files that are smaller are read in less time than it takes to notice."""
+
+SETTLED_NS = 2_000_000_000
+"""A file that changed within the last two seconds (the mtime of FAT has that step) may change again unseen."""
+
+FLUSH_SECONDS = 1.0
+"""After this time a flush begins no further file."""
+
+REST = 20
+"""A cache file that took t seconds to write is left alone for 20 t, so that writing stays below 5 % of the time."""
+
+RETRY_SECONDS = 60.0
+
+
+class FigureCache:
+    """The cache in one folder: by default the one that ``TUI_PARAMS_CACHE`` names, else the user's own.
+
+    ``folder`` is None where the environment turns it off (``0`` or ``off``), or where the user has no home.
+    """
+
+    def __init__(self, folder: Path | None = None, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> None:
+        path, self._complaint = (Path(os.path.realpath(folder)), None) if folder is not None else _chosen_folder()
+        self._folder = None if path is None else CacheFolder(path, max_bytes, max_files)
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self._folder is None else self._folder.path
+
+    @property
+    def complaint(self) -> str | None:
+        """One sentence about what last went wrong, or None. The statistics are right all the same."""
+        return self._complaint if self._folder is None else self._folder.complaint
+
+    def for_source(self, source: Source) -> SourceCache | None:
+        """The part of the cache that is about ``source``, or None: it is off, or no tensor is in a file worth it.
+
+        To be asked for before the first value is read: whether a file is at rest is seen now. Costs a stat a file.
+        """
+        if self._folder is None:
+            return None
+        files: dict[Path, FileStamp] = {}
+        for info in source.listing.tensors:
+            found = source.data_file(info)
+            if found is not None:
+                files[found[0].path] = found[0]
+        kept = {path: made for path, file in files.items() if (made := _look_at(file)) is not None}
+        return SourceCache(self._folder, source, kept) if kept else None
+
+    def usage(self) -> Usage:
+        """How much is kept."""
+        return Usage(0, 0) if self._folder is None else self._folder.usage()
+
+    def clear(self) -> Usage:
+        """Delete everything that is kept, also while others use it; what was deleted."""
+        return Usage(0, 0) if self._folder is None else self._folder.clear()
+
+
+class _Kept:
+    """What is known of the tensors of one data file: on the disk when last looked (``stored``), and since (``fresh``).
+
+    ``lock`` guards all of it. ``is_settled`` says that the file had been at rest when it was first looked at.
+    """
+
+    def __init__(self, path: Path, identity: Identity, is_settled: bool) -> None:
+        self.path = path
+        self.identity = identity
+        self.is_settled = is_settled
+        self.name = file_name(identity.path)
+        self.lock = Lock()
+        self.is_loaded = False
+        self.stamp: Stamp | None = None
+        self.stored: dict[bytes, bytes | msgspec.Raw] = {}
+        self.fresh: dict[bytes, bytes] = {}
+        self.not_before = -math.inf
+
+    def has_changed(self) -> bool:
+        return _identify(self.path) != self.identity
+
+
+class SourceCache:
+    """What is kept of the tensors of one source. May be used from any thread."""
+
+    def __init__(self, folder: CacheFolder, source: Source, kept: Mapping[Path, _Kept]) -> None:
+        self._folder = folder
+        self._source = source
+        self._kept = kept
+        self._flushing = Lock()
+
+    def load(self) -> None:
+        """Read every cache file of the source now, rather than each when it is first asked for."""
+        for kept in self._kept.values():
+            self._load(kept)
+
+    def get(self, info: TensorInfo) -> Measured | None:
+        """What was computed of ``info`` from the file as it was opened, or None. Reads a cache file at most once."""
+        found = self._find(info)
+        if found is None:
+            return None
+        kept, key = found
+        self._load(kept)
+        with kept.lock:
+            record = kept.fresh.get(key) or kept.stored.get(key)
+        measured = None if record is None else decode_record(record)
+        return measured if measured is not None and measured.figures.numel == info.numel else None
+
+    def put(self, info: TensorInfo, figures: Figures, channels: Channels | None) -> None:
+        """Remember what was computed of ``info``, in memory; of a sample, or of a file not at rest, nothing is.
+
+        A file must have been at rest before its first value was read: written to twice within one step of its
+        clock, it looks the same after the second time (git's Documentation/technical/racy-git.txt).
+        """
+        found = self._find(info) if figures.is_exact and not figures.is_sampled else None
+        if found is None:
+            return
+        kept, key = found
+        record = encode_record(figures, channels)
+        with kept.lock:
+            is_less = channels is None and (key in kept.fresh or key in kept.stored)
+            if kept.is_settled and not is_less:
+                kept.fresh[key] = record
+
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what is new to disk, a second long and then no further file; never raises.
+
+        Does nothing while another thread flushes, and spares a file that was written a moment ago, unless
+        ``is_last``.
+        """
+        if not self._flushing.acquire(blocking=is_last):
+            return
+        try:
+            began = time.monotonic()
+            has_written = False
+            for kept in self._kept.values():
+                now = time.monotonic()
+                if now - began > FLUSH_SECONDS:
+                    break
+                if kept.fresh and (is_last or now >= kept.not_before):
+                    has_written |= self._write(kept)
+                    kept.not_before = max(kept.not_before, time.monotonic() + REST * (time.monotonic() - now))
+            if has_written:
+                self._folder.evict()
+        finally:
+            self._flushing.release()
+
+    def _find(self, info: TensorInfo) -> tuple[_Kept, bytes] | None:
+        """The file of a tensor and its key there: of a tied one those of its first name."""
+        if info.unreadable is not None:
+            return None
+        if info.tied_to is not None:
+            try:
+                info = self._source.find(info.tied_to)
+            except UnknownTensorError:
+                return None
+        found = self._source.data_file(info)
+        kept = None if found is None else self._kept.get(found[0].path)
+        return None if found is None or kept is None else (kept, tensor_key(found[1]))
+
+    def _load(self, kept: _Kept) -> None:
+        if kept.is_loaded:
+            return
+        with kept.lock:
+            if not kept.is_loaded:
+                kept.stored, kept.stamp = self._read(kept)
+                kept.is_loaded = True
+
+    def _read(self, kept: _Kept) -> tuple[dict[bytes, bytes | msgspec.Raw], Stamp | None]:
+        """The records on disk that are of this very state of the data file."""
+        found = self._folder.read(kept.name)
+        if found is None:
+            return {}, None
+        data, stamp = found
+        try:
+            identity, records = unpack(data)
+        except ValueError as error:
+            self._folder.complain(f"a file of kept statistics is ignored: {error}")
+            return {}, stamp
+        return ({**records} if identity == kept.identity else {}), stamp
+
+    def _write(self, kept: _Kept) -> bool:
+        if kept.has_changed():
+            # Nobody knows which state of the file the statistics are of, and nobody will ask for them.
+            with kept.lock:
+                kept.is_settled = False
+                kept.fresh.clear()
+                kept.stored = {}
+            return False
+        # What another process wrote since is kept too. It may write again before we do: then that is computed anew.
+        others, stamp = None, self._folder.stamp(kept.name)
+        if not kept.is_loaded or stamp != kept.stamp:
+            others, stamp = self._read(kept)
+        with kept.lock:
+            kept.is_loaded = True
+            kept.stored |= others or {}
+            new = dict(kept.fresh)
+            records = kept.stored | new
+        written = self._folder.write(kept.name, pack(kept.identity, records))
+        if written is None:
+            kept.not_before = time.monotonic() + RETRY_SECONDS
+            return False
+        with kept.lock:
+            kept.stamp = written
+            kept.stored = records
+            for key, record in new.items():
+                if kept.fresh.get(key) is record:
+                    del kept.fresh[key]
+        return True
+
+
+def _look_at(file: FileStamp) -> _Kept | None:
+    """What to keep of a data file, or None: it is small, or is no longer the one that was opened."""
+    if file.size < MIN_FILE_BYTES:
+        return None
+    identity = _identify(file.path)
+    if identity is None or (identity.size, identity.mtime_ns, identity.inode, identity.device) != (
+        file.size,
+        file.mtime_ns,
+        file.inode,
+        file.device,
+    ):
+        return None
+    is_settled = time.time_ns() - max(identity.mtime_ns, identity.ctime_ns) > SETTLED_NS
+    return _Kept(file.path, identity, is_settled)
+
+
+def _identify(path: Path) -> Identity | None:
+    try:
+        status = os.stat(path)
+        resolved = os.fsencode(os.path.realpath(path))
+    except OSError:
+        return None
+    return Identity(resolved, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _chosen_folder() -> tuple[Path | None, str | None]:
+    """The folder that the environment or the system names, or None and perhaps the reason."""
+    named = os.environ.get(ENVIRONMENT, "").strip()
+    if named.lower() in OFF:
+        return None, None
+    if named:
+        return Path(os.path.realpath(os.path.expanduser(named))), None
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("tui-params") / "figures"
+    if not folder.is_absolute():
+        return None, "no statistics are kept, because this user has no home folder"
+    return folder, None

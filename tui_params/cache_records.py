@@ -1,0 +1,144 @@
+"""The bytes of a cache file: the statistics of the tensors of one data file, as it was when they were computed.
+
+A cache file is ``MAGIC``, the 16 bytes of ``LAYOUT``, the BLAKE2b-128 of the rest, and the rest: a msgpack array of
+an Identity and a map from the 16 bytes of ``tensor_key`` to a record. A record is a msgpack array of the fields of
+Measured or, where an integer is beyond the 64 bits of msgpack, a byte string that holds the same as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from tui_params.core.channels import Channel, Channels, Side
+from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures
+from tui_params.core.tensor import TensorInfo
+
+ENGINE = 1
+"""To be raised when the same bytes give other statistics than before: a fault of the engine or of a reader mended."""
+
+MAGIC = b"TUIPFIG\n"
+_DIGEST = 16
+_HEAD = len(MAGIC) + 2 * _DIGEST
+_JSON = b"\xc4\xc5\xc6"
+"""The first bytes of a msgpack byte string, by its length: msgpack's spec, "bin format family"."""
+
+
+class Measured(msgspec.Struct, frozen=True, gc=False):
+    """What was computed of one tensor; ``channels`` is None where it has none, or where nobody asked for them."""
+
+    figures: Figures
+    channels: Channels | None
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One state of one data file. The time of the last change of its inode tells where mtime was set back."""
+
+    path: bytes
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+# The same structs without the names of their fields: half the bytes.
+class _Channel(Channel, frozen=True, gc=False, array_like=True):
+    pass
+
+
+class _Side(Side, frozen=True, gc=False, array_like=True):
+    largest: tuple[_Channel, ...]
+
+
+class _Channels(Channels, frozen=True, gc=False, array_like=True):
+    rows: _Side
+    columns: _Side | None
+
+
+class _Figures(Figures, frozen=True, gc=False, array_like=True):
+    pass
+
+
+class _Measured(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    figures: _Figures
+    channels: _Channels | None
+
+
+class _Contents(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    identity: Identity
+    records: dict[bytes, msgspec.Raw]
+
+
+def describe_layout(engine: int, *structs: type[msgspec.Struct]) -> bytes:
+    """16 bytes that differ where a record would be read differently: another engine, other fields, other types."""
+    fields = [(struct.__name__, list(struct.__annotations__.items())) for struct in structs]
+    return blake2b(repr((engine, QUANTILES, SPARK_BINS, fields)).encode(), digest_size=_DIGEST).digest()
+
+
+LAYOUT = describe_layout(ENGINE, Measured, Identity, Figures, Channels, Side, Channel)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(_Measured).decode
+_decode_contents = msgspec.msgpack.Decoder(_Contents).decode
+
+
+def tensor_key(info: TensorInfo) -> bytes:
+    """16 bytes that stand for one tensor of a data file: its name, type, shape, and the place of its elements."""
+    facts = (info.name, info.dtype.name, info.shape, info.offset, info.stride)
+    return blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
+
+
+def file_name(path: bytes) -> str:
+    """The name of the cache file of the data file at ``path``; every layout has its own."""
+    return blake2b(path, digest_size=_DIGEST, key=LAYOUT).hexdigest() + ".figures"
+
+
+def encode_record(figures: Figures, channels: Channels | None) -> bytes:
+    """One record."""
+    record = msgspec.convert(Measured(figures, channels), _Measured, from_attributes=True)
+    try:
+        return _encode(record)
+    except OverflowError:
+        import json
+
+        return _encode(json.dumps(msgspec.to_builtins(record)).encode())
+
+
+def decode_record(data: bytes | msgspec.Raw) -> Measured | None:
+    """What ``encode_record`` was given, or None if the record is not one."""
+    try:
+        if bytes(memoryview(data)[:1]) in _JSON:
+            import json
+
+            record = msgspec.convert(json.loads(msgspec.msgpack.decode(data, type=bytes)), _Measured)
+        else:
+            record = _decode_record(data)
+        return msgspec.convert(record, Measured, from_attributes=True)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def pack(identity: Identity, records: Mapping[bytes, bytes | msgspec.Raw]) -> bytes:
+    """A cache file."""
+    contents = _Contents(identity, {key: msgspec.Raw(record) for key, record in records.items()})
+    rest = _encode(contents)
+    return b"".join((MAGIC, LAYOUT, blake2b(rest, digest_size=_DIGEST).digest(), rest))
+
+
+def unpack(data: bytes) -> tuple[Identity, dict[bytes, msgspec.Raw]]:
+    """What ``pack`` was given; the records share the memory of ``data``. Raises ValueError, with what is wrong."""
+    if len(data) < _HEAD or not data.startswith(MAGIC):
+        raise ValueError("it is no cache file")
+    if data[len(MAGIC) : len(MAGIC) + _DIGEST] != LAYOUT:
+        raise ValueError("it is of another version")
+    rest = memoryview(data)[_HEAD:]
+    if blake2b(rest, digest_size=_DIGEST).digest() != data[_HEAD - _DIGEST : _HEAD]:
+        raise ValueError("it is damaged")
+    try:
+        contents = _decode_contents(rest)
+    except msgspec.MsgspecError:
+        raise ValueError("it is damaged") from None
+    return contents.identity, contents.records
