@@ -25,7 +25,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.glyphs import UNICODE, Glyphs
-from tui_params.tui.loader import Opening
+from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
 

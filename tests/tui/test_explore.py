@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +37,7 @@ class Stream:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Standard streams that are a terminal which can draw, as the module sees them."""
-    streams = SimpleNamespace(stdin=Stream(), stdout=Stream(), stderr=Stream())
+    streams = SimpleNamespace(stdin=Stream(), stdout=Stream(), stderr=Stream(), modules=sys.modules)
     monkeypatch.setattr("tui_params.tui.explore.sys", streams)
     monkeypatch.setenv("TERM", "xterm-256color")
     return streams
@@ -105,7 +107,7 @@ class Ended:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> type[Ended]:
+def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Ended]:
     monkeypatch.setattr(app_module, "ParamsApp", Ended)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(Ended, "made", [])
@@ -126,9 +128,11 @@ def test_what_the_app_fails_with_is_raised(
 
 
 def test_what_cannot_be_opened_is_an_error_before_the_terminal_is_touched(
-    terminal: SimpleNamespace, ended: type[Ended]
+    terminal: SimpleNamespace, ended: type[Ended], tmp_path: Path
 ) -> None:
     with pytest.raises(OpenError):
+        explore(tmp_path / "no-such-file.pt")
+    with pytest.raises(TypeError, match="float"):
         explore(3.5)
     assert ended.made == []
 

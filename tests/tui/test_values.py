@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import pytest
 from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
@@ -35,17 +34,17 @@ async def test_a_slice_shows_those_values() -> None:
         assert numbers(stage)[0][0] == "0"
 
 
-@pytest.mark.parametrize("expression", ["[9]", "[", "[0, 0, 0]", "abc", "[::0]", "[0.5]", "[red]x[/red]"])
-async def test_a_wrong_slice_shows_its_reason_and_is_marked(expression: str) -> None:
+async def test_a_wrong_slice_shows_its_reason_and_is_marked() -> None:
     async with on_stage(MemorySource({"a": ramp(4, 4)})) as stage:
-        await slice_to(stage, expression)
-        assert stage.screen.detail.field.has_class("wrong")
-        assert len(stage.values) > 10
-        assert not any("0.0" in cell for row in numbers(stage) for cell in row)
-        assert not list(stage.app._notifications)
-        await slice_to(stage, "[3]")
-        assert not stage.screen.detail.field.has_class("wrong")
-        assert "15" in stage.values
+        for expression in ("[9]", "[", "[0, 0, 0]", "abc", "[::0]", "[0.5]", "[red]x[/red]"):
+            await slice_to(stage, expression)
+            assert stage.screen.detail.field.has_class("wrong"), expression
+            assert len(stage.values) > 10, expression
+            assert not any("0.0" in cell for row in numbers(stage) for cell in row), expression
+            assert not list(stage.app._notifications)
+            await slice_to(stage, "[3]")
+            assert not stage.screen.detail.field.has_class("wrong"), expression
+            assert "15" in stage.values
 
 
 async def test_a_slice_stays_for_the_next_tensor_of_the_same_shape_only() -> None:
@@ -103,17 +102,18 @@ async def test_a_tensor_of_three_dimensions_is_walked_over() -> None:
         assert "29" in [line.split()[0] for line in stage.values.splitlines()]
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (3, 0), (1,), (1, 1, 1), (2, 0, 2)], ids=str)
-async def test_small_and_empty_tensors_can_be_walked_over_too(shape: tuple[int, ...]) -> None:
-    async with on_stage(MemorySource({"a": ramp(*shape) + 7, "b": ramp(2)})) as stage:
-        stage.screen.detail.grid.focus()
-        await stage.press("down", "right", "pagedown", "up", "left", "pageup", "home", "j", "l")
-        assert stage.app.is_running
-        if 0 not in shape:
-            assert "7" in stage.values
-        await stage.press("escape", "down")
-        assert stage.facts.startswith("b")
-        assert "1" in stage.values
+async def test_small_and_empty_tensors_can_be_walked_over_too() -> None:
+    shapes: tuple[tuple[int, ...], ...] = ((), (0,), (0, 3), (3, 0), (1,), (1, 1, 1), (2, 0, 2))
+    async with on_stage(MemorySource({f"a{shape}": ramp(*shape) + 7 for shape in shapes})) as stage:
+        for shape in shapes:
+            await stage.go(f"a{shape}")
+            stage.screen.detail.grid.focus()
+            await stage.press("down", "right", "pagedown", "up", "left", "pageup", "home", "j", "l")
+            assert stage.app.is_running, shape
+            assert stage.facts.startswith(f"a{shape}")
+            if 0 not in shape:
+                assert "7" in stage.values, shape
+            await stage.press("escape")
 
 
 async def test_the_wheel_moves_over_the_values() -> None:
