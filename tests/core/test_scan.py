@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.factories_numbers import READABLE, BytesSource, part_of
-from tui_params.core import scan
+from tui_params.core import reading, scan
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.scan import Activity, HistogramOutcome, Outcome, Scanner, sample, summarize
 from tui_params.core.summary import Summary
@@ -145,7 +145,7 @@ def test_a_source_that_ends_early_is_an_error() -> None:
 
 @pytest.mark.parametrize("dtype", [d for d in READABLE if part_of(d).bits <= 16], ids=str)
 def test_a_sample_is_spread_and_aligned_and_says_so(dtype: DType) -> None:
-    numel = scan.SAMPLE_BEYOND + 1001
+    numel = reading.SAMPLE_BEYOND + 1001
     info, raw = tensor("t", numel, dtype)
     source = BytesSource({info: raw}, 1 << 16)
     figures = sample(source, info).figures(numel)
@@ -155,7 +155,7 @@ def test_a_sample_is_spread_and_aligned_and_says_so(dtype: DType) -> None:
     assert 1_000_000 <= figures.count // figures.parts < 2_200_000
     starts = [start for _, start, _ in source.reads]
     assert all(start % 8 == 0 and (dtype.bits < 8 or dtype.nbytes(start) % 65536 == 0) for start in starts)
-    assert len(set(starts)) == scan.SAMPLE_RUNS
+    assert len(set(starts)) == reading.SAMPLE_RUNS
     assert starts[0] == 0
     assert max(stop for _, _, stop in source.reads) > numel - (1 << 18)
 
@@ -282,7 +282,7 @@ def test_an_error_is_an_outcome_with_a_reason_and_the_work_goes_on(
 def test_a_large_tensor_is_sampled_first(
     watch: Callable[[BytesSource], Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "SAMPLE_BEYOND", 1 << 20)
+    monkeypatch.setattr(reading, "SAMPLE_BEYOND", 1 << 20)
     info, raw = tensor("a", (1 << 20) + 8)
     seen = watch(source_of((info, raw), step=1 << 16))
     seen.scanner.want(["a"])

@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_params.core import reading
 from tui_params.core.figures import Figures, Histogram
+from tui_params.core.reading import Measurement, Outcome, measure, reason_of, sample, summarize
 from tui_params.core.source import Source
+from tui_params.core.sweep import ScanProgress, plan, scan_all
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import ReadError, StoppedError, TuiParamsError
+from tui_params.errors import StoppedError, TuiParamsError
 
 if TYPE_CHECKING:
     from tui_params.core.summary import Accumulator, Summary
 
-SAMPLE_BEYOND = 1 << 22
-"""Tensors of more elements are worth a sample before they are read whole."""
-
-SAMPLE_RUNS = 16
-_RUN = 1 << 16
+__all__ = [
+    "Activity",
+    "HistogramOutcome",
+    "Measurement",
+    "Outcome",
+    "ScanProgress",
+    "Scanner",
+    "measure",
+    "plan",
+    "sample",
+    "scan_all",
+    "summarize",
+]
 
 KEPT_SUMMARIES = 16
 """Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
@@ -33,87 +44,6 @@ KEPT_PAUSED = 4
 
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
-
-
-def summarize(
-    source: Source,
-    info: TensorInfo,
-    *,
-    should_stop: Callable[[], bool] | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Summary:
-    """The summary of every element of a tensor.
-
-    ``should_stop`` is asked once per block, ``progress`` is told the elements read so far. Raises ReadError
-    (also where fewer bytes come than the tensor has), StoppedError.
-    """
-    accumulator = _accumulator(info)
-    _read(accumulator, source, info, 0, info.numel, should_stop, progress)
-    return accumulator.summary()
-
-
-def sample(source: Source, info: TensorInfo, *, should_stop: Callable[[], bool] | None = None) -> Summary:
-    """The summary of about a million elements in evenly spread runs, of a tensor of more than SAMPLE_BEYOND.
-
-    A smaller one is read whole. Raises ReadError, StoppedError.
-    """
-    if info.numel <= SAMPLE_BEYOND:
-        return summarize(source, info, should_stop=should_stop)
-    # Runs of whole 64 KiB for every type but those of 6 bits.
-    run = _RUN if info.dtype.bits >= 8 else 2 * _RUN
-    accumulator = _accumulator(info)
-    for i in range(SAMPLE_RUNS):
-        start = (info.numel - run) * i // (SAMPLE_RUNS - 1) // run * run
-        _read(accumulator, source, info, start, start + run, should_stop, None)
-    return accumulator.summary()
-
-
-def _accumulator(info: TensorInfo) -> Accumulator:
-    if info.unreadable is not None:
-        raise ReadError(info.unreadable)
-    from tui_params.core.summary import Accumulator
-
-    return Accumulator(info.dtype)
-
-
-def _read(
-    accumulator: Accumulator,
-    source: Source,
-    info: TensorInfo,
-    start: int,
-    stop: int,
-    should_stop: Callable[[], bool] | None,
-    progress: Callable[[int], None] | None,
-) -> None:
-    if should_stop is not None and should_stop():
-        raise StoppedError(f"the reading of {info.name} was stopped")
-    wanted = stop - start
-    done = 0
-    if not wanted:
-        return
-    for block in source.blocks(info, start, stop):
-        # The last byte of a packed tensor may be padded with what is no element.
-        count = min(block.size * 8 // info.dtype.bits, wanted - done)
-        accumulator.add(block, count)
-        done += count
-        if progress is not None:
-            progress(done)
-        if should_stop is not None and done < wanted and should_stop():
-            raise StoppedError(f"the reading of {info.name} was stopped")
-    if done != wanted:
-        raise ReadError(f"{info.name} ended after {done} of {wanted} elements")
-
-
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What came of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
-
-    Where ``is_final`` is False the figures are of a sample, and another Outcome of the tensor may follow.
-    """
-
-    name: str
-    figures: Figures | None
-    reason: str | None
-    is_final: bool
 
 
 class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -305,7 +235,7 @@ class Scanner:
                 return msgspec.structs.replace(tied, name=name)
             if is_final:
                 summary = self._summarize(info)
-            elif info.numel > SAMPLE_BEYOND and name not in self._sampled:
+            elif info.numel > reading.SAMPLE_BEYOND and name not in self._sampled:
                 summary = sample(self._source, info, should_stop=self._is_unwanted)
                 self._sampled.add(name)
             else:
@@ -314,7 +244,7 @@ class Scanner:
         except StoppedError:
             return None
         except (TuiParamsError, OSError, MemoryError) as error:
-            return Outcome(name, None, _reason(error), True)
+            return Outcome(name, None, reason_of(error), True)
         self._kept[name] = _Kept(summary, info.numel, is_final)
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT_SUMMARIES:
@@ -322,7 +252,7 @@ class Scanner:
         return Outcome(name, figures, None, is_final)
 
     def _summarize(self, info: TensorInfo) -> Summary:
-        paused = self._paused.pop(info.name, None) or _Paused(_accumulator(info), 0)
+        paused = self._paused.pop(info.name, None) or _Paused(reading._accumulator(info), 0)
         done = paused.done
 
         def progress(read: int) -> None:
@@ -331,7 +261,7 @@ class Scanner:
             self._publish(info, done)
 
         try:
-            _read(paused.accumulator, self._source, info, paused.done, info.numel, self._is_unwanted, progress)
+            reading._read(paused.accumulator, self._source, info, paused.done, info.numel, self._is_unwanted, progress)
         except StoppedError:
             # Only of a contiguous tensor is it known which elements are still missing.
             if done and info.stride is None and done % 8 == 0:
@@ -375,13 +305,5 @@ def _answered(name: str, question: _Question, kept: _Kept) -> HistogramOutcome:
             question.bins, question.low, question.high, is_log_axis=question.is_log_axis, numel=kept.numel
         )
     except (ValueError, MemoryError) as error:
-        return HistogramOutcome(name, None, _reason(error), True)
+        return HistogramOutcome(name, None, reason_of(error), True)
     return HistogramOutcome(name, histogram, None, kept.is_final)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to read it"
-    if isinstance(error, OSError):
-        return f"it could not be read: {error.strerror or error}"
-    return str(error)
