@@ -1,4 +1,4 @@
-"""What is wrong with a tensor or a container, as data, and the rules that need a tensor's figures alone."""
+"""Findings: what is wrong with a tensor or a container, as data. The rules themselves stand in ``core.rules``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 
@@ -26,29 +27,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     indices: tuple[tuple[int, ...], ...] = ()
 
 
-def findings_of(info: TensorInfo, figures: Figures) -> tuple[Finding, ...]:
-    """What the statistics alone say: non-finite values, a matrix of zeros, a single value everywhere.
+def findings_of(info: TensorInfo, figures: Figures, channels: Channels | None = None) -> tuple[Finding, ...]:
+    """What the rules of single tensors say of one that was read (or sampled), with the thresholds as they are set."""
+    from tui_params.core.rules import apply_rules
 
-    A matrix of zeros is an error, but for a fresh ``lora_B``, which is zero by construction; so are gradients of
-    unused parameters. Vectors of zeros or of one value (biases, norms) are how training starts.
-    """
-    found = []
-    name = info.name
-    total = f"{figures.numel * figures.parts:,}"
-    for rule, count, what in (
-        ("nan", figures.nan, "NaN"),
-        ("inf", figures.pos_inf, "+Inf"),
-        ("inf", figures.neg_inf, "-Inf"),
-    ):
-        if count:
-            found.append(Finding("error", rule, name, f"{count:,} of {total} values are {what}"))
-    if not figures.is_exact or figures.count == 0:
-        return tuple(found)
-    if figures.zeros == figures.count:
-        severity: Severity = "info"
-        if info.dtype.is_floating and info.ndim >= 2 and "lora_B" not in name and info.kind != "gradient":
-            severity = "error"
-        found.append(Finding(severity, "all-zero", name, f"all {total} values are zero"))
-    elif figures.min == figures.max and figures.non_finite == 0 and info.ndim >= 2 and figures.count > 1:
-        found.append(Finding("warning", "constant", name, f"all {total} values are {figures.min:g}"))
-    return tuple(found)
+    return apply_rules(info, figures, channels)

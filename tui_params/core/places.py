@@ -1,0 +1,146 @@
+"""Places: where in a tensor the first values stand that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_params.core.decode import decode
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Axis, make_window
+from tui_params.errors import ReadError, StoppedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_INDICES = 5
+_LARGEST_SLICE = 1 << 22
+"""Elements of one index of the first dimension up to which a tensor that is not contiguous is looked through."""
+
+Index = tuple[int, ...]
+
+
+def locate(
+    source: Source, info: TensorInfo, findings: Sequence[Finding], should_stop: Callable[[], bool] | None = None
+) -> tuple[Finding, ...]:
+    """The ``findings`` of one tensor, those about NaN and infinities with the first MAX_INDICES places of each.
+
+    Reads the tensor once more, from the start until all wanted are found. Where that fails the findings stand without
+    places. Raises StoppedError.
+    """
+    wanted = [_kind_of(finding) for finding in findings]
+    if not any(wanted):
+        return tuple(findings)
+    try:
+        found = first_places(source, info, tuple({what for what in wanted if what}), should_stop)
+    except (ReadError, OSError, MemoryError):
+        return tuple(findings)
+    return tuple(
+        msgspec.structs.replace(finding, indices=found[what]) if what else finding
+        for finding, what in zip(findings, wanted, strict=True)
+    )
+
+
+def _kind_of(finding: Finding) -> str:
+    """Which values a finding is about: one of ``NaN``, ``+Inf``, ``-Inf``, or none of them."""
+    if finding.rule == "nan":
+        return "NaN"
+    return ("-Inf" if finding.evidence.endswith("-Inf") else "+Inf") if finding.rule == "inf" else ""
+
+
+def first_places(
+    source: Source, info: TensorInfo, kinds: Sequence[str], should_stop: Callable[[], bool] | None = None
+) -> dict[str, tuple[Index, ...]]:
+    """The first MAX_INDICES indices, in row-major order, of values that are ``NaN``, ``+Inf``, ``-Inf``.
+
+    The scan stops once every kind has that many. Raises ReadError, StoppedError.
+    """
+    import numpy as np
+
+    flat: dict[str, list[int]] = {kind: [] for kind in kinds}
+    first = 0
+    for values in _chunks(source, info):
+        if should_stop is not None and should_stop():
+            raise StoppedError(f"the reading of {info.name} was stopped")
+        suspects = np.flatnonzero(~_is_finite(values))
+        if suspects.size:
+            special = values[suspects].astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+            for kind, places in flat.items():
+                places += (first + suspects[_is_kind(special, kind)][: MAX_INDICES - len(places)]).tolist()
+            if all(len(places) >= MAX_INDICES for places in flat.values()):
+                break
+        first += values.size
+    return {kind: tuple(unravel(place, info.shape) for place in places) for kind, places in flat.items()}
+
+
+def unravel(place: int, shape: Index) -> Index:
+    """The index in ``shape`` of the element number ``place`` in row-major order."""
+    index = []
+    for size in reversed(shape):
+        place, remainder = divmod(place, size)
+        index.append(remainder)
+    return tuple(reversed(index))
+
+
+def _chunks(source: Source, info: TensorInfo) -> Iterator[NDArray[Any]]:
+    """The values of a tensor, flat, in row-major order, in arrays of bounded size."""
+    if info.unreadable is not None:
+        raise ReadError(info.unreadable)
+    if info.stride is not None and info.shape:
+        yield from _slices(source, info)
+        return
+    left = info.numel
+    for block in source.blocks(info):
+        count = min(block.size * 8 // info.dtype.bits, left)
+        left -= count
+        yield decode(block, info.dtype, count)
+
+
+def _slices(source: Source, info: TensorInfo) -> Iterator[NDArray[Any]]:
+    """The same of a tensor that is not contiguous, whose blocks come in any order."""
+    each = prod(info.shape[1:])
+    if each > _LARGEST_SLICE or not info.numel:
+        return
+    step = max(1, _LARGEST_SLICE // 4 // max(each, 1))
+    rest = tuple(Axis(0, 1, size) for size in info.shape[1:])
+    for start in range(0, info.shape[0], step):
+        window = make_window((Axis(start, 1, min(step, info.shape[0] - start)), *rest))
+        yield source.read_window(info, window).reshape(-1)
+
+
+def _is_finite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values are finite; those of narrow types by their bits, which is many times faster."""
+    import numpy as np
+
+    bits = values.dtype.itemsize * 8
+    finite: NDArray[np.bool_]
+    if values.dtype.name in _EXPONENTS:
+        mask = _EXPONENTS[values.dtype.name]
+        finite = (values.view(f"u{bits // 8}") & mask) != mask
+    elif values.dtype.kind not in "fcV":
+        finite = np.ones(values.shape, np.bool_)
+    elif bits == 8:
+        table = np.isfinite(np.arange(256, dtype=np.uint8).view(values.dtype).astype(np.float32))
+        finite = table[values.view(np.uint8)]
+    else:
+        finite = np.isfinite(values)
+    return finite
+
+
+_EXPONENTS = {"bfloat16": 0x7F80, "float16": 0x7C00}
+
+
+def _is_kind(values: NDArray[Any], kind: str) -> NDArray[np.bool_]:
+    import numpy as np
+
+    parts = (values.real, values.imag) if values.dtype.kind == "c" else (values,)
+    found = np.zeros(values.shape, np.bool_)
+    for part in parts:
+        found |= np.isnan(part) if kind == "NaN" else part == (np.inf if kind == "+Inf" else -np.inf)
+    return found

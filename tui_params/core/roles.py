@@ -1,0 +1,115 @@
+"""Roles: what a tensor is for, as far as its name tells. What is a fault in a weight is how a mask is made."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tui_params.core.tensor import TensorInfo
+
+Role = Literal[
+    "weight",
+    "embedding",
+    "norm",
+    "bias",
+    "lora_b",
+    "zero_init",
+    "scale",
+    "mask",
+    "statistic",
+    "optimizer",
+    "gradient",
+    "buffer",
+    "other",
+]
+"""``weight`` is what no rule below claims, of a real floating or complex type; ``other`` the same of another type."""
+
+PARAMETERS: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init"})
+"""What training changes and a forward pass multiplies or adds."""
+
+_STATES = frozenset(
+    {
+        "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg",
+        "acc_delta", "sum", "ax", "mu", "eta", "prev", "step_size", "exp_avg_sq_row", "exp_avg_sq_col", "row_var",
+        "col_var", "variance", "state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2", "z", "momentum",
+    }
+)  # fmt: skip
+"""Names of the state of torch.optim, transformers.Adafactor and bitsandbytes; alone they say nothing."""
+
+_SURE_STATES = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "exp_avg_sq_row"})
+
+_SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
+_SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
+
+_STATISTICS = frozenset(
+    {
+        "running_mean", "running_var", "num_batches_tracked", "min_val", "max_val", "min_value", "max_value",
+        "kth_value", "best_k_models", "current_score", "best_score", "best_model_score", "wait_count", "eps",
+        "fake_quant_enabled", "observer_enabled", "zero_point", "global_step", "n_averaged", "masked_bias",
+    }
+)  # fmt: skip
+"""Counters and extremes: torch.nn's BatchNorm, torch.ao's observers, lightning's callbacks, GPT-2's masked_bias."""
+
+_ZERO_INIT = ("zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed")
+"""Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE."""
+
+_EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
+
+
+def role_of(info: TensorInfo) -> Role:
+    """What the tensor is for, by its kind, its name and its type."""
+    if info.kind == "gradient":
+        return "gradient"
+    lowered = info.name.lower()
+    segments = lowered.split(".")
+    last = segments[-1]
+    if last in _STATISTICS or "callbacks" in segments[:1]:
+        return "statistic"
+    if last in _SURE_STATES or (last in _STATES and ("optim" in lowered or "state" in segments[:-1])):
+        return "optimizer"
+    if "mask" in last or last == "alibi":
+        return "mask"
+    if is_scale_name(last):
+        return "scale"
+    if info.dtype.kind not in ("float", "complex"):
+        return "other"
+    if info.kind == "buffer":
+        return "buffer"
+    if "lora_b" in segments or "lora_up" in lowered or "lora_embedding_b" in segments:
+        return "lora_b"
+    if "bias" in last:
+        return "bias"
+    if _is_norm(segments) and info.ndim <= 1:
+        return "norm"
+    if any(part in lowered for part in _ZERO_INIT):
+        return "zero_init"
+    if any(part in segment for segment in segments[-2:] for part in _EMBEDDINGS):
+        return "embedding"
+    return "weight"
+
+
+def is_scale_name(last: str) -> bool:
+    """Whether the last part of a name is what quantised layouts call a scale: ``weight_scale_inv``, ``absmax``."""
+    if last in _SCALES:
+        return True
+    head, found, tail = last.partition("_scale")
+    return bool(found) and tail in ("", "_inv", "_2", "s") and head.rpartition("_")[2] in _SCALED
+
+
+def is_input_scale(last: str) -> bool:
+    """Whether a scale is of activations, so that it stays at its start where nobody has calibrated."""
+    return is_scale_name(last) and not last.startswith(("weight", "w_", "scale", "absmax", "nested", "block"))
+
+
+def is_matrix(info: TensorInfo) -> bool:
+    """Whether at least two dimensions have more than one index: ``[1, 1, 768]`` is a vector."""
+    return sum(size > 1 for size in info.shape) >= 2
+
+
+def _is_norm(segments: list[str]) -> bool:
+    """Whether a gain belongs to a normalisation: ``input_layernorm.weight``, ``ln_1.weight``, ``bn2.gamma``."""
+    if segments[-1] not in ("weight", "gamma", "scale", "g"):
+        return False
+    owner = segments[-2] if len(segments) > 1 else ""
+    if owner.isdecimal() and len(segments) > 2:
+        owner = segments[-3]
+    return "norm" in owner or owner.startswith("ln") or (owner.startswith("bn") and owner[2:].isdecimal())

@@ -1,0 +1,239 @@
+"""Rules about the values of one tensor: what its statistics alone say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tui_params.core.findings import Finding, Severity
+from tui_params.core.roles import PARAMETERS
+from tui_params.core.rule import Rule, Subject
+from tui_params.core.text import number, percent
+
+_NONE: tuple[Finding, ...] = ()
+
+_LARGEST = {
+    "float16": 65504.0,
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+    "float8_e4m3fnuz": 240.0,
+    "float8_e5m2fnuz": 57344.0,
+}
+"""The largest finite value of the types that weights are cast down to."""
+
+_EXTREMES = ("min_val", "max_val", "min_value", "max_value", "kth_value", "best_score", "best_model_score", "eps")
+
+
+def check_nan(subject: Subject) -> Sequence[Finding]:
+    nan = subject.figures.nan
+    return (subject.finding("error", "nan", f"{nan:,} of {subject.total:,} values are NaN"),) if nan else _NONE
+
+
+def check_inf(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    if not figures.pos_inf and not figures.neg_inf:
+        return _NONE
+    # A mask of attention is made of -Inf; observers and callbacks begin at an infinity before the first value.
+    last = subject.info.name.rpartition(".")[2]
+    is_normal = subject.role == "mask" or last in _EXTREMES or subject.info.name.startswith("callbacks.")
+    severity: Severity = "info" if is_normal else "error"
+    return tuple(
+        subject.finding(severity, "inf", f"{count:,} of {subject.total:,} values are {what}")
+        for count, what in ((figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf"))
+        if count
+    )
+
+
+def check_all_zero(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    if not figures.is_exact or not figures.count or figures.zeros != figures.count or subject.role == "statistic":
+        return _NONE
+    severity: Severity = "info"
+    if subject.is_matrix:
+        if subject.role in ("weight", "embedding"):
+            severity = "error"
+        elif subject.role in ("zero_init", "norm") or (subject.role == "other" and "weight" in subject.info.name):
+            severity = "warning"
+    return (subject.finding(severity, "all-zero", f"all {subject.total:,} values are zero"),)
+
+
+def check_constant(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    if not figures.is_exact or figures.count < 2 or figures.min is None or figures.min != figures.max:
+        return _NONE
+    if figures.non_finite or figures.zeros:
+        return _NONE
+    severity: Severity = "info"
+    if subject.is_matrix:
+        severity = "warning" if subject.role in PARAMETERS else "info"
+    elif subject.role != "norm":
+        return _NONE
+    return (subject.finding(severity, "constant", f"all {subject.total:,} values are {number(figures.min)}"),)
+
+
+def check_mostly_zero(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    if not figures.zeros or not subject.is_matrix or not figures.is_exact or figures.zeros == figures.count:
+        return _NONE
+    if subject.role not in ("weight", "embedding"):
+        return _NONE
+    limits = subject.thresholds
+    limit = limits.mostly_zero_embedding if subject.role == "embedding" else limits.mostly_zero
+    if figures.zeros <= limit * figures.count:
+        return _NONE
+    evidence = f"{percent(figures.zeros, figures.count)} of {subject.total:,} values are zero"
+    return (subject.finding("warning", "mostly-zero", evidence),)
+
+
+def check_abs_max(subject: Subject) -> Sequence[Finding]:
+    figures, limits = subject.figures, subject.thresholds
+    largest = figures.abs_max
+    if largest is None or largest <= min(limits.abs_max_warning, limits.abs_max_error):
+        return _NONE
+    # Eight bits and less are codes: their scale decides what they mean.
+    if subject.info.dtype.bits <= 8 or subject.role not in PARAMETERS | {"gradient"}:
+        return _NONE
+    is_error = largest > limits.abs_max_error and subject.is_matrix and subject.role in PARAMETERS
+    limit = limits.abs_max_error if is_error else limits.abs_max_warning
+    if largest <= limit:
+        return _NONE
+    evidence = f"the largest magnitude is {number(largest)}, beyond {number(limit)}"
+    return (subject.finding("error" if is_error else "warning", "abs-max", evidence),)
+
+
+def check_saturation(subject: Subject) -> Sequence[Finding]:
+    """Whether more elements stand at the end of their type than scaling by row or by block puts there."""
+    figures = subject.figures
+    largest = _LARGEST.get(subject.info.dtype.name)
+    if largest is None or figures.abs_max != largest or subject.role not in PARAMETERS | {"gradient", "optimizer"}:
+        return _NONE
+    shape = subject.info.shape
+    rows = figures.count // shape[-1] if shape and subject.info.dtype.bits == 8 else 0
+    at_max = subject.at_max
+    if at_max - rows <= subject.thresholds.saturated_share * figures.count:
+        return _NONE
+    rule = "fp16-saturation" if subject.info.dtype.bits == 16 else "fp8-saturation"
+    share = percent(at_max, figures.count)
+    evidence = f"{at_max:,} values ({share}) are at ±{number(largest)}, the largest of {subject.info.dtype}"
+    return (subject.finding("warning", rule, evidence),)
+
+
+def check_fp16_saturation(subject: Subject) -> Sequence[Finding]:
+    return check_saturation(subject) if subject.info.dtype.bits == 16 else _NONE
+
+
+def check_fp8_saturation(subject: Subject) -> Sequence[Finding]:
+    return check_saturation(subject) if subject.info.dtype.bits == 8 else _NONE
+
+
+def check_subnormals(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    # Types below 8 bits have a handful of values, of which the smallest are subnormal and normal to see.
+    if not figures.subnormals or subject.info.dtype.bits < 8 or not figures.is_exact:
+        return _NONE
+    if subject.role not in PARAMETERS | {"gradient"}:
+        return _NONE
+    if figures.subnormals <= subject.thresholds.subnormal_share * figures.count:
+        return _NONE
+    severity: Severity = "info" if subject.role == "gradient" else "warning"
+    share = percent(figures.subnormals, figures.count)
+    evidence = f"{share} of {subject.total:,} values are subnormal in {subject.info.dtype}: they lose precision"
+    return (subject.finding(severity, "many-subnormals", evidence),)
+
+
+def check_view(subject: Subject) -> Sequence[Finding]:
+    info, limits = subject.info, subject.thresholds
+    storage = info.storage_nbytes
+    if storage is None or storage - info.nbytes < limits.storage_nbytes or storage < limits.storage_ratio * info.nbytes:
+        return _NONE
+    evidence = f"a view of {info.nbytes:,} bytes keeps a storage of {storage:,} bytes"
+    return (subject.finding("info", "view-of-large-storage", evidence),)
+
+
+VALUE_RULES: tuple[Rule, ...] = (
+    Rule(
+        "nan",
+        "NaN",
+        ("error",),
+        "A value that is not a number spreads to everything that is computed from it.",
+        "vLLM PR 53537 (--verify-weights), diffusers PR 5316, ultralytics PR 24307",
+        check=check_nan,
+    ),
+    Rule(
+        "inf",
+        "Infinity",
+        ("error", "info"),
+        "An infinite value; masks and extremes that have seen no value yet are made of them (info).",
+        "vLLM PR 53537, transformers DebugUnderflowOverflow",
+        check=check_inf,
+    ),
+    Rule(
+        "all-zero",
+        "All zero",
+        ("error", "warning", "info"),
+        "A weight matrix of zeros passes nothing on; biases, fresh lora_B, gradients, masks, statistics may be zero.",
+        "aprender F-DATA-QUALITY-001",
+        check=check_all_zero,
+    ),
+    Rule(
+        "constant",
+        "Constant",
+        ("warning", "info"),
+        "Every value of a matrix is the same, so all its rows say the same; gains of 1 are how training starts (info).",
+        "aprender F-DATA-QUALITY-003",
+        check=check_constant,
+    ),
+    Rule(
+        "mostly-zero",
+        "Mostly zero",
+        ("warning",),
+        "So many zeros that a part of a weight was pruned, lost, or never written.",
+        "aprender F-DATA-QUALITY-001",
+        ("mostly_zero", "mostly_zero_embedding"),
+        check_mostly_zero,
+    ),
+    Rule(
+        "abs-max",
+        "Absurd magnitude",
+        ("error", "warning"),
+        "Weights of good models stay below about 1,000; beyond that bits were flipped, or a scale is missing.",
+        "aprender PR 2039, sglang issue 26745",
+        ("abs_max_warning", "abs_max_error"),
+        check_abs_max,
+    ),
+    Rule(
+        "fp16-saturation",
+        "Saturated float16",
+        ("warning",),
+        "A pile of values at ±65504: they were larger before the cast.",
+        "transformers guide to fp16 overflow (T5)",
+        ("saturated_share",),
+        check_fp16_saturation,
+    ),
+    Rule(
+        "fp8-saturation",
+        "Saturated float8",
+        ("warning",),
+        "A pile of values at the largest of the type: the cast saturates, so an overflow shows as no NaN.",
+        "torch 2.13 (casts to float8_e4m3fn saturate); one value a row is normal where scales are by row or block",
+        ("saturated_share",),
+        check_fp8_saturation,
+    ),
+    Rule(
+        "many-subnormals",
+        "Many subnormals",
+        ("warning", "info"),
+        "So many values below the smallest normal number of their type have lost precision, and others became zero.",
+        "transformers DebugUnderflowOverflow",
+        ("subnormal_share",),
+        check_subnormals,
+    ),
+    Rule(
+        "view-of-large-storage",
+        "View of a large storage",
+        ("info",),
+        "A slice was saved with all of the storage that it was cut from.",
+        "torch.save saves storages, not views",
+        ("storage_ratio", "storage_nbytes"),
+        check_view,
+    ),
+)
