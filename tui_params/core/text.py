@@ -158,10 +158,12 @@ def duration(seconds: float) -> str:
 
 
 def dtype_mix(nbytes_by_dtype: dict[str, int], limit: int = 3) -> str:
-    """Short dtype names, the one with most bytes first: ``bf16``, ``bf16 f32``, ``bf16 f32 +2``."""
+    """Short dtype names, the one with most bytes first: ``bf16``, ``bf16 f32``, ``bf16 f32 +2``; ``bf16+3`` for one."""
     names = sorted(nbytes_by_dtype, key=lambda name: (-nbytes_by_dtype[name], name))
     if len(names) <= limit:
         return " ".join(names)
+    if limit == 1:
+        return f"{names[0]}+{len(names) - 1}"
     return f"{' '.join(names[: limit - 1])} +{len(names) - limit + 1}"
 
 

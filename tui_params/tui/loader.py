@@ -6,8 +6,9 @@ the opening and the key of the question. Closing stops the scanner within one bl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -35,7 +36,7 @@ class Desk:
         self._scanner: Scanner | None = None
         self._is_closed = False
         self._wanted: list[str] = []
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="values")
+        self._values = Worker("values")
         self._grid_key: object = None
 
     # Statistics
@@ -83,7 +84,7 @@ class Desk:
                 self._post(SourceStale(self.generation, sentence))
 
         if not self._is_closed:
-            self._pool.submit(look)
+            self._values.do(look)
 
     # Values
 
@@ -92,7 +93,7 @@ class Desk:
         if self._is_closed:
             return
         self._grid_key = key
-        self._pool.submit(self._read_grid, key, info, expression, rows, width)
+        self._values.do(lambda: self._read_grid(key, info, expression, rows, width))
 
     def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
         if key != self._grid_key or self._is_closed:
@@ -108,10 +109,41 @@ class Desk:
         else:
             self._post(GridReady(key, grid, None))
 
-    def close(self) -> None:
-        """Stop the threads, then release the files."""
+    def close(self, wait: float = 0.0) -> None:
+        """Stop the threads, then release the files; waits for that at most ``wait`` seconds, because a disk may hang."""
+        if self._is_closed:
+            return
         self._is_closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._scanner is not None:
-            self._scanner.close()
-        self.opened.source.close()
+        self._values.stop()
+
+        def release() -> None:
+            if self._scanner is not None:
+                self._scanner.close()
+            self.opened.source.close()
+
+        closing = threading.Thread(target=release, name="close", daemon=True)
+        closing.start()
+        closing.join(wait)
+
+
+class Worker:
+    """A daemon thread that does one thing after another; unlike an executor's, it never holds up the exit."""
+
+    def __init__(self, name: str) -> None:
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._name = name
+        self._thread: threading.Thread | None = None
+
+    def do(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._waiting.put(work)
+
+    def stop(self) -> None:
+        """Do nothing after what is being done now."""
+        self._waiting.put(None)
+
+    def _run(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            work()

@@ -173,10 +173,12 @@ class Pages:
             return
         self._paint(tensor_lines(view, width, self.glyphs), info.name)
         key, grid, reason = self._grid
+        if not self.pane.grid.is_right:
+            return  # it says what is wrong with the slice
         if grid is not None and key == self._grid_asked:
             self.pane.grid.show_grid(grid)
             self.pane.caption(grid.caption)
-        elif self.pane.grid.is_right:
+        else:
             self.pane.grid.show_reason((reason or "") if key == self._grid_asked else "")
             self.pane.caption("")
 

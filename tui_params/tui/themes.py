@@ -103,17 +103,25 @@ def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
     """
     background = Color.parse(variables["background"])
 
-    def color(name: str) -> Color:
-        parsed = Color.parse(variables[name])
-        return parsed if parsed.ansi is not None or parsed.a == 1 else background.blend(parsed, parsed.a, 1)
+    def color(name: str, behind: Color = background) -> Color:
+        value = variables[name]
+        if value.startswith("auto"):
+            # "auto 87%": black or white, whichever is read better on what is behind, so far from it.
+            share = float(value.removeprefix("auto").strip().rstrip("%") or 100) / 100
+            return behind.blend(behind.get_contrast_text(1.0), share, 1)
+        parsed = Color.parse(value)
+        return parsed if parsed.ansi is not None or parsed.a == 1 else behind.blend(parsed, parsed.a, 1)
 
     inks = {
         name: Style.parse(more) + Style(color=color(variable).rich_color, dim=theme.ansi and variable == "quiet")
         for name, (variable, more) in INKS.items()
     }
-    bar = Style(color=color("cursor-bar-text").rich_color, bgcolor=color("cursor-bar").rich_color)
-    inks["cursor"] = bar
-    inks["cursor-blurred"] = Style(color=color("foreground").rich_color, bgcolor=color("cursor-bar-blurred").rich_color)
+    for name, ground, letters in (
+        ("cursor", "cursor-bar", "cursor-bar-text"),
+        ("cursor-blurred", "cursor-bar-blurred", "foreground"),
+    ):
+        bar = color(ground)
+        inks[name] = Style(color=color(letters, bar).rich_color, bgcolor=bar.rich_color)
     return inks
 
 

@@ -121,7 +121,7 @@ class ExplorerScreen(Screen[None]):
     def on_source_failed(self, message: SourceFailed) -> None:
         if self.desk is not None:
             # Opening again failed: what is on screen stays, and says so.
-            self.stale = message.reason
+            self.stale = f"not opened again: {message.reason}"
             self._update_bars()
             return
         self.post_failure(message.reason)
@@ -160,7 +160,7 @@ class ExplorerScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         if self.desk is not None:
-            self.desk.close()
+            self.desk.close(wait=0.2)
 
     def _watch(self) -> None:
         if self.desk is not None and self.stale is None:
@@ -168,7 +168,7 @@ class ExplorerScreen(Screen[None]):
 
     def on_source_stale(self, message: SourceStale) -> None:
         if message.generation == self.generation and self.stale is None:
-            self.stale = message.sentence
+            self.stale = "changed on disk: R reloads"
             self._update_bars()
 
     # Questions
@@ -297,8 +297,7 @@ class ExplorerScreen(Screen[None]):
                 opened.tensors, desk.figures, lowered=opened.lowered, gradients=opened.source.listing.gradients
             )
             self.matching = len(matches.indices)
-            lost = sum(info.name in self.pages.reasons for info in opened.tensors) if self.pages is not None else 0
-            coming = max(0, matches.unknown - lost) if query.needs_figures else 0
+            coming = matches.unknown - self._lost(query) if query.needs_figures else 0
             self.tree_view.set_spans(query.name_spans)
             self.tree_view.set_empty_text("no match so far: reading" if coming else "no tensor matches")
             self.tree_view.keep_only(opened.positions[index] for index in matches.indices)
@@ -314,6 +313,13 @@ class ExplorerScreen(Screen[None]):
                 wrong = [(error.start, error.stop) for error in query.errors]
         self.search.note(words, wrong)
         self._update_bars()
+
+    def _lost(self, query: Query) -> int:
+        """How many tensors may match but never will be known to, because they cannot be read."""
+        if self.pages is None:
+            return 0
+        found = map(self.pages.find, self.pages.reasons)
+        return sum(info is not None and query.match(info) is None for info in found)
 
     def on_search_bar_closed(self, message: SearchBar.Closed) -> None:
         if not message.is_kept:

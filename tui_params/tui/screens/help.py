@@ -31,6 +31,7 @@ class HelpScreen(ModalScreen[None]):
         yield HelpPage(id="help")
 
     def on_mount(self) -> None:
+        self.set_class(self.glyphs.is_ascii, "-ascii")
         self.query_one(HelpPage).border_title = "Keys"
         self.query_one(HelpPage).border_subtitle = "esc closes"
 

@@ -35,14 +35,14 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     counts.append(text.dtype_mix(dict(totals.nbytes_by_dtype), 4 if width >= 100 else 3))
     return [
         first,
-        spread([(" " + glyphs.separator.join(part for part in counts if part), "text")], _wrong(screen), width),
+        spread([(" " + glyphs.separator.join(part for part in counts if part), "text")], _wrong(screen, width), width),
     ]
 
 
-def _wrong(screen: ExplorerScreen) -> list[Part]:
+def _wrong(screen: ExplorerScreen, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if screen.stale is not None:
-        return [(f"{screen.glyphs.trouble} changed on disk: R reloads ", "error")]
+        return [(f"{screen.glyphs.trouble} {text.clean(screen.stale, max(30, width // 2))} ", "error")]
     opened = screen.opened
     if opened is None:
         return []

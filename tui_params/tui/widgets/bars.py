@@ -77,6 +77,17 @@ class Divider(Widget):
             self.post_message(self.Dragged(event.screen_x))
 
 
+class PlainInput(Input):
+    """A field of one line without a blinking cursor, into which nothing can be pasted that a terminal would obey."""
+
+    def __init__(self, placeholder: str, *, id: str, highlighter: Highlighter | None = None) -> None:
+        super().__init__(placeholder=placeholder, id=id, compact=True, select_on_focus=False, highlighter=highlighter)
+        self.cursor_blink = False
+
+    def validate_value(self, value: str) -> str:
+        return "".join(letter for letter in value if letter.isprintable())
+
+
 class _Underline(Highlighter):
     """Underlines what the search bar found wrong."""
 
@@ -125,15 +136,9 @@ class SearchBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("/", id="search-mark")
-        field = Input(
-            placeholder="name  *.glob  /regex/  !not  dtype:bf16  numel>1e6  nan>0",
-            id="search-text",
-            compact=True,
-            highlighter=self._underline,
-            select_on_focus=False,
+        yield PlainInput(
+            "name  *.glob  /regex/  !not  dtype:bf16  numel>1e6  nan>0", id="search-text", highlighter=self._underline
         )
-        field.cursor_blink = False
-        yield field
         yield Static("", id="search-note", markup=False)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -162,12 +163,18 @@ class LinesView(Canvas):
 
 
 def cut_line(line: Line, width: int) -> Line:
-    """A line in exactly ``width`` characters."""
+    """A line in exactly ``width`` cells."""
     cut: Line = []
     for text, name in line:
-        cut.append((text[:width], name))
-        width -= len(cut[-1][0])
+        part = text if cell_len(text) <= width else set_cell_size(text, max(width, 0))
+        cut.append((part, name))
+        width -= cell_len(part)
     return [*cut, (" " * max(width, 0), "text")]
+
+
+def line_width(line: Line) -> int:
+    """The cells of a line; wide characters take two."""
+    return sum(cell_len(text) for text, _ in line)
 
 
 def differences(old: Line, new: Line) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Entry, Totals
 from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
 
 class TensorView(msgspec.Struct, frozen=True):
@@ -45,6 +45,15 @@ class ModuleView(msgspec.Struct, frozen=True):
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a tensor, ``width`` cells wide."""
+    return _within(_tensor_lines(view, width, glyphs), width)
+
+
+def _within(lines: list[Line], width: int) -> list[Line]:
+    """The lines, those that are too long for a very narrow pane cut."""
+    return [line if line_width(line) <= width else cut_line(line, width) for line in lines]
+
+
+def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     info = view.info
     lines = _name_lines(info.name, width)
     dtype = text.clean(info.dtype.name if width >= 48 else info.dtype.short, 20)
@@ -154,6 +163,10 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a module, ``width`` cells wide."""
+    return _within(_module_lines(view, width, glyphs), width)
+
+
+def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     totals = view.totals
     lines = _name_lines(view.path, width)
     if view.class_name:
@@ -196,7 +209,7 @@ def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
     lines = _name_lines(entry.name, width)
     lines.append([("a value stored beside the tensors", "dim")])
     lines.append([])
-    return lines + _wrapped(text.clean(entry.text), width, "text", limit=200)
+    return _within(lines + _wrapped(text.clean(entry.text), width, "text", limit=200), width)
 
 
 def summary_line(info: TensorInfo, figures: Figures | None) -> str:

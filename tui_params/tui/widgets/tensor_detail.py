@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.widgets.bars import PlainInput
 from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.value_grid import ValueGrid
 
@@ -24,7 +25,7 @@ class Facts(LinesView, can_focus=True):
         self.post_message(self.Resized())
 
 
-class SliceField(Input):
+class SliceField(PlainInput):
     """The field for the slice expression; escape leaves it."""
 
     BINDINGS = [Binding("escape", "leave", "leave", show=False)]
@@ -49,9 +50,7 @@ class TensorDetail(Vertical):
         with Vertical(id="values"):
             with Horizontal(id="slice-bar"):
                 yield Static("values ", id="slice-mark")
-                field = SliceField(placeholder="[0, :3]", id="slice", compact=True, select_on_focus=False)
-                field.cursor_blink = False
-                yield field
+                yield SliceField("[0, :3]", id="slice")
                 yield Static("", id="slice-caption", markup=False)
             yield ValueGrid(self.glyphs, id="grid")
 

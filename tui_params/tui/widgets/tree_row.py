@@ -17,7 +17,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Tree
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.troubles import Mark
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.widgets.canvas import Line, cut_line
 
 _NUMEL = 6
 _NBYTES = 9
@@ -62,13 +62,13 @@ def row_line(tree: Tree, node: int, state: RowState, width: int, glyphs: Glyphs)
     """The line of one node, at most ``width`` cells."""
     columns = Columns.fit(width)
     leaf = tree.leaf_of(node)
+    name = cut_line(_name(tree, node, state, columns, width, glyphs), columns.name)
     if leaf is None:
-        return _name(tree, node, state, columns, width, glyphs) + _module_columns(tree, node, columns)
+        return name + _module_columns(tree, node, columns)
     if isinstance(leaf, TensorInfo):
-        return _name(tree, node, state, columns, width, glyphs) + _tensor_columns(leaf, state, columns, glyphs)
+        return name + _tensor_columns(leaf, state, columns, glyphs)
     room = width - columns.name
-    value = text.shorten(leaf.text, max(room - 1, 0))
-    return [*_name(tree, node, state, columns, width, glyphs), (f" {value}".ljust(room), "dim")]
+    return name + cut_line([(f" {text.clean(leaf.text, max(room - 1, 0))}", "dim")], room)
 
 
 def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, glyphs: Glyphs) -> Line:
@@ -148,9 +148,9 @@ def _module_columns(tree: Tree, node: int, columns: Columns) -> Line:
     if columns.dtype:
         mix = tree.totals(node).nbytes_by_dtype
         shown = text.dtype_mix(dict(mix), 2)
-        if len(shown) >= columns.dtype:
-            shown = text.dtype_mix(dict(mix), 1) if len(mix) == 1 else f"{len(mix)} types"
-        line.append((f" {shown}".ljust(columns.dtype), "dim"))
+        if len(shown) >= columns.dtype and len(mix) > 1:
+            shown = f"{text.dtype_mix(dict(mix), 1)}"
+        line.append((f" {text.clean(shown, columns.dtype - 1)}".ljust(columns.dtype), "dim"))
     if columns.spark:
         line.append((" " * columns.spark, "dim"))
     return line

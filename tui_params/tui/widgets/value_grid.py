@@ -137,7 +137,7 @@ def grid_lines(grid: Grid) -> list[Line]:
     styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
     head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
     lines: list[Line] = [[(head, "dim")]] if any(grid.column_labels) else []
-    for label, cells, flags in zip(grid.row_labels, grid.cells, grid.flags, strict=True):
+    for label, cells, flags in zip(grid.row_labels, grid.cells, grid.flags, strict=False):
         line: Line = [(label, "dim")]
         for cell, flag in zip(cells, flags, strict=True):
             line.append((f"  {cell}", styles[flag]))
