@@ -1,0 +1,53 @@
+"""``compare``: what changed between two of anything that can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from tui_params.core.compare import Comparison, Progress
+from tui_params.core.compare import compare as compare_sources
+from tui_params.core.renames import Rename
+from tui_params.core.source import Source
+from tui_params.opening import open_source
+
+if TYPE_CHECKING:
+    from tui_params.opening import Target
+
+
+def compare(
+    a: Target,
+    b: Target,
+    *,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    renames: Iterable[str | Rename] = (),
+    auto_rename: bool = False,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    threads: int | None = None,
+) -> Comparison:
+    """What changed between ``a`` and ``b``: paths, modules, state dicts or sources, in any combination.
+
+    Names, shapes and element types first, then values: the same bytes are identical; else an element changed if
+    |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element types. A Source that is passed in
+    stays open. Raises OpenError, TypeError, ValueError, StoppedError.
+    """
+    with ExitStack() as stack:
+        sources = []
+        for target in (a, b):
+            source = open_source(target)
+            if not isinstance(target, Source):
+                stack.callback(source.close)
+            sources.append(source)
+        return compare_sources(
+            *sources,
+            rtol=rtol,
+            atol=atol,
+            renames=renames,
+            auto_rename=auto_rename,
+            should_stop=should_stop,
+            progress=progress,
+            threads=threads,
+        )
