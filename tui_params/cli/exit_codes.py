@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 OK = 0
+FOUND = 1
+"""The answer is no: something is wrong, or differs."""
+
 USAGE = 2
 FAILED = 3
 """Something could not be opened, read or written."""

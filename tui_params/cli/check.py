@@ -1,0 +1,145 @@
+"""``tui-params check``: is every tensor of a source healthy?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.output import Output, complain, write_json
+
+if TYPE_CHECKING:
+    from tui_params.core.check import Report
+    from tui_params.core.scan import ScanProgress
+    from tui_params.core.thresholds import Thresholds
+
+
+@click.command(name="check", short_help="Look for what is wrong.")
+@click.argument("source", required=False)
+@click.option(
+    "--fail-on", type=click.Choice(["error", "warning"]), default="error", help="Exit 1 from this severity on."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table.")
+@click.option(
+    "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold (--rules lists them)."
+)
+@click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
+def command(
+    source: str | None, fail_on: str, as_json: bool, as_markdown: bool, changes: tuple[str, ...], list_rules: bool
+) -> int:
+    """Read every tensor of SOURCE and apply every health rule.
+
+    Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is. 3: nothing that
+    was read is, but not everything could be read. 2: usage.
+    """
+    thresholds = _thresholds(changes)
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --markdown exclude each other.")
+    if list_rules:
+        from tui_params.cli.rules import print_rules
+
+        print_rules(thresholds, as_json=as_json, as_markdown=as_markdown)
+        return OK
+    if source is None:
+        raise click.UsageError("Missing argument 'SOURCE'.")
+    return _check(source, fail_on, thresholds, "json" if as_json else "markdown" if as_markdown else "text")
+
+
+def _thresholds(changes: Sequence[str]) -> Thresholds:
+    from tui_params.core.thresholds import DEFAULT, with_threshold
+
+    thresholds = DEFAULT
+    for change in changes:
+        name, equals, value = change.partition("=")
+        try:
+            if not equals:
+                raise ValueError(f"{change!r} is not NAME=VALUE")
+            thresholds = with_threshold(thresholds, name, float(value))
+        except ValueError as error:
+            sentence = f"{value!r} is not a number" if "could not convert" in str(error) else str(error)
+            raise click.BadParameter(sentence, param_hint="--threshold") from None
+    return thresholds
+
+
+def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
+    from tui_params.core.check import check
+    from tui_params.opening import open_source
+
+    with open_source(path) as opened:
+        show = _Progress() if sys.stderr.isatty() else None
+        try:
+            report = check(opened, thresholds=thresholds, progress=show)
+        finally:
+            if show is not None:
+                show.clear()
+        if form == "json":
+            write_json(document(path, report))
+        elif form == "markdown":
+            from tui_params.cli.check_text import markdown
+
+            Output().lines(markdown(opened, report))
+        else:
+            from tui_params.cli.check_text import lines
+
+            output = Output()
+            output.lines(lines(opened, report, output))
+    code = exit_code(report, fail_on)
+    if code == FAILED and form != "text":
+        complain(f"{len(report.unchecked):,} of what {path} has could not be checked")
+    return code
+
+
+def exit_code(report: Report, fail_on: str) -> int:
+    """1 for a finding at the level or above, which is certain; else 3 where not everything was read; else 0."""
+    levels = ("error",) if fail_on == "error" else ("error", "warning")
+    if any(finding.severity in levels for finding in report.findings):
+        return FOUND
+    return FAILED if report.unchecked else OK
+
+
+def document(path: str, report: Report) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "source": path,
+        "status": report.status,
+        "checked": report.checked,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "rule": finding.rule,
+                "tensor": finding.tensor,
+                "evidence": finding.evidence,
+                "indices": finding.indices,
+            }
+            for finding in report.findings
+        ],
+        "unchecked": [{"tensor": entry.tensor, "reason": entry.reason} for entry in report.unchecked],
+    }
+
+
+class _Progress:
+    """One line on a terminal that says how far a scan is."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+
+    def __call__(self, progress: ScanProgress) -> None:
+        print(f"\r\x1b[K{''.join(self._parts(progress))}", end="", file=sys.stderr, flush=True)
+
+    def _parts(self, progress: ScanProgress) -> Iterator[str]:
+        from tui_params.core.text import duration, percent, size
+
+        taken = monotonic() - self._started
+        yield f"{percent(progress.done_bytes, progress.total_bytes)}"
+        yield f"  {size(progress.done_bytes)} of {size(progress.total_bytes)}"
+        if taken > 0.5 and progress.done_bytes:
+            rate = progress.done_bytes / taken
+            yield f"  {size(int(rate))}/s  {duration((progress.total_bytes - progress.done_bytes) / rate)} left"
+
+    def clear(self) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

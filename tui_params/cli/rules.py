@@ -1,0 +1,67 @@
+"""``tui-params check --rules``: every rule, with its thresholds and what it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tui_params.cli.output import Output, write_json
+from tui_params.core.rule import Rule
+from tui_params.core.rules import RULES
+from tui_params.core.rules_container import CONTAINER_RULES
+from tui_params.core.thresholds import MEANINGS, Thresholds
+
+
+def print_rules(thresholds: Thresholds, *, as_json: bool, as_markdown: bool) -> None:
+    """Print the table of the rules, with the thresholds as they would be used."""
+    if as_json:
+        write_json({"rules": [entry(rule, thresholds) for rule in (*RULES, *CONTAINER_RULES)], "thresholds": MEANINGS})
+        return
+    output = Output()
+    output.lines(markdown(thresholds) if as_markdown else lines(thresholds, output))
+
+
+def entry(rule: Rule, thresholds: Thresholds) -> dict[str, Any]:
+    """What ``--json`` prints of one rule."""
+    return {
+        "id": rule.id,
+        "title": rule.title,
+        "severities": rule.severities,
+        "meaning": rule.meaning,
+        "source": rule.source,
+        "thresholds": {shown(name): getattr(thresholds, name) for name in rule.thresholds},
+    }
+
+
+def shown(name: str) -> str:
+    """A threshold as the command line calls it."""
+    return name.replace("_", "-")
+
+
+def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
+    """What a person reads."""
+    for title, rules in (("Tensors", RULES), ("Containers", CONTAINER_RULES)):
+        yield output.style(title, "bold")
+        for rule in rules:
+            yield f"  {rule.id:<26}{output.style(', '.join(rule.severities), 'dim')}"
+            yield f"      {rule.meaning}"
+            if rule.thresholds:
+                yield f"      {_values(rule, thresholds)}"
+            yield output.style(f"      source: {rule.source}", "dim")
+        yield ""
+    yield output.style("Thresholds (--threshold NAME=VALUE)", "bold")
+    for name, meaning in MEANINGS.items():
+        yield f"  {shown(name):<24}{getattr(thresholds, name):<12g}{meaning}"
+
+
+def markdown(thresholds: Thresholds) -> Iterator[str]:
+    """The same as a Markdown table."""
+    yield "| rule | severity | meaning | thresholds | source |"
+    yield "| --- | --- | --- | --- | --- |"
+    for rule in (*RULES, *CONTAINER_RULES):
+        severities = ", ".join(rule.severities)
+        yield f"| `{rule.id}` | {severities} | {rule.meaning} | {_values(rule, thresholds)} | {rule.source} |"
+
+
+def _values(rule: Rule, thresholds: Thresholds) -> str:
+    return ", ".join(f"{shown(name)} {getattr(thresholds, name):g}" for name in rule.thresholds)
