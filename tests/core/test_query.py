@@ -470,3 +470,24 @@ def test_ninety_thousand_names_are_filtered_at_once(text: str) -> None:
         query.filter(infos, lowered=lowered)
         best = min(best, time.perf_counter() - began)
     assert best < 0.3  # 5 to 30 ms on an idle core; the bound is for a loaded one
+
+
+def test_findings_by_rule_and_by_whether_there_are_any() -> None:
+    dtype = from_torch("float32")
+    assert dtype is not None
+    infos = [describe(name, (2, 2), dtype) for name in ("a", "b", "c")]
+    rules = {"a": frozenset({"dead-rows", "nan"}), "b": frozenset[str]()}
+
+    def kept(text: str) -> tuple[tuple[int, ...], int]:
+        matches = parse_query(text).filter(infos, rules_of=rules.get)
+        return matches.indices, matches.unknown
+
+    assert kept("finding:dead") == ((0,), 1)
+    assert kept("finding:dead-*") == ((0,), 1)
+    assert kept("finding:yes") == ((0,), 1)
+    assert kept("finding:no") == ((1,), 1)
+    assert kept("!finding:nan") == ((1,), 1)
+    assert kept("finding!=nan") == ((1,), 1)
+    assert parse_query("finding:nan").needs_figures
+    assert parse_query("finding:nan").match(infos[0], rules=frozenset({"nan"})) is True
+    assert parse_query("finding:nan").match(infos[0]) is None

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_params.core.dtypes import from_torch
+from tui_params.core.order import Sort
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree import Entry, Tree
@@ -156,3 +157,37 @@ def test_an_empty_listing() -> None:
     assert len(tree) == 0
     assert tree.find("x") is None
     assert tree.totals().tensors == 0
+
+
+def test_sorting_by_a_value_within_modules_and_flat() -> None:
+    sizes = {"a.x": 1, "a.y": 3, "b.x": 2, "b.y": 2, "c": 9, "d": None}
+    listing = Listing("test", tuple(describe(name, (2,), F32) for name in sizes), metadata={"epoch": "1"})
+    assert outline(Tree(listing, Sort(lambda info: sizes[info.name]))) == [
+        "c",
+        "a",
+        "  y",
+        "  x",
+        "b",
+        "  x",
+        "  y",
+        "d",
+        "epoch",
+    ]
+    ascending = Tree(listing, Sort(lambda info: sizes[info.name], is_ascending=True))
+    assert outline(ascending) == ["a", "  x", "  y", "b", "  x", "  y", "c", "d", "epoch"]
+    flat = Tree(listing, Sort(lambda info: sizes[info.name], is_flat=True))
+    assert outline(flat) == ["c", "a.y", "b.x", "b.y", "a.x", "d", "epoch"]
+    assert flat.totals() == Tree(listing).totals()
+    node = flat.find("b.y")
+    assert node is not None
+    assert flat.name(node) == "b.y"
+
+
+@given(names, st.booleans(), st.booleans())
+def test_sorting_keeps_every_leaf(listed: list[str], is_flat: bool, is_ascending: bool) -> None:
+    listing = Listing("test", tuple(describe(name, (len(name),), F32) for name in listed))
+    tree = Tree(listing, Sort(lambda info: info.numel, is_ascending, is_flat))
+    assert sorted(leaf.name for leaf in tree.leaves) == sorted(listed)
+    if is_flat:
+        lengths = [len(leaf.name) for leaf in tree.leaves]
+        assert lengths == sorted(lengths, reverse=not is_ascending)

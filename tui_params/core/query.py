@@ -37,6 +37,7 @@ HELP: tuple[tuple[str, str], ...] = (
     ("trainable:no  frozen:yes", "by requires_grad"),
     ("tied:yes", "shares its elements with another name"),
     ("unreadable:yes", "its values cannot be read"),
+    ("finding:dead", "a finding of that rule (all-zero, dead-rows, nan, ...); finding:yes is any"),
     ("nan>0  inf>0", "number of NaN, of infinities; also as a share, nan>1%"),
     ("zeros>50%  subnormals>0", "number or share of zeros, of subnormal numbers"),
     ("min max absmax mean std l2 rms", "statistics of the finite elements: std>0.5, absmax>=1e4, mean<0"),
@@ -67,6 +68,7 @@ class Term(msgspec.Struct, frozen=True):
     on_name: NameTest | None = None
     on_info: InfoTest | None = None
     on_figures: FiguresTest | None = None
+    needs_reading: bool = False
 
     def match(self, info: TensorInfo, lowered: str, facts: Facts, figures: Figures | None) -> bool | None:
         """Whether the term holds; None where that is not known (yet)."""
@@ -105,16 +107,21 @@ class Query(msgspec.Struct, frozen=True):
     @property
     def needs_figures(self) -> bool:
         """Whether a term asks for statistics, so that answers change while they are computed."""
-        return any(term.on_figures is not None for term in self.terms)
+        return any(term.on_figures is not None or term.needs_reading for term in self.terms)
 
     def match(
-        self, info: TensorInfo, figures: Figures | None = None, has_gradient: bool = False, has_ties: bool = False
+        self,
+        info: TensorInfo,
+        figures: Figures | None = None,
+        has_gradient: bool = False,
+        has_ties: bool = False,
+        rules: frozenset[str] | None = None,
     ) -> bool | None:
         """Whether every term holds for the tensor; None where that is not known (yet).
 
         ``has_ties`` says that another tensor is tied to this one (``tied_to`` is its name).
         """
-        facts, lowered = Facts(has_gradient, has_ties), info.name.lower()
+        facts, lowered = Facts(has_gradient, has_ties, rules), info.name.lower()
         answers = [term.match(info, lowered, facts, figures) for term in self.terms]
         if False in answers:
             return False
@@ -127,11 +134,12 @@ class Query(msgspec.Struct, frozen=True):
         *,
         lowered: Sequence[str] | None = None,
         gradients: Container[str] = (),
+        rules_of: Callable[[str], frozenset[str] | None] | None = None,
     ) -> Matches:
         """Which of the tensors match.
 
         ``lowered`` are their names in lower case, where the caller keeps them; ``gradients`` has the names that
-        have a gradient. Terms on names are asked first, those on statistics last and only of what is left.
+        have a gradient; ``rules_of`` the rules of a tensor's findings, None as long as it was not read. Terms on names are asked first, those on statistics last and only of what is left.
         """
         if not self.terms:
             return Matches(tuple(range(len(infos))))
@@ -147,7 +155,7 @@ class Query(msgspec.Struct, frozen=True):
                 passed, unseen = term.on_name.select(names, lowered, candidates, term.is_inverted)
                 slow.update(unseen)
             elif term.on_info is not None:
-                passed, unseen = _select(term, candidates, partial(_ask_info, term.on_info, infos, gradients))
+                passed, unseen = _select(term, candidates, partial(_ask_info, term, infos, gradients, rules_of))
             else:
                 passed, unseen = _select(term, candidates, partial(_ask_figures, term, infos, figures_of))
             if unseen:
@@ -194,8 +202,17 @@ def _select(
 
 
 def _ask_info(
-    test: InfoTest, infos: Sequence[TensorInfo], gradients: Container[str], candidates: Sequence[int]
+    term: Term,
+    infos: Sequence[TensorInfo],
+    gradients: Container[str],
+    rules_of: Callable[[str], frozenset[str] | None] | None,
+    candidates: Sequence[int],
 ) -> list[bool | None]:
+    test = term.on_info
+    if test is None:
+        return [None] * len(candidates)
+    if term.needs_reading:
+        return [test(infos[i], Facts(rules=rules_of(infos[i].name) if rules_of else None)) for i in candidates]
     tied = {info.tied_to for info in infos if info.tied_to is not None}
     if not tied and gradients == ():
         facts = Facts()
@@ -295,7 +312,8 @@ def _parse_field(name: str, sign: str, value: str, inverted: bool, start: int, s
         raise UnfinishedError(f"{name}{sign} asks for nothing yet", -before, 0)
     sign = sign[1:] if len(sign) > 1 and sign[0] == ":" else sign
     if field.on_info is not None:
-        return Term(start, stop, inverted, on_info=field.on_info(sign, word))
+        test = field.on_info(sign, word)
+        return Term(start, stop, inverted, on_info=test, needs_reading=field.needs_reading)
     assert field.on_figures is not None  # every field has one of the two
     return Term(start, stop, inverted, on_figures=field.on_figures(sign, word))
 

@@ -21,10 +21,14 @@ from tui_params.errors import QueryError
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """What others know of a tensor: whether it has a gradient, and whether another one is tied to it."""
+    """What others know of a tensor: whether it has a gradient, whether another one is tied to it, and what was found.
+
+    ``rules`` are the rules of the findings about it; None as long as it has not been read.
+    """
 
     has_gradient: bool = False
     has_ties: bool = False
+    rules: frozenset[str] | None = None
 
 
 InfoTest = Callable[[TensorInfo, Facts], "bool | None"]
@@ -41,6 +45,7 @@ class Field(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     on_info: Callable[[str, str], InfoTest] | None = None
     on_figures: Callable[[str, str], FiguresTest] | None = None
+    needs_reading: bool = False
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -198,6 +203,21 @@ def _file(operator_: str, value: str) -> InfoTest:
     return lambda info, _: (pattern.fullmatch((info.file or "").lower()) is not None) is same
 
 
+def _finding(operator_: str, value: str) -> InfoTest:
+    same = _equality(operator_, "finding")
+    word = value.lower()
+    if word in {"yes", "no"}:
+        return lambda _, facts: None if facts.rules is None else bool(facts.rules) is (same is (word == "yes"))
+    pattern = _words(value if is_glob(value) else f"*{value}*")
+
+    def test(_: TensorInfo, facts: Facts) -> bool | None:
+        if facts.rules is None:
+            return None
+        return any(pattern.fullmatch(rule) is not None for rule in facts.rules) is same
+
+    return test
+
+
 def _yes_no_field(name: str, get: InfoTest) -> Field:
     def make(operator_: str, value: str) -> InfoTest:
         same = _equality(operator_, name)
@@ -275,6 +295,7 @@ _ALL: tuple[Field, ...] = (
     _yes_no_field("frozen", _is_frozen),
     _yes_no_field("tied", lambda info, facts: info.tied_to is not None or facts.has_ties),
     _yes_no_field("unreadable", lambda info, _: info.unreadable is not None),
+    Field(("finding", "rule"), _finding, needs_reading=True),
     _figure_field("nan", lambda figures: figures.nan, 1, is_count=True),
     _figure_field("inf", lambda figures: figures.pos_inf + figures.neg_inf, 1, is_count=True),
     _figure_field("zeros zero", lambda figures: figures.zeros, 1, is_count=True),

@@ -8,7 +8,6 @@ costs one row and one indent. A tensor and a module may have the same name; they
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,9 @@ from itertools import accumulate, pairwise
 
 import msgspec
 
+from tui_params.core.order import Sort, natural_order, order_by_value, order_of_appearance
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
-
-_DIGITS = re.compile("([0-9]+)")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +55,7 @@ class Tree:
     next one. ``first[node]`` is the position in ``leaves`` of the first leaf of the subtree.
     """
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, sort: Sort | None = None) -> None:
         leaves: list[Leaf] = list(listing.tensors)
         leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
         # Each distinct segment is kept once: there are 280,000 times "weight", and 300 others.
@@ -65,7 +63,11 @@ class Tree:
         one = kept.setdefault
         segments = [[one(part, part) for part in leaf.name.split(".")] for leaf in leaves]
         tensors = len(listing.tensors)
-        order = _order_of_appearance(segments) if listing.is_ordered else _natural_order(segments, tensors)
+        if sort is not None and sort.is_flat:
+            segments = [[leaf.name] for leaf in leaves]
+        order = order_of_appearance(segments) if listing.is_ordered else natural_order(segments, tensors)
+        if sort is not None:
+            order = order_by_value(segments, order, sort, listing.tensors)
         self.modules: Mapping[str, str] = listing.modules
         self.leaves: list[Leaf] = [leaves[index] for index in order]
         # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
@@ -335,68 +337,3 @@ def _opening_sizes(shared: Sequence[int]) -> dict[int, tuple[int, ...]]:
         if depth and (not stack or stack[-1] < depth):
             stack.append(depth)
     return opening
-
-
-def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key under which ``layers2`` comes before ``layers10``.
-
-    Numbers are compared by length and digits, never converted: a name may hold 10,000 digits.
-    """
-    parts = []
-    for part in _DIGITS.split(segment):
-        if part.isascii() and part.isdigit():
-            digits = part.lstrip("0")
-            parts.append((0, len(digits), digits))
-        elif part:
-            parts.append((1, 0, part))
-    return tuple(parts)
-
-
-def _natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:
-    """Positions sorted segment by segment in natural order; what holds no tensor at all comes last.
-
-    The first ``tensors`` of the names are tensors. Each distinct segment becomes one character, by rank, so that
-    names are compared as strings.
-    """
-    tops = {names[0] for names in segments[:tensors]}
-    distinct: set[str] = set()
-    for names in segments:
-        distinct.update(names)
-    ranked = sorted(distinct, key=lambda segment: (natural_key(segment), segment))
-    # Ranks stay below the 1,114,112 code points; surrogates are ordinary characters to a comparison.
-    if len(ranked) < 0x10FFFF:
-        rank = {segment: chr(index) for index, segment in enumerate(ranked)}.__getitem__
-        keys = ["".join(map(rank, names)) for names in segments]
-        for index in range(tensors, len(segments)):
-            if segments[index][0] not in tops:
-                keys[index] = "\U0010ffff" + keys[index]
-        return sorted(range(len(segments)), key=keys.__getitem__)
-    place = {segment: index for index, segment in enumerate(ranked)}
-
-    def key(index: int) -> tuple[bool, list[int]]:
-        names = segments[index]
-        return index >= tensors and names[0] not in tops, [place[name] for name in names]
-
-    return sorted(range(len(segments)), key=key)
-
-
-def _order_of_appearance(segments: Sequence[list[str]]) -> list[int]:
-    """Positions such that the leaves of a module stand together, each module where it first appeared."""
-    root: dict[str | int, object] = {}
-    for position, names in enumerate(segments):
-        level = root
-        for name in names[:-1]:
-            level = level.setdefault(name, {})  # type: ignore[assignment]
-        level[position] = position
-    order: list[int] = []
-    stack = [iter(root.values())]
-    while stack:
-        for value in stack[-1]:
-            if isinstance(value, int):
-                order.append(value)
-            else:
-                stack.append(iter(value.values()))  # type: ignore[attr-defined]
-                break
-        else:
-            stack.pop()
-    return order
