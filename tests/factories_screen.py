@@ -97,6 +97,14 @@ class ListedSource(MemorySource):
         raise ReadError("there are no values here")
 
 
+async def eventually(holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds that a thread brings about."""
+    stop = monotonic() + PATIENCE
+    while not holds():
+        assert monotonic() < stop, f"it does not come about: {what}"
+        await asyncio.sleep(0.002)
+
+
 class Stage:
     """A running explorer, and what is to be seen of it."""
 

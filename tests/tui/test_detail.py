@@ -189,11 +189,11 @@ async def test_every_kind_of_tensor_has_a_page(size: tuple[int, int]) -> None:
             await stage.go(name)
             assert stage.facts.startswith(f"{name}\n"), name
             assert str(list(array.shape)) in stage.facts, name
-            await stage.press("s", "a")
+            if size[0] == 120:
+                await stage.press("s", "a")
             assert "reading" not in stage.facts, name
             assert "nan" not in stage.facts.replace(name, ""), name  # NaN is counted, never a statistic
             assert all(len(line) <= stage.screen.detail.size.width for line in stage.facts.splitlines()), name
-            await stage.press("s", "a")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import on_stage, ramp, small_model
+from tests.factories_screen import eventually, on_stage, ramp, small_model
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
 from tui_params.tui.screens.help import HelpScreen
@@ -352,14 +352,15 @@ async def test_the_detail_scrolls_while_the_tree_has_the_keyboard() -> None:
 async def test_the_tree_gets_narrower_and_wider_within_limits() -> None:
     async with on_stage() as stage:
         tree = stage.screen.tree_view
+        await stage.go("layers")  # a page that is quickly drawn
         width = tree.size.width
         await stage.press("greater_than_sign")
         assert tree.size.width == width + 4
         await stage.press("less_than_sign", "less_than_sign")
         assert tree.size.width == width - 4
-        await stage.press(*["less_than_sign"] * 30)
+        await stage.press(*["less_than_sign"] * 12)
         assert tree.size.width >= 20
-        await stage.press(*["greater_than_sign"] * 60)
+        await stage.press(*["greater_than_sign"] * 22)
         assert stage.screen.detail.size.width >= 20
 
 
@@ -411,7 +412,7 @@ async def test_reload_opens_again_and_keeps_the_cursor() -> None:
         await stage.press()
         assert stage.cursor == "steps"
         assert "=8" in stage.row("steps")
-        assert opened[0].is_closed
+        await eventually(lambda: opened[0].is_closed, "the old source is closed")
         assert not opened[1].is_closed
 
 
@@ -462,7 +463,7 @@ async def test_q_quits() -> None:
         await stage.until(lambda: not stage.app.is_running, "it has ended")
     assert stage.app.return_code == 0
     assert stage.app.failure is None
-    assert source.is_closed
+    await eventually(lambda: source.is_closed, "the source is closed")
 
 
 # Values
@@ -505,8 +506,7 @@ async def test_pages_of_values() -> None:
         assert first_value(stage.values) == 1
         await stage.press("pagedown", "right", *keys_of("values.home"))
         assert first_value(stage.values) == 0
-        for _ in range(20):
-            await stage.press("pagedown")
+        await stage.press(*["pagedown"] * 12)
         assert stage.values.split()[-1] != ""
         assert "99" in [line.split()[0] for line in stage.values.splitlines()]
 

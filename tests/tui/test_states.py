@@ -14,7 +14,7 @@ import pytest
 from textual.theme import BUILTIN_THEMES
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import PATIENCE, GatedSource, on_stage, ramp, small_model
+from tests.factories_screen import PATIENCE, GatedSource, eventually, on_stage, ramp, small_model
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
@@ -192,7 +192,7 @@ async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: p
         await stage.rest()
         assert "changed" not in stage.header
         assert stage.names == ["new.weight"]
-        assert source.is_closed
+        await eventually(lambda: source.is_closed, "the old source is closed")
 
 
 async def test_a_reload_that_fails_keeps_what_is_on_screen_and_says_why() -> None:
@@ -253,8 +253,9 @@ async def test_two_reloads_at_once_end_with_one_source() -> None:
         for _ in range(20):
             await stage.turn()
         await stage.rest()
-        assert [source.is_closed for source in opened].count(False) == 1
-    assert all(source.is_closed for source in opened)
+        await eventually(lambda: [source.is_closed for source in opened].count(False) == 1, "the others are closed")
+        assert not opened[-1].is_closed
+    await eventually(lambda: opened[-1].is_closed, "the last is closed")
 
 
 async def test_findings_about_the_container_stand_in_the_header() -> None:
