@@ -1,8 +1,8 @@
 """tui-params: look at PyTorch parameters in the terminal.
 
 ``explore(model)`` opens the explorer on a live model, ``open_source(path_or_model)`` gives the same inspector to a
-script, ``check(path_or_model)`` looks for what is wrong. The names are resolved on first use, so that importing the
-package costs nothing.
+script, ``check(path_or_model)`` looks for what is wrong, ``compare(a, b)`` for what changed. The names are resolved on
+first use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "explore", "open_source"]
+__all__ = ["__version__", "check", "compare", "explore", "open_source"]
 
-_HOME = {"check": "tui_params.checking", "explore": "tui_params.tui.explore", "open_source": "tui_params.opening"}
+_HOME = {
+    "check": "tui_params.checking",
+    "compare": "tui_params.comparing",
+    "explore": "tui_params.tui.explore",
+    "open_source": "tui_params.opening",
+}
 
 if TYPE_CHECKING:
     from tui_params.checking import check as check
+    from tui_params.comparing import compare as compare
     from tui_params.opening import open_source as open_source
     from tui_params.tui.explore import explore as explore
 

@@ -17,7 +17,7 @@ from tui_params.cli.output import complain, silence
 from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
-_COMMANDS = ("ls", "stats", "values", "check", "cache", "demo")
+_COMMANDS = ("ls", "stats", "values", "check", "diff", "cache", "demo")
 
 
 class _App(click.Group):

@@ -32,8 +32,8 @@ class Change(msgspec.Struct, frozen=True):
     """A tensor that both sources have and that is not the same.
 
     ``change`` is the first that applies: another shape (then no value is compared), another element type, other
-    values. ``name`` is that of A, ``name_in_b`` that of B. ``difference`` is None where values were not compared;
-    ``reason`` says why.
+    values. ``name`` is that of A, ``name_in_b`` that of B; the types are short names. ``difference`` is None where
+    values were not compared; of the same shape, ``reason`` says why.
     """
 
     name: str
@@ -315,7 +315,7 @@ def make_change(
     pair: Pair, change: Literal["shape", "dtype", "values"], difference: Difference | None, reason: str | None = None
 ) -> Change:
     a, b = pair.a, pair.b
-    return Change(a.name, b.name, change, a.shape, b.shape, a.dtype.name, b.dtype.name, difference, reason)
+    return Change(a.name, b.name, change, a.shape, b.shape, a.dtype.short, b.dtype.short, difference, reason)
 
 
 def unread(pair: Pair, reason: str) -> Verdict:

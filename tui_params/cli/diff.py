@@ -1,0 +1,175 @@
+"""``tui-params diff``: what changed between two checkpoints, and what did not."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.output import Output, complain, write_json
+
+if TYPE_CHECKING:
+    from tui_params.core.compare import Change, Comparison, Progress
+    from tui_params.core.renames import Rename
+
+
+@click.command(name="diff", short_help="What changed between two.")
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option(
+    "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Tolerance as a share of the value in A."
+)
+@click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="A", help="Tolerance, absolute.")
+@click.option(
+    "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; repeatable."
+)
+@click.option("--auto-rename", is_flag=True, help="Apply the renames that are suggested.")
+@click.option("--names", is_flag=True, help="Every name, instead of kinds and the largest changes.")
+def command(
+    a: str,
+    b: str,
+    as_json: bool,
+    rtol: float,
+    atol: float,
+    expressions: tuple[str, ...],
+    auto_rename: bool,
+    names: bool,
+) -> int:
+    """Compare A and B: names, shapes and element types, then every value.
+
+    Tensors of the same bytes are identical. Otherwise an element changed if |b - a| > A + R |a|, whatever the element
+    types; NaN equals NaN, and 0.0 equals -0.0.
+
+    OLD=NEW changes how names start, so module.= takes a prefix away and =module. puts one before. *OLD=NEW changes
+    every segment that starts so, and b:OLD=NEW the names of B.
+
+    Exit code 0: no difference. 1: there is one. 3: none was found, but not everything could be compared. 2: usage.
+    """
+    renames = [_rename(expression) for expression in expressions]
+    comparison, formats = _compare(a, b, rtol, atol, renames, auto_rename)
+    if as_json:
+        write_json(document(a, b, comparison, names=names))
+    else:
+        from tui_params.cli.diff_text import lines
+
+        output = Output()
+        output.lines(lines(comparison, (a, b), formats, output, names=names))
+    if comparison.state == "uncompared":
+        if as_json:
+            complain(f"{len(comparison.uncompared):,} of the tensors that both have could not be compared")
+        return FAILED
+    return FOUND if comparison.state == "different" else OK
+
+
+def _rename(expression: str) -> Rename:
+    from tui_params.core.renames import parse_rename
+
+    try:
+        return parse_rename(expression)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--rename") from None
+
+
+def _compare(
+    a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool
+) -> tuple[Comparison, tuple[str, str]]:
+    """The comparison, and of what formats the sources are. Raises OpenError."""
+    from tui_params.core.compare import compare
+    from tui_params.opening import open_source
+
+    with open_source(a) as source_a, open_source(b) as source_b:
+        show = _Progress() if sys.stderr.isatty() else None
+        try:
+            comparison = compare(
+                source_a, source_b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename, progress=show
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        finally:
+            if show is not None:
+                show.clear()
+        return comparison, (source_a.listing.format, source_b.listing.format)
+
+
+def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> dict[str, Any]:
+    """What ``--json`` prints; with ``names`` also those of what did not change."""
+    from tui_params.core.compare import group_changes
+
+    found = {
+        "a": a,
+        "b": b,
+        "status": comparison.state,
+        "rtol": comparison.rtol,
+        "atol": comparison.atol,
+        "renames": [str(rename) for rename in comparison.applied],
+        "suggested_renames": [
+            {"renames": [str(rename) for rename in suggestion.renames], "matches": suggestion.matches}
+            for suggestion in comparison.suggested
+        ],
+        "only_in_a": comparison.only_in_a,
+        "only_in_b": comparison.only_in_b,
+        "implied": [{"name": item.name, "in": item.side, "reason": item.reason} for item in comparison.implied],
+        "identical": len(comparison.identical),
+        "equal": [_entry(change) for change in comparison.equal],
+        "changed": [_entry(change) for change in comparison.changed],
+        "uncompared": [{"name": item.name, "reason": item.reason} for item in comparison.uncompared],
+        "kinds": [
+            {
+                "kind": group.kind,
+                "count": group.count,
+                "changed": group.changed,
+                "equal": group.equal,
+                "identical": group.identical,
+                "uncompared": group.uncompared,
+            }
+            for group in group_changes(comparison)
+        ],
+    }
+    if names:
+        found["identical_names"] = comparison.identical
+    return found
+
+
+_FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf")
+_COMPARED = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction", "first_index")
+
+
+def _entry(change: Change) -> dict[str, Any]:
+    difference = change.difference
+    return {
+        "name": change.name,
+        "name_in_b": change.name_in_b,
+        "change": change.change,
+        "shape_a": change.shape_a,
+        "shape_b": change.shape_b,
+        "dtype_a": change.dtype_a,
+        "dtype_b": change.dtype_b,
+        **{name: getattr(change, name) for name in _COMPARED},
+        "changed_count": None if difference is None else difference.changed,
+        **{name: None if difference is None else getattr(difference, name) for name in _FIGURES},
+        "reason": change.reason,
+    }
+
+
+class _Progress:
+    """One line on a terminal that says how far a comparison is."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        from tui_params.core.text import duration, percent, size
+
+        taken = monotonic() - self._started
+        line = f"{percent(progress.nbytes, progress.total_nbytes)}  {progress.tensors:,} of {progress.total_tensors:,}"
+        if taken > 0.5 and progress.nbytes:
+            rate = progress.nbytes / taken
+            line += f"  {size(int(rate))}/s  {duration((progress.total_nbytes - progress.nbytes) / rate)} left"
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
