@@ -1,4 +1,4 @@
-"""The kernels: one pass over storage bytes that counts bit patterns, and adds up what the patterns do not say.
+"""Tallies: one pass over storage bytes that counts bit patterns, and adds up what the patterns do not say.
 
 Types of 16 bits and less have few patterns, so a table of counts says everything. Of wider types the upper bits are
 counted ("buckets", 7 bits of mantissa), and beside them exact moments are kept. Everything is integer arithmetic, or
@@ -12,14 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core import kernels
 from tui_params.core.buckets import FLOAT64_BITS, FLOAT64_SHIFT, truncated
 from tui_params.core.decode import unpack
 from tui_params.core.dtypes import DType
+from tui_params.core.kernels import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered
 from tui_params.core.moments import LIMB, Moments, integer_limbs
-
-WORDS = 1 << 16
-STEP = 1 << 17
-"""Elements that are looked at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
 
 Table = tuple[NDArray[Any], NDArray[np.int64]]
 """Bit patterns (unsigned, sorted, unique) and how many elements have each."""
@@ -56,12 +54,16 @@ def sparse(counts: NDArray[np.int64], dtype: Any) -> Table:
 class NarrowTally:
     """Counts of every pattern of 4, 6, 8 or 16 bits.
 
-    Patterns of 4 and 8 bits are counted as words of 16, two or four at once, and taken apart at the end.
+    Patterns of 4 and 8 bits are counted as words of 16, four or two at once, and taken apart at the end.
     """
+
+    _FLUSH = 1 << 31  # words after which a lane might not hold a count
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
         self._counts = np.zeros(1 << bits if bits == 6 else WORDS, np.int64)
+        self._lanes = np.zeros((LANES, 0 if bits == 6 else WORDS), np.uint32)
+        self._added = 0
         self._rest = np.zeros(1 << bits, np.int64)
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
@@ -72,15 +74,24 @@ class NarrowTally:
                 self._counts += np.bincount(codes, minlength=64)
             return
         whole = numel * self._bits // 16 * 2
-        words = raw[:whole].view("<u2")
-        for start in range(0, words.size, STEP):
-            self._counts += np.bincount(words[start : start + STEP], minlength=WORDS)
+        if self._added + whole // 2 >= self._FLUSH:
+            self._flush()
+        self._added += whole // 2
+        kernels.current().count16(raw[:whole].view("<u2"), self._lanes)
         rest = numel - whole * 8 // self._bits
         if rest:
             codes = unpack(raw[whole:], 4, rest) if self._bits == 4 else raw[whole:]
             self._rest += np.bincount(codes, minlength=self._rest.size)
 
+    def _flush(self) -> None:
+        if self._added:
+            for lane in self._lanes:
+                self._counts += lane
+            self._lanes.fill(0)
+            self._added = 0
+
     def table(self) -> Table:
+        self._flush()
         counts = self._counts
         if self._bits == 8:
             grid = counts.reshape(256, 256)
@@ -95,80 +106,67 @@ class NarrowTally:
 
 
 class Float32Tally:
-    """float32 by its upper 16 bits, with the sums of the lower 16 and of their squares for each."""
+    """float32 by its upper 16 bits, with the sums of the lower 16 for each, and of their squares by exponent."""
 
-    _FLUSH = 1 << 30  # elements after which a sum of squares of the lower bits might not fit into int64
+    _FLUSH = 1 << 30  # elements after which a sum over an exponent might not fit into int64
 
     def __init__(self) -> None:
         self._counts = np.zeros(WORDS, np.int64)
+        self._packed = np.zeros(WORDS, np.uint64)
         self._fresh = np.zeros(WORDS, np.int64)
-        self._lower = np.zeros(WORDS, np.float64)
-        self._squares = np.zeros(WORDS, np.float64)
-        self._squares_whole = np.zeros(WORDS, np.int64)
-        self._steps = self._added = 0
+        self._lower = np.zeros(WORDS, np.int64)
+        self._squares = np.zeros(512, np.uint64)
+        self._in_packed = self._added = 0
         self._pos_zeros = 0
         self._moments = Moments()
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
-        words, halves = raw.view("<u4"), raw.view("<u2")
-        for start in range(0, numel, STEP):
-            stop = min(start + STEP, numel)
-            self._add(words[start:stop], halves[2 * start : 2 * stop])
+        words = raw.view("<u4")
+        step = min(PACKED_LIMIT, self._FLUSH)
+        for start in range(0, numel, step):
+            self._add(words[start : start + step])
 
-    def _add(self, words: NDArray[np.uint32], halves: NDArray[np.uint16]) -> None:
-        upper = halves[1::2].astype(np.intp)
-        counts = np.bincount(upper, minlength=WORDS)
-        self._fresh += counts
-        if int(np.bitwise_or.reduce(words)) & 0xFFFF:
-            lower = halves[::2].astype(np.float64)
-            self._lower += np.bincount(upper, lower, WORDS)
-            lower *= lower
-            self._squares += np.bincount(upper, lower, WORDS)
-            self._steps += 1
-            if self._steps == 8:  # 8 * 2**17 * 2**32 is below 2**53
-                self._carry()
-        floats = words.view("<f4")
-        zeros = pos_inf = neg_inf = non_finite = 0
-        if counts[0]:
-            pos_zeros = int(np.count_nonzero(words == 0))
-            self._pos_zeros += pos_zeros
-            zeros += pos_zeros
-        if counts[0x8000]:
-            zeros += int(np.count_nonzero(words == 0x80000000))
-        if counts[0x7F80:0x8000].any() or counts[0xFF80:].any():
-            pos_inf = int(np.count_nonzero(words == 0x7F800000))
-            neg_inf = int(np.count_nonzero(words == 0xFF800000))
-            floats = floats[np.isfinite(floats)]
-            non_finite = words.size - floats.size
-        low = float(floats.min()) + 0.0 if floats.size else None
-        high = float(floats.max()) + 0.0 if floats.size else None
-        nan = non_finite - pos_inf - neg_inf
-        self._moments += Moments(floats.size, nan, pos_inf, neg_inf, zeros, low=low, high=high)
-        self._added += words.size
-        if self._added >= self._FLUSH:
+    def _add(self, words: NDArray[np.uint32]) -> None:
+        if self._in_packed + words.size > PACKED_LIMIT:
+            self._unpack()
+        if self._added + words.size > self._FLUSH:
             self._flush()
+        found = kernels.current().float32(words, self._packed, self._squares)
+        self._in_packed += words.size
+        self._added += words.size
+        self._pos_zeros += found.pos_zeros
+        low = high = None
+        if found.low <= found.high:
+            low, high = unordered(found.low), unordered(found.high)
+        zeros = found.pos_zeros + found.neg_zeros
+        self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high)
 
-    def _carry(self) -> None:
-        self._squares_whole += self._squares.astype(np.int64)
-        self._squares.fill(0)
-        self._steps = 0
+    def _unpack(self) -> None:
+        if self._in_packed:
+            self._fresh += (self._packed >> np.uint64(PACKED_COUNT)).view(np.int64)
+            self._packed &= np.uint64((1 << PACKED_COUNT) - 1)
+            self._lower += self._packed.view(np.int64)
+            self._packed.fill(0)
+            self._in_packed = 0
 
     def _flush(self) -> None:
         """Move the sums of the tables into the moments: one exponent at a time they fit into int64."""
         if not self._added:
             return
-        self._carry()
+        self._unpack()
         grid = self._fresh.reshape(512, 128)
-        lower = self._lower.astype(np.int64).reshape(512, 128)
+        lower = self._lower.reshape(512, 128)
         head = np.arange(128, dtype=np.int64)
-        low_squares_of = self._squares_whole.reshape(512, 128).sum(1)
-        sums = np.stack((grid.sum(1), grid @ head, grid @ (head * head), lower.sum(1), lower @ head, low_squares_of))
-        total_sum = squares_sum = subnormals = 0
+        squares = self._squares.view(np.int64)
+        sums = np.stack((grid.sum(1), grid @ head, grid @ (head * head), lower.sum(1), lower @ head, squares))
+        total_sum = squares_sum = subnormals = finite = non_finite = 0
         for code in np.flatnonzero(sums[0]).tolist():
             exponent = code & 0xFF
             if exponent == 0xFF:
+                non_finite += int(sums[0, code])
                 continue
             count, heads, head_squares, lows, head_lows, low_squares = sums[:, code].tolist()
+            finite += count
             if exponent:  # the leading bit, which is not stored
                 head_squares += 256 * heads + 16384 * count
                 heads += 128 * count
@@ -180,9 +178,9 @@ class Float32Tally:
             shift = max(exponent, 1) - 1
             total_sum += -total << shift if code & 0x100 else total << shift
             squares_sum += square << 2 * shift
-        self._moments += Moments(total=total_sum, squares=squares_sum, subnormals=subnormals)
+        self._moments += Moments(finite, non_finite, 0, 0, 0, subnormals, total_sum, squares_sum)
         self._counts += self._fresh
-        for table in (self._fresh, self._lower, self._squares_whole):
+        for table in (self._fresh, self._lower, self._squares):
             table.fill(0)
         self._added = 0
 
@@ -197,8 +195,8 @@ class Float32Tally:
     def moments(self) -> Moments:
         self._flush()
         found = self._moments
-        # The tables count zeros among the subnormals.
-        return found + Moments(subnormals=-found.zeros)
+        # The tables count zeros among the subnormals, and infinities among the NaN.
+        return found + Moments(subnormals=-found.zeros, nan=-found.pos_inf - found.neg_inf)
 
 
 class Float64Tally:
