@@ -13,14 +13,14 @@ import msgspec
 
 from tui_params.core import reading
 from tui_params.core.figures import Figures, Histogram
-from tui_params.core.reading import Measurement, Outcome, measure, reason_of, sample, summarize
+from tui_params.core.reading import Measurement, Outcome, Reading, measure, reason_of, sample, summarize
 from tui_params.core.source import Source
 from tui_params.core.sweep import ScanProgress, plan, scan_all
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
 if TYPE_CHECKING:
-    from tui_params.core.summary import Accumulator, Summary
+    from tui_params.core.summary import Summary
 
 __all__ = [
     "Activity",
@@ -84,11 +84,6 @@ class _Kept(msgspec.Struct, frozen=True):
     is_final: bool
 
 
-class _Paused(msgspec.Struct, frozen=True):
-    accumulator: Accumulator
-    done: int
-
-
 class Scanner:
     """One daemon thread that reads the tensors of one source in the order in which they are wanted.
 
@@ -114,7 +109,7 @@ class Scanner:
         self._is_closed = False
         # Of the worker alone.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._paused: OrderedDict[str, _Paused] = OrderedDict()
+        self._paused: OrderedDict[str, Reading] = OrderedDict()
         self._sampled: set[str] = set()
         self._published = -math.inf
         self._thread = Thread(target=self._work, name="tui-params scanner", daemon=True)
@@ -233,8 +228,10 @@ class Scanner:
             tied = self._final.get(info.tied_to or "")
             if tied is not None and tied.figures is not None and name not in self._questions:
                 return msgspec.structs.replace(tied, name=name)
+            channels = None
             if is_final:
-                summary = self._summarize(info)
+                found = self._measure(info)
+                summary, channels = found.summary, found.channels
             elif info.numel > reading.SAMPLE_BEYOND and name not in self._sampled:
                 summary = sample(self._source, info, should_stop=self._is_unwanted)
                 self._sampled.add(name)
@@ -249,27 +246,19 @@ class Scanner:
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT_SUMMARIES:
             self._kept.popitem(last=False)
-        return Outcome(name, figures, None, is_final)
+        return Outcome(name, figures, None, is_final, channels)
 
-    def _summarize(self, info: TensorInfo) -> Summary:
-        paused = self._paused.pop(info.name, None) or _Paused(reading._accumulator(info), 0)
-        done = paused.done
-
-        def progress(read: int) -> None:
-            nonlocal done
-            done = paused.done + read
-            self._publish(info, done)
-
+    def _measure(self, info: TensorInfo) -> Measurement:
+        reading = self._paused.pop(info.name, None) or Reading(self._source, info, has_channels=True)
         try:
-            reading._read(paused.accumulator, self._source, info, paused.done, info.numel, self._is_unwanted, progress)
+            reading.run(self._is_unwanted, lambda done: self._publish(info, done))
         except StoppedError:
-            # Only of a contiguous tensor is it known which elements are still missing.
-            if done and info.stride is None and done % 8 == 0:
-                self._paused[info.name] = _Paused(paused.accumulator, done)
+            if reading.can_resume and reading.done:
+                self._paused[info.name] = reading
                 if len(self._paused) > KEPT_PAUSED:
                     self._paused.popitem(last=False)
             raise
-        return paused.accumulator.summary()
+        return reading.measurement()
 
     def _publish(self, info: TensorInfo, done: int) -> None:
         now = time.monotonic()
