@@ -108,12 +108,12 @@ def check_saturation(subject: Subject) -> Sequence[Finding]:
         return _NONE
     shape = subject.info.shape
     rows = figures.count // shape[-1] if shape and subject.info.dtype.bits == 8 else 0
-    at_max = subject.at_max
+    at_max = subject.count_at(largest)
     if at_max - rows <= subject.thresholds.saturated_share * figures.count:
         return _NONE
     rule = "fp16-saturation" if subject.info.dtype.bits == 16 else "fp8-saturation"
     share = percent(at_max, figures.count)
-    evidence = f"{at_max:,} values ({share}) are at ±{number(largest)}, the largest of {subject.info.dtype}"
+    evidence = f"at least {at_max:,} values ({share}) are at ±{number(largest)}, the largest of {subject.info.dtype}"
     return (subject.finding("warning", rule, evidence),)
 
 
