@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.factories_kernels import engine
 from tests.factories_numbers import pack_codes
 from tui_params.core import patterns
 from tui_params.core.buckets import FLOAT64_SHIFT, bounds, truncated
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.moments import root
 from tui_params.core.patterns import Float32Tally, Float64Tally, NarrowTally, tally
+
+__all__ = ["engine"]
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def dtype_named(name: str) -> DType:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.factories_kernels import engine
 from tests.factories_numbers import READABLE, pack_codes, part_of, quantile, reference, special_codes
 from tui_params.core import summary as summary_module
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype, unknown
@@ -16,6 +17,9 @@ from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures
 from tui_params.core.ranks import MAX_FLOAT
 from tui_params.core.summary import EXACT_LIMIT, Accumulator, Summary
 from tui_params.errors import ReadError
+
+__all__ = ["engine"]
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def dtype_named(name: str) -> DType:
