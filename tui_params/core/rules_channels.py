@@ -11,6 +11,7 @@ from tui_params.core.rule import Rule, Subject
 from tui_params.core.text import number, percent, plural
 
 _NONE: tuple[Finding, ...] = ()
+_WEIGHTS = PARAMETERS - {"bias"}
 MAX_INDICES = 5
 
 Index = tuple[int, ...]
@@ -31,7 +32,7 @@ def column_index(shape: Index, column: int) -> Index:
 def _is_dying(subject: Subject) -> bool:
     """Whether dead rows mean something: of a weight that is not dead as a whole."""
     figures = subject.figures
-    return figures.is_exact and subject.role in PARAMETERS and subject.is_matrix and figures.zeros < figures.count
+    return figures.is_exact and subject.role in _WEIGHTS and subject.is_matrix and figures.zeros < figures.count
 
 
 def check_dead_rows(subject: Subject) -> Sequence[Finding]:
@@ -68,7 +69,7 @@ def _dead_severity(side: Side, subject: Subject) -> Severity:
 
 
 def check_outliers(subject: Subject) -> Sequence[Finding]:
-    if subject.channels is None or subject.role not in PARAMETERS or not subject.is_matrix:
+    if subject.channels is None or subject.role not in _WEIGHTS or not subject.is_matrix:
         return _NONE
     found = []
     for side, what, index in (
