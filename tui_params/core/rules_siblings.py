@@ -22,6 +22,9 @@ _NORMAL_MAD = 0.6745
 _LEAST_MAD = 0.02
 """In decades: siblings that are all but equal must not make a difference of 10 % an outlier."""
 
+_DECADE = math.log10(math.e)
+"""What a relative error of 1 is in decades, to first order."""
+
 _FEWEST = 3
 """Siblings without which no median says anything, whatever the threshold."""
 
@@ -32,9 +35,9 @@ class Spread(msgspec.Struct, frozen=True, gc=False):
     median: float
     mad: float
 
-    def z(self, value: float) -> float:
-        """The robust z-score (Iglewicz and Hoaglin 1993)."""
-        return _NORMAL_MAD * (value - self.median) / max(self.mad, _LEAST_MAD)
+    def z(self, value: float, noise: float = 0.0) -> float:
+        """The robust z-score (Iglewicz and Hoaglin 1993) of a value whose own standard error is ``noise``."""
+        return _NORMAL_MAD * (value - self.median) / max(self.mad, _LEAST_MAD, _NORMAL_MAD * noise)
 
 
 def spread_of(values: Sequence[float]) -> Spread:
@@ -73,7 +76,8 @@ def _far_off(
         return
     spread = spread_of([decade for _, _, decade in measured])
     for sketch, value, decade in measured:
-        z = spread.z(decade)
+        # The standard deviation of n normal numbers is off by 1 / sqrt(2n) of itself: a vector of 4 says little.
+        z = spread.z(decade, 0.0 if is_one_sided else _DECADE / math.sqrt(2 * sketch.count))
         if abs(z) <= thresholds.sibling_z or (is_one_sided and z < 0):
             continue
         ratio = 10 ** abs(decade - spread.median)
