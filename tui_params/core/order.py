@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ class Sort(msgspec.Struct, frozen=True):
     ``is_flat``: all tensors in one list under their full names, without modules.
     """
 
-    value: Callable[[TensorInfo], float | str | None]
+    value: Callable[[TensorInfo], Any]
     is_ascending: bool = False
     is_flat: bool = False
 
@@ -76,7 +77,7 @@ def order_by_value(
     """Positions sorted by value within each module, which itself stands by its first; ties keep ``order``."""
     values = [sort.value(info) for info in tensors] + [None] * (len(segments) - len(tensors))
     known = [index for index in order if values[index] is not None]
-    known.sort(key=lambda index: values[index], reverse=not sort.is_ascending)  # type: ignore[arg-type, return-value]
+    known.sort(key=lambda index: values[index], reverse=not sort.is_ascending)
     # reverse=True keeps equal values in their order, too.
     ranked = known + [index for index in order if values[index] is None]
     return [ranked[place] for place in order_of_appearance([segments[index] for index in ranked])]

@@ -111,6 +111,19 @@ class Rows:
                 self._rebuild()
                 return
 
+    def expanded_paths(self) -> set[str]:
+        """The paths of the modules that are open, to open them again in a tree of another order."""
+        expanded = self._expanded_without_filter or self._expanded
+        return {self.tree.name(node) for node in range(len(self.tree)) if expanded[node] and self.tree.is_module(node)}
+
+    def expand_paths(self, paths: Iterable[str]) -> None:
+        """Open the modules of these paths, as far as there are such."""
+        for path in paths:
+            node = self.tree.find_module(path)
+            if node is not None:
+                self._expanded[node] = 1
+        self._rebuild()
+
     def reveal(self, node: int) -> int:
         """Expand what hides a node and return its row; under a filter that leaves it out, its nearest row."""
         hidden = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -15,6 +16,9 @@ from tui_params.tui.glyphs import Glyphs, choose
 from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
+
+if TYPE_CHECKING:
+    from tui_params.cache import FigureCache
 
 
 class ParamsApp(App[None]):
@@ -36,6 +40,7 @@ class ParamsApp(App[None]):
         settings: Settings | None = None,
         complaint: str | None = None,
         glyphs: Glyphs | None = None,
+        cache: FigureCache | None = None,
     ) -> None:
         self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
@@ -43,6 +48,7 @@ class ParamsApp(App[None]):
         self.glyphs = glyphs or choose()
         self.settings = settings or Settings()
         self.complaint = complaint
+        self.cache = cache
         self.failure: str | None = None
         self.animation_level = "none"  # every frame of an animation would travel over SSH
         self.register_theme(themes.DARK)
@@ -71,7 +77,7 @@ class ParamsApp(App[None]):
         super()._display(screen, renderable)
 
     def on_mount(self) -> None:
-        self.push_screen(ExplorerScreen(self.opening, self.glyphs))
+        self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
 

@@ -81,12 +81,13 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
 
         # The source is opened while Textual is still being imported.
         opening = Opening(label, open_it)
+        from tui_params.cache import FigureCache
         from tui_params.core import text
         from tui_params.tui import settings
         from tui_params.tui.app import ParamsApp
 
         chosen, complaint = settings.load()
-        app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint)
+        app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
         app.run()
     finally:
         if was_collecting:

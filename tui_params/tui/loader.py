@@ -9,58 +9,212 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import TuiParamsError
-from tui_params.tui.messages import GridReady, HistogramReady, Measured, SourceStale, Working
-from tui_params.tui.opening import Opened
+from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
+from tui_params.tui.messages import (
+    Checked,
+    GridReady,
+    HistogramReady,
+    Measured,
+    SourceSorted,
+    SourceStale,
+    SweepProgress,
+    Working,
+)
+from tui_params.tui.opening import Opened, prepare
+from tui_params.tui.sorting import SortChoice, sort_of
 from tui_params.tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
+    from tui_params.cache import FigureCache, SourceCache
+    from tui_params.core.check import Checker
     from tui_params.core.figures import Figures, Histogram
-    from tui_params.core.scan import Activity, HistogramOutcome, Outcome, Scanner
+    from tui_params.core.findings import Finding
+    from tui_params.core.reading import Outcome
+    from tui_params.core.scan import Activity, HistogramOutcome, Scanner
 
 Post = Callable[[Message], object]
 
 
-class Desk:
-    """The threads of one opened source."""
+FLUSH_SECONDS = 5.0
 
-    def __init__(self, opened: Opened, generation: int, post: Post) -> None:
+
+class Desk:
+    """The threads of one opened source.
+
+    The scanner's thread reads tensors and judges each at once; a second one reads the values on screen and looks for
+    changes; a third one keeps the cache, and compares the tensors when all are read.
+    """
+
+    def __init__(self, opened: Opened, generation: int, post: Post, cache: FigureCache | None = None) -> None:
         self.opened = opened
         self.generation = generation
         self._post = post
         self._scanner: Scanner | None = None
+        self._checker: Checker | None = None
+        self._judging = threading.Lock()
         self._is_closed = False
-        self._wanted: list[str] = []
-        self._values = Worker("values")
+        self._worker = Worker("values")
         self._grid_key: object = None
+        self._cache = cache
+        self._kept: SourceCache | None = None
+        self._known: dict[str, Outcome] = {}
+        self._keeper = Worker("cache")
+        self._is_starting = False
+        self._wanted: tuple[str, ...] = ()
+        self._flushed = monotonic()
+        self._sweep: Sweep | None = None
 
     # Statistics
 
     def figures(self, name: str) -> Figures | None:
         """What is known of a tensor at once: exact figures."""
-        return self._scanner.figures(name) if self._scanner is not None else None
+        figures = self._scanner.figures(name) if self._scanner is not None else None
+        if figures is None:
+            known = self._known.get(name)
+            figures = known.figures if known is not None else None
+        return figures
 
     def want(self, names: Iterable[str]) -> None:
-        """Measure these tensors, in this order, and nothing that was wanted before."""
+        """Measure these tensors, in this order, and nothing that was wanted before; under a sweep, then the rest."""
         if self._is_closed:
             return
-        if self._scanner is None:
-            # Imported here: the first screen is painted by now.
-            from tui_params.core.scan import Scanner
+        self._wanted = (*names, *(self._sweep.order if self._sweep is not None else ()))
+        if self._scanner is not None:
+            self._scanner.want([name for name in self._wanted if name not in self._known])
+        elif not self._is_starting:
+            # Only now: the first screen is painted.
+            self._is_starting = True
+            self._keeper.do(self._start)
 
-            self._scanner = Scanner(self.opened.source, self._deliver, self._tell)
-        self._scanner.want(list(names))
+    def _start(self) -> None:
+        """Open the cache, which must be before the first value is read; then the scanner; then see what is kept."""
+        from tui_params.core.scan import Scanner
+
+        self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
+        scanner = Scanner(self.opened.source, self._deliver, self._tell)
+        self._scanner = scanner
+        if self._is_closed:
+            scanner.close()
+            return
+        if self._kept is not None:
+            self._take_kept(self._kept)
+        scanner.want([name for name in self._wanted if name not in self._known])
 
     def _deliver(self, outcome: Outcome) -> None:
-        self._post(Measured(self.generation, outcome))
+        found = self._judge(outcome) if outcome.is_final else ()
+        self._post(Measured(self.generation, outcome, found))
+        if outcome.is_final:
+            self._remember(outcome)
+            self._advance(outcome.name)
+
+    def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
+        with self._judging:
+            if self._checker is None:
+                from tui_params.core.check import Checker
+
+                self._checker = Checker(self.opened.source)
+            return self._checker.take(outcome)
 
     def _tell(self, activity: Activity | None) -> None:
-        self._post(Working(activity))
+        sweep = self._sweep
+        self._post(Working(activity, sweep.progress(activity) if sweep is not None else None))
+
+    # The sweep over everything
+
+    @property
+    def is_sweeping(self) -> bool:
+        return self._sweep is not None
+
+    def sweep(self) -> bool:
+        """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
+        from tui_params.core.scan import plan
+
+        listing = self.opened.source.listing
+        infos = [info for info in (*self.opened.tensors, *listing.gradients.values()) if not self.is_known(info)]
+        if not infos:
+            self._compare()
+            return False
+        self._sweep = Sweep([info.name for info in plan(infos)], {info.name: info.nbytes for info in infos})
+        return True
+
+    def stop_sweep(self) -> None:
+        """Read no more than what is on screen; what was read stays known."""
+        self._sweep = None
+        self._post(Working(None, None))
+
+    def is_known(self, info: TensorInfo) -> bool:
+        """Whether a tensor has been read, or cannot be."""
+        with self._judging:
+            return self._checker is not None and self._checker.has_taken(info.name)
+
+    def _advance(self, name: str) -> None:
+        sweep = self._sweep
+        if sweep is not None and sweep.finish(name):
+            self._sweep = None
+            self._post(Working(None, None))
+            self._compare()
+
+    def _compare(self) -> None:
+        """When all are read: what comparing the tensors says; answered by Checked."""
+
+        def compare() -> None:
+            with self._judging:
+                checker = self._checker
+                if checker is None or self._is_closed:
+                    return
+                try:
+                    checker.finish(lambda: self._is_closed)
+                except StoppedError:
+                    return
+                report = checker.report()
+            self._post(Checked(self.generation, report))
+
+        self._keeper.do(compare)
+
+    # The order
+
+    def sort(self, choice: SortChoice) -> None:
+        """Build the tree anew in another order; answered by SourceSorted."""
+
+        def build() -> None:
+            order = sort_of(choice, self.figures)
+            self._post(SourceSorted(self.generation, prepare(self.opened.source, order)))
+
+        self._worker.do(build)
+
+    # The cache
+
+    def _take_kept(self, kept: SourceCache) -> None:
+        """Show what was computed when the source was opened before; of what is on screen first."""
+        from tui_params.core.reading import Outcome
+
+        on_screen = map(self.opened.source.find, self._wanted)
+        for info in (*on_screen, *self.opened.tensors):
+            if self._is_closed:
+                return
+            measured = kept.get(info) if info.name not in self._known else None
+            if measured is not None:
+                outcome = Outcome(info.name, measured.figures, None, True, measured.channels)
+                self._known[info.name] = outcome
+                self._post(Measured(self.generation, outcome, self._judge(outcome)))
+
+    def _remember(self, outcome: Outcome) -> None:
+        kept = self._kept
+        if kept is None or outcome.figures is None:
+            return
+        try:
+            kept.put(self.opened.source.find(outcome.name), outcome.figures, outcome.channels)
+        except UnknownTensorError:
+            return
+        if monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flushed = monotonic()
+            self._keeper.do(kept.flush)
 
     def want_histogram(
         self, key: object, name: str, bins: int, draw: Callable[[Histogram], list[Line]], *, is_log_axis: bool
@@ -84,7 +238,7 @@ class Desk:
                 self._post(SourceStale(self.generation, sentence))
 
         if not self._is_closed:
-            self._values.do(look)
+            self._worker.do(look)
 
     # Values
 
@@ -93,7 +247,7 @@ class Desk:
         if self._is_closed:
             return
         self._grid_key = key
-        self._values.do(lambda: self._read_grid(key, info, expression, rows, width))
+        self._worker.do(lambda: self._read_grid(key, info, expression, rows, width))
 
     def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
         if key != self._grid_key or self._is_closed:
@@ -110,20 +264,45 @@ class Desk:
             self._post(GridReady(key, grid, None))
 
     def close(self, wait: float = 0.0) -> None:
-        """Stop the threads, then release the files; waits for that at most ``wait`` seconds, because a disk may hang."""
+        """Stop the threads, then release the files; waits at most ``wait`` seconds, because a disk may hang."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._values.stop()
+        self._worker.stop()
+        self._keeper.stop()
 
         def release() -> None:
             if self._scanner is not None:
                 self._scanner.close()
+            if self._kept is not None:
+                self._kept.flush(is_last=True)
             self.opened.source.close()
 
         closing = threading.Thread(target=release, name="close", daemon=True)
         closing.start()
         closing.join(wait)
+
+
+class Sweep:
+    """How far a sweep over everything has come. Written by the scanner's thread alone."""
+
+    def __init__(self, order: list[str], nbytes: dict[str, int]) -> None:
+        self.order = order
+        self._left = nbytes
+        self._total = sum(nbytes.values())
+        self._done = 0
+        self._began = monotonic()
+
+    def finish(self, name: str) -> bool:
+        """Count a tensor as read; whether it was the last."""
+        self._done += self._left.pop(name, 0)
+        return not self._left
+
+    def progress(self, activity: Activity | None) -> SweepProgress:
+        done = self._done
+        if activity is not None and activity.name in self._left:
+            done += self._left[activity.name] * activity.done // max(1, activity.numel)
+        return SweepProgress(done, self._total, len(self._left), monotonic() - self._began)
 
 
 class Worker:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from tui_params.core.check import Report
+    from tui_params.core.findings import Finding
     from tui_params.core.grid import Grid
     from tui_params.core.scan import Activity, Outcome
     from tui_params.tui.opening import Opened
@@ -30,12 +33,43 @@ class SourceFailed(Message):
 
 
 class Measured(Message):
-    """A tensor was summarized, sampled or found unreadable. ``generation`` says of which opening."""
+    """A tensor was summarized, sampled or found unreadable, and what the rules say of it.
 
-    def __init__(self, generation: int, outcome: Outcome) -> None:
+    ``generation`` says of which opening.
+    """
+
+    def __init__(self, generation: int, outcome: Outcome, findings: tuple[Finding, ...] = ()) -> None:
         super().__init__()
         self.generation = generation
         self.outcome = outcome
+        self.findings = findings
+
+
+class Checked(Message):
+    """Every tensor has been read and compared."""
+
+    def __init__(self, generation: int, report: Report) -> None:
+        super().__init__()
+        self.generation = generation
+        self.report = report
+
+
+class SweepProgress(msgspec.Struct, frozen=True):
+    """How far a sweep over everything has come: bytes, tensors still to read, seconds since it began."""
+
+    done_bytes: int
+    total_bytes: int
+    tensors_left: int
+    seconds: float
+
+
+class SourceSorted(Message):
+    """The tree of the source, built anew in another order."""
+
+    def __init__(self, generation: int, opened: Opened) -> None:
+        super().__init__()
+        self.generation = generation
+        self.opened = opened
 
 
 class SourceStale(Message):
@@ -50,9 +84,10 @@ class SourceStale(Message):
 class Working(Message):
     """What the scanner is doing, or None when it rests; the latest one is all that matters."""
 
-    def __init__(self, activity: Activity | None) -> None:
+    def __init__(self, activity: Activity | None, sweep: SweepProgress | None) -> None:
         super().__init__()
         self.activity = activity
+        self.sweep = sweep
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, Working)

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from tui_params.core.order import Sort
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Tree
@@ -28,12 +29,12 @@ class Opened(msgspec.Struct, frozen=True):
     lowered: tuple[str, ...]
 
 
-def prepare(source: Source) -> Opened:
+def prepare(source: Source, sort: Sort | None = None) -> Opened:
     """Build what the screen needs of a source; ``tensors`` are in the order of the tree."""
     was_enabled = gc.isenabled()
     gc.disable()  # 150,000 new objects and no garbage: collections in between only cost time
     try:
-        tree = Tree(source.listing)
+        tree = Tree(source.listing, sort)
         positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
         tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
         return Opened(source, tree, tensors, tuple(positions), tuple(info.name.lower() for info in tensors))

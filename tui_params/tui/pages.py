@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.findings import findings_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Entry
 from tui_params.tui.glyphs import Glyphs
@@ -34,7 +33,9 @@ from tui_params.tui.widgets.histogram_plot import bins_for, draw
 from tui_params.tui.widgets.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
+    from tui_params.core.check import Report
     from tui_params.core.figures import Figures
+    from tui_params.core.findings import Finding
     from tui_params.core.grid import Grid
     from tui_params.core.scan import Outcome
 
@@ -49,6 +50,7 @@ class Pages:
         self.pane = pane
         self.glyphs = glyphs
         self.troubles = Troubles()
+        self.report: Report | None = None
         self.is_gradient = False
         self.is_log_counts = False
         self.is_log_axis = False
@@ -77,18 +79,20 @@ class Pages:
 
     # Answers
 
-    def take_outcome(self, outcome: Outcome) -> None:
-        """A tensor was measured, sampled, or found unreadable."""
+    def take_outcome(self, outcome: Outcome, findings: tuple[Finding, ...]) -> None:
+        """A tensor was measured, sampled, or found unreadable; and what the rules say of it."""
         if outcome.reason is not None:
             self.reasons[outcome.name] = outcome.reason
         if outcome.figures is not None and not outcome.is_final:
             self._sampled[outcome.name] = outcome.figures
             return
         self._sampled.pop(outcome.name, None)
-        info = self.find(outcome.name)
-        if info is not None:
-            found = findings_of(info, outcome.figures) if outcome.figures is not None else ()
-            self.troubles.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
+        self.troubles.record(self.desk.opened.tree, outcome.name, findings, outcome.reason)
+
+    def take_report(self, report: Report) -> None:
+        """Everything has been checked."""
+        self.report = report
+        self.troubles.replace(self.desk.opened.tree, report.findings)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if message.key == self._plot_asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tui_params.core.findings import Finding
@@ -20,6 +20,7 @@ class Troubles:
         self._marks: dict[int, Mark] = {}  # by position of the leaf
         self._worst: dict[int, Mark] = {}  # by node of the module
         self._findings: dict[str, tuple[Finding, ...]] = {}
+        self.unread: dict[str, str] = {}
 
     def leaves(self) -> Iterable[int]:
         """Positions of the leaves that carry a mark."""
@@ -37,6 +38,8 @@ class Troubles:
         """What was found in one tensor, or why it could not be read."""
         found = tuple(findings)
         self._findings[name] = found
+        if reason is not None:
+            self.unread[name] = reason
         mark: Mark = "unreadable" if reason is not None else ""
         for finding in found:
             if finding.severity != "info" and _RANK[finding.severity] > _RANK[mark]:
@@ -50,3 +53,30 @@ class Troubles:
             if _RANK[mark] > _RANK[self._worst.get(at, "")]:
                 self._worst[at] = mark
             at = tree.parent[at]
+
+    def all_findings(self) -> Iterator[Finding]:
+        for found in self._findings.values():
+            yield from found
+
+    def rules(self, name: str) -> frozenset[str] | None:
+        """The rules of a tensor's findings; None as long as it has not been read."""
+        found = self._findings.get(name)
+        return None if found is None or name in self.unread else frozenset(finding.rule for finding in found)
+
+    def replace(self, tree: Tree, findings: Iterable[Finding]) -> None:
+        """Take the findings of a whole check instead of those of single tensors."""
+        grouped: dict[str, list[Finding]] = {name: [] for name in self._findings}
+        for finding in findings:
+            if finding.tensor is not None:
+                grouped.setdefault(finding.tensor, []).append(finding)
+        self._marks.clear()
+        self._worst.clear()
+        for name, found in grouped.items():
+            self.record(tree, name, found, self.unread.get(name))
+
+    def moved_to(self, tree: Tree) -> Troubles:
+        """The same of a tree whose tensors stand in another order."""
+        moved = Troubles()
+        for name, found in self._findings.items():
+            moved.record(tree, name, found, self.unread.get(name))
+        return moved

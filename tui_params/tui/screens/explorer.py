@@ -24,17 +24,21 @@ from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import (
+    Checked,
     GridReady,
     HistogramReady,
     Measured,
     SourceFailed,
     SourceOpened,
+    SourceSorted,
     SourceStale,
+    SweepProgress,
     Working,
 )
 from tui_params.tui.opening import Opened, Opening
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
+from tui_params.tui.sorting import SortChoice
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
@@ -42,6 +46,7 @@ from tui_params.tui.widgets.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:
+    from tui_params.cache import FigureCache
     from tui_params.core.query import Query
     from tui_params.core.scan import Activity
 
@@ -60,8 +65,9 @@ class ExplorerScreen(Screen[None]):
     BINDINGS = keys.bindings(keys.SCREEN)
     AUTO_FOCUS = "ModuleTree"
 
-    def __init__(self, opening: Opening, glyphs: Glyphs) -> None:
+    def __init__(self, opening: Opening, glyphs: Glyphs, cache: FigureCache | None = None) -> None:
         super().__init__()
+        self.cache = cache
         self.opening = opening
         self.glyphs = glyphs
         self.desk: Desk | None = None
@@ -69,7 +75,9 @@ class ExplorerScreen(Screen[None]):
         self.query_now: Query | None = None
         self.matching = -1
         self.stale: str | None = None
+        self.sort = SortChoice("name")
         self.activity: Activity | None = None
+        self.sweep: SweepProgress | None = None
         self.pages: Pages | None = None
         self._wanted: list[str] = []
         self._delays: dict[str, Timer] = {}
@@ -136,8 +144,8 @@ class ExplorerScreen(Screen[None]):
         if self.desk is not None:
             self.desk.close()
         self.generation += 1
-        self.desk = Desk(message.opened, self.generation, self.post_message)
-        self.stale = self.activity = None
+        self.desk = Desk(message.opened, self.generation, self.post_message, self.cache)
+        self.stale = self.activity = self.sweep = None
         pages = Pages(self.desk, self.detail, self.glyphs, self._show_soon)
         if self.pages is not None:
             pages.is_log_counts, pages.is_log_axis = self.pages.is_log_counts, self.pages.is_log_axis
@@ -232,7 +240,7 @@ class ExplorerScreen(Screen[None]):
         if pages is None or message.generation != self.generation:
             return
         outcome = message.outcome
-        pages.take_outcome(outcome)
+        pages.take_outcome(outcome, message.findings)
         self.tree_view.figures_changed(outcome.name)
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is None or shown.name == outcome.name:
@@ -241,11 +249,19 @@ class ExplorerScreen(Screen[None]):
             self._later("filter", FILTER_AGAIN, self._apply_filter)
 
     def on_working(self, message: Working) -> None:
-        activity = message.activity
-        if activity is None and self.activity is None:
+        if message.activity is None and self.activity is None and message.sweep is self.sweep is None:
             return
-        self.activity = activity
+        self.activity, self.sweep = message.activity, message.sweep
         self._update_bars()
+
+    def on_checked(self, message: Checked) -> None:
+        if self.pages is not None and message.generation == self.generation:
+            self.pages.take_report(message.report)
+            self.tree_view.refresh()
+            self._update_bars()
+            self._show_soon(0.0)
+            if self.query_now is not None and self.query_now.needs_figures:
+                self._apply_filter()
 
     def on_histogram_ready(self, message: HistogramReady) -> None:
         if self.pages is not None:
@@ -294,7 +310,11 @@ class ExplorerScreen(Screen[None]):
             self.tree_view.keep_only(None)
         else:
             matches = query.filter(
-                opened.tensors, desk.figures, lowered=opened.lowered, gradients=opened.source.listing.gradients
+                opened.tensors,
+                desk.figures,
+                lowered=opened.lowered,
+                gradients=opened.source.listing.gradients,
+                rules_of=self.tree_view.troubles.rules,
             )
             self.matching = len(matches.indices)
             coming = matches.unknown - self._lost(query) if query.needs_figures else 0
@@ -353,6 +373,9 @@ class ExplorerScreen(Screen[None]):
             self.tree_view.focus()
         elif self.has_class("-enlarged"):
             self.action_enlarge()
+        elif self.desk is not None and self.desk.is_sweeping:
+            self.desk.stop_sweep()
+            self._want()
         elif self.query_now is not None:
             self.search.clear()
         self.set_class(False, "-values")
@@ -450,6 +473,69 @@ class ExplorerScreen(Screen[None]):
         self._return_to = opened.tree.name(node) if node is not None else None
         self.opening.start()
         self._listen()
+
+    def action_scan(self) -> None:
+        if self.desk is None:
+            return
+        if self.desk.sweep():
+            self._want()
+        else:
+            self.notify("Every tensor has been read.")
+
+    def action_problems(self) -> None:
+        if self.pages is None:
+            return
+        from tui_params.tui.screens.problems import ProblemsScreen
+
+        def go(name: str | None) -> None:
+            node = self.opened.tree.find(name) if self.opened is not None and name is not None else None
+            if node is not None:
+                self._leave_filter(node)
+                self.tree_view.reveal(node)
+
+        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), go)
+
+    def _leave_filter(self, node: int) -> None:
+        """Drop the filter if it leaves a node out that must be seen."""
+        rows = self.tree_view.rows
+        if rows is not None and rows.is_filtered and rows.row_of(node) is None:
+            self.search.clear()
+
+    def action_sort(self) -> None:
+        from tui_params.tui.screens.sort import SortScreen
+
+        def chosen(sort: SortChoice | None) -> None:
+            if sort is not None and self.desk is not None:
+                self.sort = sort
+                self._rebuild_tree()
+
+        self.app.push_screen(SortScreen(self.glyphs, self.sort), chosen)
+
+    def _rebuild_tree(self) -> None:
+        """Build the tree again in the chosen order, off this thread; answered by SourceSorted."""
+        desk, sort = self.desk, self.sort
+        if desk is not None:
+            desk.sort(sort)
+
+    def on_source_sorted(self, message: SourceSorted) -> None:
+        desk, pages = self.desk, self.pages
+        if desk is None or pages is None or message.generation != self.generation:
+            return
+        before, cursor = self.tree_view.rows, self.tree_view.cursor
+        name = desk.opened.tree.name(cursor) if cursor is not None else None
+        opened_paths = before.expanded_paths() if before is not None else set()
+        desk.opened = message.opened
+        tree = message.opened.tree
+        pages.troubles = pages.troubles.moved_to(tree)
+        rows = Rows(tree)
+        rows.expand_paths(opened_paths)
+        self.tree_view.show(rows, desk.figures, pages.troubles)
+        node = tree.find(name) if name is not None else None
+        if node is not None:
+            self.tree_view.reveal(node)
+        if self.query_now is not None:
+            self._apply_filter()
+        self._update_bars()
 
     def action_help(self) -> None:
         from tui_params.tui.screens.help import HelpScreen

@@ -9,6 +9,8 @@ from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
+    from tui_params.core.check import Report
+    from tui_params.tui.glyphs import Glyphs
     from tui_params.tui.screens.explorer import ExplorerScreen
 
 
@@ -19,12 +21,7 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     if opened is None:
         return [[(f" {text.clean(screen.opening.label, width - 2)}", "title")], [(" opening", "dim")]]
     source, totals = opened.source, opened.tree.totals()
-    right: list[Part] = []
-    if screen.activity is not None:
-        activity = screen.activity
-        share, waiting = activity.done / max(1, activity.numel), activity.waiting
-        words = f"reading {share:.0%}".replace("%", " %")
-        right.append((f"{words}, {waiting} to go " if waiting else f"{words} ", "accent"))
+    right = _running(screen, width)
     first = spread(
         [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")], right, width
     )
@@ -39,6 +36,25 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     ]
 
 
+def _running(screen: ExplorerScreen, width: int) -> list[Part]:
+    """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
+    sweep, activity, glyphs = screen.sweep, screen.activity, screen.glyphs
+    if sweep is not None:
+        share = sweep.done_bytes / max(1, sweep.total_bytes)
+        cells = 12 if width >= 100 else 6
+        filled = min(cells, int(share * cells))
+        rate = sweep.done_bytes / max(sweep.seconds, 1e-3)
+        words = f" {int(share * 100)} %  {text.size(int(rate))}/s"
+        if sweep.seconds > 1 and rate > 0:
+            words += f"  {text.duration((sweep.total_bytes - sweep.done_bytes) / rate)} left"
+        bar, rest = (glyphs.bar, "-") if glyphs.is_ascii else (glyphs.bar, "░")
+        return [(bar * filled, "spark"), (rest * (cells - filled), "dim"), (f"{words} ", "accent")]
+    if activity is None:
+        return []
+    words = f"reading {int(100 * activity.done / max(1, activity.numel))} %"
+    return [(f"{words}, {activity.waiting:,} to go " if activity.waiting else f"{words} ", "accent")]
+
+
 def _wrong(screen: ExplorerScreen, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if screen.stale is not None:
@@ -46,6 +62,9 @@ def _wrong(screen: ExplorerScreen, width: int) -> list[Part]:
     opened = screen.opened
     if opened is None:
         return []
+    report = screen.pages.report if screen.pages is not None else None
+    if report is not None:
+        return _verdict(report, screen.glyphs)
     findings = [finding for finding in opened.source.listing.findings if finding.severity != "info"]
     if not findings:
         return []
@@ -53,6 +72,20 @@ def _wrong(screen: ExplorerScreen, width: int) -> list[Part]:
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
     mark = screen.glyphs.trouble if worst.severity == "error" else screen.glyphs.caution
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
+
+
+def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
+    """What a check of everything found, in a few words."""
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    warnings = sum(finding.severity == "warning" for finding in report.findings)
+    parts: list[Part] = []
+    if errors:
+        parts.append((f"{glyphs.trouble} {text.plural(errors, 'error')} ", "error"))
+    if warnings:
+        parts.append((f"{glyphs.caution} {text.plural(warnings, 'warning')} ", "warning"))
+    if report.unchecked:
+        parts.append((f"{glyphs.unreadable} {len(report.unchecked):,} not checked ", "warning"))
+    return parts or [("checked: no error, no warning ", "success")]
 
 
 def status_lines(screen: ExplorerScreen, width: int) -> list[Line]:
@@ -90,16 +123,11 @@ def _hints(screen: ExplorerScreen) -> list[tuple[str, str]]:
             ("esc", "back"),
             ("?", "keys"),
         ]
-    hints = [("enter", "open"), ("/", "search"), ("v", "values")]
+    if screen.sweep is not None:
+        return [("esc", "stop"), ("!", "problems"), ("/", "search"), ("?", "keys"), ("q", "quit")]
+    hints = [("enter", "open"), ("/", "search"), ("?", "keys"), ("q", "quit"), ("S", "check all"), ("!", "problems")]
+    hints.append(("v", "values"))
     opened = screen.opened
     if opened is not None and opened.source.listing.gradients:
         hints.append(("g", "gradient"))
-    return [
-        *hints,
-        ("?", "keys"),
-        ("q", "quit"),
-        ("e", "expand"),
-        ("n", "next mark"),
-        ("s", "log counts"),
-        ("y", "copy"),
-    ]
+    return [*hints, ("o", "sort"), ("e", "expand"), ("n", "next mark"), ("y", "copy")]

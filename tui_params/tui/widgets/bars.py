@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.highlighter import Highlighter
 from rich.text import Text
 from textual import events
@@ -16,22 +17,24 @@ from textual.widgets import Input, Static
 
 from tui_params.core import text
 from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.widgets.canvas import Line, LinesView, cut_line, line_width
 
 Part = tuple[str, str]
 
 
 def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
     """A line with parts at its left and right ends; the left ones give way where there is too little room."""
-    room = width - sum(len(part) for part, _ in right) - (2 if right else 0)
+    ending = list(right)
+    while ending and line_width(ending) > width:
+        ending.pop()
+    room = width - line_width(ending) - (2 if ending else 0)
     line: Line = []
-    used = 0
     for part, style in left:
-        shown = text.shorten(part, max(0, room - used))
+        shown = part if cell_len(part) <= room else text.shorten(part, max(0, room))
+        shown = shown if cell_len(shown) <= room else set_cell_size(shown, max(0, room))
         line.append((shown, style))
-        used += len(shown)
-    gap = width - used - sum(len(part) for part, _ in right)
-    return [*line, (" " * max(gap, 0), "text"), *right]
+        room -= cell_len(shown)
+    return [*cut_line(line, width - line_width(ending)), *ending]
 
 
 class StripBar(LinesView, can_focus=False):

@@ -60,7 +60,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     facts = f"  {dtype}  {text.size(info.nbytes)}"
     dims = text.shape(info.shape)
     if len(dims) + len(facts) > width:
-        lines += _wrapped(dims, width, "number")
+        lines += wrapped(dims, width, "number")
         lines.append([(facts.strip(), "text")])
     else:
         lines.append([(dims, "number"), (facts, "text")])
@@ -71,32 +71,32 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         kinds.append(f"trainable {glyphs.trainable}" if info.requires_grad else "frozen")
     if view.class_name:
         kinds.append(f"in {text.clean(view.class_name, 40)}")
-    lines += _wrapped(glyphs.separator.join(kinds), width, "dim")
+    lines += wrapped(glyphs.separator.join(kinds), width, "dim")
     where = info.location
     if info.device and info.file:
         where = f"{where}{glyphs.separator}saved from {info.device}"
     if where:
         lines.append([(text.clean(where, width), "dim")])
     if info.storage_nbytes is not None and info.storage_nbytes > info.nbytes:
-        lines += _wrapped(f"a view into a storage of {text.size(info.storage_nbytes)}", width, "dim")
+        lines += wrapped(f"a view into a storage of {text.size(info.storage_nbytes)}", width, "dim")
     if view.tied_names:
         more = f" +{len(view.tied_names) - 1}" if len(view.tied_names) > 1 else ""
         room = width - len("= tied to ") - len(more)
         name = text.shorten_name(text.clean(view.tied_names[0], 4 * width), room)
         lines.append([(f"{glyphs.tied} tied to {name}{more}", "accent")])
     for note in info.notes[:4]:
-        lines += _wrapped(text.clean(note, 200), width, "dim", limit=2)
+        lines += wrapped(text.clean(note, 200), width, "dim", limit=2)
     if view.gradient:
-        lines += _wrapped(view.gradient, width, "dim")
+        lines += wrapped(view.gradient, width, "dim")
     if not view.is_tight:
         lines.append([])
     for finding in view.findings:
-        mark, style = _mark(finding.severity, glyphs)
-        lines += _wrapped(f"{mark} {finding.evidence}", width, style, hang=2)
+        mark, style = mark_of(finding.severity, glyphs)
+        lines += wrapped(f"{mark} {finding.evidence}", width, style, hang=2)
     reason = view.reason or info.unreadable
     if view.figures is None:
         if reason is not None:
-            lines += _wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
+            lines += wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
         else:
             lines.append([(f"{glyphs.working} reading", "dim")])
         return lines
@@ -129,7 +129,7 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
                 ("  0.1\u201399.9 %" if not glyphs.is_ascii else "  0.1-99.9 %", "dim"),
             ]
         )
-    lines += _wrapped(_exactness(figures), width, "warning" if figures.is_sampled else "dim", limit=2)
+    lines += wrapped(_exactness(figures), width, "warning" if figures.is_sampled else "dim", limit=2)
     if figures.finite == 0:
         lines.append([(f"{glyphs.trouble} no value is finite", "error")])
     columns = 3 if width >= 54 else 2 if width >= 30 else 1
@@ -172,15 +172,15 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     if view.class_name:
         lines.append([(text.clean(view.class_name, width), "accent")])
     facts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.numel)} elements", text.size(totals.nbytes)]
-    lines += _wrapped(glyphs.separator.join(facts), width, "text")
+    lines += wrapped(glyphs.separator.join(facts), width, "text")
     if totals.tied:
-        lines += _wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
+        lines += wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
     if totals.trainable or totals.buffers:
         share = text.percent(totals.trainable, totals.parameters)
         words = [f"trainable {text.numel(totals.trainable)} of {text.numel(totals.parameters)} ({share})"]
         if totals.buffers:
             words.append(f"buffers {text.numel(totals.buffers)}")
-        lines += _wrapped(glyphs.separator.join(words), width, "dim")
+        lines += wrapped(glyphs.separator.join(words), width, "dim")
     lines.append([])
     lines += _trouble_lines(view, width, glyphs)
     if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
@@ -209,7 +209,7 @@ def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
     lines = _name_lines(entry.name, width)
     lines.append([("a value stored beside the tensors", "dim")])
     lines.append([])
-    return _within(lines + _wrapped(text.clean(entry.text), width, "text", limit=200), width)
+    return _within(lines + wrapped(text.clean(entry.text), width, "text", limit=200), width)
 
 
 def summary_line(info: TensorInfo, figures: Figures | None) -> str:
@@ -282,16 +282,16 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
 def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     lines: list[Line] = []
     for finding in view.findings[:5]:
-        mark, style = _mark(finding.severity, glyphs)
+        mark, style = mark_of(finding.severity, glyphs)
         name = text.clean((finding.tensor or "").removeprefix(f"{view.path}."))
-        lines += _wrapped(
+        lines += wrapped(
             f"{mark} {name}: {finding.evidence}" if name else f"{mark} {finding.evidence}", width, style, 2
         )
     if len(view.findings) > 5:
         lines.append([(f"  and {len(view.findings) - 5} more", "dim")])
     for name, reason in view.unread[:3]:
         relative = text.clean(name.removeprefix(f"{view.path}."))
-        lines += _wrapped(f"{glyphs.unreadable} {relative}: {text.clean(reason)}", width, "warning", hang=2)
+        lines += wrapped(f"{glyphs.unreadable} {relative}: {text.clean(reason)}", width, "warning", hang=2)
     if len(view.unread) > 3:
         lines.append([(f"  and {len(view.unread) - 3} more could not be read", "dim")])
     tensors = view.totals.tensors
@@ -302,7 +302,7 @@ def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             words = f"{view.measured:,} of {tensors:,} tensors below have been read so far"
         else:
             words = "no tensor below has been read yet"
-        lines += _wrapped(words, width, "dim")
+        lines += wrapped(words, width, "dim")
     return [*lines, []] if lines else []
 
 
@@ -331,8 +331,9 @@ def _name_lines(name: str, width: int) -> list[Line]:
     return [*lines, [(shown, "title")]]
 
 
-def _wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
+def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
     """A sentence broken at blanks into at most ``limit`` lines, those after the first indented by ``hang``."""
+    width = max(width, hang + 8)
     lines: list[str] = []
     line = ""
     for word in words.split(" "):
@@ -358,7 +359,10 @@ def _wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) 
     return [[(line, style)] for line in lines]
 
 
-def _mark(severity: str, glyphs: Glyphs) -> tuple[str, str]:
+def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:
+    """The mark of a severity, and its style."""
     if severity == "error":
         return glyphs.trouble, "error"
+    if severity == "unreadable":
+        return glyphs.unreadable, "warning"
     return (glyphs.caution, "warning") if severity == "warning" else (glyphs.unknown, "dim")

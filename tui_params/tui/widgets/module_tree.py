@@ -66,6 +66,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Troubles) -> None:
         """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
         self.rows = rows
+        self.cursor = None  # a node of the tree before
         self.troubles = troubles
         self._figures = figures
         self._changed_rows()

@@ -147,10 +147,12 @@ def _module_columns(tree: Tree, node: int, columns: Columns) -> Line:
         line.append((text.size(nbytes).rjust(columns.nbytes), "dim"))
     if columns.dtype:
         mix = tree.totals(node).nbytes_by_dtype
+        room = columns.dtype - 1
         shown = text.dtype_mix(dict(mix), 2)
-        if len(shown) >= columns.dtype and len(mix) > 1:
-            shown = f"{text.dtype_mix(dict(mix), 1)}"
-        line.append((f" {text.clean(shown, columns.dtype - 1)}".ljust(columns.dtype), "dim"))
+        if len(shown) > room and len(mix) > 1:
+            first, more = text.dtype_mix(dict(mix), 1).split("+")
+            shown = f"{first[: room - len(more) - 1]}+{more}"
+        line.append((f" {shown[:room]}".ljust(columns.dtype), "dim"))
     if columns.spark:
         line.append((" " * columns.spark, "dim"))
     return line
