@@ -1,0 +1,268 @@
+"""``tui-params check``: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.cli.conftest import Ran
+from tests.factories_memory import MemorySource
+from tests.factories_terminal import Terminal
+from tui_params.core.findings import Finding
+from tui_params.core.rules import RULES
+from tui_params.core.rules_container import CONTAINER_RULES
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.thresholds import MEANINGS
+
+Cli = Callable[..., Ran]
+Serve = Callable[..., MemorySource]
+
+
+def healthy(*shape: int, seed: int = 0) -> NDArray[Any]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def with_nan(*shape: int) -> NDArray[Any]:
+    array = healthy(*shape)
+    array[0, 1] = array[2, 3] = np.nan
+    return array
+
+
+CONSTANT = np.full((4, 4), 2, np.float32)
+
+
+def test_all_is_well(cli: Cli, serve: Serve) -> None:
+    serve({"a.weight": healthy(4, 4)})
+    ran = cli("check", "model")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "model  memory\n\n1 tensor checked, 0 could not be checked, no findings\n"
+
+
+def test_findings_stand_by_severity_with_their_places(cli: Cli, serve: Serve) -> None:
+    serve({"a.bias": np.zeros(4, np.float32), "b.weight": CONSTANT, "c.weight": with_nan(4, 4)})
+    ran = cli("check", "model")
+    assert ran.code == 1
+    assert ran.out.splitlines() == [
+        "model  memory",
+        "",
+        "1 error",
+        "  c.weight  nan: 2 of 16 values are NaN; at [0, 1], [2, 3]",
+        "",
+        "1 warning",
+        "  b.weight  constant: all 16 values are 2",
+        "",
+        "1 remark",
+        "  a.bias  all-zero: all 4 values are zero",
+        "",
+        "3 tensors checked, 0 could not be checked",
+    ]
+
+
+def test_many_of_one_kind_become_one_line(cli: Cli, serve: Serve) -> None:
+    serve({f"layers.{i}.fc.bias": np.zeros(4, np.float32) for i in range(9)})
+    ran = cli("check", "model")
+    assert "  layers.#.fc.bias  all-zero: in 9 tensors; the first: all 4 values are zero\n" in ran.out
+    assert "9 remarks" in ran.out
+
+
+def test_what_could_not_be_checked_is_told_with_the_reason(cli: Cli, serve: Serve) -> None:
+    arrays = {name: healthy(4, 4, seed=i) for i, name in enumerate("abcd")}
+    serve(arrays, broken={"b": "I/O error", "c": "I/O error", "d": "no such shard"})
+    ran = cli("check", "model")
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.out.splitlines()[2:] == [
+        "3 could not be checked",
+        "  b and 1 more  I/O error",
+        "  d  no such shard",
+        "",
+        "1 tensor checked, 3 could not be checked, no findings",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "broken", "fail_on", "code"),
+    [
+        ({"w": healthy(4, 4)}, {}, "warning", 0),
+        ({"b.bias": np.zeros(4, np.float32)}, {}, "warning", 0),
+        ({"w.weight": CONSTANT}, {}, "error", 0),
+        ({"w.weight": CONSTANT}, {}, "warning", 1),
+        ({"w.weight": with_nan(4, 4)}, {}, "error", 1),
+        ({"w.weight": with_nan(4, 4), "x": healthy(4, 4)}, {"x": "gone"}, "error", 1),
+        ({"w.weight": CONSTANT, "x": healthy(4, 4)}, {"x": "gone"}, "error", 3),
+        ({"w.weight": CONSTANT, "x": healthy(4, 4)}, {"x": "gone"}, "warning", 1),
+        ({"x": healthy(4, 4)}, {"x": "gone"}, "warning", 3),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",)])
+def test_exit_codes(
+    arrays: dict[str, Any],
+    broken: dict[str, str],
+    fail_on: str,
+    code: int,
+    form: tuple[str, ...],
+    cli: Cli,
+    serve: Serve,
+) -> None:
+    serve(arrays, broken=broken)
+    assert cli("check", "model", "--fail-on", fail_on, *form).code == code
+
+
+def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
+    container = (Finding("error", "truncated", None, "the file ends early"),)
+    arrays = {"w.weight": with_nan(4, 4), "x": healthy(4, 4)}
+    serve(arrays, broken={"x": "gone"}, findings=container)
+    ran = cli("check", "model", "--json")
+    assert ran.json() == {
+        "source": "model",
+        "status": "findings",
+        "checked": 1,
+        "findings": [
+            {
+                "severity": "error",
+                "rule": "truncated",
+                "tensor": None,
+                "evidence": "the file ends early",
+                "indices": [],
+            },
+            {
+                "severity": "error",
+                "rule": "nan",
+                "tensor": "w.weight",
+                "evidence": "2 of 16 values are NaN",
+                "indices": [[0, 1], [2, 3]],
+            },
+        ],
+        "unchecked": [{"tensor": "x", "reason": "gone"}],
+    }
+
+
+def test_json_says_when_nothing_is_known(cli: Cli, serve: Serve) -> None:
+    serve({"x": healthy(4, 4)}, broken={"x": "gone"})
+    ran = cli("check", "model", "--json")
+    assert ran.json()["status"] == "unchecked"
+    assert "could not be checked" in ran.err
+
+
+def test_markdown_is_a_table_that_no_name_breaks(cli: Cli, serve: Serve) -> None:
+    serve({"a|b_*\n.weight": with_nan(4, 4), "x": healthy(4, 4)}, broken={"x": "gone | lost"})
+    lines = cli("check", "model", "--markdown").out.splitlines()
+    assert lines[0] == "**model**: 1 tensor checked, 1 could not be checked"
+    assert lines[2:] == [
+        "| severity | rule | tensor | evidence |",
+        "| --- | --- | --- | --- |",
+        r"| error | nan | a\|b\_\*\\x0a.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
+        r"| unchecked |  | x | gone \| lost |",
+    ]
+
+
+def test_thresholds_may_be_changed(cli: Cli, serve: Serve) -> None:
+    array = healthy(4, 4)
+    array[0, 0] = 500
+    serve({"w.weight": array})
+    assert cli("check", "model", "--fail-on", "warning").code == 0
+    serve({"w.weight": array})
+    ran = cli("check", "model", "--fail-on", "warning", "--threshold", "abs-max-warning=400")
+    assert ran.code == 1
+    assert "abs-max: the largest magnitude is 500, beyond 400" in ran.out
+    serve({"w.weight": array})
+    assert cli("check", "model", "--threshold", "abs_max_warning=1", "--threshold", "abs_max_error=400").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["model", "--threshold", "abs-max-warning"], "'abs-max-warning' is not NAME=VALUE"),
+        (["model", "--threshold", "abs-max-warning=many"], "'many' is not a number"),
+        (["model", "--threshold", "speed=1"], "there is no threshold 'speed'"),
+        (["model", "--threshold", "siblings=-1"], "must be finite and not negative"),
+        (["model", "--json", "--markdown"], "exclude each other"),
+        (["model", "--fail-on", "info"], "'info' is not one of"),
+        ([], "Missing argument 'SOURCE'"),
+    ],
+)
+def test_usage(arguments: list[str], sentence: str, cli: Cli, serve: Serve) -> None:
+    serve({"w": healthy(4, 4)})
+    ran = cli("check", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert sentence in ran.err
+
+
+def test_a_source_that_cannot_be_opened(cli: Cli, serve: Serve) -> None:
+    serve({})
+    ran = cli("check", "nowhere")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == "tui-params: nowhere: there is no such file or folder\n"
+
+
+def test_rules_are_listed_with_their_thresholds_and_sources(cli: Cli) -> None:
+    ran = cli("check", "--rules", "--threshold", "sibling-z=9")
+    assert (ran.code, ran.err) == (0, "")
+    for rule in (*RULES, *CONTAINER_RULES):
+        assert f"  {rule.id} " in ran.out
+        assert rule.meaning in ran.out
+        assert rule.source in ran.out
+    for name in MEANINGS:
+        assert f"  {name.replace('_', '-')} " in ran.out
+    assert "sibling-z 9" in ran.out
+
+
+def test_rules_as_markdown_and_as_json(cli: Cli) -> None:
+    table = cli("check", "--rules", "--markdown").out.splitlines()
+    assert len(table) == 2 + len(RULES) + len(CONTAINER_RULES)
+    assert {line.count("|") for line in table} == {6}
+    listed = cli("check", "--rules", "--json").json()
+    assert [rule["id"] for rule in listed["rules"]] == [rule.id for rule in (*RULES, *CONTAINER_RULES)]
+    assert listed["rules"][4]["thresholds"] == {"mostly-zero": 0.8, "mostly-zero-embedding": 0.5}
+
+
+def test_a_terminal_gets_colours_and_a_pipe_none(serve: Serve, terminal: Callable[..., Terminal]) -> None:
+    from tui_params.cli.app import run
+
+    serve({"layers.0.self_attn.q_proj.weight": with_nan(4, 4)})
+    stream = terminal(60)
+    assert run(["check", "model"]) == 1
+    assert "\x1b[1;31m1 error" in stream.getvalue()
+    lines = stream.plain().splitlines()
+    assert all(len(line) <= 60 for line in lines)
+    place = lines.index("  layers.0.self_attn.q_proj.weight")
+    assert lines[place + 1] == "    nan: 2 of 16 values are NaN; at [0, 1], [2, 3]"
+
+
+def test_progress_is_shown_on_a_terminal_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    from tui_params.cli.app import run
+
+    serve({"w.weight": healthy(64, 64)})
+    assert cli("check", "model").err == ""
+    serve({"w.weight": healthy(64, 64)})
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert run(["check", "model", "--json"]) == 0
+    assert "100 %  16.0 KiB of 16.0 KiB" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+class Interrupted(MemorySource):
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_quiet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Interrupted({"w.weight": healthy(4, 4)})
+    monkeypatch.setattr("tui_params.opening.open_source", lambda path: source)
+    ran = cli("check", "model", "--json")
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "")
+    assert source.is_closed
+
+
+def test_names_that_a_terminal_would_obey_are_written_out(cli: Cli, serve: Serve) -> None:
+    for form in ((), ("--markdown",)):
+        serve({"\x1b[31mred": with_nan(4, 4)})
+        assert "\x1b" not in cli("check", "model", *form).out
+    serve({"\x1b[31mred": with_nan(4, 4)})
+    assert json.loads(cli("check", "model", "--json").out)["findings"][0]["tensor"] == "\x1b[31mred"
