@@ -87,7 +87,7 @@ def test_empty_scalar_and_nan() -> None:
     assert by_name["empty"].changed_fraction == 0.0
     broken = by_name["nan"].difference
     assert broken is not None
-    assert (broken.became_nan, broken.was_nan, broken.was_inf, broken.changed, broken.first) == (1, 0, 1, 2, 1)
+    assert (broken.became_nan, broken.was_nan, broken.was_inf, broken.changed, broken.first) == (1, 0, 2, 2, 1)
     assert broken.max_abs is None
 
 
@@ -189,7 +189,8 @@ def test_odd_blocks(mode: str, reason: str | None) -> None:
 @given(st.data())
 @settings(max_examples=80, deadline=None)
 def test_blocks_of_any_size_are_laid_side_by_side_random(data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from(READABLE))
+    # Of quantised types the bits are not all.
+    dtype = data.draw(st.sampled_from([dtype for dtype in READABLE if not dtype.name.startswith("q")]))
     numel = data.draw(st.integers(0, 200))
     length = numel * (2 if dtype.is_complex else 1)
     bits = part_of(dtype).bits

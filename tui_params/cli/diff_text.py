@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import TypeVar
 
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare import Change, Comparison, KindChange, group_changes, severity
+from tui_params.core.difference import Difference
 from tui_params.core.kinds import kind_of
 from tui_params.core.renames import Suggestion
 
 _LONGEST_NAME = 500
-_WIDEST_NAME = 60
+_WIDEST_NAME = 100
 _NARROWEST_NAME = 16
 _MOST = 20
 _MOST_CHANGES = 10
-_TITLES = (("max |b-a|", 10), ("rel. L2", 9), ("cosine", 9), ("elements", 9))
+_COLUMNS = (("max |b-a|", 9), ("rel. L2", 9), ("cosine", 8), ("elements", 8))
+_NARROW_COLUMNS = (0, 3)
+_WIDE_TERMINAL = 72
 _ALL = "(--names has all)"
+
+_Cell = TypeVar("_Cell")
 
 
 def lines(
@@ -28,13 +35,16 @@ def lines(
     totals = [compared + sum(item.side == side for item in comparison.implied) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
     for side, path, form, total, only in zip("AB", paths, formats, totals, onlys, strict=True):
-        count = text.plural(total + len(only), "tensor")
-        yield f"{side}  {output.style(text.clean(path, 200), 'bold')}  {text.clean(form)}  {count}"
+        tail = f"  {text.clean(form, 40)}  {text.plural(total + len(only), 'tensor')}"
+        shown = text.clean(path, _LONGEST_NAME)
+        if output.width is not None:
+            shown = text.shorten_name(shown, max(output.width - len(tail) - 3, _NARROWEST_NAME))
+        yield f"{side}  {output.style(shown, 'bold')}{tail}"
     yield from _verdict(comparison, output)
     for side, only in zip("AB", onlys, strict=True):
         if only:
             yield from _section(f"Only in {side}", len(only), output)
-            yield from _names(only, names)
+            yield from _names(only, names, output)
     yield from _renames(comparison, output)
     groups = group_changes(comparison)
     yield from _changed(comparison, groups, output, names)
@@ -43,14 +53,14 @@ def lines(
         yield from _section("Not compared", len(comparison.uncompared), output)
         most = None if names else _MOST
         for item in comparison.uncompared[:most]:
-            line = f"! {text.clean(item.name, _LONGEST_NAME)}"
+            line = _row("! ", item.name, "", output)
             yield line + output.note(text.clean(item.reason, 300), "bold red", len(line))
         yield from _rest(len(comparison.uncompared), most)
     if comparison.implied:
         yield from _section("On one side only, without making a difference", len(comparison.implied), output)
         most = None if names else _MOST
         for implied in comparison.implied[:most]:
-            line = f"  {implied.side.upper()}  {text.clean(implied.name, _LONGEST_NAME)}"
+            line = _row(f"  {implied.side.upper()}  ", implied.name, "", output)
             yield line + output.note(text.clean(implied.reason, _LONGEST_NAME), "dim", len(line))
         yield from _rest(len(comparison.implied), most)
 
@@ -72,7 +82,9 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
         "different": ("different", "bold yellow"),
         "uncompared": ("could not compare everything", "bold red"),
     }[comparison.state]
-    yield f"{output.style(word, style)}: {', '.join(parts)}"
+    first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
+    yield output.style(word, style) + first[len(word) :]
+    yield from others
     if comparison.rtol or comparison.atol:
         yield f"an element changed if |b-a| > {comparison.atol:g} + {comparison.rtol:g} |a|"
 
@@ -87,14 +99,22 @@ def _rest(count: int, most: int | None) -> Iterator[str]:
         yield f"  and {count - most:,} more {_ALL}"
 
 
-def _names(found: Sequence[str], names: bool) -> Iterator[str]:
+def _row(before: str, name: str, after: str, output: Output) -> str:
+    """A name between two texts; on a terminal it is shortened so that the line fits."""
+    name = text.clean(name, _LONGEST_NAME)
+    if output.width is not None:
+        name = text.shorten(name, max(output.width - len(before) - len(after), _NARROWEST_NAME))
+    return before + name + after
+
+
+def _names(found: Sequence[str], names: bool, output: Output) -> Iterator[str]:
     """The names, or their kinds with how many there are of each."""
     if names:
-        yield from (f"  {text.clean(name, _LONGEST_NAME)}" for name in found)
+        yield from (_row("  ", name, "", output) for name in found)
         return
     kinds = Counter(map(kind_of, found))
     for kind, count in list(kinds.items())[:_MOST]:
-        yield f"  {text.clean(kind, _LONGEST_NAME)}{f'  x {count:,}' if count > 1 else ''}"
+        yield _row("  ", kind, f"  x {count:,}" if count > 1 else "", output)
     yield from _rest(len(kinds), _MOST)
 
 
@@ -130,7 +150,8 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     for group, share in list(zip(found, shares, strict=True))[:_MOST]:
         assert group.worst is not None
         kind = _fitted(group.kind, width, output)
-        yield f"  {kind:<{width}}  {share:>{share_width}}{_figures(group.worst)}"
+        line = f"  {kind:<{width}}  {share:>{share_width}}{_figures(group.worst, output)}"
+        yield line + output.note(_became(group.worst), "dim", len(line))
     yield from _rest(len(found), _MOST)
     ranked = list(comparison.changed) if names else sorted(comparison.changed, key=severity, reverse=True)
     most = None if names else _MOST_CHANGES
@@ -140,46 +161,69 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     width = _name_width([change.name for change in shown], 0, output)
     yield _title("tensor", width, None, output)
     for change in shown:
-        line = f"  {_fitted(change.name, width, output):<{width}}{_figures(change)}"
+        figures = _figures(change, output)
+        name = _fitted(change.name, width, output)
+        line = f"  {name:<{width}}{figures}" if figures else f"  {name}"
         yield line + output.note(", ".join(_notes(change)), "dim", len(line))
     yield from _rest(len(ranked), most)
 
 
+def _columns(output: Output) -> list[tuple[str, int]]:
+    return _chosen(_COLUMNS, output)
+
+
+def _chosen(cells: Sequence[_Cell], output: Output) -> list[_Cell]:
+    """Of one cell for each column those that there is room for."""
+    is_narrow = output.width is not None and output.width < _WIDE_TERMINAL
+    return [cells[place] for place in _NARROW_COLUMNS] if is_narrow else list(cells)
+
+
 def _title(first: str, width: int, second: str | None, output: Output) -> str:
     line = f"  {first:<{width}}" + ("" if second is None else f"  {second}")
-    return output.style(line + "".join(f"  {title:>{size}}" for title, size in _TITLES), "bold")
+    return output.style(line + "".join(f"  {title:>{size}}" for title, size in _columns(output)), "bold")
 
 
-def _figures(change: Change) -> str:
+def _figures(change: Change, output: Output) -> str:
     difference = change.difference
     if difference is None:
-        what = (
-            f"{text.shape(change.shape_a)} became {text.shape(change.shape_b)}"
-            if change.change == "shape"
-            else (f"{change.dtype_a} became {change.dtype_b}, not compared")
-        )
-        return f"  {what}"
+        return ""
     share = text.percent(difference.changed, difference.count)
     values = (
         text.number(difference.max_abs, 3),
         text.number(difference.relative_l2, 3),
-        text.number(difference.cosine, 6),
+        _cosine(difference),
         share,
     )
-    return "".join(f"  {value:>{size}}" for value, (_, size) in zip(values, _TITLES, strict=True))
+    cells = zip(_chosen(values, output), _columns(output), strict=True)
+    return "".join(f"  {value:>{size}}" for value, (_, size) in cells)
+
+
+def _cosine(difference: Difference) -> str:
+    """Six digits, and never 1 where something differs."""
+    shown = text.number(difference.cosine, 6)
+    return ">0.99999" if shown == "1" and difference.relative_l2 else shown
+
+
+def _became(change: Change) -> str:
+    """What became of the shape or the element type, if that changed."""
+    if change.change == "shape":
+        return f"{text.shape(change.shape_a)} became {text.shape(change.shape_b)}"
+    return f"{change.dtype_a} became {change.dtype_b}" if change.change == "dtype" else ""
 
 
 def _notes(change: Change) -> Iterator[str]:
     """What the numbers of a line do not say."""
+    if change.change != "values":
+        yield _became(change)
+    if change.reason is not None:
+        yield f"not compared: {text.clean(change.reason, 300)}"
     if change.name_in_b != change.name:
         yield f"B: {text.clean(change.name_in_b, _LONGEST_NAME)}"
-    if change.reason is not None:
-        yield text.clean(change.reason, 300)
     difference = change.difference
     if difference is None:
         return
-    if change.dtype_a != change.dtype_b:
-        yield f"{change.dtype_a} became {change.dtype_b}" + ("" if difference.changed else ", every value equal")
+    if not difference.changed:
+        yield "every value equal"
     for count, what in (
         (difference.became_nan, "became NaN"),
         (difference.became_inf, "became infinite"),
@@ -188,7 +232,7 @@ def _notes(change: Change) -> Iterator[str]:
     ):
         if count:
             yield f"{count:,} {what}"
-    if change.first_index is not None:
+    if change.first_index is not None and difference.changed < difference.count:
         yield f"first at {text.shape(change.first_index)}"
 
 
@@ -198,17 +242,17 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
         title = "Unchanged" if names else "Unchanged, by kind"
         yield from _section(title, count, output)
         if names:
-            yield from (f"  {text.clean(name, _LONGEST_NAME)}" for name in comparison.identical)
+            yield from (_row("  ", name, "", output) for name in comparison.identical)
         else:
             found = [group for group in groups if group.identical]
             for group in found[:_MOST]:
-                yield f"  {text.clean(group.kind, _LONGEST_NAME)}  {group.identical:,} of {group.count:,}"
+                yield _row("  ", group.kind, f"  {group.identical:,} of {group.count:,}", output)
             yield from _rest(len(found), _MOST)
     if comparison.equal:
         yield from _section("Equal in value, not in bits", len(comparison.equal), output)
         most = None if names else _MOST
         for change in comparison.equal[:most]:
-            line = f"  {text.clean(change.name, _LONGEST_NAME)}"
+            line = _row("  ", change.name, "", output)
             note = f"max |b-a| {text.number(change.max_abs, 3)}"
             yield line + output.note(note, "dim", len(line))
         yield from _rest(len(comparison.equal), most)
@@ -217,11 +261,12 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
 def _name_width(found: Sequence[str], beside: int, output: Output) -> int:
     width = min(max(len(text.clean(name, _LONGEST_NAME)) for name in found), _WIDEST_NAME)
     if output.width is not None:
-        fixed = 2 + beside + sum(size + 2 for _, size in _TITLES)
+        fixed = 2 + beside + sum(size + 2 for _, size in _columns(output))
         width = max(min(width, output.width - fixed), _NARROWEST_NAME)
     return max(width, len("tensor"))
 
 
 def _fitted(name: str, width: int, output: Output) -> str:
     cleaned = text.clean(name, _LONGEST_NAME)
-    return cleaned if output.width is None else text.shorten_name(cleaned, width)
+    # Both ends tell: the number of the layer in front, the weight behind.
+    return cleaned if output.width is None else text.shorten(cleaned, width)

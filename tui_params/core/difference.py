@@ -35,7 +35,8 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
     ``first`` is the position of the first one in row-major order, counted in elements of the tensor.
     ``max_abs`` = max |b - a|, ``mean_abs`` = mean |b - a|, ``relative_l2`` = ||b - a|| / ||a|| and ``cosine`` =
     a.b / (||a|| ||b||) are over the ``pairs`` that are finite on both sides; each is None where it has no value (no
-    such pair, a norm of 0) or lies beyond float64.
+    such pair, a norm of 0) or lies beyond float64. ``became_nan`` elements are NaN in B and not in A, ``was_nan`` the
+    other way round; so are the infinite ones counted.
     """
 
     count: int
@@ -170,8 +171,8 @@ class Tally:
         finite = ~(nan_a | nan_b | inf_a | inf_b)
         self.became_nan += int(np.count_nonzero(nan_b & ~nan_a))
         self.was_nan += int(np.count_nonzero(nan_a & ~nan_b))
-        self.became_inf += int(np.count_nonzero(inf_b & ~(nan_a | inf_a)))
-        self.was_inf += int(np.count_nonzero(inf_a & ~(nan_b | inf_b)))
+        self.became_inf += int(np.count_nonzero(inf_b & ~inf_a))
+        self.was_inf += int(np.count_nonzero(inf_a & ~inf_b))
         is_different &= ~(nan_a & nan_b)
         if self._rtol or self._atol:
             is_different &= ~(finite & (np.abs(delta) <= self._atol + self._rtol * np.abs(a)))

@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.cli.conftest import refuse
+from tests.factories_memory import MemorySource
+from tests.factories_safetensors import entry, file_bytes
+from tests.factories_terminal import Terminal
+from tui_params.cli.app import run
+from tui_params.cli.diff import document
+from tui_params.cli.output import encode_json
+from tui_params.core.compare import compare
+from tui_params.errors import OpenError
+
+
+class Changed(msgspec.Struct):
+    name: str
+    name_in_b: str
+    change: str
+    shape_a: list[int]
+    shape_b: list[int]
+    dtype_a: str
+    dtype_b: str
+    max_abs: float | None
+    mean_abs: float | None
+    relative_l2: float | None
+    cosine: float | None
+    changed_fraction: float | None
+    changed_count: int | None
+    first_index: list[int] | None
+    count: int | None
+    pairs: int | None
+    became_nan: int | None
+    was_nan: int | None
+    became_inf: int | None
+    was_inf: int | None
+    reason: str | None
+
+
+class Entry(msgspec.Struct):
+    name: str
+    reason: str
+
+
+class Document(msgspec.Struct):
+    a: str
+    b: str
+    only_in_a: list[str]
+    only_in_b: list[str]
+    identical: int
+    changed: list[Changed]
+    equal: list[Changed]
+    uncompared: list[Entry]
+    renames: list[str]
+    suggested_renames: list[Any]
+    kinds: list[dict[str, Any]]
+    status: str
+    identical_names: list[str] | None = None
+
+
+def layers(count: int = 4) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {
+        f"layers.{i}.{part}": rng.normal(size=(4, 2)).astype(ml_dtypes.bfloat16)
+        for i in range(count)
+        for part in ("mlp.up.weight", "norm.weight")
+    }
+
+
+def trained() -> dict[str, Any]:
+    arrays = layers()
+    for i in (1, 2):
+        arrays[f"layers.{i}.mlp.up.weight"] = arrays[f"layers.{i}.mlp.up.weight"] + ml_dtypes.bfloat16(i)
+    return arrays
+
+
+ODD = {
+    "a.bias": np.zeros(3, np.float32),
+    "a.gone": np.zeros(3, np.float32),
+    "a.ids": np.arange(3),
+    "a.nan": np.array([1, np.inf, 2], np.float32),
+    "a.shape": np.zeros((2, 3), np.float32),
+    "a.type": np.ones(3, np.float32),
+    "a.lost": np.ones(3, np.float32),
+    "a.zero": np.array([0.0, 1.0], np.float32),
+}
+OTHER = {
+    "a.bias": np.zeros(3, np.float32),
+    "a.new": np.zeros(3, np.float32),
+    "a.ids": np.arange(3),
+    "a.nan": np.array([np.nan, np.nan, 2], np.float32),
+    "a.shape": np.zeros((3, 2), np.float32),
+    "a.type": np.ones(3, ml_dtypes.bfloat16),
+    "a.lost": np.ones(3, np.float32),
+    "a.zero": np.array([-0.0, 1.0], np.float32),
+}
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[MemorySource]]:
+    """Make sources of arrays be what the paths ``a`` and ``b`` open."""
+
+    def served(a: dict[str, Any], b: dict[str, Any], **unreadable: str) -> list[MemorySource]:
+        made = [
+            MemorySource({n: np.asarray(v) for n, v in arrays.items()}, label=name, unreadable=reasons)
+            for name, arrays, reasons in (
+                ("a", a, {}),
+                ("b", b, {n.replace("_", "."): r for n, r in unreadable.items()}),
+            )
+        ]
+
+        def open_source(path: str) -> MemorySource:
+            if path not in ("a", "b"):
+                raise OpenError(f"{path}: there is no such file or folder")
+            return made["ab".index(path)]
+
+        monkeypatch.setattr("tui_params.opening.open_source", open_source)
+        return made
+
+    return served
+
+
+def test_plain_report(sources: Any, cli: Callable[..., Any]) -> None:
+    made = sources(layers(), trained())
+    ran = cli("diff", "a", "b")
+    assert (ran.code, ran.err) == (1, "")
+    assert all(source.is_closed for source in made)
+    assert ran.out == (
+        "A  a  memory  8 tensors\n"
+        "B  b  memory  8 tensors\n"
+        "different: 2 of 8 common tensors changed, 6 bit-identical\n"
+        "\n"
+        "Changed, by kind (2)\n"
+        "  kind                            max |b-a|    rel. L2    cosine  elements\n"
+        "  layers.#.mlp.up.weight  2 of 4       2.01       2.91  0.661374     100 %\n"
+        "\n"
+        "Changed tensors\n"
+        "  tensor                  max |b-a|    rel. L2    cosine  elements\n"
+        "  layers.2.mlp.up.weight       2.01       2.91  0.661374     100 %\n"
+        "  layers.1.mlp.up.weight       1.01        1.4  0.713211     100 %\n"
+        "\n"
+        "Unchanged, by kind (6)\n"
+        "  layers.#.mlp.up.weight  2 of 4\n"
+        "  layers.#.norm.weight  4 of 4\n"
+    )
+
+
+def test_every_name(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(layers(), trained())
+    ran = cli("diff", "a", "b", "--names")
+    names = [line.strip() for line in ran.out.partition("Unchanged (6)\n")[2].splitlines()]
+    assert names == [name for name in layers() if name not in ("layers.1.mlp.up.weight", "layers.2.mlp.up.weight")]
+
+
+def test_the_same(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(layers(), layers())
+    ran = cli("diff", "a", "b")
+    assert (ran.code, ran.err) == (0, "")
+    assert "same: 0 of 8 common tensors changed, 8 bit-identical\n" in ran.out
+    assert "  layers.#.norm.weight  4 of 4\n" in ran.out
+
+
+def test_everything_that_can_differ(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(ODD, OTHER, a_lost="shard 2 is missing")
+    ran = cli("diff", "a", "b")
+    assert ran.code == 1
+    for line in (
+        "different: 3 of 7 common tensors changed, 2 bit-identical, 1 equal in value but not in bits, 1 not compared",
+        "Only in A (1)",
+        "  a.gone",
+        "Only in B (1)",
+        "  a.new",
+        "  a.shape  [2, 3] became [3, 2]",
+        "f32 became bf16, every value equal",
+        "2 became NaN, 1 no longer infinite, first at [0]",
+        "! a.lost  in B: shard 2 is missing",
+        "Equal in value, not in bits (1)",
+        "  a.zero  max |b-a| 0",
+    ):
+        assert line in ran.out.replace(" " * 60, ""), line
+
+
+def test_json_of_everything(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(ODD, OTHER, a_lost="shard 2 is missing")
+    ran = cli("diff", "a", "b", "--json")
+    found = msgspec.convert(ran.json(), Document)
+    assert (ran.code, ran.err) == (1, "")
+    assert (found.a, found.b, found.status, found.identical) == ("a", "b", "different", 2)
+    assert (found.only_in_a, found.only_in_b) == (["a.gone"], ["a.new"])
+    assert [(change.name, change.change) for change in found.changed] == [
+        ("a.nan", "values"),
+        ("a.shape", "shape"),
+        ("a.type", "dtype"),
+    ]
+    nan, shape, dtype = found.changed
+    assert (nan.became_nan, nan.was_inf, nan.changed_fraction, nan.max_abs, nan.first_index) == (2, 1, 2 / 3, 0.0, [0])
+    assert (shape.shape_a, shape.shape_b, shape.max_abs, shape.changed_fraction) == ([2, 3], [3, 2], None, None)
+    assert (dtype.dtype_a, dtype.dtype_b, dtype.cosine, dtype.changed_fraction) == ("f32", "bf16", 1.0, 0.0)
+    assert [change.name for change in found.equal] == ["a.zero"]
+    assert [(item.name, item.reason) for item in found.uncompared] == [("a.lost", "in B: shard 2 is missing")]
+    assert found.identical_names is None
+    assert sum(kind["count"] for kind in found.kinds) == 7
+    sources(ODD, OTHER, a_lost="shard 2 is missing")
+    named = msgspec.convert(cli("diff", "a", "b", "--json", "--names").json(), Document)
+    assert named.identical_names == ["a.bias", "a.ids"]
+
+
+def test_what_could_not_be_compared_is_not_the_same(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(layers(), layers(), layers_0_mlp_up_weight="shard 2 is missing")
+    ran = cli("diff", "a", "b")
+    assert ran.code == 3
+    assert "could not compare everything: 0 of 8 common tensors changed, 7 bit-identical, 1 not compared\n" in ran.out
+    sources(layers(), layers(), layers_0_mlp_up_weight="shard 2 is missing")
+    ran = cli("diff", "a", "b", "--json")
+    assert ran.json()["status"] == "uncompared"
+    assert (ran.code, ran.err) == (3, "tui-params: 1 of the tensors that both have could not be compared\n")
+
+
+def test_tolerances(sources: Any, cli: Callable[..., Any]) -> None:
+    for arguments, code in (([], 1), (["--atol", "4"], 0), (["--rtol", "1e9"], 0), (["--atol", "0.5"], 1)):
+        sources(layers(), trained())
+        assert cli("diff", "a", "b", *arguments).code == code
+    sources(layers(), trained())
+    ran = cli("diff", "a", "b", "--atol", "4")
+    assert "an element changed if |b-a| > 4 + 0 |a|\n" in ran.out
+    assert "same: 0 of 8 common tensors changed, 6 bit-identical, 2 equal in value but not in bits\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rtol", "-1"], "--rtol"),
+        (["--rtol", "nan"], "tolerance"),
+        (["--atol", "inf"], "tolerance"),
+        (["--rename", "module."], "'module.' is no rename"),
+        (["--rename", "a=a"], "changes no name"),
+        (["--nothing"], "--nothing"),
+    ],
+)
+def test_usage(arguments: list[str], said: str, sources: Any, cli: Callable[..., Any]) -> None:
+    sources(layers(), layers())
+    ran = cli("diff", "a", "b", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_a_side_that_is_missing(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(layers(), layers())
+    ran = cli("diff", "a", "c")
+    assert (ran.code, ran.out, ran.err) == (3, "", "tui-params: c: there is no such file or folder\n")
+    assert cli("diff", "a").code == 2
+
+
+def test_renames_are_suggested_and_applied_when_asked_for(sources: Any, cli: Callable[..., Any]) -> None:
+    wrapped = {f"module.{name}": array for name, array in layers().items()}
+    sources(wrapped, layers())
+    ran = cli("diff", "a", "b")
+    assert ran.code == 1
+    assert "Renames that match more names\n  --rename module.=  matches 8 more names\n" in ran.out
+    assert "Only in A (8)\n  module.layers.#.mlp.up.weight  x 4\n" in ran.out
+    for arguments in (["--rename", "module.="], ["--auto-rename"], ["--rename", "b:=module."]):
+        sources(wrapped, layers())
+        ran = cli("diff", "a", "b", *arguments)
+        assert ran.code == 0
+        assert "Renamed first: --rename " in ran.out
+    sources(wrapped, trained())
+    found = msgspec.convert(cli("diff", "a", "b", "--json", "--auto-rename").json(), Document)
+    assert found.renames == ["module.="]
+    assert (found.changed[0].name, found.changed[0].name_in_b) == (
+        "module.layers.1.mlp.up.weight",
+        "layers.1.mlp.up.weight",
+    )
+    sources({name.replace("mlp", "_orig_mod.mlp"): array for name, array in layers().items()}, layers())
+    assert "--rename '*_orig_mod.='" in cli("diff", "a", "b").out
+
+
+def test_hostile_names_do_not_reach_the_terminal(sources: Any, cli: Callable[..., Any]) -> None:
+    name = "a\x1b[2J\u202e.b"
+    sources({name: np.zeros(2), f"{name}c": np.zeros(1)}, {name: np.ones(2), f"d{name}": np.zeros(1)})
+    for arguments in ([], ["--names"]):
+        sources({name: np.zeros(2), f"{name}c": np.zeros(1)}, {name: np.ones(2), f"d{name}": np.zeros(1)})
+        out = cli("diff", "a", "b", *arguments).out
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+        assert "a\\x1b[2J\\u202e.b" in out
+
+
+def test_in_a_terminal_lines_fit(sources: Any, terminal: Callable[..., Terminal]) -> None:
+    long = {f"model.layers.{i}.self_attention.query_key_value_projection.weight": np.full(4, i) for i in range(30)}
+    other = {name: array + 1 for name, array in long.items()}
+    for columns in (60, 80, 120):
+        sources(long | ODD, other | OTHER)
+        stream = terminal(columns, NO_COLOR="1")
+        assert run(["diff", "a", "b"]) == 1
+        text = stream.getvalue()
+        assert [line for line in text.splitlines() if len(plain(line)) > columns] == []
+        assert "query_key_value_projection.weight" in text or "…" in text
+
+
+def plain(line: str) -> str:
+    import re
+
+    return re.sub("\x1b\\[[0-9;]*m", "", line)
+
+
+def test_progress_goes_to_a_terminal_on_stderr_alone(
+    sources: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    sources(layers(), layers())
+    stream = Tty()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert run(["diff", "a", "b"]) == 0
+    assert "100 %" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_files_end_to_end(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    header = {"x": entry("BF16", (2, 2), 0), "y": entry("F4", (4,), 8)}
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    a.write_bytes(file_bytes(header, bytes(10)))
+    b.write_bytes(file_bytes(header, bytes(9) + b"\x20"))
+    found = msgspec.convert(cli("diff", str(a), str(b), "--json").json(), Document)
+    assert (found.a, found.b, found.identical) == (str(a), str(b), 1)
+    (change,) = found.changed
+    assert (change.name, change.dtype_a, change.first_index, change.max_abs, change.changed_count) == (
+        "y",
+        "f4e2m1",
+        [3],
+        1,
+        1,
+    )
+    assert change.relative_l2 is None
+    b.write_bytes(b.read_bytes()[:-1])
+    assert cli("diff", str(a), str(b)).code == 3
+
+
+@given(st.lists(st.floats(width=64), min_size=1, max_size=6), st.lists(st.floats(width=64), min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_json_is_strict_whatever_the_numbers_random(a: list[float], b: list[float]) -> None:
+    size = min(len(a), len(b))
+    found = compare(MemorySource({"x": np.array(a[:size])}), MemorySource({"x": np.array(b[:size])}), threads=1)
+    encoded = json.loads(encode_json(document("a", "b", found, names=True)), parse_constant=refuse)
+    for change in encoded["changed"]:
+        assert all(not isinstance(value, float) or math.isfinite(value) for value in change.values())
