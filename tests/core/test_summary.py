@@ -418,3 +418,10 @@ def test_impossible_limits_of_a_histogram_are_refused() -> None:
             summary.histogram(bins, low, high, is_log_axis=is_log_axis)
     with pytest.raises(ValueError, match="bins fit between"):
         summary.histogram(4, math.nan, 1.0)
+
+
+def test_a_quantile_between_zero_and_the_smallest_numbers_is_as_uncertain_as_it_says() -> None:
+    codes = [0, 0, 1, 65536, 65536, 65536]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary_module, "EXACT_LIMIT", 0)
+        check(summary_of(codes, dtype_named("float32")).figures(6), codes, dtype_named("float32"), is_bucketed=True)

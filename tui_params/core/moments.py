@@ -15,6 +15,9 @@ from tui_params.core.dtypes import DType, numpy_dtype
 LIMB = 18
 """Bits of a limb: the product of two, times 2**17 elements, is below 2**53 and so exact in float64 and int64."""
 
+_FEW = 16
+"""Up to so many rows of a table are added up quicker by Python than by numpy."""
+
 
 def quantum(part: DType) -> int:
     """q such that every finite value of the real type ``part`` is a whole multiple of 2**-q."""
@@ -118,11 +121,13 @@ def smallest_normal(part: DType) -> float:
 
 
 def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:
+    if values.size <= _FEW:
+        return _fraction_sums(values, counts, quantum(part))
     precision = 53 if part.bits == 64 else 24 if part.bits == 32 else 11
     fractions, exponents = np.frexp(values)
     mantissas = np.ldexp(fractions, precision).astype(np.int64)
     # Sorted values have their exponents in runs; -x and x may share one, for their limbs carry the sign.
-    starts = np.flatnonzero(np.diff(exponents, prepend=exponents[0] + 1))
+    starts = np.concatenate(([0], np.flatnonzero(exponents[1:] != exponents[:-1]) + 1))
     signs, magnitudes = np.sign(mantissas), np.abs(mantissas)
     limbs = [magnitudes >> shift & (1 << LIMB) - 1 for shift in range(0, precision, LIMB)]
     # A limb of a subnormal need not be a whole multiple of the quantum, though the sums are: hence the guard bits.
@@ -138,6 +143,17 @@ def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DT
             for shift, amount in zip(shifts, np.add.reduceat(weighted * limbs[j], starts).tolist(), strict=True):
                 squares += amount << place + 2 * shift
     return total >> guard, squares >> guard
+
+
+def _fraction_sums(values: NDArray[np.float64], counts: NDArray[np.int64], q: int) -> tuple[int, int]:
+    """The same as of many, by Python's integers."""
+    total = squares = 0
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        numerator, unit = value.as_integer_ratio()
+        scaled = numerator << q - unit.bit_length() + 1
+        total += scaled * count
+        squares += scaled * scaled * count
+    return total, squares
 
 
 def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:

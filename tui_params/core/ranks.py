@@ -46,18 +46,23 @@ class Ranks:
         self._ends = np.cumsum(counts)
         self.total = int(self._ends[-1]) if counts.size else 0
 
-    def quantile(self, q: float) -> Quantile | None:
-        """The quantile by numpy's "linear" rule, rounded once; None if there is no element.
+    def quantiles(self, qs: Sequence[float]) -> list[Quantile]:
+        """The quantiles by numpy's "linear" rule, each rounded once; none if there is no element.
 
-        ``q`` is taken as the decimal number that it prints as. Inside a bucket the elements are taken as evenly
-        spread. Between two elements of opposite sign the error is relative to the larger of their magnitudes.
+        Each of ``qs`` is taken as the decimal number that it prints as. Inside a bucket the elements are taken as
+        evenly spread. Between two elements of opposite sign the error is relative to the larger of their magnitudes.
         """
         if not self.total:
-            return None
-        numerator, denominator = _decimal(q)
-        rank, rest = divmod(numerator * (self.total - 1), denominator)
+            return []
+        places = []
+        for q in qs:
+            numerator, denominator = _decimal(q)
+            places.append((*divmod(numerator * (self.total - 1), denominator), denominator))
         if self._highs is self._lows:
-            return Quantile(self._exact(rank, rest, denominator), 0.0)
+            return self._exact(places)
+        return [self._between(*place) for place in places]
+
+    def _between(self, rank: int, rest: int, denominator: int) -> Quantile:
         share = Fraction(rest, denominator)
         a = b = self._place(rank)
         if share:
@@ -67,19 +72,24 @@ class Ranks:
         high = a.high + (b.high - a.high) * share
         if low == high:
             return Quantile(float(value), 0.0)
-        scale = abs(value) if a.low * b.high > 0 else max(abs(a.estimate), abs(b.estimate))
+        scale = abs(value) if value and a.low * b.high >= 0 else max(abs(a.estimate), abs(b.estimate))
         return Quantile(float(value), math.nextafter(float(max(value - low, high - value) / scale), math.inf))
 
-    def _exact(self, rank: int, rest: int, whole: int) -> float:
-        """The number that lies ``rest / whole`` of the way from one order statistic to the next, rounded once."""
-        row = int(np.searchsorted(self._ends, rank, "right"))
-        low = self._lows[row].item()
-        if not rest or rank + 1 < self._ends[row]:
-            return float(low)
-        a, a_unit = low.as_integer_ratio()
-        b, b_unit = self._lows[row + 1].item().as_integer_ratio()
-        exact: float = (a * b_unit * (whole - rest) + b * a_unit * rest) / (a_unit * b_unit * whole)
-        return exact
+    def _exact(self, places: list[tuple[int, int, int]]) -> list[Quantile]:
+        """The numbers that lie ``rest / whole`` of the way from one order statistic to the next, rounded once."""
+        ranks = [rank for rank, _, _ in places]
+        last = self.total - 1
+        rows = self._ends.searchsorted([*ranks, *(min(rank + 1, last) for rank in ranks)], "right")
+        values = self._lows[rows].tolist()
+        found = []
+        for (_, rest, whole), low, high in zip(places, values, values[len(places) :], strict=False):
+            if not rest or low == high:
+                found.append(Quantile(float(low), 0.0))
+                continue
+            a, a_unit = low.as_integer_ratio()
+            b, b_unit = high.as_integer_ratio()
+            found.append(Quantile((a * b_unit * (whole - rest) + b * a_unit * rest) / (a_unit * b_unit * whole), 0.0))
+        return found
 
     def _place(self, rank: int) -> _Place:
         row = int(np.searchsorted(self._ends, rank, "right"))
