@@ -80,11 +80,69 @@ def typed(words: str) -> tuple[str, ...]:
     return tuple(names.get(letter, letter) for letter in words)
 
 
-WEIGHT = (*("down",) * 2, "right", "right", "right")
+def live() -> Source:
+    """A small transformer after one backward pass."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.embed = nn.Embedding(2000, 128)
+    layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, dropout=0.0)
+    model.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+    model.norm = nn.BatchNorm1d(128)
+    model.head = nn.Linear(128, 2000, bias=False)
+    model.head.weight = model.embed.weight
+    model.encoder.layers[0].requires_grad_(False)
+    hidden = model.encoder(model.embed(torch.arange(64).reshape(2, 32)))
+    model.head(hidden).logsumexp(-1).mean().backward()
+    return open_source(model)
+
+
+def training(folder: Path | None = None) -> Source:
+    """A Lightning-shaped checkpoint: weights, optimizer states, hyper-parameters, one of them a class of its own."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.LayerNorm(512), nn.Linear(512, 64))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(32, 256)).square().mean().backward()
+        optimizer.step()
+    content = {
+        "epoch": 3,
+        "global_step": 4711,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
+        "optimizer_states": [optimizer.state_dict()],
+        "hyper_parameters": {"lr": 3e-4, "betas": (0.9, 0.95), "name": "tiny-mlp"},
+    }
+    path = (folder or Path(tempfile.mkdtemp())) / "epoch=3-step=4711.ckpt"
+    torch.save(content, path)
+    return open_source(path)
+
+
+LARGE, SMALL = (120, 36), (80, 24)
 
 SCENES: tuple[Scene, ...] = (
-    Scene("explorer", (120, 36), demo, ("n", "n")),
-    Scene("explorer-80x24", (80, 24), demo, ("n", "n")),
+    Scene("explorer", LARGE, demo, ("S", "n", "n")),
+    Scene("explorer-80x24", SMALL, demo, ("S", "n", "n")),
+    Scene("module", LARGE, demo, ("S", *("down",) * 6)),
+    Scene("search", LARGE, demo, ("S", "slash", *typed("down_proj dtype:f8* absmax>100"))),
+    Scene("values", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "z")),
+    Scene("problems", LARGE, demo, ("S", "exclamation_mark")),
+    Scene("problems-80x24", SMALL, demo, ("S", "exclamation_mark")),
+    Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
+    Scene("gradient", LARGE, live, ("down", "down", "down", "right", "right", "right", "down", "g")),
+    Scene("training", LARGE, training, ("E", *("down",) * 14)),
+    Scene("help", LARGE, demo, ("question_mark",)),
+    Scene("help-80x24", SMALL, demo, ("question_mark",)),
+    Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),
+    Scene("sixteen-colours-80x24", SMALL, demo, ("S", "n"), theme="ansi-dark"),
+    Scene("ascii-80x24", SMALL, demo, ("S", "n"), glyphs=ASCII),
+    Scene("narrow-60x20", (60, 20), demo, ("S", "n")),
 )
 
 

@@ -32,7 +32,7 @@ from tui_params.tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
     from tui_params.cache import FigureCache, SourceCache
-    from tui_params.core.check import Checker
+    from tui_params.core.check import Checker, Report
     from tui_params.core.figures import Figures, Histogram
     from tui_params.core.findings import Finding
     from tui_params.core.reading import Outcome
@@ -69,6 +69,7 @@ class Desk:
         self._wanted: tuple[str, ...] = ()
         self._flushed = monotonic()
         self._sweep: Sweep | None = None
+        self._is_comparing = False
 
     # Statistics
 
@@ -116,7 +117,7 @@ class Desk:
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
             if self._checker is None:
-                from tui_params.core.check import Checker
+                from tui_params.core.check import Checker, Report
 
                 self._checker = Checker(self.opened.source)
             return self._checker.take(outcome)
@@ -130,6 +131,11 @@ class Desk:
     @property
     def is_sweeping(self) -> bool:
         return self._sweep is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a sweep, or the comparison that ends it, is going on."""
+        return self._sweep is not None or self._is_comparing
 
     def sweep(self) -> bool:
         """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
@@ -164,18 +170,23 @@ class Desk:
         """When all are read: what comparing the tensors says; answered by Checked."""
 
         def compare() -> None:
-            with self._judging:
-                checker = self._checker
-                if checker is None or self._is_closed:
-                    return
-                try:
-                    checker.finish(lambda: self._is_closed)
-                except StoppedError:
-                    return
-                report = checker.report()
-            self._post(Checked(self.generation, report))
+            report = self._report()
+            self._is_comparing = False
+            if report is not None:
+                self._post(Checked(self.generation, report))
 
+        self._is_comparing = True
         self._keeper.do(compare)
+
+    def _report(self) -> Report | None:
+        with self._judging:
+            if self._checker is None or self._is_closed:
+                return None
+            try:
+                self._checker.finish(lambda: self._is_closed)
+            except StoppedError:
+                return None
+            return self._checker.report()
 
     # The order
 

@@ -201,6 +201,7 @@ class ExplorerScreen(Screen[None]):
             pages is not None
             and not self._delays
             and pages.is_settled
+            and not pages.desk.is_busy
             and all(pages.desk.figures(name) is not None or name in pages.reasons for name in self._wanted)
         )
 
