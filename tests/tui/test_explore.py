@@ -110,6 +110,7 @@ class Ended:
 def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Ended]:
     monkeypatch.setattr(app_module, "ParamsApp", Ended)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(Ended, "made", [])
     return Ended
 

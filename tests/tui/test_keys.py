@@ -364,6 +364,55 @@ async def test_the_tree_gets_narrower_and_wider_within_limits() -> None:
         assert stage.screen.detail.size.width >= 20
 
 
+@covers("scan")
+async def test_scan_reads_and_checks_what_is_not_on_screen() -> None:
+    arrays = {f"layer{number}": ramp(4) for number in range(60)}
+    arrays["layer55"][1] = np.nan
+    async with on_stage(MemorySource(arrays), (80, 24)) as stage:
+        desk = stage.screen.desk
+        assert desk is not None
+        assert desk.figures("layer55") is None
+        await stage.press("S")
+        await stage.until(lambda: all(desk.figures(name) is not None for name in arrays), "everything is read")
+        await stage.press("n")
+        assert stage.cursor == "layer55"
+
+
+@covers("problems")
+async def test_problems_lists_the_worst_first_and_enter_goes_there() -> None:
+    source = MemorySource(small_model(), unreadable={"steps": "the [shard] is missing"})
+    async with on_stage(source) as stage:
+        await stage.press("C", "exclamation_mark")
+        assert stage.app.screen is not stage.screen
+        words = stage.text
+        assert words.index("layers.2.mlp.weight") < words.index("the [shard] is missing")
+        assert "could not be read" in words
+        await stage.press("enter")
+        assert stage.app.screen is stage.screen
+        assert stage.cursor in ("layers.2.mlp.weight", "layers.10.mlp.weight")
+        before = stage.cursor
+        await stage.press("exclamation_mark", "down", "down", "up", "end", "home", "escape")
+        assert stage.app.screen is stage.screen
+        assert stage.cursor == before
+
+
+@covers("sort")
+async def test_sort_puts_the_largest_first_and_keeps_the_cursor() -> None:
+    arrays = {"small": ramp(2), "large": ramp(90), "middle": ramp(9)}
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.go("middle")
+        await stage.press("o", "p")
+        await stage.until(lambda: stage.names == ["large", "middle", "small"], "by the number of elements")
+        assert stage.cursor == "middle"
+        await stage.press("o", "P")
+        await stage.until(lambda: stage.names == ["small", "middle", "large"], "the other way round")
+        await stage.press("o", "escape")
+        assert stage.names == ["small", "middle", "large"]
+        await stage.press("o", "n")
+        await stage.until(lambda: stage.names == list(arrays), "as they were")
+        assert stage.cursor == "middle"
+
+
 @covers("copy_name", "copy_line")
 async def test_copying_the_name_and_the_line() -> None:
     async with on_stage() as stage:
