@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tui_params.core.channels import Channel, Channels, Side
+from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.findings import Finding
 from tui_params.core.rules import apply_rules
 from tui_params.core.rules_channels import column_index, row_index
@@ -22,7 +22,11 @@ def side_of(largest: NDArray[Any]) -> Side:
     order = np.argsort(-largest, kind="stable")[:8]
     dead = np.flatnonzero(largest == 0)
     top = tuple(Channel(int(i), float(largest[i])) for i in order)
-    return Side(largest.size, dead.size, tuple(dead[:8].tolist()), float(np.median(largest)), top)
+    median = float(np.median(largest))
+    alive = [int(i) for i in np.argsort(largest, kind="stable") if largest[i] > 0]
+    smallest = tuple(Channel(i, float(largest[i])) for i in alive[:8])
+    faint = sum(float(largest[i]) < FAINT * median for i in alive)
+    return Side(largest.size, dead.size, tuple(dead[:8].tolist()), median, top, faint, smallest)
 
 
 def channels_of(array: NDArray[Any]) -> Channels:
@@ -116,3 +120,14 @@ def test_rows_are_found_again_in_the_shape() -> None:
     for column in range(4):
         assert array[column_index(array.shape, column)] == array.reshape(6, 4)[0, column]
     assert row_index((5, 2, 3, 3), 4) == (4, 0, 0, 0)
+
+
+def test_rows_of_an_embedding_that_training_hardly_met() -> None:
+    array = normal(100, 40)
+    array[[11, 80]] *= 1e-4
+    finding = said(array, "model.embed_tokens.weight")["untrained-embedding-rows"]
+    assert finding.severity == "info"
+    assert set(finding.indices) == {(11, 0), (80, 0)}
+    assert finding.evidence.startswith("2 of 100 rows stay below 1/100 of the median")
+    assert said(array, "layers.0.fc.weight") == {}
+    assert said(normal(100, 40), "model.embed_tokens.weight") == {}

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+FAINT = 0.01
+"""The share of the median below which a row or column is faint."""
+
 
 class Channel(msgspec.Struct, frozen=True, gc=False):
     """One row or column: its index and the largest magnitude in it."""
@@ -21,7 +24,8 @@ class Side(msgspec.Struct, frozen=True, gc=False):
 
     ``dead`` of ``count`` hold zeros only; ``first_dead`` are the first of these. ``median_abs_max`` is the median over
     all of the largest magnitude in each, ``largest`` are those with the largest magnitudes, the largest first.
-    Non-finite values do not count.
+    ``faint`` are not dead, but below FAINT times that median; ``smallest`` are the first of those that are not dead
+    in the order of their magnitudes, the smallest first. Non-finite values do not count.
     """
 
     count: int
@@ -29,6 +33,8 @@ class Side(msgspec.Struct, frozen=True, gc=False):
     first_dead: tuple[int, ...]
     median_abs_max: float
     largest: tuple[Channel, ...]
+    faint: int = 0
+    smallest: tuple[Channel, ...] = ()
 
 
 class Channels(msgspec.Struct, frozen=True, gc=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -19,9 +20,13 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.core.tree import Tree
+from tui_params.errors import StoppedError
 
 if TYPE_CHECKING:
     from tui_params.core.scan import Outcome, ScanProgress
+
+PATIENCE, MOST_PATIENCE = 2.0, 20.0
+"""Seconds per GiB, and in all, to wait for the compiled kernels: numpy alone needs about so much longer for one."""
 
 Status = Literal["ok", "findings", "unchecked"]
 
@@ -175,6 +180,7 @@ def check(
     from tui_params.core.scan import scan_all
 
     checker = Checker(source, thresholds)
+    _await_kernels(sum(info.nbytes for info in source.listing.tensors if info.tied_to is None), should_stop)
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
@@ -182,3 +188,20 @@ def check(
     scan_all(source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
     checker.finish(should_stop)
     return checker.report()
+
+
+def _await_kernels(nbytes: int, should_stop: Callable[[], bool] | None) -> None:
+    """Wait until the compiled kernels are there, where so much is to be read that it is worth it.
+
+    Beside a read they would load many times slower, for the loops of numpy hold the GIL. Nobody waits longer than
+    those loops would take.
+    """
+    from tui_params.core import kernels
+
+    if nbytes < kernels.WORTH_COMPILING:
+        return
+    compilation = kernels.start_compiling()
+    end = monotonic() + min(PATIENCE * nbytes / (1 << 30), MOST_PATIENCE)
+    while not compilation.done.wait(0.05) and monotonic() < end:
+        if should_stop is not None and should_stop():
+            raise StoppedError("the check was stopped")

@@ -99,12 +99,11 @@ def check_untrained_rows(subject: Subject) -> Sequence[Finding]:
     if subject.role != "embedding" or subject.channels is None or not _is_dying(subject):
         return _NONE
     rows = subject.channels.rows
-    faint, smallest = int(getattr(rows, "faint", 0)), getattr(rows, "smallest", ())
-    if not faint:
+    if not rows.faint:
         return _NONE
-    indices = tuple(row_index(subject.info.shape, row.index) for row in smallest[: min(faint, MAX_INDICES)])
+    indices = tuple(row_index(subject.info.shape, row.index) for row in rows.smallest[: min(rows.faint, MAX_INDICES)])
     evidence = (
-        f"{faint:,} of {plural(rows.count, 'row')} stay below 1/100 of the median of the largest magnitudes "
+        f"{rows.faint:,} of {plural(rows.count, 'row')} stay below 1/100 of the median of the largest magnitudes "
         f"({number(rows.median_abs_max)}): tokens that were hardly ever seen"
     )
     return (subject.finding("info", "untrained-embedding-rows", evidence, indices),)
