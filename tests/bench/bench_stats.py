@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.line import Line
-from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.dtypes import DType, from_torch, numpy_dtype
 from tui_params.core.scan import sample, summarize
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
@@ -102,21 +102,25 @@ def seconds(work: Callable[[], object], times: int = 3) -> float:
     return min(taken)
 
 
-def write(path: Path, dtype: DType, numel: int) -> None:
-    """Normally distributed values of scale 0.02, the same million again and again."""
+def encoded(dtype: DType) -> NDArray[np.uint8]:
+    """The bytes of a million normally distributed values of scale 0.02; of packed types and integers any bits."""
     values = np.random.default_rng(0).normal(0, 0.02, 1 << 20)
     if dtype.kind == "int":
-        encoded = (values * 2e9).astype(dtype.numpy).view(np.uint8)
-    elif dtype.name == "bfloat16":
-        encoded = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
-    elif dtype.bits <= 8:
-        encoded = np.random.default_rng(0).integers(0, 256, dtype.nbytes(values.size), np.uint8)
-    else:
-        encoded = values.astype(dtype.numpy).view(np.uint8)
+        return (values * 2e9).astype(dtype.numpy).view(np.uint8)
+    if dtype.name == "bfloat16":
+        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+    if dtype.bits < 8:
+        return np.random.default_rng(0).integers(0, 256, dtype.nbytes(values.size), np.uint8)
+    return values.astype(numpy_dtype(dtype)).view(np.uint8)
+
+
+def write(path: Path, dtype: DType, numel: int) -> None:
+    """The same million values again and again."""
+    million = encoded(dtype)
     left = dtype.nbytes(numel)
     with path.open("wb") as file:
         while left:
-            left -= file.write(encoded.data[: min(left, encoded.size)])
+            left -= file.write(million.data[: min(left, million.size)])
 
 
 def measure(name: str, numel: int, limit: float | None, folder: Path) -> Iterator[Line]:

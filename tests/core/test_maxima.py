@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -38,12 +39,13 @@ def side_of(groups: list[list[object]]) -> Side:
         found.append(float(max(finite, default=0)))
         if all(x == 0 for x in group):
             dead.append(index)
+    ordered = sorted(found)
     order = sorted(range(len(found)), key=lambda index: (-found[index], index))
     return Side(
         len(groups),
         len(dead),
         tuple(dead[:LISTED]),
-        float(np.median(found)),
+        float((Fraction(ordered[(len(found) - 1) // 2]) + Fraction(ordered[len(found) // 2])) / 2),
         tuple(Channel(index, found[index]) for index in order[:LISTED]),
     )
 

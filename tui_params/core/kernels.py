@@ -31,8 +31,8 @@ PACKED_LIMIT = (1 << 64 - PACKED_COUNT) - 1
 STEP = 1 << 17
 """Elements that numpy looks at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
 
-WORTH_COMPILING = 1 << 30
-"""Bytes that somebody wants to read before numba is loaded: at 1.3 ns an element numpy needs as long for them."""
+WORTH_COMPILING = 1 << 29
+"""Bytes that somebody wants to read before numba is loaded: for so many numpy needs as long as the import takes."""
 
 
 class Extremes(msgspec.Struct, frozen=True, gc=False):

@@ -48,10 +48,15 @@ def scan_all(
     most, and once at the end) are called on the calling thread. ``threads`` read one tensor together; None: one a core.
     Raises StoppedError.
     """
+    from tui_params.core import kernels
+
     order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
     sharing = Counter(info.tied_to or info.name for info in order)
     first = {info.tied_to or info.name: info for info in reversed(order)}
-    sweep = _Sweep(sum(info.nbytes for info in first.values()), len(order), progress)
+    total = sum(info.nbytes for info in first.values())
+    if total >= kernels.WORTH_COMPILING:
+        kernels.start_compiling()
+    sweep = _Sweep(total, len(order), progress)
     shared: dict[str, Outcome] = {}
     for info in order:
         identity = info.tied_to or info.name

@@ -1,0 +1,165 @@
+"""A scan of a whole checkpoint: seconds against ``cat``, private memory, tiny tensors, and how long a key waits.
+
+Run with ``python -m tests.bench.bench_scan``. The files are real, in a temporary folder, and in the page cache.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tests.bench.bench_stats import PrivateMemory, dtype_named, encoded, seconds
+from tests.bench.line import Line
+from tui_params.core import kernels
+from tui_params.core.scan import Outcome, Scanner, measure, scan_all, summarize
+from tui_params.core.source import Source
+from tui_params.opening import open_source
+
+BYTES = 4_000_000_000
+MEMORY_LIMIT_MB = 200
+LAYER: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    ("attn.qkv.weight", "bfloat16", (6144, 4096)),
+    ("attn.out.weight", "bfloat16", (4096, 4096)),
+    ("attn.out.weight_scale", "float32", (4096, 32)),
+    ("mlp.up.weight", "float8_e4m3fn", (14336, 4096)),
+    ("mlp.down.weight", "bfloat16", (4096, 14336)),
+    ("mlp.conv.weight", "float16", (512, 512, 3, 3)),
+    ("norm.weight", "bfloat16", (4096,)),
+    ("norm.bias", "float32", (4096,)),
+    ("exp_avg", "float32", (4096, 4096)),
+    ("experts.weight", "bfloat16", (4, 1024, 4096)),
+)
+"""Names, types and shapes of one of the layers that are repeated until there are enough bytes: 0.43 GB."""
+
+
+def write_checkpoint(path: Path, nbytes: int) -> None:
+    """A safetensors file of layers, of ``nbytes`` at least."""
+    header: dict[str, object] = {}
+    tensors = []
+    offset = layer = 0
+    while offset < nbytes:
+        for name, type_name, shape in LAYER:
+            dtype = dtype_named(type_name)
+            size = dtype.nbytes(int(np.prod(shape)))
+            header[f"layers.{layer}.{name}"] = {
+                "dtype": dtype.safetensors,
+                "shape": shape,
+                "data_offsets": [offset, offset + size],
+            }
+            tensors.append((dtype, size))
+            offset += size
+        layer += 1
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    million = {dtype: encoded(dtype) for dtype, _ in tensors}
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for dtype, left in tensors:
+            while left:
+                left -= file.write(million[dtype].data[: min(left, million[dtype].size)])
+
+
+def write_tiny(path: Path, count: int) -> None:
+    """A safetensors file of ``count`` float32 tensors of one element."""
+    header = {
+        f"blocks.{i}.scale": {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]} for i in range(count)
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    values = np.random.default_rng(0).normal(size=count).astype(np.float32)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + values.tobytes())
+
+
+def scan(source: Source, threads: int | None) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    scan_all(source, [info.name for info in source.listing.tensors], outcomes.append, threads=threads)
+    assert all(outcome.figures is not None and outcome.figures.is_exact for outcome in outcomes)
+    return outcomes
+
+
+def waits(source: Source) -> list[float]:
+    """How late a thread of Python woke up, in seconds, beside a Scanner that reads everything."""
+    done = threading.Event()
+    scanner = Scanner(source, lambda outcome: None, lambda activity: done.set() if activity is None else None)
+    scanner.want([info.name for info in source.listing.tensors])
+    late = []
+    while not done.is_set():
+        start = time.perf_counter()
+        time.sleep(0.005)
+        late.append(time.perf_counter() - start - 0.005)
+    scanner.close()
+    return sorted(late)
+
+
+def run() -> Iterator[Line]:
+    """The lines of this benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        write_checkpoint(path, BYTES)
+        what = f"{path.stat().st_size / 1e9:.1f} GB, 7 types"
+        cat = seconds(lambda: subprocess.run(["cat", str(path)], stdout=subprocess.DEVNULL, check=True))
+        yield Line(f"{what}: cat", f"{cat:.2f} s", "", None)
+        kernels.start_compiling().done.wait()
+        with open_source(path) as source:
+            for threads in (1, 2):
+                taken = seconds(partial(scan, source, threads), 2)
+                ratio = taken / cat
+                name = f"{what}: statistics and channels, {threads} threads"
+                yield Line(name, f"{taken:.2f} s, {ratio:.1f} x cat", "under 5 x", ratio < 5)
+            infos = source.listing.tensors
+            with_channels = seconds(lambda: [measure(source, info, threads=1) for info in infos], 2)
+            without = seconds(lambda: [summarize(source, info, threads=1) for info in infos], 2)
+            share = (with_channels - without) / without
+            yield Line(f"{what}: the channels alone", f"{with_channels - without:.2f} s, {share:.0%} more", "", None)
+            late = waits(source)
+        p95 = late[len(late) * 95 // 100] * 1000
+        yield Line("a thread of Python wakes up during it, late by", f"p95 {p95:.1f} ms", "under 50 ms", p95 < 50)
+        yield Line("the same at worst", f"{late[-1] * 1000:.0f} ms", "", None)
+        used = peak_megabytes(path)
+        path.unlink()
+        yield Line(f"{what}: extra memory", f"{used:.0f} MB", f"under {MEMORY_LIMIT_MB} MB", used < MEMORY_LIMIT_MB)
+        write_checkpoint(path, BYTES // 10)
+        size = path.stat().st_size / 1e9
+        yield Line(f"{size:.1f} GB, 7 types: extra memory", f"{peak_megabytes(path):.0f} MB", "", None)
+        path.unlink()
+        write_tiny(path, 92_000)
+        with open_source(path) as source:
+            taken = seconds(lambda: scan(source, None), 1)
+        yield Line("92,000 tensors of one element", f"{taken:.1f} s", "under 12 s", taken < 12)
+
+
+def peak_megabytes(path: Path) -> float:
+    """The private memory that a fresh process needs at most for a scan, beyond that of its imports."""
+    command = [sys.executable, "-m", "tests.bench.bench_scan", "--memory", str(path)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(path: str) -> None:
+    kernels.start_compiling().done.wait()
+    with open_source(path) as source, PrivateMemory() as memory:
+        for _ in scan(source, 2):
+            pass
+    print(memory.megabytes)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--memory"]:
+        print_peak(*arguments[1:])
+        return
+    for line in run():
+        mark = {None: "", True: "ok", False: "MISSED"}[line.ok]
+        print(f"{line.what:60} {line.measured:32} {line.target:16} {mark}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
