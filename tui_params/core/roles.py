@@ -37,6 +37,11 @@ _STATES = frozenset(
 
 _SURE_STATES = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "exp_avg_sq_row"})
 
+_NO_MODEL = frozenset({"callbacks", "loops", "lr_schedulers", "scaler", "rng_state"})
+"""What lightning and training scripts put beside the model."""
+
+_MASKS = frozenset({"alibi", "attn_bias", "causal"})
+
 _SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
 _SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
 
@@ -62,11 +67,13 @@ def role_of(info: TensorInfo) -> Role:
     lowered = info.name.lower()
     segments = lowered.split(".")
     last = segments[-1]
-    if last in _STATISTICS or "callbacks" in segments[:1]:
+    if last in _STATISTICS or segments[0] in _NO_MODEL:
         return "statistic"
-    if last in _SURE_STATES or (last in _STATES and ("optim" in lowered or "state" in segments[:-1])):
+    if last in _STATES and (last in _SURE_STATES or _is_below_state(segments)):
         return "optimizer"
-    if "mask" in last or last == "alibi":
+    if len(segments) > 1 and segments[0].startswith("optim") and _is_below_state(segments):
+        return "optimizer"
+    if "mask" in last or last in _MASKS:
         return "mask"
     if is_scale_name(last):
         return "scale"
@@ -91,6 +98,8 @@ def is_scale_name(last: str) -> bool:
     """Whether the last part of a name is what quantised layouts call a scale: ``weight_scale_inv``, ``absmax``."""
     if last in _SCALES:
         return True
+    if last.endswith("_scales"):
+        return True
     head, found, tail = last.partition("_scale")
     return bool(found) and tail in ("", "_inv", "_2", "s") and head.rpartition("_")[2] in _SCALED
 
@@ -103,6 +112,11 @@ def is_input_scale(last: str) -> bool:
 def is_matrix(info: TensorInfo) -> bool:
     """Whether at least two dimensions have more than one index: ``[1, 1, 768]`` is a vector."""
     return sum(size > 1 for size in info.shape) >= 2
+
+
+def _is_below_state(segments: list[str]) -> bool:
+    """Whether a name is that of an optimizer's state: ``state.0.hessian``, ``optimizer.fc.weight.exp_avg``."""
+    return any(segment == "state" or segment.startswith("optim") for segment in segments[:-1])
 
 
 def _is_norm(segments: list[str]) -> bool:
