@@ -58,12 +58,12 @@ def compare_values(
     threads: int | None,
 ) -> None:
     """Judge every job; ``settled`` tensors were before. All is called on this thread. Raises StoppedError."""
-    readers = _Readers(comparer, sorted(jobs, key=_place))
     total = sum(job.a.nbytes for job in jobs)
     tensors = settled + sum(len(job.pairs) for job in jobs)
     done = settled
     told = 0.0
-    count = max(1, min(threads or min(_processors(), MOST_THREADS), len(jobs) or 1))
+    count = max(1, threads or min(_processors(), MOST_THREADS))
+    readers = _Readers(comparer, sorted(jobs, key=_place), count)
     with ThreadPoolExecutor(count, "tui-params compare") as pool:
         futures = [pool.submit(readers.work, number) for number in range(count)]
         try:
@@ -95,10 +95,10 @@ def compare_values(
 class _Readers:
     """The work that the threads share."""
 
-    def __init__(self, comparer: Comparer, jobs: Sequence[Job]) -> None:
+    def __init__(self, comparer: Comparer, jobs: Sequence[Job], threads: int) -> None:
         self.verdicts: SimpleQueue[Verdict | None] = SimpleQueue()
         self.is_stopped = Event()
-        self.nbytes = [0] * MOST_THREADS
+        self.nbytes = [0] * threads
         self._comparer = comparer
         self._lock = Lock()
         self._ranges = self._in_order(jobs)
@@ -163,7 +163,7 @@ class _Readers:
             else:
                 tally = tally or self._tally(job)
                 tally.add(piece.a, piece.b, piece.numel, piece.start)
-            self.nbytes[number % MOST_THREADS] += piece.a.size
+            self.nbytes[number] += piece.a.size
             self._stop_if_unwanted()
         return tally, (start, same)
 

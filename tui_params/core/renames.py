@@ -128,10 +128,9 @@ def suggest(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> tuple[Sug
     # Of two ways to the same end the one with fewer and shorter renames.
     ranked = sorted(found.items(), key=lambda item: (-item[1], len(item[0]), len(" ".join(map(str, item[0])))))
     suggestions: list[Suggestion] = []
-    seen: set[int] = set()
     for renames, matches in ranked:
-        if matches not in seen:
-            seen.add(matches)
+        # What does less with no fewer renames than one before is no choice.
+        if all(matches < other.matches and len(renames) <= len(other.renames) for other in suggestions):
             suggestions.append(Suggestion(renames, matches))
     return tuple(suggestions[:MOST_SUGGESTIONS])
 
