@@ -315,6 +315,7 @@ def test_gradients_of_a_live_model_are_checked() -> None:
     assert report.state("weight") == "ok"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_checkpoint_of_lightning_has_no_error(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning.pytorch")
 

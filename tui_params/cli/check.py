@@ -126,7 +126,7 @@ class _Progress:
     """One line on a terminal that says how far a scan is."""
 
     def __init__(self) -> None:
-        self._started = monotonic()
+        self._first: tuple[float, int] | None = None
 
     def __call__(self, progress: ScanProgress) -> None:
         print(f"\r\x1b[K{''.join(self._parts(progress))}", end="", file=sys.stderr, flush=True)
@@ -134,12 +134,14 @@ class _Progress:
     def _parts(self, progress: ScanProgress) -> Iterator[str]:
         from tui_params.core.text import duration, percent, size
 
-        taken = monotonic() - self._started
+        # The rate is that of reading, without the start before the first bytes.
+        began, before = self._first = self._first or (monotonic(), progress.done_bytes)
+        taken, read = monotonic() - began, progress.done_bytes - before
         yield f"{percent(progress.done_bytes, progress.total_bytes)}"
         yield f"  {size(progress.done_bytes)} of {size(progress.total_bytes)}"
-        if taken > 0.5 and progress.done_bytes:
-            rate = progress.done_bytes / taken
-            yield f"  {size(int(rate))}/s  {duration((progress.total_bytes - progress.done_bytes) / rate)} left"
+        if taken > 0.3 and read > 0:
+            left = (progress.total_bytes - progress.done_bytes) * taken / read
+            yield f"  {size(int(read / taken))}/s  {duration(left)} left"
 
     def clear(self) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
