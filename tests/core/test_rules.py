@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import tui_params
 from tests.factories_memory import MemorySource
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, findings_of
@@ -254,3 +256,9 @@ def test_random_tensors_get_findings_that_their_rules_announce(
         assert finding.tensor == name
         assert finding.evidence.isprintable()
     assert any(finding.rule == "nan" for finding in said) == bool(figures.nan)
+
+
+def test_the_rules_of_containers_are_those_of_the_readers() -> None:
+    sources = Path(tui_params.__file__).parent / "sources"
+    text = "".join(path.read_text(encoding="utf-8") for path in sources.glob("*.py"))
+    assert [rule.id for rule in CONTAINER_RULES if f'"{rule.id}"' not in text] == []
