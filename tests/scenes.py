@@ -85,8 +85,11 @@ def live() -> Source:
     import torch
     from torch import nn
 
+    class TinyTransformer(nn.Module):
+        pass
+
     torch.manual_seed(0)
-    model = nn.Module()
+    model = TinyTransformer()
     model.embed = nn.Embedding(2000, 128)
     layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, dropout=0.0)
     model.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
@@ -135,7 +138,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("problems", LARGE, demo, ("S", "exclamation_mark")),
     Scene("problems-80x24", SMALL, demo, ("S", "exclamation_mark")),
     Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
-    Scene("gradient", LARGE, live, ("down", "down", "down", "right", "right", "right", "down", "g")),
+    Scene("gradient", LARGE, live, ("slash", *typed("layers.2"), "enter", "down", "g")),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),

@@ -9,8 +9,7 @@ from tui_params.core.tree import Tree
 
 
 def shown(rows: Rows) -> list[str]:
-    tree = rows.tree
-    return [f"{'  ' * tree.depth(node)}{tree.label[node]}" for node in rows.visible]
+    return [f"{'  ' * rows.depth(node)}{rows.label(node)}" for node in rows.visible]
 
 
 def example() -> Rows:
@@ -60,10 +59,15 @@ def test_a_filter_keeps_the_modules_above_and_gives_back_what_was_open() -> None
     before = shown(rows)
     wanted = [position for position, leaf in enumerate(rows.tree.leaves) if leaf.name.endswith("x")]
     rows.keep_only(wanted)
-    assert shown(rows) == ["a", "  0", "    x", "  1", "    x"]
-    rows.toggle(node(rows, "a.0"))
-    assert shown(rows) == ["a", "  0", "  1", "    x"]
-    assert rows.nearest_row(node(rows, "a.0.y")) == 1
+    assert shown(rows) == ["a", "  0.x", "  1.x"]
+    assert rows.next_sibling(1) == 2
+    assert rows.previous_sibling(2) == 1
+    assert rows.parent_row(2) == 0
+    assert rows.nearest_row(node(rows, "a.0.y")) == 0
+    rows.toggle(node(rows, "a"))
+    assert shown(rows) == ["a"]
+    rows.keep_only([position for position, leaf in enumerate(rows.tree.leaves) if leaf.name.startswith("a.")])
+    assert shown(rows) == ["a", "  0", "    x", "    y", "  1", "    x", "    y"]
     rows.keep_only([])
     assert shown(rows) == []
     rows.keep_only(None)
@@ -94,11 +98,17 @@ def test_next_leaf_goes_around() -> None:
 
 
 def slow_visible(tree: Tree, is_open: set[int], kept: set[int] | None) -> list[int]:
-    """What must be visible, from the definition: every module above is open."""
+    """What must be visible, from the definition: every module above is open, and under a filter leads to several."""
+
+    def children(node: int) -> int:
+        return sum(tree.parent[other] == node for other in kept or ())
+
     found = []
     for at in range(len(tree)):
+        if kept is not None and tree.is_module(at) and at in kept and children(at) == 1:
+            continue
         above = tree.parent[at]
-        while above >= 0 and above in is_open:
+        while above >= 0 and (above in is_open or (kept is not None and children(above) == 1)):
             above = tree.parent[above]
         if above < 0 and (kept is None or at in kept):
             found.append(at)
@@ -154,3 +164,6 @@ def test_any_sequence_of_steps_shows_what_the_definition_says(listed: list[str],
         assert rows.visible == slow_visible(tree, is_open, kept)
         for row, at in enumerate(rows.visible):
             assert rows.row_of(at) == row
+            around = rows.parent(at)
+            shown_above = f"{tree.name(around)}." if around >= 0 else ""
+            assert shown_above + rows.label(at) == tree.name(at)

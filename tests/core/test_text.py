@@ -116,3 +116,17 @@ def test_spark_shows_every_trace(counts: list[int], width: int) -> None:
 def test_dtype_mix() -> None:
     assert text.dtype_mix({"f32": 10, "bf16": 90}) == "bf16 f32"
     assert text.dtype_mix({"a": 4, "b": 3, "c": 2, "d": 1}) == "a b +2"
+
+
+def test_abbreviate_keeps_numbers_and_the_end() -> None:
+    name = "model.layers.11.post_attention_layernorm.weight"
+    assert text.abbreviate(name, 60) == name
+    assert text.abbreviate(name, 43) == "m.layers.11.post_attention_layernorm.weight"
+    assert text.abbreviate(name, 40) == "m.l.11.post_attention_layernorm.weight"
+    assert text.abbreviate(name, 20) == "m.l.11.pos…rm.weight"
+    assert text.abbreviate("embed_tokens.weight", 12) == "embed_…eight"
+
+
+@given(st.text("ab.0", max_size=40), st.integers(0, 30))
+def test_abbreviate_fits(name: str, limit: int) -> None:
+    assert len(text.abbreviate(name, limit)) <= limit

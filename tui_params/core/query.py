@@ -139,7 +139,8 @@ class Query(msgspec.Struct, frozen=True):
         """Which of the tensors match.
 
         ``lowered`` are their names in lower case, where the caller keeps them; ``gradients`` has the names that
-        have a gradient; ``rules_of`` the rules of a tensor's findings, None as long as it was not read. Terms on names are asked first, those on statistics last and only of what is left.
+        have a gradient; ``rules_of`` tells the rules of a tensor's findings, None as long as it was not read. Terms on
+        names are asked first, those on statistics last and only of what is left.
         """
         if not self.terms:
             return Matches(tuple(range(len(infos))))

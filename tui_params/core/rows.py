@@ -15,8 +15,8 @@ from tui_params.core.tree import Tree
 class Rows:
     """Which nodes are visible, what is expanded, and what a filter leaves of the tree.
 
-    While a filter is on, the modules above what matches start expanded; what the user had expanded without the
-    filter comes back with it.
+    While a filter is on, the modules above what matches start expanded, and one that leads to a single row shares the
+    line of that row, as in the whole tree. What the user had expanded without the filter comes back with it.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -24,6 +24,7 @@ class Rows:
         self.visible: list[int] = []
         self._expanded = bytearray(len(tree))
         self._kept: bytearray | None = None  # by node, under a filter
+        self._merged = bytearray(0)  # of these, the modules that have no line of their own
         self._expanded_without_filter: bytearray | None = None
         self._rebuild()
 
@@ -36,6 +37,31 @@ class Rows:
 
     def is_expanded(self, node: int) -> bool:
         return bool(self._expanded[node])
+
+    def parent(self, node: int) -> int:
+        """The module around a node that has a line of its own, or -1."""
+        at = self.tree.parent[node]
+        while at >= 0 and self._kept is not None and self._merged[at]:
+            at = self.tree.parent[at]
+        return at
+
+    def depth(self, node: int) -> int:
+        """How many modules with a line of their own stand around a node."""
+        depth = 0
+        while (node := self.parent(node)) >= 0:
+            depth += 1
+        return depth
+
+    def label(self, node: int) -> str:
+        """The name of a node relative to the line that it is shown below."""
+        if self._kept is None:
+            return self.tree.label[node]
+        labels = [self.tree.label[node]]
+        at = self.tree.parent[node]
+        while at >= 0 and self._merged[at]:
+            labels.append(self.tree.label[at])
+            at = self.tree.parent[at]
+        return ".".join(reversed(labels))
 
     def row_of(self, node: int) -> int | None:
         """The row on which a node is visible, or None."""
@@ -142,41 +168,46 @@ class Rows:
             if self._expanded_without_filter is not None:
                 self._expanded = self._expanded_without_filter
             self._kept = self._expanded_without_filter = None
+            self._merged = bytearray(0)
             self._rebuild()
             return
         if self._expanded_without_filter is None:
             self._expanded_without_filter = bytearray(self._expanded)
         kept = bytearray(len(self.tree))
+        merged = bytearray(len(self.tree))
         parent = self.tree.parent
         for leaf in leaves:
-            node = self.tree.node_of_leaf(leaf)
+            node, below = self.tree.node_of_leaf(leaf), False
             while node >= 0 and not kept[node]:
                 kept[node] = 1
-                node = parent[node]
-        self._kept = kept
+                merged[node] = below  # it has one child so far
+                node, below = parent[node], True
+            if node >= 0:
+                merged[node] = 0
+        self._kept, self._merged = kept, merged
         self._expanded = bytearray(kept)
         self._rebuild()
 
     def parent_row(self, row: int) -> int:
         """The row of the module around this one; the same row at the top."""
-        parent = self.tree.parent[self.visible[row]]
+        parent = self.parent(self.visible[row])
         return row if parent < 0 else self.nearest_row(parent)
 
     def next_sibling(self, row: int) -> int:
         """The next row that is not below this one, and not outside its module; the same row if there is none."""
         node = self.visible[row]
         after = bisect_left(self.visible, self.tree.end[node], row + 1)
-        if after < len(self.visible) and self.tree.parent[self.visible[after]] == self.tree.parent[node]:
+        if after < len(self.visible) and self.parent(self.visible[after]) == self.parent(node):
             return after
         return row
 
     def previous_sibling(self, row: int) -> int:
         """The row before in the same module; the same row if it is the first."""
         node = self.visible[row]
-        around = self.tree.parent[node]
+        around = self.parent(node)
         for before in range(row - 1, -1, -1):
             at = self.visible[before]
-            if self.tree.parent[at] == around:
+            if self.parent(at) == around:
                 return before
             if at == around:
                 break
@@ -197,14 +228,19 @@ class Rows:
 
     def _walk(self, node: int, stop: int) -> list[int]:
         """The visible nodes of ``node .. stop``, a run of complete subtrees."""
-        expanded, kept, end = self._expanded, self._kept, self.tree.end
+        expanded, kept, merged, end = self._expanded, self._kept, self._merged, self.tree.end
         if kept is None and expanded.find(0, node, stop) < 0:
             return list(range(node, stop))
         visible = []
         while node < stop:
-            if kept is None or kept[node]:
+            if kept is None:
                 visible.append(node)
                 node = node + 1 if expanded[node] else end[node]
-            else:
+            elif not kept[node]:
                 node = end[node]
+            elif merged[node]:
+                node += 1
+            else:
+                visible.append(node)
+                node = node + 1 if expanded[node] else end[node]
         return visible

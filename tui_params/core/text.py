@@ -59,6 +59,25 @@ def shorten_name(name: str, limit: int) -> str:
     return "…" if limit <= 1 else f"…{name[len(name) - limit + 1 :]}"
 
 
+def abbreviate(name: str, limit: int) -> str:
+    """A dotted name of at most ``limit`` characters: ``model.layers.11.up_proj.weight`` as ``m.l.11.up_proj.weight``.
+
+    From the left, parts become their first letter, as far as is needed; numbers stay, and so does the last part. What
+    is still too long loses its middle.
+    """
+    if len(name) <= limit:
+        return name
+    parts = name.split(".")
+    length = len(name)
+    for place, part in enumerate(parts[:-2]):
+        if length <= limit:
+            break
+        if len(part) > 1 and not part.isdigit():
+            parts[place] = part[0]
+            length -= len(part) - 1
+    return shorten(".".join(parts), max(limit, 0))
+
+
 def size(nbytes: int) -> str:
     """Bytes in binary units with three significant digits: ``1.33 GiB``, ``16.0 KiB``, ``12 B``."""
     if nbytes < 1024:

@@ -117,7 +117,7 @@ class Desk:
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
             if self._checker is None:
-                from tui_params.core.check import Checker, Report
+                from tui_params.core.check import Checker
 
                 self._checker = Checker(self.opened.source)
             return self._checker.take(outcome)

@@ -68,5 +68,15 @@ class Opening:
         threading.Thread(target=work, name="open", daemon=True).start()
 
     def when_done(self, call: Callable[[Future[Opened]], object]) -> None:
-        """Call with the finished future, from whichever thread finished it (or at once)."""
-        self._future.add_done_callback(call)
+        """Call with the finished future, from whichever thread finished it (or at once).
+
+        Not if the source is being opened again by then: what was opened before is closed unseen.
+        """
+
+        def done(future: Future[Opened]) -> None:
+            if future is self._future:
+                call(future)
+            elif future.exception() is None:
+                future.result().source.close()
+
+        self._future.add_done_callback(done)

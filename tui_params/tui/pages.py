@@ -218,6 +218,9 @@ class Pages:
         height = plot_height(view, width, self.pane.facts.size.height, self.glyphs)
         if not height:
             return ()
+        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
+        if view.is_tight and scales:
+            height -= 1  # for the title
         key = (self.desk.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
         if self._plot_asked != key:
             self._plot_asked = key
@@ -230,11 +233,10 @@ class Pages:
                 is_log_axis=self.is_log_axis,
             )
         drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
-        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
         if view.is_tight and not scales:
             return drawn
         title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
-        return ([(title, "label")], *(drawn[:-1] if view.is_tight else drawn))
+        return ([(title, "label")], *drawn)
 
     def _module_view(self, node: int) -> ModuleView:
         tree = self.desk.opened.tree

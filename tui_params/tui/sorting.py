@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.order import Sort, natural_key
 from tui_params.core.tensor import TensorInfo
@@ -68,3 +69,21 @@ def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
         return Sort(lambda info: natural_key(info.name), is_flat=choice.is_flat)
     # Without any value the natural order stays.
     return Sort(lambda info: None, is_flat=True) if choice.is_flat else None
+
+
+def shown_value(choice: SortChoice, figures_of: FiguresOf) -> Callable[[TensorInfo], str] | None:
+    """How the value that the tree is sorted by reads in a row; None for what the row shows anyway."""
+    measure = next(key for key in KEYS if key.name == choice.name).of_figures
+    if measure is None:
+        return None
+
+    def shown(info: TensorInfo) -> str:
+        figures = figures_of(info.name)
+        if figures is None:
+            return ""
+        value = measure(figures)
+        if choice.name in ("zeros", "subnormals"):
+            return text.percent(figures.zeros if choice.name == "zeros" else figures.subnormals, figures.count)
+        return text.number(value, 3)
+
+    return shown

@@ -38,7 +38,7 @@ from tui_params.tui.messages import (
 from tui_params.tui.opening import Opened, Opening
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
-from tui_params.tui.sorting import SortChoice
+from tui_params.tui.sorting import SortChoice, shown_value
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
@@ -151,6 +151,8 @@ class ExplorerScreen(Screen[None]):
             pages.is_log_counts, pages.is_log_axis = self.pages.is_log_counts, self.pages.is_log_axis
             pages.is_gradient = self.pages.is_gradient
         self.pages = pages
+        self.sort = SortChoice("name")
+        self.tree_view.set_value(None)
         tree = message.opened.tree
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))
@@ -522,18 +524,17 @@ class ExplorerScreen(Screen[None]):
         desk, pages = self.desk, self.pages
         if desk is None or pages is None or message.generation != self.generation:
             return
-        before, cursor = self.tree_view.rows, self.tree_view.cursor
-        name = desk.opened.tree.name(cursor) if cursor is not None else None
+        before = self.tree_view.rows
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
         tree = message.opened.tree
         pages.troubles = pages.troubles.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
+        self.tree_view.set_value(shown_value(self.sort, desk.figures))
+        # The cursor goes to the top: what is largest is what was asked for.
         self.tree_view.show(rows, desk.figures, pages.troubles)
-        node = tree.find(name) if name is not None else None
-        if node is not None:
-            self.tree_view.reveal(node)
+        self.tree_view.scroll_to(y=0, animate=False)
         if self.query_now is not None:
             self._apply_filter()
         self._update_bars()

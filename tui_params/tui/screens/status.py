@@ -30,10 +30,11 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
         counts.append(f"{text.numel(totals.buffers)} in buffers")
     counts.append(text.size(totals.nbytes))
     counts.append(text.dtype_mix(dict(totals.nbytes_by_dtype), 4 if width >= 100 else 3))
-    return [
-        first,
-        spread([(" " + glyphs.separator.join(part for part in counts if part), "text")], _wrong(screen, width), width),
-    ]
+    counts = [part for part in counts if part]
+    wrong = _wrong(screen, width)
+    while len(counts) > 1 and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
+        counts.pop()
+    return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
 
 
 def _running(screen: ExplorerScreen, width: int) -> list[Part]:

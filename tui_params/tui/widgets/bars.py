@@ -159,7 +159,7 @@ class SearchBar(Horizontal):
         """Say how many match, or what is wrong with the marked parts of the text."""
         self._underline.spans = wrong
         note = self.query_one("#search-note", Static)
-        note.update(text.clean(words, max(10, self.size.width // 2)))
+        note.update(text.clean(words, max(10, self.size.width * 45 // 100 - 2)), layout=False)
         note.set_class(bool(wrong), "wrong")
         self.query_one(Input).refresh()
 

@@ -273,7 +273,7 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     quantiles = len(_quantile_lines(view.figures, width))
     page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
     with_quantiles = height - page - (0 if view.is_tight else 2)
-    if with_quantiles >= 6:
+    if with_quantiles >= 8:
         return min(with_quantiles, 14)
     # One line less than there is room for: the last on screen says that quantiles follow.
     return max(6, min(with_quantiles + quantiles - 1, 12))

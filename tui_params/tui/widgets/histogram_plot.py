@@ -39,6 +39,7 @@ def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, 
     with _LOCK:
         plotext.clear_figure()
         plotext.theme("clear")
+        plotext.limit_size(False, False)  # else it cuts the plot to the size that it thinks the terminal has
         plotext.plot_size(len(counts) + _LABEL + 1, rows + 2)
         plotext.bar(list(range(len(counts))), scaled, width=1, marker="#", minimum=0)
         plotext.xlim(-0.5, len(counts) - 0.5)

@@ -59,6 +59,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.troubles = Troubles()
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
+        self._value: Callable[[TensorInfo], str] | None = None
         self._empty_text = ""
 
     # What is shown
@@ -77,6 +78,11 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._empty_text = text
         if self.rows is None or not self.rows.visible:
             self.refresh()
+
+    def set_value(self, value: Callable[[TensorInfo], str] | None) -> None:
+        """What stands in place of the bytes: what the tree is sorted by."""
+        self._value = value
+        self.refresh()
 
     def set_spans(self, spans: Spans | None) -> None:
         """What of a name the search hits: it is underlined."""
@@ -285,7 +291,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             return
         node = self.rows.visible[row]
         tree = self.rows.tree
-        on_arrow = event.x <= Columns.indent(tree.depth(node), self.size.width) + 3
+        on_arrow = event.x <= Columns.indent(self.rows.depth(node), self.size.width) + 3
         was_here = node == self.cursor
         self.move_to(node)
         if tree.is_module(node) and (on_arrow or was_here or event.chain > 1):
@@ -329,6 +335,9 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             figures=self._figures(leaf.name) if isinstance(leaf, TensorInfo) else None,
             mark=self.troubles.mark(tree, node),
             spans=self._spans_in_label(node),
+            label=rows.label(node),
+            depth=rows.depth(node),
+            value=self._value(leaf) if self._value is not None and isinstance(leaf, TensorInfo) else None,
         )
         return row_line(tree, node, state, width, self.glyphs)
 
@@ -336,5 +345,5 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if self._spans is None or self.rows is None or self.rows.tree.is_module(node):
             return ()
         name = self.rows.tree.name(node)
-        hidden = len(name) - len(self.rows.tree.label[node])
+        hidden = len(name) - len(self.rows.label(node))
         return [(max(start - hidden, 0), stop - hidden) for start, stop in self._spans(name) if stop > hidden]

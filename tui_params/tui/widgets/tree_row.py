@@ -35,12 +35,17 @@ class Columns(msgspec.Struct, frozen=True):
     spark: int
 
     @staticmethod
-    def fit(width: int) -> Columns:
-        """The columns of a tree ``width`` cells wide: the name keeps about half of it."""
+    def fit(width: int, *, has_value: bool = False) -> Columns:
+        """The columns of a tree ``width`` cells wide: the name keeps about half of it.
+
+        With a value to show, its column takes the place of the bytes, or of the element type where there is no room.
+        """
         numel = _NUMEL if width >= 26 else 0
         dtype = 0 if width < 34 else 7 if width < 66 else 12
         spark = 0 if width < 40 else 7 if width < _ROOMY else 9
         nbytes = _NBYTES if width >= 56 else 0
+        if has_value and not nbytes and dtype:
+            dtype, nbytes = 0, _NBYTES
         return Columns(max(0, width - numel - nbytes - dtype - spark), numel, nbytes, dtype, spark)
 
     @staticmethod
@@ -50,17 +55,24 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 class RowState(msgspec.Struct, frozen=True):
-    """What a row shows that is not in the tree."""
+    """What a row shows that is not in the tree.
+
+    ``label`` and ``depth`` are those of the visible rows, where a filter makes them differ from the tree's.
+    ``value`` stands in place of the bytes: what the tree is sorted by.
+    """
 
     is_expanded: bool
     figures: Figures | None
     mark: Mark
     spans: Sequence[tuple[int, int]] = ()
+    label: str | None = None
+    depth: int | None = None
+    value: str | None = None
 
 
 def row_line(tree: Tree, node: int, state: RowState, width: int, glyphs: Glyphs) -> Line:
     """The line of one node, at most ``width`` cells."""
-    columns = Columns.fit(width)
+    columns = Columns.fit(width, has_value=state.value is not None)
     leaf = tree.leaf_of(node)
     name = cut_line(_name(tree, node, state, columns, width, glyphs), columns.name)
     if leaf is None:
@@ -83,23 +95,24 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
             kind, kind_style = glyphs.trainable, "success"
     line.append((kind, kind_style))
     arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
-    indent = Columns.indent(tree.depth(node), width)
+    indent = Columns.indent(tree.depth(node) if state.depth is None else state.depth, width)
     line.append((" " * indent, "text"))
     line.append((f"{arrow} ", "dim"))
     room = columns.name - _MARKS - indent - 2
-    label = text.clean(tree.label[node])
+    raw = tree.label[node] if state.label is None else state.label
+    label = text.clean(raw)
     style = "label" if is_module else "text" if isinstance(leaf, TensorInfo) else "dim"
     if not label:
         label, style = "(empty name)", "dim"
     shown = _fit_label(label, room)
-    if state.spans and shown == label == tree.label[node]:
+    if state.spans and shown == label == raw:
         line.extend(_with_hits(shown, state.spans, style))
     else:
         line.append((shown, style))
     room -= len(shown)
     class_name = text.clean(tree.class_name(node) or "") if is_module else ""
-    if class_name and room >= 6:
-        class_name = text.shorten(class_name, room - 3)
+    if class_name and room >= min(len(class_name) + 1, 14):
+        class_name = text.shorten(class_name, room - 1)
         line.append((f" {class_name}", "dim"))
         room -= len(class_name) + 1
     line.append((" " * room, "text"))
@@ -107,10 +120,8 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
 
 
 def _fit_label(label: str, room: int) -> str:
-    """A label of at most ``room`` characters: its end tells tensors apart, so the start of its last part gives way."""
-    if room <= 0:
-        return ""
-    return label if len(label) <= room else text.shorten(label, room)
+    """A label of at most ``room`` characters: its first parts become letters, then its middle gives way."""
+    return text.abbreviate(label, room)
 
 
 def _with_hits(label: str, spans: Sequence[tuple[int, int]], style: str) -> Line:
@@ -162,7 +173,9 @@ def _tensor_columns(info: TensorInfo, state: RowState, columns: Columns, glyphs:
     line: Line = []
     if columns.numel:
         line.append((text.numel(info.numel).rjust(columns.numel), "number"))
-    if columns.nbytes:
+    if columns.nbytes and state.value is not None:
+        line.append((state.value[: columns.nbytes - 1].rjust(columns.nbytes), "accent"))
+    elif columns.nbytes:
         line.append((text.size(info.nbytes).rjust(columns.nbytes), "dim"))
     if columns.dtype:
         line.append((f" {text.clean(info.dtype.short, columns.dtype - 1)}".ljust(columns.dtype), "dim"))
