@@ -23,7 +23,7 @@ from tests.factories_numbers import READABLE, BytesSource, pack_codes, part_of
 from tests.factories_safetensors import entry, file_bytes, write_index
 from tui_params.core.compare import Comparer, Comparison, Progress, Verdict, compare, group_changes
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
-from tui_params.core.side_by_side import WINDOW, gathered, one_side, pieces, windows
+from tui_params.core.side_by_side import PIECE, WINDOW, ByteComparison, gathered, one_side, pieces, windows
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import OpenError, ReadError, StoppedError
@@ -222,6 +222,18 @@ def test_blocks_of_any_size_are_laid_side_by_side_random(data: st.DataObject) ->
     )
 
 
+@pytest.mark.parametrize("place", [0, 7, PIECE - 1, PIECE, PIECE + 9, 2 * PIECE, 2 * PIECE + 4])
+def test_one_other_byte_anywhere_is_seen(place: int) -> None:
+    a = np.zeros(2 * PIECE + 5, np.uint8)
+    b = a.copy()
+    compared = ByteComparison()
+    assert compared.is_same(a, b)
+    assert not compared.is_same(a, b[:-1])
+    b[place] = 128
+    assert not compared.is_same(a, b)
+    assert not compared.is_same(a[place:], b[place:])
+
+
 @given(st.lists(st.integers(0, 7), max_size=4), st.integers(1, 60))
 @settings(max_examples=60, deadline=None)
 def test_windows_are_the_tensor_in_order_random(shape: list[int], most: int) -> None:
@@ -237,14 +249,14 @@ def test_ranges_of_large_tensors_are_merged(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tui_params.core.lockstep.RANGE_NBYTES", 1 << 16)
     x = RNG.normal(size=100_000).astype(np.float32)
     y = x.copy()
-    y[70_001] += 1
+    y[[40_007, 70_001]] += 1
     for threads in (1, 3):
         found = compare(memory(x=x, z=x), memory(x=y, z=x.copy()), threads=threads)
         change = only(found)
-        assert (change.name, found.identical, change.first_index) == ("x", ("z",), (70_001,))
-        assert change.difference.pairs == 100_000
+        assert (change.name, found.identical, change.first_index) == ("x", ("z",), (40_007,))
+        assert (change.difference.pairs, change.difference.changed) == (100_000, 2)
         exact = x.astype(np.float64)
-        assert change.relative_l2 == pytest.approx(abs(float(y[70_001]) - float(x[70_001])) / np.linalg.norm(exact))
+        assert change.relative_l2 == pytest.approx(np.linalg.norm(y.astype(np.float64) - exact) / np.linalg.norm(exact))
         assert change.cosine == pytest.approx(exact @ y / np.linalg.norm(exact) / np.linalg.norm(y.astype(np.float64)))
 
 

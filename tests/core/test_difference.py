@@ -183,9 +183,11 @@ def test_squares_beyond_float64_and_below_it() -> None:
     big = tally_of(f64(1e200, 2e200), of("float64"), f64(1e200, 3e200), of("float64")).difference()
     assert big.max_abs == pytest.approx(1e200)
     assert big.relative_l2 == pytest.approx(1 / math.sqrt(5))
-    small = tally_of(f64(1e-200, 2e-200), of("float64"), f64(1e-200, 3e-200), of("float64")).difference()
-    assert small.relative_l2 == pytest.approx(1 / math.sqrt(5))
-    assert small.cosine == pytest.approx(7 / math.sqrt(50))
+    for scale in (1e-161, 1e-200):
+        tally = tally_of(f64(scale, 2 * scale), of("float64"), f64(scale, 3 * scale), of("float64"))
+        small = tally.difference()
+        assert small.relative_l2 == pytest.approx(1 / math.sqrt(5), rel=1e-12)
+        assert small.cosine == pytest.approx(7 / math.sqrt(50), rel=1e-12)
     apart = tally_of(f64(1.7e308), of("float64"), f64(-1.7e308), of("float64")).difference()
     assert (apart.max_abs, apart.mean_abs, apart.relative_l2, apart.cosine) == (None, None, 2.0, -1.0)
 
