@@ -399,3 +399,21 @@ def test_whatever_is_wanted_in_whatever_haste_each_tensor_comes_once(watch: Call
     while answered != set(names):
         answered.add(seen.histograms.get(timeout=SOON).name)
     assert seen.outcomes.empty()
+
+
+def test_channels_come_with_the_final_figures(watch: Callable[[BytesSource], Watch]) -> None:
+    info = describe("a", (32, 16), BF16)
+    raw = tensor("", 512)[1]
+    raw[32 * 3 : 32 * 4] = 0
+    source = source_of((info, raw), tensor("b", 100), step=128)
+    gate = source.gates["a"] = Event()
+    seen = watch(source)
+    seen.scanner.want(["a"])
+    source.reached.get(timeout=SOON)
+    seen.scanner.want(["b", "a"])  # put aside, and taken up again in the middle
+    gate.set()
+    b, a = seen.next(), seen.next()
+    assert b.channels is None
+    assert a.channels == reading.measure(source, info).channels
+    assert a.channels is not None
+    assert a.channels.rows.first_dead == (3,)

@@ -29,11 +29,12 @@ def _count16(fours: Any, rest: Any, lanes: Any) -> None:
         a[rest[i]] += one
 
 
-def _float32(words: Any, packed: Any, squares: Any, special: Any) -> Any:
-    one, mask = np.uint64(1 << 40), np.uint64(0xFFFF)
+def _float32(words: Any, halves: Any, packed: Any, squares: Any, special: Any) -> Any:
+    one, seven = np.uint64(1 << 40), np.uint64(7)
     magnitude, infinity, nothing = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000), np.uint32(0xFFFFFFFF)
     least, sign, span = np.uint32(0x10000), np.uint32(0x80000000), np.uint32(0x7F800000 - 0x10000)
-    even, odd = squares[0], squares[1]
+    # Four tables of squares, for neighbours often have the same exponent.
+    a, b, c, d = squares[0], squares[1], squares[2], squares[3]
     low, high = nothing, np.uint32(0)
     for start in range(0, words.size, 16384):
         some = words[start : start + 16384]
@@ -58,18 +59,24 @@ def _float32(words: Any, packed: Any, squares: Any, special: Any) -> Any:
             special[1] += neg_zeros
             special[2] += infs
             special[3] += neg_infs
-        for i in range(some.size // 2):
-            first, second = np.uint64(some[2 * i]), np.uint64(some[2 * i + 1])
-            first_low, second_low = first & mask, second & mask
-            packed[first >> np.uint64(16)] += one | first_low
-            packed[second >> np.uint64(16)] += one | second_low
-            even[first >> np.uint64(23)] += first_low * first_low
-            odd[second >> np.uint64(23)] += second_low * second_low
-        if some.size % 2:
-            first = np.uint64(some[some.size - 1])
-            first_low = first & mask
-            packed[first >> np.uint64(16)] += one | first_low
-            even[first >> np.uint64(23)] += first_low * first_low
+        pairs = halves[2 * start : 2 * (start + some.size)]
+        for i in range(some.size // 4):
+            low_half, upper_half = np.uint64(pairs[8 * i]), np.uint64(pairs[8 * i + 1])
+            packed[upper_half] += one + low_half
+            a[upper_half >> seven] += low_half * low_half
+            low_half, upper_half = np.uint64(pairs[8 * i + 2]), np.uint64(pairs[8 * i + 3])
+            packed[upper_half] += one + low_half
+            b[upper_half >> seven] += low_half * low_half
+            low_half, upper_half = np.uint64(pairs[8 * i + 4]), np.uint64(pairs[8 * i + 5])
+            packed[upper_half] += one + low_half
+            c[upper_half >> seven] += low_half * low_half
+            low_half, upper_half = np.uint64(pairs[8 * i + 6]), np.uint64(pairs[8 * i + 7])
+            packed[upper_half] += one + low_half
+            d[upper_half >> seven] += low_half * low_half
+        for i in range(some.size // 4 * 4, some.size):
+            low_half, upper_half = np.uint64(pairs[2 * i]), np.uint64(pairs[2 * i + 1])
+            packed[upper_half] += one + low_half
+            a[upper_half >> seven] += low_half * low_half
     return low, high
 
 
@@ -115,9 +122,10 @@ class CompiledKernels:
         self._numpy = NumpyKernels()
         words = array(u16, is_input=True)
         self._count16 = compiled(_count16, types.void, array(u64, is_input=True), words, array(u32, 2))
-        words = array(u32, is_input=True)
         pair = types.UniTuple(u32, 2)
-        self._float32 = compiled(_float32, pair, words, array(u64), array(u64, 2), array(types.int64))
+        self._float32 = compiled(
+            _float32, pair, array(u32, is_input=True), words, array(u64), array(u64, 2), array(types.int64)
+        )
         self._maxima = {
             size: compiled(_maxima, types.void, array(u, is_input=True), array(u), array(u), types.int64, u, u, u)
             for size, u in ((1, u8), (2, u16), (4, u32))
@@ -129,9 +137,8 @@ class CompiledKernels:
 
     def float32(self, words: NDArray[np.uint32], packed: NDArray[np.uint64], squares: NDArray[np.uint64]) -> Extremes:
         special = np.zeros(4, np.int64)
-        # Two tables of squares, for neighbours often have the same exponent.
-        apart = np.zeros((2, 512), np.uint64)
-        low, high = self._float32(words, packed, apart, special)
+        apart = np.zeros((LANES, 512), np.uint64)
+        low, high = self._float32(words, words.view("<u2"), packed, apart, special)
         squares += apart.sum(0, np.uint64)
         return Extremes(low, high, *special.tolist())
 

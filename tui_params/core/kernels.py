@@ -174,3 +174,10 @@ def start_compiling() -> Compilation:
             _compilation = Compilation()
             Thread(target=_compilation.run, name="tui-params compiler", daemon=True).start()
         return _compilation
+
+
+def forget() -> None:
+    """Go back to numpy, as if nothing had been compiled; for measuring and tests."""
+    global _compilation, _wanted
+    with _lock:
+        _compilation, _wanted = None, 0

@@ -255,6 +255,8 @@ class Reading:
                 start, stop = self._todo.popleft()
             if start < stop:
                 self._read(share, start, stop, halt, should_stop, progress)
+            if self._todo:
+                self._raise_if_stopped(should_stop)
 
     def _read(
         self,
