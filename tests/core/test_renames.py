@@ -147,3 +147,18 @@ def test_structure_reads_no_value() -> None:
     assert (laid.only_in_a, laid.only_in_b, laid.is_same) == (("z",), ("w",), False)
     assert structure(a, a).is_same
     assert not a.windows
+
+
+def test_a_buffer_that_is_not_saved_counts_among_the_matches_and_makes_no_difference() -> None:
+    import msgspec
+
+    names = ["embed.weight", "embed.ids"]
+    live = listed(*(f"_orig_mod.{name}" for name in names))
+    weight, ids = live.listing.tensors
+    ids = msgspec.structs.replace(ids, notes=("not saved in the state dict",))
+    live.listing = msgspec.structs.replace(live.listing, tensors=(weight, ids))
+    laid = structure(listed(*names), live)
+    assert ([item.name for item in laid.implied], laid.only_in_b) == ([ids.name], (weight.name,))
+    assert [(str(item.renames[0]), item.matches) for item in laid.suggested] == [("b:_orig_mod.=", 2)]
+    assert len(structure(listed(*names), live, renames=["b:_orig_mod.="]).pairs) == 2
+    assert structure(listed("embed.weight"), live, auto_rename=True).only_in_b == ()

@@ -147,12 +147,13 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     share_width = max(map(len, shares))
     width = _name_width([group.kind for group in found], share_width + 2, output)
     yield _title("kind", width, f"{'':>{share_width}}", output)
-    for group, share in list(zip(found, shares, strict=True))[:_MOST]:
+    most = None if names else _MOST
+    for group, share in list(zip(found, shares, strict=True))[:most]:
         assert group.worst is not None
         kind = _fitted(group.kind, width, output)
         line = f"  {kind:<{width}}  {share:>{share_width}}{_figures(group.worst, output)}"
         yield line + output.note(_became(group.worst), "dim", len(line))
-    yield from _rest(len(found), _MOST)
+    yield from _rest(len(found), most)
     ranked = list(comparison.changed) if names else sorted(comparison.changed, key=severity, reverse=True)
     most = None if names else _MOST_CHANGES
     yield ""

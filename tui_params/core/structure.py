@@ -88,15 +88,16 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         left_b = [name for name in left_b if name not in taken]
     implied = [*_implied(left_a, infos_a, partners, "a"), *_implied(left_b, infos_b, taken, "b")]
     spared = {(item.side, item.name) for item in implied}
-    left_a = [name for name in left_a if ("a", name) not in spared]
-    left_b = [name for name in left_b if ("b", name) not in spared]
+    only_in_a = tuple(name for name in left_a if ("a", name) not in spared)
+    only_in_b = tuple(name for name in left_b if ("b", name) not in spared)
     return Structure(
         tuple(Pair(info, infos_b[partners[name]]) for name, info in infos_a.items() if name in partners),
-        tuple(left_a),
-        tuple(left_b),
+        only_in_a,
+        only_in_b,
         tuple(implied),
         tuple(applied),
-        suggest(left_a, left_b),
+        # A buffer that is not saved on one side may still be the partner of one that is.
+        suggest(left_a, left_b) if only_in_a or only_in_b else (),
     )
 
 
