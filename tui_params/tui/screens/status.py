@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tui_params.core import text
 from tui_params.tui.widgets.bars import Part, spread
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.widgets.canvas import Line, line_width
 
 if TYPE_CHECKING:
     from tui_params.core.check import Report

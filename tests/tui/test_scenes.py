@@ -1,0 +1,19 @@
+"""Every scene looks as it did: ``just snapshots`` takes a new look after an intended change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.scenes import SCENES, Scene, app_of, play
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_scene(scene: Scene, snap_compare: Callable[..., bool]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await play(pilot, *scene.keys)
+
+    app = app_of(scene.open_it, scene.theme, scene.glyphs)
+    assert snap_compare(app, terminal_size=scene.size, run_before=steps)
