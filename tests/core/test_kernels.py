@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.factories_kernels import compiled, engine
 from tui_params.core import kernels
 from tui_params.core.compiled import Compilation
-from tui_params.core.kernels import LANES, WORDS, Kernels, NumpyKernels, ordered, unordered
+from tui_params.core.kernels import LANES, WORDS, Kernels, NumpyKernels, Sums, ordered, unordered
 
 __all__ = ["engine"]
 pytest.importorskip("numba")
@@ -49,6 +49,21 @@ def test_compiled_counts_are_those_of_numpy(count: int) -> None:
         each.count16(np.full(count, 0xFFFF, np.uint16), lanes)
         both.append(lanes.sum(0).tolist())
     assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("kind", ["<i4", "<u4", "<i8", "<u8"])
+@pytest.mark.parametrize("count", [1, 2, 1001, 140_003])
+def test_compiled_sums_of_integers_are_those_of_numpy(kind: str, count: int) -> None:
+    values = words(2 * count).view(kind)[:count]
+    extremes = np.iinfo(kind)
+    for some in (values, np.full(count, extremes.min, kind), np.full(count, extremes.max, kind)):
+        both = []
+        for each in (NumpyKernels(), _compiled()):
+            counts = np.zeros(1 << 19, np.int64)
+            both.append((each.integers(some, counts), counts.nonzero()[0].tolist(), counts[counts > 0].tolist()))
+        assert both[0] == both[1]
+        whole = some.tolist()
+        assert both[0][0] == Sums(sum(whole), sum(value * value for value in whole), min(whole), max(whole))
 
 
 @pytest.mark.usefixtures("engine")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_params.core.kernels import LANES, WORDS, Extremes, Kernels, NumpyKernels
+from tui_params.core.kernels import LANES, WORDS, Extremes, Kernels, NumpyKernels, Sums
 
-# The three loops are compiled by numba, and never called as Python.
+# The loops are compiled by numba, and never called as Python.
 
 
 def _count16(fours: Any, rest: Any, lanes: Any) -> None:
@@ -80,6 +80,23 @@ def _float32(words: Any, halves: Any, packed: Any, squares: Any, special: Any) -
     return low, high
 
 
+def _integers32(values: Any, counts: Any, sums: Any) -> None:
+    shift, mask = np.uint64(45), np.uint64(0xFFFFFFFF)
+    total, low_squares, high_squares = np.int64(0), np.uint64(0), np.uint64(0)
+    low = high = np.int64(values[0])
+    for i in range(values.size):
+        value = np.int64(values[i])
+        # A float64 holds every integer of 32 bits; its upper 19 bits are the bucket.
+        counts[np.float64(value).view(np.uint64) >> shift] += 1
+        total += value
+        square = np.uint64(value * value)
+        low_squares += square & mask
+        high_squares += square >> np.uint64(32)
+        low = min(low, value)
+        high = max(high, value)
+    sums[0], sums[1], sums[2], sums[3], sums[4] = total, np.int64(low_squares), np.int64(high_squares), low, high
+
+
 def _maxima(words: Any, rows: Any, columns: Any, width: Any, twice: Any, most: Any, over: Any) -> None:
     # Without the cast back the sum is of 64 bits, and so are the vectors.
     cast = rows.dtype.type
@@ -126,6 +143,11 @@ class CompiledKernels:
         self._float32 = compiled(
             _float32, pair, array(u32, is_input=True), words, array(u64), array(u64, 2), array(types.int64)
         )
+        i64 = types.int64
+        self._integers = {
+            name: compiled(_integers32, types.void, array(element, is_input=True), array(i64), array(i64))
+            for name, element in (("int32", types.int32), ("uint32", u32))
+        }
         self._maxima = {
             size: compiled(_maxima, types.void, array(u, is_input=True), array(u), array(u), types.int64, u, u, u)
             for size, u in ((1, u8), (2, u16), (4, u32))
@@ -141,6 +163,15 @@ class CompiledKernels:
         low, high = self._float32(words, words.view("<u2"), packed, apart, special)
         squares += apart.sum(0, np.uint64)
         return Extremes(low, high, *special.tolist())
+
+    def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
+        loop = self._integers.get(values.dtype.name)
+        if loop is None:
+            return self._numpy.integers(values, counts)
+        sums = np.zeros(5, np.int64)
+        loop(values, counts, sums)
+        total, low_squares, high_squares, low, high = sums.tolist()
+        return Sums(total, (high_squares << 32) + low_squares, low, high)
 
     def maxima(
         self,
@@ -231,6 +262,9 @@ def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:
     packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
     results: list[Any] = [kernels.float32(raw.view("<u4"), packed, squares), packed.tolist(), squares.tolist()]
     results.append(lanes.sum(0).tolist())
+    for kind in ("<i4", "<u4"):
+        counts = np.zeros(1 << 19, np.int64)
+        results += [kernels.integers(raw.view(kind), counts), counts.tolist()]
     for size in (1, 2, 4):
         grid = raw.view(f"<u{size}").reshape(-1, 103)
         rows, columns = np.zeros(grid.shape[0], grid.dtype), np.zeros(103, grid.dtype)

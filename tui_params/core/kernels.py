@@ -14,6 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.buckets import FLOAT64_SHIFT, truncated
+from tui_params.core.moments import LIMB, integer_limbs
+
 if TYPE_CHECKING:
     from tui_params.core.compiled import Compilation
 
@@ -46,6 +49,15 @@ class Extremes(msgspec.Struct, frozen=True, gc=False):
     neg_inf: int
 
 
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """Of some integers, at least one: their sum, the sum of their squares, the least and the greatest."""
+
+    total: int
+    squares: int
+    low: int
+    high: int
+
+
 class Kernels(Protocol):
     """The loops. Inputs are contiguous, may be read-only and unaligned; tables are added to in place."""
 
@@ -56,6 +68,9 @@ class Kernels(Protocol):
         """Count the upper halves and sum up the lower halves into ``packed[WORDS]``; the squares of the lower halves
         by sign and exponent into ``squares[512]``. At most PACKED_LIMIT elements between two unpackings.
         """
+
+    def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
+        """Count integers of 32 or 64 bits by their buckets into ``counts[2**19]``; 1 to 2**30 of them."""
 
     def maxima(
         self,
@@ -101,6 +116,14 @@ class NumpyKernels:
                 low, high = min(low, int(keys.min())), max(high, int(keys.max()))
         return Extremes(low, high, *special.tolist())
 
+    def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
+        total = squares = 0
+        low, high = int(values.min()), int(values.max())
+        for start in range(0, values.size, STEP):
+            sums = _integer_sums(values[start : start + STEP], counts)
+            total, squares = total + sums[0], squares + sums[1]
+        return Sums(total, squares, low, high)
+
     def maxima(
         self,
         grid: NDArray[Any],
@@ -125,6 +148,31 @@ class NumpyKernels:
                 np.maximum(into, np.maximum.reduce(some, axis=1), out=into)
             if columns.size:
                 np.maximum(columns, np.maximum.reduce(some, axis=0), out=columns)
+
+
+def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[int, int]:
+    wide = np.uint64 if values.dtype == np.uint64 else np.int64
+    most = max(-int(values.min()), int(values.max()))
+    floats = values.astype(np.float64) if most <= 1 << 53 else truncated(values.astype(wide))
+    if most <= 1 << LIMB:
+        limbs = [floats]
+    elif most <= 1 << 16 + LIMB:
+        upper = np.floor(floats * 2.0**-16)
+        limbs = [floats - upper * 2.0**16, upper]
+    else:
+        limbs = [limb.astype(np.float64) for limb in integer_limbs(values.astype(wide), 4)]
+    total = sum(int(limb.sum()) << 16 * i for i, limb in enumerate(limbs))
+    squares = 0
+    for i, a in enumerate(limbs):
+        for j, b in enumerate(limbs[: i + 1]):
+            # Not a dot product: a BLAS would start its threads beside a training that needs the cores.
+            squares += int(np.einsum("i,i->", a, b)) << 16 * (i + j) + int(i != j)
+    keys = (floats.view(np.uint64) >> FLOAT64_SHIFT).astype(np.intp)
+    # The span of the keys is usually far shorter than the whole table.
+    first = int(keys.min())
+    found = np.bincount(keys - first)
+    counts[first : first + found.size] += found
+    return total, squares
 
 
 def ordered(words: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core import kernels
-from tui_params.core.buckets import FLOAT64_BITS, FLOAT64_SHIFT, truncated
+from tui_params.core.buckets import FLOAT64_BITS, FLOAT64_SHIFT
 from tui_params.core.decode import unpack
 from tui_params.core.dtypes import DType
 from tui_params.core.kernels import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered
-from tui_params.core.moments import LIMB, Moments, integer_limbs
+from tui_params.core.moments import LIMB, Moments
 
 Table = tuple[NDArray[Any], NDArray[np.int64]]
 """Bit patterns (unsigned, sorted, unique) and how many elements have each."""
@@ -292,41 +292,23 @@ class Float64Tally:
 class IntegerTally:
     """Integers of 32 and 64 bits by the bucket of their value."""
 
+    _FLUSH = 1 << 30  # elements after which a sum of the halves of squares might not fit into 64 bits
+
     def __init__(self, part: DType) -> None:
         self._type = np.dtype(f"<{'u' if part.name.startswith('u') else 'i'}{part.bits // 8}")
-        self._wide = np.uint64 if part.name == "uint64" else np.int64
         self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
         self._moments = Moments()
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
         values = raw.view(self._type)
-        for start in range(0, numel, STEP):
-            self._add(values[start : start + STEP])
-
-    def _add(self, values: NDArray[Any]) -> None:
-        low, high = int(values.min()), int(values.max())
-        most = max(-low, high)
-        floats = values.astype(np.float64) if most <= 1 << 53 else truncated(values.astype(self._wide))
-        if most <= 1 << LIMB:
-            limbs = [floats]
-        elif most <= 1 << 16 + LIMB:
-            upper = np.floor(floats * 2.0**-16)
-            limbs = [floats - upper * 2.0**16, upper]
-        else:
-            limbs = [limb.astype(np.float64) for limb in integer_limbs(values.astype(self._wide), 4)]
-        total = sum(int(limb.sum()) << 16 * i for i, limb in enumerate(limbs))
-        squares = 0
-        for i, a in enumerate(limbs):
-            for j, b in enumerate(limbs[: i + 1]):
-                # Not a dot product: a BLAS would start its threads beside a training that needs the cores.
-                squares += int(np.einsum("i,i->", a, b)) << 16 * (i + j) + int(i != j)
-        keys = (floats.view(np.uint64) >> FLOAT64_SHIFT).astype(np.intp)
-        # The span of the keys is usually far shorter than the whole table.
-        first = int(keys.min())
-        counts = np.bincount(keys - first)
-        self._counts[first : first + counts.size] += counts
-        zeros = values.size - int(np.count_nonzero(values))
-        self._moments += Moments(values.size, zeros=zeros, total=total, squares=squares, low=low, high=high)
+        for start in range(0, numel, self._FLUSH):
+            some = values[start : start + self._FLUSH]
+            before = int(self._counts[0])
+            found = kernels.current().integers(some, self._counts)
+            zeros = int(self._counts[0]) - before
+            self._moments += Moments(
+                some.size, zeros=zeros, total=found.total, squares=found.squares, low=found.low, high=found.high
+            )
 
     def table(self) -> Table:
         counts = self._counts.copy()

@@ -209,8 +209,8 @@ class Reading:
             threads = cores()
         if threads < 2 or left < THREADS_BEYOND or info.stride is not None or not kernels.ready():
             return 1
-        part = part_dtype(info.dtype)
-        return threads if part.bits <= 16 or part.name == "float32" else 1
+        # Types of 64 bits have no compiled loop.
+        return threads if part_dtype(info.dtype).bits <= 32 else 1
 
     def _start_helpers(self, threads: int, halt: Event) -> list[Thread]:
         if threads < 2:
