@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable
 from threading import Event
@@ -205,7 +204,6 @@ _FAILURES = (
     SystemError,
     TypeError,
     ValueError,
-    pickle.PickleError,
 )
 """What a numba raises that does not fit this Python, numpy or processor, or that finds a broken cache."""
 
@@ -241,11 +239,11 @@ class Compilation:
 def _build(has_cache: bool) -> Kernels:
     if sys.byteorder != "little":
         raise ImportError("the compiled loops are for little-endian processors")
-    import numba.core.errors
+    from numba.core import caching, errors
 
     try:
         return CompiledKernels(has_cache=has_cache)
-    except numba.core.errors.NumbaError as error:
+    except (errors.NumbaError, caching.pickle.PickleError) as error:
         raise RuntimeError(str(error)) from error
 
 

@@ -102,10 +102,11 @@ class NumpyKernels:
             some, pairs = words[start : start + STEP], halves[2 * start : 2 * (start + STEP)]
             upper = pairs[1::2].astype(np.intp)
             counts = np.bincount(upper, minlength=WORDS)
-            packed += counts.view(np.uint64) << np.uint64(PACKED_COUNT)
+            rows = np.flatnonzero(counts)
+            packed[rows] += counts[rows].view(np.uint64) << np.uint64(PACKED_COUNT)
             if int(np.bitwise_or.reduce(some)) & 0xFFFF:
                 lower = pairs[::2].astype(np.float64)
-                packed += np.bincount(upper, lower, WORDS).astype(np.uint64)
+                packed[rows] += np.bincount(upper, lower, WORDS)[rows].astype(np.uint64)
                 lower *= lower
                 squares += np.bincount(upper >> 7, lower, 512).astype(np.uint64)
             if counts[0] or counts[0x8000] or counts[0x7F80:0x8000].any() or counts[0xFF80:].any():

@@ -108,31 +108,25 @@ class NarrowTally:
 class Float32Tally:
     """float32 by its upper 16 bits, with the sums of the lower 16 for each, and of their squares by exponent."""
 
-    _FLUSH = 1 << 30  # elements after which a sum over an exponent might not fit into int64
+    _FLUSH = PACKED_LIMIT
 
     def __init__(self) -> None:
         self._counts = np.zeros(WORDS, np.int64)
         self._packed = np.zeros(WORDS, np.uint64)
-        self._fresh = np.zeros(WORDS, np.int64)
-        self._lower = np.zeros(WORDS, np.int64)
         self._squares = np.zeros(512, np.uint64)
-        self._in_packed = self._added = 0
+        self._added = 0
         self._pos_zeros = 0
         self._moments = Moments()
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
         words = raw.view("<u4")
-        step = min(PACKED_LIMIT, self._FLUSH)
-        for start in range(0, numel, step):
-            self._add(words[start : start + step])
+        for start in range(0, numel, self._FLUSH):
+            self._add(words[start : start + self._FLUSH])
 
     def _add(self, words: NDArray[np.uint32]) -> None:
-        if self._in_packed + words.size > PACKED_LIMIT:
-            self._unpack()
         if self._added + words.size > self._FLUSH:
             self._flush()
         found = kernels.current().float32(words, self._packed, self._squares)
-        self._in_packed += words.size
         self._added += words.size
         self._pos_zeros += found.pos_zeros
         low = high = None
@@ -141,31 +135,26 @@ class Float32Tally:
         zeros = found.pos_zeros + found.neg_zeros
         self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high)
 
-    def _unpack(self) -> None:
-        if self._in_packed:
-            self._fresh += (self._packed >> np.uint64(PACKED_COUNT)).view(np.int64)
-            self._packed &= np.uint64((1 << PACKED_COUNT) - 1)
-            self._lower += self._packed.view(np.int64)
-            self._packed.fill(0)
-            self._in_packed = 0
-
     def _flush(self) -> None:
-        """Move the sums of the tables into the moments: one exponent at a time they fit into int64."""
+        """Move what is in the tables into the counts and, one exponent at a time, into the moments."""
         if not self._added:
             return
-        self._unpack()
-        grid = self._fresh.reshape(512, 128)
-        lower = self._lower.reshape(512, 128)
-        head = np.arange(128, dtype=np.int64)
-        squares = self._squares.view(np.int64)
-        sums = np.stack((grid.sum(1), grid @ head, grid @ (head * head), lower.sum(1), lower @ head, squares))
+        rows = np.flatnonzero(self._packed)
+        packed = self._packed[rows]
+        counts = (packed >> np.uint64(PACKED_COUNT)).view(np.int64)
+        lower = (packed & np.uint64((1 << PACKED_COUNT) - 1)).view(np.int64)
+        self._counts[rows] += counts
+        codes, head = rows >> 7, rows & 127
+        starts = np.concatenate(([0], np.flatnonzero(codes[1:] != codes[:-1]) + 1))
+        heads = counts * head
+        sums = np.add.reduceat(np.stack((counts, heads, heads * head, lower, lower * head)), starts, axis=1)
         total_sum = squares_sum = subnormals = finite = non_finite = 0
-        for code in np.flatnonzero(sums[0]).tolist():
+        for code, *parts in zip(codes[starts].tolist(), *sums.tolist(), strict=True):
+            count, heads, head_squares, lows, head_lows = parts
             exponent = code & 0xFF
             if exponent == 0xFF:
-                non_finite += int(sums[0, code])
+                non_finite += count
                 continue
-            count, heads, head_squares, lows, head_lows, low_squares = sums[:, code].tolist()
             finite += count
             if exponent:  # the leading bit, which is not stored
                 head_squares += 256 * heads + 16384 * count
@@ -174,14 +163,13 @@ class Float32Tally:
             else:
                 subnormals += count
             total = (heads << 16) + lows
-            square = (head_squares << 32) + (head_lows << 17) + low_squares
+            square = (head_squares << 32) + (head_lows << 17) + int(self._squares[code])
             shift = max(exponent, 1) - 1
             total_sum += -total << shift if code & 0x100 else total << shift
             squares_sum += square << 2 * shift
         self._moments += Moments(finite, non_finite, 0, 0, 0, subnormals, total_sum, squares_sum)
-        self._counts += self._fresh
-        for table in (self._fresh, self._lower, self._squares):
-            table.fill(0)
+        self._packed.fill(0)
+        self._squares.fill(0)
         self._added = 0
 
     def table(self) -> Table:
