@@ -129,24 +129,32 @@ def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DT
     # Sorted values have their exponents in runs; -x and x may share one, for their limbs carry the sign.
     starts = np.concatenate(([0], np.flatnonzero(exponents[1:] != exponents[:-1]) + 1))
     signs, magnitudes = np.sign(mantissas), np.abs(mantissas)
-    limbs = [magnitudes >> shift & (1 << LIMB) - 1 for shift in range(0, precision, LIMB)]
     # A limb of a subnormal need not be a whole multiple of the quantum, though the sums are: hence the guard bits.
     guard = 2 * precision
     shifts = (exponents[starts] + (quantum(part) - precision)).tolist()
+
+    def add_up(amounts: NDArray[np.int64], place: int, scale: int) -> int:
+        sums = np.add.reduceat(amounts, starts).tolist()
+        return sum(amount << place + scale * shift for shift, amount in zip(shifts, sums, strict=True))
+
+    if precision <= 24:
+        # Up to 2**40 of 2**11, or 2**16 of 2**24: their sum fits, and that of their squares in two parts.
+        square = magnitudes * magnitudes
+        total = add_up(mantissas * counts, guard, 1)
+        squares = add_up((square & 0xFFFFFF) * counts, guard, 2) + add_up((square >> 24) * counts, 24 + guard, 2)
+        return total >> guard, squares >> guard
+    limbs = [magnitudes >> shift & (1 << LIMB) - 1 for shift in range(0, precision, LIMB)]
     total = squares = 0
     for i, limb in enumerate(limbs):
         weighted = limb * counts
-        for shift, amount in zip(shifts, np.add.reduceat(weighted * signs, starts).tolist(), strict=True):
-            total += amount << LIMB * i + shift + guard
+        total += add_up(weighted * signs, LIMB * i + guard, 1)
         for j in range(i + 1):
-            place = LIMB * (i + j) + int(i != j) + guard
-            for shift, amount in zip(shifts, np.add.reduceat(weighted * limbs[j], starts).tolist(), strict=True):
-                squares += amount << place + 2 * shift
+            squares += add_up(weighted * limbs[j], LIMB * (i + j) + int(i != j) + guard, 2)
     return total >> guard, squares >> guard
 
 
 def _fraction_sums(values: NDArray[np.float64], counts: NDArray[np.int64], q: int) -> tuple[int, int]:
-    """The same as of many, by Python's integers."""
+    """The sums of ``_float_sums`` of a few values, by Python's integers."""
     total = squares = 0
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         numerator, unit = value.as_integer_ratio()

@@ -40,7 +40,7 @@ KEPT_SUMMARIES = 16
 """Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
 
 KEPT_PAUSED = 4
-"""Reads that a Scanner keeps half done, to go on where it stopped: at most 5 MB each."""
+"""Reads that a Scanner keeps half done, to go on where it stopped: some MB for each thread that read."""
 
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
