@@ -16,7 +16,6 @@ import pytest
 from safetensors.numpy import save_file
 
 from tui_params import __version__
-from tui_params.cli import app as module
 from tui_params.cli.selection import close_names
 from tui_params.errors import OpenError
 

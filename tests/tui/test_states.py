@@ -19,7 +19,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
 from tui_params.tui.glyphs import ASCII
-from tui_params.tui.screens import explorer
+from tui_params.tui.screens import wiring
 
 # Opening
 
@@ -179,7 +179,7 @@ class Changing(MemorySource):
 
 
 async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explorer, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(wiring, "WATCH_EVERY", 0.01)
     source = Changing(small_model())
     async with on_stage(opening(lambda: source, lambda: MemorySource({"new.weight": ramp(3)}))) as stage:
         assert "changed" not in stage.header

@@ -11,10 +11,10 @@ from tui_params.tui.widgets.canvas import Line, line_width
 if TYPE_CHECKING:
     from tui_params.core.check import Report
     from tui_params.tui.glyphs import Glyphs
-    from tui_params.tui.screens.explorer import ExplorerScreen
+    from tui_params.tui.screens.wiring import Wiring
 
 
-def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
+def header_lines(screen: Wiring, width: int) -> list[Line]:
     """What was opened, and its totals; at the right, what is running or wrong."""
     glyphs = screen.glyphs
     opened = screen.opened
@@ -37,7 +37,7 @@ def header_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
 
 
-def _running(screen: ExplorerScreen, width: int) -> list[Part]:
+def _running(screen: Wiring, width: int) -> list[Part]:
     """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
     sweep, activity, glyphs = screen.sweep, screen.activity, screen.glyphs
     if sweep is not None:
@@ -56,7 +56,7 @@ def _running(screen: ExplorerScreen, width: int) -> list[Part]:
     return [(f"{words}, {activity.waiting:,} to go " if activity.waiting else f"{words} ", "accent")]
 
 
-def _wrong(screen: ExplorerScreen, width: int) -> list[Part]:
+def _wrong(screen: Wiring, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if screen.stale is not None:
         return [(f"{screen.glyphs.trouble} {text.clean(screen.stale, max(30, width // 2))} ", "error")]
@@ -89,7 +89,7 @@ def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
     return parts or [("checked: no error, no warning ", "success")]
 
 
-def status_lines(screen: ExplorerScreen, width: int) -> list[Line]:
+def status_lines(screen: Wiring, width: int) -> list[Line]:
     """The keys that matter where the focus is; at the right, the filter that is on."""
     right: list[Part] = []
     if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
@@ -107,7 +107,7 @@ def status_lines(screen: ExplorerScreen, width: int) -> list[Line]:
     return [spread(left, right, width)]
 
 
-def _hints(screen: ExplorerScreen) -> list[tuple[str, str]]:
+def _hints(screen: Wiring) -> list[tuple[str, str]]:
     if screen.search.display and not screen.tree_view.has_focus:
         return [("enter", "keep"), ("esc", "clear"), ("↑↓" if not screen.glyphs.is_ascii else "arrows", "move")]
     if screen.detail.field.has_focus:
