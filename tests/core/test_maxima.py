@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.factories_kernels import engine
 from tests.factories_numbers import BytesSource, exact_values, pack_codes, special_codes
 from tui_params.core import maxima, reading
-from tui_params.core.channels import Channel, Channels, Side
+from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.dtypes import DTYPES, DType, from_torch
 from tui_params.core.maxima import LISTED, Maxima, maxima_of
 from tui_params.core.reading import measure
@@ -41,12 +41,16 @@ def side_of(groups: list[list[object]]) -> Side:
             dead.append(index)
     ordered = sorted(found)
     order = sorted(range(len(found)), key=lambda index: (-found[index], index))
+    median = float((Fraction(ordered[(len(found) - 1) // 2]) + Fraction(ordered[len(found) // 2])) / 2)
+    rising = sorted((index for index in range(len(found)) if found[index]), key=lambda index: (found[index], index))
     return Side(
         len(groups),
         len(dead),
         tuple(dead[:LISTED]),
-        float((Fraction(ordered[(len(found) - 1) // 2]) + Fraction(ordered[len(found) // 2])) / 2),
+        median,
         tuple(Channel(index, found[index]) for index in order[:LISTED]),
+        sum(found[index] < FAINT * median for index in rising),
+        tuple(Channel(index, found[index]) for index in rising[:LISTED]),
     )
 
 
@@ -156,3 +160,15 @@ def test_the_least_integer_has_its_magnitude() -> None:
     maxima = Maxima(dtype_named("int64"), 1, 2, 2)
     maxima.add(np.array([-(2**63), 5], np.int64).view(np.uint8), 0, 2)
     assert maxima.channels().rows.largest == (Channel(0, 2.0**63),)
+
+
+def test_faint_rows_are_counted_and_the_faintest_listed(engine: str) -> None:
+    values = np.ones((40, 8), np.float32)
+    values[7] = 0.001
+    values[3] = 0.0001
+    values[9] = 0
+    values[20:36] *= 0.02
+    found = measured(describe("t", (40, 8), dtype_named("float32")), values.reshape(-1).view(np.uint8))
+    assert found is not None
+    assert (found.rows.dead, found.rows.faint) == (1, 2)
+    assert [channel.index for channel in found.rows.smallest[:3]] == [3, 7, 20]

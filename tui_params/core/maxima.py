@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core import kernels
-from tui_params.core.channels import Channel, Channels, Side
+from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.decode import numbers
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.tensor import TensorInfo
@@ -95,12 +95,18 @@ class Maxima:
         dead = np.flatnonzero(found == 0)
         magnitudes = numbers(found >> 1, self._dtype) if self._is_float else found.astype(np.float64)
         largest = _largest(magnitudes)
+        median = _median(magnitudes)
+        faint = np.flatnonzero((magnitudes > 0) & (magnitudes < FAINT * median))
+        alive = faint if faint.size >= LISTED else np.flatnonzero(magnitudes > 0)
+        smallest = alive[_largest(-magnitudes[alive])] if alive.size else alive
         return Side(
             found.size,
             dead.size,
             tuple(dead[:LISTED].tolist()),
-            _median(magnitudes),
+            median,
             tuple(map(Channel, largest.tolist(), magnitudes[largest].tolist())),
+            faint.size,
+            tuple(map(Channel, smallest.tolist(), magnitudes[smallest].tolist())),
         )
 
 
