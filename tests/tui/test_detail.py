@@ -42,10 +42,10 @@ async def test_a_result_is_shown_on_its_tensor_and_not_where_the_cursor_is_now()
         assert "reading" in stage.facts
         source.gates["b"].set()
         await stage.rest()
-        assert "7773" in stage.facts
+        assert "7,773" in stage.facts
         assert "7770" in stage.values
         await stage.press("up")
-        assert "1112" in stage.facts
+        assert "1,112" in stage.facts
         assert "777" not in stage.facts + stage.values
 
 
@@ -78,17 +78,17 @@ async def test_a_result_of_the_source_as_it_was_before_a_reload_is_dropped() -> 
         assert desk is not None
         old = desk.figures("a")
         assert old is not None
-        assert "1003" in stage.facts
+        assert "1,003" in stage.facts
         await stage.press("R")
         await stage.until(lambda: stage.screen.generation == 2, "opened again")
         await stage.rest()
-        assert "2003" in stage.facts
+        assert "2,003" in stage.facts
         changed = msgspec.structs.replace(old, nan=3)
         stage.screen.post_message(Measured(1, Outcome("a", changed, None, True)))
         stage.screen.post_message(Measured(1, Outcome("a", None, "a stale reason", True)))
         await stage.rest()
         assert "stale" not in stage.text
-        assert "2003" in stage.facts
+        assert "2,003" in stage.facts
         assert "!" not in stage.row("a")
 
 
@@ -123,7 +123,7 @@ async def test_a_tensor_that_cannot_be_read_shows_the_reason_where_its_numbers_w
         assert "the disk says no" in stage.values
         assert not list(stage.app._notifications)
         await stage.press("down")
-        assert "3335" in stage.facts  # one that fails does not stop the others
+        assert "3,335" in stage.facts  # one that fails does not stop the others
         assert stage.row("c").startswith(" ")
 
 
@@ -152,7 +152,7 @@ async def test_a_source_that_fails_in_an_unforeseen_way_does_not_stop_the_rest()
         assert "Input/output error" in stage.facts
         assert "Input/output error" in stage.values
         await stage.press("down")
-        assert "3335" in stage.facts
+        assert "3,335" in stage.facts
 
 
 TENSORS: dict[str, NDArray[Any]] = {

@@ -62,8 +62,8 @@ def shorten_name(name: str, limit: int) -> str:
 def abbreviate(name: str, limit: int) -> str:
     """A dotted name of at most ``limit`` characters: ``model.layers.11.up_proj.weight`` as ``m.l.11.up_proj.weight``.
 
-    From the left, parts become their first letter, as far as is needed; numbers stay, and so does the last part. What
-    is still too long loses its middle.
+    From the left, parts become their first letter, as far as is needed, and at last a final ``weight`` or ``bias``;
+    numbers stay. What is still too long loses its middle.
     """
     if len(name) <= limit:
         return name
@@ -75,6 +75,8 @@ def abbreviate(name: str, limit: int) -> str:
         if len(part) > 1 and not part.isdigit():
             parts[place] = part[0]
             length -= len(part) - 1
+    if length > limit and len(parts) > 1 and parts[-1] in ("weight", "bias"):
+        parts[-1] = parts[-1][0]
     return shorten(".".join(parts), max(limit, 0))
 
 
@@ -127,7 +129,7 @@ def short_shape(dims: Sequence[int]) -> str:
 
 
 def number(value: float | int | None, digits: int = 4) -> str:
-    """A statistic with ``digits`` significant digits, or whole below a million; integers whole; None is ``–``."""
+    """A statistic with ``digits`` significant digits, whole from a thousand to a million; None is ``–``."""
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -141,7 +143,7 @@ def number(value: float | int | None, digits: int = 4) -> str:
     magnitude = abs(value)
     if 1e-3 <= magnitude < 999_999.5:
         text = f"{value:.{digits}g}"
-        return text if "e" not in text else f"{value:.0f}"
+        return text if magnitude < 1000 and "e" not in text else f"{value:,.{max(0, digits - 4)}f}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
 from tui_params.tui import keys, themes, wire
@@ -27,6 +29,11 @@ class ParamsApp(App[None]):
     Exits with return code 3 and a sentence in ``failure`` if the source cannot be opened.
     """
 
+    BINDINGS = [
+        # Nothing can be lost by leaving, so the key that stops programs stops this one.
+        Binding("ctrl+c", "quit", "quit", show=False),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False),
+    ]
     CSS_PATH = "app.tcss"
     TITLE = "tui-params"
     ENABLE_COMMAND_PALETTE = True
@@ -83,19 +90,11 @@ class ParamsApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ExplorerScreen):
-            for key in keys.SCREEN:
+            for key in (*keys.SCREEN, *keys.TREE[8:]):
                 if key.id != "palette":
-                    action = key.action
-                    yield SystemCommand(
-                        key.label.capitalize(), f"{key.tooltip} ({key.shown})", lambda action=action: self._run(action)
-                    )
-            for key in keys.TREE[8:]:
-                action = key.action
-                yield SystemCommand(
-                    key.label.capitalize(),
-                    f"{key.tooltip} ({key.shown})",
-                    lambda action=action: self._run(action, on_tree=True),
-                )
+                    about = f"{key.tooltip} ({keys.shown(key.id, self.settings.keys)})"
+                    run = partial(self._run, key.action, on_tree=key.id.startswith("tree."))
+                    yield SystemCommand(key.label.capitalize(), about, run)
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
 
     def _run(self, action: str, *, on_tree: bool = False) -> None:

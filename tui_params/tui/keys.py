@@ -5,6 +5,8 @@ Each key has an ``id`` under which a user can give it other keys (``keys`` in co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from textual.binding import Binding, BindingType
 
@@ -68,7 +70,7 @@ SCREEN: tuple[Key, ...] = (
     Key("copy_line", "Y", "copy_line", "copy summary", "Copy the one-line summary", "Y"),
     Key("focus", "tab", "other_pane", "other pane", "Between the tree, the detail and the values", "tab"),
     Key("reload", "R", "reload", "reload", "Open the source again", "R"),
-    Key("help", "question_mark", "help", "keys", "This list of keys", "?"),
+    Key("help", "question_mark,f1", "help", "keys", "This list of keys, and the filter language", "? f1"),
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
     Key("quit", "q", "app.quit", "quit", "Leave", "q"),
 )
@@ -94,3 +96,43 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
     ("Everywhere", SCREEN),
     ("Values (after v or tab)", VALUES),
 )
+
+_BY_ID = {key.id: key for _, table in SECTIONS for key in table}
+
+
+def is_key(name: str) -> bool:
+    """Whether there is a key of that id."""
+    return name in _BY_ID
+
+
+def close_to(name: str) -> str:
+    """The id that is most like a wrong one, or nothing."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, _BY_ID, 1)), "")
+
+
+def shown(name: str, changed: Mapping[str, str]) -> str:
+    """How the keys of an id read, with those that the user has given it."""
+    keys = changed.get(name)
+    if keys is None:
+        return _BY_ID[name].shown
+    return " ".join(_CHARACTERS.get(key.strip(), key.strip()) for key in keys.split(","))
+
+
+def first(name: str, changed: Mapping[str, str]) -> str:
+    """The first of these keys, for a hint."""
+    return shown(name, changed).split(" ")[0]
+
+
+_CHARACTERS = {
+    "slash": "/",
+    "question_mark": "?",
+    "colon": ":",
+    "exclamation_mark": "!",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "escape": "esc",
+}

@@ -133,6 +133,14 @@ class Pages:
             return self.desk.opened.source.listing.gradients.get(info.name, info)
         return info
 
+    def _findings(self, info: TensorInfo) -> tuple[Finding, ...]:
+        """What was found in a tensor under any of its names."""
+        found: dict[tuple[str, str], Finding] = {}
+        for name in (info.name, *self.tied_to(info)):
+            for finding in self.troubles.findings(name):
+                found.setdefault((finding.rule, finding.evidence), finding)
+        return tuple(found.values())
+
     def tied_to(self, info: TensorInfo) -> tuple[str, ...]:
         """The other names of the same elements."""
         if self._tied is None:
@@ -207,7 +215,7 @@ class Pages:
             listing.modules.get(parameter.name.rpartition(".")[0]),
             self.desk.figures(info.name) or self._sampled.get(info.name),
             self.reasons.get(info.name),
-            self.troubles.findings(info.name),
+            self._findings(info),
             (),
             about,
             self.pane.facts.size.height < 26,

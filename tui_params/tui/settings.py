@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(msgspec.Struct, frozen=True):
     """``theme`` is the name of a theme; ``keys`` are by the ids in ``tui/keys.py``, comma separated."""
 
     theme: str | None = None
@@ -30,10 +30,21 @@ def load(file: Path | None = None) -> tuple[Settings, str | None]:
     """The settings, and one sentence about what is wrong with the file, if anything is."""
     file = path() if file is None else file
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Settings), None
+        content = file.read_bytes()
+        settings = msgspec.json.decode(content, type=Settings)
+        known = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     except FileNotFoundError:
         return Settings(), None
     except OSError as error:
         return Settings(), f"{file} cannot be read: {error.strerror}"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Settings(), f"{file} is not used: {error}"
+    from tui_params.tui import keys
+
+    wrong = [f"no setting is called {name!r}" for name in known if name not in Settings.__struct_fields__]
+    for name in settings.keys:
+        if not keys.is_key(name):
+            close = keys.close_to(name)
+            wrong.append(f"no key has the id {name!r}" + (f" (did you mean {close}?)" if close else ""))
+    right = {name: given for name, given in settings.keys.items() if keys.is_key(name)}
+    return msgspec.structs.replace(settings, keys=right), f"{file}: {'; '.join(wrong)}" if wrong else None

@@ -87,3 +87,10 @@ def shown_value(choice: SortChoice, figures_of: FiguresOf) -> Callable[[TensorIn
         return text.number(value, 3)
 
     return shown
+
+
+def describe(choice: SortChoice) -> str:
+    """The order in words: ``sorted by mean, reversed, flat``."""
+    title = next(key for key in KEYS if key.name == choice.name).title
+    words = f"sorted by {title}" if choice.name != "name" or choice.is_reversed else "by name"
+    return words + (", reversed" if choice.is_reversed else "") + (", one flat list" if choice.is_flat else "")

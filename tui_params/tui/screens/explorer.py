@@ -23,6 +23,7 @@ class ExplorerScreen(Wiring):
     BINDINGS = keys.bindings(keys.SCREEN)
 
     def action_search(self) -> None:
+        self.tree_view.search_anchor = self.tree_view.cursor
         self.search.open()
         self._update_bars()
 
@@ -39,6 +40,8 @@ class ExplorerScreen(Wiring):
         self.set_class(False, "-values")
 
     def on_slice_field_left(self, message: SliceField.Left) -> None:
+        if not self.detail.grid.is_right:
+            self.detail.field.value = ""  # a wrong slice would be wrong for the next tensor, too
         self.action_clear()
 
     def action_values(self) -> None:
@@ -138,7 +141,7 @@ class ExplorerScreen(Wiring):
         if self.desk.sweep():
             self._want()
         else:
-            self.notify("Every tensor has been read.")
+            self.notify("Every tensor has been read and checked; ! lists what was found.")
 
     def action_problems(self) -> None:
         if self.pages is None:
@@ -197,4 +200,4 @@ class ExplorerScreen(Wiring):
     def action_help(self) -> None:
         from tui_params.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.glyphs))
+        self.app.push_screen(HelpScreen(self.glyphs, at_filter=self.search.display))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
 from tui_params.core.query import HELP
+from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.keys import SECTIONS
-from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.widgets.canvas import Line, LinesView, cut_line
+from tui_params.tui.widgets.detail_lines import wrapped
 
 
 class HelpPage(LinesView, can_focus=True):
@@ -20,12 +23,13 @@ class HelpScreen(ModalScreen[None]):
     """The keys and the filter language."""
 
     BINDINGS = [
-        Binding("escape,q,question_mark", "dismiss", "close", show=False),
+        Binding("escape,q,question_mark,f1", "dismiss", "close", show=False),
     ]
 
-    def __init__(self, glyphs: Glyphs) -> None:
+    def __init__(self, glyphs: Glyphs, *, at_filter: bool = False) -> None:
         super().__init__()
         self.glyphs = glyphs
+        self.at_filter = at_filter
 
     def compose(self) -> ComposeResult:
         yield HelpPage(id="help")
@@ -33,50 +37,59 @@ class HelpScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         self.set_class(self.glyphs.is_ascii, "-ascii")
         self.query_one(HelpPage).border_title = "Keys"
-        self.query_one(HelpPage).border_subtitle = "esc closes"
+        self.query_one(HelpPage).border_subtitle = "arrows scroll, esc closes"
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
         page = self.query_one(HelpPage)
-        page.set_lines(help_lines(page.size.width, self.glyphs))
+        lines = help_lines(page.size.width, self.glyphs, getattr(getattr(self.app, "settings", None), "keys", {}))
+        page.set_lines(lines)
+        if self.at_filter:
+            page.scroll_lines(next(at for at, line in enumerate(lines) if line and line[0][0].startswith("Filter")))
 
 
-def help_lines(width: int, glyphs: Glyphs) -> list[Line]:
-    """All of it in lines ``width`` cells wide; the tables of keys stand side by side where there is room."""
-    sections = [_keys(title, [(key.shown, key.tooltip) for key in table], 14) for title, table in SECTIONS]
+def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = None) -> list[Line]:
+    """All of it in lines ``width`` cells wide; ``changed`` are the keys that the user has given to ids.
+
+    The tables of keys stand side by side where there is room.
+    """
+    given = changed or {}
+    half = width // 2 - 1 if width >= 124 else width
+    sections = [
+        _table(title, [(keys.shown(key.id, given), key.tooltip) for key in table], 14, half)
+        for title, table in keys.SECTIONS
+    ]
     marks = [
         (glyphs.trouble, "certainly wrong: NaN, infinities, a matrix of zeros"),
-        (glyphs.caution, "worth a look: one value everywhere"),
+        (glyphs.caution, "worth a look"),
         (glyphs.unreadable, "could not be read; the detail says why"),
         (glyphs.tied, "tied: shares its elements with an earlier name"),
         (glyphs.trainable, "trainable (requires_grad)"),
         (glyphs.unknown, "not read yet"),
     ]
-    sections.append(_keys("Marks", marks, 4))
-    if width >= 110:
-        half = width // 2
-        left, right = sections[0] + [[]] + sections[3], sections[1] + [[]] + sections[2]
+    tree, everywhere, values = sections
+    about = _table("Marks", marks, 4, half)
+    if width >= 124:
+        left, right = [*tree, [], *about], [*everywhere, [], *values]
         height = max(len(left), len(right))
         left += [[]] * (height - len(left))
         right += [[]] * (height - len(right))
-        lines = [_fit(a, half) + b for a, b in zip(left, right, strict=True)]
+        lines: list[Line] = [[*cut_line(a, half + 2), *b] for a, b in zip(left, right, strict=True)]
     else:
-        lines = [line for section in sections for line in [*section, []]][:-1]
-    return [*lines, [], *_keys("Filter (after /)", list(HELP), 32 if width >= 90 else 26)]
+        lines = [*tree, [], *everywhere, [], *values, [], *about]
+    return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else 26, width)]
 
 
-def _keys(title: str, rows: list[tuple[str, str]], column: int) -> list[Line]:
+def _table(title: str, rows: list[tuple[str, str]], column: int, width: int) -> list[Line]:
+    """A title, and a line for each row; what explains it goes on below itself."""
     lines: list[Line] = [[(title, "title")]]
     for key, meaning in rows:
-        lines.append([(f" {key:<{column - 1}} ", "accent"), (meaning, "text")])
+        parts = wrapped(meaning, width - column, "text")
+        if len(key) > column - 2:
+            lines.append([(f" {key}", "accent")])
+        else:
+            lines.append([(f" {key:<{column - 1}}", "accent"), *parts.pop(0)])
+        lines += [[(" " * column, "text"), *part] for part in parts]
     return lines
-
-
-def _fit(line: Line, width: int) -> Line:
-    used = sum(len(part) for part, _ in line)
-    if used >= width:
-        part, style = line[-1]
-        return [*line[:-1], (part[: len(part) - (used - width) - 1] + " ", style)]
-    return [*line, (" " * (width - used), "text")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui_params.core import text
+from tui_params.core.tree import Tree
+from tui_params.tui import keys
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line, line_width
 
@@ -37,6 +39,17 @@ def header_lines(screen: Wiring, width: int) -> list[Line]:
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
 
 
+def _in_optimizer_states(tree: Tree) -> int:
+    """The elements below the modules at the top that are called after an optimizer, as training checkpoints do."""
+    node, states = 0, 0
+    while node < len(tree):
+        if tree.label[node].startswith("optim"):
+            totals = tree.totals(node)
+            states += totals.numel - totals.buffers
+        node = tree.end[node]
+    return states
+
+
 def _running(screen: Wiring, width: int) -> list[Part]:
     """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
     sweep, activity, glyphs = screen.sweep, screen.activity, screen.glyphs
@@ -45,14 +58,14 @@ def _running(screen: Wiring, width: int) -> list[Part]:
         cells = 12 if width >= 100 else 6
         filled = min(cells, int(share * cells))
         rate = sweep.done_bytes / max(sweep.seconds, 1e-3)
-        words = f" {int(share * 100)} %  {text.size(int(rate))}/s"
+        words = f" {min(99, int(share * 100))} %  {text.size(int(rate))}/s"
         if sweep.seconds > 1 and rate > 0:
             words += f"  {text.duration((sweep.total_bytes - sweep.done_bytes) / rate)} left"
         bar, rest = (glyphs.bar, "-") if glyphs.is_ascii else (glyphs.bar, "░")
         return [(bar * filled, "spark"), (rest * (cells - filled), "dim"), (f"{words} ", "accent")]
     if activity is None:
         return []
-    words = f"reading {int(100 * activity.done / max(1, activity.numel))} %"
+    words = f"reading {min(99, int(100 * activity.done / max(1, activity.numel)))} %"
     return [(f"{words}, {activity.waiting:,} to go " if activity.waiting else f"{words} ", "accent")]
 
 
@@ -68,7 +81,9 @@ def _wrong(screen: Wiring, width: int) -> list[Part]:
         return _verdict(report, screen.glyphs)
     findings = [finding for finding in opened.source.listing.findings if finding.severity != "info"]
     if not findings:
-        return []
+        known = screen.pages.troubles.all_findings() if screen.pages is not None else ()
+        errors = sum(finding.severity == "error" for finding in known)
+        return [(f"{screen.glyphs.trouble} {text.plural(errors, 'error')} so far ", "error")] if errors else []
     worst = min(findings, key=lambda finding: ("error", "warning", "info").index(finding.severity))
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
     mark = screen.glyphs.trouble if worst.severity == "error" else screen.glyphs.caution
@@ -108,27 +123,39 @@ def status_lines(screen: Wiring, width: int) -> list[Line]:
 
 
 def _hints(screen: Wiring) -> list[tuple[str, str]]:
+    """The keys that matter now, as the user has them, and a word for each."""
+    changed = getattr(getattr(screen.app, "settings", None), "keys", {})
+
+    def hint(name: str, word: str) -> tuple[str, str]:
+        return keys.first(name, changed), word
+
+    words: tuple[tuple[str, str], ...]
+    arrows = "arrows" if screen.glyphs.is_ascii else "↑↓"
     if screen.search.display and not screen.tree_view.has_focus:
-        return [("enter", "keep"), ("esc", "clear"), ("↑↓" if not screen.glyphs.is_ascii else "arrows", "move")]
+        return [("enter", "keep"), ("esc", "clear"), (arrows, "move"), ("f1", "the language")]
     if screen.detail.field.has_focus:
         return [("enter", "to the values"), ("esc", "back to the tree")]
+    back = hint("clear", "back")
     if screen.detail.grid.has_focus:
-        arrows = "↑↓←→" if not screen.glyphs.is_ascii else "arrows"
-        return [(arrows, "move over the values"), ("home", "start"), ("esc", "back to the tree")]
+        return [("arrows" if screen.glyphs.is_ascii else "↑↓←→", "move over the values"), ("home", "start"), back]
     if screen.detail.facts.has_focus:
-        return [
-            ("v", "values"),
-            ("s", "log counts"),
-            ("a", "log axis"),
-            ("z", "enlarge"),
-            ("esc", "back"),
-            ("?", "keys"),
-        ]
+        words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
+        return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
     if screen.sweep is not None:
-        return [("esc", "stop"), ("!", "problems"), ("/", "search"), ("?", "keys"), ("q", "quit")]
-    hints = [("enter", "open"), ("/", "search"), ("?", "keys"), ("q", "quit"), ("S", "check all"), ("!", "problems")]
-    hints.append(("v", "values"))
-    opened = screen.opened
+        words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
+        return [hint(name, word) for name, word in words]
+    node, opened = screen.tree_view.cursor, screen.opened
+    is_tensor = opened is not None and node is not None and not opened.tree.is_module(node)
+    hints = [hint("tree.enter", "enlarge" if is_tensor else "open")]
+    words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
+    hints += [hint(name, word) for name, word in words]
+    hints.append(hint("values", "values"))
     if opened is not None and opened.source.listing.gradients:
-        hints.append(("g", "gradient"))
-    return [*hints, ("o", "sort"), ("e", "expand"), ("n", "next mark"), ("y", "copy")]
+        hints.append(hint("gradient", "gradient"))
+    words = (
+        ("sort", "sort"),
+        ("tree.expand_below", "expand"),
+        ("tree.next_trouble", "next mark"),
+        ("copy_name", "copy"),
+    )
+    return [*hints, *(hint(name, word) for name, word in words)]

@@ -124,6 +124,7 @@ class Wiring(Screen[None]):
         if self.desk is not None:
             # Opening again failed: what is on screen stays, and says so.
             self.stale = f"not opened again: {message.reason}"
+            self.notify(message.reason, title="Not opened again", severity="error", timeout=30, markup=False)
             self._update_bars()
             return
         self.post_failure(message.reason)
@@ -223,6 +224,7 @@ class Wiring(Screen[None]):
             self.pages.hold(DETAIL_DELAY)
         self._show_soon(DETAIL_DELAY)
         self._ask_for_rows()
+        self._later("bars", DETAIL_DELAY, self._update_bars)
 
     def on_module_tree_exposed(self, message: ModuleTree.Exposed) -> None:
         self._ask_for_rows()
@@ -239,6 +241,8 @@ class Wiring(Screen[None]):
         outcome = message.outcome
         pages.take_outcome(outcome, message.findings)
         self.tree_view.figures_changed(outcome.name)
+        if message.findings or outcome.reason is not None:
+            self._update_bars()
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is None or shown.name == outcome.name:
             self._show_soon(WANT_DELAY if shown is not None else MODULE_DELAY)
@@ -319,6 +323,9 @@ class Wiring(Screen[None]):
             self.tree_view.set_empty_text("no match so far: reading" if coming else "no tensor matches")
             self.tree_view.keep_only(opened.positions[index] for index in matches.indices)
             words = f"{self.matching:,} of {len(opened.tensors):,}"
+            if not self.matching and not coming and "type:" in query.text:
+                here = " ".join(sorted({info.dtype.short for info in opened.tensors})[:8])
+                words = f"{words}; types here: {here}"
             if coming:
                 words += f", {coming:,} not read yet"
                 self._ask_for_rows()
@@ -341,11 +348,14 @@ class Wiring(Screen[None]):
     def on_search_bar_closed(self, message: SearchBar.Closed) -> None:
         if not message.is_kept:
             self.search.clear()
+            self._apply_filter()
+        self.tree_view.search_anchor = None
         self.search.display = False
         self.tree_view.focus()
         self._update_bars()
 
     def on_search_bar_stepped(self, message: SearchBar.Stepped) -> None:
+        self.tree_view.search_anchor = None
         self.tree_view.action_cursor(message.step)
 
     # The strips

@@ -67,7 +67,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     kinds = [text.plural(info.numel, "element")]
     if info.kind != "tensor":
         kinds.append(info.kind)
-    if info.requires_grad is not None:
+    if info.requires_grad is not None and info.kind == "parameter":
         kinds.append(f"trainable {glyphs.trainable}" if info.requires_grad else "frozen")
     if view.class_name:
         kinds.append(f"in {text.clean(view.class_name, 40)}")
@@ -343,8 +343,9 @@ def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -
                 lines.append(line)
                 line = " " * hang
                 room = width - hang
-            line = f"{line} {word[:room]}" if line.strip() else line + word[:room]
-            word = word[room:]
+            cut = word.rfind(".", 0, room - 1) + 1 or room  # a dotted name breaks after a dot
+            line = f"{line} {word[:cut]}" if line.strip() else line + word[:cut]
+            word = word[cut:]
             lines.append(line)
             line = " " * hang
         if line.strip() and len(line) + 1 + len(word) > width:

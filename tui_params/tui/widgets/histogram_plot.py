@@ -84,7 +84,8 @@ def _scale(count: int, top: int, is_log_counts: bool) -> float:
 
 def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float], list[str]]:
     if not is_log_counts:
-        values = [0, top] if rows < 5 else [0, top // 2, top]
+        # A middle tick only where a row stands in the middle.
+        values = [0, top // 2, top] if rows >= 7 and rows % 2 else [0, top]
         return [value / top for value in values], [text.numel(value) for value in values]
     powers = [10**power for power in range(len(str(top)))]
     step = max(1, math.ceil(len(powers) / max(1, rows // 2)))

@@ -61,13 +61,14 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._spans: Spans | None = None
         self._value: Callable[[TensorInfo], str] | None = None
         self._empty_text = ""
+        self.search_anchor: int | None = None  # where the cursor stood when a search began
 
     # What is shown
 
     def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Troubles) -> None:
         """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
         self.rows = rows
-        self.cursor = None  # a node of the tree before
+        self.cursor = self.search_anchor = None  # nodes of the tree before
         self.troubles = troubles
         self._figures = figures
         self._changed_rows()
@@ -99,9 +100,15 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if not visible:
             self.refresh()
             return
-        node = self.cursor if self.cursor is not None else visible[0]
+        node = (
+            self.search_anchor
+            if self.search_anchor is not None
+            else self.cursor
+            if self.cursor is not None
+            else visible[0]
+        )
         row = self.rows.nearest_row(node)
-        if leaves is not None and self.rows.tree.is_module(visible[row]):
+        if leaves is not None and visible[row] != node and self.rows.tree.is_module(visible[row]):
             # What was searched for are tensors: the first that is left, not the module above it.
             row = next((at for at in range(row, len(visible)) if not self.rows.tree.is_module(visible[at])), row)
         self.move_to(visible[row])

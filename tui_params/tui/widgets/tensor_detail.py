@@ -50,7 +50,7 @@ class TensorDetail(Vertical):
         with Vertical(id="values"):
             with Horizontal(id="slice-bar"):
                 yield Static("values ", id="slice-mark")
-                yield SliceField("[0, :3]", id="slice")
+                yield SliceField("", id="slice")
                 yield Static("", id="slice-caption", markup=False)
             yield ValueGrid(self.glyphs, id="grid")
 
@@ -73,6 +73,8 @@ class TensorDetail(Vertical):
                 self.field.value = ""
         self.info = info
         self.field.disabled = info is None
+        self.field.placeholder = "v edits" if info is not None else ""
+        self.query_one("#slice-mark", Static).update("values " if info is not None else "", layout=False)
         self.caption("")
         self.grid.point_at(info, self.field.value)
 

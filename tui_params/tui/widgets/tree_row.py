@@ -193,7 +193,7 @@ def _spark(info: TensorInfo, state: RowState, width: int, glyphs: Glyphs) -> Lin
     if figures.count == 0:
         return [(" empty".ljust(width), "dim")]
     if figures.finite == 0:
-        return [(" none ok"[:width].ljust(width), "error")]
+        return [((" NaN" if figures.nan else " Inf").ljust(width), "error")]
     if figures.min == figures.max:
         return [(f" ={text.number(figures.min, 3)}"[:width].ljust(width), "dim")]
     drawn = text.spark(figures.spark, width - 1, ascii_only=glyphs.is_ascii)
