@@ -134,6 +134,12 @@ def test_every_kind_of_element(array: Any, expected: list[str], flags: tuple[str
     assert grid.flags == (flags,)
 
 
+@pytest.mark.filterwarnings("error")
+def test_signalling_nan_is_shown_without_a_warning() -> None:
+    signalling = np.array([0x7F800001, 0], np.uint32).view(np.float32)
+    assert grid_of(signalling).flags == (("nan", "zero"),)
+
+
 FLOATS = st.floats(width=32)
 
 
@@ -145,7 +151,7 @@ def test_what_is_shown_is_near_what_is_there(array: np.ndarray, digits: int) -> 
     largest = float(finite.max(initial=0))
     for value, text, flag in zip(array.ravel(), sum(grid.cells, ()), sum(grid.flags, ()), strict=True):
         if math.isfinite(value):
-            assert abs(float(text) - value) <= 0.51 * largest * 10.0 ** (1 - digits)
+            assert abs(float(text) - float(value)) <= 0.51 * largest * 10.0 ** (1 - digits)
             assert (float(text) == 0) == (value == 0) == (flag == "zero")
         else:
             assert flag in ("nan", "inf")

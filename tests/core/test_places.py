@@ -52,6 +52,14 @@ def test_places_of_complex_values_and_of_a_scalar() -> None:
     assert first_places(source, s, ("NaN",)) == {"NaN": ((),)}
 
 
+@pytest.mark.filterwarnings("error")
+def test_signalling_nan_is_found_without_a_warning() -> None:
+    array = np.array([0, 0x7F800001, 0xFFC00000], np.uint32).view(np.float32)
+    source = MemorySource({"a": array, "c": array[:2].view(np.complex64)})
+    assert first_places(source, source.find("a"), KINDS) == {"NaN": ((1,), (2,)), "+Inf": (), "-Inf": ()}
+    assert first_places(source, source.find("c"), KINDS)["NaN"] == ((0,),)
+
+
 def test_a_tensor_that_is_not_contiguous_is_read_by_windows() -> None:
     array = np.zeros((6, 4), np.float32)
     array[4, 1] = np.nan

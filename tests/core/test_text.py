@@ -124,7 +124,7 @@ def test_abbreviate_keeps_numbers_and_the_end() -> None:
     assert text.abbreviate(name, 43) == "m.layers.11.post_attention_layernorm.weight"
     assert text.abbreviate(name, 40) == "m.l.11.post_attention_layernorm.weight"
     assert text.abbreviate(name, 33) == "m.l.11.post_attention_layernorm.w"
-    assert text.abbreviate(name, 20) == "m.l.11.pos…ernorm.w"
+    assert text.abbreviate(name, 20) == "m.l.11.pos…yernorm.w"
     assert text.abbreviate("embed_tokens.weight", 14) == "embed_tokens.w"
 
 

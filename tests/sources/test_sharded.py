@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.factories_safetensors import entry, file_bytes, write_index
+from tui_params.core.check import check
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, SourceChangedError, TuiParamsError
@@ -229,6 +230,14 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
     assert names(source) == ["a", "b", "c"]
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
     assert source.listing.metadata["folder.not_opened"].startswith("consolidated.safetensors")
+
+
+def test_an_unsharded_file_beside_the_index_is_told(folder: Path) -> None:
+    save_file({"a": torch.full((2, 3), float("nan"))}, folder / "model.safetensors")
+    source = open_folder(folder)
+    assert "model.safetensors lies beside the index" in the_only(source, "unindexed-whole").evidence
+    assert names(source) == ["a", "b", "c"]
+    assert check(source).status == "findings"
 
 
 def test_a_tensor_in_two_shards(folder: Path) -> None:

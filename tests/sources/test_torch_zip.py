@@ -510,6 +510,20 @@ def test_a_truncated_zip_is_one_sentence(tmp_path: Path, fraction: float) -> Non
         open_torch(path)
 
 
+def test_a_truncated_archive_does_not_pass_for_one_that_is_stored_in_it(tmp_path: Path) -> None:
+    inner = save(tmp_path / "inner.pt", all_dtypes()).read_bytes()
+    path = tmp_path / "outer.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("export/data/weights/weight_0", bytes(512))
+        archive.writestr("export/data/sample_inputs/model.pt", inner)
+        archive.writestr("export/archive_version", b"0")
+    raw = path.read_bytes()
+    for cut in (1, 22, 23, 60, 300):
+        path.write_bytes(raw[:-cut])
+        with pytest.raises(OpenError, match="is truncated"):
+            open_torch(path)
+
+
 def test_bytes_before_and_after_the_archive(tmp_path: Path) -> None:
     value = all_dtypes()
     path = stored_zip(tmp_path / "plain.pt", [])

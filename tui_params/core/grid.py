@@ -110,7 +110,11 @@ def _flat(source: Source, info: TensorInfo, window: Window) -> list[Value]:
     array = source.read_window(info, window).reshape(-1)
     if info.dtype.kind == "float":
         # The ml_dtypes types are not numpy's floats; float64 holds each of their values.
-        array = array.astype("float64")
+        import numpy as np
+
+        # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), of which numpy warns.
+        with np.errstate(invalid="ignore"):
+            array = array.astype("float64")
     values: list[Value] = array.tolist()
     return values
 

@@ -70,7 +70,9 @@ def first_places(
             raise StoppedError(f"the reading of {info.name} was stopped")
         suspects = np.flatnonzero(~_is_finite(values))
         if suspects.size:
-            special = values[suspects].astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+            # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), of which numpy warns.
+            with np.errstate(invalid="ignore"):
+                special = values[suspects].astype(np.complex128 if values.dtype.kind == "c" else np.float64)
             for kind, places in flat.items():
                 places += (first + suspects[_is_kind(special, kind)][: MAX_INDICES - len(places)]).tolist()
             if all(len(places) >= MAX_INDICES for places in flat.values()):

@@ -13,7 +13,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("hole", "Hole", ("error",), "Bytes between tensors that belong to none.", _SAFETENSORS),
     Rule("overlap", "Overlap", ("error",), "Bytes that belong to two tensors.", _SAFETENSORS),
     Rule("trailing-bytes", "Trailing bytes", ("error",), "Bytes after the last tensor.", _SAFETENSORS),
-    Rule("size-mismatch", "Size mismatch", ("warning",), "A tensor has more bytes than its shape.", _SAFETENSORS),
+    Rule(
+        "size-mismatch",
+        "Size mismatch",
+        ("error", "warning"),
+        "A tensor has fewer bytes than its shape, or more.",
+        _SAFETENSORS,
+    ),
     Rule("duplicate-name", "Duplicate name", ("error",), "A name stands twice in the header.", _SAFETENSORS),
     Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are no texts by name.", _SAFETENSORS),
     Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not the text that it should be.", _SAFETENSORS),
@@ -32,6 +38,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "unindexed-tensor", "Unindexed tensor", ("warning",), "A shard has a tensor that the index leaves out.", _INDEX
     ),
     Rule("unindexed-shard", "Unindexed shard", ("warning",), "A shard lies there that the index leaves out.", _INDEX),
+    Rule(
+        "unindexed-whole",
+        "Unindexed whole",
+        ("warning",),
+        "An unsharded checkpoint of the same name lies beside the index; it is not read.",
+        "transformers: from_pretrained takes model.safetensors before its index",
+    ),
     Rule("bad-index", "Bad index", ("error",), "The index cannot be read.", _INDEX),
     Rule("total-size", "Total size", ("info",), "The index counts other bytes than the shards have.", _INDEX),
     Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),

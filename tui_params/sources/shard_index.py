@@ -76,6 +76,11 @@ def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[st
     for shard in forgotten:
         evidence = f"{clean(shard, 120)} lies in the folder, but {clean(index_name, 120)} does not name it"
         complaints.add("warning", "unindexed-shard", None, evidence)
+    whole = _whole_name(index_name)
+    if whole in files and whole not in index.weight_map.values():
+        # As transformers' from_pretrained does; what is in it may be another state of the model.
+        evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
+        complaints.add("warning", "unindexed-whole", None, evidence)
     parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
@@ -96,9 +101,14 @@ def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[st
     return MergedSource(folder_label(folder), listing, parts, {})
 
 
+def _whole_name(index_name: str) -> str:
+    """The file that the checkpoint would be if it had not been cut into shards."""
+    return index_name.split(".index", 1)[0]
+
+
 def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, str]) -> set[str]:
     """Files that are numbered as shards of the index's own checkpoint, but that it does not name."""
-    stem, suffix = index_name.split(".index", 1)[0].rsplit(".", 1)
+    stem, suffix = _whole_name(index_name).rsplit(".", 1)
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}")
     named = set(weight_map.values())
     return {file for file in files if file not in named and pattern.fullmatch(file)}

@@ -76,6 +76,12 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is damaged: it claims {size:,} bytes at offset {offset:,}"
         )
+    if shift > start and read_bytes(descriptor, start, 4) == b"PK\3\4":
+        # torch.export stores whole archives as members: a file cut behind one must not pass for it.
+        raise OpenError(
+            f"the last zip directory of {clean(label, 120)} is that of an archive inside it, from byte {shift:,}: the"
+            " file is truncated"
+        )
     raw = read_bytes(descriptor, end - size, size)
     return _parse(raw, count, shift, label, start, end - size)
 
