@@ -119,9 +119,21 @@ def test_the_explorer_needs_a_terminal(
 ) -> None:
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: stdin))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: stdout, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", term)
     assert cli(str(checkpoint)).code == (42 if expected else 0)
     assert opened == ([str(checkpoint)] if expected else [])
+
+
+def test_a_screen_is_not_drawn_into_a_file_of_errors(
+    cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert cli(str(checkpoint)).code == 0
+    assert opened == []
 
 
 def test_demo(cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

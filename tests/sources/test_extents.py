@@ -292,7 +292,7 @@ def become_a_fifo(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (replace, "replaced on disk after it was opened; reload with R"),
+        (replace, "replaced on disk after it was opened; open it again"),
         (truncate, "truncated from 4.00 KiB to 100 B"),
         (touch, "written to after"),
         (Path.unlink, "removed from the disk"),

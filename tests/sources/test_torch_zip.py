@@ -476,7 +476,9 @@ def test_names_stay_unique_and_printable(tmp_path: Path) -> None:
     assert found[:2] == ["a.b", "a.b~2"]
     assert len(set(found)) == 5
     assert all(name.isprintable() and name and len(name) <= 1_000 for name in found)
-    assert finding(source, "duplicate-names") == "1 names stand for several values and got a suffix: a.b"
+    assert finding(source, "duplicate-names") == (
+        "several values have one name, and all but the first of them got a suffix (1 name): a.b"
+    )
 
 
 def test_metadata_is_bounded(tmp_path: Path) -> None:
@@ -606,7 +608,7 @@ def test_doubled_and_overlapping_members_are_reported(tmp_path: Path) -> None:
         ("a/data/1", bytes(16)),
     ]
     source = open_torch(stored_zip(tmp_path / "twice.pt", members))
-    assert "1 names stand more than once in the zip" in finding(source, "zip-duplicates")
+    assert "more than one member of the zip has the name" in finding(source, "zip-duplicates")
     assert source.read("a").tolist() == [1, 1, 1, 1]
     path = torch_zip(tmp_path / "overlap.pt", code, {"0": bytes(16), "1": bytes(16)})
     raw = bytearray(path.read_bytes())

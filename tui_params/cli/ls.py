@@ -122,7 +122,7 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
         return
     names = [text.clean(info.name, _LONGEST_NAME) for info in tensors]
     shapes = [text.shape(info.shape) for info in tensors]
-    shape_width = min(max(map(len, shapes)), 24)
+    shape_width = min(max(map(len, [*shapes, "shape"])), 24)
     name_width = min(max(map(len, [*names, "name"])), _WIDEST_NAME)
     fixed = 2 + 2 + shape_width + 2 + 8 + 2 + 9
     if output.width is not None:

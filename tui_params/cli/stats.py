@@ -131,7 +131,7 @@ def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: O
     if not tensors:
         return 0
     with_shape = output.width is None or output.width >= _WIDE_TERMINAL
-    shape_width = min(max(len(text.shape(info.shape)) for info in tensors), 24)
+    shape_width = min(max(len("shape"), *(len(text.shape(info.shape)) for info in tensors)), 24)
     fixed = 2 + len(_COLUMNS) * (_NUMBER + 2) + (shape_width + 2 + 8 + 2 if with_shape else 0)
     name_width = min(max(len(text.clean(info.name, _LONGEST_NAME)) for info in tensors), _WIDEST_NAME)
     if output.width is not None:

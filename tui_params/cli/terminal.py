@@ -9,7 +9,8 @@ import sys
 def has_terminal() -> bool:
     """Whether a full-screen program can run here: textual itself would send its escapes into any pipe."""
     try:
-        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        # Textual draws on stderr.
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     except (AttributeError, ValueError):  # a stream that is closed, or none at all
         return False
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}

@@ -37,14 +37,14 @@ class DataFile(msgspec.Struct, frozen=True):
         if status is None:
             return f"{name} was removed from the disk after it was opened"
         if (status.st_ino, status.st_dev) != (self.inode, self.device) or not S_ISREG(status.st_mode):
-            return f"{name} was replaced on disk after it was opened; reload with R"
+            return f"{name} was replaced on disk after it was opened; open it again"
         if status.st_size != self.size:
             how = "truncated" if status.st_size < self.size else "extended"
             return (
-                f"{name} was {how} from {size(self.size)} to {size(status.st_size)} after it was opened; reload with R"
+                f"{name} was {how} from {size(self.size)} to {size(status.st_size)} after it was opened; open it again"
             )
         if status.st_mtime_ns != self.mtime_ns:
-            return f"{name} was written to after it was opened; reload with R"
+            return f"{name} was written to after it was opened; open it again"
         return None
 
     def changed(self) -> str | None:

@@ -135,7 +135,7 @@ class _Places:
         twice = self._directory.duplicates
         if twice:
             names = ", ".join(clean(name, 60) for name in twice[:10])
-            evidence = f"{len(twice):,} names stand more than once in the zip, and the last one is shown: {names}"
+            evidence = f"more than one member of the zip has the name {names}: the last of each is shown"
             yield Finding("warning", "zip-duplicates", None, evidence)
         self._ranges.sort()
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.sources.pickle_labels import would_run_code
 from tui_params.sources.pickle_values import (
     SCALARS,
@@ -96,7 +96,8 @@ class TreeWalk:
                     "warning",
                     "duplicate-names",
                     None,
-                    f"{len(self.collisions):,} names stand for several values and got a suffix: {names}",
+                    "several values have one name, and all but the first of them got a suffix"
+                    f" ({plural(len(self.collisions), 'name')}): {names}",
                 )
             )
         if self.classes:
