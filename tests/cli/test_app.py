@@ -33,9 +33,10 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
     assert (cli("--version").code, cli("--version").out) == (0, f"tui-params {__version__}\n")
     ran = cli("--help")
     assert ran.code == 0
-    assert all(f"  {name} " in ran.out for name in ("ls", "stats", "values", "demo"))
+    commands = ("ls", "stats", "values", "check", "diff", "cache", "demo")
+    assert all(f"  {name} " in ran.out for name in commands)
     assert cli().out == ran.out
-    for name in ("ls", "stats", "values", "demo"):
+    for name in commands:
         assert cli(name, "-h").code == 0
 
 
@@ -234,7 +235,9 @@ def test_ctrl_c_in_a_process(tmp_path: Path) -> None:
     fifo = tmp_path / "waits"
     os.mkfifo(fifo)
     script = """
-import os, sys
+import os, signal, sys
+# A test run that was started in the background has SIGINT ignored, and its children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import tui_params.opening
 def waits(path):
     print("waiting", flush=True)

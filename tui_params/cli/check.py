@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @click.command(name="check", short_help="Look for what is wrong.")
 @click.argument("source", required=False)
 @click.option(
-    "--fail-on", type=click.Choice(["error", "warning"]), default="error", help="Exit 1 from this severity on."
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    show_default=True,
+    help="Exit 1 from this severity on.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table.")
