@@ -56,7 +56,7 @@ def test_a_dumb_terminal_is_an_error_that_says_what_to_do(term: str, monkeypatch
         explore(MemorySource({}))
 
 
-@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
 def test_without_a_terminal_is_an_error_that_says_what_to_do(stream: str, terminal: SimpleNamespace) -> None:
     setattr(terminal, stream, Stream(is_terminal=False))
     with pytest.raises(ExploreError, match=r"needs a terminal.*open_source"):

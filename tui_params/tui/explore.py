@@ -65,8 +65,9 @@ def why_not() -> str | None:
             "explore() cannot run inside a running event loop (a notebook, an async function): save the state dict and "
             f"run `tui-params FILE` in a terminal, or call it from a plain script; {instead}."
         )
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return f"explore() needs a terminal, and standard input or output is not one; {instead}."
+    # Textual draws on standard error.
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        return f"explore() needs a terminal, and standard input, output or error is not one; {instead}."
     if os.environ.get("TERM", "") in ("", "dumb"):
         return f"explore() needs a terminal that can draw, and TERM is {os.environ.get('TERM', '')!r}; {instead}."
     return None

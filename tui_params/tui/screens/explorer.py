@@ -123,8 +123,8 @@ class ExplorerScreen(Wiring):
             self._copy(summary_line(info, self.desk.figures(info.name)), "Copied the summary")
 
     def _copy(self, words: str, said: str) -> None:
-        # A name out of a file may hold lone surrogates, which no terminal can be sent.
-        self.app.copy_to_clipboard(words.encode("utf-8", "backslashreplace").decode())
+        # A name out of a file may hold a newline and a command: it would run where it is pasted.
+        self.app.copy_to_clipboard(text.clean(words))
         self.notify(f"{said}: {text.clean(words, 60)}", markup=False)
 
     def action_reload(self) -> None:
