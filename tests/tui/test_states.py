@@ -371,3 +371,29 @@ async def test_under_every_theme_the_cursor_is_to_be_seen() -> None:
             for part in tree.render_line(0):
                 assert part.style is not None
                 assert part.style.color != part.style.bgcolor, theme
+
+
+async def test_the_header_names_the_order_that_the_tree_is_in() -> None:
+    async with on_stage(MemorySource({"b": ramp(2), "a": ramp(9)})) as stage:
+        assert "sorted" not in stage.header
+        await stage.press("o", "a")
+        await stage.until(lambda: "sorted by largest magnitude" in stage.header, "it says so")
+        await stage.press("o", "tab", "M")
+        await stage.until(lambda: "sorted by mean, reversed, one flat list" in stage.header, "and all of it")
+        await stage.press("o", "tab", "n")
+        await stage.until(lambda: "sorted" not in stage.header, "the natural order needs no word")
+
+
+async def test_optimizer_states_are_no_parameters() -> None:
+    arrays = {"state_dict.w": ramp(10), "optimizer_states.0.exp_avg": ramp(10), "optimizer_states.0.step": ramp(1)}
+    async with on_stage(MemorySource(arrays)) as stage:
+        assert "10 parameters" in stage.header
+        assert "11 in optimizer states" in stage.header
+
+
+async def test_no_problem_is_said_in_words() -> None:
+    async with on_stage(MemorySource({"a": ramp(4), "b": ramp(3)})) as stage:
+        await stage.press("S")
+        await stage.rest()
+        await stage.press("exclamation_mark")
+        await stage.until(lambda: "Nothing wrong was found" in stage.text, "the list says so")

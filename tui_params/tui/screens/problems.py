@@ -96,6 +96,8 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
             lines += [[("    ", "text"), *line] for line in wrapped(problem.evidence, width - 4, "dim")]
             if problem.places:
                 lines += [[("    ", "text"), *line] for line in wrapped(problem.places, width - 4, "dim", limit=2)]
+        if not self.problems:
+            lines += [[], [("Nothing wrong was found in what was read.", "success")]]
         self.set_lines(lines)
 
     def action_step(self, step: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tui_params.core import text
 from tui_params.core.tree import Tree
 from tui_params.tui import keys
+from tui_params.tui.sorting import describe
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line, line_width
 
@@ -24,10 +25,14 @@ def header_lines(screen: Wiring, width: int) -> list[Line]:
         return [[(f" {text.clean(screen.opening.label, width - 2)}", "title")], [(" opening", "dim")]]
     source, totals = opened.source, opened.tree.totals()
     right = _running(screen, width)
-    first = spread(
-        [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")], right, width
-    )
-    counts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.parameters)} parameters"]
+    name: list[Part] = [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")]
+    if not screen.sort.is_default:
+        name.append((f"  {describe(screen.sort)}", "accent"))
+    first = spread(name, right, width)
+    states = _in_optimizer_states(opened.tree)
+    counts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.parameters - states)} parameters"]
+    if states:
+        counts.append(f"{text.numel(states)} in optimizer states")
     if totals.buffers:
         counts.append(f"{text.numel(totals.buffers)} in buffers")
     counts.append(text.size(totals.nbytes))

@@ -324,8 +324,7 @@ class Wiring(Screen[None]):
             self.tree_view.keep_only(opened.positions[index] for index in matches.indices)
             words = f"{self.matching:,} of {len(opened.tensors):,}"
             if not self.matching and not coming and "type:" in query.text:
-                here = " ".join(sorted({info.dtype.short for info in opened.tensors})[:8])
-                words = f"{words}; types here: {here}"
+                words = f"none; types: {text.dtype_mix(dict(opened.tree.totals().nbytes_by_dtype), 4)}"
             if coming:
                 words += f", {coming:,} not read yet"
                 self._ask_for_rows()
