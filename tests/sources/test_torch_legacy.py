@@ -67,7 +67,8 @@ def test_a_truncated_stream_lists_everything_and_reads_what_is_there(tmp_path: P
     complete.write_bytes(raw)
     whole = open_torch(complete)
     offsets = sorted(info.offset for info in whole.listing.tensors if info.offset is not None and info.numel)
-    path.write_bytes(raw[: offsets[len(offsets) // 2]])
+    # torch writes the storages in the order of their addresses: only what lies before the last is sure to be whole.
+    path.write_bytes(raw[: offsets[-1]])
     source = open_torch(path)
     assert [info.name for info in source.listing.tensors] == list(value)
     readable = [info for info in source.listing.tensors if info.unreadable is None and info.numel]
