@@ -397,3 +397,30 @@ async def test_no_problem_is_said_in_words() -> None:
         await stage.rest()
         await stage.press("exclamation_mark")
         await stage.until(lambda: "Nothing wrong was found" in stage.text, "the list says so")
+
+
+async def test_s_twice_finds_nothing_twice() -> None:
+    kinds = {f"layers.{place}.w": ramp(8, 8) for place in range(7)} | {"layers.7.w": 1e6 * ramp(8, 8)}
+    async with on_stage(MemorySource(kinds)) as stage:
+        await stage.press("S")
+        await stage.rest()
+        pages = stage.screen.pages
+        assert pages is not None
+        assert pages.report is not None
+        before = pages.report.findings
+        assert before
+        await stage.press("S", "S")
+        await stage.rest()
+        assert pages.report.findings == before
+        assert pages.troubles.read_below(None) == len(kinds)
+
+
+async def test_a_long_list_of_problems_is_cut_and_says_so() -> None:
+    from tui_params.tui.screens.problems import MOST, ProblemList
+
+    arrays = {f"w{place}": ramp(2) for place in range(MOST + 5)}
+    source = MemorySource(arrays, unreadable=dict.fromkeys(arrays, "the disk is gone"))
+    async with on_stage(source) as stage:
+        await stage.press("exclamation_mark")
+        await stage.until(lambda: f"({MOST + 5:,}, the first {MOST})" in stage.text, "the title says how many")
+        assert len(stage.app.screen.query_one(ProblemList).problems) == MOST

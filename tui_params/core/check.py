@@ -102,10 +102,6 @@ class Checker:
         self._add(found)
         return found
 
-    def has_taken(self, name: str) -> bool:
-        """Whether a final outcome of that tensor was taken, be it that it cannot be read."""
-        return name in self._checked or name in self._unchecked
-
     def finish(self, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
         """What comparing the tensors says; also the first places of NaN and infinities are looked up, by reading.
 

@@ -6,13 +6,11 @@ it stands in the closed table of ``pickle_constructors``. Work and memory are bo
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import repeat
 from struct import Struct, error
 from typing import Any
 
+from tui_params.core.collector import collector_paused
 from tui_params.errors import OpenError
 from tui_params.sources.pickle_constructors import CONSTRUCTORS
 from tui_params.sources.pickle_values import (
@@ -45,18 +43,6 @@ _f8 = Struct(">d").unpack_from
 # Python 2 wrote its own names for these modules; judging a name needs one spelling.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "_numpy": "numpy"}
 _INT64 = range(-(1 << 63), 1 << 63)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection inside: building a million containers would trigger hundreds of full passes."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class PickleEndsError(OpenError):

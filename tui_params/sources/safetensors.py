@@ -6,15 +6,13 @@ library refuses a whole file for one unknown type, one missing byte or one gap: 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from tui_params.core.collector import collector_paused
 from tui_params.core.dtypes import from_safetensors
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
@@ -55,7 +53,7 @@ def open_safetensors(path: Path) -> ExtentSource:
     """The tensors of one safetensors file, also of one that is damaged. Raises OpenError if it has no usable header."""
     with opened(path) as (descriptor, file):
         header = read_header(descriptor, file)
-    with paused_gc():
+    with collector_paused():
         listing = list_tensors(header, file)
     return ExtentSource(path.name, listing, {}, {file.name: file})
 
@@ -171,15 +169,3 @@ def _listing(
         return Listing(FORMAT, tuple(tensors), findings=tuple(findings))
     metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
     return Listing(FORMAT, (*tensors, *aliases), metadata, findings=(*findings, *more))
-
-
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """No garbage collection for the time of a ``with``: it would walk 100,000 new tuples again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

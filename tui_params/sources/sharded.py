@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.files import reason
-from tui_params.sources.safetensors import paused_gc
 from tui_params.sources.shard_index import list_indexed, read_index
 from tui_params.sources.unindexed import list_unindexed
 
@@ -46,7 +46,7 @@ def open_folder(path: Path, index: str | None = None) -> Source:
     chosen = index or _choose_index(names)
     files, beside = _choose_files(names)
     findings: list[Finding] = []
-    with paused_gc():
+    with collector_paused():
         if chosen is not None:
             try:
                 return list_indexed(path, chosen, read_index(path / chosen), [*files, *beside])

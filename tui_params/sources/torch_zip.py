@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile, opened, read_bytes
-from tui_params.sources.pickle_machine import collector_paused, load_pickle
+from tui_params.sources.pickle_machine import load_pickle
 from tui_params.sources.tensor_layout import Place
 from tui_params.sources.torch_export import is_export, read_export
 from tui_params.sources.torch_legacy import is_legacy, open_legacy, open_pickle

@@ -22,16 +22,14 @@ class Glyphs(msgspec.Struct, frozen=True):
     trainable: str
     unknown: str
     working: str
-    rule: str
     divider: str
     bar: str
     separator: str
-    multiply: str
     gradient: str
 
 
-UNICODE = Glyphs(False, "▾", "▸", "!", "~", "x", "=", "*", "·", "…", "─", "│", "█", " · ", "×", "∇")
-ASCII = Glyphs(True, "v", ">", "!", "~", "x", "=", "*", ".", ".", "-", "|", "#", " | ", "x", "grad")
+UNICODE = Glyphs(False, "▾", "▸", "!", "~", "x", "=", "*", "·", "…", "│", "█", " · ", "∇")
+ASCII = Glyphs(True, "v", ">", "!", "~", "x", "=", "*", ".", ".", "|", "#", " | ", "grad")
 
 
 def choose(environ: Mapping[str, str] = os.environ) -> Glyphs:

@@ -63,13 +63,15 @@ class Desk:
         self._grid_key: object = None
         self._cache = cache
         self._kept: SourceCache | None = None
-        self._known: dict[str, Outcome] = {}
+        self._known: dict[str, Outcome] = {}  # out of the cache
+        self._done: set[str] = set()  # read, or found unreadable
         self._keeper = Worker("cache")
         self._is_starting = False
         self._wanted: tuple[str, ...] = ()
         self._flushed = monotonic()
         self._sweep: Sweep | None = None
         self._is_comparing = False
+        self._is_compared = False
 
     # Statistics
 
@@ -85,9 +87,15 @@ class Desk:
         """Measure these tensors, in this order, and nothing that was wanted before; under a sweep, then the rest."""
         if self._is_closed:
             return
-        self._wanted = (*names, *(self._sweep.order if self._sweep is not None else ()))
+        sweep, names = self._sweep, tuple(names)
+        if sweep is not None and sweep.is_wanted and self._done.issuperset(names):
+            return  # the scanner is on its way through everything, and nothing here is more urgent
+        if sweep is not None:
+            sweep.is_wanted = True
+            names += sweep.left()
+        self._wanted = names
         if self._scanner is not None:
-            self._scanner.want([name for name in self._wanted if name not in self._known])
+            self._scanner.want([name for name in names if name not in self._known])
         elif not self._is_starting:
             # Only now: the first screen is painted.
             self._is_starting = True
@@ -112,7 +120,7 @@ class Desk:
         self._post(Measured(self.generation, outcome, found))
         if outcome.is_final:
             self._remember(outcome)
-            self._advance(outcome.name)
+            self._finish(outcome.name)
 
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
@@ -142,24 +150,21 @@ class Desk:
         from tui_params.core.scan import plan
 
         listing = self.opened.source.listing
-        infos = [info for info in (*self.opened.tensors, *listing.gradients.values()) if not self.is_known(info)]
-        if not infos:
+        infos = [info for info in (*self.opened.tensors, *listing.gradients.values()) if info.name not in self._done]
+        if infos:
+            self._sweep = Sweep({info.name: info.nbytes for info in plan(infos)})
+        elif not self._is_compared:
             self._compare()
-            return False
-        self._sweep = Sweep([info.name for info in plan(infos)], {info.name: info.nbytes for info in infos})
-        return True
+        return bool(infos)
 
     def stop_sweep(self) -> None:
         """Read no more than what is on screen; what was read stays known."""
         self._sweep = None
         self._post(Working(None, None))
 
-    def is_known(self, info: TensorInfo) -> bool:
-        """Whether a tensor has been read, or cannot be."""
-        with self._judging:
-            return self._checker is not None and self._checker.has_taken(info.name)
-
-    def _advance(self, name: str) -> None:
+    def _finish(self, name: str) -> None:
+        """A tensor has been read, or cannot be; the sweep may end with it."""
+        self._done.add(name)
         sweep = self._sweep
         if sweep is not None and sweep.finish(name):
             self._sweep = None
@@ -175,7 +180,7 @@ class Desk:
             if report is not None:
                 self._post(Checked(self.generation, report))
 
-        self._is_comparing = True
+        self._is_comparing = self._is_compared = True
         self._keeper.do(compare)
 
     def _report(self) -> Report | None:
@@ -214,6 +219,7 @@ class Desk:
                 outcome = Outcome(info.name, measured.figures, None, True, measured.channels)
                 self._known[info.name] = outcome
                 self._post(Measured(self.generation, outcome, self._judge(outcome)))
+                self._finish(info.name)
 
     def _remember(self, outcome: Outcome) -> None:
         kept = self._kept
@@ -295,25 +301,29 @@ class Desk:
 
 
 class Sweep:
-    """How far a sweep over everything has come. Written by the scanner's thread alone."""
+    """How far a sweep over everything has come: the tensors that are left, in the order of their bytes."""
 
-    def __init__(self, order: list[str], nbytes: dict[str, int]) -> None:
-        self.order = order
+    def __init__(self, nbytes: dict[str, int]) -> None:
+        self.is_wanted = False  # the scanner knows of it
         self._left = nbytes
         self._total = sum(nbytes.values())
         self._done = 0
         self._began = monotonic()
 
+    def left(self) -> tuple[str, ...]:
+        return tuple(self._left)
+
     def finish(self, name: str) -> bool:
         """Count a tensor as read; whether it was the last."""
-        self._done += self._left.pop(name, 0)
-        return not self._left
+        nbytes = self._left.pop(name, None)
+        self._done += nbytes or 0
+        return nbytes is not None and not self._left
 
     def progress(self, activity: Activity | None) -> SweepProgress:
         done = self._done
-        if activity is not None and activity.name in self._left:
-            done += self._left[activity.name] * activity.done // max(1, activity.numel)
-        return SweepProgress(done, self._total, len(self._left), monotonic() - self._began)
+        if activity is not None:
+            done += self._left.get(activity.name, 0) * activity.done // max(1, activity.numel)
+        return SweepProgress(done, self._total, monotonic() - self._began)
 
 
 class Worker:

@@ -55,11 +55,10 @@ class Checked(Message):
 
 
 class SweepProgress(msgspec.Struct, frozen=True):
-    """How far a sweep over everything has come: bytes, tensors still to read, seconds since it began."""
+    """How far a sweep over everything has come: bytes, and seconds since it began."""
 
     done_bytes: int
     total_bytes: int
-    tensors_left: int
     seconds: float
 
 

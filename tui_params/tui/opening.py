@@ -5,13 +5,13 @@ It starts before Textual is imported, so that both go on at the same time.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
 import msgspec
 
+from tui_params.core.collector import collector_paused
 from tui_params.core.order import Sort
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -31,16 +31,11 @@ class Opened(msgspec.Struct, frozen=True):
 
 def prepare(source: Source, sort: Sort | None = None) -> Opened:
     """Build what the screen needs of a source; ``tensors`` are in the order of the tree."""
-    was_enabled = gc.isenabled()
-    gc.disable()  # 150,000 new objects and no garbage: collections in between only cost time
-    try:
+    with collector_paused():
         tree = Tree(source.listing, sort)
         positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
         tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
         return Opened(source, tree, tensors, tuple(positions), tuple(info.name.lower() for info in tensors))
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Opening:

@@ -65,6 +65,7 @@ class Pages:
         self._grid: tuple[object, Grid | None, str | None] = (None, None, None)
         self._grid_asked: object = None
         self._tied: dict[str, tuple[str, ...]] | None = None
+        self._largest: dict[str, tuple[TensorInfo, ...]] = {}
         for info in desk.opened.tensors:
             if info.unreadable is not None:
                 self.troubles.record(desk.opened.tree, info.name, (), info.unreadable)
@@ -248,23 +249,22 @@ class Pages:
 
     def _module_view(self, node: int) -> ModuleView:
         tree = self.desk.opened.tree
-        below = list(tree.tensors_below(node))
-        findings, unread, measured = [], [], 0
-        for info in below:
-            reason = self.reasons.get(info.name) or info.unreadable
-            if reason is not None:
-                unread.append((info.name, reason))
-            elif self.desk.figures(info.name) is not None:
-                measured += 1
-            findings += [found for found in self.troubles.findings(info.name) if found.severity != "info"]
-        findings.sort(key=lambda finding: finding.severity)
-        largest = heapq.nlargest(8, (info for info in below if info.tied_to is None), key=lambda info: info.nbytes)
+        findings, unread = self.troubles.below(tree, node)
         return ModuleView(
             tree.name(node),
             tree.class_name(node),
             tree.totals(node),
-            tuple(largest),
+            self._largest_below(node),
             tuple(findings),
             tuple(unread),
-            measured,
+            self.troubles.read_below(node),
         )
+
+    def _largest_below(self, node: int) -> tuple[TensorInfo, ...]:
+        """The largest tensors of a module; looked for once, for there may be 90,000."""
+        tree = self.desk.opened.tree
+        path = tree.name(node)
+        if path not in self._largest:
+            below = (info for info in tree.tensors_below(node) if info.tied_to is None)
+            self._largest[path] = tuple(heapq.nlargest(8, below, key=lambda info: info.nbytes))
+        return self._largest[path]

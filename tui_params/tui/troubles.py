@@ -1,4 +1,7 @@
-"""Troubles: which tensors deserve a mark, as far as they were read, and what a module shows of those below it."""
+"""Troubles: which tensors deserve a mark, as far as they were read, and what a module shows of those below it.
+
+Everything is counted when a tensor is recorded, so that a module of 90,000 tensors is told of without looking at them.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ class Troubles:
     def __init__(self) -> None:
         self._marks: dict[int, Mark] = {}  # by position of the leaf
         self._worst: dict[int, Mark] = {}  # by node of the module
+        self._read: dict[int, int] = {}  # by node of the module, -1 for the whole: how many tensors below were read
+        self._counted: set[int] = set()  # by node of the tensor
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self.unread: dict[str, str] = {}
 
@@ -45,7 +50,15 @@ class Troubles:
             if finding.severity != "info" and _RANK[finding.severity] > _RANK[mark]:
                 mark = finding.severity
         node = tree.find(name)
-        if node is None or tree.is_module(node) or not mark:
+        if node is None or tree.is_module(node):
+            return
+        if reason is None and node not in self._counted:
+            self._counted.add(node)
+            at = node
+            while at >= 0:
+                at = tree.parent[at]
+                self._read[at] = self._read.get(at, 0) + 1
+        if not mark:
             return
         self._marks[tree.position(node)] = mark
         at = tree.parent[node]
@@ -53,6 +66,27 @@ class Troubles:
             if _RANK[mark] > _RANK[self._worst.get(at, "")]:
                 self._worst[at] = mark
             at = tree.parent[at]
+
+    def read_below(self, node: int | None) -> int:
+        """How many tensors of a module, or of the whole tree for None, were read."""
+        return self._read.get(-1 if node is None else node, 0)
+
+    def below(self, tree: Tree, node: int) -> tuple[list[Finding], list[tuple[str, str]]]:
+        """The errors and warnings of the tensors of a module, the worst first, and what could not be read and why."""
+
+        def is_below(name: str) -> bool:
+            at = tree.find(name)
+            return at is not None and node <= at < tree.end[node]
+
+        found = [
+            finding
+            for name, findings in self._findings.items()
+            if findings and is_below(name)
+            for finding in findings
+            if finding.severity != "info"
+        ]
+        unread = [(name, reason) for name, reason in self.unread.items() if is_below(name)]
+        return sorted(found, key=lambda finding: finding.severity), unread
 
     def all_findings(self) -> Iterator[Finding]:
         for found in self._findings.values():

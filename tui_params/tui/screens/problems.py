@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 from textual import events
 from textual.app import ComposeResult
@@ -22,6 +24,10 @@ _TITLES = {
     "unreadable": "Could not be checked",
     "info": "For information",
 }
+
+
+MOST = 300
+"""Of each severity; a broken shard may have 90,000 tensors with the same reason."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -50,19 +56,28 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self.glyphs = glyphs
         self.problems: list[Problem] = []
+        self.note = ""
         self.cursor = 0
+        self._counts: Counter[str] = Counter()
         self._first_lines: list[int] = []
 
     def show(self, problems: list[Problem], note: str) -> None:
-        """Show these problems, in order; the cursor stays on the one that it is on."""
+        """Show these problems, in order, the first MOST of each severity; the cursor stays on the one that it is on."""
         current = self.current
-        self.problems = problems
+        self._counts = Counter(problem.severity for problem in problems)
+        shown: Counter[str] = Counter()
+        kept = []
+        for problem in problems:
+            shown[problem.severity] += 1
+            if shown[problem.severity] <= MOST:
+                kept.append(problem)
+        if kept == self.problems and note == self.note:
+            return
+        problems = self.problems = kept
         self.cursor = next((place for place, other in enumerate(problems) if other == current), self.cursor)
         self.cursor = max(0, min(self.cursor, len(problems) - 1))
         self.note = note
         self.draw()
-
-    note = ""
 
     @property
     def current(self) -> Problem | None:
@@ -78,8 +93,9 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         for place, problem in enumerate(self.problems):
             if problem.severity != before:
                 before = problem.severity
-                count = sum(other.severity == before for other in self.problems)
-                lines += [[], [(f"{_TITLES[before]} ({count:,})", "label")]]
+                count = self._counts[before]
+                first = f", the first {MOST}" if count > MOST else ""
+                lines += [[], [(f"{_TITLES[before]} ({count:,}{first})", "label")]]
             self._first_lines.append(len(lines))
             mark, style = mark_of(problem.severity, self.glyphs)
             pointer = ">" if place == self.cursor else " "
@@ -186,7 +202,7 @@ def coverage_of(pages: Pages) -> str:
     """How much of the source this rests on."""
     total = len(pages.desk.opened.tensors)
     unread = len(pages.troubles.unread)
-    known = sum(pages.desk.figures(info.name) is not None for info in pages.desk.opened.tensors)
+    known = pages.troubles.read_below(None)
     words = f"{known:,} of {text.plural(total, 'tensor')} read whole"
     if unread:
         words += f", {unread:,} could not be read"
