@@ -20,7 +20,7 @@ def test_marks_are_one_cell_wide_and_tell_each_other_apart(glyphs: object) -> No
     assert all(cell_len(mark) == 1 for mark in marks)
     assert len(set(marks[:6])) == 6
     assert found["opened"] != found["closed"]
-    assert cell_len(found["rule"]) == cell_len(found["divider"]) == cell_len(found["bar"]) == 1
+    assert cell_len(found["divider"]) == cell_len(found["bar"]) == 1
 
 
 def test_the_ascii_set_is_ascii() -> None:
