@@ -185,8 +185,9 @@ def linear_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
         margin = abs(low) / 2 or 0.5
         low, high = max(low - margin, -MAX_FLOAT), min(high + margin, MAX_FLOAT)
     shares = np.arange(bins + 1) / bins
-    # Half a range always fits into a float64, a whole one need not.
-    edges = 2 * (low / 2 + (high / 2 - low / 2) * shares) if high - low == math.inf else low + (high - low) * shares
+    # Half a range always fits into a float64, a whole one need not; what then rounds beyond it is clipped below.
+    with np.errstate(over="ignore"):
+        edges = 2 * (low / 2 + (high / 2 - low / 2) * shares) if high - low == math.inf else low + (high - low) * shares
     return _ascending(edges, low, high)
 
 
