@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -69,16 +70,35 @@ def reference(codes: list[int], dtype: DType) -> dict[str, Any]:
         "neg_inf": values.count(-math.inf),
         "zeros": finite.count(Fraction(0)),
         "subnormals": sum(0 < abs(x) < tiny for x in finite),
+        "at_max": None,
+        "below_max": None,
         "min": None,
         "max": None,
         "abs_max": None,
         "mean": None,
     }
+    if is_float:
+        largest, below = two_largest(part)
+        out["at_max"] = sum(abs(x) == largest for x in finite)
+        if part.bits <= 16:
+            out["below_max"] = sum(abs(x) == below for x in finite)
     if n:
         total, squares = sum(finite), sum(x * x for x in finite)
         out |= {"min": finite[0], "max": finite[-1], "abs_max": max(-finite[0], finite[-1]), "mean": float(total / n)}
         out["squared"] = {"std": squares / n - (total / n) ** 2, "rms": squares / n, "l2_norm": squares}
     return out | {"sorted": finite}
+
+
+@cache
+def two_largest(part: DType) -> tuple[Fraction, Fraction]:
+    """The two largest finite values of a floating type: of all there are, or of a wide one by the definition."""
+    if part.bits > 16:
+        native = np.dtype(numpy_dtype(part))
+        largest = np.finfo(native).max
+        return Fraction(float(largest)), Fraction(float(np.nextafter(largest, native.type(0))))
+    every = exact_values(list(range(1 << part.bits)), part)
+    finite = sorted({x for x in every if isinstance(x, Fraction)})
+    return finite[-1], finite[-2]
 
 
 def quantile(finite: list[Fraction] | list[int], q: str) -> Fraction:

@@ -50,7 +50,7 @@ def is_rounded_root(found: float | None, squared: Fraction) -> bool:
 
 def check(figures: Figures, codes: list[int], dtype: DType, *, is_bucketed: bool = False) -> None:
     expected = reference(codes, dtype)
-    for field in ("count", "finite", "nan", "pos_inf", "neg_inf", "zeros", "subnormals", "mean"):
+    for field in ("count", "finite", "nan", "pos_inf", "neg_inf", "zeros", "subnormals", "mean", "at_max", "below_max"):
         assert getattr(figures, field) == expected[field], field
     for field in ("min", "max", "abs_max"):
         found = getattr(figures, field)
@@ -287,6 +287,47 @@ def test_counts_beyond_a_billion_stay_exact() -> None:
     for _ in range(40):
         summary = summary.merge(summary)
     assert summary.figures(1 << 40).mean == 1 + 2.0**-23
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [
+        ("float16", 65504), ("bfloat16", 255 * 2.0**120), ("float8_e4m3fn", 448), ("float8_e4m3fnuz", 240),
+        ("float8_e5m2", 57344), ("float8_e5m2fnuz", 57344), ("float8_e8m0fnu", 2.0**127), ("float4_e2m1fn", 6),
+        ("float6_e2m3fn", 7.5), ("float6_e3m2fn", 28), ("float32", (2 - 2.0**-23) * 2.0**127),
+        ("float64", (2 - 2.0**-52) * 2.0**1023),
+    ],
+)  # fmt: skip
+def test_the_largest_finite_values_are_counted_exactly(name: str, largest: float) -> None:
+    dtype = dtype_named(name)
+    native = np.dtype(numpy_dtype(dtype))
+    for numel in (8, 300_000 if dtype.bits >= 8 else 3000):
+        values = np.ones(numel, native)
+        sign = 1 if name == "float8_e8m0fnu" else -1
+        values[[0, 1, -1]] = np.array([largest, sign * largest, largest], np.float64).astype(native)
+        values[3] = np.nan if dtype.bits >= 8 else 1
+        codes = values.view(f"u{native.itemsize}")
+        values[4:6] = (codes[:1] - 1).view(native)
+        raw = codes.view(np.uint8) if dtype.bits >= 8 else pack_codes(codes.tolist(), dtype.bits)
+        figures = Summary.of(raw, dtype, numel).figures(numel)
+        assert (figures.at_max, figures.abs_max) == (3, largest)
+        assert figures.below_max == (2 if dtype.bits <= 16 else None)
+        if dtype.bits >= 8:
+            half = numel // 16 * 8 * native.itemsize
+            a, b = (
+                Summary.of(raw[:half], dtype, numel // 16 * 8),
+                Summary.of(raw[half:], dtype, numel - numel // 16 * 8),
+            )
+            assert a.merge(b).figures(numel) == figures
+
+
+def test_the_largest_values_of_integers_are_not_counted() -> None:
+    for name in ("int8", "uint16", "bool", "int64"):
+        dtype = dtype_named(name)
+        figures = Summary.of(np.ones(8, numpy_dtype(dtype)).view(np.uint8), dtype, 8).figures(8)
+        assert figures.at_max is figures.below_max is None
+    figures = Summary.empty(dtype_named("float16")).figures(0)
+    assert figures.at_max == figures.below_max == 0
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "complex64"])

@@ -113,7 +113,7 @@ def entry(result: Result) -> dict[str, Any]:
 
 
 def _summary(figures: Figures) -> dict[str, Any]:
-    names = ("count", "finite", "nan", "pos_inf", "neg_inf", "zeros", "subnormals")
+    names = ("count", "finite", "nan", "pos_inf", "neg_inf", "zeros", "subnormals", "at_max")
     statistics = ("min", "max", "mean", "std", "abs_max", "l2_norm", "rms")
     return {
         **{name: getattr(figures, name) for name in (*names, *statistics)},

@@ -36,6 +36,9 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     float64. ``quantiles_exact``: so are the quantiles (numpy's "linear" rule); where False, each is off by at most
     ``quantile_error`` times its own magnitude (of a quantile between two elements of opposite sign, times the larger
     of theirs). Where not every element was read, that holds for the elements that were.
+    ``at_max`` counts the elements of a floating type whose magnitude is the largest finite one (65504 of float16, 448
+    of float8_e4m3fn), and ``below_max`` those that have the magnitude next below it, of types of 16 bits and less.
+    Both are None where they are not counted: integers, and ``below_max`` of wider types.
     ``spark`` counts finite elements in SPARK_BINS equal bins between ``spark_low`` and ``spark_high``, a range
     without the outermost tails (the 0.1 % and 99.9 % quantiles); empty if there is no finite element.
     """
@@ -63,6 +66,8 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     spark: tuple[int, ...]
     spark_low: float | None
     spark_high: float | None
+    at_max: int | None = None
+    below_max: int | None = None
 
     @property
     def is_sampled(self) -> bool:

@@ -30,7 +30,8 @@ class Moments(msgspec.Struct, frozen=True, gc=False):
     """Counts, exact sums and extremes of some elements; a commutative monoid under ``+``.
 
     ``total`` and ``squares`` are the sums of x and of x*x over the finite elements, in units of 2**-q and 2**-2q
-    for q = ``quantum``. ``low`` and ``high`` are None where there is no finite element, and never -0.0.
+    for q = ``quantum``. ``low`` and ``high`` are None where there is no finite element, and never -0.0. ``at_max``
+    counts the elements of a floating type whose magnitude is the largest finite one.
     """
 
     finite: int = 0
@@ -43,6 +44,7 @@ class Moments(msgspec.Struct, frozen=True, gc=False):
     squares: int = 0
     low: float | int | None = None
     high: float | int | None = None
+    at_max: int = 0
 
     def __add__(self, other: Moments) -> Moments:
         lows = [low for low in (self.low, other.low) if low is not None]
@@ -58,6 +60,7 @@ class Moments(msgspec.Struct, frozen=True, gc=False):
             self.squares + other.squares,
             min(lows, default=None),
             max(highs, default=None),
+            self.at_max + other.at_max,
         )
 
     def mean(self, q: int) -> float | None:
@@ -103,13 +106,16 @@ def measure(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> Mom
         total, squares = _float_sums(values, counts, part)
         magnitudes = np.abs(values)
         subnormals = int(counts[(magnitudes > 0) & (magnitudes < smallest_normal(part))].sum())
+        largest = largest_finite(part)
+        at_max = int(counts[-1]) if values[-1] == largest else 0
+        at_max += int(counts[0]) if values[0] == -largest else 0
         low, high = float(values[0]) + 0.0, float(values[-1]) + 0.0
     else:
         total, squares = _integer_sums(values, counts, part)
-        subnormals = 0
+        subnormals = at_max = 0
         low, high = int(values[0]), int(values[-1])
     zeros = int(counts[values == 0].sum())
-    return Moments(int(counts.sum()), 0, 0, 0, zeros, subnormals, total, squares, low, high)
+    return Moments(int(counts.sum()), 0, 0, 0, zeros, subnormals, total, squares, low, high, at_max)
 
 
 @cache
@@ -118,6 +124,29 @@ def smallest_normal(part: DType) -> float:
     import ml_dtypes
 
     return float(ml_dtypes.finfo(numpy_dtype(part)).smallest_normal)
+
+
+@cache
+def largest_finite(part: DType) -> float:
+    """The largest finite number of a floating type: 65504 of float16, 448 of float8_e4m3fn. Imports ml_dtypes."""
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(numpy_dtype(part)).max)
+
+
+@cache
+def codes_below_max(part: DType) -> NDArray[Any]:
+    """The patterns, sorted, whose magnitude is next below the largest finite one, of a type of at most 16 bits.
+
+    Patterns are in the order of the magnitudes (IEEE 754-2019 section 3.4; OCP 8-bit and MX formats).
+    """
+    import ml_dtypes
+
+    native = numpy_dtype(part)
+    assert native is not None
+    below = np.array(ml_dtypes.finfo(native).max, native).view(f"u{native.itemsize}") - 1
+    # Of float8_e8m0fnu, which has no sign, the greatest patterns have that bit set already.
+    return np.unique([below, below | 1 << part.bits - 1]).astype(below.dtype)
 
 
 def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:

@@ -19,6 +19,9 @@ from tui_params.core.dtypes import DType
 from tui_params.core.kernels import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered
 from tui_params.core.moments import LIMB, Moments
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT64_MAX = float(np.finfo(np.float64).max)
+
 Table = tuple[NDArray[Any], NDArray[np.int64]]
 """Bit patterns (unsigned, sorted, unique) and how many elements have each."""
 
@@ -133,7 +136,11 @@ class Float32Tally:
         if found.low <= found.high:
             low, high = unordered(found.low), unordered(found.high)
         zeros = found.pos_zeros + found.neg_zeros
-        self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high)
+        at_max = 0
+        if low == -FLOAT32_MAX or high == FLOAT32_MAX:  # rare, so that one more pass costs nothing elsewhere
+            for start in range(0, words.size, STEP):
+                at_max += int(np.count_nonzero(words[start : start + STEP] & 0x7FFFFFFF == 0x7F7FFFFF))
+        self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high, at_max=at_max)
 
     def _flush(self) -> None:
         """Move what is in the tables into the counts and, one exponent at a time, into the moments."""
@@ -240,7 +247,10 @@ class Float64Tally:
         self._pos_zeros += pos_zeros
         zeros, nan = pos_zeros + neg_zeros, non_finite - pos_inf - neg_inf
         subnormals = int(counts[0] + counts[2048]) - zeros
-        self._moments += Moments(floats.size, nan, pos_inf, neg_inf, zeros, subnormals, low=low, high=high)
+        at_max = int(np.count_nonzero(np.abs(floats) == FLOAT64_MAX)) if FLOAT64_MAX in (high, -(low or 0.0)) else 0
+        self._moments += Moments(
+            floats.size, nan, pos_inf, neg_inf, zeros, subnormals, low=low, high=high, at_max=at_max
+        )
         self._added += words.size
         if self._added >= self._FLUSH:
             self._flush()

@@ -17,7 +17,7 @@ from tui_params.core.buckets import bounds
 from tui_params.core.decode import numbers, part_dtype, unpack
 from tui_params.core.dtypes import DType
 from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures, Histogram
-from tui_params.core.moments import Moments, measure, quantum
+from tui_params.core.moments import Moments, codes_below_max, measure, quantum
 from tui_params.core.patterns import Table, Tally, tally
 from tui_params.core.ranks import Quantile, Ranks, linear_edges, log_edges
 
@@ -128,7 +128,18 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
             spark=spark,
             spark_low=spark_low,
             spark_high=spark_high,
+            at_max=moments.at_max if part.kind == "float" else None,
+            below_max=self._below_max(part),
         )
+
+    def _below_max(self, part: DType) -> int | None:
+        """How many elements have the magnitude next below the largest finite one; None of integers and wide types."""
+        if part.kind != "float" or part.bits > 16:
+            return None
+        codes = codes_below_max(part)
+        places = np.searchsorted(self.patterns, codes)
+        places[places == self.patterns.size] = 0
+        return int(self.counts[places][self.patterns[places] == codes].sum()) if self.patterns.size else 0
 
     def histogram(
         self,
