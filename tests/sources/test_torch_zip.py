@@ -466,7 +466,7 @@ def test_a_checkpoint_of_a_real_trainer(tmp_path: Path) -> None:
     assert source.find("optimizer_states.0.state.0.exp_avg").notes[0].startswith("state of layer.weight")
 
 
-def test_names_stay_unique_and_printable(tmp_path: Path) -> None:
+def test_names_are_the_keys_themselves_and_stay_unique(tmp_path: Path) -> None:
     import torch
 
     one = torch.ones(1)
@@ -475,10 +475,26 @@ def test_names_stay_unique_and_printable(tmp_path: Path) -> None:
     found = names(source)
     assert found[:2] == ["a.b", "a.b~2"]
     assert len(set(found)) == 5
-    assert all(name.isprintable() and name and len(name) <= 1_000 for name in found)
+    assert found[2:] == ["x\x1b[31m", "", "long" * 500]
     assert finding(source, "duplicate-names") == (
         "several values have one name, and all but the first of them got a suffix (1 name): a.b"
     )
+
+
+def test_long_names_below_the_top_lose_their_middle(tmp_path: Path) -> None:
+    import torch
+
+    source = open_torch(save(tmp_path / "long.pt", {"a" * 5_000: {"b" * 5_000: torch.ones(1), "\n": torch.ones(1)}}))
+    first, second = names(source)
+    assert len(first) == 1_000
+    assert (first[0], first[-1]) == ("a", "b")
+    assert len(second) <= 1_000
+    assert second.endswith("a.\n")
+
+
+def test_values_under_an_empty_key_are_kept(tmp_path: Path) -> None:
+    source = open_torch(save(tmp_path / "empty.pt", {"": 5, "a": {"": [1, 2]}}))
+    assert source.listing.metadata == {"": "5", "a.": "[1, 2]"}
 
 
 def test_metadata_is_bounded(tmp_path: Path) -> None:

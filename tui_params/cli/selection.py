@@ -18,29 +18,42 @@ _CANDIDATES = 200
 def select(source: Source, name: str) -> list[TensorInfo]:
     """The tensor of that name, else those that a glob fits, else those below a module; in the tree's order.
 
-    Raises UnknownTensorError, with the names that are nearest.
+    A name with control characters may also be written as it is printed, with escapes. Raises UnknownTensorError, with
+    the names that are nearest.
     """
-    try:
-        return [source.find(name)]
-    except UnknownTensorError:
-        pass
-    tensors = Tree(source.listing).tensors_below(None)
+    exact = _exact(source, name)
+    if exact is not None:
+        return [exact]
+    tensors = list(Tree(source.listing).tensors_below(None))
     if is_glob(name):
         test = glob_of_name(name)
         found = [info for info in tensors if test.holds(info.name, info.name.lower())]
     else:
         found = [info for info in tensors if info.name.startswith(f"{name}.")]
+    found = found or [info for info in tensors if clean(info.name).startswith(f"{name}.")]
     if not found:
         raise unknown(source, name)
     return found
 
 
 def find(source: Source, name: str) -> TensorInfo:
-    """The tensor of exactly that name. Raises UnknownTensorError, with the names that are nearest."""
+    """The tensor of exactly that name, or of the one name that is printed so.
+
+    Raises UnknownTensorError, with the names that are nearest.
+    """
+    info = _exact(source, name)
+    if info is None:
+        raise unknown(source, name)
+    return info
+
+
+def _exact(source: Source, name: str) -> TensorInfo | None:
     try:
         return source.find(name)
     except UnknownTensorError:
-        raise unknown(source, name) from None
+        listing = source.listing
+        printed = [info for info in (*listing.tensors, *listing.gradients.values()) if clean(info.name) == name]
+        return printed[0] if len(printed) == 1 else None
 
 
 def unknown(source: Source, name: str) -> UnknownTensorError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import clean, plural
+from tui_params.core.text import clean, plural, shorten
 from tui_params.sources.pickle_labels import would_run_code
 from tui_params.sources.pickle_values import (
     SCALARS,
@@ -90,7 +90,7 @@ class TreeWalk:
         """What there is to say of the names and classes that were met."""
         found = []
         if self.collisions:
-            names = ", ".join(self.collisions[:10])
+            names = ", ".join(clean(name, _MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
             found.append(
                 Finding(
                     "warning",
@@ -152,7 +152,7 @@ class TreeWalk:
         except MalformedTensorError as error:
             self._report_malformed(name, error)
         for label, part in parts.items():
-            self._visit(_join(name, label), part, MAX_DEPTH - 1, "tensor", (f"belongs to {name}",))
+            self._visit(_join(name, label), part, MAX_DEPTH - 1, "tensor", (f"belongs to {clean(name, _MAX_SEGMENT)}",))
 
     def _add_storage(self, name: str, value: Storage) -> None:
         name = self._unique(name)
@@ -162,8 +162,9 @@ class TreeWalk:
             self._report_malformed(name, error)
 
     def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
+        shown = clean(name, _MAX_SEGMENT)
         self.lister.report(
-            Finding("error", "malformed-tensor", None, f"{name} is a tensor that {error}: it is not listed")
+            Finding("error", "malformed-tensor", None, f"{shown} is a tensor that {error}: it is not listed")
         )
         self._note(name, Text(f"a tensor that {error}"))
 
@@ -209,12 +210,12 @@ class TreeWalk:
             return
         self._note(name, Text(f"a {whole}"))
         for key, part in value.parts.items():
-            note = (*notes, f"part of {name}, a {whole}") if type(part) in _TENSORS else ()
+            note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in _TENSORS else ()
             self._visit(_join(name, key), part, depth + 1, kind, note)
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
         if not value or not self._is_new(name, value):
-            if not value and name:
+            if not value and (name or depth):
                 self._note(name, value)
             return
         if "state" in value and "param_groups" in value:
@@ -235,7 +236,7 @@ class TreeWalk:
         items = value.items if type(value) is SetValue else value
         if len(items) <= 20:
             if all(type(item) in _LEAVES for item in items):
-                self._note(name, value)
+                self._note(name or ("" if depth else "value"), value)
                 return
             if not self._is_new(name, items):
                 return
@@ -245,7 +246,7 @@ class TreeWalk:
                 return
             self._steps += len(items) // 8
             if all(type(item) in _LEAVES for item in items):
-                self._note(name, value)
+                self._note(name or ("" if depth else "value"), value)
                 return
         for index, item in enumerate(items):
             self._visit(_join(name, index), item, depth + 1)
@@ -325,10 +326,11 @@ class TreeWalk:
 
     def _is_new(self, name: str, container: Any) -> bool:
         """Whether ``container`` was not walked before; a note says where, if it was."""
-        before = self._seen.setdefault(id(container), name)
-        if before is not name:
-            self._note(name, Text(f"the same object as {before or 'the whole file'}"))
+        before = self._seen.get(id(container))
+        if before is not None:
+            self._note(name, Text(f"the same object as {clean(before, _MAX_SEGMENT) or 'the whole file'}"))
             return False
+        self._seen[id(container)] = name
         return True
 
     def _is_unshared(self, name: str, container: Any) -> bool:
@@ -336,8 +338,6 @@ class TreeWalk:
         return len(container) <= 20 or self._is_new(name, container)
 
     def _note(self, name: str, value: Any) -> None:
-        if not name:
-            return
         if len(self.metadata) >= MAX_METADATA:
             self.hidden_metadata += 1
             return
@@ -362,13 +362,14 @@ def _is_rich(value: Any) -> bool:
 
 
 def _join(prefix: str, key: Any) -> str:
+    """The name of what stands under ``key``: the key itself, as other formats have it, whatever its characters.
+
+    Below the top level long names lose their middle, or a deep file of long keys would take quadratic memory.
+    """
     segment = key if type(key) is str else render(key)
-    if len(segment) > _MAX_SEGMENT or not segment.isprintable():
-        segment = clean(segment, _MAX_SEGMENT)
     if not prefix:
-        return segment or "(empty)"
-    name = f"{prefix}.{segment or '(empty)'}"
-    return name if len(name) <= MAX_NAME else clean(name, MAX_NAME)
+        return segment
+    return shorten(f"{shorten(prefix, MAX_NAME)}.{shorten(segment, _MAX_SEGMENT)}", MAX_NAME)
 
 
 def _quantizer_notes(quantizer: Any) -> tuple[tuple[str, ...], dict[str, Any]]:

@@ -124,7 +124,8 @@ class Wiring(Screen[None]):
         if self.desk is not None:
             # Opening again failed: what is on screen stays, and says so.
             self.stale = f"not opened again: {message.reason}"
-            self.notify(message.reason, title="Not opened again", severity="error", timeout=30, markup=False)
+            said = text.clean(message.reason, 500)
+            self.notify(said, title="Not opened again", severity="error", timeout=30, markup=False)
             self._update_bars()
             return
         self.post_failure(message.reason)

@@ -332,7 +332,11 @@ def _name_lines(name: str, width: int) -> list[Line]:
 
 
 def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
-    """A sentence broken at blanks into at most ``limit`` lines, those after the first indented by ``hang``."""
+    """A sentence broken at blanks into at most ``limit`` lines, those after the first indented by ``hang``.
+
+    Names out of files stand in findings and reasons, so what a terminal would obey is written out as escapes.
+    """
+    words = text.clean(words)
     width = max(width, hang + 8)
     lines: list[str] = []
     line = ""
