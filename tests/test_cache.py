@@ -25,7 +25,9 @@ from tests.factories_safetensors import entry, file_bytes, write_index
 from tui_params import cache as module
 from tui_params.cache import FigureCache, Measured, SourceCache
 from tui_params.cache_records import (
+    ENGINE,
     LAYOUT,
+    Identity,
     decode_record,
     describe_layout,
     encode_record,
@@ -172,6 +174,14 @@ def test_the_layout_knows_every_field_and_the_engine() -> None:
     layouts = {describe_layout(1, Figures), describe_layout(2, Figures), describe_layout(1, Figures, Channels)}
     layouts |= {describe_layout(1, Other), describe_layout(1, Renamed), describe_layout(1, renamed)}
     assert len(layouts) == 6
+
+
+def test_records_without_the_count_at_the_largest_value_are_of_another_layout() -> None:
+    fields = {name: kind for name, kind in Figures.__annotations__.items() if name not in ("at_max", "below_max")}
+    before = type("Figures", (), {"__annotations__": fields})
+    structs = (Identity, Channels, Side, Channel)
+    assert describe_layout(ENGINE, Measured, before, *structs) != describe_layout(ENGINE, Measured, Figures, *structs)
+    assert describe_layout(ENGINE - 1, Measured, Identity, Figures, Channels, Side, Channel) != LAYOUT
 
 
 def test_tensors_that_differ_in_anything_have_keys_of_their_own() -> None:

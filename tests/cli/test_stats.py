@@ -23,6 +23,7 @@ class Numbers(msgspec.Struct):
     neg_inf: int
     zeros: int
     subnormals: int
+    at_max: int | None
     min: float | None
     max: float | None
     mean: float | None
@@ -97,6 +98,10 @@ def test_json_of_every_kind_of_tensor(source: Any, cli: Callable[..., Any]) -> N
     assert by_name["c.head"].summary == by_name["a.bias"].summary
     complex_ = by_name["b.complex"].summary
     assert complex_ is not None
+    for name, at_max in {"a.weight": 0, "b.fp8": 1, "b.ids": None, "b.mask": None, "b.empty": 0}.items():
+        summary = by_name[name].summary
+        assert summary is not None
+        assert summary.at_max == at_max
     assert (complex_.count, complex_.finite, complex_.nan, complex_.neg_inf) == (4, 2, 1, 1)
     for name in ("b.empty", "b.nothing"):
         summary = by_name[name].summary
@@ -133,6 +138,11 @@ def test_one_tensor_in_full(source: Any, cli: Callable[..., Any]) -> None:
     assert facts["NaN"].strip() == "1 (25.0 %)"
     assert facts["std"].strip() == "1.5"
     assert facts["q 50 %"].strip() == "-0.5"
+
+
+def test_elements_at_the_largest_value_of_the_type_have_a_line(source: Any, cli: Callable[..., Any]) -> None:
+    assert "  at ±448     1 (33.3 %)\n" in cli("stats", "model", "b.fp8").out
+    assert "at ±" not in cli("stats", "model", "a.weight").out
 
 
 def test_one_tensor_that_cannot_be_read(source: Any, cli: Callable[..., Any]) -> None:

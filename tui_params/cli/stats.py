@@ -45,6 +45,9 @@ def command(source: str, name: str | None, as_json: bool) -> int:
 
     NAME is a tensor's full name, a module's (all tensors below it), or a pattern such as '*.mlp.*'; without it every
     tensor is read. std is the population standard deviation.
+
+    In --json, at_max counts the elements whose magnitude is the largest finite value of their floating type (65504 of
+    float16, 448 of float8_e4m3fn), where a cast that saturates piles them up; of integers it is null.
     """
     from tui_params.opening import open_source
 
@@ -213,6 +216,8 @@ def _facts(result: Result) -> Iterator[tuple[str, str, str]]:
         yield title, _share(count, figures.count), "bold red" if count else ""
     yield "zeros", _share(figures.zeros, figures.count), ""
     yield "subnormal", _share(figures.subnormals, figures.count), ""
+    if figures.at_max:
+        yield f"at ±{text.number(figures.abs_max)}", _share(figures.at_max, figures.count), ""
     for title, number in (
         ("min", figures.min),
         ("max", figures.max),

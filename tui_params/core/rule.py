@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from tui_params.core.channels import Channels
-from tui_params.core.figures import QUANTILES, Figures
+from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.roles import Role
 from tui_params.core.tensor import TensorInfo
@@ -31,22 +31,6 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
     def total(self) -> int:
         """The elements of the whole tensor; the parts of complex numbers are two."""
         return self.figures.numel * self.figures.parts
-
-    def count_at(self, largest: float) -> int:
-        """At least so many elements are ``largest`` or ``-largest``, which must be the ends of their type.
-
-        A lower bound by the quantiles, which are exact for types of 16 bits and less: if that of 99 % is ``largest``,
-        so is at least 1 % of the elements.
-        """
-        figures = self.figures
-        if not figures.quantiles_exact:
-            return 0
-        pairs = tuple(zip(QUANTILES, figures.quantiles, strict=True))
-        highs = [1 - q for q, value in pairs if value == largest]
-        lows = [q for q, value in pairs if value == -largest]
-        # Of n elements, the quantile q stands at the place q * (n - 1), counted from 0.
-        found = sum(int(max(shares) * (figures.count - 1)) + 1 for shares in (highs, lows) if shares)
-        return found or int(figures.abs_max == largest)
 
     def finding(
         self, severity: Severity, rule: str, evidence: str, indices: tuple[tuple[int, ...], ...] = ()

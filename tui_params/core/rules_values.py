@@ -20,6 +20,9 @@ _LARGEST = {
 }
 """The largest finite value of the types that weights are cast down to."""
 
+_BLOCK = 128
+"""The block of DeepSeek-V3's scales, the smallest in use beside those of MX formats."""
+
 _EXTREMES = ("min_val", "max_val", "min_value", "max_value", "kth_value", "best_score", "best_model_score", "eps")
 
 
@@ -101,20 +104,32 @@ def check_abs_max(subject: Subject) -> Sequence[Finding]:
 
 
 def check_saturation(subject: Subject) -> Sequence[Finding]:
-    """Whether more elements stand at the end of their type than scaling by row or by block puts there."""
-    figures = subject.figures
-    largest = _LARGEST.get(subject.info.dtype.name)
-    if largest is None or figures.abs_max != largest or subject.role not in PARAMETERS | {"gradient", "optimizer"}:
+    """Whether more elements stand at the end of their type than the others and scaling explain.
+
+    The tail of a distribution that ends there puts no more on the last value than on the one below it. Scaling puts
+    the largest of each row, column or block there.
+    """
+    figures, dtype = subject.figures, subject.info.dtype
+    largest = _LARGEST.get(dtype.name)
+    if largest is None or not figures.at_max or subject.role not in PARAMETERS | {"gradient", "optimizer"}:
         return _NONE
-    shape = subject.info.shape
-    rows = figures.count // shape[-1] if shape and subject.info.dtype.bits == 8 else 0
-    at_max = subject.count_at(largest)
-    if at_max - rows <= subject.thresholds.saturated_share * figures.count:
+    scaled = _scaled(subject.info.shape, figures.count) if dtype.bits == 8 else 0
+    pile = figures.at_max - (figures.below_max or 0) - scaled
+    if pile <= subject.thresholds.saturated_share * figures.count:
         return _NONE
-    rule = "fp16-saturation" if subject.info.dtype.bits == 16 else "fp8-saturation"
-    share = percent(at_max, figures.count)
-    evidence = f"at least {at_max:,} values ({share}) are at ±{number(largest)}, the largest of {subject.info.dtype}"
+    rule = "fp16-saturation" if dtype.bits == 16 else "fp8-saturation"
+    share = percent(figures.at_max, figures.count)
+    evidence = (
+        f"{figures.at_max:,} of {figures.count:,} values ({share}) are at ±{number(largest)}, the largest of {dtype}, "
+        f"and {figures.below_max or 0:,} just below"
+    )
     return (subject.finding("warning", rule, evidence),)
+
+
+def _scaled(shape: tuple[int, ...], count: int) -> int:
+    """At most so many elements are the largest of their row, of their column, or of a block of 128."""
+    shortest = min([*shape[-2:], _BLOCK])
+    return count // shortest if len(shape) > 1 and shortest else 1
 
 
 def check_fp16_saturation(subject: Subject) -> Sequence[Finding]:
@@ -214,7 +229,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "Saturated float8",
         ("warning",),
         "A pile of values at the largest of the type: the cast saturates, so an overflow shows as no NaN.",
-        "torch 2.13 (casts to float8_e4m3fn saturate); one value a row is normal where scales are by row or block",
+        "torch 2.13 (casts to float8_e4m3fn saturate); scales by row or block put one value a row or block there",
         ("saturated_share",),
         check_fp8_saturation,
     ),

@@ -36,7 +36,7 @@ MEANINGS: dict[str, str] = {
     "outlier_ratio": "how many times the median of all rows (or columns) the largest magnitude of an outlier is",
     "abs_max_warning": "the magnitude beyond which a weight is suspicious",
     "abs_max_error": "the magnitude beyond which a matrix is broken",
-    "saturated_share": "the share of elements at the largest value of the type, one a row not counted",
+    "saturated_share": "the share of elements at the largest value of the type, beyond what scaling puts there",
     "subnormal_share": "the share of subnormal elements",
     "norm_rms": "the root mean square below which the gain of a normalisation is near zero",
     "running_var": "the running variance below which a channel of a BatchNorm is constant",
