@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tui_params import __version__
+from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FAULT, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.selection import close_names
 from tui_params.errors import OpenError
 
@@ -163,6 +166,76 @@ def test_interrupt_is_quiet(cli: Callable[..., Any], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tui_params.opening.open_source", interrupted)
     ran = cli("ls", "model")
     assert (ran.code, ran.out, ran.err.strip()) == (130, "", "")
+
+
+_FAULTY = """
+import sys
+import tui_params.opening
+def faulty(path):
+    raise {error}
+tui_params.opening.open_source = faulty
+from tui_params.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("arguments", [["ls", "x"], ["check", "x"], ["diff", "x", "y", "--json"], ["x.pt"]])
+def test_a_fault_of_ours_is_no_answer(arguments: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TUI_PARAMS_DEBUG"}
+    script = _FAULTY.format(error="KeyError('x\\x1b[31m\\nmore')")
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=60, check=False)
+    ran = run([sys.executable, "-c", script, *arguments], env=environment)
+    assert (ran.returncode, ran.stdout) == (70, "")
+    assert ran.stderr.startswith(f"tui-params: this is a fault of tui-params {__version__}, not an answer: KeyError: ")
+    assert "(tui_params/" in ran.stderr
+    assert "TUI_PARAMS_DEBUG=1" in ran.stderr
+    assert ran.stderr.count("\n") == 2
+    assert "Traceback" not in ran.stderr
+    assert "\x1b" not in ran.stderr
+    ran = run([sys.executable, "-c", script, *arguments], env={**environment, "TUI_PARAMS_DEBUG": "1"})
+    assert (ran.returncode, ran.stdout) == (70, "")
+    assert "Traceback" in ran.stderr
+    assert "in faulty" in ran.stderr
+
+
+def test_an_interrupt_before_the_command_line_runs() -> None:
+    script = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "tui_params.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from tui_params.__main__ import main
+sys.exit(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", script, "ls"], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls", "--help"], ["--version"], ["check", "--rules"]])
+def test_help_into_a_closed_pipe(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+def test_every_help_fits_80_columns(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ([], ["ls"], ["stats"], ["values"], ["check"], ["diff"], ["cache"], ["demo"]):
+        assert max(map(len, cli(*command, "--help").out.splitlines())) <= 80
+
+
+def test_the_exit_codes_are_told(cli: Callable[..., Any]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for words in (
+        cli("--help").out.partition("Exit codes:")[2],
+        readme.partition("Exit codes:")[2].partition("```")[0],
+    ):
+        for code in (OK, FOUND, USAGE, FAILED, FAULT, INTERRUPTED, BROKEN_PIPE):
+            assert re.search(rf"\b{code}\b", words)
 
 
 def test_close_names_are_bounded() -> None:

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import on_stage
+from tests.factories_screen import eventually, on_stage
+from tui_params.core.source import Source
 from tui_params.errors import ExploreError, OpenError
 from tui_params.tui import app as app_module
-from tui_params.tui.explore import explore, run_path, why_not
+from tui_params.tui.app import ParamsApp
+from tui_params.tui.explore import _faults_of_threads, explore, run_path, why_not
+from tui_params.tui.opening import Opening
+from tui_params.tui.screens.explorer import ExplorerScreen
 
 torch = pytest.importorskip("torch")
 
@@ -92,6 +96,7 @@ class Ended:
 
     made: list[Any] = []  # noqa: RUF012
     failure: str | None = None
+    fault: Exception | None = None
 
     def __init__(self, opening: Any, **options: Any) -> None:
         self.opening = opening
@@ -147,6 +152,71 @@ def test_run_path_returns_the_code_and_says_why(
     assert "tui-params: " in said
     assert "x.pt is not" in said
     assert "\x1b" not in said
+
+
+def test_a_fault_of_the_explorer_is_raised_and_not_taken_for_an_end(
+    terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ended, "fault", ZeroDivisionError("of ours"))
+    for call in (lambda: explore(torch.nn.Linear(2, 3)), lambda: run_path("x.pt")):
+        with pytest.raises(ZeroDivisionError, match="of ours"):
+            call()
+
+
+async def test_a_fault_in_a_key_leaves_the_screen_without_a_page_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: ExplorerScreen) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(ExplorerScreen, "action_help", broken)
+    apps: list[ParamsApp] = []
+
+    async def press() -> None:
+        async with on_stage(MemorySource({})) as stage:
+            apps.append(stage.app)
+            await stage.send("question_mark")
+
+    with pytest.raises(ZeroDivisionError, match="of ours"):
+        await press()
+    assert isinstance(apps[0].fault, ZeroDivisionError)
+    assert apps[0]._exit_renderables == []
+
+
+async def test_a_fault_in_a_thread_of_ours_ends_the_explorer() -> None:
+    def no_reader() -> Source:
+        raise ZeroDivisionError("of ours")
+
+    caught: list[Exception] = []
+    with _faults_of_threads(caught.append):
+        opening = Opening("x.pt", no_reader)
+        await eventually(lambda: caught, "the fault of the thread")
+
+    async def before_the_screen() -> None:
+        app = ParamsApp(opening)
+        app.fail(caught[0])
+        async with app.run_test():
+            pass
+
+    async def on_the_screen() -> None:
+        async with on_stage(MemorySource({})) as stage:
+            stage.app.fail(caught[0])
+            await stage.turn()
+
+    for run in (before_the_screen, on_the_screen):
+        with pytest.raises(ZeroDivisionError, match="of ours"):
+            await run()
+
+
+def test_a_fault_in_a_thread_of_others_is_told_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    caught: list[Exception] = []
+    with _faults_of_threads(caught.append):
+        thread = threading.Thread(target=lambda: 1 // 0)
+        thread.start()
+        thread.join(10)
+    assert caught == []
+    assert [happened.exc_type for happened in told] == [ZeroDivisionError]
+    assert threading.excepthook == told.append
 
 
 # A live model

@@ -81,6 +81,12 @@ Examples:
   tui-params stats last.pt            statistics of every tensor
   tui-params demo                     a checkpoint with faults to find
 
+\b
+Exit codes:
+  0 fine; 1 the answer is "no" (findings, differences); 2 wrong usage;
+  3 could not be opened, read or compared; 70 a fault of tui-params itself;
+  130 interrupted; 141 the pipe that it printed into was closed.
+
 A SOURCE that is called like a command is written ./ls.""",
 )
 @click.version_option(__version__, "--version", message="tui-params %(version)s")
@@ -112,6 +118,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except SystemExit:
+        return BROKEN_PIPE  # click exits with 1 where the pipe that --help or --version is printed into is closed
     return code if isinstance(code, int) else OK
 
 

@@ -57,6 +57,7 @@ class ParamsApp(App[None]):
         self.complaint = complaint
         self.cache = cache
         self.failure: str | None = None
+        self._thread_fault: Exception | None = None
         self.animation_level = "none"  # every frame of an animation would travel over SSH
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
@@ -83,7 +84,27 @@ class ParamsApp(App[None]):
             renderable = wire.tightened(renderable)
         super()._display(screen, renderable)
 
+    def _fatal_error(self) -> None:
+        """Leave the screen after a fault of ours; ``fault`` has it. Textual would print every frame with its locals."""
+        self._close_messages_no_wait()
+
+    @property
+    def fault(self) -> Exception | None:
+        """What was raised inside the app, or in a thread of ours, and not foreseen."""
+        return self._exception
+
+    def fail(self, fault: Exception) -> None:
+        """Leave the screen because of a fault in a thread; called from any thread, also before the app runs."""
+        self._thread_fault = fault
+        if self.is_running:
+            self.call_later(self._raise_thread_fault)
+
+    def _raise_thread_fault(self) -> None:
+        if self._thread_fault is not None:
+            raise self._thread_fault
+
     def on_mount(self) -> None:
+        self._raise_thread_fault()
         self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)

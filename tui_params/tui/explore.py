@@ -6,7 +6,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.source import Source
@@ -32,7 +33,8 @@ def explore(target: Any, **options: Any) -> None:
 
     The caller waits, so a model stands still and is read in place. ``options`` go to ``open_source``
     (``optimizer=``). Raises ExploreError where there is no terminal to take over, inside a running event loop
-    (a notebook) and off the main thread; and OpenError if the target cannot be opened.
+    (a notebook) and off the main thread; and OpenError if the target cannot be opened. A fault of the explorer itself
+    is raised as what it is, once the terminal is as it was.
     """
     reason = why_not()
     if reason is not None:
@@ -75,21 +77,35 @@ def why_not() -> str | None:
 
 def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object]) -> int:
     was_collecting = gc.isenabled()
+    apps: list[ParamsApp] = []
+    faults: list[Exception] = []
+
+    def fail(fault: Exception) -> None:
+        faults.append(fault)
+        for app in apps:
+            app.fail(fault)
+
     # Until the first screen is painted nothing becomes garbage; the screen turns collection on again.
     gc.disable()
     try:
-        from tui_params.tui.opening import Opening
+        with _faults_of_threads(fail):
+            from tui_params.tui.opening import Opening
 
-        # The source is opened while Textual is still being imported.
-        opening = Opening(label, open_it)
-        from tui_params.cache import FigureCache
-        from tui_params.core import text
-        from tui_params.tui import settings
-        from tui_params.tui.app import ParamsApp
+            # The source is opened while Textual is still being imported.
+            opening = Opening(label, open_it)
+            from tui_params.cache import FigureCache
+            from tui_params.core import text
+            from tui_params.tui import settings
+            from tui_params.tui.app import ParamsApp
 
-        chosen, complaint = settings.load()
-        app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
-        app.run()
+            chosen, complaint = settings.load()
+            app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
+            apps.append(app)
+            for fault in faults[:1]:
+                app.fail(fault)
+            app.run()
+        if app.fault is not None:
+            raise app.fault
     finally:
         if was_collecting:
             gc.enable()
@@ -98,3 +114,28 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
     if app.failure is not None:
         complain(f"tui-params: {text.clean(app.failure)}\n")
     return app.return_code or 0
+
+
+@contextmanager
+def _faults_of_threads(fail: Callable[[Exception], None]) -> Iterator[None]:
+    """While the explorer runs, what is not foreseen in a thread of ours ends it; Python would write over the screen."""
+    before = threading.excepthook
+
+    def hook(happened: threading.ExceptHookArgs) -> None:
+        from traceback import walk_tb
+
+        fault = happened.exc_value
+        is_ours = any(
+            frame.f_globals.get("__name__", "").startswith("tui_params.")
+            for frame, _ in walk_tb(happened.exc_traceback)
+        )
+        if isinstance(fault, Exception) and is_ours:
+            fail(fault)
+        else:
+            before(happened)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

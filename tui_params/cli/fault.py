@@ -1,0 +1,42 @@
+"""What the command says of a fault of its own: one sentence, and where the traceback is to be had."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from tui_params import __version__
+from tui_params.cli.exit_codes import FAULT
+from tui_params.cli.output import complain
+
+DEBUG = "TUI_PARAMS_DEBUG"
+_PACKAGE = Path(__file__).parents[1]
+
+
+def tell(error: Exception) -> int:
+    """Say on stderr that ``error`` is a fault of ours and how to report it; the exit code of that."""
+    if os.environ.get(DEBUG, "") not in ("", "0"):
+        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    complain(f"this is a fault of tui-params {__version__}, not an answer: {_named(error)}{_place(error)}")
+    if os.environ.get(DEBUG, "") in ("", "0"):
+        complain(f"please report it to the project, with what the same command prints under {DEBUG}=1")
+    else:
+        complain("please report it to the project, with the traceback above")
+    return FAULT
+
+
+def _named(error: Exception) -> str:
+    """The error as the last line of its traceback has it, bounded."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    """The line of this package that came last before the error."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(_PACKAGE):
+            return f" ({path.relative_to(_PACKAGE.parent).as_posix()}, line {frame.lineno})"
+    return ""
