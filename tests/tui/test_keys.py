@@ -225,7 +225,112 @@ async def test_without_a_mark_the_key_says_so_and_moves_nothing() -> None:
     async with on_stage(MemorySource({"a": ramp(3), "b": ramp(3)})) as stage:
         await stage.press("n")
         assert stage.cursor == "a"
-        assert [notice.message for notice in stage.app._notifications]
+        assert "No mark" in stage.status
+
+
+def odd() -> MemorySource:
+    """Tensors that have no histogram, each for another reason, below ``m`` and beside it."""
+    arrays = {"m.first": ramp(3), "m.same": np.ones(3), "m.none": np.zeros((0, 2)), "m.nan": np.full(2, np.nan)}
+    return MemorySource({**arrays, "m.lost": ramp(3), "z": ramp(2)}, broken={"m.lost": "its bytes are gone"})
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+@pytest.mark.parametrize(
+    ("at", "key", "said"),
+    [
+        ("m", "s", "A histogram is drawn of a tensor"),
+        ("m", "a", "A histogram is drawn of a tensor"),
+        ("m.same", "s", "all finite values are equal"),
+        ("m.none", "a", "the tensor has no elements"),
+        ("m.nan", "s", "no value is finite"),
+        ("m.lost", "a", "could not be read"),
+        ("m", "v", "Values are shown of a tensor"),
+        ("m", "g", "No gradients here"),
+        ("m", "p", "it is at the top"),
+        ("z", "p", "it is at the top"),
+        ("z", "J", "the last row of its module"),
+        ("m", "K", "the first row of its module"),
+        ("z", "space", "nothing below this row"),
+        ("z", "e", "nothing more to open"),
+        ("z", "c", "nothing open below"),
+        ("m", "E", "Everything is open"),
+    ],
+)
+async def test_a_key_that_does_nothing_says_why_in_the_status_line(
+    size: tuple[int, int], at: str, key: str, said: str
+) -> None:
+    async with on_stage(odd(), size) as stage:
+        await stage.press("E")
+        await stage.go("m.first")
+        await stage.go(at)
+        before = stage.status, stage.facts
+        assert said not in stage.status
+        await stage.press(key)
+        assert said in stage.status
+        assert len(stage.status) == size[0]
+        assert stage.cursor == at
+        assert not list(stage.app._notifications)
+        assert stage.facts == before[1]
+        await stage.press("up" if at != "m" else "down")
+        assert said not in stage.status
+        await stage.go("m.first")
+        assert "log" not in stage.facts
+
+
+async def test_what_was_said_goes_by_itself() -> None:
+    async with on_stage(odd()) as stage:
+        await stage.go("m")
+        before = stage.status
+        await stage.press("v", "s")
+        assert "A histogram is drawn" in stage.status
+        timer = stage.screen._saying
+        assert timer is not None
+        stage.screen._unsay()
+        await stage.turn()
+        assert stage.status == before
+        assert stage.screen._saying is None
+
+
+async def test_the_only_mark_is_said_to_be_the_only_one() -> None:
+    async with on_stage(MemorySource({"a": ramp(3), "b": np.array([np.nan, 1.0])})) as stage:
+        await stage.press("n")
+        assert stage.cursor == "b"
+        await stage.press("n")
+        assert "No other mark" in stage.status
+        await stage.press("C", "C")
+        assert "Everything is closed" in stage.status
+
+
+async def test_gradients_of_a_module_are_not_turned_on_unseen() -> None:
+    source = MemorySource({"m.a": ramp(3), "m.b": ramp(2), "m.a.grad": -ramp(3) - 100})
+    *tensors, gradient = source.listing.tensors
+    gradient = msgspec.structs.replace(gradient, kind="gradient")
+    source.listing = msgspec.structs.replace(source.listing, tensors=tuple(tensors), gradients={"m.a": gradient})
+    async with on_stage(source) as stage:
+        await stage.go("m")
+        await stage.press("g")
+        assert "A gradient is shown of a tensor" in stage.status
+        await stage.go("m.a")
+        assert "-102" not in stage.facts
+
+
+async def test_the_divider_says_where_it_ends() -> None:
+    async with on_stage(odd(), (60, 20)) as stage:
+        await stage.press("greater_than_sign")
+        assert "one above the other" in stage.status
+    async with on_stage(odd()) as stage:
+        await stage.press(*("less_than_sign",) * 30)
+        assert "The tree needs this width" in stage.status
+        await stage.press(*("greater_than_sign",) * 40)
+        assert "no room for more" in stage.status
+        await stage.press("z", "greater_than_sign")
+        assert "z gives it back" in stage.status
+
+
+async def test_nothing_can_be_copied_of_nothing() -> None:
+    async with on_stage(MemorySource({})) as stage:
+        await stage.press("y")
+        assert "nothing to copy" in stage.status
 
 
 # Everywhere
@@ -264,7 +369,7 @@ async def test_values_of_a_module_says_what_to_do() -> None:
         await stage.go("layers")
         await stage.press("v")
         assert stage.screen.tree_view.has_focus
-        assert "tensor" in next(iter(stage.app._notifications)).message
+        assert "Values are shown of a tensor" in stage.status
 
 
 def with_gradient() -> MemorySource:
@@ -299,7 +404,7 @@ async def test_gradient_without_any_says_why() -> None:
         before = stage.facts
         await stage.press("g")
         assert stage.facts == before
-        assert "no gradients" in next(iter(stage.app._notifications)).message
+        assert "No gradients here" in stage.status
 
 
 @covers("log_counts", "log_axis")

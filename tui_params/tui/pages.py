@@ -22,6 +22,7 @@ from tui_params.tui.messages import GridReady, HistogramReady
 from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail_lines import (
+    LEAST_HEIGHT,
     ModuleView,
     TensorView,
     entry_lines,
@@ -152,6 +153,25 @@ class Pages:
             self._tied = {name: tuple(n for n in names if n != name) for names in groups.values() for name in names}
         return self._tied.get(info.name, ())
 
+    def why_no_histogram(self, node: int | None) -> str | None:
+        """One sentence if the page of a node has no histogram and will have none, else None."""
+        info = self.tensor_at(node)
+        if info is None:
+            return "A histogram is drawn of a tensor: move to one first."
+        figures = self.desk.figures(info.name)
+        if figures is None:
+            is_lost = info.unreadable is not None or info.name in self.reasons
+            return "No histogram: the values could not be read." if is_lost else None
+        if figures.count == 0:
+            return "No histogram: the tensor has no elements."
+        if figures.finite == 0:
+            return "No histogram: no value is finite."
+        if figures.min == figures.max:
+            return "No histogram: all finite values are equal."
+        if self.pane.facts.size.height < LEAST_HEIGHT:
+            return "No room for a histogram here: make the terminal higher."
+        return None
+
     # Painting
 
     def show(self, node: int | None) -> None:
@@ -206,7 +226,7 @@ class Pages:
         about = ""
         if info.kind == "gradient":
             about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"
-        elif self.is_gradient and info.kind == "parameter":
+        elif self.is_gradient:
             about = "it has no gradient"
         elif info.name in listing.gradients:
             about = f"{self.glyphs.gradient} g shows its gradient"

@@ -9,6 +9,7 @@ from tui_params.core import text
 from tui_params.core.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.messages import SourceSorted
+from tui_params.tui.pages import Pages
 from tui_params.tui.screens.wiring import Wiring
 from tui_params.tui.sorting import SortChoice, shown_value
 from tui_params.tui.widgets.bars import Divider
@@ -21,6 +22,10 @@ class ExplorerScreen(Wiring):
     """The main screen."""
 
     BINDINGS = keys.bindings(keys.SCREEN)
+
+    def _key(self, name: str) -> str:
+        """The key of that id, as the user has it."""
+        return keys.first(name, getattr(getattr(self.app, "settings", None), "keys", {}))
 
     def action_search(self) -> None:
         self.tree_view.search_anchor = self.tree_view.cursor
@@ -47,7 +52,7 @@ class ExplorerScreen(Wiring):
     def action_values(self) -> None:
         self._show_detail()
         if self.detail.info is None:
-            self.notify("Values are shown of a tensor: move to one first.")
+            self.say("Values are shown of a tensor: move to one first.")
             return
         self.set_class(True, "-values")
         self.detail.field.focus()
@@ -57,21 +62,34 @@ class ExplorerScreen(Wiring):
         if opened is None or self.pages is None:
             return
         if not opened.source.listing.gradients:
-            self.notify("There are no gradients here: a checkpoint holds none, a model has them after backward().")
+            self.say("No gradients here: a checkpoint holds none, a model has them after backward().")
+            return
+        if self.pages.tensor_at(self.tree_view.cursor) is None:
+            self.say("A gradient is shown of a tensor: move to one first.")
             return
         self.pages.is_gradient = not self.pages.is_gradient
         self._show_detail()
         self._ask_for_rows()
 
     def action_log_counts(self) -> None:
-        if self.pages is not None:
-            self.pages.is_log_counts = not self.pages.is_log_counts
+        pages = self._pages_with_histogram()
+        if pages is not None:
+            pages.is_log_counts = not pages.is_log_counts
             self._show_detail()
 
     def action_log_axis(self) -> None:
-        if self.pages is not None:
-            self.pages.is_log_axis = not self.pages.is_log_axis
+        pages = self._pages_with_histogram()
+        if pages is not None:
+            pages.is_log_axis = not pages.is_log_axis
             self._show_detail()
+
+    def _pages_with_histogram(self) -> Pages | None:
+        """The pages, if there is a histogram at the cursor or one to come; else it is said why there is none."""
+        why = self.pages.why_no_histogram(self.tree_view.cursor) if self.pages is not None else None
+        if why is not None:
+            self.say(why)
+            return None
+        return self.pages
 
     def on_module_tree_entered(self, message: ModuleTree.Entered) -> None:
         self.set_class(True, "-enlarged")
@@ -88,8 +106,15 @@ class ExplorerScreen(Wiring):
         self._set_tree_width(message.column)
 
     def _set_tree_width(self, width: int) -> None:
-        if not self.has_class("-stacked") and not self.has_class("-enlarged"):
-            self.tree_view.styles.width = max(20, min(width, self.size.width - 24))
+        if self.has_class("-enlarged"):
+            self.say(f"The detail has the whole width: {self._key('enlarge')} gives it back.")
+        elif self.has_class("-stacked"):
+            self.say("The panes stand one above the other here.")
+        else:
+            before, after = self.tree_view.outer_size.width, max(20, min(width, self.size.width - 24))
+            self.tree_view.styles.width = after
+            if after == before != width:
+                self.say("There is no room for more." if width > before else "The tree needs this width.")
 
     def action_other_pane(self) -> None:
         self._show_detail()
@@ -114,6 +139,8 @@ class ExplorerScreen(Wiring):
         opened, node = self.opened, self.tree_view.cursor
         if opened is not None and node is not None:
             self._copy(opened.tree.name(node), "Copied the name")
+        else:
+            self.say("There is nothing to copy here.")
 
     def action_copy_line(self) -> None:
         info = self.pages.tensor_at(self.tree_view.cursor) if self.pages is not None else None
@@ -141,7 +168,7 @@ class ExplorerScreen(Wiring):
         if self.desk.sweep():
             self._want()
         else:
-            self.notify("Every tensor has been read and checked; ! lists what was found.")
+            self.say(f"Every tensor has been read and checked; {self._key('problems')} lists what was found.")
 
     def action_problems(self) -> None:
         if self.pages is None:

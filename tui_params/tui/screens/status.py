@@ -110,12 +110,14 @@ def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
 
 
 def status_lines(screen: Wiring, width: int) -> list[Line]:
-    """The keys that matter where the focus is; at the right, the filter that is on."""
+    """The keys that matter where the focus is, or why the last one did nothing; at the right, the filter that is on."""
     right: list[Part] = []
     if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
         words = text.clean(screen.query_now.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
         right.append((f"  {screen.matching:,} match, esc clears ", "dim"))
+    if screen.said:
+        return [spread([(f" {screen.said}", "text")], right, width)]
     hints = _hints(screen)
     left: list[Part] = [(" ", "text")]
     room = width - sum(len(part) for part, _ in right) - 3

@@ -51,6 +51,7 @@ FILTER_DELAY = 0.06
 FILTER_AGAIN = 0.3
 MODULE_DELAY = 0.5
 WATCH_EVERY = 5.0
+SAID_FOR = 5.0
 _MANY = 20_000
 
 
@@ -73,6 +74,8 @@ class Wiring(Screen[None]):
         self.activity: Activity | None = None
         self.sweep: SweepProgress | None = None
         self.pages: Pages | None = None
+        self.said = ""
+        self._saying: Timer | None = None
         self._wanted: list[str] = []
         self._delays: dict[str, Timer] = {}
         self._return_to: str | None = None
@@ -220,7 +223,23 @@ class Wiring(Screen[None]):
         self._wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
         desk.want(self._wanted)
 
+    def say(self, words: str) -> None:
+        """Say in the status line why a key did nothing, until the cursor moves or some seconds are over."""
+        if self._saying is not None:
+            self._saying.stop()
+        self._saying = self.set_timer(SAID_FOR, self._unsay) if words else None
+        if words != self.said:
+            self.said = words
+            self._update_bars()
+
+    def _unsay(self) -> None:
+        self.say("")
+
+    def on_module_tree_refused(self, message: ModuleTree.Refused) -> None:
+        self.say(message.why)
+
     def on_module_tree_moved(self, message: ModuleTree.Moved) -> None:
+        self._unsay()
         if self.pages is not None:
             self.pages.hold(DETAIL_DELAY)
         self._show_soon(DETAIL_DELAY)
@@ -367,4 +386,5 @@ class Wiring(Screen[None]):
         self.query_one("#status", StripBar).show(lambda width: status_lines(self, width))
 
     def on_descendant_focus(self) -> None:
+        self._unsay()
         self._update_bars()

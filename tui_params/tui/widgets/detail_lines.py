@@ -16,6 +16,9 @@ from tui_params.core.tree import Entry, Totals
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
+LEAST_HEIGHT = 8
+"""Lines of the pane from which on there is room for a histogram."""
+
 
 class TensorView(msgspec.Struct, frozen=True):
     """What the pane knows of a tensor. ``plot`` are the lines of its histogram, drawn elsewhere."""
@@ -268,7 +271,7 @@ def _quantile_lines(figures: Figures, width: int) -> list[Line]:
 
 def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> int:
     """How many lines the histogram should have, so that the page fills ``height`` lines and no more if it can."""
-    if height < 8 or view.figures is None:
+    if height < LEAST_HEIGHT or view.figures is None:
         return 0
     quantiles = len(_quantile_lines(view.figures, width))
     page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))

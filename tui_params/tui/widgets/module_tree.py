@@ -51,6 +51,13 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     class Entered(Message):
         """Enter was pressed on a tensor."""
 
+    class Refused(Message):
+        """A key did nothing here; ``why`` is a short sentence."""
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
+
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.glyphs = glyphs
@@ -191,13 +198,18 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
         self.post_message(self.Exposed())
 
-    def _change(self, change: Callable[[Rows, int], None]) -> None:
-        """Open or close something, then stand where the cursor was, or on what now hides it."""
+    def _change(self, change: Callable[[Rows, int], None], otherwise: str = "") -> None:
+        """Open or close something, then stand where the cursor was, or on what now hides it.
+
+        Where that shows and hides no row, ``otherwise`` says why.
+        """
         if self.rows is None or not self.rows.visible:
             return
-        row = self.cursor_row
+        row, before = self.cursor_row, len(self.rows)
         height = row - self.scroll_offset.y
         change(self.rows, self.rows.visible[row])
+        if len(self.rows) == before:
+            self.post_message(self.Refused(otherwise))
         self._changed_rows()
         if self.cursor is not None:
             row = self.rows.nearest_row(self.cursor)
@@ -217,7 +229,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._move_to_row(0 if step < 0 or self.rows is None else len(self.rows) - 1)
 
     def action_open_close(self) -> None:
-        self._change(Rows.toggle)
+        self._change(Rows.toggle, "There is nothing below this row to open.")
 
     def action_enter(self) -> None:
         if self.rows is None or self.cursor is None:
@@ -244,36 +256,48 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             self._change(Rows.expand)
 
     def action_parent(self) -> None:
-        if self.rows is not None and self.rows.visible:
-            self._move_to_row(self.rows.parent_row(self.cursor_row))
+        self._go(Rows.parent_row, "This row is in no module: it is at the top.")
 
     def action_sibling(self, step: int) -> None:
-        if self.rows is not None and self.rows.visible:
-            row = self.cursor_row
-            self._move_to_row(self.rows.next_sibling(row) if step > 0 else self.rows.previous_sibling(row))
+        if step > 0:
+            self._go(Rows.next_sibling, "This is the last row of its module.")
+        else:
+            self._go(Rows.previous_sibling, "This is the first row of its module.")
+
+    def _go(self, where: Callable[[Rows, int], int], otherwise: str) -> None:
+        """Move to another row; where it is the same one, ``otherwise`` says why."""
+        if self.rows is None or not self.rows.visible:
+            return
+        row = self.cursor_row
+        target = where(self.rows, row)
+        if target == row:
+            self.post_message(self.Refused(otherwise))
+        self._move_to_row(target)
 
     def action_expand_below(self) -> None:
-        self._change(lambda rows, node: rows.set_below(node, True))
+        self._change(lambda rows, node: rows.set_below(node, True), "There is nothing more to open below this row.")
 
     def action_collapse_below(self) -> None:
         def collapse(rows: Rows, node: int) -> None:
             parent = rows.tree.parent[node]
             rows.set_below(node if rows.tree.is_module(node) or parent < 0 else parent, False)
 
-        self._change(collapse)
+        self._change(collapse, "There is nothing open below this row.")
 
     def action_expand_all(self) -> None:
-        self._change(lambda rows, node: rows.set_all(True))
+        self._change(lambda rows, node: rows.set_all(True), "Everything is open.")
 
     def action_collapse_all(self) -> None:
-        self._change(lambda rows, node: rows.set_all(False))
+        self._change(lambda rows, node: rows.set_all(False), "Everything is closed.")
 
     def action_trouble(self, step: int) -> None:
         if self.rows is None:
             return
         node = self.rows.next_leaf(self.cursor_row, step, self.troubles.leaves())
         if node is None:
-            self.notify("No mark among what has been read so far.")
+            self.post_message(self.Refused("No mark among what has been read so far."))
+        elif node == self.cursor:
+            self.post_message(self.Refused("No other mark among what has been read so far."))
         else:
             self.reveal(node)
 
