@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from tui_params import opening
+from tui_params.cache import ENVIRONMENT
 from tui_params.core import kernels
 from tui_params.core.compiled import Compilation
+
+assert opening  # which says where compiled loops are kept
 
 
 @cache
 def compiled() -> Compilation:
-    """The compiled kernels, made once in a test process; the machine code comes from numba's cache."""
+    """The compiled kernels, made once in a test process and kept nowhere."""
     compilation = Compilation()
-    compilation.run()
+    with kept_in(None):
+        compilation.run()
     return compilation
+
+
+@contextmanager
+def kept_in(folder: Path | None) -> Iterator[None]:
+    """Compiled loops are kept in a folder, or nowhere, while this lasts."""
+    before = os.environ.get(ENVIRONMENT)
+    os.environ[ENVIRONMENT] = "off" if folder is None else str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[ENVIRONMENT]
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])

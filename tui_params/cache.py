@@ -70,6 +70,11 @@ class FigureCache:
         return None if self._folder is None else self._folder.path
 
     @property
+    def code_store(self) -> CacheFolder | None:
+        """Where compiled loops are kept (``core.machine_code``): in the same folder, within the same bounds."""
+        return self._folder
+
+    @property
     def complaint(self) -> str | None:
         """One sentence about what last went wrong, or None. The statistics are right all the same."""
         return self._complaint if self._folder is None else self._folder.complaint

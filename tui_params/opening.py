@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tui_params.core import machine_code
 from tui_params.core.source import Source
 from tui_params.sources.detect import open_path
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     import torch
 
     Target: TypeAlias = str | os.PathLike[str] | Source | torch.nn.Module | Mapping[str, Any]
+
+
+def _code_store() -> machine_code.Store | None:
+    from tui_params.cache import FigureCache
+
+    return FigureCache().code_store
+
+
+machine_code.keep_in(_code_store)
 
 
 def open_source(target: Target) -> Source:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -11,10 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.factories_kernels import compiled, engine
-from tui_params.core import kernels
-from tui_params.core.compiled import Compilation
-from tui_params.core.kernels import LANES, WORDS, Kernels, NumpyKernels, Sums, ordered, unordered
+from tests.factories_kernels import compiled, engine, kept_in
+from tui_params.core import compiler, kernels
+from tui_params.core.compiled import Compilation, prove
+from tui_params.core.kernels import (
+    LANES,
+    LIMB_SUMS,
+    WORDS,
+    Kernels,
+    NumpyKernels,
+    Sums,
+    limb_totals,
+    ordered,
+    ordered64,
+    unordered,
+    unordered64,
+)
 
 __all__ = ["engine"]
 pytest.importorskip("numba")
@@ -38,6 +52,28 @@ def test_compiled_float32_is_that_of_numpy(count: int) -> None:
         found = each.float32(words(count), packed, squares)
         both.append((found, packed.tolist(), squares.tolist()))
     assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("mask", [0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFE0000000, 0xFFF0000000000000])
+@pytest.mark.parametrize("count", [0, 1, 2, 2047, 2048, 2049, 140_003])
+def test_compiled_float64_is_that_of_numpy(count: int, mask: int) -> None:
+    pairs = words(2 * count).view(np.uint64)[:count] & np.uint64(mask)
+    pairs[::5] &= np.uint64(0x800FFFFFFFFFFFFF)
+    pairs[1::7] |= np.uint64(0x7FE0000000000000)
+    for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64)):
+        both = []
+        for each in (NumpyKernels(), _compiled()):
+            counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
+            for part in np.array_split(some, 3):
+                found = each.float64(part, counts, sums)
+            places = np.flatnonzero(counts)
+            finite = [row for row in range(4096) if row & 0x7FF != 0x7FF and sums[row].any()]
+            totals = [limb_totals(sums[row].tolist()) for row in finite]
+            both.append((found, places.tolist(), counts[places].tolist(), finite, totals))
+        assert both[0] == both[1]
+        mantissas = [word & (1 << 52) - 1 for word in some.tolist() if word >> 52 & 0x7FF != 0x7FF]
+        assert sum(total for total, _ in both[0][4]) == sum(mantissas)
+        assert sum(square for _, square in both[0][4]) == sum(mantissa * mantissa for mantissa in mantissas)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 1001, 140_003])
@@ -89,6 +125,15 @@ def test_ordered_words_have_the_order_of_the_floats(values: list[float]) -> None
     assert np.all(np.diff(floats[np.argsort(keys)]) >= 0)
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@settings(deadline=None)
+def test_ordered_words_have_the_order_of_the_doubles(values: list[float]) -> None:
+    floats = np.array(values)
+    keys = ordered64(floats.view(np.uint64))
+    assert [unordered64(key) for key in keys.tolist()] == floats.tolist()
+    assert np.all(np.diff(floats[np.argsort(keys)]) >= 0)
+
+
 def _compiled() -> Kernels:
     found = compiled().kernels
     assert found is not None
@@ -100,49 +145,58 @@ class Miscounting(NumpyKernels):
         super().count16(words[1:], lanes)
 
 
-@pytest.mark.parametrize("error", [ImportError("no numba"), RuntimeError("no locator"), TypeError(), OSError()])
-def test_whatever_is_wrong_with_numba_is_a_reason(error: Exception) -> None:
-    asked: list[bool] = []
+def test_a_loop_that_counts_wrongly_is_found_out() -> None:
+    prove(NumpyKernels())
+    with pytest.raises(RuntimeError, match="a compiled loop counts wrongly"):
+        prove(Miscounting())
 
-    def build(has_cache: bool) -> Kernels:
-        asked.append(has_cache)
+
+@pytest.mark.parametrize("error", [ImportError("no numba"), RuntimeError("no locator"), TypeError("x"), OSError("y")])
+def test_whatever_is_wrong_with_compiling_is_a_reason(error: Exception) -> None:
+    def build() -> bytes:
         raise error
 
     compilation = Compilation(build)
     compilation.run()
     assert compilation.done.is_set()
     assert compilation.kernels is None
-    assert compilation.reason == f"{type(error).__name__}: {error}"
-    assert asked == [True, False]
+    assert compilation.reason == str(error)
 
 
-def test_a_broken_cache_is_done_without() -> None:
-    def build(has_cache: bool) -> Kernels:
-        if has_cache:
-            raise EOFError("Ran out of input")
-        return NumpyKernels()
+@pytest.mark.parametrize(
+    ("has_code", "nbytes", "expected"),
+    [
+        (True, kernels.WORTH_LOADING - 1, []),
+        (True, kernels.WORTH_LOADING, ["load"]),
+        (False, kernels.WORTH_COMPILING - 1, ["load"]),
+        (False, kernels.WORTH_COMPILING, ["load", "run"]),
+    ],
+)
+def test_loops_are_loaded_when_it_is_worth_it_and_compiled_when_that_is(
+    monkeypatch: pytest.MonkeyPatch, has_code: bool, nbytes: int, expected: list[str]
+) -> None:
+    done: list[str] = []
+    began = Event()
 
-    compilation = Compilation(build)
-    compilation.run()
-    assert (compilation.reason, compilation.kernels is not None) == (None, True)
+    def load(self: Compilation) -> bool:
+        done.append("load")
+        return has_code
 
+    def run(self: Compilation) -> None:
+        done.append("run")
+        began.set()
 
-def test_a_loop_that_counts_wrongly_is_not_used() -> None:
-    compilation = Compilation(lambda has_cache: Miscounting())
-    compilation.run()
-    assert compilation.kernels is None
-    assert compilation.reason == "RuntimeError: a compiled loop counts wrongly"
-
-
-def test_numba_is_not_imported_before_much_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[None] = []
-    monkeypatch.setattr(kernels, "_compilation", None)
-    monkeypatch.setattr(kernels, "_wanted", 0)
-    monkeypatch.setattr(kernels, "start_compiling", lambda: started.append(None))
-    kernels.expect(kernels.WORTH_COMPILING - 1)
-    assert not started
-    kernels.expect(1)
-    assert len(started) == 1
+    monkeypatch.setattr(Compilation, "load", load)
+    monkeypatch.setattr(Compilation, "run", run)
+    for name, value in (("_compilation", None), ("_has_looked", False), ("_wanted", 0)):
+        monkeypatch.setattr(kernels, name, value)
+    kernels.expect(nbytes // 2)
+    kernels.expect(nbytes - nbytes // 2)
+    if "run" in expected:
+        assert began.wait(10)
+    assert done == expected
+    kernels.expect(nbytes)
+    assert done.count("load") <= 1
 
 
 def run(code: str, **environment: str) -> str:
@@ -154,10 +208,12 @@ def run(code: str, **environment: str) -> str:
 
 
 COMPILE = """
+import sys
+from tui_params import opening
 from tui_params.core import kernels
 compilation = kernels.start_compiling()
 compilation.done.wait(60)
-print(compilation.reason, kernels.ready())
+print(compilation.reason, kernels.ready(), "numba" in sys.modules)
 """
 
 
@@ -166,15 +222,55 @@ def test_importing_the_numbers_does_not_import_numba() -> None:
     assert run(f"import sys, {modules}; print('numba' in sys.modules)") == "False"
 
 
-def test_a_cache_folder_that_is_broken_is_done_without(tmp_path: Path) -> None:
+def test_numba_is_imported_by_another_process_and_its_machine_code_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
+    (kept,) = folder.iterdir()
+    assert kept.suffix == ".code"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    # Where nothing can be compiled, what is kept serves.
+    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
+    data = bytearray(kept.read_bytes())
+    data[-100] ^= 1
+    kept.write_bytes(data)
+    message = "Python runs inside another program, which cannot be started to compile False False"
+    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == message
+
+
+def test_where_nothing_can_be_kept_the_loops_serve_all_the_same(tmp_path: Path) -> None:
     folder = tmp_path / "a file"
     folder.write_text("no folder")
-    assert run(COMPILE, NUMBA_CACHE_DIR=str(folder)) == "None True"
+    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
 
 
 def test_where_numba_is_told_not_to_compile_numpy_serves() -> None:
-    assert run(COMPILE, NUMBA_DISABLE_JIT="1") == "RuntimeError: numba is told not to compile False"
+    found = run(COMPILE, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off")
+    assert found == "RuntimeError: numba is told not to compile False False"
 
 
-def test_without_numba_numpy_serves() -> None:
-    assert run("import sys; sys.modules['numba'] = None\n" + COMPILE).endswith(" False")
+def test_without_llvm_numpy_serves() -> None:
+    code = "import sys; sys.modules['llvmlite'] = None\n" + COMPILE
+    assert run(code, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off").endswith(" False False")
+
+
+def test_a_compiler_that_hangs_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
+    monkeypatch.setattr(compiler, "start", lambda: hanging)
+    compilation = Compilation()
+    running = Thread(target=compilation.run)
+    with kept_in(None):
+        running.start()
+        compilation.stop()
+        running.join(30)
+    assert not running.is_alive()
+    assert compilation.reason == "the compiler ended with -9"
+
+
+def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
+    monkeypatch.setattr(compiler, "start", lambda: hanging)
+    monkeypatch.setattr(compiler, "SECONDS", 0.01)
+    compilation = Compilation()
+    compilation.run()
+    assert compilation.reason == "compiling took longer than 0 s"
+    assert hanging.poll() is not None

@@ -1,4 +1,4 @@
-"""``tui-params cache``: where computed statistics are kept, how much that is, and an end to it."""
+"""``tui-params cache``: where computed statistics and compiled loops are kept, how much that is, and an end to it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tui_params.cli.output import complain
 from tui_params.core.text import clean, size
 
 
-@click.command(name="cache", short_help="Show or clear the kept statistics.")
+@click.command(name="cache", short_help="Show or clear what is kept between runs.")
 @click.option("--clear", is_flag=True, help="Delete all that is kept; it is computed again when it is needed.")
 def command(clear: bool) -> int:
-    """Print where the statistics of checkpoints are kept, and how much is there.
+    """Print where the statistics of checkpoints and the loops compiled for this processor are kept, and how much it is.
 
     The environment variable TUI_PARAMS_CACHE names another folder, or turns the cache off (0 or off).
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -15,18 +14,15 @@ from tui_params.core.places import locate
 from tui_params.core.rule import Sketch, sketch
 from tui_params.core.rules import SEVERITIES, judge, subject_of
 from tui_params.core.rules_siblings import find_odd_ones, find_unlike_siblings
-from tui_params.core.rules_training import find_idle_optimizer, find_untrained_lora
+from tui_params.core.rules_start import find_untrained_zero_init, gather_start_values
+from tui_params.core.rules_training import find_faint_norms, find_idle_optimizer, find_untrained_lora
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.core.tree import Tree
-from tui_params.errors import StoppedError
 
 if TYPE_CHECKING:
     from tui_params.core.scan import Outcome, ScanProgress
-
-PATIENCE, MOST_PATIENCE = 2.0, 20.0
-"""Seconds per GiB, and in all, to wait for the compiled kernels: numpy alone needs about so much longer for one."""
 
 Status = Literal["ok", "findings", "unchecked"]
 
@@ -113,8 +109,13 @@ class Checker:
         for tensor, findings in self._findings.items():
             if tensor in self._sketches:
                 self._findings[tensor] = locate(self._source, self._infos[tensor], findings, should_stop)
-        found = tuple(self._compared(should_stop))
+        sketches = [self._sketches[name] for name in self._infos if name in self._sketches]
+        found = tuple(self._compared(sketches, should_stop))
         self._add(found)
+        self._findings, start = gather_start_values(self._findings, sketches)
+        if start is not None:
+            self._add((start,))
+            found = (*found, start)
         changed = self._source.changed()
         if changed is not None:
             self._unchecked[None] = changed
@@ -143,10 +144,11 @@ class Checker:
             return info.name
         return first.name
 
-    def _compared(self, should_stop: Callable[[], bool] | None) -> Iterator[Finding]:
-        sketches = [self._sketches[name] for name in self._infos if name in self._sketches]
+    def _compared(self, sketches: list[Sketch], should_stop: Callable[[], bool] | None) -> Iterator[Finding]:
         metadata = self._source.listing.metadata
         yield from find_untrained_lora(sketches, metadata)
+        yield from find_untrained_zero_init(sketches, metadata)
+        yield from find_faint_norms(sketches, metadata, self._thresholds)
         yield from find_idle_optimizer(sketches, metadata)
         yield from find_unlike_siblings(sketches, self._thresholds)
         yield from find_odd_ones([info for info in self._infos.values() if info.tied_to is None], self._thresholds)
@@ -176,7 +178,6 @@ def check(
     from tui_params.core.scan import scan_all
 
     checker = Checker(source, thresholds)
-    _await_kernels(sum(info.nbytes for info in source.listing.tensors if info.tied_to is None), should_stop)
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
@@ -184,20 +185,3 @@ def check(
     scan_all(source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
     checker.finish(should_stop)
     return checker.report()
-
-
-def _await_kernels(nbytes: int, should_stop: Callable[[], bool] | None) -> None:
-    """Wait until the compiled kernels are there, where so much is to be read that it is worth it.
-
-    Beside a read they would load many times slower, for the loops of numpy hold the GIL. Nobody waits longer than
-    those loops would take.
-    """
-    from tui_params.core import kernels
-
-    if nbytes < kernels.WORTH_COMPILING:
-        return
-    compilation = kernels.start_compiling()
-    end = monotonic() + min(PATIENCE * nbytes / (1 << 30), MOST_PATIENCE)
-    while not compilation.done.wait(0.05) and monotonic() < end:
-        if should_stop is not None and should_stop():
-            raise StoppedError("the check was stopped")

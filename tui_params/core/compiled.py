@@ -1,7 +1,13 @@
-"""The kernels as numba compiles them: without the GIL, and several times as fast."""
+"""The kernels as numba compiled them: without the GIL, and several times as fast.
+
+A Compilation loads what an earlier run has compiled, or has it compiled by another process (``compiler``), which tries
+it against numpy before it serves or is kept.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 import sys
 from collections.abc import Callable
 from threading import Event
@@ -10,167 +16,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_params.core.kernels import LANES, WORDS, Extremes, Kernels, NumpyKernels, Sums
-
-# The loops are compiled by numba, and never called as Python.
-
-
-def _count16(fours: Any, rest: Any, lanes: Any) -> None:
-    one, mask = np.uint32(1), np.uint64(0xFFFF)
-    a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
-    for i in range(fours.size):
-        four = fours[i]
-        a[four & mask] += one
-        b[(four >> np.uint64(16)) & mask] += one
-        c[(four >> np.uint64(32)) & mask] += one
-        d[four >> np.uint64(48)] += one
-    for i in range(rest.size):
-        a[rest[i]] += one
-
-
-def _float32(words: Any, halves: Any, packed: Any, squares: Any, special: Any) -> Any:
-    one, seven = np.uint64(1 << 40), np.uint64(7)
-    magnitude, infinity, nothing = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000), np.uint32(0xFFFFFFFF)
-    least, sign, span = np.uint32(0x10000), np.uint32(0x80000000), np.uint32(0x7F800000 - 0x10000)
-    # Four tables of squares, for neighbours often have the same exponent.
-    a, b, c, d = squares[0], squares[1], squares[2], squares[3]
-    low, high = nothing, np.uint32(0)
-    for start in range(0, words.size, 16384):
-        some = words[start : start + 16384]
-        # A loop of its own over what lies in the first-level cache, for this one runs in vectors.
-        has_special = np.uint32(0)
-        for i in range(some.size):
-            word = some[i]
-            size = word & magnitude
-            key = word ^ (np.uint32(np.int32(word) >> np.int32(31)) | sign)
-            low = min(low, key if size < infinity else nothing)
-            high = max(high, key if size < infinity else np.uint32(0))
-            has_special |= np.uint32(np.uint32(size - least) >= span)
-        if has_special:
-            zeros, neg_zeros, infs, neg_infs = np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0)
-            for i in range(some.size):
-                word = some[i]
-                zeros += np.uint32(word == np.uint32(0))
-                neg_zeros += np.uint32(word == sign)
-                infs += np.uint32(word == infinity)
-                neg_infs += np.uint32(word == (infinity | sign))
-            special[0] += zeros
-            special[1] += neg_zeros
-            special[2] += infs
-            special[3] += neg_infs
-        pairs = halves[2 * start : 2 * (start + some.size)]
-        for i in range(some.size // 4):
-            low_half, upper_half = np.uint64(pairs[8 * i]), np.uint64(pairs[8 * i + 1])
-            packed[upper_half] += one + low_half
-            a[upper_half >> seven] += low_half * low_half
-            low_half, upper_half = np.uint64(pairs[8 * i + 2]), np.uint64(pairs[8 * i + 3])
-            packed[upper_half] += one + low_half
-            b[upper_half >> seven] += low_half * low_half
-            low_half, upper_half = np.uint64(pairs[8 * i + 4]), np.uint64(pairs[8 * i + 5])
-            packed[upper_half] += one + low_half
-            c[upper_half >> seven] += low_half * low_half
-            low_half, upper_half = np.uint64(pairs[8 * i + 6]), np.uint64(pairs[8 * i + 7])
-            packed[upper_half] += one + low_half
-            d[upper_half >> seven] += low_half * low_half
-        for i in range(some.size // 4 * 4, some.size):
-            low_half, upper_half = np.uint64(pairs[2 * i]), np.uint64(pairs[2 * i + 1])
-            packed[upper_half] += one + low_half
-            a[upper_half >> seven] += low_half * low_half
-    return low, high
-
-
-def _integers32(values: Any, counts: Any, sums: Any) -> None:
-    shift, mask = np.uint64(45), np.uint64(0xFFFFFFFF)
-    total, low_squares, high_squares = np.int64(0), np.uint64(0), np.uint64(0)
-    low = high = np.int64(values[0])
-    for i in range(values.size):
-        value = np.int64(values[i])
-        # A float64 holds every integer of 32 bits; its upper 19 bits are the bucket.
-        counts[np.float64(value).view(np.uint64) >> shift] += 1
-        total += value
-        square = np.uint64(value * value)
-        low_squares += square & mask
-        high_squares += square >> np.uint64(32)
-        low = min(low, value)
-        high = max(high, value)
-    sums[0], sums[1], sums[2], sums[3], sums[4] = total, np.int64(low_squares), np.int64(high_squares), low, high
-
-
-def _maxima(words: Any, rows: Any, columns: Any, width: Any, twice: Any, most: Any, over: Any) -> None:
-    # Without the cast back the sum is of 64 bits, and so are the vectors.
-    cast = rows.dtype.type
-    for row in range(rows.size):
-        best = rows[row]
-        some = words[row * width : (row + 1) * width]
-        if columns.size:
-            for i in range(width):
-                word = cast(some[i] + (some[i] & twice))
-                word = over if word > most else word
-                columns[i] = max(columns[i], word)
-                best = max(best, word)
-        else:
-            for i in range(width):
-                word = cast(some[i] + (some[i] & twice))
-                word = over if word > most else word
-                best = max(best, word)
-        rows[row] = best
+from tui_params.core import compiler, machine_code
+from tui_params.core.kernels import LANES, LIMB_SUMS, WORDS, Extremes, Kernels, NumpyKernels, Sums, limb_totals
+from tui_params.core.machine_code import MachineCode
 
 
 class CompiledKernels:
-    """The loops as numba compiled them; what it has no loop for is left to numpy."""
+    """The loops as machine code. Calls of ctypes run without the GIL."""
 
-    def __init__(self, *, has_cache: bool) -> None:
-        """Import numba and compile. Raises whatever is wrong with it."""
-        import numba
-        from numba import types
-
-        if numba.config.DISABLE_JIT:
-            raise RuntimeError("numba is told not to compile")
-
-        def array(element: Any, ndim: int = 1, *, is_input: bool = False) -> Any:
-            return types.Array(element, ndim, "C", readonly=is_input, aligned=not is_input)
-
-        def compiled(loop: Callable[..., Any], returned: Any, *arguments: Any) -> Callable[..., Any]:
-            made: Callable[..., Any] = numba.njit(returned(*arguments), nogil=True, cache=has_cache)(loop)
-            return made
-
-        u8, u16, u32, u64 = types.uint8, types.uint16, types.uint32, types.uint64
-        self._numpy = NumpyKernels()
-        words = array(u16, is_input=True)
-        self._count16 = compiled(_count16, types.void, array(u64, is_input=True), words, array(u32, 2))
-        pair = types.UniTuple(u32, 2)
-        self._float32 = compiled(
-            _float32, pair, array(u32, is_input=True), words, array(u64), array(u64, 2), array(types.int64)
-        )
-        i64 = types.int64
-        self._integers = {
-            name: compiled(_integers32, types.void, array(element, is_input=True), array(i64), array(i64))
-            for name, element in (("int32", types.int32), ("uint32", u32))
-        }
-        self._maxima = {
-            size: compiled(_maxima, types.void, array(u, is_input=True), array(u), array(u), types.int64, u, u, u)
-            for size, u in ((1, u8), (2, u16), (4, u32))
-        }
+    def __init__(self, code: MachineCode) -> None:
+        """Load ``code``. Raises RuntimeError and OSError where that fails."""
+        self._engine, addresses = machine_code.load(code)
+        self._loops = {name: _callable(address) for name, address in addresses.items()}
 
     def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
-        whole = words.size // 4 * 4
-        self._count16(words[:whole].view("<u8"), words[whole:], lanes)
+        self._loops["count16"](_address(words), words.size, _address(lanes))
 
     def float32(self, words: NDArray[np.uint32], packed: NDArray[np.uint64], squares: NDArray[np.uint64]) -> Extremes:
-        special = np.zeros(4, np.int64)
         apart = np.zeros((LANES, 512), np.uint64)
-        low, high = self._float32(words, words.view("<u2"), packed, apart, special)
+        special, found = np.zeros(4, np.int64), np.zeros(2, np.uint64)
+        self._loops["float32"](
+            _address(words), words.size, _address(packed), _address(apart), _address(special), _address(found)
+        )
         squares += apart.sum(0, np.uint64)
-        return Extremes(low, high, *special.tolist())
+        return Extremes(*found.tolist(), *special.tolist())
+
+    def float64(self, words: NDArray[np.uint64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Extremes:
+        scratch = np.zeros(4096 * 4, np.uint64)
+        special, found = np.zeros(4, np.int64), np.zeros(2, np.uint64)
+        tables = map(_address, (counts, sums, scratch, special, found))
+        self._loops["float64"](_address(words), words.size, *tables)
+        return Extremes(*found.tolist(), *special.tolist())
 
     def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
-        loop = self._integers.get(values.dtype.name)
-        if loop is None:
-            return self._numpy.integers(values, counts)
-        sums = np.zeros(5, np.int64)
-        loop(values, counts, sums)
-        total, low_squares, high_squares, low, high = sums.tolist()
-        return Sums(total, (high_squares << 32) + low_squares, low, high)
+        sums = np.zeros(8, np.int64)
+        found = np.zeros(2, np.uint64 if values.dtype.kind == "u" else np.int64)
+        loop = self._loops[values.dtype.name]
+        loop(_address(values), values.size, _address(counts), _address(sums), _address(found))
+        low, high, *squares = sums.tolist()
+        total = low + (high << 32)
+        return Sums(total, sum(part << shift for part, shift in zip(squares, _SHIFTS, strict=True)), *found.tolist())
 
     def maxima(
         self,
@@ -181,13 +66,36 @@ class CompiledKernels:
         *,
         is_doubled: bool,
     ) -> None:
-        loop = self._maxima.get(grid.itemsize)
-        if loop is None:
-            self._numpy.maxima(grid, rows, columns, most, is_doubled=is_doubled)
-            return
-        word = rows.dtype.type
-        twice = word(np.iinfo(rows.dtype).max if is_doubled else 0)
-        loop(grid.reshape(-1), rows, columns, grid.shape[1], twice, word(most), word(1))
+        twice = -1 if is_doubled else 0
+        self._loops[f"maxima{8 * grid.itemsize}"](
+            _address(grid), *grid.shape, _address(rows), _address(columns), int(columns.size > 0), twice, most
+        )
+
+
+_SHIFTS = (0, 32, 33, 65, 64, 96)
+"""Places of the sums of squares: of lower * lower, 2 * lower * upper, upper * upper, each of its halves."""
+
+_scratch = (ctypes.c_int64 * 2)()
+
+
+def _callable(address: int) -> Callable[..., None]:
+    """A loop as a function of words of 64 bits.
+
+    numba's functions take two addresses more, of their result and of an exception, and give a status (the calling
+    convention that numba.core.callconv.CPUCallConv describes); these loops have neither.
+    """
+    loop = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 8)(address)
+    result = ctypes.addressof(_scratch)
+
+    def call(*words: int) -> None:
+        loop(result, result + 8, *words, *(0,) * (8 - len(words)))
+
+    return call
+
+
+def _address(array: NDArray[Any]) -> int:
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 _FAILURES = (
@@ -205,51 +113,72 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""What a numba raises that does not fit this Python, numpy or processor, or that finds a broken cache."""
+"""What an llvmlite raises that does not fit this Python or processor."""
 
 
 class Compilation:
     """One attempt to have compiled kernels. ``done`` is set when it is decided, ``reason`` says why there are none."""
 
-    def __init__(self, build: Callable[[bool], Kernels] | None = None) -> None:
-        self._build = build or _build
+    def __init__(self, build: Callable[[], bytes] | None = None) -> None:
+        self._build = build or self._compile
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
         self.kernels: Kernels | None = None
         self.reason: str | None = None
         self.done = Event()
 
+    def load(self) -> bool:
+        """Whether an earlier run has left machine code that serves: 0.05 s where it has, nothing where not."""
+        store = machine_code.store()
+        kept = None if store is None or sys.byteorder != "little" else store.read(machine_code.file_name())
+        if kept is not None and self._attempt(lambda: kept[0]):
+            self.done.set()
+        return self.done.is_set()
+
     def run(self) -> None:
-        """Compile with a cache of the machine code, and where that cannot be had (no writable folder, or a broken
-        file in it), without.
-        """
-        if not self._attempt(has_cache=True):
-            self._attempt(has_cache=False)
+        """Have the loops compiled, which takes seconds."""
+        self._attempt(self._build)
         self.done.set()
 
-    def _attempt(self, *, has_cache: bool) -> bool:
+    def stop(self) -> None:
+        """This process is about to end: compile no further, unless that is kept for the next."""
+        self._is_stopped = machine_code.store() is None
+        if self._is_stopped and self._process is not None:
+            self._process.kill()
+
+    def _attempt(self, find: Callable[[], bytes]) -> bool:
         try:
-            kernels = self._build(has_cache)
-            _prove(kernels)
+            code = machine_code.decode(find())
+            if code.origin != machine_code.origin_here():
+                raise RuntimeError("the machine code is for another processor")
+            self.kernels = CompiledKernels(code)
         except _FAILURES as error:
-            self.reason = f"{type(error).__name__}: {error}"
+            self.reason = str(error) or type(error).__name__
             return False
-        self.kernels, self.reason = kernels, None
+        self.reason = None
         return True
 
+    def _compile(self) -> bytes:
+        if sys.byteorder != "little":
+            raise RuntimeError("the compiled loops are for little-endian processors")
+        with compiler.start() as process:
+            self._process = process
+            if self._is_stopped:
+                process.kill()
+            try:
+                data, complaint = process.communicate(timeout=compiler.SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise RuntimeError(f"compiling took longer than {compiler.SECONDS:.0f} s") from None
+        if process.returncode:
+            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(last or f"the compiler ended with {process.returncode}")
+        return data
 
-def _build(has_cache: bool) -> Kernels:
-    if sys.byteorder != "little":
-        raise ImportError("the compiled loops are for little-endian processors")
-    from numba.core import caching, errors
 
-    try:
-        return CompiledKernels(has_cache=has_cache)
-    except (errors.NumbaError, caching.pickle.PickleError) as error:
-        raise RuntimeError(str(error)) from error
-
-
-def _prove(kernels: Kernels) -> None:
+def prove(kernels: Kernels) -> None:
     """Raise RuntimeError unless ``kernels`` find in some bytes what numpy finds."""
-    raw = np.frombuffer(bytes((i * i * 7 + i // 3) & 0xFF for i in range(4 * 515)), np.uint8)
+    raw = np.frombuffer(bytes((i * i * 7 + i // 3) & 0xFF for i in range(8 * 515)), np.uint8)
     if _results(kernels, raw) != _results(NumpyKernels(), raw):
         raise RuntimeError("a compiled loop counts wrongly")
 
@@ -258,14 +187,22 @@ def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:
     lanes = np.zeros((LANES, WORDS), np.uint32)
     kernels.count16(raw.view("<u2"), lanes)
     packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
-    results: list[Any] = [kernels.float32(raw.view("<u4"), packed, squares), packed.tolist(), squares.tolist()]
-    results.append(lanes.sum(0).tolist())
-    for kind in ("<i4", "<u4"):
-        counts = np.zeros(1 << 19, np.int64)
-        results += [kernels.integers(raw.view(kind), counts), counts.tolist()]
-    for size in (1, 2, 4):
+    results: list[Any] = [kernels.float32(raw.view("<u4"), packed, squares), packed.tobytes(), squares.tobytes()]
+    results.append(lanes.sum(0).tobytes())
+    finite = np.where(raw.view("<u8") >> 52 & 0x7FF == 0x7FF, 0, raw.view("<u8"))
+    counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
+    results += [kernels.float64(finite, counts, sums), _filled(counts), list(map(limb_totals, sums.tolist()))]
+    for kind in ("<i4", "<u4", "<i8", "<u8"):
+        counts.fill(0)
+        results += [kernels.integers(raw.view(kind), counts), _filled(counts)]
+    for size in (1, 2, 4, 8):
         grid = raw.view(f"<u{size}").reshape(-1, 103)
         rows, columns = np.zeros(grid.shape[0], grid.dtype), np.zeros(103, grid.dtype)
-        kernels.maxima(grid, rows, columns, np.iinfo(grid.dtype).max - 9, is_doubled=True)
+        kernels.maxima(grid, rows, columns, int(np.iinfo(grid.dtype).max) - 9, is_doubled=True)
         results += [rows.tolist(), columns.tolist()]
     return results
+
+
+def _filled(counts: NDArray[np.int64]) -> list[list[int]]:
+    places = np.flatnonzero(counts)
+    return [places.tolist(), counts[places].tolist()]

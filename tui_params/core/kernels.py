@@ -1,12 +1,13 @@
-"""Kernels: the inner loops of every read, by numpy, and by numba as soon as that is compiled.
+"""Kernels: the inner loops of every read, by numpy, and as numba compiled them as soon as that is there.
 
-Both serve the same interface with the same results, so a read may change over in the middle. numba is worth its import
-(0.4 s, and some seconds of compiling where no cache is left of an earlier run) only for gigabytes, so nobody asks for
-it before so much is wanted, and then on a thread of its own. The compiled loops run without the GIL.
+Both serve the same interface with the same results, so a read may change over in the middle. What an earlier run has
+left of compiled loops is loaded in a twentieth of a second, when enough is to be read that it is worth it. To compile
+takes seconds of another process, and begins when still more is wanted. The compiled loops run without the GIL.
 """
 
 from __future__ import annotations
 
+import atexit
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,12 +35,20 @@ PACKED_LIMIT = (1 << 64 - PACKED_COUNT) - 1
 STEP = 1 << 17
 """Elements that numpy looks at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
 
-WORTH_COMPILING = 1 << 29
-"""Bytes that somebody wants to read before numba is loaded: for so many numpy needs as long as the import takes."""
+WORTH_LOADING = 1 << 26
+"""Bytes that somebody wants to read before compiled loops are loaded: for so many numpy needs as long as that takes."""
+
+WORTH_COMPILING = 1 << 28
+"""Bytes that somebody wants to read before the loops are compiled, where there are none to load."""
+
+LIMB_SUMS = 9
+"""Sums for each sign and exponent of float64: of the three limbs of the mantissa, and of their products in pairs."""
+
+_LIMB_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class Extremes(msgspec.Struct, frozen=True, gc=False):
-    """Of some float32: the least and greatest finite word as ``ordered`` (low > high: there is none), and counts."""
+    """Of some floats: the least and greatest finite word as ``ordered`` (low > high: there is none), and counts."""
 
     low: int
     high: int
@@ -67,6 +76,12 @@ class Kernels(Protocol):
     def float32(self, words: NDArray[np.uint32], packed: NDArray[np.uint64], squares: NDArray[np.uint64]) -> Extremes:
         """Count the upper halves and sum up the lower halves into ``packed[WORDS]``; the squares of the lower halves
         by sign and exponent into ``squares[512]``. At most PACKED_LIMIT elements between two unpackings.
+        """
+
+    def float64(self, words: NDArray[np.uint64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Extremes:
+        """Count the upper 19 bits into ``counts[2**19]``; by sign and exponent, add to ``sums[4096, LIMB_SUMS]`` what
+        ``limb_totals`` understands. Of NaN and infinities these may be anything. At most 2**26 elements before
+        ``sums`` must be emptied.
         """
 
     def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
@@ -117,6 +132,25 @@ class NumpyKernels:
                 low, high = min(low, int(keys.min())), max(high, int(keys.max()))
         return Extremes(low, high, *special.tolist())
 
+    def float64(self, words: NDArray[np.uint64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Extremes:
+        # Fewer and larger steps: this table is larger than a step's keys would be.
+        for start in range(0, words.size, 4 * STEP):
+            keys = (words[start : start + 4 * STEP] >> FLOAT64_SHIFT).astype(np.intp)
+            counts += np.bincount(keys, minlength=counts.size)
+        low, high = 0xFFFFFFFFFFFFFFFF, 0
+        special = np.zeros(4, np.int64)
+        for start in range(0, words.size, STEP):
+            some = words[start : start + STEP]
+            _add_limbs(some, sums)
+            magnitudes = some & 0x7FFFFFFFFFFFFFFF
+            if magnitudes.min() == 0 or magnitudes.max() >= 0x7FF0000000000000:
+                special += [np.count_nonzero(some == word) for word in _SPECIAL64]
+                some = some[magnitudes < 0x7FF0000000000000]
+            if some.size:
+                keys64 = ordered64(some)
+                low, high = min(low, int(keys64.min())), max(high, int(keys64.max()))
+        return Extremes(low, high, *special.tolist())
+
     def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
         total = squares = 0
         low, high = int(values.min()), int(values.max())
@@ -151,6 +185,24 @@ class NumpyKernels:
                 np.maximum(columns, np.maximum.reduce(some, axis=0), out=columns)
 
 
+_SPECIAL64 = tuple(map(np.uint64, (0, 1 << 63, 0x7FF << 52, 0xFFF << 52)))
+
+
+def _add_limbs(words: NDArray[np.uint64], sums: NDArray[np.int64]) -> None:
+    exponents = (words >> 52).astype(np.intp)
+    mask = (1 << LIMB) - 1
+    limbs = [(words >> LIMB * i & mask).astype(np.float64) for i in range(2)]
+    limbs.append((words >> 2 * LIMB & 0xFFFF).astype(np.float64))
+    # What was once a float32 or a bfloat16 has no lower limbs.
+    is_empty = [not limb.any() for limb in limbs]
+    for i, limb in enumerate(limbs):
+        if not is_empty[i]:
+            sums[:, i] += np.bincount(exponents, limb, 4096).astype(np.int64)
+    for i, (a, b) in enumerate(_LIMB_PAIRS):
+        if not is_empty[a] and not is_empty[b]:
+            sums[:, 3 + i] += np.bincount(exponents, limbs[a] * limbs[b], 4096).astype(np.int64)
+
+
 def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[int, int]:
     wide = np.uint64 if values.dtype == np.uint64 else np.int64
     most = max(-int(values.min()), int(values.max()))
@@ -176,6 +228,13 @@ def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[int,
     return total, squares
 
 
+def limb_totals(sums: list[int]) -> tuple[int, int]:
+    """The sums of the mantissas (52 bits, without the leading one) and of their squares, of a row of float64 sums."""
+    total = sum(sums[i] << LIMB * i for i in range(3))
+    squares = sum(sums[3 + i] << LIMB * (a + b) + int(a != b) for i, (a, b) in enumerate(_LIMB_PAIRS))
+    return total, squares
+
+
 def ordered(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """float32 words as unsigned numbers in the order of their values, -0 just below +0."""
     negative = (words.view(np.int32) >> 31).view(np.uint32)
@@ -188,9 +247,22 @@ def unordered(key: int) -> float:
     return float(np.uint32(word).view(np.float32)) + 0.0
 
 
+def ordered64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """float64 words as unsigned numbers in the order of their values, -0 just below +0."""
+    negative = (words.view(np.int64) >> 63).view(np.uint64)
+    return words ^ (negative | np.uint64(1 << 63))
+
+
+def unordered64(key: int) -> float:
+    """The float64 of a number that ``ordered64`` gave; of -0 too it is 0."""
+    word = key ^ (1 << 63 if key >> 63 else (1 << 64) - 1)
+    return float(np.uint64(word).view(np.float64)) + 0.0
+
+
 _numpy = NumpyKernels()
 _lock = Lock()
 _compilation: Compilation | None = None
+_has_looked = False
 _wanted = 0
 
 
@@ -206,27 +278,55 @@ def ready() -> bool:
 
 
 def expect(nbytes: int) -> None:
-    """Say that ``nbytes`` more will be read; with enough of them compiling starts."""
+    """Say that ``nbytes`` more will be read: with enough of them compiled loops are loaded, or compiling starts.
+
+    Loading takes a twentieth of a second, in the calling thread.
+    """
     global _wanted
     _wanted += nbytes
-    if _wanted >= WORTH_COMPILING and _compilation is None:
+    prepare(_wanted)
+
+
+def prepare(nbytes: int) -> None:
+    """``expect`` where ``nbytes`` in all will be read, and each of the reads says so again."""
+    if nbytes < WORTH_LOADING or _compilation is not None:
+        return
+    if not _load() and nbytes >= WORTH_COMPILING:
         start_compiling()
 
 
-def start_compiling() -> Compilation:
-    """Import and compile on a daemon thread, once in a process; may be called again."""
-    global _compilation
+def _load() -> bool:
+    """Whether there are compiled loops now; looked for once in a process."""
+    global _compilation, _has_looked
     from tui_params.core.compiled import Compilation
 
     with _lock:
+        if _compilation is None and not _has_looked:
+            _has_looked = True
+            found = Compilation()
+            if found.load():
+                _compilation = found
+        return _compilation is not None
+
+
+def start_compiling() -> Compilation:
+    """Load the loops, or have them compiled, watched by a daemon thread; may be called again."""
+    global _compilation
+    from tui_params.core.compiled import Compilation
+
+    if _load():
+        assert _compilation is not None
+        return _compilation
+    with _lock:
         if _compilation is None:
             _compilation = Compilation()
+            atexit.register(_compilation.stop)
             Thread(target=_compilation.run, name="tui-params compiler", daemon=True).start()
         return _compilation
 
 
 def forget() -> None:
     """Go back to numpy, as if nothing had been compiled; for measuring and tests."""
-    global _compilation, _wanted
+    global _compilation, _has_looked, _wanted
     with _lock:
-        _compilation, _wanted = None, 0
+        _compilation, _has_looked, _wanted = None, False, 0

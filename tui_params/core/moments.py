@@ -144,9 +144,11 @@ def codes_below_max(part: DType) -> NDArray[Any]:
 
     native = numpy_dtype(part)
     assert native is not None
-    below = np.array(ml_dtypes.finfo(native).max, native).view(f"u{native.itemsize}") - 1
-    # Of float8_e8m0fnu, which has no sign, the greatest patterns have that bit set already.
-    return np.unique([below, below | 1 << part.bits - 1]).astype(below.dtype)
+    word = np.dtype(f"u{native.itemsize}")
+    below = int(np.array(ml_dtypes.finfo(native).max, native).view(word)) - 1
+    # Of float8_e8m0fnu, which has no sign, the greatest patterns have that bit set already. np.unique would be shorter,
+    # but imports numpy.ma.
+    return np.array(sorted({below, below | 1 << part.bits - 1}), word)
 
 
 def _float_sums(values: NDArray[np.float64], counts: NDArray[np.int64], part: DType) -> tuple[int, int]:

@@ -13,11 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core import kernels
-from tui_params.core.buckets import FLOAT64_BITS, FLOAT64_SHIFT
+from tui_params.core.buckets import FLOAT64_BITS
 from tui_params.core.decode import unpack
 from tui_params.core.dtypes import DType
-from tui_params.core.kernels import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered
-from tui_params.core.moments import LIMB, Moments
+from tui_params.core.kernels import (
+    LANES,
+    LIMB_SUMS,
+    PACKED_COUNT,
+    PACKED_LIMIT,
+    STEP,
+    WORDS,
+    limb_totals,
+    unordered,
+    unordered64,
+)
+from tui_params.core.moments import Moments
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT64_MAX = float(np.finfo(np.float64).max)
@@ -52,6 +62,13 @@ def sparse(counts: NDArray[np.int64], dtype: Any) -> Table:
     """The rows of a dense table that are not empty."""
     patterns = np.flatnonzero(counts)
     return patterns.astype(dtype), counts[patterns]
+
+
+def _count_sizes(words: NDArray[Any], size: int) -> int:
+    """How many words are ``size`` when their sign is dropped. Asked rarely: the pass costs nothing elsewhere."""
+    mask = (1 << 8 * words.itemsize - 1) - 1
+    some = (words[start : start + STEP] for start in range(0, words.size, STEP))
+    return sum(int(np.count_nonzero(piece & mask == size)) for piece in some)
 
 
 class NarrowTally:
@@ -136,10 +153,7 @@ class Float32Tally:
         if found.low <= found.high:
             low, high = unordered(found.low), unordered(found.high)
         zeros = found.pos_zeros + found.neg_zeros
-        at_max = 0
-        if low == -FLOAT32_MAX or high == FLOAT32_MAX:  # rare, so that one more pass costs nothing elsewhere
-            for start in range(0, words.size, STEP):
-                at_max += int(np.count_nonzero(words[start : start + STEP] & 0x7FFFFFFF == 0x7F7FFFFF))
+        at_max = _count_sizes(words, 0x7F7FFFFF) if FLOAT32_MAX in (high, -(low or 0)) else 0
         self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high, at_max=at_max)
 
     def _flush(self) -> None:
@@ -198,80 +212,58 @@ class Float64Tally:
     """float64 by its upper 19 bits, with sums of the limbs of the mantissa and of their products per exponent."""
 
     _FLUSH = 1 << 26  # elements after which a sum of products of limbs might not fit into int64
-    _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
     def __init__(self) -> None:
         self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
-        self._per_exponent = np.zeros((10, 4096), np.int64)
+        self._sums = np.zeros((4096, LIMB_SUMS), np.int64)
+        self._flushed = np.zeros(4096, np.int64)
         self._added = 0
         self._pos_zeros = 0
         self._moments = Moments()
 
     def add(self, raw: NDArray[np.uint8], numel: int) -> None:
         words = raw.view("<u8")
-        # Fewer and larger steps: this table is larger than a step's keys would be.
-        for start in range(0, numel, 4 * STEP):
-            keys = (words[start : start + 4 * STEP] >> FLOAT64_SHIFT).astype(np.intp)
-            self._counts += np.bincount(keys, minlength=self._counts.size)
-        for start in range(0, numel, STEP):
-            self._add(words[start : start + STEP])
+        for start in range(0, numel, self._FLUSH):
+            self._add(words[start : start + self._FLUSH])
 
     def _add(self, words: NDArray[np.uint64]) -> None:
-        exponents = (words >> 52).astype(np.intp)
-        mask = (1 << LIMB) - 1
-        limbs = [(words >> LIMB * i & mask).astype(np.float64) for i in range(2)]
-        limbs.append((words >> 2 * LIMB & 0xFFFF).astype(np.float64))
-        sums = self._per_exponent
-        counts = np.bincount(exponents, minlength=4096)
-        sums[0] += counts
-        # What was once a float32 or a bfloat16 has no lower limbs.
-        is_empty = [not limb.any() for limb in limbs]
-        for i, limb in enumerate(limbs):
-            if not is_empty[i]:
-                sums[1 + i] += np.bincount(exponents, limb, 4096).astype(np.int64)
-        for i, (a, b) in enumerate(self._PAIRS):
-            if not is_empty[a] and not is_empty[b]:
-                sums[4 + i] += np.bincount(exponents, limbs[a] * limbs[b], 4096).astype(np.int64)
-        floats = words.view("<f8")
-        pos_zeros = neg_zeros = pos_inf = neg_inf = non_finite = 0
-        if counts[0] or counts[2048]:
-            pos_zeros = int(np.count_nonzero(words == 0))
-            neg_zeros = int(np.count_nonzero(words == 1 << 63))
-        if counts[2047] or counts[4095]:
-            pos_inf = int(np.count_nonzero(floats == np.inf))
-            neg_inf = int(np.count_nonzero(floats == -np.inf))
-            floats = floats[np.isfinite(floats)]
-            non_finite = words.size - floats.size
-        low = float(floats.min()) + 0.0 if floats.size else None
-        high = float(floats.max()) + 0.0 if floats.size else None
-        self._pos_zeros += pos_zeros
-        zeros, nan = pos_zeros + neg_zeros, non_finite - pos_inf - neg_inf
-        subnormals = int(counts[0] + counts[2048]) - zeros
-        at_max = int(np.count_nonzero(np.abs(floats) == FLOAT64_MAX)) if FLOAT64_MAX in (high, -(low or 0.0)) else 0
-        self._moments += Moments(
-            floats.size, nan, pos_inf, neg_inf, zeros, subnormals, low=low, high=high, at_max=at_max
-        )
-        self._added += words.size
-        if self._added >= self._FLUSH:
+        if self._added + words.size > self._FLUSH:
             self._flush()
+        found = kernels.current().float64(words, self._counts, self._sums)
+        self._added += words.size
+        self._pos_zeros += found.pos_zeros
+        low = high = None
+        if found.low <= found.high:
+            low, high = unordered64(found.low), unordered64(found.high)
+        zeros = found.pos_zeros + found.neg_zeros
+        at_max = _count_sizes(words, 0x7FEFFFFFFFFFFFFF) if FLOAT64_MAX in (high, -(low or 0)) else 0
+        self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high, at_max=at_max)
 
     def _flush(self) -> None:
-        total_sum = squares_sum = 0
-        for code in np.flatnonzero(self._per_exponent[0]).tolist():
-            exponent = code & 0x7FF
+        """Move what is in the sums into the moments, one exponent at a time."""
+        if not self._added:
+            return
+        total_sum = squares_sum = subnormals = finite = non_finite = 0
+        counted = self._counts.reshape(4096, -1).sum(1)
+        counts = counted - self._flushed
+        for code in np.flatnonzero(counts).tolist():
+            count, exponent = int(counts[code]), code & 0x7FF
             if exponent == 0x7FF:
+                non_finite += count
                 continue
-            count, *sums = self._per_exponent[:, code].tolist()
-            total = sum(sums[i] << LIMB * i for i in range(3))
-            square = sum(sums[3 + i] << LIMB * (a + b) + int(a != b) for i, (a, b) in enumerate(self._PAIRS))
+            finite += count
+            total, square = limb_totals(self._sums[code].tolist())
             if exponent:  # the leading bit, which is not stored
                 square += (count << 104) + (total << 53)
                 total += count << 52
+            else:
+                subnormals += count
             shift = max(exponent, 1) - 1
             total_sum += -total << shift if code & 0x800 else total << shift
             squares_sum += square << 2 * shift
-        self._moments += Moments(total=total_sum, squares=squares_sum)
-        self._per_exponent.fill(0)
+        self._moments += Moments(finite, non_finite, 0, 0, 0, subnormals, total_sum, squares_sum)
+        self._sums.fill(0)
+        self._flushed = counted
         self._added = 0
 
     def table(self) -> Table:
@@ -284,7 +276,9 @@ class Float64Tally:
 
     def moments(self) -> Moments:
         self._flush()
-        return self._moments
+        found = self._moments
+        # The tables count zeros among the subnormals, and infinities among the NaN.
+        return found + Moments(subnormals=-found.zeros, nan=-found.pos_inf - found.neg_inf)
 
 
 class IntegerTally:
