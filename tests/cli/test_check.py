@@ -65,10 +65,20 @@ def test_findings_stand_by_severity_with_their_places(cli: Cli, serve: Serve) ->
 
 
 def test_many_of_one_kind_become_one_line(cli: Cli, serve: Serve) -> None:
+    serve({f"layers.{i}.fc.weight": CONSTANT + i for i in range(9)})
+    ran = cli("check", "model")
+    assert "  layers.#.fc.weight  constant: in 9 tensors; the first: all 16 values are 2\n" in ran.out
+    assert "9 warnings" in ran.out
+
+
+def test_the_zeros_of_a_fresh_model_are_one_line(cli: Cli, serve: Serve) -> None:
     serve({f"layers.{i}.fc.bias": np.zeros(4, np.float32) for i in range(9)})
     ran = cli("check", "model")
-    assert "  layers.#.fc.bias  all-zero: in 9 tensors; the first: all 4 values are zero\n" in ran.out
-    assert "9 remarks" in ran.out
+    assert ran.out.splitlines()[2:4] == [
+        "1 remark",
+        "  the container  start-values: 9 of 9 tensors hold one value each, as before training: 9 zeros (the first is "
+        "layers.0.fc.bias)",
+    ]
 
 
 def test_what_could_not_be_checked_is_told_with_the_reason(cli: Cli, serve: Serve) -> None:

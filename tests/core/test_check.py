@@ -268,22 +268,31 @@ def test_a_real_model_has_no_error() -> None:
 torch: Any = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("architecture", ["GPT2", "Llama"])
-def test_fresh_transformers_have_no_error(architecture: str, tmp_path: Path) -> None:
+SMALL_LAYERS = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 6, "num_attention_heads": 2}
+ARCHITECTURES = {
+    "GPT2LMHeadModel": SMALL_LAYERS,
+    "LlamaForCausalLM": SMALL_LAYERS | {"intermediate_size": 64, "pad_token_id": 0},
+    "BertForMaskedLM": SMALL_LAYERS | {"intermediate_size": 64},
+    "GemmaForCausalLM": SMALL_LAYERS | {"intermediate_size": 64, "num_key_value_heads": 1, "head_dim": 16},
+    "MambaForCausalLM": {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 6},
+    "T5ForConditionalGeneration": {"vocab_size": 200, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_heads": 2},
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fresh_transformers_have_hardly_a_remark(architecture: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    tiny = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 6, "num_attention_heads": 2}
-    if architecture == "Llama":
-        tiny["intermediate_size"] = 64
     torch.manual_seed(0)
-    config = getattr(transformers, f"{architecture}Config")(**tiny)
-    model = getattr(transformers, f"{architecture}ForCausalLM" if architecture == "Llama" else "GPT2LMHeadModel")(
-        config
-    )
+    model_class = getattr(transformers, architecture)
+    model = model_class(model_class.config_class(**ARCHITECTURES[architecture]))
     model.save_pretrained(tmp_path)
     report = check_path(tmp_path)
     assert (report.status, report.unchecked) == ("ok", ())
+    assert {finding.rule for finding in report.findings} <= {"start-values", "dead-rows"}
+    assert len(report.findings) <= 2
     live = tui_params.check(model)
     assert live.status == "ok"
+    assert len(live.findings) <= 2
 
 
 def test_a_fresh_batchnorm_and_a_stepped_optimizer_have_no_error(tmp_path: Path) -> None:

@@ -96,8 +96,11 @@ def test_findings_of_a_sample_say_only_what_is_certain() -> None:
         ("unet.lora_up.weight", (4, 4), "info"),
         ("state.0.exp_avg", (4, 4), "info"),
         ("optimizer.fc.weight.momentum_buffer", (4, 4), "info"),
-        ("blocks.0.adaLN_modulation.1.weight", (4, 4), "warning"),
-        ("zero_convs.0.0.weight", (4, 4, 1, 1), "warning"),
+        ("blocks.0.adaLN_modulation.1.weight", (4, 4), "info"),
+        ("zero_convs.0.0.weight", (4, 4, 1, 1), "info"),
+        ("decoder.layers.0.encoder_attn.sampling_offsets.weight", (4, 4), "info"),
+        ("vision_encoder.layers.0.attn.rel_pos_h", (4, 4), "info"),
+        ("q_proj.lora_A.default.weight", (4, 4), "error"),
         ("attn_mask", (4, 4), "info"),
     ],
 )
@@ -112,13 +115,15 @@ def test_zeros_of_gradients_buffers_and_integers() -> None:
     assert found(np.zeros((4, 4), np.int8), "fc.weight")["all-zero"] == "warning"
     assert found(np.zeros((4, 4), np.int64), "position_ids")["all-zero"] == "info"
     assert found(np.zeros(4, np.float32), "bn.running_mean") == {}
+    assert found(np.zeros(4, np.float32), kind="gradient")["all-zero"] == "info"
+    assert found(np.zeros((1, 4), np.int64), "token_type_ids") == found(np.uint8(0), "fc.weight_format") == {}
     assert "all-zero" not in found(with_values(zeros, 1e-30))
     assert found(np.zeros((0, 4), np.float32)) == {}
 
 
 def test_one_value_everywhere() -> None:
     assert found(np.full((4, 4), 3.0, np.float32)) == {"constant": "warning"}
-    assert found(np.full((4, 4), 7, np.int32), "fc.qzeros") == {"constant": "info"}
+    assert found(np.full((4, 4), 7, np.int32), "fc.qzeros") == {}
     assert found(np.ones(4, np.float32), "layers.0.input_layernorm.weight") == {"constant": "info"}
     assert found(np.ones(4, np.float32), "logits.bias") == {}
     assert found(np.full((), 3.0, np.float32), "logit_scale") == {}

@@ -78,6 +78,15 @@ def test_the_padding_of_a_vocabulary_is_called_so() -> None:
     assert said(array, "model.embed_tokens.weight")["dead-rows"].evidence.endswith("zeros only")
 
 
+def test_the_row_of_a_padding_token_is_called_so() -> None:
+    array = normal(100, 40)
+    array[0] = 0
+    finding = said(array, "model.embed_tokens.weight")["dead-rows"]
+    assert (finding.severity, finding.indices) == ("info", ((0, 0),))
+    assert finding.evidence == "1 of 100 rows (1.00 %) holds zeros only, as that of a padding token does"
+    assert said(array)["dead-rows"].evidence == "1 of 100 rows (1.00 %) holds zeros only"
+
+
 def test_dead_columns() -> None:
     array = normal(100, 40)
     array[:, 7] = 0

@@ -76,6 +76,23 @@ def test_other_types_are_other_siblings() -> None:
     assert said(arrays) == {}
 
 
+def test_biases_unlike_their_kind_are_a_remark() -> None:
+    arrays = {f"layers.{i}.fc.bias": normal(64, seed=i) for i in range(8)}
+    arrays["layers.4.fc.bias"] = arrays["layers.4.fc.bias"] * 1e4
+    report = check(MemorySource(arrays))
+    assert {(finding.severity, finding.rule, finding.tensor) for finding in report.findings} == {
+        ("info", "std-of-kind", "layers.4.fc.bias"),
+        ("info", "abs-max-of-kind", "layers.4.fc.bias"),
+        ("warning", "abs-max", "layers.4.fc.bias"),
+    }
+
+
+def test_the_states_of_an_optimizer_have_the_shapes_of_its_parameters() -> None:
+    arrays = {f"optimizer.state.{i}.exp_avg": normal(8, 8, seed=i) for i in range(9)}
+    arrays["optimizer.state.9.exp_avg"] = normal(8, 4)
+    assert said(arrays) == {}
+
+
 def test_optimizer_states_differ_as_they_like() -> None:
     arrays = {f"optimizer.state.{i}.exp_avg": normal(16, 16, scale=10.0**-i, seed=i) for i in range(8)}
     assert said(arrays) == {}
@@ -128,6 +145,12 @@ def test_masks_and_constants_are_alike_by_nature() -> None:
     mask = np.tri(128, dtype=np.bool_)
     ones = np.ones(4096, np.float32)
     assert said({"m1": mask, "m2": mask.copy(), "fc1.bias": ones, "fc2.bias": ones.copy()}) == {}
+    triangle = np.tri(128, dtype=np.float32)
+    assert said({f"h.{i}.attn.bias": triangle for i in range(3)}) == {}
+    decay = np.log(np.tile(np.arange(1, 17, dtype=np.float32), (128, 1)))
+    assert said({f"layers.{i}.mixer.A_log": decay for i in range(3)}) == {}
+    weight = normal(64, 64)
+    assert said({"fc.weight": weight, "optimizer.state.0.ax": weight.copy()}) == {}
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.factories_memory import MemorySource
 from tui_params.core.check import check
 from tui_params.core.rules_training import step_of
+from tui_params.core.thresholds import DEFAULT, with_threshold
 
 
 def said(arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> set[tuple[str, str, str]]:
@@ -31,6 +32,35 @@ def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
 def test_gains_near_zero(name: str) -> None:
     assert said({name: 1e-4 * normal(16)}) == {("warning", "norm-near-zero", name)}
     assert said({name: 1 + 0.1 * normal(16)}) == set()
+
+
+def gains(faint: int, total: int, value: float = 1e-4) -> dict[str, Any]:
+    return {f"layers.{i}.norm.weight": (value if i < faint else 1.0) * normal(16, seed=i) for i in range(total)}
+
+
+def test_gains_near_zero_among_others_that_are_not() -> None:
+    assert said(gains(0, 8)) == set()
+    source = MemorySource(gains(1, 8))
+    (finding,) = (finding for finding in check(source).findings if finding.rule == "norm-near-zero")
+    assert finding.tensor == "layers.0.norm.weight"
+    assert finding.evidence.startswith("the root mean square of the 16 gains is ")
+    assert finding.evidence.endswith(": little passes; 7 of 8 norms are above 0.001")
+    assert {rule for _, rule, _ in said(gains(1, 8, 0.0))} == {"norm-near-zero"}
+    limits = with_threshold(DEFAULT, "norm-rms", 1e-6)
+    rules = {finding.rule for finding in check(MemorySource(gains(1, 8)), thresholds=limits).findings}
+    assert "norm-near-zero" not in rules
+
+
+def test_a_model_that_multiplies_by_one_plus_the_gain_is_well() -> None:
+    assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8)))
+    assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8, 0.0)))
+
+
+def test_residual_branches_that_start_at_zero_are_well_until_steps_were_counted() -> None:
+    arrays: dict[str, Any] = {f"layers.{i}.bn1.weight": np.ones(8, np.float32) for i in range(6)}
+    arrays |= {f"layers.{i}.bn2.weight": np.zeros(8, np.float32) for i in range(6)}
+    assert said(arrays) == {("info", "start-values", "")}
+    assert ("warning", "norm-near-zero", "layers.2.bn2.weight") in said(arrays, {"global_step": "8"})
 
 
 def test_other_vectors_may_be_near_zero() -> None:
@@ -80,20 +110,23 @@ def test_a_lora_b_of_zeros_among_others_that_are_trained() -> None:
 def test_a_fresh_adapter_is_only_remarked_on() -> None:
     arrays = {f"layers.{i}.q.lora_B.weight": np.zeros((8, 4), np.float32) for i in range(3)}
     assert {(severity, rule) for severity, rule, _ in said(arrays)} == {("info", "all-zero")}
+    more = {f"layers.{i}.q.lora_B.weight": np.zeros((8, 4), np.float32) for i in range(32)}
+    assert said(more) == {("info", "start-values", "")}
     trained = said(arrays, {"global_step": "120"})
     assert {name for _, rule, name in trained if rule == "untrained-lora"} == set(arrays)
     assert ("warning", "untrained-lora") not in {found[:2] for found in said(arrays, {"global_step": "0"})}
 
 
+@pytest.mark.parametrize("moment", ["exp_avg_sq", "square_avg", "exp_inf", "row_var"])
 @pytest.mark.parametrize("is_metadata", [False, True])
-def test_an_optimizer_that_counted_steps_but_never_stepped(is_metadata: bool) -> None:
+def test_an_optimizer_that_counted_steps_but_never_stepped(is_metadata: bool, moment: str) -> None:
     def state(step: int) -> set[tuple[str, str, str]]:
-        arrays: dict[str, Any] = {"optimizer.state.0.exp_avg_sq": np.zeros((4, 4), np.float32)}
+        arrays: dict[str, Any] = {f"optimizer.state.0.{moment}": np.zeros((4, 4), np.float32)}
         if not is_metadata:
             arrays["optimizer.state.0.step"] = np.float32(step)
         return said(arrays, {"optimizer.state.0.step": str(step)} if is_metadata else None)
 
-    assert ("warning", "optimizer-never-stepped", "optimizer.state.0.exp_avg_sq") in state(10)
+    assert ("warning", "optimizer-never-stepped", f"optimizer.state.0.{moment}") in state(10)
     assert all(severity == "info" for severity, _, _ in state(0))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tui_params.core.findings import Finding
+from tui_params.core.roles import Role
 from tui_params.core.rule import Sketch
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_ALIKE: frozenset[Role] = frozenset({"mask", "statistic", "bias", "optimizer"})
+
 _CHUNK = 1 << 20
 """Elements of each of two tensors that are compared at a time."""
 
@@ -26,14 +29,15 @@ def find_duplicates(
 ) -> Iterator[Finding]:
     """Tensors whose bytes are those of one before them; ``sketches`` are of tensors that are not tied to each other.
 
-    Masks and tensors of one value are left out: they are alike by nature. A tensor whose second reading fails is
+    Masks, counters, biases and tensors of one value are left out: they are alike by nature. So are the states of an
+    optimizer, which begin as copies. A tensor whose second reading fails is
     no duplicate. Raises StoppedError.
     """
     groups: dict[object, list[TensorInfo]] = {}
     for sketch in sketches:
         info = sketch.info
         is_candidate = info.nbytes >= thresholds.duplicate_nbytes and info.dtype.kind != "bool" and info.stride is None
-        if is_candidate and sketch.is_exact and sketch.min != sketch.max:
+        if is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max:
             groups.setdefault((info.dtype.name, info.shape, sketch.fingerprint), []).append(info)
     for members in groups.values():
         originals: list[TensorInfo] = []

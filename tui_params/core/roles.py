@@ -54,8 +54,12 @@ _STATISTICS = frozenset(
 )  # fmt: skip
 """Counters and extremes: torch.nn's BatchNorm, torch.ao's observers, lightning's callbacks, GPT-2's masked_bias."""
 
-_ZERO_INIT = ("zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed")
-"""Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE."""
+_ZERO_INIT = (
+    "zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed", "rel_pos",
+    "sampling_offsets", "attention_weights",
+)  # fmt: skip
+"""Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE,
+the positions of SAM (2304.02643), the offsets of Deformable DETR (2010.04159)."""
 
 _EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
 
@@ -83,7 +87,8 @@ def role_of(info: TensorInfo) -> Role:
         return "buffer"
     if "lora_b" in segments or "lora_up" in lowered or "lora_embedding_b" in segments:
         return "lora_b"
-    if "bias" in last:
+    # The decay rates of Mamba are logarithms, and log 1 = 0 fills whole columns (arXiv 2312.00752, A_log).
+    if "bias" in last or last == "a_log":
         return "bias"
     if _is_norm(segments) and info.ndim <= 1:
         return "norm"

@@ -51,6 +51,7 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
     min: float | int | None
     max: float | int | None
     std: float | None
+    rms: float | None
     abs_max: float | int | None
     is_exact: bool
     fingerprint: int
@@ -68,7 +69,7 @@ def sketch(subject: Subject) -> Sketch:
     """What is kept of a tensor when its own rules have spoken."""
     f = subject.figures
     low, high, largest = f.min, f.max, f.abs_max
-    return Sketch(subject.info, subject.role, f.count, f.zeros, low, high, f.std, largest, f.is_exact, hash(f))
+    return Sketch(subject.info, subject.role, f.count, f.zeros, low, high, f.std, f.rms, largest, f.is_exact, hash(f))
 
 
 Check = Callable[[Subject], Sequence[Finding]]

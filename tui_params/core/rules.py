@@ -13,12 +13,13 @@ from tui_params.core.roles import is_matrix, role_of
 from tui_params.core.rule import Rule, Subject
 from tui_params.core.rules_channels import CHANNEL_RULES
 from tui_params.core.rules_siblings import SIBLING_RULES
+from tui_params.core.rules_start import START_RULES
 from tui_params.core.rules_training import TRAINING_RULES
 from tui_params.core.rules_values import VALUE_RULES
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.thresholds import DEFAULT, Thresholds
 
-RULES: tuple[Rule, ...] = (*VALUE_RULES, *CHANNEL_RULES, *TRAINING_RULES, *SIBLING_RULES)
+RULES: tuple[Rule, ...] = (*VALUE_RULES, *CHANNEL_RULES, *TRAINING_RULES, *START_RULES, *SIBLING_RULES)
 """Every rule, in the order in which findings of one tensor are told."""
 
 _OF_ONE_TENSOR = tuple([rule.check for rule in RULES if rule.check is not None])

@@ -45,6 +45,8 @@ def check_dead_rows(subject: Subject) -> Sequence[Finding]:
         evidence += ": the last ones"
         if subject.role == "embedding":
             evidence += ", as in a vocabulary that was padded"
+    elif rows.dead == 1 and subject.role == "embedding":
+        evidence += ", as that of a padding token does"
     return (subject.finding(_dead_severity(rows, subject), "dead-rows", evidence, indices),)
 
 

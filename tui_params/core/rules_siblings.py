@@ -10,7 +10,7 @@ import msgspec
 
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.kinds import kind_of
-from tui_params.core.roles import PARAMETERS
+from tui_params.core.roles import PARAMETERS, is_matrix, role_of
 from tui_params.core.rule import Rule, Sketch
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, shape
@@ -64,7 +64,7 @@ def find_unlike_siblings(sketches: Sequence[Sketch], thresholds: Thresholds) -> 
 
 
 def _far_off(
-    rule: str, severity: Severity, what: str, kind: str, members: list[Sketch], thresholds: Thresholds
+    rule: str, worst: Severity, what: str, kind: str, members: list[Sketch], thresholds: Thresholds
 ) -> Iterator[Finding]:
     is_one_sided = rule == "abs-max-of-kind"
     measured = []
@@ -87,14 +87,17 @@ def _far_off(
             f"the {what} is {number(value)}, {number(ratio, 3)} times {'above' if z > 0 else 'below'} the median "
             f"of {len(measured):,} {kind} ({number(10**spread.median)}; robust z {z:+.1f})"
         )
-        yield sketch.finding(severity, rule, evidence)
+        # Biases and gains differ between layers as they like; of them it is a remark.
+        yield sketch.finding(worst if is_matrix(sketch.info) else "info", rule, evidence)
 
 
 def find_odd_ones(infos: Sequence[TensorInfo], thresholds: Thresholds) -> Iterator[Finding]:
     """Tensors whose type or shape breaks the pattern of their kind; needs no value."""
     groups: dict[str, list[TensorInfo]] = {}
     for info in infos:
-        groups.setdefault(kind_of(info.name), []).append(info)
+        # The states of an optimizer are numbered in the order of the parameters, whatever these are.
+        if role_of(info) != "optimizer":
+            groups.setdefault(kind_of(info.name), []).append(info)
     for kind, members in groups.items():
         if len(members) < max(thresholds.siblings, _FEWEST):
             continue
@@ -131,7 +134,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
     Rule(
         "std-of-kind",
         "Standard deviation unlike its kind",
-        ("warning",),
+        ("warning", "info"),
         "It is spread far wider, or narrower, than the same weight in the other layers: an exploding or a dead layer.",
         "robust z of log10 (Iglewicz and Hoaglin 1993), the limit is our choice",
         ("siblings", "sibling_z", "sibling_ratio"),

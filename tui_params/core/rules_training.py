@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
+from tui_params.core.kinds import kind_of
 from tui_params.core.roles import is_input_scale
 from tui_params.core.rule import Rule, Sketch, Subject
 from tui_params.core.text import number, plural
+from tui_params.core.thresholds import Thresholds
 
 _NONE: tuple[Finding, ...] = ()
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
+_SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
+"""What torch.optim and transformers' Adafactor call the averages of squared gradients, or their largest."""
+
 _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 
 
-def check_norm(subject: Subject) -> Sequence[Finding]:
-    figures = subject.figures
-    if subject.role != "norm" or not figures.is_exact or figures.rms is None or subject.info.ndim != 1:
-        return _NONE
-    if figures.rms >= subject.thresholds.norm_rms or figures.zeros == figures.count:
-        return _NONE
-    evidence = f"the root mean square of the {figures.count:,} gains is {number(figures.rms)}: little passes"
-    return (subject.finding("warning", "norm-near-zero", evidence),)
+def find_faint_norms(
+    sketches: Sequence[Sketch], metadata: Mapping[str, str], thresholds: Thresholds
+) -> Iterator[Finding]:
+    """Gains near zero in a model whose other gains are not.
+
+    Where most are, the model multiplies by 1 + gain (Gemma). Where all of a kind are zero and no step was counted,
+    the residual branch was started so (torchvision's ``zero_init_residual``, arXiv 1706.02677).
+    """
+    norms = [sketch for sketch in sketches if sketch.role == "norm" and sketch.is_exact and sketch.info.ndim == 1]
+    measured = [(sketch, sketch.rms) for sketch in norms if sketch.rms is not None]
+    faint = [(sketch, rms) for sketch, rms in measured if rms < thresholds.norm_rms]
+    if len(measured) > 1 and 2 * len(faint) > len(measured):
+        return
+    kinds = Counter(kind_of(sketch.info.name) for sketch, _ in measured)
+    zeros = Counter(kind_of(sketch.info.name) for sketch, _ in faint if sketch.is_zero)
+    for sketch, rms in faint:
+        kind = kind_of(sketch.info.name)
+        if 1 < zeros[kind] == kinds[kind] and not step_of(metadata):
+            continue
+        evidence = f"the root mean square of the {sketch.count:,} gains is {number(rms)}: little passes"
+        if len(measured) > 1:
+            evidence += f"; {len(measured) - len(faint):,} of {len(measured):,} norms are above {thresholds.norm_rms:g}"
+        yield sketch.finding("warning", "norm-near-zero", evidence)
 
 
 def check_scale(subject: Subject) -> Sequence[Finding]:
@@ -85,14 +106,15 @@ def find_idle_optimizer(sketches: Sequence[Sketch], metadata: Mapping[str, str])
         if sketch.count == 1 and sketch.info.name.endswith(".step")
     }
     for sketch in sketches:
-        if not sketch.is_zero or not sketch.info.name.endswith(".exp_avg_sq"):
+        if not sketch.is_zero or sketch.info.name.rpartition(".")[2] not in _SECOND_MOMENTS:
             continue
         prefix = sketch.info.name.rpartition(".")[0]
         step = steps.get(prefix)
         if step is None:
             step = _integer(metadata.get(f"{prefix}.step", "")) or 0
         if step > 0:
-            evidence = f"all second moments are zero after {plural(int(step), 'step')}: it never had a gradient"
+            after = plural(int(step), "step")
+            evidence = f"all {sketch.count:,} second moments are zero after {after}: it never had a gradient"
             yield sketch.finding("warning", "optimizer-never-stepped", evidence)
 
 
@@ -118,7 +140,6 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "The gains of a normalisation let nothing pass; a model that multiplies by 1 + gain (Gemma) is well with them.",
         "BERT Busters (arXiv 2105.06990) on how much hangs on these gains; the threshold is our choice",
         ("norm_rms",),
-        check_norm,
     ),
     Rule(
         "broken-scale",
@@ -150,6 +171,6 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "Optimizer never stepped",
         ("warning",),
         "Second moments of zeros after steps: the parameter was given to the optimizer but never had a gradient.",
-        "torch.optim.AdamW",
+        "torch.optim (Adam, AdamW, RMSprop, Adamax, Adafactor)",
     ),
 )

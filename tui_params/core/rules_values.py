@@ -54,8 +54,10 @@ def check_all_zero(subject: Subject) -> Sequence[Finding]:
     if subject.is_matrix:
         if subject.role in ("weight", "embedding"):
             severity = "error"
-        elif subject.role in ("zero_init", "norm") or (subject.role == "other" and "weight" in subject.info.name):
+        elif subject.role == "norm" or (subject.role == "other" and "weight" in subject.info.name):
             severity = "warning"
+    elif subject.role not in PARAMETERS | {"gradient"}:
+        return _NONE
     return (subject.finding(severity, "all-zero", f"all {subject.total:,} values are zero"),)
 
 
@@ -65,11 +67,9 @@ def check_constant(subject: Subject) -> Sequence[Finding]:
         return _NONE
     if figures.non_finite or figures.zeros:
         return _NONE
-    severity: Severity = "info"
-    if subject.is_matrix:
-        severity = "warning" if subject.role in PARAMETERS else "info"
-    elif subject.role != "norm":
+    if subject.role not in PARAMETERS or not (subject.is_matrix or subject.role == "norm"):
         return _NONE
+    severity: Severity = "warning" if subject.is_matrix else "info"
     return (subject.finding(severity, "constant", f"all {subject.total:,} values are {number(figures.min)}"),)
 
 
