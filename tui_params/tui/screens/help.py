@@ -14,6 +14,9 @@ from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView, cut_line
 from tui_params.tui.widgets.detail_lines import wrapped
 
+_TWO_COLUMNS = 96
+"""Cells of the page, in a terminal of about 110 columns, from which on two tables stand side by side."""
+
 
 class HelpPage(LinesView, can_focus=True):
     """The page; it scrolls with the arrow keys."""
@@ -56,10 +59,14 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
     The tables of keys stand side by side where there is room.
     """
     given = changed or {}
-    half = width // 2 - 1 if width >= 124 else width
+    is_wide = width >= _TWO_COLUMNS
+    half = width // 2 - 1 if is_wide else width
+    rows = [[(keys.shown(key.id, given), key.tooltip) for key in table] for _, table in keys.SECTIONS]
+    column = _key_column([row for table in rows for row in table])
+    # The longest keys are those of the tree: beside it, the sentences get the room.
+    columns = [column, *(_key_column(rows[1] + rows[2]) if is_wide else column for _ in rows[1:])]
     sections = [
-        _table(title, [(keys.shown(key.id, given), key.tooltip) for key in table], 14, half)
-        for title, table in keys.SECTIONS
+        _table(title, table, wide, half) for (title, _), table, wide in zip(keys.SECTIONS, rows, columns, strict=True)
     ]
     marks = [
         (glyphs.trouble, "certainly wrong: NaN, infinities, a matrix of zeros"),
@@ -71,7 +78,7 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
     ]
     tree, everywhere, values = sections
     about = _table("Marks", marks, 4, half)
-    if width >= 124:
+    if is_wide:
         left, right = [*tree, [], *about], [*everywhere, [], *values]
         height = max(len(left), len(right))
         left += [[]] * (height - len(left))
@@ -79,7 +86,12 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         lines: list[Line] = [[*cut_line(a, half + 2), *b] for a, b in zip(left, right, strict=True)]
     else:
         lines = [*tree, [], *everywhere, [], *values, [], *about]
-    return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else 26, width)]
+    return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else min(26, width // 2), width)]
+
+
+def _key_column(rows: list[tuple[str, str]]) -> int:
+    """Cells for the keys of a table; a key that the user has given may be longer, and then stands alone."""
+    return min(max(len(key) for key, _ in rows) + 3, 14)
 
 
 def _table(title: str, rows: list[tuple[str, str]], column: int, width: int) -> list[Line]:
