@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,14 @@ class Ran(msgspec.Struct, frozen=True):
 
 def refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where config.json would stand; the user's own sets nothing here."""
+    file = tmp_path / "configuration" / "config.json"
+    monkeypatch.setattr("tui_params.tui.settings.path", lambda: file)
+    return file
 
 
 @pytest.fixture

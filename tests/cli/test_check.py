@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -276,3 +277,21 @@ def test_names_that_a_terminal_would_obey_are_written_out(cli: Cli, serve: Serve
         assert "\x1b" not in cli("check", "model", *form).out
     serve({"\x1b[31mred": with_nan(4, 4)})
     assert json.loads(cli("check", "model", "--json").out)["findings"][0]["tensor"] == "\x1b[31mred"
+
+
+def test_thresholds_of_the_configuration_apply_and_an_option_wins(cli: Cli, serve: Serve, config: Path) -> None:
+    def check(*more: str) -> Ran:
+        serve({"a.weight": 2e4 * healthy(4, 4)})
+        return cli("check", "model", "--fail-on", "warning", *more)
+
+    assert check().code == 1
+    config.parent.mkdir()
+    config.write_text('{"thresholds": {"abs-max-warning": 1e5}, "theme": "nord", "keys": {"quit": "Q"}}')
+    ran = check()
+    assert (ran.code, ran.err) == (0, "")
+    assert check("--threshold", "abs-max-warning=1e4").code == 1
+    assert "abs-max-warning         100000" in cli("check", "--rules").out
+    config.write_text('{"thresholds": {"speed": 1}}')
+    ran = check("--json")
+    assert (ran.code, ran.json()["status"]) == (1, "findings")
+    assert ran.err.startswith(f"tui-params: {config}: there is no threshold 'speed'")

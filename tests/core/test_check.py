@@ -22,6 +22,7 @@ from tui_params.core.check import Checker, Report, check
 from tui_params.core.findings import Finding
 from tui_params.core.scan import Outcome, ScanProgress, scan_all, summarize
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.thresholds import Thresholds
 from tui_params.errors import ReadError, StoppedError
 from tui_params.opening import open_source
 
@@ -256,6 +257,15 @@ def test_the_public_check_opens_and_closes(tmp_path: Path) -> None:
     source = MemorySource({"a.weight": healthy(4, 4)})
     assert tui_params.check(source).status == "ok"
     assert not source.is_closed
+
+
+def test_thresholds_may_be_given_by_name() -> None:
+    source = MemorySource({"a.weight": 2e4 * healthy(4, 4)})
+    assert tui_params.check(source).status == "findings"
+    assert tui_params.check(source, thresholds={"abs-max-warning": 1e5}).status == "ok"
+    assert tui_params.check(source, thresholds=Thresholds(abs_max_warning=1e5)).status == "ok"
+    with pytest.raises(ValueError, match="there is no threshold 'speed'"):
+        tui_params.check(source, thresholds={"speed": 1})
 
 
 def test_a_real_model_has_no_error() -> None:

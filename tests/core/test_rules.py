@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,7 @@ def test_the_rules_of_containers_are_those_of_the_readers() -> None:
     sources = Path(tui_params.__file__).parent / "sources"
     text = "".join(path.read_text(encoding="utf-8") for path in sources.glob("*.py"))
     assert [rule.id for rule in CONTAINER_RULES if f'"{rule.id}"' not in text] == []
+    said = set(re.findall(r'"(?:error|warning|info)", "([a-z0-9-]+)"', text)) | set(
+        re.findall(r'bad\("([a-z-]+)"', text)
+    )
+    assert said - {rule.id for rule in CONTAINER_RULES} == set()

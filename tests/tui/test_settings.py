@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage
+from tui_params.core.scan import Outcome, summarize
+from tui_params.core.thresholds import Thresholds
 from tui_params.tui import themes
-from tui_params.tui.settings import Settings, load, path
+from tui_params.tui.loader import Desk
+from tui_params.tui.opening import prepare
+from tui_params.tui.settings import Settings, load, load_limits, path
 
 
 def test_without_a_file_nothing_is_set_and_nothing_is_wrong(tmp_path: Path) -> None:
@@ -32,6 +38,40 @@ def test_a_broken_file_is_one_sentence(words: str, tmp_path: Path) -> None:
     assert complaint is not None
     assert str(file) in complaint
     assert "\n" not in complaint
+
+
+def test_a_file_sets_thresholds(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(
+        '{"theme": "nord", "thresholds": {"abs-max-warning": 2e4, "dead_share": 0.5}, "keys": {"quit": "Q"}}'
+    )
+    settings, complaint = load(file)
+    assert complaint is None
+    assert settings.limits == Thresholds(abs_max_warning=2e4, dead_share=0.5)
+    assert load_limits(file) == (settings.limits, None)
+    assert load_limits(tmp_path / "none.json") == (Thresholds(), None)
+
+
+def test_a_wrong_threshold_is_told_and_the_rest_applies(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"thresholds": {"speed": 3, "dead-share": -1, "sibling-z": 9}}')
+    for limits, complaint in (load_limits(file), (load(file)[0].limits, load(file)[1])):
+        assert limits == Thresholds(sibling_z=9)
+        assert complaint is not None
+        assert complaint.startswith(f"{file}: there is no threshold 'speed'; there are ")
+        assert complaint.endswith("; the threshold dead-share is -1, but must be finite and not negative")
+    file.write_text('{"thresholds": {"sibling-z": "nine"}}')
+    assert load_limits(file)[0] == Thresholds()
+    assert load_limits(file)[1] is not None
+
+
+def test_the_explorer_judges_by_the_thresholds_that_are_set() -> None:
+    source = MemorySource({"a.weight": np.full((2, 2), 2e4, np.float32)})
+    outcome = Outcome("a.weight", summarize(source, source.find("a.weight")).figures(4), None, True)
+    for limits, rules in ((Thresholds(), {"abs-max", "constant"}), (Thresholds(abs_max_warning=1e5), {"constant"})):
+        desk = Desk(prepare(source), 1, lambda message: None, None, limits)
+        assert {finding.rule for finding in desk._judge(outcome)} == rules
+        desk.close()
 
 
 def test_a_file_of_no_text_is_one_sentence(tmp_path: Path) -> None:

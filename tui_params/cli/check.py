@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table.")
 @click.option(
-    "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold (--rules lists them)."
+    "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold; --rules lists them."
 )
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
 def command(
@@ -40,6 +40,8 @@ def command(
 
     Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is. 3: nothing that
     was read is, but not everything could be read. 2: usage.
+
+    The thresholds of the rules are those of --threshold, else of "thresholds" in config.json, else the default.
     """
     thresholds = _thresholds(changes)
     if as_json and as_markdown:
@@ -55,9 +57,12 @@ def command(
 
 
 def _thresholds(changes: Sequence[str]) -> Thresholds:
-    from tui_params.core.thresholds import DEFAULT, with_threshold
+    from tui_params.core.thresholds import with_threshold
+    from tui_params.tui.settings import load_limits
 
-    thresholds = DEFAULT
+    thresholds, complaint = load_limits()
+    if complaint is not None:
+        complain(complaint)
     for change in changes:
         name, equals, value = change.partition("=")
         try:

@@ -49,7 +49,7 @@ def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
                 yield f"      {_values(rule, thresholds)}"
             yield output.style(f"      source: {rule.source}", "dim")
         yield ""
-    yield output.style("Thresholds (--threshold NAME=VALUE)", "bold")
+    yield output.style('Thresholds (--threshold NAME=VALUE, or "thresholds" in config.json)', "bold")
     for name, meaning in MEANINGS.items():
         yield f"  {shown(name):<24}{getattr(thresholds, name):<12g}{meaning}"
 

@@ -20,8 +20,17 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "A tensor has fewer bytes than its shape, or more.",
         _SAFETENSORS,
     ),
+    Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor as no tensor can be.", _SAFETENSORS),
+    Rule("unknown-dtype", "Unknown type", ("warning",), "An element type that cannot be decoded here.", _SAFETENSORS),
     Rule("duplicate-name", "Duplicate name", ("error",), "A name stands twice in the header.", _SAFETENSORS),
     Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are no texts by name.", _SAFETENSORS),
+    Rule(
+        "local-shapes",
+        "Local shapes",
+        ("info",),
+        "One rank's piece of a distributed checkpoint: the shapes are those of the piece.",
+        "torch.distributed.checkpoint: DCP_SHARDING_INFO in the metadata",
+    ),
     Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not the text that it should be.", _SAFETENSORS),
     Rule("missing-shard", "Missing shard", ("error",), "A shard that is named is not there.", _INDEX),
     Rule("bad-shard", "Bad shard", ("error",), "A shard cannot be opened.", _INDEX),
@@ -56,5 +65,11 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "The pickle calls what no checkpoint needs; it was not run.",
         _TORCH,
     ),
+    Rule("pickle-classes", "Classes in the pickle", ("info",), "Objects of classes that are shown as text.", _TORCH),
+    Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of a type that is not known.", _TORCH),
+    Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
+    Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
+    Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no room on the disk.", _TORCH),
+    Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),
 )
-"""Those that matter; readers may say more about a single format, under names of their own."""
+"""Everything that readers say of a container."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
 from tui_params.tui.messages import (
     Checked,
@@ -51,12 +52,20 @@ class Desk:
     changes; a third one keeps the cache, and compares the tensors when all are read.
     """
 
-    def __init__(self, opened: Opened, generation: int, post: Post, cache: FigureCache | None = None) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        generation: int,
+        post: Post,
+        cache: FigureCache | None = None,
+        thresholds: Thresholds = DEFAULT,
+    ) -> None:
         self.opened = opened
         self.generation = generation
         self._post = post
         self._scanner: Scanner | None = None
         self._checker: Checker | None = None
+        self._thresholds = thresholds
         self._judging = threading.Lock()
         self._is_closed = False
         self._worker = Worker("values")
@@ -127,7 +136,7 @@ class Desk:
             if self._checker is None:
                 from tui_params.core.check import Checker
 
-                self._checker = Checker(self.opened.source)
+                self._checker = Checker(self.opened.source, self._thresholds)
             return self._checker.take(outcome)
 
     def _tell(self, activity: Activity | None) -> None:

@@ -18,6 +18,7 @@ from textual.timer import Timer
 
 from tui_params.core import text
 from tui_params.core.rows import Rows
+from tui_params.core.thresholds import DEFAULT
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import (
@@ -143,7 +144,8 @@ class Wiring(Screen[None]):
         if self.desk is not None:
             self.desk.close()
         self.generation += 1
-        self.desk = Desk(message.opened, self.generation, self.post_message, self.cache)
+        limits = getattr(getattr(self.app, "settings", None), "limits", DEFAULT)
+        self.desk = Desk(message.opened, self.generation, self.post_message, self.cache, limits)
         self.stale = self.activity = self.sweep = None
         pages = Pages(self.desk, self.detail, self.glyphs, self._show_soon)
         if self.pages is not None:
