@@ -122,6 +122,22 @@ def test_save_model_aliases_are_ties(tmp_path: Path) -> None:
     assert "__metadata__.b.weight" not in source.listing.metadata
 
 
+@pytest.mark.parametrize(("missing", "lost"), [(1, 1), (9, 3), (24, 4)])
+def test_a_cut_file_counts_tied_tensors_as_the_list_does(tmp_path: Path, missing: int, lost: int) -> None:
+    names = ("a", "b", "c")
+    header = {
+        "__metadata__": {"format": "pt", "tied": "b"},
+        **{name: entry("F32", (2,), 8 * place) for place, name in enumerate(names)},
+    }
+    source = opened_bytes(tmp_path, file_bytes(header, bytes(24 - missing)))
+    tensors = source.listing.tensors
+    assert len(tensors) == 4
+    assert sum(info.unreadable is not None for info in tensors) == lost
+    (finding,) = source.listing.findings
+    assert finding.rule == "truncated"
+    assert f"so that {lost} tensor{'s' if lost > 1 else ''} of 4 cannot be read" in finding.evidence
+
+
 def test_metadata_is_shown_bounded_and_checked(tmp_path: Path) -> None:
     header: dict[str, Any] = {
         "__metadata__": {"format": "pt", "long": "y" * 10**5, "number": 3, "list": [1, {"a": None}], "nothing": "zz"},

@@ -164,8 +164,10 @@ def _listing(
     file: DataFile,
     available: int,
 ) -> Listing:
-    findings += layout_findings(places, available, file)
-    if raw_metadata is None:
-        return Listing(FORMAT, tuple(tensors), findings=tuple(findings))
-    metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
-    return Listing(FORMAT, (*tensors, *aliases), metadata, findings=(*findings, *more))
+    metadata: dict[str, str] = {}
+    more: list[Finding] = []
+    if raw_metadata is not None:
+        metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
+        tensors = [*tensors, *aliases]
+    findings += layout_findings(places, available, file, tensors)
+    return Listing(FORMAT, tuple(tensors), metadata, findings=(*findings, *more))

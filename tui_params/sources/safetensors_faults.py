@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -135,8 +136,13 @@ def _is_natural(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def layout_findings(places: list[Place], available: int, file: DataFile) -> list[Finding]:
-    """What is wrong with the places of the tensors as a whole: the format wants every byte used exactly once."""
+def layout_findings(
+    places: list[Place], available: int, file: DataFile, tensors: Sequence[TensorInfo]
+) -> list[Finding]:
+    """What is wrong with the places of the tensors as a whole: the format wants every byte used exactly once.
+
+    ``tensors`` are all that are listed of the file, tied ones under each of their names: so they are counted.
+    """
     if all(before[1] == after[0] for before, after in pairwise(places)) and (
         places[0][0] == 0 and places[-1][1] == available if places else available == 0
     ):
@@ -168,10 +174,11 @@ def layout_findings(places: list[Place], available: int, file: DataFile) -> list
         )
         findings.append(Finding("error", "hole", None, evidence))
     if cursor > available:
-        cut = sum(end > max(available, begin) for begin, end, _ in places)
+        lost = {tensor for begin, end, tensor in places if end > max(available, begin)}
+        cut = sum(info.name in lost or info.tied_to in lost for info in tensors)
         evidence = (
             f"{name} is truncated: {size(cursor - available)} ({cursor - available:,} bytes) are missing at its end,"
-            f" so that {plural(cut, 'tensor')} of {len(places):,} cannot be read"
+            f" so that {plural(cut, 'tensor')} of {len(tensors):,} cannot be read"
         )
         findings.append(Finding("error", "truncated", None, evidence))
     elif cursor < available:
