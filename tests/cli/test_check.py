@@ -88,12 +88,31 @@ def test_what_could_not_be_checked_is_told_with_the_reason(cli: Cli, serve: Serv
     ran = cli("check", "model")
     assert (ran.code, ran.err) == (3, "")
     assert ran.out.splitlines()[2:] == [
-        "3 could not be checked",
+        "3 tensors could not be checked",
         "  b and 1 more  I/O error",
         "  d  no such shard",
         "",
         "1 tensor checked, 3 could not be checked, no findings",
     ]
+
+
+def test_the_source_itself_is_counted_apart(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for broken, words, short in (
+        ({"b": "I/O error", "c": "gone"}, "2 tensors and the source itself", "2 and the source itself"),
+        ({"": "I/O error"}, "1 tensor and the source itself", "1 and the source itself"),
+        ({}, "the source itself", "the source itself"),
+    ):
+        arrays = {name: healthy(4, 4, seed=i) for i, name in enumerate(["a", "b", "c", ""])}
+        monkeypatch.setattr(serve(arrays, broken=broken), "changed", lambda: "model was replaced on disk")
+        lines = cli("check", "model").out.splitlines()
+        assert f"{words} could not be checked" in lines
+        assert "  the source  model was replaced on disk" in lines
+        assert lines[-1] == f"{len('abcd') - len(broken)} tensors checked, {short} could not be checked, no findings"
+        monkeypatch.setattr(serve(arrays, broken=broken), "changed", lambda: "model was replaced on disk")
+        ran = cli("check", "model", "--json")
+        assert (ran.code, ran.err) == (3, f"tui-params: model: {words} could not be checked\n")
+        assert ran.json()["unchecked"][0] == {"tensor": None, "reason": "model was replaced on disk"}
+        assert len(ran.json()["unchecked"]) == len(broken) + 1
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,9 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
             output.lines(lines(opened, report, output))
     code = exit_code(report, fail_on)
     if code == FAILED and form != "text":
-        complain(f"{len(report.unchecked):,} of what {path} has could not be checked")
+        from tui_params.cli.check_text import unchecked_words
+
+        complain(f"{path}: {unchecked_words(report)} could not be checked")
     return code
 
 

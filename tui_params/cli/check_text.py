@@ -37,7 +37,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
                 yield from _entry(name, evidence, output)
     if report.unchecked:
         yield ""
-        yield output.style(f"{len(report.unchecked):,} could not be checked", "bold red")
+        yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
         for name, evidence in _unchecked(report):
             yield from _entry(name, evidence, output)
     yield ""
@@ -46,8 +46,17 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
 
 def closing(report: Report) -> str:
     """How much was checked, in one line."""
-    checked = f"{text.plural(report.checked, 'tensor')} checked, {len(report.unchecked):,} could not be checked"
+    checked = f"{text.plural(report.checked, 'tensor')} checked, {unchecked_words(report, '')} could not be checked"
     return f"{checked}, no findings" if not report.findings else checked
+
+
+def unchecked_words(report: Report, noun: str = "tensor") -> str:
+    """What could not be checked, counted: the tensors, and apart from them the source as a whole."""
+    tensors = sum(entry.tensor is not None for entry in report.unchecked)
+    counted = text.plural(tensors, noun) if noun else f"{tensors:,}"
+    if tensors == len(report.unchecked):
+        return counted
+    return f"{counted} and the source itself" if tensors else "the source itself"
 
 
 def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
@@ -83,7 +92,7 @@ def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
     """Names and reasons; those of one reason after the first are counted."""
     groups: dict[str, list[str]] = {}
     for entry in report.unchecked:
-        groups.setdefault(entry.reason, []).append(entry.tensor or "the source")
+        groups.setdefault(entry.reason, []).append("the source" if entry.tensor is None else entry.tensor)
     for number, (reason, names) in enumerate(groups.items()):
         if number == _MOST_UNCHECKED:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"

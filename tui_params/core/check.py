@@ -131,7 +131,7 @@ class Checker:
             elif self._first_of(info) in self._findings:
                 states[name] = "findings"
         unchecked = [Unchecked(name, reason) for name, reason in self._unchecked.items()]
-        unchecked.sort(key=lambda entry: self._places.get(entry.tensor or "", -1))
+        unchecked.sort(key=lambda entry: -1 if entry.tensor is None else self._places.get(entry.tensor, -1))
         status: Status = "unchecked" if unchecked else "ok"
         if any(finding.severity != "info" for finding in findings):
             status = "findings"

@@ -105,7 +105,9 @@ def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
     if warnings:
         parts.append((f"{glyphs.caution} {text.plural(warnings, 'warning')} ", "warning"))
     if report.unchecked:
-        parts.append((f"{glyphs.unreadable} {len(report.unchecked):,} not checked ", "warning"))
+        tensors = sum(entry.tensor is not None for entry in report.unchecked)
+        words = f"{tensors:,} not checked" if tensors else "the source itself not checked"
+        parts.append((f"{glyphs.unreadable} {words} ", "warning"))
     return parts or [("checked: no error, no warning ", "success")]
 
 
