@@ -32,6 +32,8 @@ class Entry(msgspec.Struct):
     tied_to: str | None
     location: str
     unreadable: str | None
+    storage_shape: list[int] | None
+    notes: list[str]
 
 
 class Document(msgspec.Struct):
@@ -96,7 +98,9 @@ def test_json(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
         "none",
         "steps",
     ]
-    assert document.tensors[1] == Entry("head.weight", [12, 4], "bf16", 48, 96, "tensor", "embed.weight", "", None)
+    assert document.tensors[1] == Entry(
+        "head.weight", [12, 4], "bf16", 48, 96, "tensor", "embed.weight", "", None, None, []
+    )
     assert document.tensors[2].unreadable == "the file ends 12 bytes too early"
     assert ran.json()["findings"] == [
         {
@@ -107,6 +111,15 @@ def test_json(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
             "indices": [],
         }
     ]
+
+
+def test_packed_elements_say_how_they_are_stored(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
+    source = serve({"w": np.zeros((4, 16), ml_dtypes.float4_e2m1fn), "s": np.zeros((4, 2), np.float32)})
+    noted = [msgspec.structs.replace(info, notes=("scale 0.5",)) for info in source.listing.tensors]
+    source.listing = msgspec.structs.replace(source.listing, tensors=tuple(noted))
+    entries = cli("ls", "model", "--json").json()["tensors"]
+    found = {entry["name"]: (entry["shape"], entry["storage_shape"], entry["notes"]) for entry in entries}
+    assert found == {"w": ([4, 16], [4, 8], ["scale 0.5"]), "s": ([4, 2], None, ["scale 0.5"])}
 
 
 def test_nothing_to_list(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:

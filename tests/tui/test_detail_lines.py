@@ -13,9 +13,10 @@ from rich.cells import cell_len
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
+from tui_params.core.dtypes import from_safetensors
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, findings_of
-from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree import Entry, Tree
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.themes import INKS
@@ -232,3 +233,22 @@ def test_the_summary_line_is_one_line_with_everything_that_is_loud() -> None:
     assert summary_line(info, None) == "bad.weight [2, 2] f32"
     odd = msgspec.structs.replace(info, name="a\nb\x1b")
     assert summary_line(odd, figures).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("code", "shape", "words"),
+    [
+        ("F4", (4, 16), "stored as [4, 8] bytes, 2 elements in each"),
+        ("F6_E2M3", (4, 16), "stored as [4, 12] bytes, 4 elements in every 3"),
+        ("F6_E3M2", (4, 3), ""),
+        ("F4", (), ""),
+        ("F8_E4M3", (4, 16), ""),
+    ],
+)
+def test_packed_elements_say_how_they_are_stored(code: str, shape: tuple[int, ...], words: str) -> None:
+    dtype = from_safetensors(code)
+    assert dtype is not None
+    lines = tensor_lines(TensorView(describe("w", shape, dtype)), 80, UNICODE)
+    page = "\n".join("".join(part for part, _ in line) for line in lines)
+    assert words in page
+    assert ("stored as" in page) is bool(words)

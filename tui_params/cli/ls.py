@@ -78,6 +78,8 @@ def _entry(info: TensorInfo) -> dict[str, Any]:
         "tied_to": info.tied_to,
         "location": info.location,
         "unreadable": info.unreadable,
+        "storage_shape": info.storage_shape,
+        "notes": info.notes,
     }
 
 

@@ -45,6 +45,16 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         return len(self.shape)
 
     @property
+    def storage_shape(self) -> tuple[int, ...] | None:
+        """The shape in bytes of a packed type, where each row ends at a byte; None for any other tensor.
+
+        So torch shows ``float4_e2m1fn_x2``, two elements a byte; ``shape`` counts single ones, as safetensors does.
+        """
+        if not self.dtype.is_packed or not self.shape or self.shape[-1] * self.dtype.bits % 8:
+            return None
+        return (*self.shape[:-1], self.shape[-1] * self.dtype.bits // 8)
+
+    @property
     def location(self) -> str:
         """Where the bytes are, in words: ``model-00001.safetensors @ 4096`` or ``cuda:0``."""
         if self.file is None:

@@ -6,6 +6,8 @@ it, how the values are spread. Every number says whether it is exact.
 
 from __future__ import annotations
 
+from math import gcd
+
 import msgspec
 
 from tui_params.core import text
@@ -67,6 +69,12 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([(facts.strip(), "text")])
     else:
         lines.append([(dims, "number"), (facts, "text")])
+    if info.storage_shape is not None:
+        # 4 bits: 2 elements in a byte; 6 bits: 4 in 3 bytes.
+        elements, nbytes = (8 // gcd(info.dtype.bits, 8)), info.dtype.bits // gcd(info.dtype.bits, 8)
+        each = "each" if nbytes == 1 else f"every {nbytes}"
+        words = f"stored as {text.shape(info.storage_shape)} bytes, {elements} elements in {each}"
+        lines += wrapped(words, width, "dim")
     kinds = [text.plural(info.numel, "element")]
     if info.kind != "tensor":
         kinds.append(info.kind)
