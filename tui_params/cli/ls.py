@@ -1,4 +1,4 @@
-"""``tui-params ls``: the tensors of a source, one a line."""
+"""``tui-params ls``: the tensors of a source, one a line, or one line a kind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tui_params.cli.exit_codes import OK
 from tui_params.cli.output import Output, write_json
 from tui_params.core import text
 from tui_params.core.findings import Finding
+from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Totals, Tree
@@ -25,32 +26,52 @@ STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 @click.command(name="ls", short_help="List the tensors.")
 @click.argument("source")
+@click.option("--kinds", is_flag=True, help="One line for all names that differ in numbers only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(source: str, as_json: bool) -> int:
+def command(source: str, kinds: bool, as_json: bool) -> int:
     """List the tensors of SOURCE: name, shape, element type, size.
 
     Marks: = has the same elements as another tensor, ! cannot be read.
+
+    With --kinds, # stands for a number between dots: how many there are, which numbers, and what differs among them.
+    Elements that are tied are counted once.
     """
-    list_tensors(source, as_json)
+    list_tensors(source, as_json, kinds=kinds)
     return OK
 
 
-def list_tensors(path: str, as_json: bool) -> None:
+def list_tensors(path: str, as_json: bool, *, kinds: bool = False) -> None:
     """Print the listing of a source. Raises OpenError."""
     from tui_params.opening import open_source
 
     with open_source(path) as source:
         tree = Tree(source.listing)
         if as_json:
-            write_json(document(path, source, tree))
+            write_json(document(path, source, tree, kinds=kinds))
+            return
+        output = Output()
+        tensors = list(tree.tensors_below(None))
+        if kinds:
+            from tui_params.cli import ls_kinds
+
+            groups = group_by_kind(tensors)
+            output.lines(header(source, tree.totals(), output, len(groups)))
+            output.lines(ls_kinds.rows(groups, tensors, output))
         else:
-            output = Output()
             output.lines(header(source, tree.totals(), output))
-            output.lines(rows(list(tree.tensors_below(None)), output))
+            output.lines(rows(tensors, output))
 
 
-def document(path: str, source: Source, tree: Tree) -> dict[str, Any]:
-    """What ``--json`` prints."""
+def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> dict[str, Any]:
+    """What ``--json`` prints: every tensor, or every kind of them."""
+    tensors = list(tree.tensors_below(None))
+    listed: dict[str, Any]
+    if kinds:
+        from tui_params.cli import ls_kinds
+
+        listed = {"kinds": [ls_kinds.entry(group, tensors) for group in group_by_kind(tensors)]}
+    else:
+        listed = {"tensors": [_entry(info) for info in tensors]}
     listing, totals = source.listing, tree.totals()
     return {
         "source": path,
@@ -63,7 +84,7 @@ def document(path: str, source: Source, tree: Tree) -> dict[str, Any]:
             "dtypes": dict(totals.nbytes_by_dtype),
         },
         "findings": [_finding(finding) for finding in listing.findings],
-        "tensors": [_entry(info) for info in tree.tensors_below(None)],
+        **listed,
     }
 
 
@@ -93,8 +114,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def header(source: Source, totals: Totals, output: Output) -> Iterator[str]:
-    """What is true of the source as a whole; what is wrong with it comes first."""
+def header(source: Source, totals: Totals, output: Output, kinds: int | None = None) -> Iterator[str]:
+    """What is true of the source as a whole, and how many kinds it has; what is wrong with it comes first."""
     listing = source.listing
     for finding in listing.findings[:_MOST_FINDINGS]:
         about = f"{text.clean(finding.tensor, _LONGEST_NAME)}: " if finding.tensor else ""
@@ -106,7 +127,8 @@ def header(source: Source, totals: Totals, output: Output) -> Iterator[str]:
     mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
     sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
     elements = f"{text.numel(totals.numel)} element{'' if totals.numel == 1 else 's'}"
-    line = f"{text.plural(totals.tensors, 'tensor')}, {elements}, {text.size(totals.nbytes)}"
+    counted = text.plural(totals.tensors, "tensor") + ("" if kinds is None else f" of {text.plural(kinds, 'kind')}")
+    line = f"{counted}, {elements}, {text.size(totals.nbytes)}"
     yield line + output.note(sizes and f"({sizes})", "dim", len(line))
     width = output.width or 2 * _WIDEST_NAME
     for number, (name, value) in enumerate(listing.metadata.items()):

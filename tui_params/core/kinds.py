@@ -17,14 +17,14 @@ class KindGroup(msgspec.Struct, frozen=True):
 
     ``indices`` are the positions in the list that was grouped, in order. ``numbers`` are the numbers that stand for
     each ``#`` of the kind, as compact ranges: ``("3-60", "0-255")``. ``shapes`` and ``dtypes`` are the distinct ones
-    in the order of their appearance, at most MAX_SHAPES of the first; ``has_more_shapes`` says that some were left
-    out. ``numel`` and ``nbytes`` are summed over the tensors that are tied to none before them.
+    in the order of their appearance, at most MAX_SHAPES of the first; ``distinct_shapes`` counts all of them.
+    ``numel`` and ``nbytes`` are summed over the tensors that are tied to none before them.
     """
 
     kind: str
     count: int
     shapes: tuple[tuple[int, ...], ...]
-    has_more_shapes: bool
+    distinct_shapes: int
     dtypes: tuple[DType, ...]
     numel: int
     nbytes: int
@@ -66,7 +66,7 @@ def _group(kind: str, members: list[int], numbers: list[set[str]], infos: Sequen
         kind,
         len(members),
         tuple(shapes)[:MAX_SHAPES],
-        len(shapes) > MAX_SHAPES,
+        len(shapes),
         tuple(dtypes.values()),
         sum([info.numel for info in own]),
         sum([info.nbytes for info in own]),
