@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.factories_kernels import engine
 from tests.factories_numbers import READABLE, exact_values, pack_codes, part_of, special_codes
 from tui_params.core.difference import STEP, Difference, Tally
 from tui_params.core.dtypes import DType, from_torch
+
+__all__ = ["engine"]
+pytestmark = pytest.mark.usefixtures("engine")
 
 Codes = list[int]
 Value = Fraction | float | None

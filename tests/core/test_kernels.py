@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from tests.factories_kernels import compiled, engine, kept_in
 from tui_params.core import compiler, kernels
 from tui_params.core.compiled import Compilation, prove
+from tui_params.core.dtypes import from_torch, numpy_dtype
 from tui_params.core.kernels import (
+    DECODED,
     LANES,
     LIMB_SUMS,
     WORDS,
@@ -100,6 +102,58 @@ def test_compiled_sums_of_integers_are_those_of_numpy(kind: str, count: int) -> 
         assert both[0] == both[1]
         whole = some.tolist()
         assert both[0][0] == Sums(sum(whole), sum(value * value for value in whole), min(whole), max(whole))
+
+
+def finite_values(name: str, count: int, seed: int) -> NDArray[np.generic]:
+    """Random patterns of a type, each of the narrow ones among them, that are finite."""
+    dtype = from_torch(name)
+    native = None if dtype is None else numpy_dtype(dtype)
+    assert native is not None
+    width = 8 * native.itemsize
+    codes = np.random.default_rng(seed).integers(0, 1 << width, count, np.uint64)
+    every = np.arange(1 << min(width, 16), dtype=np.uint64) << np.uint64(width - min(width, 16))
+    codes[: every.size] = every[:count]
+    values = codes.astype(f"u{native.itemsize}").view(native)
+    with np.errstate(all="ignore"):
+        values[~np.isfinite(values.astype(np.float64))] = 1
+    return values
+
+
+@pytest.mark.parametrize("name_a", DECODED)
+@pytest.mark.parametrize("name_b", DECODED)
+@pytest.mark.parametrize("count", [1, 1024, 70_003])
+def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, count: int) -> None:
+    a, b = finite_values(name_a, count, 0), finite_values(name_b, count, 1)
+    with np.errstate(all="ignore"):
+        b[:count:3] = a[:count:3].astype(b.dtype)
+        b[~np.isfinite(b.astype(np.float64))] = 2
+    raw_a, raw_b = a.view(np.uint8), b.view(np.uint8)
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    for atol, rtol in ((0.0, 0.0), (1e-3, 1e-2)):
+        found = _compiled().difference(raw_a, raw_b, (name_a, name_b), count, atol, rtol)
+        assert found is not None
+        delta = y - x
+        changed = abs(delta) > atol + rtol * abs(x)
+        assert (found.changed, found.peak) == (changed.sum(), abs(delta).max())
+        assert found.first == (changed.argmax() if changed.any() else 0)
+        sums = [found.aa, found.bb, found.dd, found.total]
+        expected = [np.dot(x, x), np.dot(y, y), np.dot(delta, delta), abs(delta).sum()]
+        np.testing.assert_allclose(sums, expected, rtol=1e-13)
+        assert abs(found.ab - np.dot(x, y)) <= 1e-13 * np.dot(abs(x), abs(y))
+    for place in (0, count // 2, count - 1):
+        odd = b.copy()
+        odd[place] = np.nan
+        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+        if name_b != "float8_e4m3fn":
+            odd[place] = -np.inf
+        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+
+
+def test_types_without_a_loop_are_left_to_numpy() -> None:
+    raw = np.zeros(16, np.uint8)
+    for each in (NumpyKernels(), _compiled()):
+        assert each.difference(raw, raw, ("float64", "float64"), 2, 0.0, 0.0) is None
+    assert NumpyKernels().difference(raw, raw, ("float32", "float32"), 4, 0.0, 0.0) is None
 
 
 @pytest.mark.usefixtures("engine")
@@ -274,3 +328,9 @@ def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPa
     compilation.run()
     assert compilation.reason == "compiling took longer than 0 s"
     assert hanging.poll() is not None
+
+
+def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
+    from tui_params.core import compiled, loops
+
+    assert compiled.CHUNK == loops.CHUNK

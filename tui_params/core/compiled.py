@@ -17,7 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core import compiler, machine_code
-from tui_params.core.kernels import LANES, LIMB_SUMS, WORDS, Extremes, Kernels, NumpyKernels, Sums, limb_totals
+from tui_params.core.kernels import (
+    DECODED,
+    LANES,
+    LIMB_SUMS,
+    WORDS,
+    Extremes,
+    Gap,
+    Kernels,
+    NumpyKernels,
+    Sums,
+    limb_totals,
+)
 from tui_params.core.machine_code import MachineCode
 
 
@@ -71,6 +82,22 @@ class CompiledKernels:
             _address(grid), *grid.shape, _address(rows), _address(columns), int(columns.size > 0), twice, most
         )
 
+    def difference(
+        self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
+    ) -> Gap | None:
+        if types[0] not in DECODED or types[1] not in DECODED:
+            return None
+        kinds = DECODED.index(types[0]) | DECODED.index(types[1]) << 4
+        scratch, limits = np.empty(2 * CHUNK, np.uint32), np.array([atol, rtol])
+        sums, found = np.zeros(6), np.zeros(3, np.int64)
+        tables = map(_address, (scratch, limits, sums, found))
+        self._loops["difference"](_address(a), _address(b), numel, kinds, *tables)
+        is_finite, changed, first = found.tolist()
+        return Gap(*sums.tolist(), changed, first) if is_finite else None
+
+
+CHUNK = 1024
+"""Elements that ``loops._difference`` decodes at a time."""
 
 _SHIFTS = (0, 32, 33, 65, 64, 96)
 """Places of the sums of squares: of lower * lower, 2 * lower * upper, upper * upper, each of its halves."""

@@ -15,8 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core import kernels
 from tui_params.core.decode import numbers, part_dtype, unpack
 from tui_params.core.dtypes import DType
+from tui_params.core.kernels import Gap
 
 STEP = 1 << 16
 """Elements that are looked at at once: the temporary arrays stay in the second-level cache."""
@@ -66,6 +68,7 @@ class Tally:
         self._rtol, self._atol = rtol, atol
         # A complex tensor beside a real one: the real one has no imaginary parts.
         self._parts = 2 if a.is_complex or b.is_complex else 1
+        self._names = a.name, b.name
         self._is_wide = _is_wide(self._a[1]) or _is_wide(self._b[1])
         self.count = self.changed = self.pairs = 0
         self.first: int | None = None
@@ -75,7 +78,13 @@ class Tally:
 
     def add(self, raw_a: NDArray[np.uint8], raw_b: NDArray[np.uint8], numel: int, start: int) -> None:
         """Compare ``numel`` elements from position ``start`` of the tensor; ``raw_a``, ``raw_b`` are their bytes."""
+        kernels.expect(raw_a.size + raw_b.size)
         for at, count in _steps(numel):
+            pieces = _piece(raw_a, self._a[0], at, count), _piece(raw_b, self._b[0], at, count)
+            gap = kernels.current().difference(*pieces, self._names, count, self._atol, self._rtol)
+            if gap is not None:
+                self._add_gap(gap, count, start + at)
+                continue
             a = _values(raw_a, self._a, at, count, self._parts)
             b = _values(raw_b, self._b, at, count, self._parts)
             with np.errstate(all="ignore"):
@@ -84,6 +93,11 @@ class Tally:
     def add_equal(self, raw: NDArray[np.uint8], numel: int) -> None:
         """Count elements whose bytes are the same on both sides; only the norms need them."""
         for at, count in _steps(numel):
+            piece = _piece(raw, self._a[0], at, count)
+            gap = kernels.current().difference(piece, piece, (self._names[0],) * 2, count, 0.0, 0.0)
+            if gap is not None:
+                self._add_gap(gap, count, at)
+                continue
             values = _values(raw, self._a, at, count, self._parts).astype(np.float64, copy=False)
             with np.errstate(all="ignore"):
                 squares = float(np.square(values).sum())
@@ -131,6 +145,20 @@ class Tally:
             self.became_inf,
             self.was_inf,
         )
+
+    def _add_gap(self, gap: Gap, count: int, start: int) -> None:
+        self.count += count
+        self.pairs += count
+        self._peak = max(self._peak, gap.peak)
+        self._abs += Fraction(gap.total)
+        self._aa += Fraction(gap.aa)
+        self._bb += Fraction(gap.bb)
+        self._ab += Fraction(gap.ab)
+        self._dd += Fraction(gap.dd)
+        if gap.changed:
+            self.changed += gap.changed
+            first = start + gap.first
+            self.first = first if self.first is None else min(self.first, first)
 
     def _add(self, a: NDArray[Any], b: NDArray[Any], start: int) -> None:
         if self._is_wide:
@@ -201,11 +229,16 @@ def _is_wide(part: DType) -> bool:
     return part.kind == "int" and part.bits == 64
 
 
+def _piece(raw: NDArray[np.uint8], dtype: DType, at: int, count: int) -> NDArray[np.uint8]:
+    """The bytes of ``count`` elements from number ``at`` of ``raw``."""
+    begin = at * dtype.bits // 8
+    return raw[begin : begin + dtype.nbytes(count)]
+
+
 def _values(raw: NDArray[np.uint8], dtypes: tuple[DType, DType], at: int, count: int, parts: int) -> NDArray[Any]:
     """The values of ``count`` elements from number ``at`` of ``raw``, ``parts`` numbers each."""
     dtype, part = dtypes
-    begin = at * dtype.bits // 8
-    piece = raw[begin : begin + dtype.nbytes(count)]
+    piece = _piece(raw, dtype, at, count)
     if part.is_packed:
         patterns: NDArray[Any] = unpack(piece, part.bits, count)
     else:

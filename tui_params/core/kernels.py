@@ -67,6 +67,25 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     high: int
 
 
+class Gap(msgspec.Struct, frozen=True, gc=False):
+    """How elements b differ from elements a, all finite: sums in float64 of their squares and products (``aa``, ``bb``,
+    ``ab``), of the squares and the sizes of b - a, the greatest size, how many are changed, and the first of these.
+    """
+
+    aa: float
+    bb: float
+    ab: float
+    dd: float
+    total: float
+    peak: float
+    changed: int
+    first: int
+
+
+DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
+"""Types that have a compiled loop of differences, all of which a float32 holds."""
+
+
 class Kernels(Protocol):
     """The loops. Inputs are contiguous, may be read-only and unaligned; tables are added to in place."""
 
@@ -98,6 +117,13 @@ class Kernels(Protocol):
     ) -> None:
         """Raise ``rows[r]`` and ``columns[c]`` to the greatest of the unsigned ``grid[r, c]``, doubled (without the
         top bit) if ``is_doubled``; what is greater than ``most`` counts as 1. ``columns`` may be empty: rows only.
+        """
+
+    def difference(
+        self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
+    ) -> Gap | None:
+        """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
+        changed. None where there is no loop for these types, or where one of the elements is not finite.
         """
 
 
@@ -183,6 +209,11 @@ class NumpyKernels:
                 np.maximum(into, np.maximum.reduce(some, axis=1), out=into)
             if columns.size:
                 np.maximum(columns, np.maximum.reduce(some, axis=0), out=columns)
+
+    def difference(
+        self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
+    ) -> Gap | None:
+        return None
 
 
 _SPECIAL64 = tuple(map(np.uint64, (0, 1 << 63, 0x7FF << 52, 0xFFF << 52)))
