@@ -185,16 +185,7 @@ def test_plane_steps_in_row_major_order_and_wraps() -> None:
     assert view.step(4).part(0, 1, 0, 1).expression == "[1, 1, 0:1, 0:1]"
 
 
-def test_plane_steps_one_axis_to_its_ends() -> None:
-    view = plane(parse_window("", (2, 3, 4, 5)))
-    assert view.step_axis(1, 2).at == (0, 2)
-    assert view.step_axis(1, 9).at == (0, 2)
-    assert view.step_axis(0, -1).at == (0, 0)
-
-
 def test_plane_of_nothing_stands_still() -> None:
     view = plane(parse_window("", (0, 3, 4)))
-    assert view.is_empty
     assert view.step(1) == view
-    assert view.step_axis(0, 1).at == (0,)
     assert view.part(0, 2, 0, 2).numel == 0

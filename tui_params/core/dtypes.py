@@ -35,11 +35,6 @@ class DType(msgspec.Struct, frozen=True, gc=False):
     part: str | None = None
 
     @property
-    def is_floating(self) -> bool:
-        """Whether it is a real floating-point type (never asked of numpy, which says False for bfloat16)."""
-        return self.kind == "float"
-
-    @property
     def is_complex(self) -> bool:
         return self.kind == "complex"
 

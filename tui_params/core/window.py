@@ -185,10 +185,6 @@ class Plane(msgspec.Struct, frozen=True, gc=False):
     def column_count(self) -> int:
         return 1 if self.columns is None else self.window.axes[self.columns].length
 
-    @property
-    def is_empty(self) -> bool:
-        return self.window.numel == 0
-
     def step(self, by: int) -> Plane:
         """The plane ``by`` places further in the order of the leading axes, the last one fastest; it wraps around."""
         lengths = [self.window.axes[axis].length for axis in self.leading]
@@ -198,13 +194,6 @@ class Plane(msgspec.Struct, frozen=True, gc=False):
                 return self
             by, at[place] = divmod(at[place] + by, lengths[place])
         return msgspec.structs.replace(self, at=tuple(at))
-
-    def step_axis(self, axis: int, by: int) -> Plane:
-        """The plane with leading axis number ``axis`` moved ``by`` places, clipped to its ends."""
-        place = self.leading.index(axis)
-        last = max(self.window.axes[axis].length - 1, 0)
-        moved = min(max(self.at[place] + by, 0), last)
-        return msgspec.structs.replace(self, at=(*self.at[:place], moved, *self.at[place + 1 :]))
 
     def part(self, row: int, rows: int, column: int, columns: int) -> Window:
         """The window of at most ``rows`` by ``columns`` elements from position ``row``, ``column`` on.

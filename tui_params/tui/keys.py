@@ -83,6 +83,15 @@ VALUES: tuple[Key, ...] = (
     Key("values.page_up", "pageup,ctrl+b", "pan_page(-1)", "page up", "One page of values up", "pgup"),
     Key("values.page_down", "pagedown,ctrl+f", "pan_page(1)", "page down", "One page of values down", "pgdn"),
     Key("values.home", "home", "pan_home", "start", "Back to the first values", "home"),
+    Key(
+        "values.next_table",
+        "right_square_bracket",
+        "step(1)",
+        "next table",
+        "The next table of a slice of 3 or more dimensions",
+        "]",
+    ),
+    Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The table before", "["),
 )
 
 

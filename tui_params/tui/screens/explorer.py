@@ -16,6 +16,7 @@ from tui_params.tui.widgets.bars import Divider
 from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
 from tui_params.tui.widgets.tensor_detail import SliceField
+from tui_params.tui.widgets.value_grid import ValueGrid
 
 
 class ExplorerScreen(Wiring):
@@ -56,6 +57,9 @@ class ExplorerScreen(Wiring):
             return
         self.set_class(True, "-values")
         self.detail.field.focus()
+
+    def on_value_grid_refused(self, message: ValueGrid.Refused) -> None:
+        self.say(message.why)
 
     def action_gradient(self) -> None:
         opened = self.opened

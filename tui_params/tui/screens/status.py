@@ -146,7 +146,9 @@ def _hints(screen: Wiring) -> list[tuple[str, str]]:
         return [("enter", "to the values"), ("esc", "back to the tree")]
     back = hint("clear", "back")
     if screen.detail.grid.has_focus:
-        return [("arrows" if screen.glyphs.is_ascii else "↑↓←→", "move over the values"), ("home", "start"), back]
+        tables = [hint("values.next_table", "next table")] if screen.detail.grid.has_tables else []
+        move = ("arrows" if screen.glyphs.is_ascii else "↑↓←→", "move over the values")
+        return [move, *tables, ("home", "start"), back]
     if screen.detail.facts.has_focus:
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]

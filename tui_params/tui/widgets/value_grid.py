@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual import events
 from textual.message import Message
 
@@ -33,6 +34,13 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.expression = expression
 
+    class Refused(Message):
+        """A key did nothing here; ``why`` is a short sentence."""
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
+
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.glyphs = glyphs
@@ -51,6 +59,11 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def is_right(self) -> bool:
         """Whether the expression fits the tensor; if not, the reason is on screen."""
         return self._plane is not None
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether the slice has more than two dimensions, so that there are other tables."""
+        return self._plane is not None and bool(self._plane.leading)
 
     @property
     def rows_that_fit(self) -> int:
@@ -116,8 +129,21 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
             self.action_pan(step * max(1, self._shown[0]), 0)
 
     def action_pan_home(self) -> None:
-        if self._row or self._column:
+        first = self._plane and msgspec.structs.replace(self._plane, at=(0,) * len(self._plane.at))
+        if self._row or self._column or first != self._plane:
             self._row = self._column = 0
+            self._plane = first
+            self._ask()
+
+    def action_step(self, by: int) -> None:
+        """Show the next table, or the one before, of a slice of more than two dimensions."""
+        if self._plane is None:
+            return
+        stepped = self._plane.step(by)
+        if stepped == self._plane:
+            self.post_message(self.Refused("This slice has no other table: it has at most two dimensions."))
+        else:
+            self._plane = stepped
             self._ask()
 
     def on_resize(self, event: events.Resize) -> None:
