@@ -42,7 +42,7 @@ def command(
     """Compare A and B: names, shapes and element types, then every value.
 
     Tensors of the same bytes are identical; another shape or element type is a difference. Otherwise an element
-    changed if |b - a| > A + R |a|, whatever the element types; NaN equals NaN, and 0.0 equals -0.0.
+    changed if |b - a| > atol + rtol |a|, whatever the element types; NaN equals NaN, and 0.0 equals -0.0.
 
     OLD=NEW changes how names start, so module.= takes a prefix away and =module. puts one before. *OLD=NEW changes
     every segment that starts so, and b:OLD=NEW the names of B.

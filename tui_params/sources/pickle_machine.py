@@ -37,7 +37,6 @@ _MAX_GLOBAL_NAME = 4_096
 _u2 = Struct("<H").unpack_from
 _u4 = Struct("<I").unpack_from
 _i4 = Struct("<i").unpack_from
-_u8 = Struct("<Q").unpack_from
 _f8 = Struct(">d").unpack_from
 
 # Python 2 wrote its own names for these modules; judging a name needs one spelling.
