@@ -71,7 +71,14 @@ def test_nan_and_infinities_are_errors_of_every_floating_type(dtype: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["model.attn_mask", "h.0.attn.causal_mask", "callbacks.EarlyStopping.best_score", "act.min_val"]
+    "name",
+    [
+        "model.attn_mask",
+        "h.0.attn.causal_mask",
+        "callbacks.EarlyStopping.best_score",
+        "act.min_val",
+        "q_proj.input_max",
+    ],
 )
 def test_infinities_that_mean_something_are_no_errors(name: str) -> None:
     assert found(np.array([0, -np.inf], np.float32), name)["inf"] == "info"
@@ -126,6 +133,8 @@ def test_one_value_everywhere() -> None:
     assert found(np.full((4, 4), 3.0, np.float32)) == {"constant": "warning"}
     assert found(np.full((4, 4), 7, np.int32), "fc.qzeros") == {}
     assert found(np.ones(4, np.float32), "layers.0.input_layernorm.weight") == {"constant": "info"}
+    assert found(np.ones((4, 4), np.float32), "layers.0.attn.q_norm.weight") == {"constant": "info"}
+    assert found(np.ones((4, 4), np.float32), "resampler.latents") == {"constant": "info"}
     assert found(np.ones(4, np.float32), "logits.bias") == {}
     assert found(np.full((), 3.0, np.float32), "logit_scale") == {}
     assert found(with_values(np.full((4, 4), 3.0, np.float32), 2.9)) == {}

@@ -76,6 +76,14 @@ def test_other_types_are_other_siblings() -> None:
     assert said(arrays) == {}
 
 
+def test_layers_of_other_shapes_are_no_siblings() -> None:
+    arrays = {f"features.{i}.weight": normal(16, 16, 3, 3, seed=i) for i in range(1, 8)}
+    arrays["features.0.weight"] = normal(16, 1, 3, 3, scale=100)
+    assert set(said(arrays)) == {("shape-of-kind", "features.0.weight")}
+    arrays["features.0.weight"] = normal(16, 16, 3, 3, scale=100)
+    assert ("std-of-kind", "features.0.weight") in said(arrays)
+
+
 def test_biases_unlike_their_kind_are_a_remark() -> None:
     arrays = {f"layers.{i}.fc.bias": normal(64, seed=i) for i in range(8)}
     arrays["layers.4.fc.bias"] = arrays["layers.4.fc.bias"] * 1e4
@@ -145,6 +153,8 @@ def test_masks_and_constants_are_alike_by_nature() -> None:
     mask = np.tri(128, dtype=np.bool_)
     ones = np.ones(4096, np.float32)
     assert said({"m1": mask, "m2": mask.copy(), "fc1.bias": ones, "fc2.bias": ones.copy()}) == {}
+    index = np.arange(4096).reshape(64, 64)
+    assert said({f"blocks.{i}.attn.relative_position_index": index for i in range(3)}) == {}
     triangle = np.tri(128, dtype=np.float32)
     assert said({f"h.{i}.attn.bias": triangle for i in range(3)}) == {}
     decay = np.log(np.tile(np.arange(1, 17, dtype=np.float32), (128, 1)))

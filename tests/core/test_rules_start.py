@@ -100,6 +100,27 @@ def test_batchnorms_without_a_batch_are_one_remark_with_the_rest() -> None:
     }
 
 
+def test_a_head_of_which_only_the_last_layer_starts_at_zero() -> None:
+    arrays: dict[str, Any] = {}
+    for i in range(4):
+        arrays[f"bbox_embed.{i}.layers.0.weight"] = normal(8, 8, seed=i)
+        arrays[f"bbox_embed.{i}.layers.1.weight"] = np.zeros((4, 8), np.float32)
+    assert {rule for _, rule, _ in said(arrays)} <= {"all-zero", "start-values"}
+    assert all(severity == "info" for severity, _, _ in said(arrays))
+    arrays["bbox_embed.0.layers.1.weight"] = normal(4, 8)
+    assert sum(rule == "untrained-zero-init" for _, rule, _ in said(arrays)) == 3
+
+
+def test_bounds_that_clip_nothing_are_start_values() -> None:
+    arrays = {f"layers.{i}.q_proj.{name}": np.float32(np.inf) for i in range(4) for name in ("input_max", "output_max")}
+    (finding,) = told(arrays)
+    assert finding.evidence == (
+        "8 of 8 tensors hold one value each, as before training: 8 infinite (the first is layers.0.q_proj.input_max)"
+    )
+    arrays["layers.2.q_proj.input_max"] = np.float32(3)
+    assert ("info", "inf", "layers.1.q_proj.input_max") in said(arrays)
+
+
 def test_a_layer_that_starts_at_zero_is_a_warning_only_after_training() -> None:
     name = "blocks.{}.adaLN_modulation.1.weight"
     arrays: dict[str, Any] = {name.format(i): np.zeros((8, 8), np.float32) for i in range(4)}
@@ -109,7 +130,7 @@ def test_a_layer_that_starts_at_zero_is_a_warning_only_after_training() -> None:
     (finding,) = told(arrays)
     assert (finding.severity, finding.tensor) == ("warning", name.format(2))
     assert finding.evidence == (
-        "all 64 values are zero as at the start, but 3 of 4 blocks.#.adaLN_modulation.#.weight are not"
+        "all 64 values are zero as at the start, but 3 of 4 blocks.#.adaLN_modulation.1.weight are not"
     )
     assert said({name.format(i): normal(8, 8, seed=i) for i in range(4)}, {"global_step": "9"}) == set()
 

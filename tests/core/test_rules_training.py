@@ -44,7 +44,7 @@ def test_gains_near_zero_among_others_that_are_not() -> None:
     (finding,) = (finding for finding in check(source).findings if finding.rule == "norm-near-zero")
     assert finding.tensor == "layers.0.norm.weight"
     assert finding.evidence.startswith("the root mean square of the 16 gains is ")
-    assert finding.evidence.endswith(": little passes; 7 of 8 norms are above 0.001")
+    assert finding.evidence.endswith(": little passes; 7 of 8 norms of layers are above 0.001")
     assert {rule for _, rule, _ in said(gains(1, 8, 0.0))} == {"norm-near-zero"}
     limits = with_threshold(DEFAULT, "norm-rms", 1e-6)
     rules = {finding.rule for finding in check(MemorySource(gains(1, 8)), thresholds=limits).findings}
@@ -54,6 +54,28 @@ def test_gains_near_zero_among_others_that_are_not() -> None:
 def test_a_model_that_multiplies_by_one_plus_the_gain_is_well() -> None:
     assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8)))
     assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8, 0.0)))
+
+
+def test_parts_of_a_model_may_be_made_otherwise() -> None:
+    arrays: dict[str, Any] = {
+        f"vision.layers.{i}.norm{j}.weight": np.ones(8, np.float32) for i in (0, 1, 2) for j in (1, 2)
+    }
+    arrays |= {
+        f"text.layers.0.{name}.weight": np.zeros(8, np.float32) for name in ("norm1", "norm2", "q_norm", "k_norm")
+    }
+    arrays["text.norm.weight"] = np.zeros(8, np.float32)
+    assert {rule for _, rule, _ in said(arrays)} == {"start-values"}
+    arrays["vision.layers.1.norm2.weight"] = np.zeros(8, np.float32)
+    assert {found for found in said(arrays) if found[1] == "norm-near-zero"} == {
+        ("warning", "norm-near-zero", "vision.layers.1.norm2.weight")
+    }
+
+
+def test_all_the_norms_of_one_layer_are_not_how_the_model_is_made() -> None:
+    names = ("input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm")
+    arrays = {f"model.layers.{i}.{name}.weight": np.full(8, i != 2, np.float32) for i in range(4) for name in names}
+    found = {tensor for _, rule, tensor in said(arrays) if rule == "norm-near-zero"}
+    assert found == {f"model.layers.2.{name}.weight" for name in names}
 
 
 def test_residual_branches_that_start_at_zero_are_well_until_steps_were_counted() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_ALIKE: frozenset[Role] = frozenset({"mask", "statistic", "bias", "optimizer"})
+_ALIKE: frozenset[Role] = frozenset({"mask", "statistic", "bias", "buffer", "optimizer"})
 
 _CHUNK = 1 << 20
 """Elements of each of two tensors that are compared at a time."""
@@ -29,9 +29,9 @@ def find_duplicates(
 ) -> Iterator[Finding]:
     """Tensors whose bytes are those of one before them; ``sketches`` are of tensors that are not tied to each other.
 
-    Masks, counters, biases and tensors of one value are left out: they are alike by nature. So are the states of an
-    optimizer, which begin as copies. A tensor whose second reading fails is
-    no duplicate. Raises StoppedError.
+    Masks, buffers, counters, biases and tensors of one value are left out: they are alike by nature. So are the
+    states of an optimizer, which begin as copies. A tensor whose second reading fails is no duplicate. Raises
+    StoppedError.
     """
     groups: dict[object, list[TensorInfo]] = {}
     for sketch in sketches:

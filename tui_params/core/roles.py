@@ -41,6 +41,11 @@ _NO_MODEL = frozenset({"callbacks", "loops", "lr_schedulers", "scaler", "rng_sta
 """What lightning and training scripts put beside the model."""
 
 _MASKS = frozenset({"alibi", "attn_bias", "causal"})
+_TABLES = ("_index", "_ids")
+"""The ends of the names of tables that follow from sizes alone: ``relative_position_index``, ``position_ids``."""
+
+_MADE = frozenset({"fb", "mel_filters", "mel_basis", "melw", "window", "inv_freq", "freqs_cis"})
+"""Filters and frequencies that no training changes: torchaudio's transforms, rotary embeddings."""
 
 _SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
 _SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
@@ -50,16 +55,23 @@ _STATISTICS = frozenset(
         "running_mean", "running_var", "num_batches_tracked", "min_val", "max_val", "min_value", "max_value",
         "kth_value", "best_k_models", "current_score", "best_score", "best_model_score", "wait_count", "eps",
         "fake_quant_enabled", "observer_enabled", "zero_point", "global_step", "n_averaged", "masked_bias",
+        "input_min", "input_max", "output_min", "output_max",
     }
 )  # fmt: skip
-"""Counters and extremes: torch.nn's BatchNorm, torch.ao's observers, lightning's callbacks, GPT-2's masked_bias."""
+"""Counters and extremes: torch.nn's BatchNorm, torch.ao's observers, lightning's callbacks, GPT-2's masked_bias, the
+bounds of Gemma's clipped layers."""
 
 _ZERO_INIT = (
     "zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed", "rel_pos",
-    "sampling_offsets", "attention_weights",
+    "sampling_offsets", "attention_weights", "bbox_embed", "gateway.gate", "mm_input_projection_weight",
+    "lora_embedding_a", "hada_w", "lokr_w", ".oft_r", ".oft_blocks", ".boft_r", "vera_lambda",
 )  # fmt: skip
 """Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE,
-the positions of SAM (2304.02643), the offsets of Deformable DETR (2010.04159)."""
+the positions of SAM (2304.02643), the offsets and boxes of Deformable DETR (2010.04159), D-FINE, Gemma 3, adapters of
+peft and LyCORIS."""
+
+_ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
+"""What names a parameter by itself, not the ``weight`` of a layer, that often starts at one value."""
 
 _EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
 
@@ -77,22 +89,24 @@ def role_of(info: TensorInfo) -> Role:
         return "optimizer"
     if len(segments) > 1 and segments[0].startswith("optim") and _is_below_state(segments):
         return "optimizer"
-    if "mask" in last or last in _MASKS:
+    if "mask" in last or last in _MASKS or last.endswith(_TABLES):
         return "mask"
     if is_scale_name(last):
         return "scale"
     if info.dtype.kind not in ("float", "complex"):
         return "other"
-    if info.kind == "buffer":
+    if info.kind == "buffer" or last in _MADE:
         return "buffer"
     if "lora_b" in segments or "lora_up" in lowered or "lora_embedding_b" in segments:
         return "lora_b"
     # The decay rates of Mamba are logarithms, and log 1 = 0 fills whole columns (arXiv 2312.00752, A_log).
     if "bias" in last or last == "a_log":
         return "bias"
-    if _is_norm(segments) and info.ndim <= 1:
+    if _is_norm(segments, info.ndim):
         return "norm"
     if any(part in lowered for part in _ZERO_INIT):
+        return "zero_init"
+    if last.endswith(("token", "tokens")) or (last != "weight" and any(part in last for part in _ZERO_PARAMETERS)):
         return "zero_init"
     if any(part in segment for segment in segments[-2:] for part in _EMBEDDINGS):
         return "embedding"
@@ -124,11 +138,16 @@ def _is_below_state(segments: list[str]) -> bool:
     return any(segment == "state" or segment.startswith("optim") for segment in segments[:-1])
 
 
-def _is_norm(segments: list[str]) -> bool:
-    """Whether a gain belongs to a normalisation: ``input_layernorm.weight``, ``ln_1.weight``, ``bn2.gamma``."""
+def _is_norm(segments: list[str], ndim: int) -> bool:
+    """Whether a gain belongs to a normalisation: ``input_layernorm.weight``, ``ln_1.weight``, ``bn2.gamma``.
+
+    One of several dimensions (a gain for each head) does where the layer's name ends so: ``norm_proj`` is a matrix.
+    """
     if segments[-1] not in ("weight", "gamma", "scale", "g"):
         return False
     owner = segments[-2] if len(segments) > 1 else ""
     if owner.isdecimal() and len(segments) > 2:
         owner = segments[-3]
+    if ndim > 1:
+        return owner.endswith("norm")
     return "norm" in owner or owner.startswith("ln") or (owner.startswith("bn") and owner[2:].isdecimal())

@@ -47,7 +47,8 @@ def check_dead_rows(subject: Subject) -> Sequence[Finding]:
             evidence += ", as in a vocabulary that was padded"
     elif rows.dead == 1 and subject.role == "embedding":
         evidence += ", as that of a padding token does"
-    return (subject.finding(_dead_severity(rows, subject), "dead-rows", evidence, indices),)
+    severity = "info" if rows.dead == 1 and subject.role == "embedding" else _dead_severity(rows, subject)
+    return (subject.finding(severity, "dead-rows", evidence, indices),)
 
 
 def check_dead_columns(subject: Subject) -> Sequence[Finding]:

@@ -54,11 +54,12 @@ def _median(values: Sequence[float]) -> float:
 
 def find_unlike_siblings(sketches: Sequence[Sketch], thresholds: Thresholds) -> Iterator[Finding]:
     """Tensors whose largest magnitude or standard deviation is far from those of the same kind and type."""
-    groups: dict[tuple[str, str], list[Sketch]] = {}
+    # Layers of other shapes, as in a row of convolutions, are initialised with other spreads.
+    groups: dict[tuple[str, str, tuple[int, ...]], list[Sketch]] = {}
     for sketch in sketches:
         if sketch.role in PARAMETERS and sketch.info.dtype.kind in ("float", "complex") and sketch.is_exact:
-            groups.setdefault((kind_of(sketch.info.name), sketch.info.dtype.name), []).append(sketch)
-    for (kind, _), members in groups.items():
+            groups.setdefault((kind_of(sketch.info.name), sketch.info.dtype.name, sketch.info.shape), []).append(sketch)
+    for (kind, _, _), members in groups.items():
         yield from _far_off("abs-max-of-kind", "info", "largest magnitude", kind, members, thresholds)
         yield from _far_off("std-of-kind", "warning", "standard deviation", kind, members, thresholds)
 

@@ -15,7 +15,7 @@ MOST_APART = 3
 """Tensors of one value that are told one by one; more of them become one remark."""
 
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
-_START_RULES = ("all-zero", "constant", "batchnorm")
+_START_RULES = ("all-zero", "constant", "batchnorm", "inf")
 _SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init"})
 """Rules that say of a tensor that it is zero, and why that matters."""
 
@@ -27,7 +27,7 @@ def find_untrained_zero_init(sketches: Sequence[Sketch], metadata: Mapping[str, 
     kinds: dict[str, list[Sketch]] = {}
     for sketch in sketches:
         if sketch.role == "zero_init" and sketch.count and sketch.is_exact:
-            kinds.setdefault(kind_of(sketch.info.name), []).append(sketch)
+            kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
     step = step_of(metadata)
     for kind, members in kinds.items():
         others = sum(not sketch.is_zero for sketch in members)
@@ -38,6 +38,13 @@ def find_untrained_zero_init(sketches: Sequence[Sketch], metadata: Mapping[str, 
             if sketch.is_zero:
                 evidence = f"all {sketch.count:,} values are zero as at the start, but {reason}"
                 yield sketch.finding("warning", "untrained-zero-init", evidence)
+
+
+def _same_of_layers(name: str) -> str:
+    """The name with ``#`` for its first number: in a head of three layers only the last one starts at zero."""
+    segments = name.split(".")
+    first = next((place for place, segment in enumerate(segments) if segment.isdecimal()), None)
+    return name if first is None else ".".join([*segments[:first], "#", *segments[first + 1 :]])
 
 
 def gather_start_values(
@@ -80,7 +87,12 @@ def _start_finding(sketch: Sketch, found: Sequence[Finding]) -> Finding | None:
 
 def _summary(gathered: Mapping[str, Finding], total: int) -> Finding:
     counted = []
-    for rule, what in (("all-zero", "zeros"), ("constant", "another value"), ("batchnorm", "no batch tracked")):
+    for rule, what in (
+        ("all-zero", "zeros"),
+        ("constant", "another value"),
+        ("batchnorm", "no batch tracked"),
+        ("inf", "infinite"),
+    ):
         names = [name for name, finding in gathered.items() if finding.rule == rule]
         if names:
             counted.append(f"{len(names):,} {what} (the first is {names[0]})")

@@ -14,6 +14,9 @@ from tui_params.core.text import number, plural
 from tui_params.core.thresholds import Thresholds
 
 _NONE: tuple[Finding, ...] = ()
+_FEW_NORMS = 4
+"""Norms below a module from which on it can be told how it is made."""
+
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
 """What torch.optim and transformers' Adafactor call the averages of squared gradients, or their largest."""
@@ -32,18 +35,35 @@ def find_faint_norms(
     norms = [sketch for sketch in sketches if sketch.role == "norm" and sketch.is_exact and sketch.info.ndim == 1]
     measured = [(sketch, sketch.rms) for sketch in norms if sketch.rms is not None]
     faint = [(sketch, rms) for sketch, rms in measured if rms < thresholds.norm_rms]
-    if len(measured) > 1 and 2 * len(faint) > len(measured):
+    if not faint:
         return
     kinds = Counter(kind_of(sketch.info.name) for sketch, _ in measured)
     zeros = Counter(kind_of(sketch.info.name) for sketch, _ in faint if sketch.is_zero)
+    below = Counter(module for sketch, _ in measured for module in _modules(sketch.info.name))
+    faint_below = Counter(module for sketch, _ in faint for module in _modules(sketch.info.name))
+    has_stepped = step_of(metadata) > 0
     for sketch, rms in faint:
         kind = kind_of(sketch.info.name)
-        if 1 < zeros[kind] == kinds[kind] and not step_of(metadata):
+        if 1 < zeros[kind] == kinds[kind] and not has_stepped:
+            continue
+        # A part of a model may be made otherwise than the rest: the text model of one that sees.
+        module = next((module for module in _modules(sketch.info.name) if below[module] >= _FEW_NORMS), "")
+        total, others = below[module], below[module] - faint_below[module]
+        if total > 1 and 2 * others < total:
             continue
         evidence = f"the root mean square of the {sketch.count:,} gains is {number(rms)}: little passes"
-        if len(measured) > 1:
-            evidence += f"; {len(measured) - len(faint):,} of {len(measured):,} norms are above {thresholds.norm_rms:g}"
+        if others:
+            evidence += f"; {others:,} of {total:,} norms {f'of {module} ' if module else ''}are above "
+            evidence += f"{thresholds.norm_rms:g}"
         yield sketch.finding("warning", "norm-near-zero", evidence)
+
+
+def _modules(name: str) -> list[str]:
+    """The modules around a norm, the innermost first, that are no single layer of a list: "" is the whole."""
+    segments = name.split(".")
+    numbers = [place for place, segment in enumerate(segments) if segment.isdecimal()]
+    end = numbers[0] if numbers else len(segments) - 2
+    return [".".join(segments[:stop]) for stop in range(max(end, 0), -1, -1)]
 
 
 def check_scale(subject: Subject) -> Sequence[Finding]:

@@ -23,7 +23,12 @@ _LARGEST = {
 _BLOCK = 128
 """The block of DeepSeek-V3's scales, the smallest in use beside those of MX formats."""
 
-_EXTREMES = ("min_val", "max_val", "min_value", "max_value", "kth_value", "best_score", "best_model_score", "eps")
+_EXTREMES = frozenset(
+    {
+        "min_val", "max_val", "min_value", "max_value", "kth_value", "best_score", "best_model_score", "eps",
+        "input_min", "input_max", "output_min", "output_max",
+    }
+)  # fmt: skip
 
 
 def check_nan(subject: Subject) -> Sequence[Finding]:
@@ -69,7 +74,8 @@ def check_constant(subject: Subject) -> Sequence[Finding]:
         return _NONE
     if subject.role not in PARAMETERS or not (subject.is_matrix or subject.role == "norm"):
         return _NONE
-    severity: Severity = "warning" if subject.is_matrix else "info"
+    is_wrong = subject.is_matrix and subject.role not in ("norm", "zero_init")
+    severity: Severity = "warning" if is_wrong else "info"
     return (subject.finding(severity, "constant", f"all {subject.total:,} values are {number(figures.min)}"),)
 
 
