@@ -242,7 +242,7 @@ class TestThreads:
         with pytest.raises(StoppedError):
             read.run(should_stop, None, 3)
         assert read.can_resume
-        assert 0 < read.done < info.numel
+        assert 0 < read.done <= info.numel  # a helper that is told to go on late may read the rest before it is stopped
         read.run(None, None, 2)
         assert read.done == info.numel
         assert read.measurement().summary == Summary.of(raw, BF16, info.numel)

@@ -44,6 +44,7 @@ KEPT_PAUSED = 4
 
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
+POLL_SECONDS = 0.05
 
 
 class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +90,9 @@ class Scanner:
 
     ``deliver`` and ``on_activity`` are called on that thread, never under a lock; they must not block.
     ``on_activity`` is called at most ten times a second while a tensor is read, and with None when all is done.
+
+    A sweep of the same source on another thread asks ``lend`` before each tensor, ``give_way`` while it reads, and
+    then ``take``s what it found: so it waits while something is wanted here, and nothing is read twice.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Scanner:
         self._questions: dict[str, _Question] = {}
         self._final: dict[str, Outcome] = {}
         self._running: str | None = None
+        self._lent: set[str] = set()
         self._is_closed = False
         # Of the worker alone.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -146,6 +151,43 @@ class Scanner:
             self._questions[name] = _Question(bins, low, high, is_log_axis, deliver_histogram)
             self._condition.notify_all()
 
+    def lend(self, name: str, should_stop: Callable[[], bool]) -> Outcome | None:
+        """What is known of a tensor that the caller is about to read; None: it is the caller's until ``take``.
+
+        Waits while something is wanted. What was lent is sampled here if it is wanted, but not read whole.
+        """
+        with self._condition:
+            self._wait_for_rest(should_stop)
+            outcome = self._final.get(name)
+            if outcome is None:
+                self._lent.add(name)
+            return outcome
+
+    def give_way(self, should_stop: Callable[[], bool]) -> None:
+        """Wait while something is wanted, or until ``should_stop``."""
+        if self._running is not None:
+            with self._condition:
+                self._wait_for_rest(should_stop)
+
+    def _wait_for_rest(self, should_stop: Callable[[], bool]) -> None:
+        while self._running is not None and not should_stop():
+            self._condition.wait(POLL_SECONDS)
+
+    def take(self, outcome: Outcome) -> bool:
+        """What became of a tensor that was lent; whether that is news."""
+        with self._condition:
+            self._lent.discard(outcome.name)
+            is_news = outcome.name not in self._final
+            self._final.setdefault(outcome.name, outcome)
+            self._condition.notify_all()
+            return is_news
+
+    def take_back(self) -> None:
+        """What was lent will not be read."""
+        with self._condition:
+            self._lent.clear()
+            self._condition.notify_all()
+
     def figures(self, name: str) -> Figures | None:
         """The final figures of a tensor, or None: not read yet, or not readable."""
         outcome = self._final.get(name)
@@ -169,6 +211,8 @@ class Scanner:
                 self._running = name = self._next()
                 if self._is_closed:
                     return
+                if name is None:
+                    self._condition.notify_all()  # whoever gives way
                 if name is None and is_idle and not self._has_answer():
                     self._condition.wait()
                     continue
@@ -183,11 +227,17 @@ class Scanner:
         """What to read now; under the lock."""
         for name in self._questions:
             kept = self._kept.get(name)
-            if not (kept is not None and kept.is_final) and not self._has_failed(name):
+            if not (kept is not None and kept.is_final) and not self._has_failed(name) and not self._is_lent(name):
                 return name
         while self._waiting and self._waiting[0] in self._final:
             self._waiting.popleft()
-        return self._waiting[0] if self._waiting else None
+        return next((name for name in self._waiting if name not in self._final and not self._is_lent(name)), None)
+
+    def _is_lent(self, name: str) -> bool:
+        """Whether nothing is left to do here for a tensor, because somebody else reads it."""
+        if name not in self._lent:
+            return False
+        return name in self._sampled or self._source.find(name).numel <= reading.SAMPLE_BEYOND
 
     def _has_answer(self) -> bool:
         return any(name in self._kept or self._has_failed(name) for name in self._questions)
@@ -230,6 +280,8 @@ class Scanner:
                 return msgspec.structs.replace(tied, name=name)
             channels = None
             if is_final:
+                if name in self._lent:
+                    return None
                 found = self._measure(info)
                 summary, channels = found.summary, found.channels
             elif info.numel > reading.SAMPLE_BEYOND and name not in self._sampled:

@@ -7,7 +7,7 @@ the opening and the key of the question. Closing stops the scanner within one bl
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -24,11 +24,12 @@ from tui_params.tui.messages import (
     Measured,
     SourceSorted,
     SourceStale,
-    SweepProgress,
+    Verdict,
     Working,
 )
 from tui_params.tui.opening import Opened, prepare
 from tui_params.tui.sorting import SortChoice, sort_of
+from tui_params.tui.sweeping import Batches, Sweep
 from tui_params.tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ FLUSH_SECONDS = 5.0
 class Desk:
     """The threads of one opened source.
 
-    The scanner's thread reads tensors and judges each at once; a second one reads the values on screen and looks for
-    changes; a third one keeps the cache, and compares the tensors when all are read.
+    The scanner's thread reads the tensors on screen and judges each at once; a second one reads the values on screen
+    and looks for changes; a third one keeps the cache, and compares the tensors when all are read. A sweep reads
+    everything else on a thread of its own, and waits while the scanner has something to read.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Desk:
         self._known: dict[str, Outcome] = {}  # out of the cache
         self._done: set[str] = set()  # read, or found unreadable
         self._keeper = Worker("cache")
+        self._batches = Batches(self._post_verdicts)
         self._is_starting = False
+        self._started = threading.Event()
         self._wanted: tuple[str, ...] = ()
         self._flushed = monotonic()
         self._sweep: Sweep | None = None
@@ -93,19 +97,17 @@ class Desk:
         return figures
 
     def want(self, names: Iterable[str]) -> None:
-        """Measure these tensors, in this order, and nothing that was wanted before; under a sweep, then the rest."""
+        """Measure these tensors, in this order, and nothing that was wanted before."""
         if self._is_closed:
             return
-        sweep, names = self._sweep, tuple(names)
-        if sweep is not None and sweep.is_wanted and self._done.issuperset(names):
-            return  # the scanner is on its way through everything, and nothing here is more urgent
-        if sweep is not None:
-            sweep.is_wanted = True
-            names += sweep.left()
-        self._wanted = names
+        self._wanted = tuple(names)
         if self._scanner is not None:
-            self._scanner.want([name for name in names if name not in self._known])
-        elif not self._is_starting:
+            self._scanner.want([name for name in self._wanted if name not in self._known])
+        else:
+            self._start_soon()
+
+    def _start_soon(self) -> None:
+        if not self._is_starting:
             # Only now: the first screen is painted.
             self._is_starting = True
             self._keeper.do(self._start)
@@ -123,13 +125,16 @@ class Desk:
         if self._kept is not None:
             self._take_kept(self._kept)
         scanner.want([name for name in self._wanted if name not in self._known])
+        self._started.set()
 
     def _deliver(self, outcome: Outcome) -> None:
-        found = self._judge(outcome) if outcome.is_final else ()
-        self._post(Measured(self.generation, outcome, found))
+        self._batches.add((outcome, self._judge(outcome) if outcome.is_final else ()))
         if outcome.is_final:
             self._remember(outcome)
-            self._finish(outcome.name)
+            self._done.add(outcome.name)
+
+    def _post_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        self._post(Measured(self.generation, verdicts))
 
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
@@ -141,7 +146,7 @@ class Desk:
 
     def _tell(self, activity: Activity | None) -> None:
         sweep = self._sweep
-        self._post(Working(activity, sweep.progress(activity) if sweep is not None else None))
+        self._post(Working(activity, sweep.progress if sweep is not None else None))
 
     # The sweep over everything
 
@@ -151,34 +156,51 @@ class Desk:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a sweep, or the comparison that ends it, is going on."""
-        return self._sweep is not None or self._is_comparing
+        """Whether a sweep, or the comparison that ends it, is going on, or something found is on its way."""
+        return self._sweep is not None or self._is_comparing or not self._batches.is_empty
 
     def sweep(self) -> bool:
         """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
-        from tui_params.core.scan import plan
-
-        listing = self.opened.source.listing
-        infos = [info for info in (*self.opened.tensors, *listing.gradients.values()) if info.name not in self._done]
-        if infos:
-            self._sweep = Sweep({info.name: info.nbytes for info in plan(infos)})
-        elif not self._is_compared:
+        if self._is_closed or self._sweep is not None:
+            return True
+        if len(self._done) < len(self.opened.tensors) + len(self.opened.source.listing.gradients):
+            self._sweep = sweep = Sweep(lambda: self._is_closed)
+            self._start_soon()
+            threading.Thread(target=self._read_all, args=(sweep,), name="sweep", daemon=True).start()
+            return True
+        if not self._is_compared:
             self._compare()
-        return bool(infos)
+        return False
 
     def stop_sweep(self) -> None:
         """Read no more than what is on screen; what was read stays known."""
-        self._sweep = None
+        sweep, self._sweep = self._sweep, None
+        if sweep is not None:
+            sweep.stop()
         self._post(Working(None, None))
 
-    def _finish(self, name: str) -> None:
-        """A tensor has been read, or cannot be; the sweep may end with it."""
-        self._done.add(name)
-        sweep = self._sweep
-        if sweep is not None and sweep.finish(name):
+    def _read_all(self, sweep: Sweep) -> None:
+        # What is kept in the cache need not be read: first see that.
+        while not self._started.wait(0.05):
+            if sweep.is_over():
+                return
+        source, scanner = self.opened.source, self._scanner
+        assert scanner is not None
+        infos = (*self.opened.tensors, *source.listing.gradients.values())
+        names = [info.name for info in infos if info.name not in self._done]
+
+        def tell() -> None:
+            if self._sweep is sweep:
+                self._post(Working(None, sweep.progress))
+
+        try:
+            sweep.run(source, names, scanner, self._deliver, tell)
+        except StoppedError:
+            return
+        if not sweep.is_over():
+            self._compare()
             self._sweep = None
             self._post(Working(None, None))
-            self._compare()
 
     def _compare(self) -> None:
         """When all are read: what comparing the tensors says; answered by Checked."""
@@ -187,6 +209,7 @@ class Desk:
             report = self._report()
             self._is_comparing = False
             if report is not None:
+                self._batches.flush()  # it would say less, and later
                 self._post(Checked(self.generation, report))
 
         self._is_comparing = self._is_compared = True
@@ -227,8 +250,8 @@ class Desk:
             if measured is not None:
                 outcome = Outcome(info.name, measured.figures, None, True, measured.channels)
                 self._known[info.name] = outcome
-                self._post(Measured(self.generation, outcome, self._judge(outcome)))
-                self._finish(info.name)
+                self._batches.add((outcome, self._judge(outcome)))
+                self._done.add(info.name)
 
     def _remember(self, outcome: Outcome) -> None:
         kept = self._kept
@@ -296,6 +319,7 @@ class Desk:
         self._is_closed = True
         self._worker.stop()
         self._keeper.stop()
+        self._batches.close()
 
         def release() -> None:
             if self._scanner is not None:
@@ -307,32 +331,6 @@ class Desk:
         closing = threading.Thread(target=release, name="close", daemon=True)
         closing.start()
         closing.join(wait)
-
-
-class Sweep:
-    """How far a sweep over everything has come: the tensors that are left, in the order of their bytes."""
-
-    def __init__(self, nbytes: dict[str, int]) -> None:
-        self.is_wanted = False  # the scanner knows of it
-        self._left = nbytes
-        self._total = sum(nbytes.values())
-        self._done = 0
-        self._began = monotonic()
-
-    def left(self) -> tuple[str, ...]:
-        return tuple(self._left)
-
-    def finish(self, name: str) -> bool:
-        """Count a tensor as read; whether it was the last."""
-        nbytes = self._left.pop(name, None)
-        self._done += nbytes or 0
-        return nbytes is not None and not self._left
-
-    def progress(self, activity: Activity | None) -> SweepProgress:
-        done = self._done
-        if activity is not None:
-            done += self._left.get(activity.name, 0) * activity.done // max(1, activity.numel)
-        return SweepProgress(done, self._total, monotonic() - self._began)
 
 
 class Worker:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from textual.message import Message
@@ -32,17 +33,20 @@ class SourceFailed(Message):
         self.reason = reason
 
 
-class Measured(Message):
-    """A tensor was summarized, sampled or found unreadable, and what the rules say of it.
+Verdict: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
+"""What came of a tensor, and what the rules say of it."""
 
-    ``generation`` says of which opening.
+
+class Measured(Message):
+    """Some tensors were summarized, sampled or found unreadable, in this order.
+
+    ``generation`` says of which opening. Of one tensor alone it is sent at once, of many what came within a moment.
     """
 
-    def __init__(self, generation: int, outcome: Outcome, findings: tuple[Finding, ...] = ()) -> None:
+    def __init__(self, generation: int, verdicts: Sequence[Verdict]) -> None:
         super().__init__()
         self.generation = generation
-        self.outcome = outcome
-        self.findings = findings
+        self.verdicts = verdicts
 
 
 class Checked(Message):

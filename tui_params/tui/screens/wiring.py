@@ -260,21 +260,27 @@ class Wiring(Screen[None]):
         pages = self.pages
         if pages is None or message.generation != self.generation:
             return
-        outcome = message.outcome
-        pages.take_outcome(outcome, message.findings)
-        self.tree_view.figures_changed(outcome.name)
-        if message.findings or outcome.reason is not None:
+        for outcome, findings in message.verdicts:
+            pages.take_outcome(outcome, findings)
+        self.tree_view.figures_changed([outcome.name for outcome, _ in message.verdicts])
+        if any(findings or outcome.reason is not None for outcome, findings in message.verdicts):
             self._update_bars()
         shown = pages.tensor_at(self.tree_view.cursor)
-        if shown is None or shown.name == outcome.name:
-            self._show_soon(WANT_DELAY if shown is not None else MODULE_DELAY)
+        if shown is None:
+            # What comes without a pause must not put it off for ever.
+            if "detail" not in self._delays:
+                self._show_soon(MODULE_DELAY)
+        elif any(shown.name == outcome.name for outcome, _ in message.verdicts):
+            self._show_soon(WANT_DELAY)
         if self.query_now is not None and self.query_now.needs_figures:
             self._later("filter", FILTER_AGAIN, self._apply_filter)
 
     def on_working(self, message: Working) -> None:
-        if message.activity is None and self.activity is None and message.sweep is self.sweep is None:
+        # What a sweep that was cancelled has still said is stale.
+        sweep = message.sweep if self.desk is not None and self.desk.is_sweeping else None
+        if message.activity is None and self.activity is None and sweep is self.sweep is None:
             return
-        self.activity, self.sweep = message.activity, message.sweep
+        self.activity, self.sweep = message.activity, sweep
         self._update_bars()
 
     def on_checked(self, message: Checked) -> None:

@@ -1,7 +1,7 @@
 """ModuleTree: the tree of modules and tensors. It paints the visible rows of ``core/rows.py`` and nothing else.
 
 The cursor stands on a node, never on a row number: whatever opens, closes or is filtered away, it stays with its
-tensor. Figures arrive one by one (``set_figures``) and repaint one line.
+tensor. Figures that arrive (``figures_changed``) repaint their lines.
 """
 
 from __future__ import annotations
@@ -120,16 +120,19 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             row = next((at for at in range(row, len(visible)) if not self.rows.tree.is_module(visible[at])), row)
         self.move_to(visible[row])
 
-    def figures_changed(self, info_name: str) -> None:
-        """Repaint the row of a tensor, and the modules above it, whose mark may have changed."""
+    def figures_changed(self, names: Iterable[str]) -> None:
+        """Repaint the rows of some tensors, and of the modules above them, whose marks may have changed."""
         if self.rows is None:
             return
-        node = self.rows.tree.find(info_name)
-        while node is not None and node >= 0:
-            row = self.rows.row_of(node)
-            if row is not None:
-                self.refresh_line(row)
-            node = self.rows.tree.parent[node]
+        tree, seen = self.rows.tree, set[int]()
+        for name in names:
+            node = tree.find(name)
+            while node is not None and node >= 0 and node not in seen:
+                seen.add(node)
+                row = self.rows.row_of(node)
+                if row is not None:
+                    self.refresh_line(row)
+                node = tree.parent[node]
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
         """The tensors of the rows on screen, what the cursor is on first."""
