@@ -159,6 +159,13 @@ def test_magnitudes_beyond_reason() -> None:
     assert found(with_values(normal(4, 4), -1.1e4))["abs-max"] == "warning"
     assert found(with_values(normal(4, 4), 1.1e6))["abs-max"] == "error"
     assert found(with_values(normal(16), 1.1e6), "fc.bias")["abs-max"] == "warning"
+    for dtype in (np.float32, BF16):
+        assert found(with_values(normal(4, 4, dtype=dtype), -1e9), "crf.transitions")["abs-max"] == "warning"
+        assert found(with_values(normal(4, 4, dtype=dtype), 1e9), "crf.transitions")["abs-max"] == "error"
+        assert found(with_values(normal(4, 4, dtype=dtype), -1.3e9, 0.5))["abs-max"] == "error"
+        assert found(with_values(normal(4, 4, dtype=dtype), -1e9, 1e5))["abs-max"] == "error"
+        forbidden = float(ml_dtypes.finfo(dtype).min)
+        assert found(with_values(normal(4, 4, dtype=dtype), forbidden))["abs-max"] == "warning"
     for name, array in {
         "attn.masked_bias": np.array(-1e9, np.float32),
         "model.attn_mask": np.full(4, -3e38, np.float32),

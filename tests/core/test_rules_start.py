@@ -58,6 +58,15 @@ def test_a_trained_model_has_none() -> None:
     assert said(arrays) == set()
 
 
+def test_the_norms_of_blocks_without_names_are_gathered() -> None:
+    arrays: dict[str, Any] = {}
+    for i in range(6):
+        arrays |= {f"{i}.0.weight": normal(8, 8, seed=i), f"{i}.0.bias": normal(8, seed=i)}
+        arrays |= {f"{i}.1.weight": 1 + 0.1 * normal(8, seed=i), f"{i}.1.bias": np.zeros(8, np.float32)}
+    (finding,) = told(arrays)
+    assert finding.evidence.startswith("6 of 24 tensors hold one value each")
+
+
 def test_one_bias_of_zeros_among_trained_ones_keeps_its_remark() -> None:
     arrays = fresh()
     for i in range(8):

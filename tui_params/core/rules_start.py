@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding
-from tui_params.core.kinds import kind_of
 from tui_params.core.roles import Role
 from tui_params.core.rule import Rule, Sketch
 from tui_params.core.rules_training import step_of
@@ -16,7 +15,7 @@ MOST_APART = 3
 
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
 _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
-_SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init"})
+_SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped"})
 """Rules that say of a tensor that it is zero, and why that matters."""
 
 ByTensor = Mapping[str | None, tuple[Finding, ...]]
@@ -41,7 +40,9 @@ def find_untrained_zero_init(sketches: Sequence[Sketch], metadata: Mapping[str, 
 
 
 def _same_of_layers(name: str) -> str:
-    """The name with ``#`` for its first number: in a head of three layers only the last one starts at zero."""
+    """The name with ``#`` for its first number: of a head of three layers only the last may start at zero, and of a
+    block its norm.
+    """
     segments = name.split(".")
     first = next((place for place, segment in enumerate(segments) if segment.isdecimal()), None)
     return name if first is None else ".".join([*segments[:first], "#", *segments[first + 1 :]])
@@ -57,7 +58,7 @@ def gather_start_values(
     left = {tensor: _without_repetition(found) for tensor, found in findings.items()}
     kinds: dict[str, list[Sketch]] = {}
     for sketch in sketches:
-        kinds.setdefault(kind_of(sketch.info.name), []).append(sketch)
+        kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
     gathered: dict[str, Finding] = {}
     for members in kinds.values():
         found = [_start_finding(sketch, left.get(sketch.info.name, ())) for sketch in members]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.roles import PARAMETERS
 from tui_params.core.rule import Rule, Subject
@@ -22,6 +24,9 @@ _LARGEST = {
 
 _BLOCK = 128
 """The block of DeepSeek-V3's scales, the smallest in use beside those of MX formats."""
+
+_ROUNDED = 0.002
+"""Decades by which bfloat16 misses a power of ten, at most."""
 
 _EXTREMES = frozenset(
     {
@@ -102,11 +107,22 @@ def check_abs_max(subject: Subject) -> Sequence[Finding]:
     if subject.info.dtype.bits <= 8 or subject.role not in PARAMETERS | {"gradient"}:
         return _NONE
     is_error = largest > limits.abs_max_error and subject.is_matrix and subject.role in PARAMETERS
+    is_error = is_error and not _forbids(figures, limits.abs_max_warning)
     limit = limits.abs_max_error if is_error else limits.abs_max_warning
     if largest <= limit:
         return _NONE
     evidence = f"the largest magnitude is {number(largest)}, beyond {number(limit)}"
     return (subject.finding("error" if is_error else "warning", "abs-max", evidence),)
+
+
+def _forbids(figures: Figures, limit: float) -> bool:
+    """Whether the largest magnitude is the -1e9 (a power of ten, or the end of the type) by which a table of scores
+    says "never", as the transitions of a CRF do.
+    """
+    if figures.min is None or figures.max is None or figures.min != -(figures.abs_max or 0) or figures.max > limit:
+        return False
+    decade = math.log10(-figures.min)
+    return bool(figures.at_max) or abs(decade - round(decade)) < _ROUNDED
 
 
 def check_saturation(subject: Subject) -> Sequence[Finding]:
