@@ -100,3 +100,12 @@ def test_no_command_prints_what_a_terminal_obeys(cli: Callable[..., Any], path: 
     assert not [letter for letter in ran.out + ran.err if letter != "\n" and not letter.isprintable()]
     lines = cli("ls", str(path)).out.splitlines()
     assert sum(line.endswith("B") and "[" in line for line in lines) >= len(NAMES)
+
+
+def test_the_empty_name_is_told_in_words(cli: Callable[..., Any], path: Path, tmp_path: Path) -> None:
+    torch.save({**STATE, "": torch.tensor([float("nan")])}, tmp_path / "other")
+    other = str(tmp_path / "other")
+    for command in (["ls", other], ["ls", "--kinds", other], ["values", other, ""], ["check", other]):
+        assert "(empty name)" in cli(*command).out
+    for more in ([], ["--names"]):
+        assert cli("diff", str(path), other, *more).out.count("(empty name)") == 2

@@ -360,3 +360,14 @@ def test_a_checkpoint_of_lightning_has_no_error(tmp_path: Path) -> None:
     report = check_path(next(tmp_path.glob("*.ckpt")))
     assert errors(report) == set()
     assert report.checked >= 2
+
+
+def test_a_tensor_without_a_name_is_judged_by_itself_and_alone() -> None:
+    arrays = {"": np.array([1.0, np.nan, 2.0]), "b.weight": np.array([[1.0, np.inf]]), "tied": np.zeros(3)}
+    arrays["tied"] = arrays[""]
+    report = check(MemorySource(arrays, tied_to={"tied": ""}))
+    assert {(finding.rule, finding.tensor) for finding in report.findings if finding.severity == "error"} == {
+        ("nan", ""),
+        ("inf", "b.weight"),
+    }
+    assert {report.state(name) for name in arrays} == {"findings"}

@@ -113,12 +113,12 @@ def test_tied_tensors_count_once_in_every_subtree(listed: list[str], data: st.Da
     infos = []
     for position, name in enumerate(listed):
         first = data.draw(st.integers(0, position)) if position else 0
-        target = infos[first].tied_to or infos[first].name if first < position else None
+        target = infos[first].first_name if first < position else None
         size = next((info.numel for info in infos if info.name == target), position + 1)
         infos.append(TensorInfo(name, (size,), F32, size, 4 * size, tied_to=target))
     tree = Tree(Listing("test", tuple(infos)))
     for node in [None, *range(len(tree))]:
-        once = {info.tied_to or info.name: info for info in tree.tensors_below(node)}
+        once = {info.first_name: info for info in tree.tensors_below(node)}
         numel = sum(info.numel for info in once.values())
         assert tree.extent(node) == (numel, 4 * numel)
         totals = tree.totals(node)

@@ -74,10 +74,10 @@ def _told(findings: list[Finding]) -> Iterator[tuple[str, str]]:
     for (rule, kind), members in groups.items():
         if len(members) > _MOST_ALIKE:
             sentence = f"{rule}: in {len(members):,} tensors; the first: {text.clean(members[0].evidence, 500)}"
-            yield text.clean(kind, _LONGEST_NAME), sentence
+            yield text.name(kind, _LONGEST_NAME), sentence
             continue
         for finding in members:
-            name = text.clean(finding.tensor, _LONGEST_NAME) if finding.tensor is not None else "the container"
+            name = text.name(finding.tensor, _LONGEST_NAME) if finding.tensor is not None else "the container"
             yield name, f"{rule}: {text.clean(finding.evidence, 500)}{places(finding)}"
 
 
@@ -98,7 +98,7 @@ def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
             return
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        yield f"{text.clean(names[0], _LONGEST_NAME)}{more}", text.clean(reason, 300)
+        yield f"{text.name(names[0], _LONGEST_NAME)}{more}", text.clean(reason, 300)
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:

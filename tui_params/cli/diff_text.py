@@ -101,7 +101,7 @@ def _rest(count: int, most: int | None) -> Iterator[str]:
 
 def _row(before: str, name: str, after: str, output: Output) -> str:
     """A name between two texts; on a terminal it is shortened so that the line fits."""
-    name = text.clean(name, _LONGEST_NAME)
+    name = text.name(name, _LONGEST_NAME)
     if output.width is not None:
         name = text.shorten(name, max(output.width - len(before) - len(after), _NARROWEST_NAME))
     return before + name + after
@@ -260,7 +260,7 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
 
 
 def _name_width(found: Sequence[str], beside: int, output: Output) -> int:
-    width = min(max(len(text.clean(name, _LONGEST_NAME)) for name in found), _WIDEST_NAME)
+    width = min(max(len(text.name(name, _LONGEST_NAME)) for name in found), _WIDEST_NAME)
     if output.width is not None:
         fixed = 2 + beside + sum(size + 2 for _, size in _columns(output))
         width = max(min(width, output.width - fixed), _NARROWEST_NAME)
@@ -268,6 +268,6 @@ def _name_width(found: Sequence[str], beside: int, output: Output) -> int:
 
 
 def _fitted(name: str, width: int, output: Output) -> str:
-    cleaned = text.clean(name, _LONGEST_NAME)
+    cleaned = text.name(name, _LONGEST_NAME)
     # Both ends tell: the number of the layer in front, the weight behind.
     return cleaned if output.width is None else text.shorten(cleaned, width)

@@ -118,7 +118,7 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
     """What is true of the source as a whole, and how many kinds it has; what is wrong with it comes first."""
     listing = source.listing
     for finding in listing.findings[:_MOST_FINDINGS]:
-        about = f"{text.clean(finding.tensor, _LONGEST_NAME)}: " if finding.tensor else ""
+        about = f"{text.name(finding.tensor, _LONGEST_NAME)}: " if finding.tensor is not None else ""
         line = f"! {finding.severity}: {about}{text.clean(finding.evidence, 500)}"
         yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
     if len(listing.findings) > _MOST_FINDINGS:
@@ -144,7 +144,7 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
     """A title line and one line a tensor; of a tensor that is tied or cannot be read, also why."""
     if not tensors:
         return
-    names = [text.clean(info.name, _LONGEST_NAME) for info in tensors]
+    names = [text.name(info.name, _LONGEST_NAME) for info in tensors]
     shapes = [text.shape(info.shape) for info in tensors]
     shape_width = min(max(map(len, [*shapes, "shape"])), 24)
     name_width = min(max(map(len, [*names, "name"])), _WIDEST_NAME)
@@ -156,7 +156,7 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
     for info, name, shape in zip(tensors, names, shapes, strict=True):
         if output.width is not None:
             name = text.shorten_name(name, name_width)
-        mark = "!" if info.unreadable else "=" if info.tied_to else " "
+        mark = "!" if info.unreadable else "=" if info.tied_to is not None else " "
         size = text.size(info.nbytes)
         dtype = text.clean(info.dtype.short)
         line = f"{mark} {name:<{name_width}}  {shape:<{shape_width}}  {dtype:<8}  {size:>9}"
@@ -167,4 +167,4 @@ def _why(info: TensorInfo) -> tuple[str, str]:
     """Why a line is marked, and in which style that is said."""
     if info.unreadable:
         return f"! {text.clean(info.unreadable, 300)}", "bold red"
-    return f"= {text.clean(info.tied_to or '', _LONGEST_NAME)}", "dim"
+    return f"= {text.name(info.tied_to or '', _LONGEST_NAME)}", "dim"

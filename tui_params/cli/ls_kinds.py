@@ -36,7 +36,7 @@ def rows(groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Out
     """A title line and one line a kind; behind it the numbers, and what differs within the kind."""
     if not groups:
         return
-    names = [text.clean(_name(group, tensors), _LONGEST_NAME) for group in groups]
+    names = [text.name(_name(group, tensors), _LONGEST_NAME) for group in groups]
     counts = [f"x {group.count:,}" if group.count > 1 else "" for group in groups]
     shapes = [
         text.shape(group.shapes[0]) if group.distinct_shapes == 1 else f"{group.distinct_shapes:,} shapes"

@@ -105,7 +105,7 @@ def _print_grid(source: Source, info: TensorInfo, expression: str, output: Outpu
 
     rows = _PLAIN_ROWS if output.height is None else output.height - 4
     grid = fit_grid(source, info, expression, rows, output.width or PLAIN_WIDTH)
-    output.line(f"{output.style(text.clean(info.name, 500), 'bold')}  {text.clean(info.dtype.short)}  {grid.caption}")
+    output.line(f"{output.style(text.name(info.name, 500), 'bold')}  {text.clean(info.dtype.short)}  {grid.caption}")
     output.lines(_lines(grid, output))
     hidden = grid.plane.window.numel - grid.window.numel
     if hidden:

@@ -139,7 +139,7 @@ class Checker:
 
     def _first_of(self, info: TensorInfo) -> str:
         """The name on which findings about the elements of a tensor stand: the first that can be read."""
-        first = self._infos.get(info.tied_to or "")
+        first = self._infos.get(info.first_name)
         if first is None or first.dtype != info.dtype or first.unreadable is not None:
             return info.name
         return first.name

@@ -292,7 +292,7 @@ def severity(change: Change) -> tuple[float, ...]:
 
 
 def _identity(info: TensorInfo) -> tuple[Any, ...]:
-    return (info.tied_to or info.name, info.shape, info.dtype.name, info.stride)
+    return (info.first_name, info.shape, info.dtype.name, info.stride)
 
 
 def _at_once(pair: Pair) -> Verdict | None:

@@ -102,11 +102,11 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
 
 
 def _implied(left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side) -> list[Implied]:
-    first_of = {infos[name].tied_to or name: name for name in reversed(list(matched))}
+    first_of = {infos[name].first_name: name for name in reversed(list(matched))}
     found = []
     for name in left:
         info = infos[name]
-        twin = first_of.get(info.tied_to or name)
+        twin = first_of.get(info.first_name)
         if not NOT_SAVED.isdisjoint(info.notes):
             found.append(Implied(name, side, "a buffer that is not saved (persistent=False)"))
         elif twin is not None and infos[twin].shape == info.shape and infos[twin].dtype == info.dtype:

@@ -45,6 +45,11 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         return len(self.shape)
 
     @property
+    def first_name(self) -> str:
+        """The first name of the same elements: its own, unless it is tied (maybe to the empty name)."""
+        return self.name if self.tied_to is None else self.tied_to
+
+    @property
     def storage_shape(self) -> tuple[int, ...] | None:
         """The shape in bytes of a packed type, where each row ends at a byte; None for any other tensor.
 

@@ -41,6 +41,11 @@ def clean(text: str, limit: int | None = None) -> str:
     return text if limit is None else shorten(text, limit)
 
 
+def name(text: str, limit: int | None = None) -> str:
+    """The name of a tensor or a module, cleaned; the empty one, which formats allow, is told in words."""
+    return clean(text, limit) or "(empty name)"
+
+
 def shorten(text: str, limit: int) -> str:
     """At most ``limit`` characters: the middle is replaced by ``…``, so that both ends still tell."""
     if len(text) <= limit:

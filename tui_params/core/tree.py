@@ -300,7 +300,7 @@ def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
     groups: dict[str, list[int]] = {}
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, TensorInfo):
-            groups.setdefault(leaf.tied_to or leaf.name, []).append(position)
+            groups.setdefault(leaf.first_name, []).append(position)
     return sorted(pair for group in groups.values() for pair in pairwise(group))
 
 

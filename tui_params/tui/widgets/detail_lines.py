@@ -332,7 +332,7 @@ def _bar_line(name: str, nbytes: int, total: int, width: int, glyphs: Glyphs) ->
 
 def _name_lines(name: str, width: int) -> list[Line]:
     """A full name in the title style, broken after dots, at most three lines."""
-    shown = text.clean(name, 3 * width) or "(empty name)"
+    shown = text.name(name, 3 * width)
     lines: list[Line] = []
     while len(shown) > width:
         cut = shown.rfind(".", 0, width) + 1
