@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from queue import Queue
-from threading import Event
+from threading import Event, Thread
 
 import msgspec
 import numpy as np
@@ -417,3 +417,81 @@ def test_channels_come_with_the_final_figures(watch: Callable[[BytesSource], Wat
     assert a.channels == reading.measure(source, info).channels
     assert a.channels is not None
     assert a.channels.rows.first_dead == (3,)
+
+
+def never() -> bool:
+    return False
+
+
+def in_a_thread(work: Callable[[], object]) -> Queue[object]:
+    """What a function answers on another thread, once it does."""
+    answers: Queue[object] = Queue()
+    Thread(target=lambda: answers.put(work()), daemon=True).start()
+    return answers
+
+
+def test_a_sweep_waits_while_something_is_wanted(watch: Callable[[BytesSource], Watch]) -> None:
+    source = source_of(tensor("a", 1024), tensor("b", 100), step=256)
+    gate = source.gates["a"] = Event()
+    seen = watch(source)
+    seen.scanner.give_way(never)
+    seen.scanner.want(["a"])
+    source.reached.get(timeout=SOON)
+    waiting = [in_a_thread(lambda: seen.scanner.give_way(never)), in_a_thread(lambda: seen.scanner.lend("a", never))]
+    stopped = in_a_thread(lambda: seen.scanner.lend("b", lambda: True))
+    assert stopped.get(timeout=SOON) is None
+    assert [answer.empty() for answer in waiting] == [True, True]
+    gate.set()
+    assert [answer.get(timeout=SOON) for answer in waiting] == [None, seen.next()]
+
+
+def test_what_is_lent_is_not_read_a_second_time(watch: Callable[[BytesSource], Watch]) -> None:
+    source = source_of(tensor("a", 100), tensor("b", 100))
+    seen = watch(source)
+    assert seen.scanner.lend("a", never) is None
+    seen.scanner.want(["a", "b"])
+    assert seen.next().name == "b"
+    seen.idle.get(timeout=SOON)
+    assert [name for name, _, _ in source.reads] == ["b"]
+    found = Outcome("a", None, "found elsewhere", True)
+    assert seen.scanner.take(found)
+    assert not seen.scanner.take(Outcome("a", None, "and once more", True))
+    assert seen.scanner.lend("a", never) == found
+    seen.ask("a")
+    assert seen.histogram().reason == "found elsewhere"
+
+
+def test_what_was_lent_and_is_given_back_is_read(watch: Callable[[BytesSource], Watch]) -> None:
+    source = source_of(tensor("a", 100))
+    seen = watch(source)
+    assert seen.scanner.lend("a", never) is None
+    seen.scanner.want(["a"])
+    seen.scanner.take_back()
+    assert seen.next().figures is not None
+
+
+def test_of_a_large_tensor_that_is_lent_there_is_a_sample(
+    watch: Callable[[BytesSource], Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SAMPLE_BEYOND", 1 << 20)
+    info, raw = tensor("a", (1 << 20) + 8)
+    source = source_of((info, raw), step=1 << 16)
+    seen = watch(source)
+    assert seen.scanner.lend("a", never) is None
+    seen.scanner.want(["a"])
+    assert not seen.next().is_final
+    seen.idle.get(timeout=SOON)
+    assert len(source.reads) == reading.SAMPLE_RUNS
+    assert seen.outcomes.empty()
+
+
+def test_a_scanner_that_is_closed_keeps_no_sweep_waiting() -> None:
+    source = source_of(tensor("a", 1 << 14), step=256)
+    gate = source.gates["a"] = Event()
+    seen = Watch(source)
+    seen.scanner.want(["a"])
+    source.reached.get(timeout=SOON)
+    waiting = in_a_thread(lambda: seen.scanner.give_way(never))
+    gate.set()
+    seen.scanner.close()
+    assert waiting.get(timeout=SOON) is None

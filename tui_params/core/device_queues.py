@@ -72,9 +72,10 @@ class ReadTogether(Generic[T]):
     def read(self, parts: Sequence[Iterable[T]]) -> Generator[T, None, None]:
         """What the parts give, each in its order, as it comes."""
         threads = [Thread(target=self._draw, args=(part,), name="tui-params device", daemon=True) for part in parts]
+        self.running = len(parts)
         try:
             alone = [part for thread, part in zip(threads, parts, strict=True) if not _start(thread)]
-            self.running = len(parts) - len(alone)
+            self.running -= len(alone)
             while self.running:
                 try:
                     result = self._results.get(timeout=POLL_SECONDS)

@@ -209,10 +209,10 @@ class Scanner:
             self._answer()
             with self._condition:
                 self._running = name = self._next()
-                if self._is_closed:
-                    return
                 if name is None:
                     self._condition.notify_all()  # whoever gives way
+                if self._is_closed:
+                    return
                 if name is None and is_idle and not self._has_answer():
                     self._condition.wait()
                     continue
