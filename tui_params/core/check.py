@@ -20,6 +20,7 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.core.tree import Tree
+from tui_params.errors import UnknownTensorError
 
 if TYPE_CHECKING:
     from tui_params.core.scan import Outcome, ScanProgress
@@ -40,7 +41,9 @@ class Report(msgspec.Struct, frozen=True):
     ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read; else
     ``ok``. ``checked`` counts the tensors that were read whole. ``findings`` are sorted, the worst first, then in
     the order of the tree, those of the container before those of tensors; of tied tensors they stand on the first.
-    ``states`` are the tensors that are not ok, by name.
+    ``states`` are the tensors that are not ok, by name; ``names`` are those of all. ``not_opened`` are files that lie
+    beside what was opened and were left alone (``Listing.not_opened``): nothing is known of them, and ``status`` does
+    not speak of them.
     """
 
     status: Status
@@ -48,9 +51,13 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     unchecked: tuple[Unchecked, ...]
     states: Mapping[str, Status] = {}
+    names: frozenset[str] = frozenset()
+    not_opened: tuple[str, ...] = ()
 
     def state(self, name: str) -> Status:
-        """Whether a tensor is ok, has findings (of any severity), or could not be checked."""
+        """Whether a tensor is ok, has findings (of any severity), or could not be checked. Raises UnknownTensorError."""
+        if name not in self.names:
+            raise UnknownTensorError(f"no tensor of the name {name!r} was to be checked")
         return self.states.get(name, "ok")
 
 
@@ -67,6 +74,7 @@ class Checker:
         self._infos = {info.name: info for info in tree.tensors_below(None)}
         self._infos |= {info.name: info for info in source.listing.gradients.values()}
         self._places = {name: place for place, name in enumerate(self._infos)}
+        self._names = frozenset(self._infos)
         self._findings: dict[str | None, tuple[Finding, ...]] = {}
         for finding in source.listing.findings:
             self._add((finding,))
@@ -108,7 +116,9 @@ class Checker:
                 self._unchecked.setdefault(name, "it was not read")
         for tensor, findings in self._findings.items():
             if tensor in self._sketches:
-                self._findings[tensor] = locate(self._source, self._infos[tensor], findings, should_stop)
+                self._findings[tensor] = locate(
+                    self._source, self._infos[tensor], findings, should_stop, self._thresholds
+                )
         sketches = [self._sketches[name] for name in self._infos if name in self._sketches]
         found = tuple(self._compared(sketches, should_stop))
         self._add(found)
@@ -135,7 +145,15 @@ class Checker:
         status: Status = "unchecked" if unchecked else "ok"
         if any(finding.severity != "info" for finding in findings):
             status = "findings"
-        return Report(status, len(self._checked), tuple(findings), tuple(unchecked), states)
+        return Report(
+            status,
+            len(self._checked),
+            tuple(findings),
+            tuple(unchecked),
+            states,
+            self._names,
+            self._source.listing.not_opened,
+        )
 
     def _first_of(self, info: TensorInfo) -> str:
         """The name on which findings about the elements of a tensor stand: the first that can be read."""
@@ -151,7 +169,9 @@ class Checker:
         yield from find_faint_norms(sketches, metadata, self._thresholds)
         yield from find_idle_optimizer(sketches, metadata)
         yield from find_unlike_siblings(sketches, self._thresholds)
-        yield from find_odd_ones([info for info in self._infos.values() if info.tied_to is None], self._thresholds)
+        # Of what is damaged or missing the type and the shape may be unknown: then it is no odd one.
+        known = [info for info in self._infos.values() if info.tied_to is None and info.unreadable is None]
+        yield from find_odd_ones(known, self._thresholds)
         yield from find_duplicates(self._source, sketches, self._thresholds, should_stop)
 
     def _add(self, findings: Iterable[Finding]) -> None:
