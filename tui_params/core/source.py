@@ -33,7 +33,8 @@ class Listing(msgspec.Struct, frozen=True):
     ``tensors`` have unique names. ``is_ordered`` says that their order means something (a dict, a module's
     definition); otherwise readers sort by name. ``metadata`` are the leaves that are no tensors, by dotted name, as
     text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are
-    by the name of their parameter; they stand in no tree. ``findings`` are about the container.
+    by the name of their parameter; they stand in no tree. ``findings`` are about the container. ``not_opened`` are
+    the names of files of the same folder that hold tensors or states of a training run and were left alone.
     """
 
     format: str
@@ -43,6 +44,7 @@ class Listing(msgspec.Struct, frozen=True):
     gradients: Mapping[str, TensorInfo] = {}
     findings: tuple[Finding, ...] = ()
     is_ordered: bool = False
+    not_opened: tuple[str, ...] = ()
 
 
 class FileStamp(Protocol):

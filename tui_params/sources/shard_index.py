@@ -95,9 +95,16 @@ def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[st
                 metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
     add_configs(metadata, folder, tensors)
     shards = set(index.weight_map.values())
-    add_unopened(metadata, [file for file in files if file not in shards and file not in forgotten])
+    not_opened = [file for file in files if file not in shards and file not in forgotten]
+    add_unopened(metadata, not_opened)
     findings = (*complaints.all(), *(finding for part in parts.values() for finding in part.listing.findings))
-    listing = Listing(describe_format(parts, len(shards)), tuple(tensors.values()), metadata, findings=findings)
+    listing = Listing(
+        describe_format(parts, len(shards)),
+        tuple(tensors.values()),
+        metadata,
+        findings=findings,
+        not_opened=tuple(not_opened),
+    )
     return MergedSource(folder_label(folder), listing, parts, {})
 
 
@@ -176,18 +183,18 @@ def _place_strays(
     """List the tensors that the index does not know, or believes elsewhere; of two with one name, the index's own."""
     named = set(weight_map.values())
     for shard, info in strays:
-        name, shown, here = info.name, clean(info.name, 120), clean(shard, 120)
+        name, here = info.name, clean(shard, 120)
         listed = tensors.get(name)
         if listed is not None:
-            evidence = f"{shown} is in two shards, {clean(listed.file or '', 120)} (shown) and {here}"
+            evidence = f"it is in two shards, {clean(listed.file or '', 120)} (shown) and {here}"
             complaints.add("error", "in-two-shards", name, evidence)
             continue
         tensors[name] = info
         if name in weight_map:
-            evidence = f"{shown} lies in {here}, but {index_name} says {clean(weight_map[name], 120)}"
+            evidence = f"it lies in {here}, but {clean(index_name, 120)} says {clean(weight_map[name], 120)}"
             complaints.add("error", "misplaced-tensor", name, evidence)
         elif info.tied_to is None and shard in named:
-            complaints.add("warning", "unindexed-tensor", name, f"{shown} lies in {here}, but not in {index_name}")
+            complaints.add("warning", "unindexed-tensor", name, f"it lies in {here}, but not in {clean(index_name, 120)}")
 
 
 def _list_absent(
@@ -205,7 +212,7 @@ def _list_absent(
         why = lost.get(shard)
         if why is None:
             why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
-            complaints.add("error", "missing-tensor", name, f"{clean(name, 120)}: {why}")
+            complaints.add("error", "missing-tensor", name, why)
         tensors[name] = TensorInfo(name, (), nothing, 0, 0, file=shard, unreadable=why)
 
 

@@ -27,6 +27,8 @@ _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
 _BESIDE = re.compile(
     r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state)[\w.-]*$", re.IGNORECASE
 )
+_STATE_SUFFIX = ".pkl"
+"""Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
 
 _MAX_FOLDERS = 300
 """Folders that are looked into for a better suggestion than the one given."""
@@ -89,14 +91,16 @@ def _choose_index(names: Iterable[str]) -> str | None:
 
 def _choose_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
     """The files to open, and the other tensor files that lie beside them."""
-    candidates = [name for name in names if name.endswith(TENSOR_SUFFIXES) and not name.startswith(".")]
+    names = [name for name in names if not name.startswith(".")]
+    candidates = [name for name in names if name.endswith(TENSOR_SUFFIXES)]
+    states = [name for name in names if name.endswith(_STATE_SUFFIX) and _BESIDE.match(name)]
     for wanted in (
         [name for name in candidates if name.endswith(".safetensors")],
         [name for name in candidates if not _BESIDE.match(name)],
         candidates,
     ):
         if wanted:
-            return wanted, [name for name in candidates if name not in set(wanted)]
+            return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
     return [], []
 
 

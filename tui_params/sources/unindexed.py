@@ -54,6 +54,7 @@ def list_unindexed(folder: Path, files: list[str], beside: list[str], found: Ite
         gradients,
         tuple(findings),
         is_ordered,
+        tuple(beside),
     )
     return MergedSource(folder_label(folder), listing, parts, originals)
 
