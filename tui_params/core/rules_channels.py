@@ -144,7 +144,7 @@ CHANNEL_RULES: tuple[Rule, ...] = (
         "untrained-embedding-rows",
         "Untrained embedding rows",
         ("info",),
-        "Rows of an embedding that are tiny beside the others: tokens that training hardly ever met.",
+        "Rows of an embedding below 1/100 of the median of all, a fixed share: tokens that training hardly ever met.",
         "Fishing for Magikarp (EMNLP 2024)",
         (),
         check_untrained_rows,

@@ -136,7 +136,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "std-of-kind",
         "Standard deviation unlike its kind",
         ("warning", "info"),
-        "It is spread far wider, or narrower, than the same weight in the other layers: an exploding or a dead layer.",
+        "Spread far wider, or narrower, than the same weight in the other layers: it explodes, or is dead.",
         "robust z of log10 (Iglewicz and Hoaglin 1993), the limit is our choice",
         ("siblings", "sibling_z", "sibling_ratio"),
     ),

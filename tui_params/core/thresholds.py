@@ -42,7 +42,7 @@ MEANINGS: dict[str, str] = {
     "running_var": "the running variance below which a channel of a BatchNorm is constant",
     "storage_ratio": "how many times its own size the storage is that a view keeps alive",
     "storage_nbytes": "the bytes that such a storage has beyond the view, at least",
-    "siblings": "the tensors of one kind and type that a comparison between them needs",
+    "siblings": "the tensors of one kind, type and shape that a comparison between them needs",
     "sibling_z": "the robust z-score of log10 beyond which a tensor is unlike its kind",
     "sibling_ratio": "how many times larger or smaller than the median of its kind it is, at least",
     "pattern_share": "the share of a kind that must agree on a type or a shape for the others to break the pattern",
