@@ -39,7 +39,7 @@ def info(name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorInf
         ("zero_convs.0.0.weight", (4, 4, 1, 1), "zero_init"),
         ("decoder.bbox_embed.2.layers.2.weight", (4, 4), "zero_init"),
         ("embed_tokens.lora_embedding_A.default", (4, 4), "zero_init"),
-        ("embed_tokens.lora_embedding_B.default", (4, 4), "lora_b"),
+        ("embed_tokens.lora_embedding_B.default", (4, 4), "embedding"),
         ("q_proj.hada_w2_a", (4, 4), "zero_init"),
         ("q_proj.oft_r", (4, 4), "zero_init"),
         ("soft_router.weight", (4, 4), "weight"),

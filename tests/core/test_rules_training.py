@@ -134,6 +134,8 @@ def test_a_fresh_adapter_is_only_remarked_on() -> None:
     assert {(severity, rule) for severity, rule, _ in said(arrays)} == {("info", "all-zero")}
     more = {f"layers.{i}.q.lora_B.weight": np.zeros((8, 4), np.float32) for i in range(32)}
     assert said(more) == {("info", "start-values", "")}
+    of_embedding = {"embed.lora_embedding_A": np.zeros((4, 8), np.float32), "embed.lora_embedding_B": normal(8, 4)}
+    assert {found[:2] for found in said(arrays | of_embedding)} <= {("info", "all-zero"), ("info", "start-values")}
     trained = said(arrays, {"global_step": "120"})
     assert {name for _, rule, name in trained if rule == "untrained-lora"} == set(arrays)
     assert ("warning", "untrained-lora") not in {found[:2] for found in said(arrays, {"global_step": "0"})}

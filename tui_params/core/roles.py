@@ -68,7 +68,7 @@ _ZERO_INIT = (
 )  # fmt: skip
 """Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE,
 the positions of SAM (2304.02643), the offsets and boxes of Deformable DETR (2010.04159), D-FINE, Gemma 3, adapters of
-peft and LyCORIS."""
+peft (of an embedding A starts at zero, not B) and LyCORIS."""
 
 _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
 """What names a parameter by itself, not the ``weight`` of a layer, that often starts at one value."""
@@ -97,7 +97,7 @@ def role_of(info: TensorInfo) -> Role:
         return "other"
     if info.kind == "buffer" or last in _MADE:
         return "buffer"
-    if "lora_b" in segments or "lora_up" in lowered or "lora_embedding_b" in segments:
+    if "lora_b" in segments or "lora_up" in lowered:
         return "lora_b"
     # The decay rates of Mamba are logarithms, and log 1 = 0 fills whole columns (arXiv 2312.00752, A_log).
     if "bias" in last or last == "a_log":

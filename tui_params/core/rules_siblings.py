@@ -103,7 +103,10 @@ def find_odd_ones(infos: Sequence[TensorInfo], thresholds: Thresholds) -> Iterat
         if len(members) < max(thresholds.siblings, _FEWEST):
             continue
         yield from _odd("dtype-of-kind", "dtype", kind, members, lambda info: info.dtype.short, thresholds)
-        yield from _odd("shape-of-kind", "shape", kind, members, lambda info: shape(info.shape), thresholds)
+        # The first and the last layer of a row often have a shape of their own.
+        inner = {info.shape for info in members[1:-1]}
+        if len(inner) > 1:
+            yield from _odd("shape-of-kind", "shape", kind, members, lambda info: shape(info.shape), thresholds)
 
 
 def _odd(
