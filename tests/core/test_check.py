@@ -23,7 +23,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.scan import Outcome, ScanProgress, scan_all, summarize
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.thresholds import Thresholds
-from tui_params.errors import ReadError, StoppedError
+from tui_params.errors import ReadError, StoppedError, UnknownTensorError
 from tui_params.opening import open_source
 
 
@@ -48,8 +48,10 @@ def check_path(path: Path) -> Report:
 
 def test_a_healthy_source_is_ok() -> None:
     report = check(MemorySource({"a.weight": healthy(8, 8), "b.weight": healthy(8, 8, seed=1)}))
-    assert report == Report("ok", 2, (), ())
+    assert report == Report("ok", 2, (), (), names=frozenset({"a.weight", "b.weight"}))
     assert report.state("a.weight") == "ok"
+    with pytest.raises(UnknownTensorError, match=r"'a\.wieght'"):
+        report.state("a.wieght")
 
 
 def test_a_source_of_nothing_is_ok() -> None:

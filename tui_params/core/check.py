@@ -55,7 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     not_opened: tuple[str, ...] = ()
 
     def state(self, name: str) -> Status:
-        """Whether a tensor is ok, has findings (of any severity), or could not be checked. Raises UnknownTensorError."""
+        """Whether a tensor is ok, has findings (any severity), or could not be checked. Raises UnknownTensorError."""
         if name not in self.names:
             raise UnknownTensorError(f"no tensor of the name {name!r} was to be checked")
         return self.states.get(name, "ok")
