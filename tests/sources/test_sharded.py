@@ -213,7 +213,7 @@ def test_tensors_that_the_index_forgot_or_misplaced(folder: Path) -> None:
     found = {finding.rule: finding for finding in source.listing.findings}
     assert set(found) == {"unindexed-tensor", "misplaced-tensor", "missing-tensor"}
     assert (found["unindexed-tensor"].tensor, found["unindexed-tensor"].severity) == ("b", "warning")
-    assert found["misplaced-tensor"].evidence == f"c lies in {TWO}, but model.safetensors.index.json says {ONE}"
+    assert found["misplaced-tensor"].evidence == f"it lies in {TWO}, but model.safetensors.index.json says {ONE}"
     assert found["missing-tensor"].tensor == "d"
     assert names(source) == ["a", "b", "c", "d"]
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
@@ -244,7 +244,7 @@ def test_a_tensor_in_two_shards(folder: Path) -> None:
     save_file({"c": torch.arange(5), "a": torch.zeros(2, 3)}, folder / TWO)
     source = open_folder(folder)
     finding = the_only(source, "in-two-shards")
-    assert finding.evidence == f"a is in two shards, {ONE} (shown) and {TWO}"
+    assert finding.evidence == f"it is in two shards, {ONE} (shown) and {TWO}"
     np.testing.assert_array_equal(source.read("a", "[1]"), [3, 4, 5])
     assert names(source) == ["a", "b", "c"]
 

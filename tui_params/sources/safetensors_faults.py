@@ -85,12 +85,11 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
     ``base`` is where the data start in the file. A tensor that is only cut off gets no finding of its own:
     ``layout_findings`` tells of a truncation once.
     """
-    shown = clean(name, 120)
 
     def bad(rule: str, reason: str, severity: str = "error", **fields: Any) -> tuple[TensorInfo, Finding]:
         described: dict[str, Any] = {"shape": (), "dtype": unknown("?"), "numel": 0, "nbytes": 0} | fields
         info = TensorInfo(name, **described, file=file.name, unreadable=reason)
-        return info, Finding("warning" if severity == "warning" else "error", rule, name, f"{shown}: {reason}")
+        return info, Finding("warning" if severity == "warning" else "error", rule, name, reason)
 
     if not isinstance(raw, dict):
         return bad("bad-entry", "its entry in the header is not a JSON object")
@@ -127,7 +126,7 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         return TensorInfo(name, **fields, file=file.name, unreadable=reason), None
     info = TensorInfo(name, **fields, file=file.name)
     if numel * dtype.bits % 8:
-        evidence = f"{shown}: its {numel:,} elements of {dtype.bits} bits do not end at a whole byte"
+        evidence = f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte"
         return info, Finding("warning", "size-mismatch", name, evidence)
     return info, None
 

@@ -194,7 +194,9 @@ def _place_strays(
             evidence = f"it lies in {here}, but {clean(index_name, 120)} says {clean(weight_map[name], 120)}"
             complaints.add("error", "misplaced-tensor", name, evidence)
         elif info.tied_to is None and shard in named:
-            complaints.add("warning", "unindexed-tensor", name, f"it lies in {here}, but not in {clean(index_name, 120)}")
+            complaints.add(
+                "warning", "unindexed-tensor", name, f"it lies in {here}, but not in {clean(index_name, 120)}"
+            )
 
 
 def _list_absent(
