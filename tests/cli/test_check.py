@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.cli.conftest import Ran
 from tests.factories_memory import MemorySource
+from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
+from tui_params.cli.app import run
 from tui_params.core.findings import Finding
 from tui_params.core.rules import RULES
 from tui_params.core.rules_container import CONTAINER_RULES
@@ -92,8 +95,95 @@ def test_what_could_not_be_checked_is_told_with_the_reason(cli: Cli, serve: Serv
         "  b and 1 more  I/O error",
         "  d  no such shard",
         "",
-        "1 tensor checked, 3 could not be checked, no findings",
+        "1 tensor checked, 3 could not be checked, no findings in what was read",
     ]
+
+
+def test_reasons_that_differ_in_numbers_and_names_only_are_one(cli: Cli, serve: Serve) -> None:
+    names = [f"layers.{i}.fc.weight" for i in range(5)]
+    serve(
+        {name: healthy(4, 4) for name in [*names, "x", "y", "z"]},
+        broken={name: f"{name} ends {i + 2:,} bytes early" for i, name in enumerate(names)}
+        | {name: f"{name} is encrypted" for name in "xy"}
+        | {"z": "gone"},
+    )
+    assert cli("check", "model").out.splitlines()[3:6] == [
+        "  layers.#.fc.weight x 5  the first: layers.0.fc.weight ends 2 bytes early",
+        "  x and 1 more  the first: x is encrypted",
+        "  z  gone",
+    ]
+
+
+def test_what_a_reader_says_in_the_same_words_is_one_line(cli: Cli, serve: Serve) -> None:
+    found = tuple(Finding("error", "missing-tensor", f"{name}.weight", "it is not there") for name in "abcde")
+    found += tuple(Finding("error", "missing-tensor", f"{i}.bias", "it is not there") for i in range(4))
+    found += (Finding("error", "bad-entry", "f", "no shape"), Finding("error", "bad-entry", "g", "no shape"))
+    serve({"w": healthy(4, 4)}, findings=found)
+    assert cli("check", "model").out.splitlines()[3:7] == [
+        "  a.weight and 4 more  missing-tensor: it is not there",
+        "  #.bias  missing-tensor: in 4 tensors; the first: it is not there",
+        "  f  bad-entry: no shape",
+        "  g  bad-entry: no shape",
+    ]
+
+
+def test_files_that_were_not_opened_are_never_called_healthy(cli: Cli, serve: Serve) -> None:
+    def with_files(*names: str) -> None:
+        source = serve({"w": healthy(4, 4)})
+        source.listing = msgspec.structs.replace(source.listing, not_opened=names)
+
+    with_files("optimizer.bin")
+    ran = cli("check", "model", "--fail-on", "warning")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[2:] == [
+        "not read: optimizer.bin (open it by its path)",
+        "",
+        "1 tensor checked, 0 could not be checked, 1 file not read, no findings in what was read",
+    ]
+    many = [f"optimizer_{i}.bin" for i in range(12)]
+    with_files(*many)
+    shown = ", ".join(many[:10])
+    assert f"not read: {shown}, and 2 more (--json has all) (open them by their paths)\n" in cli("check", "model").out
+    with_files(*many)
+    found = cli("check", "model", "--json").json()
+    assert (found["status"], found["not_opened"]) == ("ok", many)
+    with_files("a|b.pt")
+    lines = cli("check", "model", "--markdown").out.splitlines()
+    assert lines[0].endswith("1 file not read, no findings in what was read")
+    assert lines[-1] == r"| not read |  |  | a\|b.pt: open it by its path |"
+
+
+def test_the_files_beside_a_model_are_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(file_bytes({"w": entry("F32", (2,), 0)}, bytes(8)))
+    for name in ("optimizer.bin", "random_states_0.pkl", "trainer_state.json", "notes.pkl", ".hidden.pt"):
+        (tmp_path / name).write_bytes(b"?")
+    ran = cli("check", str(tmp_path))
+    assert ran.code == 0
+    assert "not read: optimizer.bin, random_states_0.pkl (open them by their paths)\n" in ran.out
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_terminal_wraps_evidence_and_cuts_no_number(
+    columns: int, serve: Serve, terminal: Callable[..., Terminal]
+) -> None:
+    name = "model.layers.0.self_attention.query_key_value.weight" * 3
+    evidence = " ".join(f"{number:,}" for number in range(100_000, 100_060))
+    array = with_nan(4, 4)
+    source = serve(
+        {name: array, "x": healthy(4, 4)},
+        broken={"x": f"it ends early: {evidence}"},
+        findings=(Finding("error", "truncated", name, evidence),),
+    )
+    source.listing = msgspec.structs.replace(source.listing, not_opened=tuple(f"optimizer_{i}.bin" for i in range(9)))
+    stream = terminal(columns, NO_COLOR="1", TERM="dumb")
+    assert run(["check", "model"]) == 1
+    lines = stream.getvalue().splitlines()
+    assert [line for line in lines if len(line) > columns] == []
+    words = " ".join(" ".join(lines).split())
+    assert words.count(evidence) == 2
+    assert "2 of 16 values are NaN; at [0, 1], [2, 3]" in words
+    assert all(line.count("[") == line.count("]") for line in lines)
+    assert "optimizer_8.bin (open them by their paths)" in words
 
 
 def test_the_source_itself_is_counted_apart(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +197,16 @@ def test_the_source_itself_is_counted_apart(cli: Cli, serve: Serve, monkeypatch:
         lines = cli("check", "model").out.splitlines()
         assert f"{words} could not be checked" in lines
         assert "  the source  model was replaced on disk" in lines
-        assert lines[-1] == f"{len('abcd') - len(broken)} tensors checked, {short} could not be checked, no findings"
+        assert lines[-1] == (
+            f"{len('abcd') - len(broken)} tensors checked, {short} could not be checked, no findings in what was read"
+        )
         monkeypatch.setattr(serve(arrays, broken=broken), "changed", lambda: "model was replaced on disk")
         ran = cli("check", "model", "--json")
         assert (ran.code, ran.err) == (3, f"tui-params: model: {words} could not be checked\n")
-        assert ran.json()["unchecked"][0] == {"tensor": None, "reason": "model was replaced on disk"}
-        assert len(ran.json()["unchecked"]) == len(broken) + 1
+        found = ran.json()
+        assert found["unchecked"][0] == {"tensor": None, "reason": "model was replaced on disk"}
+        assert len(found["unchecked"]) == len(broken) + 1
+        assert (found["tensors"], found["checked"]) == (4, 4 - len(broken))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +263,8 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
             },
         ],
         "unchecked": [{"tensor": "x", "reason": "gone"}],
+        "tensors": 2,
+        "not_opened": [],
     }
 
 
@@ -252,8 +348,6 @@ def test_rules_as_markdown_and_as_json(cli: Cli) -> None:
 
 
 def test_a_terminal_gets_colours_and_a_pipe_none(serve: Serve, terminal: Callable[..., Terminal]) -> None:
-    from tui_params.cli.app import run
-
     serve({"layers.0.self_attn.q_proj.weight": with_nan(4, 4)})
     stream = terminal(60)
     assert run(["check", "model"]) == 1
@@ -265,8 +359,6 @@ def test_a_terminal_gets_colours_and_a_pipe_none(serve: Serve, terminal: Callabl
 
 
 def test_progress_is_shown_on_a_terminal_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
-    from tui_params.cli.app import run
-
     serve({"w.weight": healthy(64, 64)})
     assert cli("check", "model").err == ""
     serve({"w.weight": healthy(64, 64)})

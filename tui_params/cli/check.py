@@ -41,6 +41,9 @@ def command(
     Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is. 3: nothing that
     was read is, but not everything could be read. 2: usage.
 
+    Files of a folder that are no part of the model (optimizer.bin, rng_state.pth) are named as not read, and change no
+    exit code: check them by their paths.
+
     The thresholds of the rules are those of --threshold, else of "thresholds" in config.json, else the default.
     """
     thresholds = _thresholds(changes)
@@ -130,6 +133,8 @@ def document(path: str, report: Report) -> dict[str, Any]:
             for finding in report.findings
         ],
         "unchecked": [{"tensor": entry.tensor, "reason": entry.reason} for entry in report.unchecked],
+        "tensors": len(report.names),
+        "not_opened": report.not_opened,
     }
 
 

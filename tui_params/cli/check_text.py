@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
-from tui_params.cli.output import Output
+from tui_params.cli.output import Output, hanging
 from tui_params.core import text
-from tui_params.core.check import Report
+from tui_params.core.check import Report, Unchecked
 from tui_params.core.findings import Finding
 from tui_params.core.kinds import kind_of
 from tui_params.core.rules import SEVERITIES
+from tui_params.core.rules_container import CONTAINER_RULES
 from tui_params.core.source import Source
 
 _LONGEST_NAME = 300
+_LONGEST_SENTENCE = 2_000
 _MOST_ALIKE = 3
 """Findings of one rule about tensors of one kind that are told one by one; more of them become one line."""
 
 _MOST_UNCHECKED = 20
+_MOST_FILES = 10
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
 _SINGULARS = {"error": "error", "warning": "warning", "info": "remark"}
+_READERS = frozenset(rule.id for rule in CONTAINER_RULES)
+_NUMBER = re.compile(r"\d[\d,.]*")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
@@ -40,14 +46,35 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
         yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
         for name, evidence in _unchecked(report):
             yield from _entry(name, evidence, output)
+    if report.not_opened:
+        yield ""
+        yield from _not_opened(report, output)
     yield ""
-    yield closing(report)
+    yield from _wrapped(closing(report), output)
 
 
 def closing(report: Report) -> str:
     """How much was checked, in one line."""
-    checked = f"{text.plural(report.checked, 'tensor')} checked, {unchecked_words(report, '')} could not be checked"
-    return f"{checked}, no findings" if not report.findings else checked
+    parts = [f"{text.plural(report.checked, 'tensor')} checked", f"{unchecked_words(report, '')} could not be checked"]
+    if report.not_opened:
+        parts.append(f"{text.plural(len(report.not_opened), 'file')} not read")
+    if not report.findings:
+        parts.append("no findings in what was read" if report.not_opened or report.unchecked else "no findings")
+    return ", ".join(parts)
+
+
+def _not_opened(report: Report, output: Output) -> Iterator[str]:
+    """The files beside what was checked of which nothing is known."""
+    names = [text.clean(name, 120) for name in report.not_opened[:_MOST_FILES]]
+    if len(report.not_opened) > _MOST_FILES:
+        names.append(f"and {len(report.not_opened) - _MOST_FILES:,} more (--json has all)")
+    how = "open it by its path" if len(report.not_opened) == 1 else "open them by their paths"
+    sentence = f"not read: {', '.join(names)} ({how})"
+    yield from (output.style(line, "bold yellow") for line in _wrapped(sentence, output))
+
+
+def _wrapped(sentence: str, output: Output) -> list[str]:
+    return [sentence] if output.width is None else hanging(sentence, output.width, 0)
 
 
 def unchecked_words(report: Report, noun: str = "tensor") -> str:
@@ -60,51 +87,75 @@ def unchecked_words(report: Report, noun: str = "tensor") -> str:
 
 
 def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
-    """A name, and what is said of it beside it or, where a terminal is too narrow, below."""
+    """A name, and what is said of it beside it or, where a terminal is too narrow, below: whole, for it has numbers."""
+    if output.width is not None:
+        name = text.shorten(name, output.width - 2)
     yield f"  {name}" + output.note(evidence, "", len(name) + 2)
 
 
 def _told(findings: list[Finding]) -> Iterator[tuple[str, str]]:
-    """Subject and sentence of each finding; many of one rule about one kind are one."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        # What is said of the container is never alike.
-        kind = kind_of(finding.tensor) if finding.tensor is not None else f"\n{len(groups)}"
-        groups.setdefault((finding.rule, kind), []).append(finding)
-    for (rule, kind), members in groups.items():
-        if len(members) > _MOST_ALIKE:
-            sentence = f"{rule}: in {len(members):,} tensors; the first: {text.clean(members[0].evidence, 500)}"
-            yield text.name(kind, _LONGEST_NAME), sentence
-            continue
-        for finding in members:
-            name = text.name(finding.tensor, _LONGEST_NAME) if finding.tensor is not None else "the container"
-            yield name, f"{rule}: {text.clean(finding.evidence, 500)}{places(finding)}"
+    """Subject and sentence of each finding; many of one rule about one kind are one.
+
+    So are many of a reader that say the same of different kinds, as of all that a shard lacks.
+    """
+    kinds = Counter((finding.rule, kind_of(finding.tensor)) for finding in findings if finding.tensor is not None)
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        key: tuple[str, ...] = (finding.rule, "", "", str(number))
+        if finding.tensor is not None:
+            kind = kind_of(finding.tensor)
+            if kinds[finding.rule, kind] > _MOST_ALIKE:
+                key = (finding.rule, kind)
+            elif finding.rule in _READERS and not finding.indices:
+                key = (finding.rule, "", finding.evidence)
+        groups.setdefault(key, []).append(finding)
+    for (rule, *rest), members in groups.items():
+        first = members[0]
+        name = "the container" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
+        evidence = text.clean(first.evidence, _LONGEST_SENTENCE)
+        if len(rest) == 1:
+            yield text.name(rest[0], _LONGEST_NAME), f"{rule}: in {len(members):,} tensors; the first: {evidence}"
+        elif len(members) > _MOST_ALIKE:
+            yield f"{name} and {len(members) - 1:,} more", f"{rule}: {evidence}"
+        else:
+            for finding in members:
+                name = "the container" if finding.tensor is None else text.name(finding.tensor, _LONGEST_NAME)
+                yield name, f"{rule}: {text.clean(finding.evidence, _LONGEST_SENTENCE)}{places(finding)}"
 
 
 def places(finding: Finding) -> str:
     """The first indices of a finding, for the end of its sentence."""
-    if not finding.indices:
+    # Of a tensor of 0 dimensions the place says nothing.
+    if not finding.indices or () in finding.indices:
         return ""
     return f"; at {', '.join(text.shape(index) for index in finding.indices)}"
 
 
 def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
-    """Names and reasons; those of one reason after the first are counted."""
-    groups: dict[str, list[str]] = {}
+    """Names and reasons; reasons that differ in numbers and in the tensor's own name only are one."""
+    groups: dict[str, list[Unchecked]] = {}
     for entry in report.unchecked:
-        groups.setdefault(entry.reason, []).append("the source" if entry.tensor is None else entry.tensor)
-    for number, (reason, names) in enumerate(groups.items()):
+        reason = entry.reason.removeprefix(entry.tensor or "")
+        groups.setdefault(_NUMBER.sub("#", reason), []).append(entry)
+    for number, members in enumerate(groups.values()):
         if number == _MOST_UNCHECKED:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
             return
-        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        yield f"{text.name(names[0], _LONGEST_NAME)}{more}", text.clean(reason, 300)
+        first = members[0]
+        name = "the source" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
+        kinds = {kind_of(entry.tensor or "") for entry in members}
+        if len(kinds) == 1 and len(members) > _MOST_ALIKE:
+            name = f"{text.name(kinds.pop(), _LONGEST_NAME)} x {len(members):,}"
+        elif len(members) > 1:
+            name += f" and {len(members) - 1:,} more"
+        is_one = len({entry.reason for entry in members}) == 1
+        yield name, ("" if is_one else "the first: ") + text.clean(first.reason, _LONGEST_SENTENCE)
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:
     """The report as Markdown: a sentence, and a table of the findings and of what could not be checked."""
     yield f"**{_escape(source.label)}**: {closing(report)}"
-    if not report.findings and not report.unchecked:
+    if not (report.findings or report.unchecked or report.not_opened):
         return
     yield ""
     yield "| severity | rule | tensor | evidence |"
@@ -114,6 +165,8 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
         yield f"| {finding.severity} | {finding.rule} | {_escape(finding.tensor or '')} | {evidence} |"
     for entry in report.unchecked:
         yield f"| unchecked |  | {_escape(entry.tensor or '')} | {_escape(entry.reason)} |"
+    for file in report.not_opened:
+        yield f"| not read |  |  | {_escape(file)}: open it by its path |"
 
 
 def _escape(value: str) -> str:

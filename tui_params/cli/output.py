@@ -6,15 +6,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from textwrap import wrap
 from typing import TYPE_CHECKING, TextIO
 
-from tui_params.core.text import clean, shorten
+from tui_params.core.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 100
 _NOT_ASCII = re.compile("[^\x00-\x7e]")
+_INDEX = re.compile(r"\[[\d, ]+\]")
 
 
 class Output:
@@ -46,7 +48,7 @@ class Output:
             return ""
         if self.width is None or used + 2 + len(note) <= self.width:
             return f"  {self.style(note, style)}"
-        return "\n" + self.style(f"    {shorten(note, self.width - 4)}", style)
+        return "".join(f"\n{self.style(line, style)}" for line in hanging(note, self.width, 4))
 
     def line(self, text: str = "") -> None:
         """Print a line now, for whoever waits for it."""
@@ -78,6 +80,18 @@ def _painter(console: Console) -> Callable[[str, str], str] | None:
         return (parsed.without_color if console.no_color else parsed).render(text, color_system=system)
 
     return paint
+
+
+def hanging(sentence: str, width: int, indent: int) -> list[str]:
+    """A sentence in lines of ``width`` columns, the first indented by ``indent`` and the rest by two more.
+
+    An index such as ``[7, 300]`` is never cut in two.
+    """
+    whole = _INDEX.sub(lambda match: match.group().replace(" ", "\xa0"), sentence)
+    lines = wrap(
+        whole, width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2), break_on_hyphens=False
+    )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def complain(message: str) -> None:
