@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 from textual.pilot import Pilot
 
+from tests.factories_large import HeldSource
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
 from tui_params.opening import open_source
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
+from tui_params.tui.messages import SweepProgress, Working
 from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
@@ -37,6 +39,8 @@ class Scene(NamedTuple):
     keys: tuple[str, ...]
     theme: str = "quiet-dark"
     glyphs: Glyphs = UNICODE
+    sweep: SweepProgress | None = None
+    """How far a sweep is that begins after the keys, and does not end."""
 
 
 def demo() -> Source:
@@ -68,6 +72,26 @@ async def play(pilot: Pilot[None], *keys: str) -> None:
         await pilot.press(key)
         await pilot.pause()
     await settle(pilot)
+
+
+async def play_scene(pilot: Pilot[None], scene: Scene) -> None:
+    """Press the keys of a scene; and where it shows a sweep, begin one, which is held at its first tensor."""
+    await play(pilot, *scene.keys)
+    if scene.sweep is None:
+        return
+    screen = pilot.app.screen
+    assert isinstance(screen, ExplorerScreen)
+    assert screen.opened is not None
+    source = screen.opened.source
+    assert isinstance(source, HeldSource)
+    source.hold()
+    await pilot.press("S")
+    while not source.is_held.is_set():
+        await asyncio.sleep(0.005)
+    # What it says by itself is a matter of time; nothing more comes while it is held.
+    screen.post_message(Working(None, scene.sweep))
+    for _ in range(3):
+        await pilot.pause()
 
 
 def typed(words: str) -> tuple[str, ...]:
@@ -129,6 +153,9 @@ def training(folder: Path | None = None) -> Source:
 
 LARGE, SMALL = (120, 36), (80, 24)
 
+FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
+"""Ten seconds into a checkpoint of 29 GB."""
+
 SCENES: tuple[Scene, ...] = (
     Scene("explorer", LARGE, demo, ("S", "n", "n")),
     Scene("explorer-80x24", SMALL, demo, ("S", "n", "n")),
@@ -145,6 +172,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),
     Scene("sixteen-colours-80x24", SMALL, demo, ("S", "n"), theme="ansi-dark"),
     Scene("ascii-80x24", SMALL, demo, ("S", "n"), glyphs=ASCII),
+    Scene("sweep", LARGE, HeldSource, ("slash", *typed("norm"), "enter", *("down",) * 10), sweep=FAR),
+    Scene("sweep-80x24", SMALL, HeldSource, ("slash", *typed("norm"), "enter", *("down",) * 10), sweep=FAR),
     Scene("narrow-60x20", (60, 20), demo, ("S", "n")),
 )
 
@@ -153,7 +182,7 @@ async def draw(scene: Scene) -> str:
     """The scene as an SVG."""
     app = app_of(scene.open_it, scene.theme, scene.glyphs)
     async with app.run_test(size=scene.size) as pilot:
-        await play(pilot, *scene.keys)
+        await play_scene(pilot, scene)
         return app.export_screenshot(title="tui-params", simplify=True)
 
 

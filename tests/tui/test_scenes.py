@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from textual.pilot import Pilot
 
-from tests.scenes import SCENES, Scene, app_of, play
+from tests.scenes import SCENES, Scene, app_of, play_scene
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_scene(scene: Scene, snap_compare: Callable[..., bool]) -> None:
     async def steps(pilot: Pilot[None]) -> None:
-        await play(pilot, *scene.keys)
+        await play_scene(pilot, scene)
 
     app = app_of(scene.open_it, scene.theme, scene.glyphs)
     assert snap_compare(app, terminal_size=scene.size, run_before=steps)

@@ -63,7 +63,11 @@ def _running(screen: Wiring, width: int) -> list[Part]:
         cells = 12 if width >= 100 else 6
         filled = min(cells, int(share * cells))
         rate = sweep.done_bytes / max(sweep.seconds, 1e-3)
-        words = f" {min(99, int(share * 100))} %  {text.size(int(rate))}/s"
+        words = f" {min(99, int(share * 100))} %"
+        if width >= 100:
+            words += f"  {text.size(sweep.done_bytes)} of {text.size(sweep.total_bytes)}"
+        if rate > 0:
+            words += f"  {text.size(int(rate))}/s"
         if sweep.seconds > 1 and rate > 0:
             words += f"  {text.duration((sweep.total_bytes - sweep.done_bytes) / rate)} left"
         bar, rest = (glyphs.bar, "-") if glyphs.is_ascii else (glyphs.bar, "░")
@@ -117,7 +121,8 @@ def status_lines(screen: Wiring, width: int) -> list[Line]:
     if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
         words = text.clean(screen.query_now.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
-        right.append((f"  {screen.matching:,} match, esc clears ", "dim"))
+        clears = "" if screen.sweep is not None else ", esc clears"  # first it stops the sweep
+        right.append((f"  {screen.matching:,} match{clears} ", "dim"))
     if screen.said:
         return [spread([(f" {screen.said}", "text")], right, width)]
     hints = _hints(screen)
