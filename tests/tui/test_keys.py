@@ -702,3 +702,16 @@ async def test_a_matrix_has_no_other_table() -> None:
         await stage.press("right_square_bracket")
         assert "no other table" in stage.status
         assert first_value(stage.values) == 5
+
+
+async def test_what_is_said_fits_the_narrowest_screen() -> None:
+    async with on_stage(MemorySource({"m.a": ramp(4, 5), "m.b": ramp(2)}), size=(60, 20)) as stage:
+        await stage.go("m")
+        for key in ("g", "v", "s", "a", "p", "K", "J", "n", "N", "E", "e", "greater_than_sign"):
+            await stage.send(key)
+            assert stage.screen.said.endswith("."), key
+            assert f" {stage.screen.said}".ljust(60) == stage.status, key
+        stage.screen.detail.grid.focus()
+        await stage.go("m.a")
+        await stage.send("right_square_bracket")
+        assert stage.status.strip() == "There is no other table: at most two dimensions."

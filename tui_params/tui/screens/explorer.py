@@ -66,7 +66,7 @@ class ExplorerScreen(Wiring):
         if opened is None or self.pages is None:
             return
         if not opened.source.listing.gradients:
-            self.say("No gradients here: a checkpoint holds none, a model has them after backward().")
+            self.say("No gradients here: a model has them after backward().")
             return
         if self.pages.tensor_at(self.tree_view.cursor) is None:
             self.say("A gradient is shown of a tensor: move to one first.")
@@ -172,7 +172,7 @@ class ExplorerScreen(Wiring):
         if self.desk.sweep():
             self._want()
         else:
-            self.say(f"Every tensor has been read and checked; {self._key('problems')} lists what was found.")
+            self.say(f"Every tensor has been checked; {self._key('problems')} lists what was found.")
 
     def action_problems(self) -> None:
         if self.pages is None:

@@ -141,7 +141,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
             return
         stepped = self._plane.step(by)
         if stepped == self._plane:
-            self.post_message(self.Refused("This slice has no other table: it has at most two dimensions."))
+            self.post_message(self.Refused("There is no other table: at most two dimensions."))
         else:
             self._plane = stepped
             self._ask()
