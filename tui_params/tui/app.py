@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
 from tui_params.tui import keys, themes, wire
 from tui_params.tui.glyphs import Glyphs, choose
+from tui_params.tui.key_order import KeyOrder
 from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tui_params.cache import FigureCache
 
 
-class ParamsApp(App[None]):
+class ParamsApp(KeyOrder):
     """The explorer on one source.
 
     Exits with return code 3 and a sentence in ``failure`` if the source cannot be opened.
