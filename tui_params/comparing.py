@@ -24,6 +24,7 @@ def compare(
     atol: float = 0.0,
     renames: Iterable[str | Rename] = (),
     auto_rename: bool = False,
+    ignore_dtype: bool = False,
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
@@ -31,8 +32,9 @@ def compare(
     """What changed between ``a`` and ``b``: paths, modules, state dicts or sources, in any combination.
 
     Names, shapes and element types first, then values: the same bytes are identical; else an element changed if
-    |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element types. A Source that is passed in
-    stays open. Raises OpenError, TypeError, ValueError, StoppedError.
+    |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element types. Another element type is a
+    difference even so, unless ``ignore_dtype``. A Source that is passed in stays open. Raises OpenError, TypeError,
+    ValueError, StoppedError.
     """
     with ExitStack() as stack:
         sources = []
@@ -47,6 +49,7 @@ def compare(
             atol=atol,
             renames=renames,
             auto_rename=auto_rename,
+            ignore_dtype=ignore_dtype,
             should_stop=should_stop,
             progress=progress,
             threads=threads,

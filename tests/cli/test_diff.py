@@ -49,6 +49,26 @@ class Changed(msgspec.Struct):
     reason: str | None
 
 
+class Kind(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    count: int
+    changed: int
+    equal: int
+    identical: int
+    uncompared: int
+    max_abs: float | None
+    relative_l2: float | None
+    cosine: float | None
+    elements: int
+    changed_elements: int
+    other_shape: int
+    other_dtype: int
+    new_nan: int
+    new_inf: int
+    unread: int
+    worst: str | None
+
+
 class Entry(msgspec.Struct):
     name: str
     reason: str
@@ -65,8 +85,11 @@ class Document(msgspec.Struct):
     uncompared: list[Entry]
     renames: list[str]
     suggested_renames: list[Any]
-    kinds: list[dict[str, Any]]
+    kinds: list[Kind]
     status: str
+    ignore_dtype: bool
+    changed_type: int
+    changed_type_and_value: int
     identical_names: list[str] | None = None
 
 
@@ -144,7 +167,7 @@ def test_plain_report(sources: Any, cli: Callable[..., Any]) -> None:
         "\n"
         "Changed, by kind (2)\n"
         "  kind                            max |b-a|    rel. L2    cosine  elements\n"
-        "  layers.#.mlp.up.weight  2 of 4       2.01       2.91  0.661374     100 %\n"
+        "  layers.#.mlp.up.weight  2 of 4       2.01       2.91  0.661374    50.0 %\n"
         "\n"
         "Changed tensors\n"
         "  tensor                  max |b-a|    rel. L2    cosine  elements\n"
@@ -177,7 +200,8 @@ def test_everything_that_can_differ(sources: Any, cli: Callable[..., Any]) -> No
     ran = cli("diff", "a", "b")
     assert ran.code == 1
     for line in (
-        "different: 3 of 7 common tensors changed, 2 bit-identical, 1 equal in value but not in bits, 1 not compared",
+        "different: 3 of 7 common tensors changed, 1 in type (0 of them also in value), 2 bit-identical, 1 equal in "
+        "value but not in bits, 1 not compared",
         "Only in A (1)",
         "  a.gone",
         "Only in B (1)",
@@ -186,7 +210,7 @@ def test_everything_that_can_differ(sources: Any, cli: Callable[..., Any]) -> No
         "f32 became bf16, every value equal",
         "2 became NaN, 1 no longer infinite, first at [0]",
         "! a.lost  in B: shard 2 is missing",
-        "Equal in value, not in bits (1)",
+        "Equal in value but not in bits (1)",
         "  a.zero  max |b-a| 0",
     ):
         assert line in ran.out.replace(" " * 60, ""), line
@@ -211,7 +235,7 @@ def test_json_of_everything(sources: Any, cli: Callable[..., Any]) -> None:
     assert [change.name for change in found.equal] == ["a.zero"]
     assert [(item.name, item.reason) for item in found.uncompared] == [("a.lost", "in B: shard 2 is missing")]
     assert found.identical_names is None
-    assert sum(kind["count"] for kind in found.kinds) == 7
+    assert sum(kind.count for kind in found.kinds) == 7
     sources(ODD, OTHER, a_lost="shard 2 is missing")
     named = msgspec.convert(cli("diff", "a", "b", "--json", "--names").json(), Document)
     assert named.identical_names == ["a.bias", "a.ids"]
@@ -235,7 +259,91 @@ def test_tolerances(sources: Any, cli: Callable[..., Any]) -> None:
     sources(layers(), trained())
     ran = cli("diff", "a", "b", "--atol", "4")
     assert "an element changed if |b-a| > 4 + 0 |a|\n" in ran.out
-    assert "same: 0 of 8 common tensors changed, 6 bit-identical, 2 equal in value but not in bits\n" in ran.out
+    same = "same: 0 of 8 common tensors changed, 6 bit-identical, 2 within the tolerance but not the same in bits\n"
+    assert same in ran.out
+    assert "Within the tolerance but not the same in bits (2)\n" in ran.out
+    assert "every value equal" not in ran.out
+
+
+def with_type(arrays: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+def test_another_type_is_told_apart_from_other_values(sources: Any, cli: Callable[..., Any]) -> None:
+    f32 = {f"layers.{i}.w": np.random.default_rng(i).normal(size=(4, 4)).astype(np.float32) for i in range(3)}
+    bf16 = with_type(f32, ml_dtypes.bfloat16)
+    sources(f32, bf16)
+    ran = cli("diff", "a", "b")
+    assert (ran.code, "3 of 3 common tensors changed type, 3 of them changed in value, 0 bit" in ran.out) == (1, True)
+    sources(f32, bf16)
+    ran = cli("diff", "a", "b", "--rtol", "0.01")
+    assert ran.code == 1
+    assert "3 of 3 common tensors changed type, 0 of them changed in value beyond the tolerance, 0 bit" in ran.out
+    assert "f32 became bf16, every value within the tolerance\n" in ran.out
+    sources(with_type(bf16, np.float32), bf16)
+    ran = cli("diff", "a", "b", "--rtol", "0.01")
+    assert "f32 became bf16, every value equal\n" in ran.out
+    sources(f32, bf16 | {"layers.1.w": np.zeros((2, 8), np.float32)})
+    ran = cli("diff", "a", "b", "--json", "--rtol", "1e-9")
+    found = msgspec.convert(ran.json(), Document)
+    assert (len(found.changed), found.changed_type, found.changed_type_and_value) == (3, 2, 2)
+
+
+def test_the_type_may_be_ignored(sources: Any, cli: Callable[..., Any]) -> None:
+    f32 = {f"layers.{i}.w": np.random.default_rng(i).normal(size=(4, 4)).astype(np.float32) for i in range(3)}
+    bf16 = with_type(f32, ml_dtypes.bfloat16)
+    for b, arguments, code in (
+        (bf16, [], 1),
+        (bf16, ["--rtol", "0.004"], 0),
+        (bf16, ["--rtol", "1e-9"], 1),
+        (with_type(f32, np.float64), [], 0),
+        (bf16 | {"layers.1.w": np.zeros((2, 8), np.float32)}, ["--rtol", "0.004"], 1),
+    ):
+        sources(f32, b)
+        assert cli("diff", "a", "b", "--ignore-dtype", *arguments).code == code
+    sources(f32, bf16)
+    ran = cli("diff", "a", "b", "--ignore-dtype", "--rtol", "0.004")
+    assert "same: 0 of 3 common tensors changed, 0 bit-identical, 3 of another type, with every value within" in ran.out
+    assert "Every value within the tolerance (3)\n  layers.0.w  f32 became bf16, max |b-a| " in ran.out
+    sources(f32, bf16)
+    ran = cli("diff", "a", "b", "--ignore-dtype")
+    assert "different: 3 of 3 common tensors changed, 0 bit-identical\n" in ran.out
+    sources(f32, bf16, layers_1_w="shard 2 is missing")
+    ran = cli("diff", "a", "b", "--ignore-dtype", "--rtol", "0.004")
+    assert (ran.code, "1 not compared" in ran.out) == (3, True)
+
+
+def test_figures_of_a_kind_are_those_of_all_its_tensors(sources: Any, cli: Callable[..., Any]) -> None:
+    a = {f"layers.{i}.w": np.arange(1, 11, dtype=np.float32) for i in range(6)}
+    b = {name: array.copy() for name, array in a.items()}
+    b["layers.0.w"][0] += 9
+    b["layers.1.w"] = -b["layers.1.w"] / 8
+    b["layers.2.w"][:2] = np.nan, np.inf
+    b["layers.3.w"] = b["layers.3.w"].astype(np.float64)
+    b["layers.4.w"] = b["layers.4.w"].reshape(2, 5)
+    sources(a, b)
+    row = next(line for line in cli("diff", "a", "b").out.splitlines() if line.startswith("  layers.#.w"))
+    assert " ".join(row.split()) == "layers.#.w 5 of 6 11.2 1.12 -1 26.0 % 1 shape, 1 type, 1 NaN, 1 Inf"
+    sources(a, b)
+    (kind,) = msgspec.convert(cli("diff", "a", "b", "--json").json(), Document).kinds
+    assert (kind.max_abs, kind.relative_l2, kind.elements, kind.changed_elements) == (11.25, 1.125, 50, 13)
+    assert (kind.other_shape, kind.other_dtype, kind.new_nan, kind.new_inf, kind.worst) == (1, 1, 1, 1, "layers.4.w")
+    assert kind.cosine == pytest.approx(-1)
+    sources({"layers.7.w": np.zeros(2), "x": np.ones(1)}, {"layers.7.w": np.ones(2), "x": np.ones(1)})
+    out = cli("diff", "a", "b").out
+    assert "  layers.7.w  1 of 1          1          –         –     100 %\n" in out
+    assert "layers.#" not in out
+
+
+def test_what_stands_on_one_side_alone_is_told_with_its_numbers(sources: Any, cli: Callable[..., Any]) -> None:
+    x = np.zeros(1)
+    layers = {f"layers.{i}.up.weight": x for i in (0, 1, 2, 3, 7)} | {f"h.2.e.{i}.w": x for i in range(3)}
+    sources(layers | {"layers.3.down.weight": x, "both": x}, {"both": x})
+    assert (
+        cli("diff", "a", "b")
+        .out.partition("Only in A (9)\n")[2]
+        .startswith("  layers.{0-3, 7}.up.weight  x 5\n  h.2.e.{0-2}.w  x 3\n  layers.3.down.weight\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,7 +377,7 @@ def test_renames_are_suggested_and_applied_when_asked_for(sources: Any, cli: Cal
     ran = cli("diff", "a", "b")
     assert ran.code == 1
     assert "Renames that match more names\n  --rename module.=  matches 8 more names\n" in ran.out
-    assert "Only in A (8)\n  module.layers.#.mlp.up.weight  x 4\n" in ran.out
+    assert "Only in A (8)\n  module.layers.{0-3}.mlp.up.weight  x 4\n" in ran.out
     for arguments in (["--rename", "module.="], ["--auto-rename"], ["--rename", "b:=module."]):
         sources(wrapped, layers())
         ran = cli("diff", "a", "b", *arguments)

@@ -21,7 +21,8 @@ from tests.factories_memory import MemorySource
 from tests.factories_models import TiedModel
 from tests.factories_numbers import READABLE, BytesSource, pack_codes, part_of
 from tests.factories_safetensors import entry, file_bytes, write_index
-from tui_params.core.compare import Comparer, Comparison, Progress, Verdict, compare, group_changes
+from tui_params.core.changes_by_kind import group_changes
+from tui_params.core.compare import Comparer, Comparison, Progress, Verdict, compare
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
 from tui_params.core.side_by_side import PIECE, WINDOW, ByteComparison, gathered, one_side, pieces, windows
 from tui_params.core.source import Source
@@ -130,6 +131,33 @@ def test_tolerances() -> None:
     for wrong in ({"rtol": -1.0}, {"atol": math.nan}, {"atol": math.inf}):
         with pytest.raises(ValueError, match="tolerance"):
             compare(a, b, **wrong)
+
+
+def test_another_type_may_be_ignored() -> None:
+    values = RNG.normal(size=100).astype(ml_dtypes.bfloat16)
+    a, b = memory(x=values, y=np.ones(1)), memory(x=values.astype(np.float32), y=np.ones(1))
+    found = compare(a, b, ignore_dtype=True)
+    assert (found.state, found.ignore_dtype, found.changed, found.identical) == ("same", True, (), ("y",))
+    assert [(change.name, change.change) for change in found.equal] == [("x", "dtype")]
+    nudged = memory(x=values.astype(np.float32) * np.float32(1.001), y=np.ones(1))
+    assert states(compare(a, nudged, ignore_dtype=True)) == {"x": "dtype", "y": "identical"}
+    assert compare(a, nudged, ignore_dtype=True).state == "different"
+    assert tui_params.compare(a, nudged, ignore_dtype=True, rtol=0.01).state == "same"
+    lost = MemorySource({"x": values, "y": np.ones(1)}, broken={"x": "gone"})
+    assert states(compare(lost, b)) == {"x": "dtype", "y": "identical"}
+    assert states(compare(lost, b, ignore_dtype=True)) == {"x": "uncompared", "y": "identical"}
+
+
+def test_the_elements_of_a_kind_are_all_of_them() -> None:
+    a = memory(**{"h.0": np.ones(4, np.complex64), "h.1": np.ones(3), "h.2": np.array([0.0, 1.0]), "h.3": np.ones(5)})
+    b = memory(**{"h.0": np.ones(4, np.complex64), "h.1": np.zeros(3), "h.2": np.array([-0.0, 1.0]), "h.3": np.ones(6)})
+    (group,) = group_changes(compare(a, b))
+    assert (group.count, group.identical, group.equal, group.changed) == (4, 1, 1, 2)
+    assert (group.elements, group.changed_elements) == (8 + 3 + 2, 3)
+    assert (group.max_abs, group.relative_l2, group.cosine) == (1.0, 1.0, None)
+    a, b = memory(**{"h.0": np.zeros(2), "h.1": np.ones(2)}), memory(**{"h.0": np.ones(2), "h.1": np.full(2, 2.0)})
+    (group,) = group_changes(compare(a, b))
+    assert (group.max_abs, group.relative_l2, group.cosine) == (1.0, None, 1.0)
 
 
 def test_what_cannot_be_read_is_uncompared_and_the_rest_goes_on() -> None:

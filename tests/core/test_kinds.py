@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.factories_names import deepseek_v3_names
 from tui_params.core.dtypes import from_safetensors, from_torch
-from tui_params.core.kinds import MAX_SHAPES, compact_ranges, group_by_kind, kind_of
+from tui_params.core.kinds import MAX_SHAPES, compact_ranges, group_by_kind, kind_of, name_of_kind
 from tui_params.core.tensor import TensorInfo, describe
 
 
@@ -110,3 +110,12 @@ def test_a_mixture_of_experts_has_few_kinds() -> None:
     assert (experts.count, experts.numbers) == (59 * 256, ("3-61", "0-255"))
     assert (experts.shapes, [dtype.short for dtype in experts.dtypes]) == (((2048, 7168),), ["f8e4m3"])
     assert experts.numel == 59 * 256 * 2048 * 7168
+
+
+def test_names_of_one_kind_as_one() -> None:
+    assert name_of_kind(["layers.3.w"]) == "layers.3.w"
+    assert name_of_kind([f"h.{i}.e.2.w" for i in (9, 0, 1, 2)]) == "h.{0-2, 9}.e.2.w"
+    assert name_of_kind(["0.0", "1.1"]) == "{0-1}.{0-1}"
+    assert name_of_kind(["x.#", "x.1", "x.2"]) == "x.{1-2}"
+    assert name_of_kind([f"x.{'1' * 20}", f"x.{'2' * 20}"]) == "x.#"
+    assert name_of_kind([""]) == ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; repeatable."
 )
 @click.option("--auto-rename", is_flag=True, help="Apply the renames that are suggested.")
+@click.option("--ignore-dtype", is_flag=True, help="Another element type alone is no difference.")
 @click.option("--names", is_flag=True, help="Every name, instead of kinds and the largest changes.")
 def command(
     a: str,
@@ -37,6 +38,7 @@ def command(
     atol: float,
     expressions: tuple[str, ...],
     auto_rename: bool,
+    ignore_dtype: bool,
     names: bool,
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
@@ -44,13 +46,15 @@ def command(
     Tensors of the same bytes are identical; another shape or element type is a difference. Otherwise an element
     changed if |b - a| > atol + rtol |a|, whatever the element types; NaN equals NaN, and 0.0 equals -0.0.
 
+    Whether bf16 is a faithful copy of f32: --ignore-dtype --rtol 0.004.
+
     OLD=NEW changes how names start, so module.= takes a prefix away and =module. puts one before. *OLD=NEW changes
     every segment that starts so, and b:OLD=NEW the names of B.
 
     Exit code 0: no difference. 1: there is one. 3: none was found, but not everything could be compared. 2: usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    comparison, formats = _compare(a, b, rtol, atol, renames, auto_rename)
+    comparison, formats = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
     if as_json:
         write_json(document(a, b, comparison, names=names))
     else:
@@ -75,7 +79,7 @@ def _rename(expression: str) -> Rename:
 
 
 def _compare(
-    a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool
+    a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
 ) -> tuple[Comparison, tuple[str, str]]:
     """The comparison, and of what formats the sources are. Raises OpenError."""
     from tui_params.core.compare import compare
@@ -85,7 +89,14 @@ def _compare(
         show = _Progress() if sys.stderr.isatty() else None
         try:
             comparison = compare(
-                source_a, source_b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename, progress=show
+                source_a,
+                source_b,
+                rtol=rtol,
+                atol=atol,
+                renames=renames,
+                auto_rename=auto_rename,
+                ignore_dtype=ignore_dtype,
+                progress=show,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
@@ -97,14 +108,16 @@ def _compare(
 
 def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> dict[str, Any]:
     """What ``--json`` prints; with ``names`` also those of what did not change."""
-    from tui_params.core.compare import group_changes
+    from tui_params.core.changes_by_kind import group_changes
 
+    retyped = [change for change in comparison.changed if change.change == "dtype"]
     found = {
         "a": a,
         "b": b,
         "status": comparison.state,
         "rtol": comparison.rtol,
         "atol": comparison.atol,
+        "ignore_dtype": comparison.ignore_dtype,
         "renames": [str(rename) for rename in comparison.applied],
         "suggested_renames": [
             {"renames": [str(rename) for rename in suggestion.renames], "matches": suggestion.matches}
@@ -116,15 +129,13 @@ def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> 
         "identical": len(comparison.identical),
         "equal": [_entry(change) for change in comparison.equal],
         "changed": [_entry(change) for change in comparison.changed],
+        "changed_type": len(retyped),
+        "changed_type_and_value": sum(bool(change.difference and change.difference.changed) for change in retyped),
         "uncompared": [{"name": item.name, "reason": item.reason} for item in comparison.uncompared],
         "kinds": [
             {
-                "kind": group.kind,
-                "count": group.count,
-                "changed": group.changed,
-                "equal": group.equal,
-                "identical": group.identical,
-                "uncompared": group.uncompared,
+                **{name: getattr(group, name) for name in _OF_KIND},
+                "worst": None if group.worst is None else group.worst.name,
             }
             for group in group_changes(comparison)
         ],
@@ -135,6 +146,10 @@ def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> 
 
 
 _FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf")
+_OF_KIND = (
+    "kind", "count", "changed", "equal", "identical", "uncompared", "max_abs", "relative_l2", "cosine", "elements",
+    "changed_elements", "other_shape", "other_dtype", "new_nan", "new_inf", "unread",
+)  # fmt: skip
 _COMPARED = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction", "first_index")
 
 

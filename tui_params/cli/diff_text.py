@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
 from tui_params.cli.output import Output
 from tui_params.core import text
-from tui_params.core.compare import Change, Comparison, KindChange, group_changes, severity
-from tui_params.core.difference import Difference
-from tui_params.core.kinds import kind_of
+from tui_params.core.changes_by_kind import KindChange, group_changes, severity
+from tui_params.core.compare import Change, Comparison
+from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.renames import Suggestion
 
 _LONGEST_NAME = 500
@@ -70,11 +69,12 @@ def _compared(comparison: Comparison) -> int:
 
 
 def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
-    total = _compared(comparison)
-    parts = [f"{len(comparison.changed):,} of {text.plural(total, 'common tensor')} changed"]
-    parts.append(f"{len(comparison.identical):,} bit-identical")
-    if comparison.equal:
-        parts.append(f"{len(comparison.equal):,} equal in value but not in bits")
+    parts = [_headline(comparison), f"{len(comparison.identical):,} bit-identical"]
+    retyped = sum(change.change == "dtype" for change in comparison.equal)
+    if retyped:
+        parts.append(f"{retyped:,} of another type, with {_equal_values(comparison)}")
+    if len(comparison.equal) > retyped:
+        parts.append(f"{len(comparison.equal) - retyped:,} {_equal(comparison)}")
     if comparison.uncompared:
         parts.append(f"{len(comparison.uncompared):,} not compared")
     word, style = {
@@ -85,8 +85,38 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
     first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
     yield output.style(word, style) + first[len(word) :]
     yield from others
-    if comparison.rtol or comparison.atol:
+    if _has_tolerance(comparison):
         yield f"an element changed if |b-a| > {comparison.atol:g} + {comparison.rtol:g} |a|"
+
+
+def _headline(comparison: Comparison) -> str:
+    """How many changed; of those that changed their type, whether their values did too is another question."""
+    changed = f"{len(comparison.changed):,} of {text.plural(_compared(comparison), 'common tensor')} changed"
+    retyped = [change for change in comparison.changed if change.change == "dtype"]
+    if not retyped or comparison.ignore_dtype:
+        return changed
+    moved = sum(change.difference is not None and change.difference.changed > 0 for change in retyped)
+    unread = sum(change.difference is None for change in retyped)
+    beyond = " beyond the tolerance" if _has_tolerance(comparison) else ""
+    rest = f", {unread:,} of them could not be compared" if unread else ""
+    if len(retyped) == len(comparison.changed):
+        return f"{changed} type, {moved:,} of them changed in value{beyond}{rest}"
+    return f"{changed}, {len(retyped):,} in type ({moved:,} of them also in value{beyond}{rest})"
+
+
+def _has_tolerance(comparison: Comparison) -> bool:
+    return bool(comparison.rtol or comparison.atol)
+
+
+def _equal(comparison: Comparison) -> str:
+    """What other bytes of the same values are called."""
+    if _has_tolerance(comparison):
+        return "within the tolerance but not the same in bits"
+    return "equal in value but not in bits"
+
+
+def _equal_values(comparison: Comparison) -> str:
+    return "every value within the tolerance" if _has_tolerance(comparison) else "every value equal"
 
 
 def _section(title: str, count: int, output: Output) -> Iterator[str]:
@@ -112,9 +142,11 @@ def _names(found: Sequence[str], names: bool, output: Output) -> Iterator[str]:
     if names:
         yield from (_row("  ", name, "", output) for name in found)
         return
-    kinds = Counter(map(kind_of, found))
-    for kind, count in list(kinds.items())[:_MOST]:
-        yield _row("  ", kind, f"  x {count:,}" if count > 1 else "", output)
+    kinds: dict[str, list[str]] = {}
+    for name in found:
+        kinds.setdefault(kind_of(name), []).append(name)
+    for members in list(kinds.values())[:_MOST]:
+        yield _row("  ", name_of_kind(members), f"  x {len(members):,}" if len(members) > 1 else "", output)
     yield from _rest(len(kinds), _MOST)
 
 
@@ -143,16 +175,16 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     if not found:
         return
     yield from _section("Changed, by kind", len(comparison.changed), output)
+    kinds = _kind_names(found, [change.name for change in comparison.changed])
     shares = [f"{group.changed:,} of {group.count:,}" for group in found]
     share_width = max(map(len, shares))
-    width = _name_width([group.kind for group in found], share_width + 2, output)
+    width = _name_width(kinds, share_width + 2, output)
     yield _title("kind", width, f"{'':>{share_width}}", output)
     most = None if names else _MOST
-    for group, share in list(zip(found, shares, strict=True))[:most]:
-        assert group.worst is not None
-        kind = _fitted(group.kind, width, output)
-        line = f"  {kind:<{width}}  {share:>{share_width}}{_figures(group.worst, output)}"
-        yield line + output.note(_became(group.worst), "dim", len(line))
+    became = _became_by_kind(comparison)
+    for group, kind, share in list(zip(found, kinds, shares, strict=True))[:most]:
+        line = f"  {_fitted(kind, width, output):<{width}}  {share:>{share_width}}{_kind_figures(group, output)}"
+        yield line + output.note(", ".join(_sorts(group, became[group.kind])), "dim", len(line))
     yield from _rest(len(found), most)
     ranked = list(comparison.changed) if names else sorted(comparison.changed, key=severity, reverse=True)
     most = None if names else _MOST_CHANGES
@@ -189,20 +221,59 @@ def _figures(change: Change, output: Output) -> str:
     if difference is None:
         return ""
     share = text.percent(difference.changed, difference.count)
-    values = (
-        text.number(difference.max_abs, 3),
-        text.number(difference.relative_l2, 3),
-        _cosine(difference),
-        share,
-    )
+    return _cells(difference.max_abs, difference.relative_l2, difference.cosine, share, output)
+
+
+def _kind_figures(group: KindChange, output: Output) -> str:
+    """Those of the whole kind; none where nothing but shapes is known to have changed."""
+    if group.max_abs is None and not group.changed_elements and group.cosine is None:
+        return ""
+    share = text.percent(group.changed_elements, group.elements)
+    return _cells(group.max_abs, group.relative_l2, group.cosine, share, output)
+
+
+def _cells(max_abs: float | None, relative: float | None, cosine: float | None, share: str, output: Output) -> str:
+    values = (text.number(max_abs, 3), text.number(relative, 3), _cosine(cosine, relative), share)
     cells = zip(_chosen(values, output), _columns(output), strict=True)
     return "".join(f"  {value:>{size}}" for value, (_, size) in cells)
 
 
-def _cosine(difference: Difference) -> str:
+def _cosine(cosine: float | None, relative: float | None) -> str:
     """Six digits, and never 1 where something differs."""
-    shown = text.number(difference.cosine, 6)
-    return ">0.99999" if shown == "1" and difference.relative_l2 else shown
+    shown = text.number(cosine, 6)
+    return ">0.99999" if shown == "1" and relative else shown
+
+
+def _kind_names(groups: Sequence[KindChange], members: Sequence[str]) -> list[str]:
+    """The kinds as they are shown: of the only tensor of a kind, its name."""
+    names = {kind_of(name): name for name in members}
+    return [names[group.kind] if group.count == 1 else group.kind for group in groups]
+
+
+def _became_by_kind(comparison: Comparison) -> dict[str, dict[str, set[str]]]:
+    """What became of shapes and of types, by kind: the sentences that differ."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for change in comparison.changed:
+        sentences = found.setdefault(kind_of(change.name), {"shape": set(), "dtype": set(), "values": set()})
+        sentences[change.change].add(_became(change))
+    return found
+
+
+def _sorts(group: KindChange, became: dict[str, set[str]]) -> Iterator[str]:
+    """In what ways the tensors of a kind changed, beside the figures; counted unless all did in the same way."""
+    for count, what, sentences in (
+        (group.other_shape, "shape", became["shape"]),
+        (group.other_dtype, "type", became["dtype"]),
+    ):
+        if count:
+            is_one = count == group.changed and len(sentences) == 1
+            yield next(iter(sentences)) if is_one else text.plural(count, what)
+    if group.new_nan:
+        yield f"{group.new_nan:,} NaN"
+    if group.new_inf:
+        yield f"{group.new_inf:,} Inf"
+    if group.unread:
+        yield f"{group.unread:,} not compared"
 
 
 def _became(change: Change) -> str:
@@ -224,7 +295,7 @@ def _notes(change: Change) -> Iterator[str]:
     if difference is None:
         return
     if not difference.changed:
-        yield "every value equal"
+        yield "every value within the tolerance" if difference.max_abs else "every value equal"
     for count, what in (
         (difference.became_nan, "became NaN"),
         (difference.became_inf, "became infinite"),
@@ -233,7 +304,8 @@ def _notes(change: Change) -> Iterator[str]:
     ):
         if count:
             yield f"{count:,} {what}"
-    if change.first_index is not None and difference.changed < difference.count:
+    # Of a tensor of 0 dimensions the place says nothing.
+    if change.first_index and difference.changed < difference.count:
         yield f"first at {text.shape(change.first_index)}"
 
 
@@ -246,15 +318,20 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
             yield from (_row("  ", name, "", output) for name in comparison.identical)
         else:
             found = [group for group in groups if group.identical]
-            for group in found[:_MOST]:
-                yield _row("  ", group.kind, f"  {group.identical:,} of {group.count:,}", output)
+            kinds = _kind_names(found[:_MOST], comparison.identical)
+            for group, kind in zip(found, kinds, strict=False):
+                yield _row("  ", kind, f"  {group.identical:,} of {group.count:,}", output)
             yield from _rest(len(found), _MOST)
     if comparison.equal:
-        yield from _section("Equal in value, not in bits", len(comparison.equal), output)
+        title = _equal(comparison)
+        if comparison.ignore_dtype:
+            title = _equal_values(comparison)
+        yield from _section(title[:1].upper() + title[1:], len(comparison.equal), output)
         most = None if names else _MOST
         for change in comparison.equal[:most]:
             line = _row("  ", change.name, "", output)
             note = f"max |b-a| {text.number(change.max_abs, 3)}"
+            note = f"{_became(change)}, {note}" if change.change == "dtype" else note
             yield line + output.note(note, "dim", len(line))
         yield from _rest(len(comparison.equal), most)
 

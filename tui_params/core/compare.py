@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from tui_params.core.kinds import kind_of
 from tui_params.core.renames import Rename, Suggestion
 from tui_params.core.source import Source
 from tui_params.core.structure import Implied, Pair, Structure, structure
@@ -90,8 +89,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """What came of comparing one tensor, by its name in A.
 
     "identical": same shape, type and bytes. "equal": other bytes, and no element that differs in value (a zero's sign,
-    a NaN's bits, or less than the tolerance). ``change`` is set where it is "equal" or "changed", ``reason`` where
-    it is "uncompared".
+    a NaN's bits, less than the tolerance, or another element type where that was to be ignored). ``change`` is set
+    where it is "equal" or "changed", ``reason`` where it is "uncompared".
     """
 
     name: str
@@ -104,7 +103,9 @@ class Comparison(msgspec.Struct, frozen=True):
     """Everything that differs between A and B, and everything that does not, in the order of A.
 
     ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance; ``equal``
-    those whose bytes differ and whose values do not. ``implied`` stand on one side alone and make no difference.
+    those whose bytes differ and whose values do not, with ``ignore_dtype`` also if their element types differ.
+    ``implied`` stand on one side alone and make no difference. ``identical_counts`` are the elements of those that
+    are identical, of complex ones two each, as ``Difference.count``.
     """
 
     a: str
@@ -120,6 +121,8 @@ class Comparison(msgspec.Struct, frozen=True):
     uncompared: tuple[Uncompared, ...]
     applied: tuple[Rename, ...]
     suggested: tuple[Suggestion, ...]
+    ignore_dtype: bool = False
+    identical_counts: Mapping[str, int] = {}
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
@@ -127,18 +130,6 @@ class Comparison(msgspec.Struct, frozen=True):
         if self.only_in_a or self.only_in_b or self.changed:
             return "different"
         return "uncompared" if self.uncompared else "same"
-
-
-class KindChange(msgspec.Struct, frozen=True):
-    """The tensors of one kind that both sources have. ``worst`` is the one that changed most, by relative L2 norm."""
-
-    kind: str
-    count: int
-    changed: int
-    equal: int
-    identical: int
-    uncompared: int
-    worst: Change | None
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
@@ -166,12 +157,14 @@ class Comparer:
         atol: float = 0.0,
         renames: Iterable[str | Rename] = (),
         auto_rename: bool = False,
+        ignore_dtype: bool = False,
     ) -> None:
         """Lay the structures over each other. Raises ValueError: a tolerance below 0, a text that is no rename."""
         if not (0 <= rtol < math.inf and 0 <= atol < math.inf):
             raise ValueError("a tolerance is a finite number that is not negative")
         self.a, self.b = a, b
         self.rtol, self.atol = rtol, atol
+        self.ignore_dtype = ignore_dtype
         self.structure: Structure = structure(a, b, renames=renames, auto_rename=auto_rename)
 
     def run(
@@ -196,7 +189,7 @@ class Comparer:
         for pair in self.structure.pairs:
             if wanted is not None and pair.name not in wanted:
                 continue
-            verdict = _at_once(pair)
+            verdict = _at_once(pair, self.ignore_dtype)
             if verdict is not None:
                 settled.append(verdict)
                 continue
@@ -228,6 +221,12 @@ class Comparer:
             ),
             laid.applied,
             laid.suggested,
+            self.ignore_dtype,
+            {
+                pair.name: pair.a.numel * (2 if pair.a.dtype.is_complex else 1)
+                for pair in laid.pairs
+                if pair.name in by_name and by_name[pair.name].state == "identical"
+            },
         )
 
 
@@ -239,63 +238,26 @@ def compare(
     atol: float = 0.0,
     renames: Iterable[str | Rename] = (),
     auto_rename: bool = False,
+    ignore_dtype: bool = False,
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
 ) -> Comparison:
     """Compare everything in two sources. An element changed if |b - a| > atol + rtol |a|.
 
-    Raises ValueError (a tolerance below 0, a text that is no rename), StoppedError.
+    With ``ignore_dtype`` another element type alone is no difference. Raises ValueError (a tolerance below 0, a text that is no rename), StoppedError.
     """
-    comparer = Comparer(a, b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename)
+    comparer = Comparer(a, b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename, ignore_dtype=ignore_dtype)
     verdicts: list[Verdict] = []
     comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
     return comparer.comparison(verdicts)
-
-
-def group_changes(comparison: Comparison) -> tuple[KindChange, ...]:
-    """The kinds of everything that both sources have, those with the largest changes first, then by name."""
-    states: dict[str, dict[str, int]] = {}
-    worst: dict[str, Change] = {}
-
-    def count(name: str, state: str) -> str:
-        kind = kind_of(name)
-        counts = states.setdefault(kind, dict.fromkeys(("changed", "equal", "identical", "uncompared"), 0))
-        counts[state] += 1
-        return kind
-
-    for change in comparison.changed:
-        kind = count(change.name, "changed")
-        if kind not in worst or severity(change) > severity(worst[kind]):
-            worst[kind] = change
-    for change in comparison.equal:
-        count(change.name, "equal")
-    for name in comparison.identical:
-        count(name, "identical")
-    for uncompared in comparison.uncompared:
-        count(uncompared.name, "uncompared")
-    groups = [
-        KindChange(kind, sum(counts.values()), **counts, worst=worst.get(kind)) for kind, counts in states.items()
-    ]
-    # Sorting is stable: kinds without a change keep the order of the sources.
-    return tuple(sorted(groups, key=lambda group: severity(group.worst) if group.worst else (), reverse=True))
-
-
-def severity(change: Change) -> tuple[float, ...]:
-    """By what changes are ranked: another shape, then new NaN and infinities, then the relative L2 norm."""
-    difference = change.difference
-    if difference is None:
-        return (3.0 if change.change == "shape" else 2.0, 0.0, 0.0)
-    broken = difference.became_nan + difference.became_inf
-    relative = difference.relative_l2
-    return (1.0 if broken else 0.0, math.inf if relative is None else relative, difference.max_abs or 0.0)
 
 
 def _identity(info: TensorInfo) -> tuple[Any, ...]:
     return (info.first_name, info.shape, info.dtype.name, info.stride)
 
 
-def _at_once(pair: Pair) -> Verdict | None:
+def _at_once(pair: Pair, ignore_dtype: bool) -> Verdict | None:
     """The verdict where it needs no value, else None."""
     a, b = pair.a, pair.b
     for side, info in (("A", a), ("B", b)):
@@ -306,9 +268,9 @@ def _at_once(pair: Pair) -> Verdict | None:
         return Verdict(pair.name, "changed", make_change(pair, "shape", None))
     for side, info in (("A", a), ("B", b)):
         if info.unreadable is not None:
-            return unread(pair, f"in {side}: {info.unreadable}")
+            return unread(pair, f"in {side}: {info.unreadable}", ignore_dtype)
     obstacle = _quantisation(a, b)
-    return None if obstacle is None else unread(pair, obstacle)
+    return None if obstacle is None else unread(pair, obstacle, ignore_dtype)
 
 
 def make_change(
@@ -318,20 +280,20 @@ def make_change(
     return Change(a.name, b.name, change, a.shape, b.shape, a.dtype.short, b.dtype.short, difference, reason)
 
 
-def unread(pair: Pair, reason: str) -> Verdict:
-    """The verdict where values could not be read: another element type is a change all the same."""
-    if pair.has_same_dtype:
+def unread(pair: Pair, reason: str, ignore_dtype: bool) -> Verdict:
+    """The verdict where values could not be read: another element type is a change all the same, unless ignored."""
+    if pair.has_same_dtype or ignore_dtype:
         return Verdict(pair.name, "uncompared", None, reason)
     return Verdict(pair.name, "changed", make_change(pair, "dtype", None, reason))
 
 
-def judge(pair: Pair, difference: Difference | None) -> Verdict:
-    """The verdict of values that were compared; ``difference`` is None if all bytes are the same."""
-    if not pair.has_same_dtype:
-        return Verdict(pair.name, "changed", make_change(pair, "dtype", difference))
+def judge(pair: Pair, difference: Difference | None, ignore_dtype: bool) -> Verdict:
+    """The verdict of values that were compared; ``difference`` is None if type and bytes are the same."""
     if difference is None:
         return Verdict(pair.name, "identical")
-    return Verdict(pair.name, "changed" if difference.changed else "equal", make_change(pair, "values", difference))
+    is_changed = difference.changed > 0 or not (pair.has_same_dtype or ignore_dtype)
+    change = make_change(pair, "values" if pair.has_same_dtype else "dtype", difference)
+    return Verdict(pair.name, "changed" if is_changed else "equal", change)
 
 
 _SCALE = re.compile(r"\bscale (\S+), zero point (\S+)$")

@@ -37,6 +37,23 @@ def kind_of(name: str) -> str:
     return ".".join(["#" if segment.isdecimal() else segment for segment in name.split(".")])
 
 
+def name_of_kind(names: Sequence[str]) -> str:
+    """Names of one kind as one: ``layers.{0-3, 7}.mlp.up_proj.weight``; a number that all share stays as it is.
+
+    Of several numbers each has its own braces, so that not every combination need be there.
+    """
+    return ".".join(map(_braced, zip(*(name.split(".") for name in names), strict=True)))
+
+
+def _braced(segments: Sequence[str]) -> str:
+    first = segments[0]
+    if all(segment == first for segment in segments):
+        return first
+    # A segment may be "#" itself.
+    numbers = _sensible({segment for segment in segments if segment.isdecimal()})
+    return f"{{{compact_ranges(map(int, numbers))}}}" if numbers else "#"
+
+
 def group_by_kind(infos: Sequence[TensorInfo]) -> tuple[KindGroup, ...]:
     """The kinds in the order of the first tensor of each."""
     groups: dict[str, list[int]] = {}
@@ -75,7 +92,7 @@ def _group(kind: str, members: list[int], numbers: list[set[str]], infos: Sequen
     )
 
 
-def _sensible(numbers: set[str]) -> list[str]:
+def _sensible(numbers: Iterable[str]) -> list[str]:
     """Those short enough to be an index; int() refuses thousands of digits."""
     return [number for number in numbers if len(number) <= 18]
 

@@ -182,7 +182,9 @@ class _Readers:
                 reason = reason_of(error)
         difference = None if reason is not None or tally is None else tally.difference()
         for pair in job.pairs:
-            self.verdicts.put(judge(pair, difference) if reason is None else unread(pair, reason))
+            is_ignored = self._comparer.ignore_dtype
+            verdict = judge(pair, difference, is_ignored) if reason is None else unread(pair, reason, is_ignored)
+            self.verdicts.put(verdict)
 
     def _tally(self, job: Job) -> Tally:
         return Tally(job.a.dtype, job.b.dtype, self._comparer.rtol, self._comparer.atol)
