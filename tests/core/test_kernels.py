@@ -331,6 +331,6 @@ def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
-    from tui_params.core import compiled, loops
+    from tui_params.core import compiled, loops_difference
 
-    assert compiled.CHUNK == loops.CHUNK
+    assert compiled.CHUNK == loops_difference.CHUNK

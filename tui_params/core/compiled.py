@@ -93,11 +93,12 @@ class CompiledKernels:
         tables = map(_address, (scratch, limits, sums, found))
         self._loops["difference"](_address(a), _address(b), numel, kinds, *tables)
         is_finite, changed, first = found.tolist()
-        return Gap(*sums.tolist(), changed, first) if is_finite else None
+        aa, bb, ab, dd, total, peak = sums.tolist()
+        return Gap(aa, bb, ab, dd, total, peak, changed, first) if is_finite else None
 
 
 CHUNK = 1024
-"""Elements that ``loops._difference`` decodes at a time."""
+"""Elements that ``loops_difference`` decodes at a time."""
 
 _SHIFTS = (0, 32, 33, 65, 64, 96)
 """Places of the sums of squares: of lower * lower, 2 * lower * upper, upper * upper, each of its halves."""

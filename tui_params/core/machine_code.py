@@ -18,6 +18,9 @@ import msgspec
 MAGIC = b"tui-params machine code 1\n"
 
 
+_SOURCES = ("compiler.py", "loop_arrays.py", "loops.py", "loops_difference.py")
+
+
 class Store(Protocol):
     """Where machine code is kept, by a name that ``file_name`` gives. Never raises OSError."""
 
@@ -109,7 +112,7 @@ def _flags() -> str:
 
 def _source() -> str:
     here = Path(__file__)
-    return _digest(b"".join(here.with_name(name).read_bytes() for name in ("loops.py", "compiler.py")))
+    return _digest(b"".join(here.with_name(name).read_bytes() for name in _SOURCES))
 
 
 def _digest(data: bytes) -> str:
