@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from textual.filter import Monochrome, NoColor
 from textual.theme import BUILTIN_THEMES
 
 from tests.factories_memory import MemorySource
@@ -20,6 +21,7 @@ from tui_params.core.source import Source
 from tui_params.errors import OpenError
 from tui_params.tui.glyphs import ASCII
 from tui_params.tui.screens import wiring
+from tui_params.tui.settings import Settings
 
 # Opening
 
@@ -352,11 +354,33 @@ async def test_without_colour_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -
         colours = {
             (style.color, style.bgcolor)
             for strip in stage.strips
-            for _, style, _ in strip.apply_filter(stage.app._filters[-1], stage.screen.background_colors[1])
+            for _, style, _ in strip.apply_filter(stage.app.get_line_filters()[-1], stage.screen.background_colors[1])
             if style is not None and style.color is not None and style.color.triplet is not None
             and len(set(style.color.triplet)) > 1
         }  # fmt: skip
         assert colours == set()
+
+
+@pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light", "quiet-dark", "quiet-light"])
+async def test_without_colour_no_text_has_the_colour_of_its_ground(monkeypatch: pytest.MonkeyPatch, theme: str) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with on_stage(settings=Settings(theme=theme)) as stage:
+        await stage.press("exclamation_mark", "escape", "end")
+        for strip in stage.strips:
+            for line_filter in stage.app.get_line_filters():
+                strip = strip.apply_filter(line_filter, stage.screen.background_colors[1])
+            for text, style, _ in strip:
+                if text.strip() and style is not None and style.color is not None:
+                    is_plain = style.color.is_default and style.bgcolor is not None and style.bgcolor.is_default
+                    assert is_plain or style.color != style.bgcolor, (theme, text)
+                    assert theme.startswith("quiet") or is_plain, (theme, text, style)
+
+
+async def test_an_empty_no_color_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    async with on_stage() as stage:
+        assert not stage.app.no_color
+        assert not any(isinstance(item, (Monochrome, NoColor)) for item in stage.app.get_line_filters())
 
 
 async def test_under_every_theme_the_cursor_is_to_be_seen() -> None:

@@ -65,11 +65,11 @@ def _all_finite(a: Any, b: Any, count: int) -> bool:
     infinity, bad = np.uint32(0x7F800000), np.uint32(0)
     for i in range(count):
         bad |= np.uint32((a[i] & infinity) == infinity) | np.uint32((b[i] & infinity) == infinity)
-    return bad == np.uint32(0)
+    return bool(bad == np.uint32(0))
 
 
 @_reassociated  # type: ignore[untyped-decorator]
-def _reduce(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: float) -> int:
+def _reduce(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: float) -> Any:
     """Add to the sums; how many elements are changed. Two loops, and a maximum of integers: so they run in vectors."""
     aa = bb = ab = dd = total = 0.0
     for i in range(count):

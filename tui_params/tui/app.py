@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.app import SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from tui_params.tui import keys, themes, wire
@@ -52,6 +54,8 @@ class ParamsApp(KeyOrder):
     ) -> None:
         self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
+        # https://no-color.org: only where it is not empty.
+        self.no_color = bool(os.environ.get("NO_COLOR"))
         self.opening = opening
         self.glyphs = glyphs or choose()
         self.settings = settings or Settings()
@@ -72,6 +76,14 @@ class ParamsApp(KeyOrder):
 
     def get_css_variables(self) -> dict[str, str]:
         return themes.variables_of(self.current_theme, super().get_css_variables())
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        # Textual chooses between its two ways without colour by the theme that it begins with, not the one that is on.
+        # Of the sixteen colours, which only the terminal knows, Monochrome makes black on black.
+        filters = [item for item in super().get_line_filters() if not isinstance(item, (Monochrome, NoColor))]
+        if self.no_color:
+            filters.append(NoColor() if self.native_ansi_color else Monochrome())
+        return filters
 
     @property
     def inks(self) -> dict[str, Style]:
