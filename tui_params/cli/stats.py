@@ -73,7 +73,7 @@ def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
 
     of_tied: dict[str, Result] = {}
     for info in tensors:
-        first = of_tied.get(info.tied_to or info.name)
+        first = of_tied.get(info.first_name)
         if first is not None and first.info.dtype == info.dtype:
             yield msgspec.structs.replace(first, info=info)
             continue
@@ -83,7 +83,7 @@ def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
             result = Result(info, summarize(source, info).figures(info.numel))
         except ReadError as error:
             result = Result(info, None, str(error))
-        of_tied[info.tied_to or info.name] = result
+        of_tied[info.first_name] = result
         yield result
 
 

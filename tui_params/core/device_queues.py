@@ -47,7 +47,7 @@ def split_by_device(
     chosen: dict[str, int] = {}
     for info in order:
         device = devices[info.file]
-        device = chosen.setdefault(info.tied_to or info.name, known[0] if device is None else device)
+        device = chosen.setdefault(info.first_name, known[0] if device is None else device)
         queues[device].append(info)
     return [tuple(queue) for queue in queues.values() if queue]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.channels import Channels
-from tui_params.core.decode import part_dtype
 from tui_params.core.figures import Figures
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -207,10 +206,9 @@ class Reading:
         left = (self._wanted - self.done) * info.dtype.bits // 8
         if threads is None:
             threads = cores()
-        if threads < 2 or left < THREADS_BEYOND or info.stride is not None or not kernels.ready():
+        if left < THREADS_BEYOND or info.stride is not None or not kernels.ready():
             return 1
-        # Types of 64 bits have no compiled loop.
-        return threads if part_dtype(info.dtype).bits <= 32 else 1
+        return max(threads, 1)
 
     def _start_helpers(self, threads: int, halt: Event) -> list[Thread]:
         if threads < 2:

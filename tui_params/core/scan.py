@@ -179,7 +179,8 @@ class Scanner:
             self._lent.discard(outcome.name)
             is_news = outcome.name not in self._final
             self._final.setdefault(outcome.name, outcome)
-            self._condition.notify_all()
+            if outcome.name in self._questions:  # else there is nothing to wake up for
+                self._condition.notify_all()
             return is_news
 
     def take_back(self) -> None:
@@ -275,7 +276,7 @@ class Scanner:
         """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
         try:
             info = self._source.find(name)
-            tied = self._final.get(info.tied_to or "")
+            tied = None if info.tied_to is None else self._final.get(info.tied_to)
             if tied is not None and tied.figures is not None and name not in self._questions:
                 return msgspec.structs.replace(tied, name=name)
             channels = None

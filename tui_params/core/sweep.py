@@ -62,13 +62,12 @@ def scan_all(
     from tui_params.core import kernels
 
     order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
-    first = {info.tied_to or info.name: info for info in reversed(order)}
+    first = {info.first_name: info for info in reversed(order)}
     total = sum(info.nbytes for info in first.values())
-    if total >= kernels.WORTH_COMPILING:
-        kernels.start_compiling()
+    kernels.prepare(total)
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
     sweep = _Sweep(total, len(order), progress, len(queues))
-    read = partial(_read, source, first, Counter(info.tied_to or info.name for info in order), known)
+    read = partial(_read, source, first, Counter(info.first_name for info in order), known)
     if len(queues) < 2:
 
         def reading(nbytes: int) -> None:
@@ -135,7 +134,7 @@ def _read(
     """Read the tensors of one queue; ``reading`` is told the bytes of the present one that were read so far."""
     shared: dict[str, Outcome] = {}
     for info in queue:
-        identity = info.tied_to or info.name
+        identity = info.first_name
         outcome = shared.get(identity)
         if outcome is not None:
             yield _Result(msgspec.structs.replace(outcome, name=info.name), number, 0)
