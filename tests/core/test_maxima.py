@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -58,8 +58,13 @@ def channels_of(codes: list[int], shape: tuple[int, ...], dtype: DType) -> Chann
     values = exact_values(codes, dtype)
     width = int(np.prod(shape[1:])) if len(shape) > 3 else shape[-1]
     rows = [list(values[start : start + width]) for start in range(0, len(values), width)]
-    columns = None if len(shape) > 3 else side_of([list(column) for column in zip(*rows, strict=True)])
-    return Channels(side_of(rows), columns)
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if len(shape) > 3:
+        group = width // shape[1]
+        columns = [list(chain(*columns[start : start + group])) for start in range(0, width, group)]
+        if shape[1] == 1:
+            return Channels(side_of(rows), None)
+    return Channels(side_of(rows), side_of(columns))
 
 
 def measured(info: TensorInfo, raw: NDArray[np.uint8], step: int = 64) -> Channels | None:

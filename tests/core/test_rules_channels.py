@@ -13,7 +13,7 @@ from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.findings import Finding
 from tui_params.core.rules import apply_rules
 from tui_params.core.rules_channels import column_index, row_index
-from tui_params.core.scan import summarize
+from tui_params.core.scan import measure, summarize
 from tui_params.core.thresholds import DEFAULT, Thresholds, with_threshold
 
 
@@ -33,7 +33,10 @@ def channels_of(array: NDArray[Any]) -> Channels:
     """By the definition in ``core.channels``."""
     magnitudes = np.abs(array.astype(np.float64))
     if array.ndim >= 4:
-        return Channels(side_of(magnitudes.reshape(array.shape[0], -1).max(axis=1)), None)
+        inputs = magnitudes.max(axis=(0, *range(2, array.ndim)))
+        return Channels(
+            side_of(magnitudes.reshape(array.shape[0], -1).max(axis=1)), side_of(inputs) if inputs.size > 1 else None
+        )
     matrix = magnitudes.reshape(-1, array.shape[-1])
     return Channels(side_of(matrix.max(axis=1)), side_of(matrix.max(axis=0)))
 
@@ -52,6 +55,24 @@ def normal(*shape: int) -> NDArray[Any]:
 @pytest.mark.parametrize("shape", [(100, 40), (10, 10, 40), (100, 4, 3, 3)])
 def test_a_healthy_weight_has_no_findings(shape: tuple[int, ...]) -> None:
     assert said(normal(*shape)) == {}
+
+
+def test_a_dead_input_of_a_convolution_is_a_column() -> None:
+    array = normal(16, 8, 3, 3)
+    array[:, 5] = 0
+    source = MemorySource({"conv.weight": array})
+    channels = measure(source, source.listing.tensors[0]).channels
+    assert channels == channels_of(array)
+    assert channels is not None
+    finding = said(array, "conv.weight")["dead-columns"]
+    assert finding.evidence == "1 of 8 columns (12.5 %) holds zeros only"
+    assert finding.indices == ((0, 5, 0, 0),)
+    # One input for each output: nothing to compare.
+    single = MemorySource({"w": normal(16, 1, 3, 3)})
+    found = measure(single, single.listing.tensors[0]).channels
+    assert found == channels_of(normal(16, 1, 3, 3))
+    assert found is not None
+    assert found.columns is None
 
 
 def test_dead_rows_are_a_remark_and_many_are_a_warning() -> None:

@@ -40,18 +40,26 @@ def maxima_of(info: TensorInfo) -> Maxima | None:
         return None
     width = math.prod(info.shape[1:]) if info.ndim > 3 else info.shape[-1]
     rows = info.numel // width
-    columns = 0 if info.ndim > 3 else width
-    return Maxima(info.dtype, rows, width, columns) if rows + columns <= MAX_CHANNELS else None
+    group = math.prod(info.shape[2:]) if info.ndim > 3 else 1
+    # A convolution with one input for each output (a depthwise one) has no inputs to compare.
+    columns = width if width > group or info.ndim <= 3 else 0
+    if info.ndim > 3 and rows + columns > MAX_CHANNELS:
+        columns = 0
+    return Maxima(info.dtype, rows, width, columns, group) if rows + columns <= MAX_CHANNELS else None
 
 
 class Maxima:
-    """The largest magnitudes of the rows and columns of those elements that were added; a monoid under ``merge``."""
+    """The largest magnitudes of the rows and columns of those elements that were added; a monoid under ``merge``.
 
-    def __init__(self, dtype: DType, rows: int, width: int, columns: int) -> None:
+    ``group`` neighbours in a row count as one column in the end: the places of a kernel.
+    """
+
+    def __init__(self, dtype: DType, rows: int, width: int, columns: int, group: int = 1) -> None:
         native = numpy_dtype(dtype)
         assert native is not None
         self._dtype = dtype
         self._width = width
+        self._group = group
         self._word = np.dtype(f"<u{native.itemsize}")
         self._is_float = dtype.kind == "float"
         self._signed = native if native.kind == "i" else None
@@ -89,7 +97,8 @@ class Maxima:
 
     def channels(self) -> Channels:
         """What the rows and columns look like."""
-        return Channels(self._side(self._rows), self._side(self._columns) if self._columns.size else None)
+        columns = self._columns.reshape(-1, self._group).max(1) if self._columns.size else None
+        return Channels(self._side(self._rows), None if columns is None else self._side(columns))
 
     def _side(self, found: NDArray[Any]) -> Side:
         dead = np.flatnonzero(found == 0)

@@ -26,6 +26,8 @@ def row_index(shape: Index, row: int) -> Index:
 
 def column_index(shape: Index, column: int) -> Index:
     """The first element of a column in the tensor's shape."""
+    if len(shape) > 3:
+        return (0, column, *(0,) * (len(shape) - 2))
     return (*(0,) * (len(shape) - 1), column)
 
 
