@@ -461,6 +461,18 @@ def test_what_is_lent_is_not_read_a_second_time(watch: Callable[[BytesSource], W
     assert seen.histogram().reason == "found elsewhere"
 
 
+def test_what_is_tied_to_what_is_known_is_not_lent(watch: Callable[[BytesSource], Watch]) -> None:
+    a, raw = tensor("a", 100)
+    source = source_of((a, raw), (msgspec.structs.replace(a, name="tied", tied_to="a"), raw))
+    seen = watch(source)
+    seen.scanner.want(["a"])
+    seen.idle.get(timeout=SOON)
+    known = seen.scanner.lend("tied", never)
+    assert known == msgspec.structs.replace(seen.next(), name="tied")
+    assert seen.scanner.take(known)
+    assert [name for name, _, _ in source.reads] == ["a"]
+
+
 def test_what_was_lent_and_is_given_back_is_read(watch: Callable[[BytesSource], Watch]) -> None:
     source = source_of(tensor("a", 100))
     seen = watch(source)

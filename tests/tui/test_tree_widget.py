@@ -195,9 +195,13 @@ async def test_figures_that_arrive_paint_their_rows_alone(monkeypatch: pytest.Mo
 
     async with on_stage() as stage:
         monkeypatch.setattr(ModuleTree, "render_line", count)
-        stage.screen.tree_view.figures_changed(["layers.2.attn.bias"])
+        stage.screen.tree_view.figures_changed(["layers.2.attn.bias", "embed.weight"])
         await stage.rest()
-        above = ["layers.2.attn.bias", "layers.2.attn", "layers.2", "layers"]
+        assert set(painted) == {place_of(stage, name) for name in ("layers.2.attn.bias", "embed.weight")}
+        painted.clear()
+        stage.screen.tree_view.figures_changed(["layers.2.attn.bias", "embed.weight"], {"layers.2.attn.bias"})
+        await stage.rest()
+        above = ["layers.2.attn.bias", "layers.2.attn", "layers.2", "layers", "embed.weight"]
         assert set(painted) == {place_of(stage, name) for name in above}
 
 

@@ -158,7 +158,7 @@ class Scanner:
         """
         with self._condition:
             self._wait_for_rest(should_stop)
-            outcome = self._final.get(name)
+            outcome = self._final.get(name) or self._tied(self._source.find(name))
             if outcome is None:
                 self._lent.add(name)
             return outcome
@@ -276,9 +276,9 @@ class Scanner:
         """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
         try:
             info = self._source.find(name)
-            tied = None if info.tied_to is None else self._final.get(info.tied_to)
-            if tied is not None and tied.figures is not None and name not in self._questions:
-                return msgspec.structs.replace(tied, name=name)
+            tied = self._tied(info)
+            if tied is not None and name not in self._questions:
+                return tied
             channels = None
             if is_final:
                 if name in self._lent:
@@ -300,6 +300,13 @@ class Scanner:
         if len(self._kept) > KEPT_SUMMARIES:
             self._kept.popitem(last=False)
         return Outcome(name, figures, None, is_final, channels)
+
+    def _tied(self, info: TensorInfo) -> Outcome | None:
+        """What was found under the first name of the same elements."""
+        outcome = None if info.tied_to is None else self._final.get(info.tied_to)
+        if outcome is None or outcome.figures is None:
+            return None
+        return msgspec.structs.replace(outcome, name=info.name)
 
     def _measure(self, info: TensorInfo) -> Measurement:
         reading = self._paused.pop(info.name, None) or Reading(self._source, info, has_channels=True)

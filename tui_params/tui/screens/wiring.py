@@ -262,8 +262,9 @@ class Wiring(Screen[None]):
             return
         for outcome, findings in message.verdicts:
             pages.take_outcome(outcome, findings)
-        self.tree_view.figures_changed([outcome.name for outcome, _ in message.verdicts])
-        if any(findings or outcome.reason is not None for outcome, findings in message.verdicts):
+        marked = {outcome.name for outcome, findings in message.verdicts if findings or outcome.reason is not None}
+        self.tree_view.figures_changed([outcome.name for outcome, _ in message.verdicts], marked)
+        if marked:
             self._update_bars()
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is None:

@@ -6,7 +6,7 @@ tensor. Figures that arrive (``figures_changed``) repaint their lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from rich.style import Style
 from textual import events
@@ -120,8 +120,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             row = next((at for at in range(row, len(visible)) if not self.rows.tree.is_module(visible[at])), row)
         self.move_to(visible[row])
 
-    def figures_changed(self, names: Iterable[str]) -> None:
-        """Repaint the rows of some tensors, and of the modules above them, whose marks may have changed."""
+    def figures_changed(self, names: Iterable[str], marked: Collection[str] = ()) -> None:
+        """Repaint the rows of some tensors; above those that are ``marked`` also the modules, whose mark may change."""
         if self.rows is None:
             return
         tree, seen = self.rows.tree, set[int]()
@@ -132,7 +132,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
                 row = self.rows.row_of(node)
                 if row is not None:
                     self.refresh_line(row)
-                node = tree.parent[node]
+                node = tree.parent[node] if name in marked else None
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
         """The tensors of the rows on screen, what the cursor is on first."""
