@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Status = Literal["ok", "findings", "unchecked"]
 
 
+_WORTH_TELLING = 64 << 20
+"""Bytes of which the second reading is told as progress."""
+
+
 class Unchecked(msgspec.Struct, frozen=True, gc=False):
     """What could not be checked, and why (one sentence); ``tensor`` is None for the source as a whole."""
 
@@ -131,6 +135,12 @@ class Checker:
             self._unchecked[None] = changed
         return found
 
+    def add(self, findings: Iterable[Finding], unchecked: str | None = None) -> None:
+        """Findings from elsewhere, and why the source as a whole is not checked, if it is not."""
+        self._add(findings)
+        if unchecked is not None:
+            self._unchecked.setdefault(None, unchecked)
+
     def report(self) -> Report:
         """Everything that is known by now, as one frozen value."""
         findings = sorted(chain.from_iterable(self._findings.values()), key=self._order)
@@ -193,15 +203,25 @@ def check(
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
-    ``should_stop`` is asked about every MB, ``progress`` is told how far the scan is.
+    Checksums that the containers keep are verified on the way. ``should_stop`` is asked about every MB, ``progress``
+    is told how far the scan is.
     """
-    from tui_params.core.scan import scan_all
+    from tui_params.core.checksums import watched
+    from tui_params.core.scan import ScanProgress, scan_all
 
     checker = Checker(source, thresholds)
+    watching = watched(source)
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
 
-    scan_all(source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
+    def tell(done: int, total: int) -> None:
+        if progress is not None and total > _WORTH_TELLING:
+            progress(ScanProgress(done, total, len(checker.names), len(checker.names)))
+
+    scan_all(watching or source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
     checker.finish(should_stop)
+    if watching is not None:
+        verified = watching.verify(should_stop, tell)
+        checker.add(verified.findings, verified.unread)
     return checker.report()

@@ -69,6 +69,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of a type that is not known.", _TORCH),
     Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
     Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
+    Rule(
+        "checksum",
+        "Wrong checksum",
+        ("error",),
+        "Bytes of the archive are not those of which it keeps the checksum: damaged, or edited in place.",
+        "torch.save: the CRC-32 in its ZIP directory, which torch itself never compares",
+    ),
     Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no room on the disk.", _TORCH),
     Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),
 )

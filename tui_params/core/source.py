@@ -18,7 +18,7 @@ import msgspec
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window
-from tui_params.errors import UnknownTensorError
+from tui_params.errors import ReadError, UnknownTensorError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,23 @@ class Listing(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     is_ordered: bool = False
     not_opened: tuple[str, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A run of ``nbytes`` bytes of which a container keeps the CRC-32.
+
+    ``file`` is as ``TensorInfo.file`` has it, ``offset`` the byte of that file where the run starts; ``label`` is what
+    the container calls it. ``tensor`` is the first tensor that lies in it. ``covering`` are the names of the tensors
+    whose ``blocks``, one after the other, are just these bytes.
+    """
+
+    file: str
+    label: str
+    offset: int
+    nbytes: int
+    crc: int
+    tensor: str | None = None
+    covering: tuple[str, ...] = ()
 
 
 class FileStamp(Protocol):
@@ -94,6 +111,17 @@ class Source(ABC):
         None where they lie in no file. Also answered after ``close``.
         """
         return None
+
+    def records(self) -> tuple[Record, ...]:
+        """The runs of bytes that have a checksum, in the order of the files; none where no container keeps any.
+
+        May read a directory. What cannot be read has none.
+        """
+        return ()
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        """The bytes of one of ``records``, a few MB at a time, each valid until the next. Raises ReadError."""
+        raise ReadError(f"{self.label} keeps no checksum of {record.label}")
 
     def changed(self) -> str | None:
         """One sentence if what was opened is no longer what is there (cheap: a stat), else None."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.source import FileStamp, Listing, Source
+from tui_params.core.source import FileStamp, Listing, Record, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
-from tui_params.errors import ReadError, SliceError
-from tui_params.sources.files import POOL, DataFile
+from tui_params.errors import OpenError, ReadError, SliceError
+from tui_params.sources.files import POOL, DataFile, read_into
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MAX_WINDOW = 16 * 1024 * 1024
 """The most elements that one window may have: a window is for looking at, ``blocks`` is for all of a tensor."""
+
+
+_RECORD_BLOCK = 1 << 20
+"""Bytes of a record that are read at a time: what was read is still in the cache when it is summed up."""
 
 
 class Extent(msgspec.Struct, frozen=True, gc=False):
@@ -48,12 +53,19 @@ class ExtentSource(Source):
     """
 
     def __init__(
-        self, label: str, listing: Listing, extents: Mapping[str, Extent], files: Mapping[str, DataFile]
+        self,
+        label: str,
+        listing: Listing,
+        extents: Mapping[str, Extent],
+        files: Mapping[str, DataFile],
+        read_records: Callable[[DataFile], Sequence[Record]] | None = None,
     ) -> None:
+        """``read_records`` says of which bytes of a file there are checksums; it may raise OpenError."""
         self.label = label
         self.listing = listing
         self.extents = extents
         self.files = files
+        self._read_records = read_records
         self._is_closed = False
 
     def locate(self, info: TensorInfo) -> tuple[DataFile, Extent]:
@@ -91,6 +103,54 @@ class ExtentSource(Source):
         for block in gather_blocks(*self.locate(info), info, max(start, 0), stop):
             yield block
             self.locate(info)  # closed meanwhile
+
+    def records(self) -> tuple[Record, ...]:
+        if self._read_records is None:
+            return ()
+        try:
+            found = [record for file in self.files.values() for record in self._read_records(file)]
+        except OpenError:
+            # What has become of the file is told by whoever reads the tensors.
+            return ()
+        return self._with_tensors(found)
+
+    def _with_tensors(self, records: list[Record]) -> tuple[Record, ...]:
+        """The records, each with the tensors that lie in it."""
+        from tui_params.sources.gather import is_dense
+
+        records.sort(key=lambda record: (record.file, record.offset))
+        starts = [(record.file, record.offset) for record in records]
+        first: dict[int, str] = {}
+        covering: dict[int, list[str]] = {}
+        for info in self.listing.tensors:
+            if info.unreadable is not None or info.file is None or info.offset is None:
+                continue
+            number = bisect_right(starts, (info.file, info.offset)) - 1
+            if number < 0 or info.offset >= records[number].offset + records[number].nbytes:
+                continue
+            record = records[number]
+            first.setdefault(number, info.tied_to or info.name)
+            extent = self.extents.get(info.name)
+            is_plain = extent is None or not (extent.is_conj or extent.is_neg)
+            is_dense_too = extent is None or extent.stride is None or is_dense(info.shape, extent.stride)
+            is_whole = info.offset == record.offset and info.nbytes == record.nbytes
+            if is_whole and is_plain and is_dense_too and (extent is None or extent.offset == record.offset):
+                covering.setdefault(number, []).append(info.name)
+        return tuple(
+            msgspec.structs.replace(record, tensor=first.get(number), covering=tuple(covering.get(number, ())))
+            for number, record in enumerate(records)
+        )
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        file = self.files.get(record.file)
+        if file is None or self._is_closed:
+            raise ReadError(f"{clean(record.file, 120)} is closed")
+        buffer = bytearray(min(record.nbytes, _RECORD_BLOCK))
+        for begin in range(0, record.nbytes, _RECORD_BLOCK):
+            block = memoryview(buffer)[: min(_RECORD_BLOCK, record.nbytes - begin)]
+            with POOL.borrow(file) as descriptor:
+                read_into(descriptor, file, record.offset + begin, block)
+            yield block
 
     def changed(self) -> str | None:
         for file in self.files.values():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tui_params.core.source import FileStamp, Listing, Source
+import msgspec
+
+from tui_params.core.source import FileStamp, Listing, Record, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
@@ -50,6 +52,30 @@ class MergedSource(Source):
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         part, original = self._locate(info)
         yield from part.blocks(original, start, stop)
+
+    def records(self) -> tuple[Record, ...]:
+        found: list[Record] = []
+        for file, part in self.parts.items():
+            records = part.records()
+            if not records:
+                continue
+            called = {
+                self._originals.get(info.name, info).name: info.name
+                for info in self.listing.tensors
+                if info.file == file and info.unreadable is None
+            }
+            for record in records:
+                covering = tuple(called[name] for name in record.covering if name in called)
+                label = f"{record.label} in {file}" if len(self.parts) > 1 else record.label
+                tensor = called.get(record.tensor or "")
+                found.append(msgspec.structs.replace(record, label=label, tensor=tensor, covering=covering))
+        return tuple(found)
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        part = self.parts.get(record.file)
+        if part is None:
+            raise ReadError(f"{clean(record.file, 120)} is no file of {clean(self.label, 120)} that could be opened")
+        yield from part.record_blocks(record)
 
     def changed(self) -> str | None:
         for part in self.parts.values():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import Listing
+from tui_params.core.source import Listing, Record
 from tui_params.core.text import size
 from tui_params.sources.extents import ExtentSource
 from tui_params.sources.files import DataFile
@@ -33,10 +33,12 @@ def list_pickles(
     findings: Iterable[Finding] = (),
     allocated: int | None = None,
     embedded: Callable[[Any], Storage | None] = lambda _: None,
+    read_records: Callable[[DataFile], Sequence[Record]] | None = None,
 ) -> ExtentSource:
     """The source of what ``root`` holds, and TorchScript's ``constants`` beside it.
 
     ``findings`` is asked when every storage was located. ``allocated`` are the bytes that the file takes on the disk.
+    ``read_records`` is for ExtentSource.
     """
     lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded)
     walk = TreeWalk(lister, roles)
@@ -62,4 +64,4 @@ def list_pickles(
     if type(root) is dict and "pytorch-lightning_version" in root:
         form = f"{form} (Lightning checkpoint)"
     listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
-    return ExtentSource(file.name, listing, lister.extents, {file.name: file})
+    return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records)

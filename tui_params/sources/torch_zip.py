@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
-from tui_params.core.source import Source
+from tui_params.core.source import Record, Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.extents import ExtentSource
@@ -65,7 +65,14 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         exported = read_export(descriptor, directory, top)
         big = _is_big_endian(descriptor, directory, top)
         return list_pickles(
-            file, "torch.export", [], exported, places.locate_member, is_big_endian=big, findings=places.findings()
+            file,
+            "torch.export",
+            [],
+            exported,
+            places.locate_member,
+            is_big_endian=big,
+            findings=places.findings(),
+            read_records=read_records,
         )
     if pickle is None:
         raise UnknownFormatError(f"{clean(file.name, 120)} is {_describe_other(directory, top)}")
@@ -92,7 +99,31 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         constants=constants,
         findings=places.findings(),
         allocated=os.fstat(descriptor).st_blocks * 512,
+        read_records=read_records,
     )
+
+
+def read_records(file: DataFile) -> list[Record]:
+    """The stored members of an archive that have a checksum, and where they lie. Raises OpenError.
+
+    torch.save writes one for each (CRC-32, PKWARE APPNOTE 4.4.7) unless ``set_crc32_options(False)`` or ``skip_data``
+    left it out, which leaves 0 in its place; torch itself never compares them. Only the directory is believed: the
+    local headers have 0.
+    """
+    with opened(file.path) as (descriptor, now):
+        if now != file:
+            return []
+        directory = read_directory(descriptor, file.size, file.name)
+        found = []
+        for member in directory.members.values():
+            is_plain = member.method == STORED and not member.is_encrypted and member.size == member.compressed
+            if not (is_plain and member.crc and member.size):
+                continue
+            offset = data_offset(descriptor, directory, member)
+            if offset is not None and offset + member.size <= directory.stop:
+                label = member.name.partition("/")[2] or member.name
+                found.append(Record(file.name, label, offset, member.size, member.crc))
+    return found
 
 
 class _Places:

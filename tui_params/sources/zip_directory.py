@@ -31,7 +31,11 @@ _LOCAL = Struct("<4s5H3L2H")
 
 
 class Member(msgspec.Struct, gc=False):
-    """One file inside a zip. ``header`` is the byte of the file where its local header starts."""
+    """One file inside a zip. ``header`` is the byte of the file where its local header starts.
+
+    ``crc`` is the CRC-32 of its bytes, or 0 where torch was told to compute none (``set_crc32_options(False)``,
+    ``skip_data``): then no member has any.
+    """
 
     name: str
     method: int
@@ -39,6 +43,7 @@ class Member(msgspec.Struct, gc=False):
     compressed: int
     size: int
     header: int
+    crc: int = 0
 
 
 class Directory(msgspec.Struct):
@@ -122,7 +127,7 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
     end = len(raw)
     while at < end:
         try:
-            signature, _, _, flags, method, _, _, _, packed, size, n, e, c, _, _, _, header = unpack(raw, at)
+            signature, _, _, flags, method, _, _, crc, packed, size, n, e, c, _, _, _, header = unpack(raw, at)
         except error:
             raise OpenError(f"the zip directory of {clean(label, 120)} ends too early") from None
         if signature != b"PK\1\2":
@@ -138,7 +143,7 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
         at += e + c
         if name in members:
             duplicates[name] = None
-        members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift)
+        members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift, crc)
     if at != end or (count != len(members) and not duplicates and count & 0xFFFF != len(members) & 0xFFFF):
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is damaged: it announces {count:,} entries and has"

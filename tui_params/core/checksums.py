@@ -1,0 +1,171 @@
+"""Checksums that a container keeps of its bytes, verified while the tensors are read for their statistics.
+
+A CRC-32 of a whole is put together from those of its parts, in whatever order they were read: so a check reads
+nothing twice. What it did not read, or not all of, is read at the end.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_params.core.findings import Finding
+from tui_params.core.source import FileStamp, Record, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean, plural
+from tui_params.core.window import Window
+from tui_params.errors import ReadError, StoppedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_POLYNOMIAL = 0xEDB88320
+"""That of CRC-32 (ISO 3309, ITU-T V.42, PKWARE APPNOTE 4.4.7) with the bits in reverse."""
+
+_ONE = 1 << 31
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What came of verifying: the findings, and the reason why some of it could not be read, if any."""
+
+    findings: tuple[Finding, ...]
+    unread: str | None
+
+
+class WatchedSource(Source):
+    """A source that takes the checksum of what is read of it in passing."""
+
+    def __init__(self, source: Source, records: Sequence[Record]) -> None:
+        self.label = source.label
+        self.listing = source.listing
+        self._source = source
+        self._records = records
+        self._covered: Mapping[str, int] = {
+            name: number for number, record in enumerate(records) for name in record.covering
+        }
+        self._lock = Lock()
+        # By the number of a record: checksum and end of what was read of it, by where that begins.
+        self._parts: dict[int, dict[int, tuple[int, int]]] = {}
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        return self._source.read_window(info, window)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        number = self._covered.get(info.name)
+        blocks = self._source.blocks(info, start, stop)
+        if number is None:
+            yield from blocks
+            return
+        begin = end = info.dtype.nbytes(start)
+        crc = 0
+        try:
+            for block in blocks:
+                crc = zlib.crc32(block.data, crc)
+                end += block.size
+                yield block
+        finally:
+            with self._lock:
+                self._parts.setdefault(number, {})[begin] = (end, crc)
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        return self._source.data_file(info)
+
+    def changed(self) -> str | None:
+        return self._source.changed()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def verify(
+        self,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """A finding for each record whose bytes do not have its checksum; what was not read before is read now.
+
+        ``progress`` is told the bytes that were read now, and how many there are to read. Raises StoppedError.
+        """
+        findings: list[Finding] = []
+        unread = None
+        known = [self._known(number, record) for number, record in enumerate(self._records)]
+        total = sum(record.nbytes for record, crc in zip(self._records, known, strict=True) if crc is None)
+        done = 0
+        for record, read in zip(self._records, known, strict=True):
+            crc = read
+            if crc is None:
+                crc = 0
+                try:
+                    for block in self._source.record_blocks(record):
+                        if should_stop is not None and should_stop():
+                            raise StoppedError("the reading was stopped")
+                        crc = zlib.crc32(block, crc)
+                        done += len(block)
+                        if progress is not None:
+                            progress(done, total)
+                except (ReadError, OSError) as error:
+                    unread = unread or f"the checksum of {clean(record.label, 120)} could not be verified: {error}"
+                    continue
+            if crc != record.crc:
+                does, them = ("does", "it") if record.nbytes == 1 else ("do", "them")
+                evidence = (
+                    f"the {plural(record.nbytes, 'byte')} of {clean(record.label, 120)} {does} not have the checksum"
+                    f" that the archive gives {them}"
+                )
+                findings.append(Finding("error", "checksum", record.tensor, evidence))
+        return Verified(tuple(findings), unread)
+
+    def _known(self, number: int, record: Record) -> int | None:
+        """The checksum of a record of which every byte has passed by, else None."""
+        parts = self._parts.get(number, {})
+        at = crc = 0
+        while at < record.nbytes:
+            part = parts.get(at)
+            if part is None or part[0] <= at:
+                return None
+            crc = combine(crc, part[1], part[0] - at)
+            at = part[0]
+        return crc if at == record.nbytes else None
+
+
+def watched(source: Source) -> WatchedSource | None:
+    """``source`` as one that takes checksums, or None where its containers keep none."""
+    records = source.records()
+    return WatchedSource(source, records) if records else None
+
+
+def combine(first: int, second: int, nbytes: int) -> int:
+    """The CRC-32 of two runs of bytes one behind the other, of which the second has ``nbytes``.
+
+    The checksum is a remainder modulo a polynomial over GF(2): the first is multiplied by x**(8 nbytes), as
+    ``crc32_combine`` of zlib does.
+    """
+    return _multiply(_power(nbytes), first) ^ second
+
+
+def _multiply(a: int, b: int) -> int:
+    """The product of two polynomials modulo that of CRC-32; the highest bit is the coefficient of 1."""
+    product, bit = 0, _ONE
+    while bit:
+        if a & bit:
+            product ^= b
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+        bit >>= 1
+    return product
+
+
+@lru_cache(maxsize=4096)
+def _power(nbytes: int) -> int:
+    """x**(8 nbytes)."""
+    found, square = _ONE, _ONE >> 8
+    while nbytes:
+        if nbytes & 1:
+            found = _multiply(square, found)
+        square = _multiply(square, square)
+        nbytes >>= 1
+    return found
