@@ -85,6 +85,14 @@ def test_infinities_that_mean_something_are_no_errors(name: str) -> None:
     assert found(np.array([0, np.nan], np.float32), name)["nan"] == "error"
 
 
+def test_of_a_single_value_no_share_is_told() -> None:
+    said = {}
+    for value in (np.nan, -np.inf, 0.0):
+        info, figures = measured(np.full(1, value, np.float32), "layers.0.proj.bias")
+        said |= {finding.rule: finding.evidence for finding in apply_rules(info, figures)}
+    assert said == {"nan": "the one value is NaN", "inf": "the one value is -Inf", "all-zero": "the one value is zero"}
+
+
 def test_findings_of_a_sample_say_only_what_is_certain() -> None:
     info, figures = measured(with_values(np.zeros((4, 4), np.float32), np.nan))
     sampled = msgspec.structs.replace(figures, is_exact=False)

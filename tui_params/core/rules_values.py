@@ -36,9 +36,13 @@ _EXTREMES = frozenset(
 )  # fmt: skip
 
 
+def _of(count: int, total: int) -> str:
+    return "the one value is" if total == 1 else f"{count:,} of {total:,} values are"
+
+
 def check_nan(subject: Subject) -> Sequence[Finding]:
     nan = subject.figures.nan
-    return (subject.finding("error", "nan", f"{nan:,} of {subject.total:,} values are NaN"),) if nan else _NONE
+    return (subject.finding("error", "nan", f"{_of(nan, subject.total)} NaN"),) if nan else _NONE
 
 
 def check_inf(subject: Subject) -> Sequence[Finding]:
@@ -50,7 +54,7 @@ def check_inf(subject: Subject) -> Sequence[Finding]:
     is_normal = subject.role == "mask" or last in _EXTREMES or subject.info.name.startswith("callbacks.")
     severity: Severity = "info" if is_normal else "error"
     return tuple(
-        subject.finding(severity, "inf", f"{count:,} of {subject.total:,} values are {what}")
+        subject.finding(severity, "inf", f"{_of(count, subject.total)} {what}")
         for count, what in ((figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf"))
         if count
     )
@@ -68,7 +72,8 @@ def check_all_zero(subject: Subject) -> Sequence[Finding]:
             severity = "warning"
     elif subject.role not in PARAMETERS | {"gradient"}:
         return _NONE
-    return (subject.finding(severity, "all-zero", f"all {subject.total:,} values are zero"),)
+    every = "the one value is" if subject.total == 1 else f"all {subject.total:,} values are"
+    return (subject.finding(severity, "all-zero", f"{every} zero"),)
 
 
 def check_constant(subject: Subject) -> Sequence[Finding]:
