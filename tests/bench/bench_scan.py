@@ -1,11 +1,14 @@
-"""A scan of a whole checkpoint: seconds against ``cat``, private memory, tiny tensors, and how long a key waits.
+"""A scan of a whole checkpoint: seconds against ``cat``, private memory, tiny tensors, how long a key waits, and the
+explorer's ``S`` against ``check``.
 
 Run with ``python -m tests.bench.bench_scan``. The files are real, in a temporary folder, and in the page cache.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -20,13 +23,19 @@ import numpy as np
 
 from tests.bench.bench_stats import PrivateMemory, dtype_named, encoded, seconds
 from tests.bench.line import Line
+from tests.factories_faults import FULL, write_faulty
+from tui_params.cache import FigureCache
 from tui_params.core import kernels
+from tui_params.core.check import check
 from tui_params.core.scan import Outcome, Scanner, measure, scan_all, summarize
 from tui_params.core.source import Source
 from tui_params.opening import open_source
 
 BYTES = 4_000_000_000
 MEMORY_LIMIT_MB = 200
+EXPLORER_LIMIT = 1.3
+"""Times as long as ``check`` that the explorer may take for the same."""
+
 LAYER: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("attn.qkv.weight", "bfloat16", (6144, 4096)),
     ("attn.out.weight", "bfloat16", (4096, 4096)),
@@ -78,6 +87,26 @@ def write_tiny(path: Path, count: int) -> None:
     text += b" " * (-len(text) % 8)
     values = np.random.default_rng(0).normal(size=count).astype(np.float32)
     path.write_bytes(struct.pack("<Q", len(text)) + text + values.tobytes())
+
+
+def write_many(path: Path, count: int) -> None:
+    """A safetensors file of ``count`` bfloat16 matrices of 16 KiB."""
+    shape, nbytes = (128, 64), 2 * 128 * 64
+    names = [
+        f"layers.{i // 768}.experts.{i % 768 // 3}.{('gate', 'up', 'down')[i % 3]}_proj.weight" for i in range(count)
+    ]
+    header = {
+        name: {"dtype": "BF16", "shape": shape, "data_offsets": [nbytes * i, nbytes * (i + 1)]}
+        for i, name in enumerate(names)
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    million = encoded(dtype_named("bfloat16"))
+    places = np.random.default_rng(0).integers(0, (million.size - nbytes) // 2, count) * 2
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for place in places.tolist():
+            file.write(million[place : place + nbytes].data)
 
 
 def scan(source: Source, threads: int | None) -> list[Outcome]:
@@ -136,6 +165,72 @@ def run() -> Iterator[Line]:
         with open_source(path) as source:
             taken = seconds(lambda: scan(source, None), 1)
         yield Line("92,000 tensors of one element", f"{taken:.1f} s", "under 12 s", taken < 12)
+        write_many(path, 20_000)
+        yield from explorer(path, "20,000 tensors, 0.33 GB", Path(folder))
+        write_faulty(path, FULL)
+        yield from explorer(path, "303 tensors, 1.33 GB", Path(folder))
+
+
+def explorer(path: Path, what: str, folder: Path) -> Iterator[Line]:
+    """The explorer's ``S``, from the key to the report, against ``check``; each in fresh processes, in turn, at best."""
+    environment = {**os.environ, "TUI_PARAMS_CACHE": str(folder / "kept")}
+
+    def measured(option: str) -> list[float]:
+        command = [sys.executable, "-m", "tests.bench.bench_scan", option, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return [float(word) for word in done.stdout.split()]
+
+    measured("--check")  # leaves the compiled loops
+    runs = [(measured("--check")[0], measured("--explore")) for _ in range(3)]
+    checking = min(seconds for seconds, _ in runs)
+    sweeping = min(seconds for _, (seconds, *_) in runs)
+    ratio = sweeping / checking
+    limit = EXPLORER_LIMIT
+    shown = f"{sweeping:.2f} s, {ratio:.2f} x the {checking:.2f} s of check"
+    yield Line(f"S in the explorer: {what}", shown, f"under {limit} x", ratio < limit)
+    pressed, late = (min(figures[place] for _, figures in runs) for place in (1, 2))
+    shown = f"{pressed:.1f} ms; then late by p95 {late:.1f} ms"
+    yield Line("the screen's thread is held by the key S for", shown, "under 50 ms", max(pressed, late) < 50)
+
+
+def print_check(path: str) -> None:
+    """What a fresh process needs for a check of what is open."""
+    with open_source(path) as source:
+        print(seconds(lambda: check(source), 1))
+
+
+def print_explored(path: str) -> None:
+    """Seconds from ``S`` to the report; milliseconds that the key took, and by which the loop was late (p95)."""
+    from tests.scenes import settle
+    from tui_params.tui.app import ParamsApp
+    from tui_params.tui.opening import Opening
+    from tui_params.tui.screens.explorer import ExplorerScreen
+    from tui_params.tui.settings import Settings
+
+    async def explore(folder: str) -> None:
+        # No figures are kept from one run to the next.
+        cache = FigureCache(Path(folder))
+        app = ParamsApp(Opening("model", lambda: open_source(path)), settings=Settings(), cache=cache)
+        async with app.run_test(size=(120, 36)) as pilot:
+            while len(app.screen_stack) < 2:
+                await pilot.pause()
+            await settle(pilot)
+            screen = app.screen
+            assert isinstance(screen, ExplorerScreen)
+            assert screen.pages is not None
+            begin = time.perf_counter()
+            screen.action_scan()
+            pressed = time.perf_counter() - begin
+            late = []
+            while screen.pages.report is None:
+                start = time.perf_counter()
+                await asyncio.sleep(0.01)
+                late.append(time.perf_counter() - start - 0.01)
+            taken = time.perf_counter() - begin
+        print(taken, 1000 * pressed, 1000 * sorted(late)[len(late) * 95 // 100])
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(explore(folder))
 
 
 def peak_megabytes(path: Path) -> float:
@@ -155,6 +250,9 @@ def print_peak(path: str) -> None:
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--memory"]:
         print_peak(*arguments[1:])
+        return
+    if arguments[:1] in (["--check"], ["--explore"]):
+        (print_check if arguments[0] == "--check" else print_explored)(*arguments[1:])
         return
     for line in run():
         mark = {None: "", True: "ok", False: "MISSED"}[line.ok]
