@@ -35,7 +35,8 @@ def start() -> subprocess.Popen[bytes]:
     if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
         raise RuntimeError("Python runs inside another program, which cannot be started to compile")
     return subprocess.Popen(
-        [sys.executable, "-I", "-c", _START, machine_code.keeper(), *sys.path],
+        # -B: nothing is written but what the cache keeps.
+        [sys.executable, "-I", "-B", "-c", _START, machine_code.keeper(), *sys.path],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
