@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -285,6 +286,18 @@ def test_markdown_is_a_table_that_no_name_breaks(cli: Cli, serve: Serve) -> None
         r"| error | nan | a\|b\_\*\\x0a.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
         r"| unchecked |  | x | gone \| lost |",
     ]
+
+
+def test_one_family_of_words(cli: Cli, serve: Serve) -> None:
+    serve({"a.bias": np.zeros(4, np.float32)})
+    assert "| remark | all-zero | a.bias |" in cli("check", "model", "--markdown").out
+    serve({"a.bias": np.zeros(4, np.float32)})
+    assert cli("check", "model", "--json").json()["findings"][0]["severity"] == "info"
+    serve({"a": healthy(2, 2)}, findings=(Finding("info", "total-size", None, "other bytes"),))
+    assert cli("ls", "model").out.startswith("! remark: other bytes\n")
+    rules = cli("check", "--rules").out
+    assert re.search(r"^  total-size +remark$", rules, re.MULTILINE)
+    assert not re.search(r"^  [\w-]+ .*\binfo\b", rules, re.MULTILINE)
 
 
 def test_thresholds_may_be_changed(cli: Cli, serve: Serve) -> None:

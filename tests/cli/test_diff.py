@@ -335,6 +335,26 @@ def test_figures_of_a_kind_are_those_of_all_its_tensors(sources: Any, cli: Calla
     assert "layers.#" not in out
 
 
+def test_files_that_were_not_opened_are_named(sources: Any, cli: Callable[..., Any], terminal: Any) -> None:
+    def served() -> None:
+        _, b = sources(layers(), layers())
+        b.listing = msgspec.structs.replace(b.listing, not_opened=("optimizer.bin", "scheduler.bin"))
+
+    served()
+    ran = cli("diff", "a", "b")
+    assert (ran.code, ran.out.splitlines()[1:3]) == (
+        0,
+        ["B  b  memory  8 tensors", "   not read: optimizer.bin, scheduler.bin (open them by their paths)"],
+    )
+    served()
+    found = cli("diff", "a", "b", "--json").json()
+    assert (found["not_opened_a"], found["not_opened_b"]) == ([], ["optimizer.bin", "scheduler.bin"])
+    served()
+    stream = terminal(40, NO_COLOR="1", TERM="dumb")
+    assert run(["diff", "a", "b"]) == 0
+    assert "   not read: optimizer.bin,\n     scheduler.bin (open them by their\n     paths)\n" in stream.getvalue()
+
+
 def test_what_stands_on_one_side_alone_is_told_with_its_numbers(sources: Any, cli: Callable[..., Any]) -> None:
     x = np.zeros(1)
     layers = {f"layers.{i}.up.weight": x for i in (0, 1, 2, 3, 7)} | {f"h.2.e.{i}.w": x for i in range(3)}

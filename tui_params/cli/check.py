@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tui_params.core.thresholds import Thresholds
 
 
-@click.command(name="check", short_help="Look for what is wrong.")
+@click.command(name="check", short_help="Look for what is wrong.", epilog=epilog(CHECK, f"With --rules:\n{RULES}"))
 @click.argument("source", required=False)
 @click.option(
     "--fail-on",

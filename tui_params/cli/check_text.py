@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tui_params.cli.output import Output, hanging
 from tui_params.core import text
 from tui_params.core.check import Report, Unchecked
-from tui_params.core.findings import Finding
+from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.kinds import kind_of
 from tui_params.core.rules import SEVERITIES
 from tui_params.core.rules_container import CONTAINER_RULES
@@ -23,8 +23,6 @@ _MOST_ALIKE = 3
 _MOST_UNCHECKED = 20
 _MOST_FILES = 10
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
-_SINGULARS = {"error": "error", "warning": "warning", "info": "remark"}
 _READERS = frozenset(rule.id for rule in CONTAINER_RULES)
 _NUMBER = re.compile(r"\d[\d,.]*")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
@@ -36,7 +34,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
     for severity in SEVERITIES:
         findings = [finding for finding in report.findings if finding.severity == severity]
         if findings:
-            title = text.plural(len(findings), _SINGULARS[severity], _PLURALS[severity])
+            title = text.plural(len(findings), SEVERITY_WORDS[severity])
             yield ""
             yield output.style(title, _STYLES[severity])
             for name, evidence in _told(findings):
@@ -48,9 +46,9 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
             yield from _entry(name, evidence, output)
     if report.not_opened:
         yield ""
-        yield from _not_opened(report, output)
+        yield from wrapped(not_read(report.not_opened), output, "bold yellow")
     yield ""
-    yield from _wrapped(closing(report), output)
+    yield from wrapped(closing(report), output)
 
 
 def closing(report: Report) -> str:
@@ -63,18 +61,19 @@ def closing(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _not_opened(report: Report, output: Output) -> Iterator[str]:
-    """The files beside what was checked of which nothing is known."""
-    names = [text.clean(name, 120) for name in report.not_opened[:_MOST_FILES]]
-    if len(report.not_opened) > _MOST_FILES:
-        names.append(f"and {len(report.not_opened) - _MOST_FILES:,} more (--json has all)")
-    how = "open it by its path" if len(report.not_opened) == 1 else "open them by their paths"
-    sentence = f"not read: {', '.join(names)} ({how})"
-    yield from (output.style(line, "bold yellow") for line in _wrapped(sentence, output))
+def not_read(files: Sequence[str]) -> str:
+    """The files beside what was read of which nothing is known, in one sentence."""
+    names = [text.clean(name, 120) for name in files[:_MOST_FILES]]
+    if len(files) > _MOST_FILES:
+        names.append(f"and {len(files) - _MOST_FILES:,} more (--json has all)")
+    how = "open it by its path" if len(files) == 1 else "open them by their paths"
+    return f"not read: {', '.join(names)} ({how})"
 
 
-def _wrapped(sentence: str, output: Output) -> list[str]:
-    return [sentence] if output.width is None else hanging(sentence, output.width, 0)
+def wrapped(sentence: str, output: Output, style: str = "", indent: int = 0) -> list[str]:
+    """A sentence in as many lines as a terminal needs, or in one."""
+    lines = [" " * indent + sentence] if output.width is None else hanging(sentence, output.width, indent)
+    return [output.style(line, style) for line in lines]
 
 
 def unchecked_words(report: Report, noun: str = "tensor") -> str:
@@ -162,7 +161,7 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for finding in report.findings:
         evidence = _escape(finding.evidence + places(finding))
-        yield f"| {finding.severity} | {finding.rule} | {_escape(finding.tensor or '')} | {evidence} |"
+        yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {_escape(finding.tensor or '')} | {evidence} |"
     for entry in report.unchecked:
         yield f"| unchecked |  | {_escape(entry.tensor or '')} | {_escape(entry.reason)} |"
     for file in report.not_opened:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
     from tui_params.core.compare import Change, Comparison, Progress
     from tui_params.core.renames import Rename
+    from tui_params.core.source import Listing
 
 
-@click.command(name="diff", short_help="What changed between two.")
+@click.command(name="diff", short_help="What changed between two.", epilog=epilog(DIFF))
 @click.argument("a")
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -54,14 +56,15 @@ def command(
     Exit code 0: no difference. 1: there is one. 3: none was found, but not everything could be compared. 2: usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    comparison, formats = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
+    comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
     if as_json:
-        write_json(document(a, b, comparison, names=names))
+        not_opened = (listings[0].not_opened, listings[1].not_opened)
+        write_json(document(a, b, comparison, names=names, not_opened=not_opened))
     else:
         from tui_params.cli.diff_text import lines
 
         output = Output()
-        output.lines(lines(comparison, (a, b), formats, output, names=names))
+        output.lines(lines(comparison, (a, b), listings, output, names=names))
     if comparison.state == "uncompared":
         if as_json:
             complain(f"{len(comparison.uncompared):,} of the tensors that both have could not be compared")
@@ -80,8 +83,8 @@ def _rename(expression: str) -> Rename:
 
 def _compare(
     a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
-) -> tuple[Comparison, tuple[str, str]]:
-    """The comparison, and of what formats the sources are. Raises OpenError."""
+) -> tuple[Comparison, tuple[Listing, Listing]]:
+    """The comparison, and what the sources list. Raises OpenError."""
     from tui_params.core.compare import compare
     from tui_params.opening import open_source
 
@@ -103,10 +106,17 @@ def _compare(
         finally:
             if show is not None:
                 show.clear()
-        return comparison, (source_a.listing.format, source_b.listing.format)
+        return comparison, (source_a.listing, source_b.listing)
 
 
-def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> dict[str, Any]:
+def document(
+    a: str,
+    b: str,
+    comparison: Comparison,
+    *,
+    names: bool = False,
+    not_opened: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> dict[str, Any]:
     """What ``--json`` prints; with ``names`` also those of what did not change."""
     from tui_params.core.changes_by_kind import group_changes
 
@@ -140,6 +150,7 @@ def document(a: str, b: str, comparison: Comparison, *, names: bool = False) -> 
             for group in group_changes(comparison)
         ],
     }
+    found["not_opened_a"], found["not_opened_b"] = not_opened
     if names:
         found["identical_names"] = comparison.identical
     return found

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
+from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.changes_by_kind import KindChange, group_changes, severity
 from tui_params.core.compare import Change, Comparison
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.renames import Suggestion
+from tui_params.core.source import Listing
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -27,18 +29,20 @@ _Cell = TypeVar("_Cell")
 
 
 def lines(
-    comparison: Comparison, paths: tuple[str, str], formats: tuple[str, str], output: Output, *, names: bool
+    comparison: Comparison, paths: tuple[str, str], listings: tuple[Listing, Listing], output: Output, *, names: bool
 ) -> Iterator[str]:
     """Every line of the report; ``names`` lists tensors where else their kinds are."""
     compared = _compared(comparison)
     totals = [compared + sum(item.side == side for item in comparison.implied) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
-    for side, path, form, total, only in zip("AB", paths, formats, totals, onlys, strict=True):
-        tail = f"  {text.clean(form, 40)}  {text.plural(total + len(only), 'tensor')}"
+    for side, path, listing, total, only in zip("AB", paths, listings, totals, onlys, strict=True):
+        tail = f"  {text.clean(listing.format, 40)}  {text.plural(total + len(only), 'tensor')}"
         shown = text.clean(path, _LONGEST_NAME)
         if output.width is not None:
             shown = text.shorten_name(shown, max(output.width - len(tail) - 3, _NARROWEST_NAME))
         yield f"{side}  {output.style(shown, 'bold')}{tail}"
+        if listing.not_opened:
+            yield from wrapped(not_read(listing.not_opened), output, "bold yellow", 3)
     yield from _verdict(comparison, output)
     for side, only in zip("AB", onlys, strict=True):
         if only:

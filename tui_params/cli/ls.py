@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from tui_params.cli.exit_codes import OK
+from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import Output, write_json
 from tui_params.core import text
-from tui_params.core.findings import Finding
+from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -24,7 +25,7 @@ _MOST_FINDINGS = 20
 STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
-@click.command(name="ls", short_help="List the tensors.")
+@click.command(name="ls", short_help="List the tensors.", epilog=epilog(LS))
 @click.argument("source")
 @click.option("--kinds", is_flag=True, help="One line for all names that differ in numbers only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -119,7 +120,7 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
     listing = source.listing
     for finding in listing.findings[:_MOST_FINDINGS]:
         about = f"{text.name(finding.tensor, _LONGEST_NAME)}: " if finding.tensor is not None else ""
-        line = f"! {finding.severity}: {about}{text.clean(finding.evidence, 500)}"
+        line = f"! {SEVERITY_WORDS[finding.severity]}: {about}{text.clean(finding.evidence, 500)}"
         yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
     if len(listing.findings) > _MOST_FINDINGS:
         yield f"! and {text.plural(len(listing.findings) - _MOST_FINDINGS, 'more finding')} (--json has all)"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tui_params.cli.output import Output, write_json
+from tui_params.core.findings import SEVERITY_WORDS
 from tui_params.core.rule import Rule
 from tui_params.core.rules import RULES
 from tui_params.core.rules_container import CONTAINER_RULES
@@ -43,7 +44,7 @@ def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
     for title, rules in (("Tensors", RULES), ("Containers", CONTAINER_RULES)):
         yield output.style(title, "bold")
         for rule in rules:
-            yield f"  {rule.id:<26}{output.style(', '.join(rule.severities), 'dim')}"
+            yield f"  {rule.id:<26}{output.style(_severities(rule), 'dim')}"
             yield f"      {rule.meaning}"
             if rule.thresholds:
                 yield f"      {_values(rule, thresholds)}"
@@ -59,8 +60,11 @@ def markdown(thresholds: Thresholds) -> Iterator[str]:
     yield "| rule | severity | meaning | thresholds | source |"
     yield "| --- | --- | --- | --- | --- |"
     for rule in (*RULES, *CONTAINER_RULES):
-        severities = ", ".join(rule.severities)
-        yield f"| `{rule.id}` | {severities} | {rule.meaning} | {_values(rule, thresholds)} | {rule.source} |"
+        yield f"| `{rule.id}` | {_severities(rule)} | {rule.meaning} | {_values(rule, thresholds)} | {rule.source} |"
+
+
+def _severities(rule: Rule) -> str:
+    return ", ".join(SEVERITY_WORDS[severity] for severity in rule.severities)
 
 
 def _values(rule: Rule, thresholds: Thresholds) -> str:

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from tui_params.cli.exit_codes import FAILED, OK
+from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
 from tui_params.cli.selection import select
 from tui_params.core import text
@@ -36,7 +37,7 @@ class Result(msgspec.Struct, frozen=True):
     unchecked: str | None = None
 
 
-@click.command(name="stats", short_help="Statistics over every element.")
+@click.command(name="stats", short_help="Statistics over every element.", epilog=epilog(STATS))
 @click.argument("source")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")

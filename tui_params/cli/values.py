@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_params.cli.exit_codes import OK
+from tui_params.cli.fields import VALUES, epilog
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
 from tui_params.cli.selection import find
 from tui_params.core import text
@@ -28,7 +29,12 @@ _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
 
 
 # Slices begin with a dash (-5:), which must not be taken for an option.
-@click.command(name="values", short_help="Print the numbers.", context_settings={"ignore_unknown_options": True})
+@click.command(
+    name="values",
+    short_help="Print the numbers.",
+    context_settings={"ignore_unknown_options": True},
+    epilog=epilog(VALUES),
+)
 @click.argument("source")
 @click.argument("name")
 @click.argument("slice_", metavar="[SLICE]", nargs=-1, type=click.UNPROCESSED)

@@ -12,6 +12,9 @@ from tui_params.core.tensor import TensorInfo
 
 Severity = Literal["error", "warning", "info"]
 
+SEVERITY_WORDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "remark"}
+"""What a person reads; their plural ends in s."""
+
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule says.

@@ -1,0 +1,127 @@
+"""The documented fields of ``--json`` are those that the commands print: in the help, in the README, and in fact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cli.conftest import Ran
+from tests.factories_safetensors import entry, file_bytes
+from tui_params.cli import fields
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = {
+    "ls": fields.LS,
+    "stats": fields.STATS,
+    "values": fields.VALUES,
+    "check": fields.CHECK,
+    "check --rules": fields.RULES,
+    "diff": fields.DIFF,
+}
+
+Fields = dict[str, Any]
+"""Fields by name: those of the objects behind them, or nothing."""
+
+
+def documented(block: str) -> Fields:
+    """What a block says: a name in quotes is a field, and braces with such names belong to the field before them."""
+    tokens = iter(re.findall(r'"\w+"|[{}]', block))
+    assert next(tokens) == "{"
+    found = nested(tokens)
+    assert next(tokens, None) is None
+    return found
+
+
+def nested(tokens: Iterator[str]) -> Fields:
+    found: Fields = {}
+    last = ""
+    for token in tokens:
+        if token == "}":
+            return found
+        if token == "{":
+            found[last] = nested(tokens)
+        else:
+            last = token.strip('"')
+            assert last not in found
+            found[last] = {}
+    raise AssertionError("a brace is not closed")
+
+
+def printed(value: Any, known: Fields, into: Fields) -> Fields:
+    """The fields of a document, as deep as documented; of lists those of all entries together."""
+    for item in value if isinstance(value, list) else [value]:
+        for name, inner in item.items() if isinstance(item, dict) else ():
+            below = into.setdefault(name, {})
+            if known.get(name):
+                printed(inner, known[name], below)
+    return into
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[str, str, str]:
+    """Two checkpoints that differ in every way that a command can tell of, and a file that is cut short."""
+    a = {
+        "w.0.weight": torch.ones(4, 4),
+        "w.1.weight": torch.tensor([[1.0, float("nan")], [1.0, 2.0]]),
+        "tied": torch.zeros(2),
+        "zero": torch.zeros(2),
+        "shape": torch.ones(3),
+        "type": torch.ones(3),
+        "gone": torch.ones(1),
+    }
+    a["again"] = a["tied"]
+    b = a | {"w.1.weight": torch.ones(2, 2), "zero": -torch.zeros(2), "shape": torch.ones(4), "new": torch.ones(1)}
+    b["type"] = b["type"].double()
+    del b["gone"], b["again"]
+    paths = []
+    for name, state in (("a", a), ("b", {f"module.{key}": tensor for key, tensor in b.items()})):
+        folder = tmp_path / name
+        folder.mkdir()
+        torch.save(state, folder / "pytorch_model.bin")
+        torch.save({}, folder / "optimizer.pt")
+        paths.append(str(folder))
+    header = {"x": entry("F32", (2,), 0), "y": entry("F32", (2,), 8)}
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(file_bytes(header, bytes(12)))
+    return paths[0], paths[1], str(cut)
+
+
+def commands(a: str, b: str, cut: str) -> dict[str, list[list[str]]]:
+    renamed = ["diff", a, b, "--json", "--rename", "b:module.="]
+    return {
+        "ls": [["ls", a, "--json"], ["ls", a, "--kinds", "--json"], ["ls", cut, "--json"]],
+        "stats": [["stats", a, "--json"], ["stats", cut, "--json"]],
+        "values": [["values", a, "zero", "--json"]],
+        "check": [["check", a, "--json"], ["check", cut, "--json"]],
+        "check --rules": [["check", "--rules", "--json"]],
+        "diff": [["diff", a, b, "--json"], renamed, [*renamed, "--names"], ["diff", cut, cut, "--json"]],
+    }
+
+
+@pytest.mark.parametrize("command", BLOCKS)
+def test_the_documented_fields_are_printed_and_no_others(
+    command: str, sources: tuple[str, str, str], cli: Callable[..., Ran]
+) -> None:
+    known = documented(BLOCKS[command])
+    found: Fields = {}
+    for arguments in commands(*sources)[command]:
+        printed(cli(*arguments).json(), known, found)
+    assert found == known
+
+
+@pytest.mark.parametrize("command", BLOCKS)
+def test_the_fields_stand_in_the_help_and_in_the_readme(command: str, cli: Callable[..., Ran]) -> None:
+    assert BLOCKS[command] in README.read_text()
+    shown = cli(command.partition(" ")[0], "--help").out
+    assert all(f"  {line}\n" in shown for line in BLOCKS[command].splitlines())
+    assert max(map(len, BLOCKS[command].splitlines())) <= 78
+
+
+def test_the_table_of_markdown_is_documented(sources: tuple[str, str, str], cli: Callable[..., Ran]) -> None:
+    title = cli("check", sources[0], "--markdown").out.splitlines()[2]
+    assert f"`{title}`" in README.read_text()
