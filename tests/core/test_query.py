@@ -16,7 +16,10 @@ from tui_params.core.dtypes import from_torch, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.query import HELP, parse_query
 from tui_params.core.query_fields import FIELDS
+from tui_params.core.query_findings import findings_called
 from tui_params.core.query_names import translate_glob
+from tui_params.core.rules import RULES
+from tui_params.core.rules_container import CONTAINER_RULES
 from tui_params.core.tensor import TensorInfo, describe
 
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -472,22 +475,55 @@ def test_ninety_thousand_names_are_filtered_at_once(text: str) -> None:
     assert best < 0.3  # 5 to 30 ms on an idle core; the bound is for a loaded one
 
 
-def test_findings_by_rule_and_by_whether_there_are_any() -> None:
+def test_findings_by_rule_by_severity_and_by_whether_there_are_any() -> None:
     dtype = from_torch("float32")
     assert dtype is not None
-    infos = [describe(name, (2, 2), dtype) for name in ("a", "b", "c")]
-    rules = {"a": frozenset({"dead-rows", "nan"}), "b": frozenset[str]()}
+    infos = [describe(name, (2, 2), dtype) for name in ("a", "b", "c", "d")]
+    said = {
+        "a": frozenset({"dead-rows", "warning", "nan", "error"}),
+        "b": frozenset[str](),
+        "d": frozenset({"start-values", "info"}),
+    }
 
     def kept(text: str) -> tuple[tuple[int, ...], int]:
-        matches = parse_query(text).filter(infos, rules_of=rules.get)
+        matches = parse_query(text).filter(infos, said_of=said.get)
         return matches.indices, matches.unknown
 
     assert kept("finding:dead") == ((0,), 1)
     assert kept("finding:dead-*") == ((0,), 1)
-    assert kept("finding:yes") == ((0,), 1)
+    assert kept("finding:yes") == ((0, 3), 1)
     assert kept("finding:no") == ((1,), 1)
-    assert kept("!finding:nan") == ((1,), 1)
-    assert kept("finding!=nan") == ((1,), 1)
+    assert kept("!finding:nan") == ((1, 3), 1)
+    assert kept("finding!=nan") == ((1, 3), 1)
+    for error in ("error", "errors", "err", "ERROR"):
+        assert kept(f"finding:{error}") == ((0,), 1), error
+    assert kept("finding:warn") == ((0,), 1)
+    for remark in ("info", "remark", "remarks", "rem"):
+        assert kept(f"finding:{remark}") == ((3,), 1), remark
+    assert kept("finding:inf") == ((), 1)  # the rule, not the severity that begins so
     assert parse_query("finding:nan").needs_figures
-    assert parse_query("finding:nan").match(infos[0], rules=frozenset({"nan"})) is True
+    assert parse_query("finding:nan").match(infos[0], said=frozenset({"nan"})) is True
     assert parse_query("finding:nan").match(infos[0]) is None
+
+
+@pytest.mark.parametrize("word", ["foo", "errorr", "nan-*", "deadrows"])
+def test_a_finding_that_there_is_not_is_an_error_with_what_there_is(word: str) -> None:
+    query = parse_query(f"x finding:{word}")
+    assert [term.on_info for term in query.terms] == [None]
+    (error,) = query.errors
+    assert query.text[error.start : error.stop] == word
+    assert error.message.startswith("no such rule; there are error, warning, info, nan, inf, all-zero")
+    assert not error.is_unfinished
+
+
+def test_every_rule_is_found_by_its_name() -> None:
+    for rule in (*RULES, *CONTAINER_RULES):
+        assert rule.id in findings_called(rule.id)
+
+
+def test_which_findings_come_only_with_a_check_of_everything() -> None:
+    for late in ("yes", "no", "error", "warning", "info", "std-of-kind", "size-mismatch", "kind"):
+        assert parse_query(f"finding:{late}").needs_check, late
+    for known in ("nan", "inf", "dead", "saturation"):
+        assert not parse_query(f"finding:{known}").needs_check, known
+    assert not parse_query("nan>0 attn").needs_check

@@ -239,3 +239,52 @@ async def test_markup_and_control_characters_in_a_filter_are_text() -> None:
             assert "\x1b" not in stage.text
         await stage.press("enter", "escape")
         assert len(kept(stage)) == 12
+
+
+def note(stage: Stage) -> str:
+    return str(stage.screen.query_one("#search-note", Static).visual)
+
+
+async def test_findings_by_severity_before_and_after_a_check_of_everything() -> None:
+    kinds = {f"layers.{place}.w": ramp(8, 8) for place in range(7)} | {"layers.7.w": 1e3 * ramp(8, 8)}
+    async with on_stage(MemorySource({**small_model(), **kinds}), (80, 24)) as stage:
+        await search(stage, "finding:error")
+        assert kept(stage) == ["layers.2.mlp.weight", "layers.10.mlp.weight"]
+        assert "2 of 20, S may find more" in note(stage)
+        await search(stage, "finding:std-of-kind")
+        assert "no match so far: S may find more" in stage.text
+        await stage.press("enter")
+        assert "0 match so far, S may find more" in stage.status
+        await stage.press("S")
+        assert kept(stage) == ["layers.7.w"]
+        assert "1 match, esc clears" in stage.status
+        await search(stage, "finding:shape-of-kind")
+        assert "no tensor matches" in stage.text
+
+
+async def test_a_rule_that_there_is_not_is_underlined_and_what_there_is_stands_below() -> None:
+    async with on_stage(size=(80, 24)) as stage:
+        await search(stage, "bias finding:foo")
+        assert [tuple(span) for span in stage.screen.search._underline.spans] == [(13, 16)]
+        assert note(stage) == "no such rule"
+        assert stage.status.startswith(" no such rule; there are error, warning, info, nan, inf, all-zero, ")
+        assert len(kept(stage)) == 3
+        await stage.press(*["backspace"] * 12)
+        assert "no such rule" not in stage.text
+
+
+async def test_a_kept_filter_says_what_it_does_not_know_yet() -> None:
+    arrays = {f"layer{number}": ramp(4) for number in range(6)}
+    source = GatedSource(arrays, ("layer3",), broken={"layer5": "the disk says no"})
+    async with on_stage(source, (80, 24), is_settled=False) as stage:
+        await stage.until(source.started["layer3"].is_set, "layer3 is being read")
+        await stage.send("slash")
+        stage.screen.search.query_one(Input).value = "std>9"
+        await stage.until(lambda: "no match so far:" in stage.text, "nothing is sure")
+        await stage.send("enter")
+        assert "0 match so far, " in stage.status
+        assert "no tensor matches" not in stage.text
+        source.open_gates()
+        await stage.rest()
+        assert "0 match, 1 cannot tell" in stage.status
+        assert "no match, but 1 tensor cannot be read" in stage.text

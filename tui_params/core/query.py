@@ -15,6 +15,7 @@ import msgspec
 
 from tui_params.core.figures import Figures
 from tui_params.core.query_fields import FIELDS, Facts, FiguresTest, InfoTest, UnfinishedError
+from tui_params.core.query_findings import needs_check
 from tui_params.core.query_names import NameTest, glob_of_name, is_glob, part_of_name, regex_of_name
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import QueryError
@@ -37,7 +38,8 @@ HELP: tuple[tuple[str, str], ...] = (
     ("trainable:no  frozen:yes", "by requires_grad"),
     ("tied:yes", "shares its elements with another name"),
     ("unreadable:yes", "its values cannot be read"),
-    ("finding:dead", "a finding of that rule (all-zero, dead-rows, nan, ...); finding:yes is any"),
+    ("finding:error", "a finding: error, warning, info; finding:yes is any"),
+    ("finding:dead", "a finding of that rule, or of those with that in their names (nan, dead-rows, all-zero, ...)"),
     ("nan>0  inf>0", "number of NaN, of infinities; also as a share, nan>1%"),
     ("zeros>50%  subnormals>0", "number or share of zeros, of subnormal numbers"),
     ("min max absmax mean std l2 rms", "statistics of the finite elements: std>0.5, absmax>=1e4, mean<0"),
@@ -69,6 +71,7 @@ class Term(msgspec.Struct, frozen=True):
     on_info: InfoTest | None = None
     on_figures: FiguresTest | None = None
     needs_reading: bool = False
+    needs_check: bool = False
 
     def match(self, info: TensorInfo, lowered: str, facts: Facts, figures: Figures | None) -> bool | None:
         """Whether the term holds; None where that is not known (yet)."""
@@ -109,19 +112,24 @@ class Query(msgspec.Struct, frozen=True):
         """Whether a term asks for statistics, so that answers change while they are computed."""
         return any(term.on_figures is not None or term.needs_reading for term in self.terms)
 
+    @property
+    def needs_check(self) -> bool:
+        """Whether a term asks for findings that only a check of everything can tell."""
+        return any(term.needs_check for term in self.terms)
+
     def match(
         self,
         info: TensorInfo,
         figures: Figures | None = None,
         has_gradient: bool = False,
         has_ties: bool = False,
-        rules: frozenset[str] | None = None,
+        said: frozenset[str] | None = None,
     ) -> bool | None:
         """Whether every term holds for the tensor; None where that is not known (yet).
 
         ``has_ties`` says that another tensor is tied to this one (``tied_to`` is its name).
         """
-        facts, lowered = Facts(has_gradient, has_ties, rules), info.name.lower()
+        facts, lowered = Facts(has_gradient, has_ties, said), info.name.lower()
         answers = [term.match(info, lowered, facts, figures) for term in self.terms]
         if False in answers:
             return False
@@ -134,13 +142,13 @@ class Query(msgspec.Struct, frozen=True):
         *,
         lowered: Sequence[str] | None = None,
         gradients: Container[str] = (),
-        rules_of: Callable[[str], frozenset[str] | None] | None = None,
+        said_of: Callable[[str], frozenset[str] | None] | None = None,
     ) -> Matches:
         """Which of the tensors match.
 
         ``lowered`` are their names in lower case, where the caller keeps them; ``gradients`` has the names that
-        have a gradient; ``rules_of`` tells the rules of a tensor's findings, None as long as it was not read. Terms on
-        names are asked first, those on statistics last and only of what is left.
+        have a gradient; ``said_of`` tells the rules and severities of a tensor's findings, None as long as it was not
+        read. Terms on names are asked first, those on statistics last and only of what is left.
         """
         if not self.terms:
             return Matches(tuple(range(len(infos))))
@@ -156,7 +164,7 @@ class Query(msgspec.Struct, frozen=True):
                 passed, unseen = term.on_name.select(names, lowered, candidates, term.is_inverted)
                 slow.update(unseen)
             elif term.on_info is not None:
-                passed, unseen = _select(term, candidates, partial(_ask_info, term, infos, gradients, rules_of))
+                passed, unseen = _select(term, candidates, partial(_ask_info, term, infos, gradients, said_of))
             else:
                 passed, unseen = _select(term, candidates, partial(_ask_figures, term, infos, figures_of))
             if unseen:
@@ -206,14 +214,14 @@ def _ask_info(
     term: Term,
     infos: Sequence[TensorInfo],
     gradients: Container[str],
-    rules_of: Callable[[str], frozenset[str] | None] | None,
+    said_of: Callable[[str], frozenset[str] | None] | None,
     candidates: Sequence[int],
 ) -> list[bool | None]:
     test = term.on_info
     if test is None:
         return [None] * len(candidates)
     if term.needs_reading:
-        return [test(infos[i], Facts(rules=rules_of(infos[i].name) if rules_of else None)) for i in candidates]
+        return [test(infos[i], Facts(said=said_of(infos[i].name) if said_of else None)) for i in candidates]
     tied = {info.tied_to for info in infos if info.tied_to is not None}
     if not tied and gradients == ():
         facts = Facts()
@@ -314,7 +322,8 @@ def _parse_field(name: str, sign: str, value: str, inverted: bool, start: int, s
     sign = sign[1:] if len(sign) > 1 and sign[0] == ":" else sign
     if field.on_info is not None:
         test = field.on_info(sign, word)
-        return Term(start, stop, inverted, on_info=test, needs_reading=field.needs_reading)
+        is_late = field.needs_reading and needs_check(word.lower())
+        return Term(start, stop, inverted, on_info=test, needs_reading=field.needs_reading, needs_check=is_late)
     assert field.on_figures is not None  # every field has one of the two
     return Term(start, stop, inverted, on_figures=field.on_figures(sign, word))
 

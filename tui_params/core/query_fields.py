@@ -15,6 +15,7 @@ import msgspec
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch
 from tui_params.core.figures import Figures
+from tui_params.core.query_findings import findings_called
 from tui_params.core.query_names import is_glob, translate_glob
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.errors import QueryError
@@ -23,12 +24,12 @@ from tui_params.errors import QueryError
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """What others know of a tensor: whether it has a gradient, whether another one is tied to it, and what was found.
 
-    ``rules`` are the rules of the findings about it; None as long as it has not been read.
+    ``said`` are the rules and the severities of the findings about it; None as long as it has not been read.
     """
 
     has_gradient: bool = False
     has_ties: bool = False
-    rules: frozenset[str] | None = None
+    said: frozenset[str] | None = None
 
 
 InfoTest = Callable[[TensorInfo, Facts], "bool | None"]
@@ -207,15 +208,9 @@ def _finding(operator_: str, value: str) -> InfoTest:
     same = _equality(operator_, "finding")
     word = value.lower()
     if word in {"yes", "no"}:
-        return lambda _, facts: None if facts.rules is None else bool(facts.rules) is (same is (word == "yes"))
-    pattern = _words(value if is_glob(value) else f"*{value}*")
-
-    def test(_: TensorInfo, facts: Facts) -> bool | None:
-        if facts.rules is None:
-            return None
-        return any(pattern.fullmatch(rule) is not None for rule in facts.rules) is same
-
-    return test
+        return lambda _, facts: None if facts.said is None else bool(facts.said) is (same is (word == "yes"))
+    wanted = findings_called(word)
+    return lambda _, facts: None if facts.said is None else (not wanted.isdisjoint(facts.said)) is same
 
 
 def _yes_no_field(name: str, get: InfoTest) -> Field:

@@ -24,10 +24,6 @@ class ExplorerScreen(Wiring):
 
     BINDINGS = keys.bindings(keys.SCREEN)
 
-    def _key(self, name: str) -> str:
-        """The key of that id, as the user has it."""
-        return keys.first(name, getattr(getattr(self.app, "settings", None), "keys", {}))
-
     def action_search(self) -> None:
         self.tree_view.search_anchor = self.tree_view.cursor
         self.search.open()

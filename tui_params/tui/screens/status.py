@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tui_params.core import text
 from tui_params.core.tree import Tree
 from tui_params.tui import keys
+from tui_params.tui.searching import fault_of
 from tui_params.tui.sorting import describe
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line, line_width
@@ -121,8 +122,14 @@ def status_lines(screen: Wiring, width: int) -> list[Line]:
     if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
         words = text.clean(screen.query_now.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
-        clears = "" if screen.sweep is not None else ", esc clears"  # first it stops the sweep
-        right.append((f"  {screen.matching:,} match{clears} ", "dim"))
+        found = screen.found.summary if screen.found is not None else ""
+        # Escape stops a sweep first; and what is not known yet needs the room more.
+        has_room = screen.sweep is None and (width >= 100 or found.endswith("match"))
+        right.append((f"  {found}{', esc clears' if has_room else ''} ", "dim"))
+    if screen.search.display and (fault := fault_of(screen.query_now, screen.search.note_width)):
+        fault = text.clean(fault)
+        shown = fault if len(fault) < width else f"{fault[: width - 3].rpartition(' ')[0]} …"
+        return [[(f" {shown}", "error")]]
     if screen.said:
         return [spread([(f" {screen.said}", "text")], right, width)]
     hints = _hints(screen)

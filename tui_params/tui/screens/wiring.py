@@ -19,6 +19,7 @@ from textual.timer import Timer
 from tui_params.core import text
 from tui_params.core.rows import Rows
 from tui_params.core.thresholds import DEFAULT
+from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import (
@@ -35,6 +36,7 @@ from tui_params.tui.messages import (
 from tui_params.tui.opening import Opened, Opening
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
+from tui_params.tui.searching import Found, look, note_of
 from tui_params.tui.sorting import SortChoice
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.module_tree import ModuleTree
@@ -70,6 +72,7 @@ class Wiring(Screen[None]):
         self.generation = 0
         self.query_now: Query | None = None
         self.matching = -1
+        self.found: Found | None = None
         self.stale: str | None = None
         self.sort = SortChoice("name")
         self.activity: Activity | None = None
@@ -316,6 +319,10 @@ class Wiring(Screen[None]):
 
     # The filter
 
+    def _key(self, name: str) -> str:
+        """The key of that id, as the user has it."""
+        return keys.first(name, getattr(getattr(self.app, "settings", None), "keys", {}))
+
     def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
         from tui_params.core.query import parse_query
 
@@ -332,46 +339,21 @@ class Wiring(Screen[None]):
         opened, desk, query = self.opened, self.desk, self.query_now
         if opened is None or desk is None:
             return
-        wrong: list[tuple[int, int]] = []
-        words = ""
+        self.found = None
         if query is None or query.is_empty:
             self.matching = -1
             self.tree_view.set_spans(None)
             self.tree_view.keep_only(None)
         else:
-            matches = query.filter(
-                opened.tensors,
-                desk.figures,
-                lowered=opened.lowered,
-                gradients=opened.source.listing.gradients,
-                rules_of=self.tree_view.troubles.rules,
-            )
-            self.matching = len(matches.indices)
-            coming = matches.unknown - self._lost(query) if query.needs_figures else 0
+            found = self.found = look(query, opened, self.pages, desk, self._key("scan"))
+            self.matching = len(found.indices)
             self.tree_view.set_spans(query.name_spans)
-            self.tree_view.set_empty_text("no match so far: reading" if coming else "no tensor matches")
-            self.tree_view.keep_only(opened.positions[index] for index in matches.indices)
-            words = f"{self.matching:,} of {len(opened.tensors):,}"
-            if not self.matching and not coming and "type:" in query.text:
-                words = f"none; types: {text.dtype_mix(dict(opened.tree.totals().nbytes_by_dtype), 4)}"
-            if coming:
-                words += f", {coming:,} not read yet"
+            self.tree_view.set_empty_text(found.in_place_of_rows)
+            self.tree_view.keep_only(opened.positions[index] for index in found.indices)
+            if found.coming:
                 self._ask_for_rows()
-            elif matches.unknown:
-                words += f", {matches.unknown:,} cannot tell"
-        if query is not None and query.errors:
-            words = query.errors[0].message
-            if not query.errors[0].is_unfinished:
-                wrong = [(error.start, error.stop) for error in query.errors]
-        self.search.note(words, wrong)
+        self.search.note(*note_of(query, self.found, self.search.note_width))
         self._update_bars()
-
-    def _lost(self, query: Query) -> int:
-        """How many tensors may match but never will be known to, because they cannot be read."""
-        if self.pages is None:
-            return 0
-        found = map(self.pages.find, self.pages.reasons)
-        return sum(info is not None and query.match(info) is None for info in found)
 
     def on_search_bar_closed(self, message: SearchBar.Closed) -> None:
         if not message.is_kept:

@@ -155,11 +155,16 @@ class SearchBar(Horizontal):
     def clear(self) -> None:
         self.query_one(Input).value = ""
 
+    @property
+    def note_width(self) -> int:
+        """The cells for what is said beside the text."""
+        return max(10, self.size.width * 45 // 100 - 2)
+
     def note(self, words: str, wrong: Sequence[tuple[int, int]] = ()) -> None:
         """Say how many match, or what is wrong with the marked parts of the text."""
         self._underline.spans = wrong
         note = self.query_one("#search-note", Static)
-        note.update(text.clean(words, max(10, self.size.width * 45 // 100 - 2)), layout=False)
+        note.update(text.clean(words, self.note_width), layout=False)
         note.set_class(bool(wrong), "wrong")
         self.query_one(Input).refresh()
 
