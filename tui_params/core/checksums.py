@@ -128,7 +128,7 @@ class WatchedSource(Source):
             part = parts.get(at)
             if part is None or part[0] <= at:
                 return None
-            crc = combine(crc, part[1], part[0] - at)
+            crc = combine(crc, part[1], part[0] - at) if at else part[1]
             at = part[0]
         return crc if at == record.nbytes else None
 
