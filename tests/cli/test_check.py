@@ -161,6 +161,15 @@ def test_the_files_beside_a_model_are_named(cli: Cli, tmp_path: Path) -> None:
     ran = cli("check", str(tmp_path))
     assert ran.code == 0
     assert "not read: optimizer.bin, random_states_0.pkl (open them by their paths)\n" in ran.out
+    for folder, file in (("global_step5", "mp_rank_00.pt"), ("fsdp_0", "__0_0.distcp"), ("runs", "events.1")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_bytes(b"?")
+    ran = cli("check", str(tmp_path))
+    shown = "optimizer.bin, random_states_0.pkl, fsdp_0/, global_step5/"
+    assert f"not read: {shown} (open them by their paths)\n" in ran.out
+    assert ran.out.endswith("2 files and 2 folders not read\n")
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model.safetensors"}}')
+    assert f"not read: {shown} (open them by their paths)\n" in cli("check", str(tmp_path)).out
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])

@@ -55,10 +55,16 @@ def closing(report: Report) -> str:
     """How much was checked, in one line."""
     parts = [f"{text.plural(report.checked, 'tensor')} checked", f"{unchecked_words(report, '')} could not be checked"]
     if report.not_opened:
-        parts.append(f"{text.plural(len(report.not_opened), 'file')} not read")
+        parts.append(f"{_counted(report.not_opened)} not read")
     if not report.findings:
         parts.append("no findings in what was read" if report.not_opened or report.unchecked else "no findings")
     return ", ".join(parts)
+
+
+def _counted(files: Sequence[str]) -> str:
+    folders = sum(name.endswith("/") for name in files)
+    counts = ((len(files) - folders, "file"), (folders, "folder"))
+    return " and ".join(text.plural(count, what) for count, what in counts if count)
 
 
 def not_read(files: Sequence[str]) -> str:

@@ -34,7 +34,8 @@ class Listing(msgspec.Struct, frozen=True):
     definition); otherwise readers sort by name. ``metadata`` are the leaves that are no tensors, by dotted name, as
     text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are
     by the name of their parameter; they stand in no tree. ``findings`` are about the container. ``not_opened`` are
-    the names of files of the same folder that hold tensors or states of a training run and were left alone.
+    the names of files of the same folder that hold tensors or states of a training run and were left alone; those of
+    subfolders end with a slash.
     """
 
     format: str

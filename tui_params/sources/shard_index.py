@@ -68,8 +68,13 @@ class _Complaints:
         return (*self.findings, *rest)
 
 
-def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[str]) -> MergedSource:
-    """The tensors of every shard that ``index`` names, in the order of the shards; ``files`` are all of the folder."""
+def list_indexed(
+    folder: Path, index_name: str, index: Index, files: Iterable[str], folders: Iterable[str] = ()
+) -> MergedSource:
+    """The tensors of every shard that ``index`` names, in the order of the shards.
+
+    ``files`` are all of the folder, ``folders`` the subfolders that are only mentioned.
+    """
     complaints = _Complaints()
     files = list(files)
     forgotten = _forgotten(files, index_name, index.weight_map)
@@ -103,7 +108,7 @@ def list_indexed(folder: Path, index_name: str, index: Index, files: Iterable[st
         tuple(tensors.values()),
         metadata,
         findings=findings,
-        not_opened=tuple(not_opened),
+        not_opened=(*not_opened, *folders),
     )
     return MergedSource(folder_label(folder), listing, parts, {})
 

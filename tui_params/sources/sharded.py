@@ -30,6 +30,11 @@ _BESIDE = re.compile(
 _STATE_SUFFIX = ".pkl"
 """Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
 
+_DISTRIBUTED_SUFFIX = ".distcp"
+
+_MAX_BESIDE = 100
+"""Subfolders that are looked into for states that lie beside a model: each costs a call to the file system."""
+
 _MAX_FOLDERS = 300
 """Folders that are looked into for a better suggestion than the one given."""
 
@@ -51,14 +56,14 @@ def open_folder(path: Path, index: str | None = None) -> Source:
     with collector_paused():
         if chosen is not None:
             try:
-                return list_indexed(path, chosen, read_index(path / chosen), [*files, *beside])
+                return list_indexed(path, chosen, read_index(path / chosen), [*files, *beside], _folders_beside(path))
             except OpenError as error:
                 if index is not None or not files:
                     raise
                 findings.append(Finding("error", "bad-index", None, f"{error}; the files are shown without it"))
         if not files:
             raise OpenError(_nothing_here(path, names))
-        return list_unindexed(path, files, beside, findings)
+        return list_unindexed(path, files, beside, findings, _folders_beside(path))
 
 
 def _file_names(path: Path) -> list[str]:
@@ -102,6 +107,28 @@ def _choose_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
         if wanted:
             return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
     return [], []
+
+
+def _folders_beside(path: Path) -> list[str]:
+    """Direct subfolders with tensors, each with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
+    try:
+        with os.scandir(path) as entries:
+            folders = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            )
+    except OSError:
+        return []
+    return [f"{name}/" for name in folders[:_MAX_BESIDE] if _holds_tensors(path / name)]
+
+
+def _holds_tensors(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith((*TENSOR_SUFFIXES, _DISTRIBUTED_SUFFIX)) for entry in entries)
+    except OSError:
+        return False
 
 
 def _nothing_here(path: Path, names: list[str]) -> str:

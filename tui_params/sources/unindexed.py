@@ -26,11 +26,17 @@ from tui_params.sources.shard_index import (
 _NUMBERED = re.compile(r"^(.*)-(\d{1,6})-of-(\d{1,6})(\..*)$")
 
 
-def list_unindexed(folder: Path, files: list[str], beside: list[str], found: Iterable[Finding] = ()) -> MergedSource:
+def list_unindexed(
+    folder: Path,
+    files: list[str],
+    beside: list[str],
+    found: Iterable[Finding] = (),
+    folders: Iterable[str] = (),
+) -> MergedSource:
     """The tensors of all ``files``; if a name occurs in two of them, every name gets the stem of its file in front.
 
-    ``beside`` are the files that are only mentioned, ``found`` is what is already known to be wrong.
-    Raises OpenError if none of the files can be opened.
+    ``beside`` and ``folders`` are files and subfolders that are only mentioned, ``found`` is what is already known to
+    be wrong. Raises OpenError if none of the files can be opened.
     """
     parts, findings, reasons = _open_all(folder, files)
     findings[:0] = found
@@ -54,7 +60,7 @@ def list_unindexed(folder: Path, files: list[str], beside: list[str], found: Ite
         gradients,
         tuple(findings),
         is_ordered,
-        tuple(beside),
+        (*beside, *folders),
     )
     return MergedSource(folder_label(folder), listing, parts, originals)
 
