@@ -6,6 +6,7 @@ the opening and the key of the question. Closing stops the scanner within one bl
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
@@ -116,6 +117,8 @@ class Desk:
         """Open the cache, which must be before the first value is read; then the scanner; then see what is kept."""
         from tui_params.core.scan import Scanner
 
+        # What was opened stays. The collector would hold every thread for 0.2 s at 92,000 tensors to look through it.
+        gc.freeze()
         self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
         scanner = Scanner(self.opened.source, self._deliver, self._tell)
         self._scanner = scanner
@@ -199,7 +202,8 @@ class Desk:
             return
         if not sweep.is_over():
             self._compare()
-            self._sweep = None
+            if self._sweep is sweep:
+                self._sweep = None
             self._post(Working(None, None))
 
     def _compare(self) -> None:
@@ -320,6 +324,7 @@ class Desk:
         self._worker.stop()
         self._keeper.stop()
         self._batches.close()
+        gc.unfreeze()
 
         def release() -> None:
             if self._scanner is not None:
