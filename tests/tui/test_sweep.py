@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -314,3 +315,10 @@ async def test_the_header_says_how_far_how_fast_and_how_long_still() -> None:
         await stage.send("escape")
         await stage.turn()
         assert "esc clears" in stage.status
+
+
+async def test_the_collector_passes_over_what_was_opened_and_comes_back_to_it() -> None:
+    gc.unfreeze()
+    async with on_stage():
+        assert gc.get_freeze_count() > 1000
+    assert gc.get_freeze_count() == 0
