@@ -25,6 +25,7 @@ from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.messages import SweepProgress, Working
 from tui_params.tui.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.settings import Settings
 
 Steps = Callable[[Pilot[None]], Awaitable[None]]
@@ -56,13 +57,20 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until nothing is being opened, read, drawn or waited for."""
     for _ in range(2000):
         await pilot.pause()
-        screen = pilot.app.screen
-        if not isinstance(screen, ExplorerScreen) or screen.is_settled:
+        if _is_settled(pilot):
             await pilot.pause()
-            if not isinstance(screen, ExplorerScreen) or screen.is_settled:
+            if _is_settled(pilot):
+                top = pilot.app.screen
+                if isinstance(top, ProblemsScreen):
+                    top.fill()  # it does so by itself, after a while
+                    await pilot.pause()
                 return
         await asyncio.sleep(0.005)
     raise AssertionError("the explorer does not come to rest")
+
+
+def _is_settled(pilot: Pilot[None]) -> bool:
+    return all(screen.is_settled for screen in pilot.app.screen_stack if isinstance(screen, ExplorerScreen))
 
 
 async def play(pilot: Pilot[None], *keys: str) -> None:

@@ -437,14 +437,3 @@ async def test_s_twice_finds_nothing_twice() -> None:
         await stage.rest()
         assert pages.report.findings == before
         assert pages.troubles.read_below(None) == len(kinds)
-
-
-async def test_a_long_list_of_problems_is_cut_and_says_so() -> None:
-    from tui_params.tui.screens.problems import MOST, ProblemList
-
-    arrays = {f"w{place}": ramp(2) for place in range(MOST + 5)}
-    source = MemorySource(arrays, unreadable=dict.fromkeys(arrays, "the disk is gone"))
-    async with on_stage(source) as stage:
-        await stage.press("exclamation_mark")
-        await stage.until(lambda: f"({MOST + 5:,}, the first {MOST})" in stage.text, "the title says how many")
-        assert len(stage.app.screen.query_one(ProblemList).problems) == MOST

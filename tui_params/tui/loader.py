@@ -22,6 +22,7 @@ from tui_params.tui.messages import (
     Checked,
     GridReady,
     HistogramReady,
+    Located,
     Measured,
     SourceSorted,
     SourceStale,
@@ -72,6 +73,8 @@ class Desk:
         self._judging = threading.Lock()
         self._is_closed = False
         self._worker = Worker("values")
+        self._finder = Worker("places")
+        self._sought_in: str | None = None
         self._grid_key: object = None
         self._cache = cache
         self._kept: SourceCache | None = None
@@ -162,6 +165,11 @@ class Desk:
         """Whether a sweep, or the comparison that ends it, is going on, or something found is on its way."""
         return self._sweep is not None or self._is_comparing or not self._batches.is_empty
 
+    @property
+    def is_comparing(self) -> bool:
+        """Whether all has been read, and the tensors are being compared with each other."""
+        return self._is_comparing
+
     def sweep(self) -> bool:
         """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
         if self._is_closed or self._sweep is not None:
@@ -228,6 +236,26 @@ class Desk:
             except StoppedError:
                 return None
             return self._checker.report()
+
+    def want_places(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
+        """Ask where the first values stand that the findings are about; of the tensor last asked for, by Located."""
+
+        def is_over() -> bool:
+            return self._is_closed or self._sought_in != info.name
+
+        def look() -> None:
+            from tui_params.core.places import locate
+
+            try:
+                if not is_over():
+                    located = locate(self.opened.source, info, findings, is_over, self._thresholds)
+                    self._post(Located(self.generation, info.name, located))
+            except StoppedError:
+                return
+
+        self._sought_in = info.name
+        if not self._is_closed:
+            self._finder.do(look)
 
     # The order
 
@@ -322,6 +350,7 @@ class Desk:
             return
         self._is_closed = True
         self._worker.stop()
+        self._finder.stop()
         self._keeper.stop()
         self._batches.close()
         gc.unfreeze()

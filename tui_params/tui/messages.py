@@ -58,6 +58,16 @@ class Checked(Message):
         self.report = report
 
 
+class Located(Message):
+    """The findings of a tensor, with the first places of what they are about."""
+
+    def __init__(self, generation: int, name: str, findings: tuple[Finding, ...]) -> None:
+        super().__init__()
+        self.generation = generation
+        self.name = name
+        self.findings = findings
+
+
 class SweepProgress(msgspec.Struct, frozen=True):
     """How far a sweep over everything has come: bytes, and seconds since it began."""
 

@@ -18,7 +18,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree import Entry
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
-from tui_params.tui.messages import GridReady, HistogramReady
+from tui_params.tui.messages import GridReady, HistogramReady, Located
 from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail_lines import (
@@ -65,6 +65,9 @@ class Pages:
         self._plot_got: object = None
         self._grid: tuple[object, Grid | None, str | None] = (None, None, None)
         self._grid_asked: object = None
+        self._goal: tuple[str, str] | None = None  # a tensor, and the rule whose first place is to be shown
+        self._places: dict[str, tuple[Finding, ...]] = {}
+        self._places_asked: str | None = None
         self._tied: dict[str, tuple[str, ...]] | None = None
         self._largest: dict[str, tuple[TensorInfo, ...]] = {}
         for info in desk.opened.tensors:
@@ -77,7 +80,8 @@ class Pages:
 
     @property
     def is_settled(self) -> bool:
-        return self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
+        is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
+        return is_drawn and self._places_asked is None
 
     # Answers
 
@@ -95,6 +99,13 @@ class Pages:
         """Everything has been checked."""
         self.report = report
         self.troubles.replace(self.desk.opened.tree, report.findings)
+
+    def take_places(self, message: Located) -> None:
+        """Where in a tensor stands what its findings are about."""
+        self._places[message.name] = message.findings
+        if message.name == self._places_asked:
+            self._places_asked = None
+            self._show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if message.key == self._plot_asked:
@@ -134,6 +145,19 @@ class Pages:
         if info is not None and self.is_gradient:
             return self.desk.opened.source.listing.gradients.get(info.name, info)
         return info
+
+    def _located(self, info: TensorInfo) -> tuple[Finding, ...]:
+        """What was found in a tensor, with its first places; they are asked for, if they are not known yet."""
+        found = self._findings(info)
+        if not found or any(finding.indices for finding in found):
+            return found
+        if info.name in self._places:
+            known = {(finding.rule, finding.evidence): finding for finding in self._places[info.name]}
+            return tuple(known.get((finding.rule, finding.evidence), finding) for finding in found)
+        if self._places_asked != info.name:
+            self._places_asked = info.name
+            self.desk.want_places(info, found)
+        return found
 
     def _findings(self, info: TensorInfo) -> tuple[Finding, ...]:
         """What was found in a tensor under any of its names."""
@@ -197,6 +221,7 @@ class Pages:
         is_new = info is not self.pane.info
         if is_new:
             self.pane.show_values_of(info)
+        self._go_on(info, view.findings)
         if view.figures is not None and not view.figures.is_sampled and view.figures.min != view.figures.max:
             view = msgspec.structs.replace(view, plot=self._plot_of(view, width))
         wait = self._hold_until - monotonic()
@@ -214,6 +239,20 @@ class Pages:
         else:
             self.pane.grid.show_reason((reason or "") if key == self._grid_asked else "")
             self.pane.caption("")
+
+    def go_to(self, name: str, rule: str) -> None:
+        """When the page of that tensor is shown, show also the first place of what that rule has found."""
+        self._goal = (name, rule)
+
+    def _go_on(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
+        if self._goal is None:
+            return
+        name, rule = self._goal
+        place = next((finding.indices[0] for finding in findings if finding.rule == rule and finding.indices), None)
+        if name != info.name or place is not None:
+            self._goal = None
+        if name == info.name and place is not None:
+            self.pane.show_place(place)
 
     def _paint(self, lines: list[Line], name: str | None) -> None:
         if name != self._shown:
@@ -236,7 +275,7 @@ class Pages:
             listing.modules.get(parameter.name.rpartition(".")[0]),
             self.desk.figures(info.name) or self._sampled.get(info.name),
             self.reasons.get(info.name),
-            self._findings(info),
+            self._located(info),
             (),
             about,
             self.pane.facts.size.height < 26,

@@ -17,7 +17,10 @@ _RANK: dict[Mark, int] = {"": 0, "unreadable": 1, "warning": 2, "error": 3}
 
 
 class Troubles:
-    """The findings of each tensor, by name, and the worst mark of every module."""
+    """The findings of each tensor, by name, and the worst mark of every module.
+
+    ``changes`` counts what was found: another number says that lists of it must be made anew.
+    """
 
     def __init__(self) -> None:
         self._marks: dict[int, Mark] = {}  # by position of the leaf
@@ -26,6 +29,7 @@ class Troubles:
         self._counted: set[int] = set()  # by node of the tensor
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self.unread: dict[str, str] = {}
+        self.changes = 0
 
     def leaves(self) -> Iterable[int]:
         """Positions of the leaves that carry a mark."""
@@ -42,6 +46,8 @@ class Troubles:
     def record(self, tree: Tree, name: str, findings: Iterable[Finding], reason: str | None) -> None:
         """What was found in one tensor, or why it could not be read."""
         found = tuple(findings)
+        if found or reason is not None:
+            self.changes += 1
         self._findings[name] = found
         if reason is not None:
             self.unread[name] = reason
@@ -105,6 +111,7 @@ class Troubles:
                 grouped.setdefault(finding.tensor, []).append(finding)
         self._marks.clear()
         self._worst.clear()
+        self.changes += 1
         for name, found in grouped.items():
             self.record(tree, name, found, self.unread.get(name))
 

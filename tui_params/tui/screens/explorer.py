@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -17,6 +19,9 @@ from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
 from tui_params.tui.widgets.tensor_detail import SliceField
 from tui_params.tui.widgets.value_grid import ValueGrid
+
+if TYPE_CHECKING:
+    from tui_params.tui.problem_groups import Problem
 
 
 class ExplorerScreen(Wiring):
@@ -175,13 +180,26 @@ class ExplorerScreen(Wiring):
             return
         from tui_params.tui.screens.problems import ProblemsScreen
 
-        def go(name: str | None) -> None:
-            node = self.opened.tree.find(name) if self.opened is not None and name is not None else None
-            if node is not None:
-                self._leave_filter(node)
-                self.tree_view.reveal(node)
+        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), self._go_to_problem)
 
-        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), go)
+    def _go_to_problem(self, problem: Problem | None) -> None:
+        """Go to the tensor of a problem, or the parameter of that gradient, and to the place in its values."""
+        opened, pages = self.opened, self.pages
+        if problem is None or problem.tensor is None or opened is None or pages is None:
+            return
+        node = opened.tree.find(problem.tensor)
+        parameters = (name for name, info in opened.source.listing.gradients.items() if info.name == problem.tensor)
+        parameter = next(parameters, None) if node is None else None
+        if parameter is not None:
+            node = opened.tree.find(parameter)
+        if node is None:
+            return
+        pages.is_gradient = parameter is not None
+        pages.go_to(problem.tensor, problem.rule)
+        self._leave_filter(node)
+        self.tree_view.reveal(node)
+        self._show_soon(0.0)
+        self._ask_for_rows()
 
     def _leave_filter(self, node: int) -> None:
         """Drop the filter if it leaves a node out that must be seen."""
@@ -212,7 +230,7 @@ class ExplorerScreen(Wiring):
         before = self.tree_view.rows
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
-        tree = message.opened.tree
+        tree, tensors = message.opened.tree, message.opened.tensors
         pages.troubles = pages.troubles.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)

@@ -26,6 +26,7 @@ from tui_params.tui.messages import (
     Checked,
     GridReady,
     HistogramReady,
+    Located,
     Measured,
     SourceFailed,
     SourceOpened,
@@ -83,6 +84,7 @@ class Wiring(Screen[None]):
         self._wanted: list[str] = []
         self._delays: dict[str, Timer] = {}
         self._return_to: str | None = None
+        self._is_at_place = False
 
     def compose(self) -> ComposeResult:
         yield StripBar(id="header")
@@ -245,6 +247,9 @@ class Wiring(Screen[None]):
 
     def on_module_tree_moved(self, message: ModuleTree.Moved) -> None:
         self._unsay()
+        if self._is_at_place:
+            self._is_at_place = False
+            self.set_class(False, "-values", "-at-place")
         if self.pages is not None:
             self.pages.hold(DETAIL_DELAY)
         self._show_soon(DETAIL_DELAY)
@@ -295,6 +300,15 @@ class Wiring(Screen[None]):
             self._show_soon(0.0)
             if self.query_now is not None and self.query_now.needs_figures:
                 self._apply_filter()
+
+    def on_located(self, message: Located) -> None:
+        if self.pages is not None and message.generation == self.generation:
+            self.pages.take_places(message)
+
+    def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
+        # Where the terminal is too low for values beside the facts, they stay until the cursor moves on.
+        self._is_at_place = not self.has_class("-values")
+        self.set_class(True, "-values", "-at-place")
 
     def on_histogram_ready(self, message: HistogramReady) -> None:
         if self.pages is not None:

@@ -18,6 +18,9 @@ from tui_params.core.tree import Entry, Totals
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
+MOST_PLACES = 5
+"""As many as are looked up (``places.MAX_INDICES``, which is not imported here: it costs time at the start)."""
+
 LEAST_HEIGHT = 8
 """Lines of the pane from which on there is room for a histogram."""
 
@@ -103,7 +106,9 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([])
     for finding in view.findings:
         mark, style = mark_of(finding.severity, glyphs)
-        lines += wrapped(f"{mark} {finding.evidence}", width, style, hang=2)
+        lines += wrapped(
+            f"{mark} {finding.evidence}{places_of(finding, 3 if view.is_tight else MOST_PLACES)}", width, style, hang=2
+        )
     reason = view.reason or info.unreadable
     if view.figures is None:
         if reason is not None:
@@ -373,6 +378,15 @@ def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -
     if len(lines) > limit:
         lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
     return [[(line, style)] for line in lines]
+
+
+def places_of(finding: Finding, most: int = MOST_PLACES) -> str:
+    """The first indices of a finding, for the end of its sentence; of a tensor of 0 dimensions they say nothing."""
+    shown = [text.shape(index) for index in finding.indices[:most] if index]
+    if not shown:
+        return ""
+    is_all = len(finding.indices) < min(MOST_PLACES, most + 1)
+    return f", {'' if is_all else 'first '}at {', '.join(shown)}"
 
 
 def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.bars import PlainInput
@@ -39,6 +40,9 @@ class SliceField(PlainInput):
 
 class TensorDetail(Vertical):
     """Facts, the slice field, the values."""
+
+    class WentToPlace(Message):
+        """The values around a certain element are wanted: there must be room for them."""
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -78,10 +82,23 @@ class TensorDetail(Vertical):
         self.caption("")
         self.grid.point_at(info, self.field.value)
 
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Show the values around the element at ``index``, and mark it; whatever slice there was is dropped."""
+        if self.info is None or len(index) != len(self.info.shape) or not index:
+            return
+        with self.field.prevent(Input.Changed):
+            self.field.value = ""
+        self.field.remove_class("wrong")
+        self.grid.point_at(self.info, "")
+        self.grid.show_place(index)
+        self.post_message(self.WentToPlace())
+
     def caption(self, words: str) -> None:
         """Say beside the field which values are on screen; without the shape where there is little room."""
-        if len(words) > self.size.width - 22:
-            words = words.partition(" of ")[0]
+        room = self.size.width - (20 if not self.field.value else 12 + self.size.width * 2 // 5)
+        if len(words) > room:
+            words = text.shorten(words.partition(" of ")[0], max(0, room))
+        self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled")
         self.query_one("#slice-caption", Static).update(words, layout=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _ALL = 1 << 62
 
+_BEFORE = 2
+"""Rows and columns of a matrix that stay in view before a place that is gone to."""
+
+_AROUND = 5
+"""Elements of a vector, which is laid out in rows of 5, 10, 15 ..."""
+
 
 class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     """The values of one tensor at a slice expression, from a movable corner on."""
@@ -50,6 +56,8 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         self._column = 0
         self._shown = (1, 1)
         self._caption = ""
+        self._marked: tuple[int, ...] | None = None
+        self._sought = ""
 
     @property
     def caption(self) -> str:
@@ -73,6 +81,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def point_at(self, info: TensorInfo | None, expression: str) -> str | None:
         """Show ``info`` at a slice from its first value on; the reason if the expression does not fit its shape."""
         self._row = self._column = 0
+        self._marked = None
         self.expression = expression
         self._plane = None
         self._caption = ""
@@ -87,10 +96,31 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         self._ask()
         return None
 
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Move the corner so that the element at ``index`` of the whole tensor is in view, and mark it."""
+        view = self._plane
+        if view is None or not index or len(index) != len(view.window.axes):
+            return
+        self._plane = msgspec.structs.replace(view, at=tuple(index[axis] for axis in view.leading))
+        self._marked = index
+        if view.rows is None:
+            self._column = max(0, index[-1] - index[-1] % _AROUND - _AROUND)
+        else:
+            self._row, self._column = max(0, index[view.rows] - _BEFORE), max(0, index[-1] - _BEFORE)
+        self._sought = self._plane.part(self._row, _ALL, self._column, _ALL).expression
+        self._ask()
+
     def show_grid(self, grid: Grid) -> None:
         self._shown = (max(1, len(grid.row_labels)), max(1, len(grid.column_labels)))
         self._caption = grid.caption
-        self.set_lines(grid_lines(grid))
+        cell = _cell_of(grid, self._marked) if self._marked is not None else None
+        if grid.plane.window.expression == self._sought and self._marked is not None and self._plane is not None:
+            self._sought = ""
+            if cell is None:
+                # Fewer fit than stand before it: it becomes the first.
+                self._row, self._column = 0 if self._plane.rows is None else self._marked[-2], self._marked[-1]
+                self._ask()
+        self.set_lines(grid_lines(grid, cell))
 
     def show_reason(self, reason: str) -> None:
         self._caption = ""
@@ -158,14 +188,39 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         self.action_pan(-1, 0)
 
 
-def grid_lines(grid: Grid) -> list[Line]:
-    """A grid as lines: column labels, then rows; what is not a plain number has its own style."""
+def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
+    """The row and the column at which a grid shows the element at ``index``; None where it does not."""
+    view, axes = grid.plane, grid.window.axes
+    at = []
+    for place, axis in zip(index, axes, strict=True):
+        far, rest = divmod(place - axis.start, axis.step)
+        if rest or not 0 <= far < axis.length:
+            return None
+        at.append(far)
+    if view.columns is None:
+        return 0, 0
+    if view.rows is None:
+        row, column = divmod(at[view.columns], max(1, len(grid.column_labels)))
+    else:
+        row, column = at[view.rows], at[view.columns]
+    return (row, column) if row < len(grid.cells) and column < len(grid.cells[row]) else None
+
+
+def grid_lines(grid: Grid, marked: tuple[int, int] | None = None) -> list[Line]:
+    """A grid as lines: column labels, then rows; what is not a plain number has its own style.
+
+    Before the cell at the row and column ``marked`` stands a pointer.
+    """
     styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
     head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
     lines: list[Line] = [[(head, "dim")]] if any(grid.column_labels) else []
-    for label, cells, flags in zip(grid.row_labels, grid.cells, grid.flags, strict=False):
+    for row, (label, cells, flags) in enumerate(zip(grid.row_labels, grid.cells, grid.flags, strict=False)):
         line: Line = [(label, "dim")]
-        for cell, flag in zip(cells, flags, strict=True):
-            line.append((f"  {cell}", styles[flag]))
+        for column, (cell, flag) in enumerate(zip(cells, flags, strict=True)):
+            if (row, column) == marked:
+                value = cell.lstrip()
+                line += [(f"{'>':>{len(cell) - len(value) + 2}}", "accent"), (value, styles[flag])]
+            else:
+                line.append((f"  {cell}", styles[flag]))
         lines.append(line)
     return lines

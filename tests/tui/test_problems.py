@@ -1,0 +1,327 @@
+"""The list of problems: what says the same is one, enter goes to the place, and it says what it rests on."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.factories_memory import MemorySource
+from tests.factories_screen import GatedSource, Stage, on_stage, ramp, small_model
+from tui_params.core.findings import Finding
+from tui_params.core.places import MAX_INDICES
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
+from tui_params.tui.screens.problems import ProblemsScreen
+from tui_params.tui.widgets import problem_list
+from tui_params.tui.widgets.detail_lines import MOST_PLACES
+from tui_params.tui.widgets.problem_list import ProblemList
+
+SIZES = ((60, 20), (80, 24), (120, 36))
+
+
+def listed(stage: Stage) -> ProblemList:
+    return stage.app.screen.query_one(ProblemList)
+
+
+def words_of(stage: Stage) -> str:
+    """The whole list, whatever of it is on screen, with blanks for the ends of lines."""
+    return " ".join(listed(stage).plain().split())
+
+
+def lost_shard(count: int = 12, reason: str = "its shard model-00002-of-00003.safetensors is missing") -> MemorySource:
+    """Two tensors a layer that cannot be read, and one that can."""
+    arrays = {f"layers.{number}.{part}.weight": ramp(8) for number in range(count) for part in ("q", "k", "ok")}
+    lost = [name for name in arrays if ".ok." not in name]
+    finding = Finding("error", "missing-shard", None, f"{len(lost)} tensors: {reason}")
+    return MemorySource(arrays, unreadable=dict.fromkeys(lost, reason), findings=(finding,))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
+async def test_a_reason_that_many_share_is_told_once(size: tuple[int, int], glyphs: Glyphs) -> None:
+    async with on_stage(lost_shard(), size, glyphs=glyphs) as stage:
+        await stage.press("exclamation_mark")
+        words = words_of(stage)
+        assert words.count("is missing") == 2  # of the container and of the tensors
+        assert "Could not be checked (24 tensors)" in words
+        assert "layers.0.q.weight and 23 more" in words
+        assert "lines" not in stage.text.split("Problems")[1]  # all of it is on screen
+        assert all(line.isascii() for line in listed(stage).plain().splitlines()) or not glyphs.is_ascii
+
+
+async def test_a_group_opens_to_its_members_and_closes_again() -> None:
+    async with on_stage(lost_shard(), (80, 24)) as stage:
+        await stage.press("exclamation_mark", "down")
+        view = listed(stage)
+        assert "layers.11.k.weight" not in words_of(stage)
+        for opens, closes in (("right", "left"), ("space", "space"), ("l", "h")):
+            await stage.press(opens)
+            assert "layers.11.k.weight" in words_of(stage)
+            await stage.press("down", "down")
+            assert view.current is not None
+            assert view.current.tensor == "layers.0.k.weight"
+            await stage.press(closes)
+            assert "layers.11.k.weight" not in words_of(stage)
+            assert view.current.tensor == "layers.0.q.weight"
+        await stage.press("right", "right", "down", "enter")
+        assert stage.cursor == "layers.0.k.weight"
+
+
+async def test_enter_on_a_group_goes_to_the_first() -> None:
+    async with on_stage(lost_shard(), (80, 24)) as stage:
+        await stage.press("exclamation_mark", "down", "enter")
+        assert stage.app.screen is stage.screen
+        assert stage.cursor == "layers.0.q.weight"
+
+
+async def test_findings_of_one_kind_are_one_group_that_counts_tensors() -> None:
+    arrays = {f"layers.{number}.norm.weight": np.ones(8, np.float32) for number in range(6)}
+    arrays |= {f"layers.{number}.proj.weight": ramp(4, 4) for number in range(6)}
+    for number in range(5):
+        arrays[f"layers.{number}.proj.weight"][number % 4, 1] = np.nan
+    arrays["head.weight"] = np.full((2, 2), np.inf, np.float32)
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.press("E", "exclamation_mark")
+        words = words_of(stage)
+        assert "Errors: certainly wrong (6 tensors)" in words
+        assert "layers.#.proj.weight × 5 nan 1 of 16 values are NaN" in words
+        assert "head.weight inf 4 of 4 values are +Inf" in words
+        assert "Remarks (6 tensors)" in words
+        assert "layers.#.norm.weight × 6" in words
+
+
+async def test_members_that_say_different_things_say_them() -> None:
+    arrays = {f"layers.{number}.w": ramp(4, 4) for number in range(5)}
+    for number in range(5):
+        arrays[f"layers.{number}.w"][0, : number % 3 + 1] = np.nan
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.press("E", "S", "exclamation_mark")
+        assert "layers.#.w × 5 nan the first: 1 of 16 values are NaN, at [0, 0]" in words_of(stage)
+        await stage.press("right")
+        assert "layers.2.w 3 of 16 values are NaN, at [0, 0], [0, 1], [0, 2]" in words_of(stage)
+
+
+async def test_a_tensor_with_two_errors_counts_once() -> None:
+    values = ramp(4, 4)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    async with on_stage(MemorySource({"a.weight": values})) as stage:
+        await stage.press("exclamation_mark")
+        assert "Errors: certainly wrong (2 in 1 tensor)" in words_of(stage)
+
+
+async def test_reasons_that_differ_in_numbers_only_are_one() -> None:
+    arrays = {f"w{number}": ramp(3) for number in range(150)}
+    lost = {name: f"{name} ends at byte {number} of {number + 12:,}" for number, name in enumerate(arrays)}
+    async with on_stage(MemorySource(arrays, unreadable=lost)) as stage:
+        await stage.press("exclamation_mark")
+        assert "w0 and 149 more the first: w0 ends at byte 0 of 12" in words_of(stage)
+        assert len(listed(stage).groups) == 1
+
+
+async def test_a_long_list_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problem_list, "MOST", 10)
+    arrays = {f"w{number}": ramp(2) for number in range(30)}
+    names = list(arrays)
+    lost = {name: f"{'abcdefghijklmnop'[number]} is gone" for number, name in enumerate(names[:12])}
+    lost |= dict.fromkeys(names[12:], "the disk is gone")
+    async with on_stage(MemorySource(arrays, unreadable=lost)) as stage:
+        await stage.press("exclamation_mark")
+        assert "(30 tensors, the first 10 groups of 13)" in words_of(stage)
+    async with on_stage(MemorySource(arrays, unreadable=dict.fromkeys(names, "the disk is gone"))) as stage:
+        await stage.press("exclamation_mark", "right", "end")
+        assert words_of(stage).endswith("w9 and 20 more")
+
+
+# Going there
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("is_compared", [True, False])
+async def test_enter_goes_to_the_place_in_the_values(size: tuple[int, int], is_compared: bool) -> None:
+    values = ramp(3, 200, 300)
+    values[2, 131, 250] = values[2, 140, 0] = np.nan
+    async with on_stage(MemorySource({"b": ramp(9, 9), "deep.a.weight": values}), size) as stage:
+        await stage.go("deep.a.weight")
+        await stage.press("home", *(["S"] if is_compared else []), "exclamation_mark", "enter")
+        await stage.rest()
+        assert stage.cursor == "deep.a.weight"
+        assert "2 of 180,000 values are NaN, at [2, 131, 250], [2, 140, 0]" in " ".join(stage.facts.split())
+        grid = stage.screen.detail.grid
+        assert ">NaN" in stage.values
+        assert "131" in stage.values
+        assert "250" in stage.values
+        # The grid is on screen, whole, and goes when the cursor moves on.
+        assert ">NaN" in stage.text
+        assert grid.size.height >= 4
+        await stage.press("home")
+        assert ">" not in stage.values
+        assert not stage.screen.has_class("-values")
+
+
+async def test_enter_goes_to_the_place_in_a_vector_and_drops_the_slice() -> None:
+    values = ramp(1000)
+    values[777] = np.inf
+    async with on_stage(MemorySource({"a": ramp(1000), "b": values})) as stage:
+        await stage.press("v")
+        await stage.type("3")
+        await stage.press("escape", "down", "exclamation_mark", "enter")
+        await stage.rest()
+        assert stage.screen.detail.field.value == ""
+        assert ">+Inf" in stage.values
+        row = next(line for line in stage.values.splitlines() if ">+Inf" in line)
+        assert row.split()[0] == "775"
+        assert "771" not in stage.values.split()[0]
+
+
+async def test_where_few_columns_fit_the_place_is_still_in_view() -> None:
+    values = np.zeros((40, 40), np.complex128)
+    values[:, :] = 1234567.25 + 1234567.5j
+    values[30, 30] = complex(np.nan, 1)
+    async with on_stage(MemorySource({"a.weight": values}), (60, 20)) as stage:
+        await stage.press("exclamation_mark", "enter")
+        await stage.rest()
+        assert ">NaN" in stage.values
+
+
+async def test_enter_on_a_scalar_goes_to_its_tensor() -> None:
+    async with on_stage(MemorySource({"a": ramp(2, 2), "steps": np.array(np.nan, np.float32)})) as stage:
+        await stage.press("exclamation_mark", "enter")
+        await stage.rest()
+        assert stage.cursor == "steps"
+        assert "the one value is NaN" in stage.facts
+        assert "at []" not in stage.text
+
+
+async def test_enter_on_what_is_no_tensor_says_why() -> None:
+    async with on_stage(lost_shard(), (60, 20)) as stage:
+        before = stage.cursor
+        await stage.press("exclamation_mark", "enter")
+        assert isinstance(stage.app.screen, ProblemsScreen)
+        assert "This is about the file as a whole" in stage.text
+        await stage.press("down")
+        assert "enter goes there" in stage.text
+        await stage.press("up", "right")
+        assert "There is nothing to open here" in stage.text
+        await stage.press("escape")
+        assert stage.cursor == before
+
+
+async def test_enter_on_the_gradient_shows_the_gradient() -> None:
+    source = with_gradient()
+    async with on_stage(source) as stage:
+        await stage.press("S", "exclamation_mark", "enter")
+        await stage.rest()
+        assert stage.cursor == "b"
+        assert stage.facts.startswith("b.grad")
+        assert ">NaN" in stage.values
+        await stage.press("g", "home")
+        assert stage.facts.startswith("a")
+
+
+def with_gradient() -> MemorySource:
+    """Two parameters, and the gradient of one, with a NaN."""
+    gradient = ramp(5, 5)
+    gradient[3, 3] = np.nan
+    source = MemorySource({"a": ramp(5, 5), "b": ramp(5, 5)})
+    source.arrays["b.grad"] = gradient
+    info = msgspec.structs.replace(source.listing.tensors[1], name="b.grad", kind="gradient")
+    source.listing = msgspec.structs.replace(source.listing, gradients={"b": info})
+    return source
+
+
+async def test_a_page_asks_for_the_places_by_itself_once() -> None:
+    source = MemorySource(small_model())
+    asked: list[str] = []
+    blocks = source.blocks
+
+    def noted(info: TensorInfo, start: int = 0, stop: int | None = None):  # type: ignore[no-untyped-def]
+        asked.append(info.name)
+        return blocks(info, start, stop)
+
+    source.blocks = noted  # type: ignore[method-assign]
+    async with on_stage(source) as stage:
+        await stage.go("layers.2.mlp.weight")
+        assert "1 of 128 values are NaN, at [1, 2]" in stage.facts
+        await stage.press("up", "down", "up", "down")
+        assert asked.count("layers.2.mlp.weight") == 2  # for its figures, and for the place
+
+
+def test_as_many_places_are_shown_as_are_looked_up() -> None:
+    assert MOST_PLACES == MAX_INDICES
+
+
+# What it rests on
+
+
+def said(stage: Stage) -> str:
+    """The list as it would be after a while."""
+    screen = stage.app.screen
+    assert isinstance(screen, ProblemsScreen)
+    screen.fill()
+    return words_of(stage)
+
+
+def style_of(stage: Stage, words: str) -> str:
+    return next(style for line in listed(stage).lines for part, style in line if words in part)
+
+
+async def test_nothing_read_is_not_called_healthy() -> None:
+    source = GatedSource({"a": ramp(3), "b": ramp(3)}, ("a", "b"))
+    async with on_stage(source, is_settled=False) as stage:
+        await stage.until(lambda: len(stage.app.screen_stack) > 1 and stage.screen.opened is not None, "it is open")
+        await stage.send("exclamation_mark")
+        assert said(stage) == "Nothing has been read yet; S reads everything."
+
+
+async def test_what_was_read_is_said_without_green() -> None:
+    source = GatedSource({"a": ramp(3), "b": ramp(3), **{f"c{number}": ramp(3) for number in range(60)}}, ("c59",))
+    async with on_stage(source, (80, 24)) as stage:
+        await stage.press("exclamation_mark")
+        words = said(stage)
+        assert "of 62 tensors read whole; S reads the rest." in words
+        assert "Nothing wrong was found in the " in words
+        assert style_of(stage, "Nothing wrong") == "text"
+        await stage.send("S")
+        assert "so far" in said(stage)
+        await stage.send("escape")
+        source.open_gates()
+        await stage.rest()
+        await stage.press("exclamation_mark")
+        assert said(stage) == "All 62 tensors read whole and compared. Nothing wrong was found."
+        assert style_of(stage, "Nothing wrong") == "success"
+        await stage.press("S")
+        assert "Every tensor has been read and compared" in stage.text
+
+
+async def test_what_could_not_be_read_is_counted_apart() -> None:
+    async with on_stage(lost_shard()) as stage:
+        await stage.press("S", "exclamation_mark")
+        assert said(stage).startswith("12 of 36 tensors read whole and compared; 24 could not be read.")
+
+
+async def test_a_source_without_tensors() -> None:
+    async with on_stage(MemorySource({}, metadata={"step": "3"})) as stage:
+        await stage.press("exclamation_mark")
+        assert said(stage) == "There are no tensors here."
+        await stage.press("enter", "space", "right", "left", "down", "S", "escape")
+
+
+async def test_what_is_found_meanwhile_moves_no_cursor() -> None:
+    source: Source = GatedSource({"b": np.full(3, np.nan, np.float32), "a": np.full(3, np.inf, np.float32)}, ("a",))
+    assert isinstance(source, GatedSource)
+    async with on_stage(source, is_settled=False) as stage:
+        await stage.until(lambda: len(stage.app.screen_stack) > 1 and stage.screen.desk is not None, "it is open")
+        desk = stage.screen.desk
+        assert desk is not None
+        await stage.until(lambda: desk.figures("b") is not None or source.started["a"].is_set(), "it reads")
+        source.open_gates()
+        await stage.rest()
+        await stage.press("exclamation_mark", "down")
+        before = listed(stage).current
+        await stage.press("escape", "S", "exclamation_mark", "down")
+        after = listed(stage).current
+        assert before is not None
+        assert after is not None
+        assert before.tensor == after.tensor
