@@ -24,8 +24,12 @@ from tui_params.core.ranks import Quantile, Ranks, linear_edges, log_edges
 EXACT_LIMIT = 1 << 16
 """Up to so many elements of a type wider than 16 bits are kept pattern by pattern."""
 
-_SMALL = 1 << 12
-"""Up to so many elements are sorted rather than counted in a table; the result is the same."""
+_SMALL = 1 << 17
+"""Up to so many elements of a narrow type are counted at once: the tables of a Tally take longer to be made. The result
+is the same."""
+
+_FEW = 1 << 12
+"""Up to so many elements are sorted rather than counted."""
 
 _FIRST = np.zeros(1, np.int64)
 
@@ -238,6 +242,10 @@ class Accumulator:
             return _frozen(self.dtype, self.count, *self._tally.table(), self._tally.moments())
         # A copy, because more may be added.
         codes = np.concatenate(self._waiting) if self._waiting else self._codes(np.empty(0, np.uint8), 0)
+        if codes.size > _FEW and self._part.bits <= 16:
+            found = np.bincount(codes)
+            patterns = np.flatnonzero(found)
+            return _frozen(self.dtype, self.count, patterns.astype(codes.dtype), found[patterns], None)
         if codes.size > 1:
             codes.sort()
             # As np.unique does it, which takes longer for a few elements.
