@@ -121,13 +121,37 @@ def test_dtype_mix() -> None:
 def test_abbreviate_keeps_numbers_and_the_end() -> None:
     name = "model.layers.11.post_attention_layernorm.weight"
     assert text.abbreviate(name, 60) == name
-    assert text.abbreviate(name, 43) == "m.layers.11.post_attention_layernorm.weight"
-    assert text.abbreviate(name, 40) == "m.l.11.post_attention_layernorm.weight"
-    assert text.abbreviate(name, 33) == "m.l.11.post_attention_layernorm.w"
-    assert text.abbreviate(name, 20) == "m.l.11.pos…yernorm.w"
+    assert text.abbreviate(name, 43) == "…layers.11.post_attention_layernorm.weight"
+    assert text.abbreviate(name, 40) == "…11.post_attention_layernorm.weight"
+    assert text.abbreviate(name, 33) == "…11.post_attention_layernorm.w"
+    assert text.abbreviate(name, 20) == "…11.post_a…yernorm.w"
+    name = "model.layers.10.mlp.experts.13.up_proj.weight"
+    assert text.abbreviate(name, 32) == "…10.mlp.experts.13.up_proj.w"
+    assert text.abbreviate(name, 26) == "…10.m.e.13.up_proj.weight"
+    assert text.abbreviate(name, 20) == "…10.m.e.13.up_proj.w"
+    assert text.abbreviate("model.embed_tokens.weight", 24) == "…embed_tokens.weight"
     assert text.abbreviate("embed_tokens.weight", 14) == "embed_tokens.w"
 
 
 @given(st.text("ab.0", max_size=40), st.integers(0, 30))
 def test_abbreviate_fits(name: str, limit: int) -> None:
     assert len(text.abbreviate(name, limit)) <= limit
+
+
+def test_a_number_in_little_room_has_fewer_digits_never_a_part_of_them() -> None:
+    assert text.number_within(-0.000123456, 8) == "-1.23e-4"
+    assert text.number_within(-0.000123456, 7) == "-1.2e-4"
+    assert text.number_within(-1.5e-300, 7) == "-2e-300"
+    assert text.number_within(-999_999, 7) == "-1.00e6"
+    assert text.number_within(2**63, 7) == "9.22e18"
+    assert text.number_within(-1e-20, 5) == ""
+    assert text.number_within(None, 5) == "–"
+    assert text.number_within(float("nan"), 2) == text.number_within(None, 0) == ""
+
+
+@given(st.one_of(st.floats(-1e300, 1e300), st.integers(-(2**63), 2**64)), st.integers(7, 12))
+def test_seven_cells_are_enough_for_any_number(value: float, room: int) -> None:
+    shown = text.number_within(value, room)
+    assert 0 < len(shown) <= room
+    read = float(shown.replace(",", ""))
+    assert read == value or abs(read - value) <= 0.5 * abs(value)

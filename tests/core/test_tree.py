@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,3 +192,37 @@ def test_sorting_keeps_every_leaf(listed: list[str], is_flat: bool, is_ascending
     if is_flat:
         lengths = [len(leaf.name) for leaf in tree.leaves]
         assert lengths == sorted(lengths, reverse=not is_ascending)
+
+
+def test_sorted_by_a_sum_modules_stand_by_all_that_is_below_them() -> None:
+    sizes = {"a.x": 5, "a.y": 5, "b.x": 8, "b.y.k": 1, "b.y.l": 2, "c": 9, "d.x": 9, "d.y": 9}
+    infos = [describe(name, (size,), F32) for name, size in sizes.items()]
+    infos[-1] = msgspec.structs.replace(infos[-1], tied_to="d.x")  # counts once in d
+    listing = Listing("test", tuple(infos), metadata={"epoch": "1", "b.note": "x"})
+
+    def order(sort: Sort) -> list[str]:
+        return [leaf.name for leaf in Tree(listing, sort).leaves]
+
+    by_sum = Sort(lambda info: info.numel, is_total=True)
+    assert order(by_sum) == ["b.x", "b.y.l", "b.y.k", "b.note", "a.x", "a.y", "c", "d.x", "d.y", "epoch"]
+    ascending = Sort(lambda info: info.numel, is_total=True, is_ascending=True)
+    assert order(ascending) == ["c", "d.x", "d.y", "a.x", "a.y", "b.y.k", "b.y.l", "b.x", "b.note", "epoch"]
+    assert order(Sort(lambda info: info.numel, is_total=True, is_flat=True))[:3] == ["c", "d.x", "d.y"]
+
+
+@given(names, st.data())
+def test_sorted_by_a_sum_every_module_is_in_the_order_of_its_totals(listed: list[str], data: st.DataObject) -> None:
+    infos: list[TensorInfo] = []
+    for name in listed:
+        info = describe(name, (data.draw(st.integers(0, 4)),), F32)
+        earlier = [other for other in infos if other.shape == info.shape and other.tied_to is None]
+        if earlier and data.draw(st.booleans()):
+            info = msgspec.structs.replace(info, tied_to=data.draw(st.sampled_from(earlier)).name)
+        infos.append(info)
+    tree = Tree(Listing("test", tuple(infos)), Sort(lambda info: info.numel, is_total=True))
+    assert sorted(leaf.name for leaf in tree.leaves) == sorted(listed)
+    siblings: dict[int, list[int]] = {}
+    for node in range(len(tree)):
+        siblings.setdefault(tree.parent[node], []).append(tree.extent(node)[0])
+    for totals in siblings.values():
+        assert totals == sorted(totals, reverse=True)

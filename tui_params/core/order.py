@@ -19,13 +19,15 @@ _DIGITS = re.compile("([0-9]+)")
 class Sort(msgspec.Struct, frozen=True):
     """Another order of the tree: by a value of each tensor, the largest first unless ``is_ascending``.
 
-    A module stands where its first tensor would. What has no value (yet), and what is no tensor, comes last.
-    ``is_flat``: all tensors in one list under their full names, without modules.
+    A module stands where its first tensor would; with ``is_total`` by the sum of the values below it, tied tensors
+    once. What has no value (yet), and what is no tensor, comes last. ``is_flat``: all tensors in one list under their
+    full names, without modules.
     """
 
     value: Callable[[TensorInfo], Any]
     is_ascending: bool = False
     is_flat: bool = False
+    is_total: bool = False
 
 
 def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
@@ -74,13 +76,71 @@ def natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:
 def order_by_value(
     segments: Sequence[list[str]], order: list[int], sort: Sort, tensors: Sequence[TensorInfo]
 ) -> list[int]:
-    """Positions sorted by value within each module, which itself stands by its first; ties keep ``order``."""
+    """Positions sorted by value within each module, itself by its first or its sum; ties keep ``order``."""
+    if sort.is_total and not sort.is_flat:
+        return _order_by_total(segments, order, sort, tensors)
     values = [sort.value(info) for info in tensors] + [None] * (len(segments) - len(tensors))
     known = [index for index in order if values[index] is not None]
     known.sort(key=lambda index: values[index], reverse=not sort.is_ascending)
     # reverse=True keeps equal values in their order, too.
     ranked = known + [index for index in order if values[index] is None]
     return [ranked[place] for place in order_of_appearance([segments[index] for index in ranked])]
+
+
+class _Module:
+    """A module while its sum is worked out: what is in it by name, leaves by position, and the sum so far."""
+
+    __slots__ = ("children", "total")
+
+    def __init__(self) -> None:
+        self.children: dict[str | int, Any] = {}
+        self.total: Any = None
+
+
+def _order_by_total(
+    segments: Sequence[list[str]], order: list[int], sort: Sort, tensors: Sequence[TensorInfo]
+) -> list[int]:
+    root = _Module()
+    groups: dict[str, set[int]] = {info.tied_to: set() for info in tensors if info.tied_to is not None}
+    for index in order:
+        value, counted = None, None
+        if index < len(tensors):
+            value, counted = sort.value(tensors[index]), groups.get(tensors[index].first_name)
+        module = root
+        for name in segments[index][:-1]:
+            below = module.children.get(name)
+            if below is None:
+                below = module.children[name] = _Module()
+            module = below
+            if value is None or (counted is not None and id(module) in counted):
+                continue
+            module.total = value if module.total is None else module.total + value
+            if counted is not None:
+                counted.add(id(module))
+        module.children[index] = value
+    sorted_: list[int] = []
+    stack = [iter(_by_total(root, sort))]
+    while stack:
+        for key, below in stack[-1]:
+            if isinstance(key, int):
+                sorted_.append(key)
+            else:
+                stack.append(iter(_by_total(below, sort)))
+                break
+        else:
+            stack.pop()
+    return sorted_
+
+
+def _by_total(module: _Module, sort: Sort) -> list[tuple[str | int, Any]]:
+    """What is directly in a module, sorted; what has no value last."""
+
+    def value(item: tuple[str | int, Any]) -> Any:
+        return item[1].total if isinstance(item[1], _Module) else item[1]
+
+    known = [item for item in module.children.items() if value(item) is not None]
+    known.sort(key=value, reverse=not sort.is_ascending)
+    return known + [item for item in module.children.items() if value(item) is None]
 
 
 def order_of_appearance(segments: Sequence[list[str]]) -> list[int]:

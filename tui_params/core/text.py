@@ -5,6 +5,7 @@ Everything returned is one line of plain text without control characters, ready 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -65,24 +66,28 @@ def shorten_name(name: str, limit: int) -> str:
 
 
 def abbreviate(name: str, limit: int) -> str:
-    """A dotted name of at most ``limit`` characters: ``model.layers.11.up_proj.weight`` as ``m.l.11.up_proj.weight``.
+    """A dotted name of at most ``limit`` characters that keeps its first number and its end, which tell the most.
 
-    From the left, parts become their first letter, as far as is needed, and at last a final ``weight`` or ``bias``;
-    numbers stay. What is still too long loses its middle.
+    From the left, parts give way to ``…``, up to the first number or the last two parts; then a final ``weight`` or
+    ``bias`` becomes its first letter, or the words between do, or both:
+    ``…11.self_attn.q_proj.w``, ``…11.s.q_proj.weight``. What is still too long loses its middle.
     """
     if len(name) <= limit:
         return name
     parts = name.split(".")
-    length = len(name)
-    for place, part in enumerate(parts[:-2]):
-        if length <= limit:
-            break
-        if len(part) > 1 and not part.isdigit():
-            parts[place] = part[0]
-            length -= len(part) - 1
-    if length > limit and len(parts) > 1 and parts[-1] in ("weight", "bias"):
-        parts[-1] = parts[-1][0]
-    return shorten(".".join(parts), max(limit, 0))
+    head = ""
+    while len(parts) > 2 and not parts[0].isdigit() and len(name) > limit:
+        head = "…"
+        parts = parts[1:]
+        name = head + ".".join(parts)
+    is_long_end = len(parts) > 1 and parts[-1] in ("weight", "bias")
+    initials = [part if part.isdigit() else part[:1] for part in parts[:-2]]
+    for start in (parts[:-2], initials):
+        for end in (parts[-1], parts[-1][:1]) if is_long_end else (parts[-1],):
+            name = head + ".".join([*start, *parts[-2:-1], end])
+            if len(name) <= limit:
+                return name
+    return shorten(name, max(limit, 0))
 
 
 def size(nbytes: int) -> str:
@@ -153,6 +158,26 @@ def number(value: float | int | None, digits: int = 4) -> str:
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{int(exponent)}"
+
+
+def number_within(value: float | int | None, room: int) -> str:
+    """A statistic with at most three digits in ``room`` characters, fewer digits where there is less room.
+
+    Seven are enough for any float64; with fewer than that, the empty text says that it does not fit.
+    """
+    if isinstance(value, int) and len(number(value)) > room:
+        value = float(value)
+    for digits in (3, 2, 1):
+        shown = number(value, digits)
+        if len(shown) <= room:
+            return shown
+    if value is None or not -math.inf < value < math.inf:
+        return ""
+    for digits in (2, 1, 0):
+        mantissa, exponent = f"{value:.{digits}e}".split("e")
+        if len(shown := f"{mantissa}e{int(exponent)}") <= room:
+            return shown
+    return ""
 
 
 def percent(part: int, whole: int) -> str:
