@@ -218,8 +218,8 @@ class Stage:
         assert node is not None, name
         row = tree.rows.row_of(node)
         assert row is not None, f"{name} is not visible"
-        y = row - tree.scroll_offset.y
-        assert 0 <= y < tree.size.height, f"{name} is not on screen"
+        y = row - tree.scroll_offset.y + tree.heading
+        assert tree.heading <= y < tree.size.height, f"{name} is not on screen"
         return self.lines[tree.region.y + y][tree.region.x : tree.region.x + tree.region.width]
 
     @property

@@ -52,7 +52,7 @@ async def test_the_letter_of_a_sort_may_follow_at_once(letters: str) -> None:
     async with on_stage() as stage:
         await burst(stage, *letters)
         assert isinstance(stage.app.screen, ExplorerScreen)
-        assert "sorted by" in stage.text
+        await stage.until(lambda: "sorted by" in stage.text, "sorted, on another thread")
 
 
 async def test_a_second_letter_goes_to_the_screen_below() -> None:

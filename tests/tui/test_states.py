@@ -401,9 +401,9 @@ async def test_the_header_names_the_order_that_the_tree_is_in() -> None:
     async with on_stage(MemorySource({"b": ramp(2), "a": ramp(9)})) as stage:
         assert "sorted" not in stage.header
         await stage.press("o", "a")
-        await stage.until(lambda: "sorted by largest magnitude" in stage.header, "it says so")
+        await stage.until(lambda: "sorted by absmax" in stage.header, "it says so")
         await stage.press("o", "tab", "M")
-        await stage.until(lambda: "sorted by mean, reversed, one flat list" in stage.header, "and all of it")
+        await stage.until(lambda: "sorted by mean, reversed, flat" in stage.header, "and all of it")
         await stage.press("o", "tab", "n")
         await stage.until(lambda: "sorted" not in stage.header, "the natural order needs no word")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +12,13 @@ from rich.cells import cell_len
 from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
 from tui_params.core.figures import Figures
+from tui_params.core.order import Sort
 from tui_params.core.tree import Tree
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.themes import INKS
 from tui_params.tui.troubles import Mark
 from tui_params.tui.widgets.canvas import to_ascii
-from tui_params.tui.widgets.tree_row import Columns, RowState, row_line
+from tui_params.tui.widgets.tree_row import Columns, RowState, heading_line, row_line
 
 DEEP = "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p"
 
@@ -110,11 +112,77 @@ def test_the_last_column_says_what_is_known() -> None:
         return words(node, 60, **options)[-columns.spark :].strip()  # type: ignore[arg-type]
 
     assert last("w", is_known=False) == "·"
-    assert last("w", is_known=False, mark="unreadable").startswith("unread")
+    assert last("w", is_known=False, mark="unreadable") == "n/a"
     assert last("empty") == "empty"
-    assert last("constant") == "=-1.23e-20"[:8]
+    assert last("constant") == "=-1e-20"
     assert last("nan") != ""
     assert set(last("w")) <= set("▁▂▃▄▅▆▇█ ")
+
+
+@pytest.mark.parametrize("width", [40, 42, 49, 50, 56, 60, 66, 120])
+def test_no_word_and_no_number_of_a_cell_is_cut(width: int) -> None:
+    columns = Columns.fit(width)
+    assert columns.spark
+    whole = {"n/a", "equal", "=-1e-20", "=-1.2e-20", "empty", "NaN", "=-4.61e18", "=-4.6e18", "=-5e18"}
+    for name in ("constant", "integers", "empty", "nan"):
+        for mark, is_known in (("unreadable", False), ("", True)):
+            node = TREE.find(name)
+            assert node is not None
+            assert words(node, width, mark=mark, is_known=is_known)[-columns.spark :].strip() in whole  # type: ignore[arg-type]
+    start = columns.name + columns.numel + columns.nbytes
+    node = TREE.find("mixed")
+    assert node is not None
+    mix = words(node, width)[start : start + columns.dtype].strip()
+    assert mix in ("i64+2", "i64 +2")
+
+
+def test_a_type_that_does_not_fit_beside_others_says_that_it_is_cut() -> None:
+    arrays = {"m.a": np.zeros(9, ml_dtypes.float8_e4m3fn), "m.b": ramp(1), "m.c": np.zeros(1, np.int8)}
+    tree = Tree(MemorySource(arrays).listing)
+    line = "".join(part for part, _ in row_line(tree, 0, RowState(False, None, ""), 40, UNICODE))
+    assert " f8e…+2 " in line
+
+
+ORDERS = (("", False), ("", True), ("absmax", False), ("absmax", True), ("numel", True), ("dtype", True))
+
+
+@pytest.mark.parametrize("width", range(20, 131))
+def test_under_every_order_rows_and_names_of_columns_fit(width: int) -> None:
+    for heading, is_flat in ORDERS:
+        value = "-1.2e-4" if heading else ""
+        head = "".join(part for part, _ in heading_line(heading, width, is_flat=is_flat))
+        assert cell_len(head) <= width
+        columns = Columns.fit(width, heading, is_flat=is_flat)
+        end = columns.name + columns.numel + columns.nbytes
+        assert head[:end].endswith(heading) or not columns.nbytes
+        for node in range(len(TREE)):
+            state = RowState(True, None, "", value=value, heading=heading, is_flat=is_flat)
+            line = "".join(part for part, _ in row_line(TREE, node, state, width, UNICODE))
+            assert cell_len(line) <= width
+            if columns.nbytes and heading and TREE.tensor(node) is not None:
+                assert line[:end].endswith(f" {value}"), (line, columns)
+
+
+def test_in_a_flat_list_names_have_the_room() -> None:
+    name = "model.layers.10.self_attn.q_proj.weight"
+    tree = Tree(MemorySource({name: ramp(3), "model.x": ramp(1)}).listing, Sort(lambda info: info.numel, is_flat=True))
+
+    def row(width: int) -> str:
+        state = RowState(False, None, "", value="3", heading="absmax", is_flat=True)
+        return "".join(part for part, _ in row_line(tree, 0, state, width, UNICODE))
+
+    assert row(42).startswith("   …10.self_attn.q_proj.w ")
+    assert row(60).startswith(f"   {name} ")
+    assert row(80).startswith(f"   {name} ")
+    assert "    3 f32 " in row(80)
+
+
+def test_a_hit_is_marked_in_what_is_left_of_a_name() -> None:
+    name = "model.layers.10.self_attn.q_proj.weight"
+    tree = Tree(MemorySource({name: ramp(3), "model.x": ramp(1)}).listing, Sort(lambda info: info.numel, is_flat=True))
+    spans = [(0, 5), (13, 21), (33, 39)]
+    line = row_line(tree, 0, RowState(False, None, "", spans, heading="absmax", is_flat=True), 47, UNICODE)
+    assert [part for part, style in line if style == "hit"] == ["10.self_", "weight"[:6]]
 
 
 def test_a_hit_of_the_search_is_marked_in_the_label() -> None:

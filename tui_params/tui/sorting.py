@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -15,10 +15,11 @@ FiguresOf = Callable[[str], "Figures | None"]
 
 
 class SortKey(msgspec.Struct, frozen=True):
-    """One thing to sort by: its letter, its name, and its value of a tensor."""
+    """One thing to sort by: its letter, its name, how that is written in a narrow column, and its value of a tensor."""
 
     letter: str
     name: str
+    short: str
     title: str
     of_info: Callable[[TensorInfo], float | str] | None = None
     of_figures: Callable[[Figures], float | None] | None = None
@@ -35,28 +36,57 @@ class SortChoice(msgspec.Struct, frozen=True):
     def is_default(self) -> bool:
         return self == SortChoice("name")
 
+    @property
+    def key(self) -> SortKey:
+        return next(key for key in KEYS if key.name == self.name)
+
+    @property
+    def is_of_figures(self) -> bool:
+        """Whether it asks for what is known only of tensors that were read."""
+        return self.key.of_figures is not None
+
 
 KEYS: tuple[SortKey, ...] = (
-    SortKey("n", "name", "name, numbers as numbers"),
-    SortKey("p", "numel", "number of elements", of_info=lambda info: info.numel),
-    SortKey("b", "nbytes", "bytes", of_info=lambda info: info.nbytes),
-    SortKey("d", "dtype", "element type", of_info=lambda info: info.dtype.short),
-    SortKey("m", "mean", "mean", of_figures=lambda figures: figures.mean),
-    SortKey("s", "std", "standard deviation", of_figures=lambda figures: figures.std),
-    SortKey("a", "absmax", "largest magnitude", of_figures=lambda figures: figures.abs_max),
-    SortKey("r", "rms", "root mean square", of_figures=lambda figures: figures.rms),
-    SortKey("l", "l2", "L2 norm", of_figures=lambda figures: figures.l2_norm),
-    SortKey("z", "zeros", "share of zeros", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
-    SortKey("u", "subnormals", "share of subnormal numbers", of_figures=lambda f: f.subnormals / max(1, f.count)),
-    SortKey("i", "nonfinite", "NaN and infinities", of_figures=lambda figures: figures.non_finite),
+    SortKey("n", "name", "name", "2 before 10"),
+    SortKey("p", "numel", "numel", "number of elements", of_info=lambda info: info.numel),
+    SortKey("b", "nbytes", "bytes", "size of the elements", of_info=lambda info: info.nbytes),
+    SortKey("d", "dtype", "dtype", "element type", of_info=lambda info: info.dtype.short),
+    SortKey("m", "mean", "mean", "average", of_figures=lambda figures: figures.mean),
+    SortKey("s", "std", "std", "standard deviation", of_figures=lambda figures: figures.std),
+    SortKey("a", "absmax", "absmax", "largest magnitude", of_figures=lambda figures: figures.abs_max),
+    SortKey("r", "rms", "RMS", "root mean square", of_figures=lambda figures: figures.rms),
+    SortKey("l", "l2", "L2", "norm", of_figures=lambda figures: figures.l2_norm),
+    SortKey("z", "zeros", "zeros", "their share", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
+    SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
+    SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
 )
+"""What there is to sort by; the short names are those of the detail pane."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The column of what the tree is sorted by: its name, and what stands in it of a tensor in so many cells.
+
+    A module shows the bytes of all below it if ``is_total``, else what its first tensor does, by which it stands where
+    it does. ``read`` are the tensors that were read when the tree was sorted, None where it did not matter.
+    """
+
+    heading: str
+    of: Callable[[TensorInfo, int], str]
+    is_total: bool = False
+    read: frozenset[str] | None = None
+
+    def has_decided(self, info: TensorInfo) -> bool:
+        """Whether the value of a tensor was known when the tree was sorted."""
+        return self.read is None or info.name in self.read
 
 
 def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
     """The order for ``core.tree.Tree``; None is the natural one. Numbers go from the largest, words from A."""
-    key = next(key for key in KEYS if key.name == choice.name)
+    key = choice.key
     if key.of_info is not None:
-        return Sort(key.of_info, is_ascending=choice.is_reversed is not (key.name == "dtype"), is_flat=choice.is_flat)
+        is_word = key.name == "dtype"
+        is_ascending = choice.is_reversed is not is_word
+        return Sort(key.of_info, is_ascending=is_ascending, is_flat=choice.is_flat, is_total=not is_word)
     if key.of_figures is not None:
         measure = key.of_figures
 
@@ -71,26 +101,34 @@ def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
     return Sort(lambda info: None, is_flat=True) if choice.is_flat else None
 
 
-def shown_value(choice: SortChoice, figures_of: FiguresOf) -> Callable[[TensorInfo], str] | None:
-    """How the value that the tree is sorted by reads in a row; None for what the row shows anyway."""
-    measure = next(key for key in KEYS if key.name == choice.name).of_figures
+def shown_of(choice: SortChoice, tensors: Iterable[TensorInfo], figures_of: FiguresOf) -> Shown | None:
+    """The column for an order; None where the rows show anyway what decides."""
+    key = choice.key
+    measure = key.of_figures
+    if key.name == "nbytes":
+        return Shown(key.short, lambda info, room: text.size(info.nbytes), is_total=True)
+    if measure is None and choice.is_flat:
+        if key.name == "numel":
+            return Shown(key.short, lambda info, room: text.numel(info.numel))
+        if key.name == "dtype":
+            return Shown(key.short, lambda info, room: text.clean(info.dtype.short, room))
     if measure is None:
         return None
 
-    def shown(info: TensorInfo) -> str:
+    def shown(info: TensorInfo, room: int) -> str:
         figures = figures_of(info.name)
-        if figures is None:
+        if figures is None or measure is None:
             return ""
-        value = measure(figures)
-        if choice.name in ("zeros", "subnormals"):
-            return text.percent(figures.zeros if choice.name == "zeros" else figures.subnormals, figures.count)
-        return text.number(value, 3)
+        if key.name in ("zeros", "subnormals"):
+            share = text.percent(figures.zeros if key.name == "zeros" else figures.subnormals, figures.count)
+            return share if len(share) <= room else ">99.9 %"
+        return text.number_within(measure(figures), room)
 
-    return shown
+    read = frozenset(info.name for info in tensors if figures_of(info.name) is not None)
+    return Shown(key.short, shown, read=read)
 
 
-def describe(choice: SortChoice) -> str:
-    """The order in words: ``sorted by mean, reversed, flat``."""
-    title = next(key for key in KEYS if key.name == choice.name).title
-    words = f"sorted by {title}" if choice.name != "name" or choice.is_reversed else "by name"
-    return words + (", reversed" if choice.is_reversed else "") + (", one flat list" if choice.is_flat else "")
+def describe(choice: SortChoice, width: int) -> str:
+    """The order in words: ``sorted by mean, reversed, flat``; shorter in a narrow terminal."""
+    words = f"{'sorted ' if width >= 100 else ''}by {choice.key.short}"
+    return words + (", reversed" if choice.is_reversed else "") + (", flat" if choice.is_flat else "")

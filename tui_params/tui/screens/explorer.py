@@ -10,10 +10,10 @@ from textual.widgets import Input
 from tui_params.core import text
 from tui_params.core.rows import Rows
 from tui_params.tui import keys
-from tui_params.tui.messages import SourceSorted
+from tui_params.tui.messages import Checked, SourceSorted
 from tui_params.tui.pages import Pages
-from tui_params.tui.screens.wiring import Wiring
-from tui_params.tui.sorting import SortChoice, shown_value
+from tui_params.tui.screens.wiring import WANT_DELAY, Wiring
+from tui_params.tui.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.bars import Divider
 from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
@@ -28,6 +28,8 @@ class ExplorerScreen(Wiring):
     """The main screen."""
 
     BINDINGS = keys.bindings(keys.SCREEN)
+    _shown: Shown | None = None
+    _sort_keeps: str | None = None
 
     def action_search(self) -> None:
         self.tree_view.search_anchor = self.tree_view.cursor
@@ -217,11 +219,24 @@ class ExplorerScreen(Wiring):
 
         self.app.push_screen(SortScreen(self.glyphs, self.sort), chosen)
 
-    def _rebuild_tree(self) -> None:
+    def _rebuild_tree(self, *, is_again: bool = False) -> None:
         """Build the tree again in the chosen order, off this thread; answered by SourceSorted."""
-        desk, sort = self.desk, self.sort
-        if desk is not None:
-            desk.sort(sort)
+        opened, desk, node = self.opened, self.desk, self.tree_view.cursor
+        if opened is None or desk is None:
+            return
+        # What is largest is what was asked for; who was only waiting for the rest stays where they are.
+        self._sort_keeps = opened.tree.name(node) if is_again and node is not None else None
+        # What is read between now and the sorting may take part in it, but what is said to have, has.
+        self._shown = shown_of(self.sort, opened.tensors, desk.figures)
+        read = self._shown.read if self._shown is not None else None
+        self.sort_read = (
+            (len(read), len(opened.tensors)) if read is not None and len(read) < len(opened.tensors) else None
+        )
+        desk.sort(self.sort)
+
+    def on_checked(self, message: Checked) -> None:
+        if message.generation == self.generation and self.sort_read is not None:
+            self._rebuild_tree(is_again=True)
 
     def on_source_sorted(self, message: SourceSorted) -> None:
         desk, pages = self.desk, self.pages
@@ -234,13 +249,29 @@ class ExplorerScreen(Wiring):
         pages.troubles = pages.troubles.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
-        self.tree_view.set_value(shown_value(self.sort, desk.figures))
-        # The cursor goes to the top: what is largest is what was asked for.
+        self.tree_view.set_order(self._shown, is_flat=self.sort.is_flat)
         self.tree_view.show(rows, desk.figures, pages.troubles)
-        self.tree_view.scroll_to(y=0, animate=False)
+        kept = tree.find(self._sort_keeps) if self._sort_keeps is not None else None
+        if kept is not None:
+            self.tree_view.reveal(kept)
+        else:
+            self.tree_view.scroll_to(y=0, animate=False)
         if self.query_now is not None:
             self._apply_filter()
         self._update_bars()
+        if self.sort_read is not None:
+            # The cursor has moved, which takes back what was said before.
+            self._later("sorted", WANT_DELAY, self._say_what_is_sorted)
+
+    def _say_what_is_sorted(self) -> None:
+        if self.sort_read is None or self.desk is None or self.pages is None:
+            return
+        read, tensors = self.sort_read
+        words = f"By the {read:,} of {text.plural(tensors, 'tensor')} read so far" if read else "No tensor is read yet"
+        if self.desk.is_sweeping:
+            self.say(f"{words}; again when all is read.")
+        elif read + len(self.pages.troubles.unread) < tensors:
+            self.say(f"{words}; {self._key('scan')} reads all.")
 
     def action_help(self) -> None:
         from tui_params.tui.screens.help import HelpScreen

@@ -19,6 +19,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
         self.glyphs = glyphs
         self.is_flat = now.is_flat
         self.now = now
+        self._is_answered = False
 
     def compose(self) -> ComposeResult:
         yield LinesView(id="sort", classes="-ascii" if self.glyphs.is_ascii else "")
@@ -28,21 +29,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
         self._fill()
 
     def _fill(self) -> None:
-        lines: list[Line] = []
-        for key in KEYS:
-            is_now = key.name == self.now.name
-            mark = (" reversed" if self.now.is_reversed else " now") if is_now else ""
-            lines.append([(f" {key.letter}  ", "accent"), (key.title, "text"), (mark, "dim")])
-        lines.append([])
-        lines.append(
-            [
-                (" A\u2013Z", "accent") if not self.glyphs.is_ascii else (" A-Z", "accent"),
-                ("  the other way round", "dim"),
-            ]
-        )
-        box = "x" if self.is_flat else " "
-        lines.append([(" tab", "accent"), (f"  [{box}] one flat list, no modules", "text")])
-        self.query_one(LinesView).set_lines(lines)
+        self.query_one(LinesView).set_lines(sort_lines(self.now, self.is_flat, self.glyphs))
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
@@ -54,9 +41,35 @@ class SortScreen(ModalScreen["SortChoice | None"]):
         letter = event.character or ""
         for key in KEYS:
             if letter.lower() == key.letter and letter.isascii():
-                self.dismiss(SortChoice(key.name, letter.isupper(), self.is_flat))
+                self._answer(SortChoice(key.name, letter.isupper(), self.is_flat))
                 return
         if event.key == "enter" and self.is_flat != self.now.is_flat:
-            self.dismiss(SortChoice(self.now.name, self.now.is_reversed, self.is_flat))
+            self._answer(SortChoice(self.now.name, self.now.is_reversed, self.is_flat))
         elif event.key in ("escape", "q", "o", "enter"):
-            self.dismiss(None)
+            self._answer(None)
+
+    def _answer(self, choice: SortChoice | None) -> None:
+        # A key that comes while this closes would close the screen below.
+        if not self._is_answered:
+            self._is_answered = True
+            self.dismiss(choice)
+
+
+def sort_lines(now: SortChoice, is_flat: bool, glyphs: Glyphs) -> list[Line]:
+    """What there is to sort by, the order that the tree has now marked in front."""
+    lines: list[Line] = []
+    for key in KEYS:
+        is_now = key.name == now.name
+        letter = key.letter.upper() if is_now and now.is_reversed else key.letter
+        lines.append(
+            [
+                (f"{glyphs.closed} " if is_now else "  ", "accent"),
+                (f"{letter}  ", "accent"),
+                (f"{key.short:<10}", "label" if is_now else "text"),
+                (key.title, "dim"),
+            ]
+        )
+    letters = "A-Z" if glyphs.is_ascii else "A\u2013Z"
+    lines += [[], [(f"  {letters}", "accent"), (" the other way round", "dim")]]
+    lines.append([("  tab", "accent"), (f" [{'x' if is_flat else ' '}] one flat list, no modules", "text")])
+    return lines

@@ -28,10 +28,15 @@ def header_lines(screen: Wiring, width: int) -> list[Line]:
     right = _running(screen, width)
     name: list[Part] = [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")]
     if not screen.sort.is_default:
-        name.append((f"  {describe(screen.sort)}", "accent"))
+        name.append((f"  {describe(screen.sort, width)}", "accent"))
+        if screen.sort_read is not None:
+            read, tensors = screen.sort_read
+            name.append((f", {read:,} of {tensors:,} read", "accent"))
     first = spread(name, right, width)
     states = _in_optimizer_states(opened.tree)
-    counts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.parameters - states)} parameters"]
+    # What a shard that is missing would hold is counted as nothing.
+    least = "at least " if screen.pages is not None and screen.pages.has_unknown_sizes else ""
+    counts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.parameters - states)} parameters"]
     if states:
         counts.append(f"{text.numel(states)} in optimizer states")
     if totals.buffers:
@@ -129,7 +134,7 @@ def status_lines(screen: Wiring, width: int) -> list[Line]:
     if screen.search.display and (fault := fault_of(screen.query_now, screen.search.note_width)):
         fault = text.clean(fault)
         shown = fault if len(fault) < width else f"{fault[: width - 3].rpartition(' ')[0]} …"
-        return [[(f" {shown}", "error")]]
+        return [[(f" {shown}", "text")]]
     if screen.said:
         return [spread([(f" {screen.said}", "text")], right, width)]
     hints = _hints(screen)

@@ -76,6 +76,7 @@ class Wiring(Screen[None]):
         self.found: Found | None = None
         self.stale: str | None = None
         self.sort = SortChoice("name")
+        self.sort_read: tuple[int, int] | None = None  # of so many tensors so many were read when they were sorted
         self.activity: Activity | None = None
         self.sweep: SweepProgress | None = None
         self.pages: Pages | None = None
@@ -158,7 +159,8 @@ class Wiring(Screen[None]):
             pages.is_gradient = self.pages.is_gradient
         self.pages = pages
         self.sort = SortChoice("name")
-        self.tree_view.set_value(None)
+        self.sort_read = None
+        self.tree_view.set_order(None)
         tree = message.opened.tree
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))

@@ -15,14 +15,19 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.rows import Rows
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.sorting import Shown
 from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.canvas import Canvas
-from tui_params.tui.widgets.tree_row import Columns, RowState, row_line
+from tui_params.tui.widgets.tree_row import Columns, RowState, heading_line, row_line
+
+_HEADED = 6
+"""Lines of a tree from which on there is one for the names of the columns."""
 
 Spans = Callable[[str], Sequence[tuple[int, int]]]
 
@@ -66,7 +71,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.troubles = Troubles()
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
-        self._value: Callable[[TensorInfo], str] | None = None
+        self._shown: Shown | None = None
+        self._is_flat = False
         self._empty_text = ""
         self.search_anchor: int | None = None  # where the cursor stood when a search began
 
@@ -81,16 +87,22 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._changed_rows()
         self.move_to(rows.visible[0] if rows.visible else None)
 
-    def set_empty_text(self, text: str) -> None:
+    def set_empty_text(self, words: str) -> None:
         """What stands in place of rows when there are none."""
-        self._empty_text = text
+        self._empty_text = words
         if self.rows is None or not self.rows.visible:
             self.refresh()
 
-    def set_value(self, value: Callable[[TensorInfo], str] | None) -> None:
-        """What stands in place of the bytes: what the tree is sorted by."""
-        self._value = value
-        self.refresh()
+    def set_order(self, shown: Shown | None, *, is_flat: bool = False) -> None:
+        """What stands in place of the bytes (what the tree is sorted by), and whether full names stand in one list."""
+        self._shown = shown
+        self._is_flat = is_flat
+        self._changed_rows()
+
+    @property
+    def heading(self) -> int:
+        """The lines above the rows that stay: the names of the columns, where one is not the usual one."""
+        return int(self._shown is not None and self.size.height >= _HEADED)
 
     def set_spans(self, spans: Spans | None) -> None:
         """What of a name the search hits: it is underlined."""
@@ -131,7 +143,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
                 seen.add(node)
                 row = self.rows.row_of(node)
                 if row is not None:
-                    self.refresh_line(row)
+                    self.refresh_line(row + self.heading)
                 node = tree.parent[node] if name in marked else None
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
@@ -163,8 +175,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor = node
         new_row = self.cursor_row
         if self.rows is not None and self.rows.visible:
-            self.refresh_line(old_row)
-            self.refresh_line(new_row)
+            self.refresh_line(old_row + self.heading)
+            self.refresh_line(new_row + self.heading)
             self._scroll_to_row(new_row)
         if changed:
             self.post_message(self.Moved(node))
@@ -180,12 +192,17 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if self.rows.visible:
             self.move_to(self.rows.visible[row])
 
+    @property
+    def _height(self) -> int:
+        """How many rows are to be seen."""
+        return self.scrollable_content_region.height - self.heading
+
     def _move_to_row(self, row: int) -> None:
         if self.rows is not None and self.rows.visible:
             self.move_to(self.rows.visible[max(0, min(row, len(self.rows.visible) - 1))])
 
     def _scroll_to_row(self, row: int) -> None:
-        height = self.scrollable_content_region.height
+        height = self._height
         if height <= 0:
             return
         top = self.scroll_offset.y
@@ -197,7 +214,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def _changed_rows(self) -> None:
         if self.rows is None:
             return
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
         self.refresh()
         self.post_message(self.Exposed())
 
@@ -216,7 +233,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._changed_rows()
         if self.cursor is not None:
             row = self.rows.nearest_row(self.cursor)
-            if not 0 <= row - self.scroll_offset.y < self.scrollable_content_region.height:
+            if not 0 <= row - self.scroll_offset.y < self._height:
                 self.scroll_to(y=max(0, row - height), animate=False)
             self.move_to(self.rows.visible[row])
 
@@ -226,7 +243,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._move_to_row(self.cursor_row + step)
 
     def action_page(self, step: int) -> None:
-        self._move_to_row(self.cursor_row + step * max(1, self.scrollable_content_region.height - 1))
+        self._move_to_row(self.cursor_row + step * max(1, self._height - 1))
 
     def action_edge(self, step: int) -> None:
         self._move_to_row(0 if step < 0 or self.rows is None else len(self.rows) - 1)
@@ -308,7 +325,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         if self.rows is not None:
-            self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
+            self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
             self._scroll_to_row(self.cursor_row)
         self.post_message(self.Exposed())
 
@@ -320,8 +337,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         if self.rows is None:
             return
-        row = event.y + self.scroll_offset.y
-        if not 0 <= row < len(self.rows):
+        row = event.y - self.heading + self.scroll_offset.y
+        if event.y < self.heading or not 0 <= row < len(self.rows):
             return
         node = self.rows.visible[row]
         tree = self.rows.tree
@@ -341,13 +358,17 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
 
     def _repaint_cursor(self) -> None:
         if self.rows is not None and self.rows.visible:
-            row = self.cursor_row - self.scroll_offset.y
+            row = self.cursor_row - self.scroll_offset.y + self.heading
             self.refresh(Region(0, row, self.size.width, 1))
 
     # Painting
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
+        heading = self.heading
+        if y < heading and self._shown is not None:
+            return self.paint(heading_line(self._shown.heading, width, is_flat=self._is_flat), width)
+        y -= heading
         row = y + self.scroll_offset.y
         if self.rows is None or row >= len(self.rows.visible):
             if y == 1 and (self.rows is None or not self.rows.visible):
@@ -371,9 +392,30 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             spans=self._spans_in_label(node),
             label=rows.label(node),
             depth=rows.depth(node),
-            value=self._value(leaf) if self._value is not None and isinstance(leaf, TensorInfo) else None,
+            value=self._value_of(node, width),
+            heading=self._shown.heading if self._shown is not None else "",
+            has_decided=self._shown is None or not isinstance(leaf, TensorInfo) or self._shown.has_decided(leaf),
+            is_flat=self._is_flat,
         )
         return row_line(tree, node, state, width, self.glyphs)
+
+    def _value_of(self, node: int, width: int) -> str:
+        """What stands in the column of what the tree is sorted by."""
+        shown, rows = self._shown, self.rows
+        if shown is None or rows is None:
+            return ""
+        tree = rows.tree
+        first = tree.leaves[tree.first[node]]
+        if not isinstance(first, TensorInfo):
+            return ""
+        if tree.is_module(node):
+            if shown.is_total:
+                return text.size(tree.extent(node)[1])
+            if not shown.has_decided(first):
+                return self.glyphs.unknown
+        room = Columns.fit(width, shown.heading, is_flat=self._is_flat).nbytes - 1
+        mark = "–" if first.unreadable is not None or self.troubles.mark(tree, node) == "unreadable" else ""
+        return shown.of(first, room) or mark or self.glyphs.unknown
 
     def _spans_in_label(self, node: int) -> Sequence[tuple[int, int]]:
         if self._spans is None or self.rows is None or self.rows.tree.is_module(node):

@@ -21,12 +21,18 @@ from tui_params.tui.widgets.canvas import Line, cut_line
 
 _NUMEL = 6
 _NBYTES = 9
+_NARROW_VALUE = 8
 _MARKS = 2
 _ROOMY = 50
+_FULL_NAME = 38
+"""Cells for a flat list before other columns: those of most names of a transformer."""
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """Which columns a tree of some width has, and how wide each is, with the blank before it; 0 is absent."""
+    """Which columns a tree of some width has, and how wide each is, with the blank before it; 0 is absent.
+
+    ``nbytes`` is also the column of the value that the tree is sorted by, where it shows one.
+    """
 
     name: int
     numel: int
@@ -35,17 +41,25 @@ class Columns(msgspec.Struct, frozen=True):
     spark: int
 
     @staticmethod
-    def fit(width: int, *, has_value: bool = False) -> Columns:
+    def fit(width: int, heading: str = "", *, is_flat: bool = False) -> Columns:
         """The columns of a tree ``width`` cells wide: the name keeps about half of it.
 
-        With a value to show, its column takes the place of the bytes, or of the element type where there is no room.
+        ``heading`` is the name of the value that stands in place of the bytes, or of something else where there is no
+        room. In a flat list full names take the room first.
         """
+        spark = 0 if width < 40 else 7 if width < _ROOMY else 9
+        if is_flat:
+            value = _NBYTES if width >= _ROOMY or heading == "bytes" else _NARROW_VALUE
+            nbytes = value if heading and width >= 26 else 0
+            name = width - spark - nbytes
+            numel = _NUMEL if heading != "numel" and name >= _FULL_NAME + _NUMEL else 0
+            dtype = 7 if heading != "dtype" and name - numel >= _FULL_NAME + 7 else 0
+            return Columns(name - numel - dtype, numel, nbytes, dtype, spark)
         numel = _NUMEL if width >= 26 else 0
         dtype = 0 if width < 34 else 7 if width < 66 else 12
-        spark = 0 if width < 40 else 7 if width < _ROOMY else 9
         nbytes = _NBYTES if width >= 56 else 0
-        if has_value and not nbytes and dtype:
-            dtype, nbytes = 0, _NBYTES
+        if heading and not nbytes and width >= 26:
+            numel, dtype, nbytes = (numel if dtype else 0), 0, _NBYTES
         return Columns(max(0, width - numel - nbytes - dtype - spark), numel, nbytes, dtype, spark)
 
     @staticmethod
@@ -58,7 +72,8 @@ class RowState(msgspec.Struct, frozen=True):
     """What a row shows that is not in the tree.
 
     ``label`` and ``depth`` are those of the visible rows, where a filter makes them differ from the tree's.
-    ``value`` stands in place of the bytes: what the tree is sorted by.
+    ``value`` stands in place of the bytes: what the tree is sorted by, which ``heading`` names; ``has_decided`` where
+    it was known when the tree was sorted.
     """
 
     is_expanded: bool
@@ -67,16 +82,28 @@ class RowState(msgspec.Struct, frozen=True):
     spans: Sequence[tuple[int, int]] = ()
     label: str | None = None
     depth: int | None = None
-    value: str | None = None
+    value: str = ""
+    heading: str = ""
+    has_decided: bool = True
+    is_flat: bool = False
+
+
+def heading_line(heading: str, width: int, *, is_flat: bool) -> Line:
+    """The names of the columns, for a tree that is sorted by one that it does not show else."""
+    columns = Columns.fit(width, heading, is_flat=is_flat)
+    line: Line = [(" " * columns.name, "dim"), ("numel".rjust(columns.numel) if columns.numel else "", "dim")]
+    line.append((heading.rjust(columns.nbytes) if columns.nbytes else "", "accent"))
+    line.append((" dtype".ljust(columns.dtype) if columns.dtype else "", "dim"))
+    return line
 
 
 def row_line(tree: Tree, node: int, state: RowState, width: int, glyphs: Glyphs) -> Line:
     """The line of one node, at most ``width`` cells."""
-    columns = Columns.fit(width, has_value=state.value is not None)
+    columns = Columns.fit(width, state.heading, is_flat=state.is_flat)
     leaf = tree.leaf_of(node)
     name = cut_line(_name(tree, node, state, columns, width, glyphs), columns.name)
     if leaf is None:
-        return name + _module_columns(tree, node, columns)
+        return name + _module_columns(tree, node, state, columns)
     if isinstance(leaf, TensorInfo):
         return name + _tensor_columns(leaf, state, columns, glyphs)
     room = width - columns.name
@@ -94,19 +121,26 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
         elif leaf.requires_grad:
             kind, kind_style = glyphs.trainable, "success"
     line.append((kind, kind_style))
-    arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
-    indent = Columns.indent(tree.depth(node) if state.depth is None else state.depth, width)
-    line.append((" " * indent, "text"))
-    line.append((f"{arrow} ", "dim"))
-    room = columns.name - _MARKS - indent - 2
+    if state.is_flat:
+        line.append((" ", "text"))
+        room = columns.name - _MARKS - 1
+    else:
+        arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
+        indent = Columns.indent(tree.depth(node) if state.depth is None else state.depth, width)
+        line.append((" " * indent, "text"))
+        line.append((f"{arrow} ", "dim"))
+        room = columns.name - _MARKS - indent - 2
     raw = tree.label[node] if state.label is None else state.label
     label = text.clean(raw)
     style = "label" if is_module else "text" if isinstance(leaf, TensorInfo) else "dim"
     if not label:
         label, style = "(empty name)", "dim"
-    shown = _fit_label(label, room)
-    if state.spans and shown == label == raw:
-        line.extend(_with_hits(shown, state.spans, style))
+    shown = text.abbreviate(label, room)
+    cut = len(label) - len(shown)
+    if state.spans and label == raw and (cut == 0 or (shown[:1] == "…" and label.endswith(shown[1:]))):
+        # The sign stands where one letter more was.
+        hits = [(max(start - cut, cut > 0), stop - cut) for start, stop in state.spans if stop - cut > (cut > 0)]
+        line.extend(_with_hits(shown, hits, style))
     else:
         line.append((shown, style))
     room -= len(shown)
@@ -117,11 +151,6 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
         room -= len(class_name) + 1
     line.append((" " * room, "text"))
     return line
-
-
-def _fit_label(label: str, room: int) -> str:
-    """A label of at most ``room`` characters: its first parts become letters, then its middle gives way."""
-    return text.abbreviate(label, room)
 
 
 def _with_hits(label: str, spans: Sequence[tuple[int, int]], style: str) -> Line:
@@ -147,7 +176,7 @@ def _trouble(mark: Mark, glyphs: Glyphs) -> tuple[str, str]:
     return " ", "dim"
 
 
-def _module_columns(tree: Tree, node: int, columns: Columns) -> Line:
+def _module_columns(tree: Tree, node: int, state: RowState, columns: Columns) -> Line:
     if not tree.tensor_count(node):
         return [(" " * (columns.numel + columns.nbytes + columns.dtype + columns.spark), "dim")]
     numel, nbytes = tree.extent(node)
@@ -155,14 +184,16 @@ def _module_columns(tree: Tree, node: int, columns: Columns) -> Line:
     if columns.numel:
         line.append((text.numel(numel).rjust(columns.numel), "number"))
     if columns.nbytes:
-        line.append((text.size(nbytes).rjust(columns.nbytes), "dim"))
+        line.append(((state.value if state.heading else text.size(nbytes)).rjust(columns.nbytes), "dim"))
     if columns.dtype:
         mix = tree.totals(node).nbytes_by_dtype
         room = columns.dtype - 1
         shown = text.dtype_mix(dict(mix), 2)
         if len(shown) > room and len(mix) > 1:
             first, more = text.dtype_mix(dict(mix), 1).split("+")
-            shown = f"{first[: room - len(more) - 1]}+{more}"
+            shown = (
+                f"{first[: room - len(more) - 2]}…+{more}" if len(first) > room - len(more) - 1 else f"{first}+{more}"
+            )
         line.append((f" {shown[:room]}".ljust(columns.dtype), "dim"))
     if columns.spark:
         line.append((" " * columns.spark, "dim"))
@@ -173,8 +204,8 @@ def _tensor_columns(info: TensorInfo, state: RowState, columns: Columns, glyphs:
     line: Line = []
     if columns.numel:
         line.append((text.numel(info.numel).rjust(columns.numel), "number"))
-    if columns.nbytes and state.value is not None:
-        line.append((state.value[: columns.nbytes - 1].rjust(columns.nbytes), "accent"))
+    if columns.nbytes and state.heading:
+        line.append((state.value.rjust(columns.nbytes), "accent" if state.has_decided else "dim"))
     elif columns.nbytes:
         line.append((text.size(info.nbytes).rjust(columns.nbytes), "dim"))
     if columns.dtype:
@@ -187,7 +218,7 @@ def _tensor_columns(info: TensorInfo, state: RowState, columns: Columns, glyphs:
 def _spark(info: TensorInfo, state: RowState, width: int, glyphs: Glyphs) -> Line:
     figures = state.figures
     if state.mark == "unreadable" and figures is None:
-        return [(" unreadable"[:width].ljust(width), "warning")]
+        return [(" n/a".ljust(width), "warning")]  # the mark at the left and the detail say more
     if figures is None:
         return [(f" {glyphs.unknown}".ljust(width), "dim")]
     if figures.count == 0:
@@ -195,6 +226,7 @@ def _spark(info: TensorInfo, state: RowState, width: int, glyphs: Glyphs) -> Lin
     if figures.finite == 0:
         return [((" NaN" if figures.nan else " Inf").ljust(width), "error")]
     if figures.min == figures.max:
-        return [(f" ={text.number(figures.min, 3)}"[:width].ljust(width), "dim")]
+        only = text.number_within(figures.min, width - 2)
+        return [((f" ={only}" if only else " equal").ljust(width), "dim")]
     drawn = text.spark(figures.spark, width - 1, ascii_only=glyphs.is_ascii)
     return [(" ", "dim"), (drawn.ljust(width - 1), "dim" if figures.is_sampled else "spark")]
