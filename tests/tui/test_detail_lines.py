@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
-from tui_params.core.dtypes import from_safetensors
+from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, findings_of
 from tui_params.core.tensor import TensorInfo, describe
@@ -22,14 +22,13 @@ from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.themes import INKS
 from tui_params.tui.widgets.canvas import Line, to_ascii
 from tui_params.tui.widgets.detail_lines import (
-    ModuleView,
     TensorView,
     entry_lines,
-    module_lines,
     plot_height,
     summary_line,
     tensor_lines,
 )
+from tui_params.tui.widgets.module_page import ModuleView, module_lines
 
 WIDTHS = range(20, 131)
 LONG = "model.language_model.layers.47.mlp.experts.255.gate_up_projection.weight_scale_inverse"
@@ -252,3 +251,63 @@ def test_packed_elements_say_how_they_are_stored(code: str, shape: tuple[int, ..
     page = "\n".join("".join(part for part, _ in line) for line in lines)
     assert words in page
     assert ("stored as" in page) is bool(words)
+
+
+def test_what_is_known_of_a_tensor_in_a_missing_shard() -> None:
+    info = TensorInfo("model.a.weight", (), unknown("?"), 0, 0, file="b.safetensors", unreadable="its shard is missing")
+    for width in (34, 60, 100):
+        page = plain(tensor_lines(TensorView(info), width, UNICODE)).splitlines()
+        assert page[:3] == ["model.a.weight", "x its shard is missing", "shape and type unknown"]
+        assert not any("0 B" in line or "[]" in line or "element" in line for line in page)
+    odd = msgspec.structs.replace(info, dtype=unknown("F128"))
+    assert "shape unknown, F128" in plain(tensor_lines(TensorView(odd), 60, UNICODE))
+
+
+def test_why_a_tensor_cannot_be_read_stands_before_its_shape() -> None:
+    page = plain(tensor_lines(VIEWS["unreadable"], 60, UNICODE)).splitlines()
+    shape = next(place for place, line in enumerate(page) if line.startswith("[40, 60]"))
+    assert any(line.startswith("x the shard") for line in page[:shape])
+
+
+def test_where_values_are_wrong_stands_behind_what_is_wrong() -> None:
+    info, figures = figures_of(ramp(4, 4))
+    places = ((0, 1), (2, 3), (3, 0), (3, 1), (3, 2))
+
+    def page(*, count: int, is_tight: bool = False) -> str:
+        finding = Finding("error", "nan", "a", f"{count} of 16 values are NaN", places[:count])
+        return plain(
+            tensor_lines(TensorView(info, (), None, figures, None, (finding,), is_tight=is_tight), 99, UNICODE)
+        )
+
+    assert "2 of 16 values are NaN, at [0, 1], [2, 3]\n" in page(count=2)
+    assert "3 of 16 values are NaN, at [0, 1], [2, 3], [3, 0]\n" in page(count=3, is_tight=True)
+    assert "4 of 16 values are NaN, first at [0, 1], [2, 3], [3, 0]\n" in page(count=4, is_tight=True)
+    assert "first at [0, 1], [2, 3], [3, 0], [3, 1], [3, 2]\n" in page(count=5)
+
+
+def test_a_module_of_entries_counts_entries() -> None:
+    source = MemorySource({"m.w": ramp(3)}, metadata={"config.a": "1", "config.b": "2", "m.epoch": "3"})
+    tree = Tree(source.listing)
+    for name, words in (("config", "2 entries beside the tensors"), ("m", "1 tensor · 3 elements · 12 B · 1 entry")):
+        node = tree.find_module(name)
+        assert node is not None
+        first, last = tree.span(node)
+        totals = tree.totals(node)
+        view = ModuleView(name, None, totals, (), (), (), 0, last - first - totals.tensors)
+        assert plain(module_lines(view, 60, UNICODE)).splitlines()[1] == words
+
+
+def test_what_says_the_same_below_a_module_is_said_once() -> None:
+    view = module_view("m")
+    names = [f"m.layers.{number}.w" for number in range(9)]
+    findings = tuple(Finding("error", "nan", name, "1 of 9 values are NaN") for name in names)
+    unread = tuple((f"m.x{number}", "its shard is missing") for number in range(2000))
+    page = plain(module_lines(msgspec.structs.replace(view, findings=findings, unread=unread), 80, UNICODE))
+    assert "! layers.#.w × 9: 1 of 9 values are NaN" in page
+    assert "x x0 and 999 more: its shard is missing" in page
+    assert "and 1,000 more could not be read" in page
+
+
+def test_the_size_of_a_module_that_is_not_all_known_is_a_least_one() -> None:
+    page = plain(module_lines(msgspec.structs.replace(module_view(), has_unknown_sizes=True), 80, UNICODE))
+    assert "14 tensors · at least 241 elements" in page

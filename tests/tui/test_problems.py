@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
 import msgspec
 import numpy as np
 import pytest
+from textual.message import Message
 
-from tests.factories_memory import MemorySource
-from tests.factories_screen import GatedSource, Stage, on_stage, ramp, small_model
+from tests.factories_memory import MemorySource, dtype_of
+from tests.factories_safetensors import entry, file_bytes
+from tests.factories_screen import PATIENCE, GatedSource, ListedSource, Stage, eventually, on_stage, ramp, small_model
+from tui_params import cache as cache_module
+from tui_params.cache import FigureCache
+from tui_params.core.check import Checker
+from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding
 from tui_params.core.places import MAX_INDICES
 from tui_params.core.source import Source
-from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor import TensorInfo, describe
+from tui_params.opening import open_source
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
+from tui_params.tui.loader import Desk
+from tui_params.tui.messages import Checked, Working
+from tui_params.tui.opening import prepare
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.widgets import problem_list
 from tui_params.tui.widgets.detail_lines import MOST_PLACES
@@ -97,7 +112,8 @@ async def test_members_that_say_different_things_say_them() -> None:
     for number in range(5):
         arrays[f"layers.{number}.w"][0, : number % 3 + 1] = np.nan
     async with on_stage(MemorySource(arrays)) as stage:
-        await stage.press("E", "S", "exclamation_mark")
+        await stage.press("E", "S")
+        await stage.press("exclamation_mark")
         assert "layers.#.w × 5 nan the first: 1 of 16 values are NaN, at [0, 0]" in words_of(stage)
         await stage.press("right")
         assert "layers.2.w 3 of 16 values are NaN, at [0, 0], [0, 1], [0, 2]" in words_of(stage)
@@ -144,7 +160,8 @@ async def test_enter_goes_to_the_place_in_the_values(size: tuple[int, int], is_c
     values[2, 131, 250] = values[2, 140, 0] = np.nan
     async with on_stage(MemorySource({"b": ramp(9, 9), "deep.a.weight": values}), size) as stage:
         await stage.go("deep.a.weight")
-        await stage.press("home", *(["S"] if is_compared else []), "exclamation_mark", "enter")
+        await stage.press("home", *(["S"] if is_compared else []))
+        await stage.press("exclamation_mark", "enter")
         await stage.rest()
         assert stage.cursor == "deep.a.weight"
         assert "2 of 180,000 values are NaN, at [2, 131, 250], [2, 140, 0]" in " ".join(stage.facts.split())
@@ -211,7 +228,8 @@ async def test_enter_on_what_is_no_tensor_says_why() -> None:
 async def test_enter_on_the_gradient_shows_the_gradient() -> None:
     source = with_gradient()
     async with on_stage(source) as stage:
-        await stage.press("S", "exclamation_mark", "enter")
+        await stage.press("S")
+        await stage.press("exclamation_mark", "enter")
         await stage.rest()
         assert stage.cursor == "b"
         assert stage.facts.startswith("b.grad")
@@ -320,8 +338,108 @@ async def test_what_is_found_meanwhile_moves_no_cursor() -> None:
         await stage.rest()
         await stage.press("exclamation_mark", "down")
         before = listed(stage).current
-        await stage.press("escape", "S", "exclamation_mark", "down")
+        await stage.press("escape", "S")
+        await stage.press("exclamation_mark", "down")
         after = listed(stage).current
         assert before is not None
         assert after is not None
         assert before.tensor == after.tensor
+
+
+# The comparison
+
+
+async def test_while_the_tensors_are_compared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, finish = Event(), Checker.finish
+
+    def slowly(self: Checker, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
+        assert go_on.wait(PATIENCE)
+        return finish(self, should_stop)
+
+    monkeypatch.setattr(Checker, "finish", slowly)
+    async with on_stage(MemorySource({"a": ramp(4), "b": ramp(3)})) as stage:
+        await stage.send("S")
+        await stage.until(lambda: "comparing the tensors" in stage.header, "the header says so")
+        await stage.send("S")
+        assert "being compared" in stage.status
+        await stage.send("exclamation_mark")
+        assert said(stage).startswith("All 2 tensors read whole. Comparing the tensors with each other.")
+        assert "Nothing wrong was found in the tensors that were read." in said(stage)
+        assert style_of(stage, "Nothing wrong") == "text"
+        await stage.send("down", "escape")
+        go_on.set()
+        await stage.rest()
+        assert "comparing" not in stage.header
+        assert "checked: nothing found" in stage.header
+        await stage.press("S")
+        assert "Every tensor has been checked" in stage.status
+
+
+@pytest.fixture
+def _at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file that was written a moment ago be old enough for the cache."""
+    monkeypatch.setattr(cache_module, "SETTLED_NS", -(10**18))
+
+
+def kept(folder: Path, leaving: str = "", **lost: str) -> tuple[Path, FigureCache]:
+    """A file that the cache has seen whole, but for the tensor ``leaving``."""
+    path, values = folder / "model.safetensors", np.arange(1 << 18, dtype=np.float32)
+    values[77] = np.nan
+    header = {"a.weight": entry("F32", (512, 512), 0), "b.weight": entry("F32", (512, 512), 1 << 20)}
+    header |= {name: entry(code, (4,), 0, 16) for name, code in lost.items()}
+    path.write_bytes(file_bytes(header, values.tobytes() + np.arange(1 << 18, dtype=np.float32).tobytes()))
+    cache = FigureCache(folder / "cache")
+    with open_source(path) as source:
+        found = cache.for_source(source)
+        assert found is not None
+        for info in source.listing.tensors:
+            if info.unreadable is None and info.name != leaving:
+                found.put(info, source.summarize(info.name).figures(info.numel), None)
+        found.flush(is_last=True)
+    return path, cache
+
+
+@pytest.mark.usefixtures("_at_rest")
+@pytest.mark.parametrize("lost", [{}, {"c": "X9"}], ids=["whole", "one type unknown"])
+async def test_what_the_cache_knows_whole_is_compared_at_once(tmp_path: Path, lost: dict[str, str]) -> None:
+    path, cache = kept(tmp_path, **lost)
+    posted: list[Message] = []
+    desk = Desk(prepare(open_source(path)), 1, posted.append, cache)
+    try:
+        await asyncio.sleep(0)
+        assert not posted  # nothing before the screen asks
+        desk.want(["a.weight"])
+        await eventually(lambda: any(isinstance(message, Checked) for message in posted), "it is compared")
+        report = next(message.report for message in posted if isinstance(message, Checked))
+        assert report.checked == 2
+        assert [entry.tensor for entry in report.unchecked] == list(lost)
+        assert [finding.indices for finding in report.findings if finding.rule == "nan"] == [((0, 77),)]
+        assert not desk.sweep()
+        assert not any(isinstance(message, Working) and message.sweep for message in posted)
+        await eventually(lambda: not desk.is_busy, "it rests")
+        assert sum(isinstance(message, Checked) for message in posted) == 1
+    finally:
+        desk.close(PATIENCE)
+
+
+@pytest.mark.usefixtures("_at_rest")
+async def test_what_the_cache_knows_in_part_is_not_compared(tmp_path: Path) -> None:
+    path, cache = kept(tmp_path, leaving="b.weight")
+    posted: list[Message] = []
+    desk = Desk(prepare(open_source(path)), 1, posted.append, cache)
+    try:
+        desk.want(["a.weight"])
+        await eventually(lambda: desk.figures("a.weight") is not None, "it is read")
+        assert not desk.is_comparing
+        assert not any(isinstance(message, Checked) for message in posted)
+    finally:
+        desk.close(PATIENCE)
+
+
+async def test_the_header_says_that_there_may_be_more_parameters() -> None:
+    infos = (
+        describe("a", (4, 4), dtype_of(ramp(1))),
+        TensorInfo("b", (), unknown("?"), 0, 0, unreadable="its shard is missing"),
+    )
+    async with on_stage(ListedSource(infos), (80, 24)) as stage:
+        assert "2 tensors · at least 16 parameters · at least 64 B · f32 " in stage.header

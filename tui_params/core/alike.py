@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.kinds import kind_of
 from tui_params.core.rules_container import CONTAINER_RULES
@@ -29,6 +30,14 @@ class Alike(msgspec.Struct, frozen=True):
     members: tuple[int, ...]
     kind: str | None
     is_same: bool
+
+    def title(self, first: str, below: str = "") -> str:
+        """What stands for the tensors, of which ``first`` is the name of the first, without the module around them."""
+        count, kind = len(self.members), self.kind
+        if kind is not None and count > MOST_ALONE:
+            return f"{text.name(kind.removeprefix(f'{kind_of(below)}.') if below else kind)} × {count:,}"
+        name = text.name(first.removeprefix(f"{below}.") if below else first)
+        return name if count == 1 else f"{name} and {count - 1:,} more"
 
 
 def group_findings(findings: Sequence[Finding]) -> list[Alike]:

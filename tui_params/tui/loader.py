@@ -20,6 +20,7 @@ from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
 from tui_params.tui.messages import (
     Checked,
+    Comparing,
     GridReady,
     HistogramReady,
     Located,
@@ -132,6 +133,7 @@ class Desk:
             self._take_kept(self._kept)
         scanner.want([name for name in self._wanted if name not in self._known])
         self._started.set()
+        self._compare_what_is_kept()
 
     def _deliver(self, outcome: Outcome) -> None:
         self._batches.add((outcome, self._judge(outcome) if outcome.is_final else ()))
@@ -179,7 +181,7 @@ class Desk:
             self._start_soon()
             threading.Thread(target=self._read_all, args=(sweep,), name="sweep", daemon=True).start()
             return True
-        if not self._is_compared:
+        if not self._is_compared and not self._is_comparing:
             self._compare()
         return False
 
@@ -218,14 +220,28 @@ class Desk:
         """When all are read: what comparing the tensors says; answered by Checked."""
 
         def compare() -> None:
-            report = self._report()
-            self._is_comparing = False
+            report = None if self._is_compared else self._report()
             if report is not None:
                 self._batches.flush()  # it would say less, and later
                 self._post(Checked(self.generation, report))
+            self._is_compared, self._is_comparing = True, False
+            self._post(Comparing(self.generation))
 
-        self._is_comparing = self._is_compared = True
+        self._is_comparing = True
+        self._post(Comparing(self.generation))
         self._keeper.do(compare)
+
+    def _compare_what_is_kept(self) -> None:
+        """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
+        from tui_params.core.reading import Outcome
+
+        infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
+        left = [info for info in infos if info.name not in self._done]
+        if not self._known or any(info.unreadable is None for info in left):
+            return
+        for info in left:
+            self._deliver(Outcome(info.name, None, info.unreadable, True))
+        self._compare()
 
     def _report(self) -> Report | None:
         with self._judging:

@@ -49,6 +49,14 @@ class Measured(Message):
         self.verdicts = verdicts
 
 
+class Comparing(Message):
+    """All has been read, and the comparison of the tensors has begun, or is over (``Desk.is_comparing``)."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__()
+        self.generation = generation
+
+
 class Checked(Message):
     """Every tensor has been read and compared."""
 

@@ -23,14 +23,14 @@ from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail_lines import (
     LEAST_HEIGHT,
-    ModuleView,
     TensorView,
     entry_lines,
-    module_lines,
+    has_unknown_size,
     plot_height,
     tensor_lines,
 )
 from tui_params.tui.widgets.histogram_plot import bins_for, draw
+from tui_params.tui.widgets.module_page import ModuleView, module_lines
 from tui_params.tui.widgets.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ class Pages:
         self._places_asked: str | None = None
         self._tied: dict[str, tuple[str, ...]] | None = None
         self._largest: dict[str, tuple[TensorInfo, ...]] = {}
+        self.has_unknown_sizes = False
         for info in desk.opened.tensors:
             if info.unreadable is not None:
+                self.has_unknown_sizes |= has_unknown_size(info)
                 self.troubles.record(desk.opened.tree, info.name, (), info.unreadable)
 
     def hold(self, seconds: float) -> None:
@@ -309,15 +311,22 @@ class Pages:
     def _module_view(self, node: int) -> ModuleView:
         tree = self.desk.opened.tree
         findings, unread = self.troubles.below(tree, node)
+        totals, (first, last) = tree.totals(node), tree.span(node)
         return ModuleView(
             tree.name(node),
             tree.class_name(node),
-            tree.totals(node),
+            totals,
             self._largest_below(node),
             tuple(findings),
             tuple(unread),
             self.troubles.read_below(node),
+            last - first - totals.tensors,
+            self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
         )
+
+    def _is_of_unknown_size(self, name: str) -> bool:
+        info = self.find(name)
+        return info is not None and has_unknown_size(info)
 
     def _largest_below(self, node: int) -> tuple[TensorInfo, ...]:
         """The largest tensors of a module; looked for once, for there may be 90,000."""

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.alike import MOST_ALONE, Alike, group_findings, group_reasons
+from tui_params.core.alike import Alike, group_findings, group_reasons
 from tui_params.core.findings import Finding
 from tui_params.tui.pages import Pages
 from tui_params.tui.widgets.detail_lines import places_of
@@ -74,12 +74,8 @@ def _problem(finding: Finding, severity: Severity) -> Problem:
 
 def _group(alike: Alike, problems: Sequence[Problem]) -> Group:
     members = tuple(problems[place] for place in alike.members)
-    name = WHOLE if members[0].tensor is None else text.name(members[0].tensor)
-    if alike.kind is not None and len(members) > MOST_ALONE:
-        name = f"{text.name(alike.kind)} × {len(members):,}"
-    elif len(members) > 1:
-        name += f" and {len(members) - 1:,} more"
-    return Group(name, members, alike.is_same)
+    first = members[0].tensor
+    return Group(WHOLE if first is None else alike.title(first), members, alike.is_same)
 
 
 def extent(groups: Iterable[Group]) -> str:

@@ -174,6 +174,8 @@ class ExplorerScreen(Wiring):
             return
         if self.desk.sweep():
             self._want()
+        elif self.desk.is_comparing:
+            self.say("Everything is read; the tensors are being compared.")
         else:
             self.say(f"Every tensor has been checked; {self._key('problems')} lists what was found.")
 
@@ -245,7 +247,7 @@ class ExplorerScreen(Wiring):
         before = self.tree_view.rows
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
-        tree, tensors = message.opened.tree, message.opened.tensors
+        tree = message.opened.tree
         pages.troubles = pages.troubles.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)

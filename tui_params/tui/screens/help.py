@@ -74,7 +74,7 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         (glyphs.unreadable, "could not be read; the detail says why"),
         (glyphs.tied, "tied: shares its elements with an earlier name"),
         (glyphs.trainable, "trainable (requires_grad)"),
-        (glyphs.unknown, "not read yet"),
+        (glyphs.unknown, "not read yet; among the problems, a remark"),
     ]
     tree, everywhere, values = sections
     about = _table("Marks", marks, 4, half)

@@ -41,8 +41,9 @@ def header_lines(screen: Wiring, width: int) -> list[Line]:
         counts.append(f"{text.numel(states)} in optimizer states")
     if totals.buffers:
         counts.append(f"{text.numel(totals.buffers)} in buffers")
-    counts.append(text.size(totals.nbytes))
-    counts.append(text.dtype_mix(dict(totals.nbytes_by_dtype), 4 if width >= 100 else 3))
+    counts.append(f"{least}{text.size(totals.nbytes)}")
+    mix = {name: nbytes for name, nbytes in totals.nbytes_by_dtype.items() if nbytes or not least}
+    counts.append(text.dtype_mix(mix, 4 if width >= 100 else 3))
     counts = [part for part in counts if part]
     wrong = _wrong(screen, width)
     while len(counts) > 1 and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
@@ -64,6 +65,8 @@ def _in_optimizer_states(tree: Tree) -> int:
 def _running(screen: Wiring, width: int) -> list[Part]:
     """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
     sweep, activity, glyphs = screen.sweep, screen.activity, screen.glyphs
+    if screen.desk is not None and screen.desk.is_comparing:
+        return [("comparing the tensors ", "accent")]
     if sweep is not None:
         share = sweep.done_bytes / max(1, sweep.total_bytes)
         cells = 12 if width >= 100 else 6
@@ -75,7 +78,8 @@ def _running(screen: Wiring, width: int) -> list[Part]:
         if rate > 0:
             words += f"  {text.size(int(rate))}/s"
         if sweep.seconds > 1 and rate > 0:
-            words += f"  {text.duration((sweep.total_bytes - sweep.done_bytes) / rate)} left"
+            left = (sweep.total_bytes - sweep.done_bytes) / rate
+            words += f"  {text.duration(left)} left" if left >= 1 else "  nearly done"
         bar, rest = (glyphs.bar, "-") if glyphs.is_ascii else (glyphs.bar, "░")
         return [(bar * filled, "spark"), (rest * (cells - filled), "dim"), (f"{words} ", "accent")]
     if activity is None:
@@ -118,7 +122,11 @@ def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
         tensors = sum(entry.tensor is not None for entry in report.unchecked)
         words = f"{tensors:,} not checked" if tensors else "the source itself not checked"
         parts.append((f"{glyphs.unreadable} {words} ", "warning"))
-    return parts or [("checked: no error, no warning ", "success")]
+    if parts:
+        return parts
+    remarks = sum(finding.severity == "info" for finding in report.findings)
+    found = f"no error, no warning, {text.plural(remarks, 'remark')}" if remarks else "nothing found"
+    return [(f"checked: {found} ", "success")]
 
 
 def status_lines(screen: Wiring, width: int) -> list[Line]:

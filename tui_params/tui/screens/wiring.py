@@ -24,6 +24,7 @@ from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import (
     Checked,
+    Comparing,
     GridReady,
     HistogramReady,
     Located,
@@ -293,6 +294,10 @@ class Wiring(Screen[None]):
             return
         self.activity, self.sweep = message.activity, sweep
         self._update_bars()
+
+    def on_comparing(self, message: Comparing) -> None:
+        if message.generation == self.generation:
+            self._update_bars()
 
     def on_checked(self, message: Checked) -> None:
         if self.pages is not None and message.generation == self.generation:

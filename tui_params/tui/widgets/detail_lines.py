@@ -1,4 +1,4 @@
-"""The detail pane as lines of styled text: a tensor, a module, an entry. Pure functions of frozen values.
+"""The detail pane as lines of styled text: a tensor, an entry. Pure functions of frozen values.
 
 What matters most stands first, so that 20 lines of a small terminal tell: what it is, whether something is wrong with
 it, how the values are spread. Every number says whether it is exact.
@@ -14,12 +14,15 @@ from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Entry, Totals
+from tui_params.core.tree import Entry
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
 MOST_PLACES = 5
 """As many as are looked up (``places.MAX_INDICES``, which is not imported here: it costs time at the start)."""
+
+NO_TYPES = ("?", "unknown")
+"""What readers call the type of what they cannot describe."""
 
 LEAST_HEIGHT = 8
 """Lines of the pane from which on there is room for a histogram."""
@@ -39,35 +42,29 @@ class TensorView(msgspec.Struct, frozen=True):
     is_tight: bool = False
 
 
-class ModuleView(msgspec.Struct, frozen=True):
-    """What the pane knows of a module: its totals, its largest tensors, what is wrong below it."""
-
-    path: str
-    class_name: str | None
-    totals: Totals
-    largest: tuple[TensorInfo, ...]
-    findings: tuple[Finding, ...]
-    unread: tuple[tuple[str, str], ...]
-    measured: int
-
-
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a tensor, ``width`` cells wide."""
-    return _within(_tensor_lines(view, width, glyphs), width)
+    return within(_tensor_lines(view, width, glyphs), width)
 
 
-def _within(lines: list[Line], width: int) -> list[Line]:
+def within(lines: list[Line], width: int) -> list[Line]:
     """The lines, those that are too long for a very narrow pane cut."""
     return [line if line_width(line) <= width else cut_line(line, width) for line in lines]
 
 
 def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     info = view.info
-    lines = _name_lines(info.name, width)
+    lines = name_lines(info.name, width)
     dtype = text.clean(info.dtype.name if width >= 48 else info.dtype.short, 20)
     facts = f"  {dtype}  {text.size(info.nbytes)}"
     dims = text.shape(info.shape)
-    if len(dims) + len(facts) > width:
+    reason = view.reason or info.unreadable
+    if view.figures is None and reason is not None:
+        lines += wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
+    is_unknown = has_unknown_size(info)
+    if is_unknown:
+        lines.append([(text.shorten(_unknown_words(info), width), "dim")])
+    elif len(dims) + len(facts) > width:
         lines += wrapped(dims, width, "number")
         lines.append([(facts.strip(), "text")])
     else:
@@ -78,14 +75,15 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         each = "each" if nbytes == 1 else f"every {nbytes}"
         words = f"stored as {text.shape(info.storage_shape)} bytes, {elements} elements in {each}"
         lines += wrapped(words, width, "dim")
-    kinds = [text.plural(info.numel, "element")]
+    kinds = [] if is_unknown else [text.plural(info.numel, "element")]
     if info.kind != "tensor":
         kinds.append(info.kind)
     if info.requires_grad is not None and info.kind == "parameter":
         kinds.append(f"trainable {glyphs.trainable}" if info.requires_grad else "frozen")
     if view.class_name:
         kinds.append(f"in {text.clean(view.class_name, 40)}")
-    lines += wrapped(glyphs.separator.join(kinds), width, "dim")
+    if kinds:
+        lines += wrapped(glyphs.separator.join(kinds), width, "dim")
     where = info.location
     if info.device and info.file:
         where = f"{where}{glyphs.separator}saved from {info.device}"
@@ -109,13 +107,8 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(
             f"{mark} {finding.evidence}{places_of(finding, 3 if view.is_tight else MOST_PLACES)}", width, style, hang=2
         )
-    reason = view.reason or info.unreadable
     if view.figures is None:
-        if reason is not None:
-            lines += wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
-        else:
-            lines.append([(f"{glyphs.working} reading", "dim")])
-        return lines
+        return lines if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
     lines += figure_lines(view.figures, width, glyphs)
     if view.plot:
         if not view.is_tight:
@@ -123,6 +116,21 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += view.plot
     lines += _quantile_lines(view.figures, width)
     return lines
+
+
+def has_unknown_size(info: TensorInfo) -> bool:
+    """Whether a tensor that cannot be read does not even say its shape: 1 element is what ``()`` has otherwise."""
+    return info.unreadable is not None and not info.shape and not info.numel
+
+
+def _type_words(info: TensorInfo) -> str:
+    """The element type of a tensor; empty where a reader has none to tell."""
+    return "" if info.dtype.kind == "unknown" and info.dtype.name in NO_TYPES else info.dtype.name
+
+
+def _unknown_words(info: TensorInfo) -> str:
+    name = _type_words(info)
+    return f"shape unknown, {text.clean(name)}" if name else "shape and type unknown"
 
 
 def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
@@ -177,55 +185,12 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
     return lines
 
 
-def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    """The page of a module, ``width`` cells wide."""
-    return _within(_module_lines(view, width, glyphs), width)
-
-
-def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    totals = view.totals
-    lines = _name_lines(view.path, width)
-    if view.class_name:
-        lines.append([(text.clean(view.class_name, width), "accent")])
-    facts = [text.plural(totals.tensors, "tensor"), f"{text.numel(totals.numel)} elements", text.size(totals.nbytes)]
-    lines += wrapped(glyphs.separator.join(facts), width, "text")
-    if totals.tied:
-        lines += wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
-    if totals.trainable or totals.buffers:
-        share = text.percent(totals.trainable, totals.parameters)
-        words = [f"trainable {text.numel(totals.trainable)} of {text.numel(totals.parameters)} ({share})"]
-        if totals.buffers:
-            words.append(f"buffers {text.numel(totals.buffers)}")
-        lines += wrapped(glyphs.separator.join(words), width, "dim")
-    lines.append([])
-    lines += _trouble_lines(view, width, glyphs)
-    if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
-        lines.append([("Element types", "label")])
-        mix = sorted(totals.nbytes_by_dtype.items(), key=lambda item: -item[1])
-        lines += [_bar_line(name, nbytes, totals.nbytes, width, glyphs) for name, nbytes in mix[:6]]
-        if len(mix) > 6:
-            lines.append([(f"and {len(mix) - 6} more", "dim")])
-        lines.append([])
-    if view.largest:
-        lines.append([("Largest tensors", "label")])
-        strip = len(view.path) + 1
-        for info in view.largest:
-            relative = info.name[strip:] if info.name.startswith(f"{view.path}.") else info.name
-            size = text.size(info.nbytes)
-            dims = text.short_shape(info.shape) if not glyphs.is_ascii else "x".join(map(str, info.shape))
-            dims = text.shorten(dims, max(8, width // 3))
-            room = width - len(size) - len(dims) - 3
-            name = text.shorten_name(text.clean(relative), max(room, 6))
-            lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
-    return lines
-
-
 def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a leaf that is no tensor."""
-    lines = _name_lines(entry.name, width)
+    lines = name_lines(entry.name, width)
     lines.append([("a value stored beside the tensors", "dim")])
     lines.append([])
-    return _within(lines + wrapped(text.clean(entry.text), width, "text", limit=200), width)
+    return within(lines + wrapped(text.clean(entry.text), width, "text", limit=200), width)
 
 
 def summary_line(info: TensorInfo, figures: Figures | None) -> str:
@@ -295,47 +260,7 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     return max(6, min(with_quantiles + quantiles - 1, 12))
 
 
-def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    lines: list[Line] = []
-    for finding in view.findings[:5]:
-        mark, style = mark_of(finding.severity, glyphs)
-        name = text.clean((finding.tensor or "").removeprefix(f"{view.path}."))
-        lines += wrapped(
-            f"{mark} {name}: {finding.evidence}" if name else f"{mark} {finding.evidence}", width, style, 2
-        )
-    if len(view.findings) > 5:
-        lines.append([(f"  and {len(view.findings) - 5} more", "dim")])
-    for name, reason in view.unread[:3]:
-        relative = text.clean(name.removeprefix(f"{view.path}."))
-        lines += wrapped(f"{glyphs.unreadable} {relative}: {text.clean(reason)}", width, "warning", hang=2)
-    if len(view.unread) > 3:
-        lines.append([(f"  and {len(view.unread) - 3} more could not be read", "dim")])
-    tensors = view.totals.tensors
-    if tensors:
-        if view.measured >= tensors:
-            words = "every tensor below has been read"
-        elif view.measured:
-            words = f"{view.measured:,} of {tensors:,} tensors below have been read so far"
-        else:
-            words = "no tensor below has been read yet"
-        lines += wrapped(words, width, "dim")
-    return [*lines, []] if lines else []
-
-
-def _bar_line(name: str, nbytes: int, total: int, width: int, glyphs: Glyphs) -> Line:
-    share = text.percent(nbytes, total)
-    size = text.size(nbytes)
-    room = width - 9 - 10 - 9 - 1
-    filled = round(room * nbytes / total) if total and room > 0 else 0
-    return [
-        (f"{text.clean(name, 8):<9}", "text"),
-        (f"{size:>9} ", "number"),
-        (f"{share:>8} ", "dim"),
-        (glyphs.bar * max(filled, 1 if room > 0 and nbytes else 0), "spark"),
-    ]
-
-
-def _name_lines(name: str, width: int) -> list[Line]:
+def name_lines(name: str, width: int) -> list[Line]:
     """A full name in the title style, broken after dots, at most three lines."""
     shown = text.name(name, 3 * width)
     lines: list[Line] = []
