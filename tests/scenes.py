@@ -7,16 +7,18 @@ on every machine. ``python -m tests.scenes screenshots/`` draws all of them, ``.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from textual.pilot import Pilot
 
 from tests.factories_large import HeldSource
+from tests.factories_safetensors import entry, file_bytes
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
 from tui_params.opening import open_source
@@ -159,6 +161,30 @@ def training(folder: Path | None = None) -> Source:
     return open_source(path)
 
 
+def missing() -> Source:
+    """A folder of four shards, of which the second is not there."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    folder = Path(tempfile.mkdtemp()) / "half-downloaded"
+    folder.mkdir()
+    shapes = {"mlp.down_proj": (64, 128), "mlp.up_proj": (128, 64), "norm": (64,)}
+    weight_map: dict[str, str] = {}
+    for number in range(1, 5):
+        shard = f"model-{number:05}-of-00004.safetensors"
+        header: dict[str, Any] = {}
+        data = b""
+        for layer in (2 * number - 2, 2 * number - 1):
+            for part, shape in shapes.items():
+                header[f"model.layers.{layer}.{part}.weight"] = entry("F32", shape, len(data))
+                data += (random.normal(size=shape) / 8).astype(np.float32).tobytes()
+        weight_map |= dict.fromkeys(header, shard)
+        if number != 2:
+            (folder / shard).write_bytes(file_bytes(header, data))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return open_source(folder)
+
+
 LARGE, SMALL = (120, 36), (80, 24)
 
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
@@ -172,6 +198,9 @@ SCENES: tuple[Scene, ...] = (
     Scene("values", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "z")),
     Scene("problems", LARGE, demo, ("S", "exclamation_mark")),
     Scene("problems-80x24", SMALL, demo, ("S", "exclamation_mark")),
+    Scene("problems-60x20", (60, 20), missing, ("S", "exclamation_mark", "down", "right")),
+    Scene("place-80x24", SMALL, demo, ("S", "n", "exclamation_mark", "enter")),
+    Scene("missing-80x24", SMALL, missing, ("exclamation_mark", "down", "enter")),
     Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
     Scene("gradient", LARGE, live, ("slash", *typed("layers.2"), "enter", "down", "g")),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),

@@ -33,6 +33,7 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         self.glyphs = glyphs
         self._groups: list[Group] = []
         self._made_of: object = None
+        self._hinted_of: object = None
 
     def compose(self) -> ComposeResult:
         yield ProblemList(self.glyphs, id="problems")
@@ -59,13 +60,21 @@ class ProblemsScreen(ModalScreen[Problem | None]):
             self._made_of = made_of
             self._groups = groups_of(self.pages)
         self.view.show(self._groups, coverage_of(self.pages), conclusion_of(self.pages))
+        if self._hinted_of != self._hintable:
+            self._hint()
+
+    @property
+    def _hintable(self) -> tuple[bool, bool]:
+        """Whether there is a group to open, and whether there is something left for ``S``."""
+        scans = self.pages.report is None and not (self.pages.desk.is_sweeping or self.pages.desk.is_comparing)
+        return any(not group.is_single for group in self._groups), scans
 
     def _hint(self) -> None:
-        """The keys, at the lower edge; ``S`` where there is something left for it."""
-        scans = self.pages.report is None and not self.pages.desk.is_busy
+        """The keys, at the lower edge."""
+        has_groups, scans = self._hinted_of = self._hintable
         is_wide = self.view.size.width >= _WIDE
         parts = ["enter goes there"]
-        if any(not group.is_single for group in self._groups):
+        if has_groups:
             arrow = "right" if self.glyphs.is_ascii else "→"
             parts.append(f"{arrow} opens a group" if is_wide else f"{arrow} opens")
         if scans:
