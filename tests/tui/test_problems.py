@@ -28,6 +28,8 @@ from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import Checked, Working
 from tui_params.tui.opening import prepare
+from tui_params.tui.problem_groups import Group, Known, coverage_of, groups_of
+from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.widgets import problem_list
 from tui_params.tui.widgets.detail_lines import MOST_PLACES
@@ -148,6 +150,25 @@ async def test_a_long_list_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -
     async with on_stage(MemorySource(arrays, unreadable=dict.fromkeys(names, "the disk is gone"))) as stage:
         await stage.press("exclamation_mark", "right", "end")
         assert words_of(stage).endswith("w9 and 20 more")
+
+
+async def test_many_problems_are_grouped_beside_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = Event()
+
+    def slowly(known: Known) -> list[Group]:
+        assert go_on.wait(PATIENCE)
+        return groups_of(known)
+
+    monkeypatch.setattr(problems, "AT_ONCE", 5)
+    monkeypatch.setattr(problems, "groups_of", slowly)
+    async with on_stage(lost_shard()) as stage:
+        pages = stage.screen.pages
+        assert pages is not None
+        await stage.press("exclamation_mark")
+        assert words_of(stage) == coverage_of(pages)  # nothing is called right meanwhile
+        await stage.press("down", "right", "enter")
+        go_on.set()
+        await stage.until(lambda: "layers.0.q.weight and 23 more" in words_of(stage), "they are listed")
 
 
 # Going there

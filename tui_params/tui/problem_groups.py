@@ -48,14 +48,28 @@ class Group(msgspec.Struct, frozen=True):
         return self.first.sentence if self.is_same else f"the first: {self.first.sentence}"
 
 
-def groups_of(pages: Pages) -> list[Group]:
-    """The findings of the container and of every tensor that was read, and what could not be read; the worst first."""
-    listing = pages.desk.opened.source.listing
-    report = pages.report
-    findings = list(report.findings) if report is not None else [*listing.findings, *pages.troubles.all_findings()]
-    unread: list[tuple[str | None, str]] = list(pages.troubles.unread.items())
-    if report is not None:
-        unread = [(None, entry.reason) for entry in report.unchecked if entry.tensor is None] + unread
+class Known(msgspec.Struct, frozen=True):
+    """What is known by now: findings, and names (None: the source as a whole) and reasons of what could not be read."""
+
+    findings: tuple[Finding, ...]
+    unread: tuple[tuple[str | None, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.findings) + len(self.unread)
+
+
+def known_of(pages: Pages) -> Known:
+    """The findings of the container and of every tensor that was read, and what could not be read."""
+    listing, report, lost = pages.desk.opened.source.listing, pages.report, pages.troubles.unread.items()
+    if report is None:
+        return Known((*listing.findings, *pages.troubles.all_findings()), tuple(lost))
+    whole = [(None, entry.reason) for entry in report.unchecked if entry.tensor is None]
+    return Known(report.findings, (*whole, *lost))
+
+
+def groups_of(known: Known) -> list[Group]:
+    """The groups of what is known, the worst first; half a second of work where there are 100,000 findings."""
+    findings, unread = known.findings, known.unread
     groups: list[Group] = []
     for severity in SEVERITIES:
         if severity == "unreadable":

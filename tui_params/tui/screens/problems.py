@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.message import Message
 from textual.screen import ModalScreen
 
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.pages import Pages
-from tui_params.tui.problem_groups import Group, Problem, conclusion_of, coverage_of, groups_of
+from tui_params.tui.problem_groups import (
+    Group,
+    Known,
+    Problem,
+    conclusion_of,
+    coverage_of,
+    groups_of,
+    known_of,
+)
 from tui_params.tui.widgets.problem_list import ProblemList
 
 AGAIN = 0.5
 """Seconds after which the list is made anew, if more is known."""
+
+AT_ONCE = 2_000
+"""Problems that are grouped within 20 ms, so that no key waits; more of them are grouped in a thread."""
 
 _WIDE = 68
 """Cells of the list from which on the keys are told in full."""
@@ -27,6 +41,13 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         Binding("S", "scan", "read everything", show=False),
     ]
 
+    class Grouped(Message):
+        """The groups of so many problems that they were made beside the screen."""
+
+        def __init__(self, groups: list[Group]) -> None:
+            super().__init__()
+            self.groups = groups
+
     def __init__(self, pages: Pages, glyphs: Glyphs) -> None:
         super().__init__()
         self.pages = pages
@@ -34,6 +55,7 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         self._groups: list[Group] = []
         self._made_of: object = None
         self._hinted_of: object = None
+        self._is_grouping = False
 
     def compose(self) -> ComposeResult:
         yield ProblemList(self.glyphs, id="problems")
@@ -56,10 +78,27 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         """Show what is known by now."""
         troubles, report = self.pages.troubles, self.pages.report
         made_of = (troubles, troubles.changes, report)
-        if self._made_of is None or made_of != self._made_of:
+        if made_of != self._made_of and not self._is_grouping:
             self._made_of = made_of
-            self._groups = groups_of(self.pages)
-        self.view.show(self._groups, coverage_of(self.pages), conclusion_of(self.pages))
+            known = known_of(self.pages)
+            if len(known) <= AT_ONCE:
+                self._groups = groups_of(known)
+            else:
+                self._is_grouping = True
+                Thread(target=self._group, args=(known,), name="problems", daemon=True).start()
+        self._show()
+
+    def _group(self, known: Known) -> None:
+        self.post_message(self.Grouped(groups_of(known)))
+
+    def on_problems_screen_grouped(self, message: Grouped) -> None:
+        self._is_grouping = False
+        self._groups = message.groups
+        self._show()
+
+    def _show(self) -> None:
+        conclusion = ("", "text") if self._is_grouping else conclusion_of(self.pages)
+        self.view.show(self._groups, coverage_of(self.pages), conclusion)
         if self._hinted_of != self._hintable:
             self._hint()
 

@@ -59,15 +59,23 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         self.cursor = 0
         self._note = ""
         self._conclusion = ("", "text")
+        self._titles: dict[Severity, str] = {}
         self._opened: set[_Key] = set()
         self._rows: list[tuple[Group, Problem | None]] = []
         self._first_lines: list[int] = []
 
     def show(self, groups: Sequence[Group], note: str, conclusion: tuple[str, str]) -> None:
         """Show these groups below a sentence, or the conclusion where there are none; the cursor stays where it is."""
-        if (groups, note, conclusion) == (self.groups, self._note, self._conclusion) and self._rows:
+        is_new = groups is not self.groups  # comparing 100,000 of them would take too long
+        if not is_new and (note, conclusion) == (self._note, self._conclusion):
             return
-        self.groups, self._note, self._conclusion = groups, note, conclusion
+        self._note, self._conclusion = note, conclusion
+        if is_new:
+            self.groups = groups
+            self._titles = {
+                severity: self._title(severity, list(members))
+                for severity, members in groupby(groups, key=lambda group: group.first.severity)
+            }
         self._renew()
 
     @property
@@ -110,7 +118,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
             severity = group.first.severity
             if severity != before:
                 before = severity
-                lines += [[], *self._heading(severity, width)]
+                lines += [[], *wrapped(self._titles[severity], width, "label")]
             self._first_lines.append(len(lines))
             lines += self._row_lines(group, member, at == self.cursor, width)
             hidden = len(group.members) - MOST
@@ -121,10 +129,9 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
             lines += [[], *wrapped(words, width, style)]
         self.set_lines(lines)
 
-    def _heading(self, severity: Severity, width: int) -> list[Line]:
-        groups = [group for group in self.groups if group.first.severity == severity]
+    def _title(self, severity: Severity, groups: list[Group]) -> str:
         first = f", the first {MOST} groups of {len(groups):,}" if len(groups) > MOST else ""
-        return wrapped(f"{_TITLES[severity]} ({extent(groups)}{first})", width, "label")
+        return f"{_TITLES[severity]} ({extent(groups)}{first})"
 
     def _row_lines(self, group: Group, member: Problem | None, is_current: bool, width: int) -> list[Line]:
         problem = member or group.first
