@@ -24,13 +24,15 @@ from tui_params.core.places import MAX_INDICES
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.opening import open_source
+from tui_params.tui.app import ParamsApp
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import Checked, Working
-from tui_params.tui.opening import prepare
+from tui_params.tui.opening import Opening, prepare
 from tui_params.tui.problem_groups import Group, Known, coverage_of, groups_of
 from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
+from tui_params.tui.settings import Settings
 from tui_params.tui.widgets import problem_list
 from tui_params.tui.widgets.detail_lines import MOST_PLACES
 from tui_params.tui.widgets.problem_list import ProblemList
@@ -441,6 +443,22 @@ async def test_what_the_cache_knows_whole_is_compared_at_once(tmp_path: Path, lo
         assert sum(isinstance(message, Checked) for message in posted) == 1
     finally:
         desk.close(PATIENCE)
+
+
+@pytest.mark.usefixtures("_at_rest")
+async def test_a_histogram_of_what_the_cache_knows_takes_no_finding_away(tmp_path: Path) -> None:
+    path, cache = kept(tmp_path)
+    settings = Settings(theme="quiet-dark")
+    app = ParamsApp(Opening("model", lambda: open_source(path)), settings=settings, glyphs=UNICODE, cache=cache)
+    async with app.run_test(size=(120, 36)) as pilot:
+        stage = Stage(app, pilot)
+        await stage.until(lambda: len(app.screen_stack) > 1 and stage.is_resting, "the first rest")
+        await stage.until(lambda: stage.screen.pages is not None and stage.screen.pages.report, "it is compared")
+        await stage.press("exclamation_mark")
+        await stage.press("enter")
+        assert stage.cursor == "a.weight"
+        assert "█" in stage.facts
+        assert "1 of 262,144 values are NaN, at [0, 77]" in stage.facts
 
 
 @pytest.mark.usefixtures("_at_rest")

@@ -95,7 +95,9 @@ class Pages:
             self._sampled[outcome.name] = outcome.figures
             return
         self._sampled.pop(outcome.name, None)
-        self.troubles.record(self.desk.opened.tree, outcome.name, findings, outcome.reason)
+        # Read once more, for a histogram, it is not judged again: what was found, also by comparing, stays.
+        found = findings or self.troubles.findings(outcome.name)
+        self.troubles.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
 
     def take_report(self, report: Report) -> None:
         """Everything has been checked."""

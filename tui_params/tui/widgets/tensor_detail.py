@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
@@ -14,6 +16,8 @@ from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.bars import PlainInput
 from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.value_grid import ValueGrid
+
+_ENDS = re.compile(r":[^,\]]*")
 
 
 class Facts(LinesView, can_focus=True):
@@ -94,10 +98,16 @@ class TensorDetail(Vertical):
         self.post_message(self.WentToPlace())
 
     def caption(self, words: str) -> None:
-        """Say beside the field which values are on screen; without the shape where there is little room."""
-        room = self.size.width - (20 if not self.field.value else 12 + self.size.width * 2 // 5)
-        if len(words) > room:
-            words = text.shorten(words.partition(" of ")[0], max(0, room))
+        """Say beside the field which values are on screen; where there is little room without the shape, or where
+        they begin.
+        """
+        bar = self.size.width - 2
+        room = max(0, bar - 7 - (bar * 2 // 5 if self.field.value else 9))  # as in app.tcss
+        window = words.partition(" of ")[0]
+        corner = _ENDS.sub("", window)
+        words = next(
+            (form for form in (words, window, f"from {corner}") if len(form) <= room), text.shorten(corner, room)
+        )
         self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled")
         self.query_one("#slice-caption", Static).update(words, layout=False)
 
