@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 from threading import Event, Thread
@@ -46,12 +47,31 @@ def words(count: int, seed: int = 0) -> NDArray[np.uint32]:
     return found
 
 
+def finite_words(count: int, low: float, high: float) -> NDArray[np.uint32]:
+    return np.random.default_rng(1).uniform(low, high, count).astype(np.float32).view(np.uint32)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 1001, 16_384, 16_385, 50_001, 140_000])
-def test_compiled_float32_is_that_of_numpy(count: int) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        words,
+        lambda count: finite_words(count, -1, 1),
+        lambda count: finite_words(count, 1, 2),
+        lambda count: finite_words(count, -2, -1),
+        lambda count: finite_words(count, 0, 1e-42),
+        lambda count: np.full(count, 0x80000000, np.uint32),
+        lambda count: np.where(np.arange(count) % 20_000 == 17_000, words(count), finite_words(count, -3, -1)),
+        lambda count: np.full(count, 0xFF7FFFFF, np.uint32),
+    ],
+    ids=["any", "mixed", "positive", "negative", "tiny", "-0", "one odd", "least"],
+)
+def test_compiled_float32_is_that_of_numpy(make: Callable[[int], NDArray[np.uint32]], count: int) -> None:
+    some = make(count)
     both = []
     for each in (NumpyKernels(), _compiled()):
         packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
-        found = each.float32(words(count), packed, squares)
+        found = each.float32(some, packed, squares)
         both.append((found, packed.tolist(), squares.tolist()))
     assert both[0] == both[1]
 

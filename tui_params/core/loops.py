@@ -65,9 +65,15 @@ def _float32_tables(pairs: Any, packed: Any, a: Any, b: Any, c: Any, d: Any) -> 
         a[upper_half >> seven] += low_half * low_half
 
 
+@_inline  # type: ignore[untyped-decorator]
+def _key32(word: Any) -> Any:
+    """A word as ``kernels.ordered``."""
+    return np.uint32(word ^ (np.uint32(np.int32(word) >> np.int32(31)) | np.uint32(0x80000000)))
+
+
 def _float32(words: int, count: int, packed: int, squares: int, special: int, found: int) -> None:
     magnitude, infinity, nothing = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000), np.uint32(0xFFFFFFFF)
-    least, sign, span = np.uint32(0x10000), np.uint32(0x80000000), np.uint32(0x7F800000 - 0x10000)
+    sign = np.uint32(0x80000000)
     table, kinds, extremes = _table64(packed, 65536), _signed64(special, 4), _signed64(found, 2)
     # Four tables of squares, for neighbours often have the same exponent.
     a, b = _table64(squares, 512), _table64(squares + 4096, 512)
@@ -77,15 +83,26 @@ def _float32(words: int, count: int, packed: int, squares: int, special: int, fo
     for start in range(0, count, 16384):
         size = min(16384, count - start)
         some = _words32(words + 4 * start, size)
-        has_special = np.uint32(0)
+        # As signed numbers the positive floats are in their order, and above all negative ones; as unsigned numbers
+        # the negative ones are in the opposite order, and above all positive ones.
+        most_signed, least_signed = np.int32(-0x80000000), np.int32(0x7FFFFFFF)
+        most, least, smallest = np.uint32(0), nothing, nothing
         for i in range(size):
             word = some[i]
-            absolute = word & magnitude
-            key = word ^ (np.uint32(np.int32(word) >> np.int32(31)) | sign)
-            low = min(low, key if absolute < infinity else nothing)
-            high = max(high, key if absolute < infinity else np.uint32(0))
-            has_special |= np.uint32(np.uint32(absolute - least) >= span)
-        if has_special:
+            most_signed, least_signed = max(most_signed, np.int32(word)), min(least_signed, np.int32(word))
+            most, least, smallest = max(most, word), min(least, word), min(smallest, word & magnitude)
+        is_finite = most_signed < np.int32(0x7F800000) and most < (infinity | sign)
+        if is_finite:
+            greatest = np.uint32(most_signed) if most_signed >= np.int32(0) else least
+            lowest = most if most >= sign else np.uint32(least_signed)
+            high, low = max(high, _key32(greatest)), min(low, _key32(lowest))
+        else:
+            for i in range(size):
+                word = some[i]
+                key = _key32(word)
+                low = min(low, key if word & magnitude < infinity else nothing)
+                high = max(high, key if word & magnitude < infinity else np.uint32(0))
+        if not is_finite or smallest == np.uint32(0):
             zeros, neg_zeros, infs, neg_infs = np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0)
             for i in range(size):
                 word = some[i]
