@@ -181,8 +181,15 @@ def test_a_hit_is_marked_in_what_is_left_of_a_name() -> None:
     name = "model.layers.10.self_attn.q_proj.weight"
     tree = Tree(MemorySource({name: ramp(3), "model.x": ramp(1)}).listing, Sort(lambda info: info.numel, is_flat=True))
     spans = [(0, 5), (13, 21), (33, 39)]
-    line = row_line(tree, 0, RowState(False, None, "", spans, heading="absmax", is_flat=True), 47, UNICODE)
-    assert [part for part, style in line if style == "hit"] == ["10.self_", "weight"[:6]]
+
+    def hits(width: int) -> list[str]:
+        state = RowState(False, None, "", spans, heading="absmax", is_flat=True)
+        return [part for part, style in row_line(tree, 0, state, width, UNICODE) if style == "hit"]
+
+    assert hits(60) == ["model", "10.self_", "weight"]
+    assert hits(47) == ["10.self_", "weight"]  # …10.self_attn.q_proj.weight
+    assert hits(42) == ["10.self_"]  # …10.self_attn.q_proj.w
+    assert hits(30) == []  # …10.s.q_proj.weight
 
 
 def test_a_hit_of_the_search_is_marked_in_the_label() -> None:

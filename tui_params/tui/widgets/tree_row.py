@@ -136,11 +136,9 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
     if not label:
         label, style = "(empty name)", "dim"
     shown = text.abbreviate(label, room)
-    cut = len(label) - len(shown)
-    if state.spans and label == raw and (cut == 0 or (shown[:1] == "…" and label.endswith(shown[1:]))):
-        # The sign stands where one letter more was.
-        hits = [(max(start - cut, cut > 0), stop - cut) for start, stop in state.spans if stop - cut > (cut > 0)]
-        line.extend(_with_hits(shown, hits, style))
+    spans = _spans_left(label, shown, state.spans) if label == raw else ()
+    if spans:
+        line.extend(_with_hits(shown, spans, style))
     else:
         line.append((shown, style))
     room -= len(shown)
@@ -151,6 +149,20 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
         room -= len(class_name) + 1
     line.append((" " * room, "text"))
     return line
+
+
+def _spans_left(label: str, shown: str, spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """Where the hits in a label are in what is shown of it, as far as that stands there as it was."""
+    if not spans or shown == label:
+        return spans
+    head = 1 if shown[:1] == "…" else 0
+    body = shown[head:].removesuffix("w").removesuffix("b")  # of .weight and .bias
+    at = label.find(body)
+    if at < 0 or (at > 0 and not head):
+        return ()
+    shift, stop = head - at, head + len(body)
+    moved = [(max(first + shift, head), min(last + shift, stop)) for first, last in spans]
+    return [(first, last) for first, last in moved if first < last]
 
 
 def _with_hits(label: str, spans: Sequence[tuple[int, int]], style: str) -> Line:
