@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from tui_params.tui.opening import Opened, prepare
 from tui_params.tui.sorting import SortChoice, sort_of
 from tui_params.tui.sweeping import Batches, Sweep
 from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.worker import Worker
 
 if TYPE_CHECKING:
     from tui_params.cache import FigureCache, SourceCache
@@ -381,26 +381,3 @@ class Desk:
         closing = threading.Thread(target=release, name="close", daemon=True)
         closing.start()
         closing.join(wait)
-
-
-class Worker:
-    """A daemon thread that does one thing after another; unlike an executor's, it never holds up the exit."""
-
-    def __init__(self, name: str) -> None:
-        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._name = name
-        self._thread: threading.Thread | None = None
-
-    def do(self, work: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self._waiting.put(work)
-
-    def stop(self) -> None:
-        """Do nothing after what is being done now."""
-        self._waiting.put(None)
-
-    def _run(self) -> None:
-        while (work := self._waiting.get()) is not None:
-            work()

@@ -17,7 +17,7 @@ from tui_params.tui.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.bars import Divider
 from tui_params.tui.widgets.detail_lines import summary_line
 from tui_params.tui.widgets.module_tree import ModuleTree
-from tui_params.tui.widgets.tensor_detail import SliceField
+from tui_params.tui.widgets.tensor_detail import SliceField, TensorDetail
 from tui_params.tui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:
@@ -204,6 +204,11 @@ class ExplorerScreen(Wiring):
         self.tree_view.reveal(node)
         self._show_soon(0.0)
         self._ask_for_rows()
+
+    def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
+        # Where the terminal is too low for values beside the facts, they stay until the cursor moves on.
+        self._is_at_place = not self.has_class("-values")
+        self.set_class(True, "-values", "-at-place")
 
     def _leave_filter(self, node: int) -> None:
         """Drop the filter if it leaves a node out that must be seen."""

@@ -312,11 +312,6 @@ class Wiring(Screen[None]):
         if self.pages is not None and message.generation == self.generation:
             self.pages.take_places(message)
 
-    def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
-        # Where the terminal is too low for values beside the facts, they stay until the cursor moves on.
-        self._is_at_place = not self.has_class("-values")
-        self.set_class(True, "-values", "-at-place")
-
     def on_histogram_ready(self, message: HistogramReady) -> None:
         if self.pages is not None:
             self.pages.take_histogram(message)
