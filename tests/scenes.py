@@ -202,6 +202,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("place-80x24", SMALL, demo, ("S", "n", "exclamation_mark", "enter")),
     Scene("missing-80x24", SMALL, missing, ("exclamation_mark", "down", "enter")),
     Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
+    Scene("sort-80x24", SMALL, demo, ("S", "o", "z")),
     Scene("gradient", LARGE, live, ("slash", *typed("layers.2"), "enter", "down", "g")),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("help", LARGE, demo, ("question_mark",)),
