@@ -6,7 +6,7 @@ tensor. Figures that arrive (``figures_changed``) repaint their lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from rich.style import Style
 from textual import events
@@ -15,7 +15,6 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.rows import Rows
 from tui_params.core.tensor import TensorInfo
@@ -24,12 +23,11 @@ from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.sorting import Shown
 from tui_params.tui.troubles import Troubles
 from tui_params.tui.widgets.canvas import Canvas
-from tui_params.tui.widgets.tree_row import Columns, RowState, heading_line, row_line
+from tui_params.tui.widgets.tree_row import Columns, heading_line, row_line
+from tui_params.tui.widgets.tree_state import Seen, Spans, state_of
 
 _HEADED = 6
 """Lines of a tree from which on there is one for the names of the columns."""
-
-Spans = Callable[[str], Sequence[tuple[int, int]]]
 
 
 class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
@@ -383,43 +381,5 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def _line(self, node: int, width: int) -> list[tuple[str, str]]:
         rows = self.rows
         assert rows is not None
-        tree = rows.tree
-        leaf = tree.leaf_of(node)
-        state = RowState(
-            is_expanded=rows.is_expanded(node),
-            figures=self._figures(leaf.name) if isinstance(leaf, TensorInfo) else None,
-            mark=self.troubles.mark(tree, node),
-            spans=self._spans_in_label(node),
-            label=rows.label(node),
-            depth=rows.depth(node),
-            value=self._value_of(node, width),
-            heading=self._shown.heading if self._shown is not None else "",
-            has_decided=self._shown is None or not isinstance(leaf, TensorInfo) or self._shown.has_decided(leaf),
-            is_flat=self._is_flat,
-        )
-        return row_line(tree, node, state, width, self.glyphs)
-
-    def _value_of(self, node: int, width: int) -> str:
-        """What stands in the column of what the tree is sorted by."""
-        shown, rows = self._shown, self.rows
-        if shown is None or rows is None:
-            return ""
-        tree = rows.tree
-        first = tree.leaves[tree.first[node]]
-        if not isinstance(first, TensorInfo):
-            return ""
-        if tree.is_module(node):
-            if shown.is_total:
-                return text.size(tree.extent(node)[1])
-            if not shown.has_decided(first):
-                return self.glyphs.unknown
-        room = Columns.fit(width, shown.heading, is_flat=self._is_flat).nbytes - 1
-        mark = "–" if first.unreadable is not None or self.troubles.mark(tree, node) == "unreadable" else ""
-        return shown.of(first, room) or mark or self.glyphs.unknown
-
-    def _spans_in_label(self, node: int) -> Sequence[tuple[int, int]]:
-        if self._spans is None or self.rows is None or self.rows.tree.is_module(node):
-            return ()
-        name = self.rows.tree.name(node)
-        hidden = len(name) - len(self.rows.label(node))
-        return [(max(start - hidden, 0), stop - hidden) for start, stop in self._spans(name) if stop > hidden]
+        seen = Seen(self._figures, self.troubles, self._spans, self._shown, self._is_flat, self.glyphs)
+        return row_line(rows.tree, node, state_of(rows, node, width, seen), width, self.glyphs)
