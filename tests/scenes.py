@@ -81,6 +81,8 @@ async def play(pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await pilot.pause()
+        if key == "S":
+            await settle(pilot)  # marks that come while a list is above the tree are painted when it is gone
     await settle(pilot)
 
 

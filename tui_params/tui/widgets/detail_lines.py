@@ -6,6 +6,7 @@ it, how the values are spread. Every number says whether it is exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import gcd
 
 import msgspec
@@ -20,6 +21,9 @@ from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
 MOST_PLACES = 5
 """As many as are looked up (``places.MAX_INDICES``, which is not imported here: it costs time at the start)."""
+
+_KEPT = "\u00a0"
+"""A blank at which no line breaks, as within an index."""
 
 NO_TYPES = ("?", "unknown")
 """What readers call the type of what they cannot describe."""
@@ -69,6 +73,9 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([(facts.strip(), "text")])
     else:
         lines.append([(dims, "number"), (facts, "text")])
+    # Where little of the page is on screen, what is wrong comes before what is of less weight.
+    first = [finding for finding in view.findings if view.is_tight and finding.severity != "info"]
+    lines += _finding_lines(first, True, width, glyphs)
     if info.storage_shape is not None:
         # 4 bits: 2 elements in a byte; 6 bits: 4 in 3 bytes.
         elements, nbytes = (8 // gcd(info.dtype.bits, 8)), info.dtype.bits // gcd(info.dtype.bits, 8)
@@ -102,11 +109,8 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(view.gradient, width, "dim")
     if not view.is_tight:
         lines.append([])
-    for finding in view.findings:
-        mark, style = mark_of(finding.severity, glyphs)
-        lines += wrapped(
-            f"{mark} {finding.evidence}{places_of(finding, 3 if view.is_tight else MOST_PLACES)}", width, style, hang=2
-        )
+    rest = [finding for finding in view.findings if finding not in first]
+    lines += _finding_lines(rest, view.is_tight, width, glyphs)
     if view.figures is None:
         return lines if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
     lines += figure_lines(view.figures, width, glyphs)
@@ -115,6 +119,15 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
             lines.append([])
         lines += view.plot
     lines += _quantile_lines(view.figures, width)
+    return lines
+
+
+def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for finding in findings:
+        mark, style = mark_of(finding.severity, glyphs)
+        words = f"{mark} {finding.evidence}{places_of(finding, 3 if is_tight else MOST_PLACES)}"
+        lines += wrapped(words, width, style, hang=2)
     return lines
 
 
@@ -257,7 +270,7 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     if with_quantiles >= 8:
         return min(with_quantiles, 14)
     # One line less than there is room for: the last on screen says that quantiles follow.
-    return max(6, min(with_quantiles + quantiles - 1, 12))
+    return max(5, min(with_quantiles + quantiles - 1, 12))
 
 
 def name_lines(name: str, width: int) -> list[Line]:
@@ -273,7 +286,7 @@ def name_lines(name: str, width: int) -> list[Line]:
 
 
 def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
-    """A sentence broken at blanks into at most ``limit`` lines, those after the first indented by ``hang``.
+    """A sentence broken at blanks, not at kept ones, into at most ``limit`` lines; later ones are indented by ``hang``.
 
     Names out of files stand in findings and reasons, so what a terminal would obey is written out as escapes.
     """
@@ -302,12 +315,12 @@ def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -
         lines.append(line)
     if len(lines) > limit:
         lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
-    return [[(line, style)] for line in lines]
+    return [[(line.replace(_KEPT, " "), style)] for line in lines]
 
 
 def places_of(finding: Finding, most: int = MOST_PLACES) -> str:
     """The first indices of a finding, for the end of its sentence; of a tensor of 0 dimensions they say nothing."""
-    shown = [text.shape(index) for index in finding.indices[:most] if index]
+    shown = [text.shape(index).replace(" ", _KEPT) for index in finding.indices[:most] if index]
     if not shown:
         return ""
     is_all = len(finding.indices) < min(MOST_PLACES, most + 1)
