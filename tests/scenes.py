@@ -200,7 +200,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("values", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "z")),
     Scene("problems", LARGE, demo, ("S", "exclamation_mark")),
     Scene("problems-80x24", SMALL, demo, ("S", "exclamation_mark")),
-    Scene("problems-60x20", (60, 20), missing, ("S", "exclamation_mark", "down", "right")),
+    Scene("problems-60x20", (60, 20), missing, ("C", "S", "exclamation_mark", "down", "right")),
     Scene("place-80x24", SMALL, demo, ("S", "n", "exclamation_mark", "enter")),
     Scene("missing-80x24", SMALL, missing, ("exclamation_mark", "down", "enter")),
     Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
