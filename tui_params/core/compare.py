@@ -245,7 +245,8 @@ def compare(
 ) -> Comparison:
     """Compare everything in two sources. An element changed if |b - a| > atol + rtol |a|.
 
-    With ``ignore_dtype`` another element type alone is no difference. Raises ValueError (a tolerance below 0, a text that is no rename), StoppedError.
+    With ``ignore_dtype`` another element type alone is no difference. Raises ValueError (a tolerance below 0, a text
+    that is no rename), StoppedError.
     """
     comparer = Comparer(a, b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename, ignore_dtype=ignore_dtype)
     verdicts: list[Verdict] = []
