@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tui_params.core.kernels import (
     LANES,
     LIMB_SUMS,
     WORDS,
+    Gap,
     Kernels,
     NumpyKernels,
     Sums,
@@ -169,6 +171,23 @@ def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, cou
         assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
 
 
+@given(st.integers(1, 100), st.integers(1, 500), st.integers(1, 256), st.sampled_from([-1, 0, 1]))
+@settings(deadline=None)
+def test_at_the_very_tolerance_a_compiled_difference_is_rounded_as_numpy_rounds_it(
+    hundredths: int, thousandths: int, quarters: int, step: int
+) -> None:
+    atol, rtol = hundredths / 100, thousandths / 1000
+    a = np.full(100, quarters / 4, np.float32)
+    limit = atol + rtol * np.abs(a.astype(np.float64))
+    b = a.copy()
+    b[57] = np.float32(a[57] + limit[57])
+    b[57] = np.nextafter(b[57], np.float32(step * 1e9), dtype=np.float32) if step else b[57]
+    found = _compiled().difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), 100, atol, rtol)
+    changed = np.abs(b.astype(np.float64) - a.astype(np.float64)) > limit
+    assert found is not None
+    assert (found.changed, found.first) == (changed.sum(), 57 if changed.any() else 0)
+
+
 def test_types_without_a_loop_are_left_to_numpy() -> None:
     raw = np.zeros(16, np.uint8)
     for each in (NumpyKernels(), _compiled()):
@@ -214,6 +233,11 @@ def _compiled() -> Kernels:
     return found
 
 
+class Miscomparing(NumpyKernels):
+    def difference(self, *arguments: Any) -> Gap:
+        return Gap(0, 0, 0, 0, 0, 0, 0, 0)
+
+
 class Miscounting(NumpyKernels):
     def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
         super().count16(words[1:], lanes)
@@ -223,6 +247,8 @@ def test_a_loop_that_counts_wrongly_is_found_out() -> None:
     prove(NumpyKernels())
     with pytest.raises(RuntimeError, match="a compiled loop counts wrongly"):
         prove(Miscounting())
+    with pytest.raises(RuntimeError, match="a compiled loop compares wrongly"):
+        prove(Miscomparing())
 
 
 @pytest.mark.parametrize("error", [ImportError("no numba"), RuntimeError("no locator"), TypeError("x"), OSError("y")])

@@ -79,3 +79,12 @@ def test_without_a_store_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(machine_code, "_find_store", None)
     assert not Compilation().load()
     assert machine_code.keeper() == ""
+
+
+def test_where_the_text_of_the_loops_cannot_be_read_numpy_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "_find_store", lambda: Shelf(None))
+    monkeypatch.setattr(machine_code, "_SOURCES", ("absent.py",))
+    compilation = Compilation()
+    assert not compilation.load()
+    assert compilation.kernels is None
+    assert "absent.py" in str(compilation.reason)

@@ -158,7 +158,13 @@ class Compilation:
     def load(self) -> bool:
         """Whether an earlier run has left machine code that serves: 0.05 s where it has, nothing where not."""
         store = machine_code.store()
-        kept = None if store is None or sys.byteorder != "little" else store.read(machine_code.file_name())
+        if store is None or sys.byteorder != "little":
+            return False
+        try:
+            kept = store.read(machine_code.file_name())
+        except OSError as error:
+            self.reason = str(error)
+            return False
         if kept is not None and self._attempt(lambda: kept[0]):
             self.done.set()
         return self.done.is_set()
@@ -209,6 +215,26 @@ def prove(kernels: Kernels) -> None:
     raw = np.frombuffer(bytes((i * i * 7 + i // 3) & 0xFF for i in range(8 * 515)), np.uint8)
     if _results(kernels, raw) != _results(NumpyKernels(), raw):
         raise RuntimeError("a compiled loop counts wrongly")
+    _prove_difference(kernels)
+
+
+def _prove_difference(kernels: Kernels) -> None:
+    """Numpy has no loop of its own for differences: here it is the definition, with some at the very tolerance."""
+    a = np.arange(2600, dtype=np.float32) / 64
+    b = a + np.where(np.arange(2600) % 7 == 3, a * np.float32(0.25) + np.float32(0.125), 0).astype(np.float32)
+    a[2000], b[2000] = 3, 4
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    for atol, rtol in ((0.0, 0.0), (0.125, 0.25), (0.1, 0.3)):
+        found = kernels.difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), a.size, atol, rtol)
+        changed = abs(y - x) > atol + rtol * abs(x)
+        if found is None:
+            continue
+        sums = (found.aa, found.bb, found.ab, found.dd, found.total)
+        expected = (x @ x, y @ y, x @ y, (y - x) @ (y - x), abs(y - x).sum())
+        is_right = all(abs(one - other) <= 1e-12 * other for one, other in zip(sums, expected, strict=True))
+        first = int(changed.argmax()) if changed.any() else found.first
+        if not is_right or (found.peak, found.changed, found.first) != (abs(y - x).max(), changed.sum(), first):
+            raise RuntimeError("a compiled loop compares wrongly")
 
 
 def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:

@@ -69,8 +69,7 @@ def _all_finite(a: Any, b: Any, count: int) -> bool:
 
 
 @_reassociated  # type: ignore[untyped-decorator]
-def _reduce(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: float) -> Any:
-    """Add to the sums; how many elements are changed. Two loops, and a maximum of integers: so they run in vectors."""
+def _add_sums(a: Any, b: Any, count: int, sums: Any) -> None:
     aa = bb = ab = dd = total = 0.0
     for i in range(count):
         x, y = np.float64(a[i]), np.float64(b[i])
@@ -85,6 +84,15 @@ def _reduce(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: float) -> 
     sums[2] += ab
     sums[3] += dd
     sums[4] += total
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _count_changed(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: float) -> Any:
+    """How many elements are changed, and the greatest distance.
+
+    Compiled to the letter: a product and a sum in one would be rounded once, where Python and numpy round twice. The
+    maximum is one of integers, so that it runs in vectors.
+    """
     changed, peak = np.int64(0), np.uint64(0)
     for i in range(count):
         x = np.float64(a[i])
@@ -107,7 +115,8 @@ def difference(a: int, b: int, count: int, kinds: int, scratch: int, limits: int
         _decode(kinds >> 4, b, start, size, words_b)
         if not _all_finite(words_a, words_b, size):
             return
-        changed = _reduce(floats_a, floats_b, size, totals, atol, rtol)
+        _add_sums(floats_a, floats_b, size, totals)
+        changed = _count_changed(floats_a, floats_b, size, totals, atol, rtol)
         if changed and not results[1]:
             for i in range(size):
                 x = np.float64(floats_a[i])

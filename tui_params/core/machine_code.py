@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -111,8 +110,11 @@ def _flags() -> str:
 
 
 def _source() -> str:
-    here = Path(__file__)
-    return _digest(b"".join(here.with_name(name).read_bytes() for name in _SOURCES))
+    """The digest of the text of the loops, by the package's loader: it may lie in a zip. Raises OSError."""
+    from pkgutil import get_data
+
+    texts = [get_data("tui_params.core", name) for name in _SOURCES]
+    return _digest(b"".join(text for text in texts if text is not None))
 
 
 def _digest(data: bytes) -> str:
