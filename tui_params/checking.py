@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tui_params.core.check import Report
 from tui_params.core.check import check as check_source
+from tui_params.core.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.core.thresholds import DEFAULT, Thresholds, with_threshold
 from tui_params.opening import open_source
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tui_params.opening import Target
 
 
+@with_subnormals
 def check(
     target: Target,
     *,

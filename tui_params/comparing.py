@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tui_params.core.compare import Comparison, Progress
 from tui_params.core.compare import compare as compare_sources
+from tui_params.core.float_mode import with_subnormals
 from tui_params.core.renames import Rename
 from tui_params.core.source import Source
 from tui_params.opening import open_source
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tui_params.opening import Target
 
 
+@with_subnormals
 def compare(
     a: Target,
     b: Target,

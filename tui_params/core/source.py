@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from tui_params.core.findings import Finding
+from tui_params.core.float_mode import with_subnormals
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window
 from tui_params.errors import ReadError, UnknownTensorError
@@ -144,6 +145,7 @@ class Source(ABC):
             raise UnknownTensorError(f"{self.label} has no tensor {name!r}")
         return info
 
+    @with_subnormals
     def read(self, name: str, expression: str = "") -> NDArray[Any]:
         """The values of ``name`` at a slice expression such as ``[0, :3]``, as a numpy array.
 
@@ -152,6 +154,7 @@ class Source(ABC):
         info = self.find(name)
         return self.read_window(info, parse_window(expression, info.shape))
 
+    @with_subnormals
     def summarize(self, name: str, *, should_stop: Callable[[], bool] | None = None) -> Summary:
         """Exact statistics over every element of ``name``. Raises UnknownTensorError, ReadError, StoppedError."""
         from tui_params.core.scan import summarize

@@ -17,6 +17,7 @@ from tui_params.core.buckets import bounds
 from tui_params.core.decode import numbers, part_dtype, unpack
 from tui_params.core.dtypes import DType
 from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures, Histogram
+from tui_params.core.float_mode import with_subnormals
 from tui_params.core.moments import Moments, codes_below_max, measure, quantum
 from tui_params.core.patterns import Table, Tally, tally
 from tui_params.core.ranks import Quantile, Ranks, linear_edges, log_edges
@@ -95,6 +96,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     __hash__ = None  # type: ignore[assignment]
 
+    @with_subnormals
     def figures(self, numel: int) -> Figures:
         """What is shown of a tensor of ``numel`` elements of which these ones were read.
 
@@ -145,6 +147,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
         places[places == self.patterns.size] = 0
         return int(self.counts[places][self.patterns[places] == codes].sum()) if self.patterns.size else 0
 
+    @with_subnormals
     def histogram(
         self,
         bins: int,

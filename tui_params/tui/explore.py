@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tui_params.core.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.errors import ExploreError
 
@@ -28,6 +29,7 @@ def run_path(path: str) -> int:
     return _run(path, open_it, sys.stderr.write)
 
 
+@with_subnormals
 def explore(target: Any, **options: Any) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
