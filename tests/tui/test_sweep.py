@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from tui_params.tui import sweeping
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import Checked, Measured, Verdict, Working
 from tui_params.tui.opening import prepare
+from tui_params.tui.screens import wiring
 from tui_params.tui.sweeping import Batches
 
 ROWS = 60
@@ -322,3 +324,42 @@ async def test_the_collector_passes_over_what_was_opened_and_comes_back_to_it() 
     async with on_stage():
         assert gc.get_freeze_count() > 1000
     assert gc.get_freeze_count() == 0
+
+
+async def test_a_filter_on_statistics_takes_what_the_sweep_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = GatedSource(many(), ("layer50",))
+    async with on_stage(source, (80, 24)) as stage:
+        await stage.send("S")
+        await eventually(source.started["layer50"].is_set, "the sweep hangs in a read")
+        await stage.send("slash")
+        await stage.type("max>2")
+        await stage.send("enter")
+        await stage.until(lambda: stage.screen.matching >= 50, "what was read before is found")
+        # The filter does not ask for all of them beside the sweep, which would then wait.
+        assert len(stage.screen._wanted) < ROWS
+        # While something arrives all the time, the filter looks again all the same.
+        monkeypatch.setattr(wiring, "FILTER_AGAIN", 0.05)
+        looked: list[None] = []
+        monkeypatch.setattr(stage.screen, "_apply_filter", lambda: looked.append(None))
+        stop = monotonic() + PATIENCE
+        while not looked and monotonic() < stop:
+            stage.screen.post_message(Measured(stage.screen.generation, ()))
+            await asyncio.sleep(0.005)
+        assert looked
+        monkeypatch.undo()
+        source.open_gates()
+        await stage.until(lambda: stage.screen.matching == ROWS, "all match in the end")
+
+
+async def test_a_sweep_begins_under_a_filter_on_statistics() -> None:
+    source = GatedSource(many(), ("layer40",))
+    async with on_stage(source, (80, 24)) as stage:
+        await stage.send("slash")
+        await stage.type("max>2")
+        await stage.send("enter")
+        await eventually(source.started["layer40"].is_set, "the filter reads all")
+        source.open_gates()
+        await stage.send("S")
+        await stage.until(lambda: stage.screen.matching == ROWS, "all match in the end")
+        assert stage.screen.desk is not None
+        await stage.until(lambda: not stage.screen.desk.is_busy, "the sweep ends")

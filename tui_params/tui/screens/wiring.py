@@ -227,8 +227,8 @@ class Wiring(Screen[None]):
         shown = pages.tensor_at(self.tree_view.cursor)
         if shown is not None:
             names.insert(0, shown.name)
-        if self.query_now is not None and self.query_now.needs_figures:
-            # A filter on statistics needs them all; what is on screen goes first.
+        if self.query_now is not None and self.query_now.needs_figures and not desk.is_sweeping:
+            # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.
             names += [info.name for info in desk.opened.tensors]
         self._wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
         desk.want(self._wanted)
@@ -284,8 +284,8 @@ class Wiring(Screen[None]):
                 self._show_soon(MODULE_DELAY)
         elif any(shown.name == outcome.name for outcome, _ in message.verdicts):
             self._show_soon(WANT_DELAY)
-        if self.query_now is not None and self.query_now.needs_figures:
-            self._later("filter", FILTER_AGAIN, self._apply_filter)
+        if self.query_now is not None and self.query_now.needs_figures and "filter" not in self._delays:
+            self._later("filter", FILTER_AGAIN * (1 + len(pages.desk.opened.tensors) // _MANY), self._apply_filter)
 
     def on_working(self, message: Working) -> None:
         # What a sweep that was cancelled has still said is stale.
