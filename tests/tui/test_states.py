@@ -313,6 +313,14 @@ async def test_panes_stand_one_above_the_other_where_it_is_narrow() -> None:
         assert tree.region.y == detail.region.y
 
 
+async def test_a_small_ascii_terminal_gets_ascii() -> None:
+    async with on_stage(size=(60, 20), glyphs=ASCII) as stage:
+        assert "-----" in stage.text
+        assert stage.text.isascii()
+        await stage.press("z")
+        assert "-----" not in stage.text
+
+
 async def test_an_ascii_terminal_gets_ascii() -> None:
     arrays = small_model() | {"größe": ramp(3), "empty": ramp(0), "all.nan": np.full((2, 2), np.nan, np.float32)}
     source = MemorySource(arrays, tied_to={"norm.weight": "embed.weight"}, metadata={"epoch": "3 µ"})
