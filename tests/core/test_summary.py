@@ -75,7 +75,9 @@ def check(figures: Figures, codes: list[int], dtype: DType, *, is_bucketed: bool
             a, b = finite[rank], finite[min(rank + 1, len(finite) - 1)]
             # Between elements of opposite sign the share is of the larger magnitude, as it was estimated.
             scale = abs(Fraction(found)) if a * b > 0 else 2 * max(abs(a), abs(b)) + 2 * abs(Fraction(found))
-            assert abs(Fraction(found) - true) <= Fraction(figures.quantile_error) * scale + Fraction(math.ulp(found))
+            # Among subnormals what was found is itself rounded by much, and the error is a share of that.
+            error = Fraction(figures.quantile_error)
+            assert abs(Fraction(found) - true) <= error * scale + (1 + error) * Fraction(math.ulp(found))
     assert len(figures.spark) == SPARK_BINS
     assert figures.spark_low is not None
     assert figures.spark_high is not None
