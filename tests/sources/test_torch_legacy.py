@@ -108,6 +108,7 @@ def test_an_unknown_storage_hides_what_comes_after_it(tmp_path: Path) -> None:
     source = open_torch(path)
     assert source.find("0").unreadable is None
     assert "a storage before it has an unknown type" in str(source.find("2").unreadable)
+    assert [finding.rule for finding in source.listing.findings] == ["unknown-storage"]
 
 
 @pytest.mark.parametrize("count", [-1, 1 << 62, 5])
