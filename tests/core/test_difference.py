@@ -95,11 +95,13 @@ def near_square(found: float | None, exact: Fraction) -> None:
         assert found is None or math.isfinite(found)
     else:
         assert found is not None
-        assert abs(Fraction(found) ** 2 - exact) <= exact / 10**11 + Fraction(1e-323) ** 2
+        # Among subnormals the root itself is rounded by much.
+        unit = Fraction(math.ulp(found))
+        assert abs(Fraction(found) ** 2 - exact) <= exact / 10**11 + 2 * Fraction(found) * unit + unit**2
 
 
 @given(st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_all_types_against_all_others_random(data: st.DataObject) -> None:
     dtype_a = data.draw(st.sampled_from(READABLE))
     dtype_b = data.draw(st.sampled_from(READABLE) | st.just(dtype_a))
