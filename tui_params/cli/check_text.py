@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tui_params.cli.output import Output, hanging
 from tui_params.core import text
-from tui_params.core.check import Report, Unchecked
+from tui_params.core.alike import MOST_ALONE, group_findings, group_reasons
+from tui_params.core.check import Report
 from tui_params.core.findings import SEVERITY_WORDS, Finding
-from tui_params.core.kinds import kind_of
 from tui_params.core.rules import SEVERITIES
-from tui_params.core.rules_container import CONTAINER_RULES
 from tui_params.core.source import Source
 
 _LONGEST_NAME = 300
 _LONGEST_SENTENCE = 2_000
-_MOST_ALIKE = 3
-"""Findings of one rule about tensors of one kind that are told one by one; more of them become one line."""
-
 _MOST_UNCHECKED = 20
 _MOST_FILES = 10
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_READERS = frozenset(rule.id for rule in CONTAINER_RULES)
-_NUMBER = re.compile(r"\d[\d,.]*")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
@@ -99,33 +92,18 @@ def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
 
 
 def _told(findings: list[Finding]) -> Iterator[tuple[str, str]]:
-    """Subject and sentence of each finding; many of one rule about one kind are one.
-
-    So are many of a reader that say the same of different kinds, as of all that a shard lacks.
-    """
-    kinds = Counter((finding.rule, kind_of(finding.tensor)) for finding in findings if finding.tensor is not None)
-    groups: dict[tuple[str, ...], list[Finding]] = {}
-    for number, finding in enumerate(findings):
-        key: tuple[str, ...] = (finding.rule, "", "", str(number))
-        if finding.tensor is not None:
-            kind = kind_of(finding.tensor)
-            if kinds[finding.rule, kind] > _MOST_ALIKE:
-                key = (finding.rule, kind)
-            elif finding.rule in _READERS and not finding.indices:
-                key = (finding.rule, "", finding.evidence)
-        groups.setdefault(key, []).append(finding)
-    for (rule, *rest), members in groups.items():
-        first = members[0]
+    """Subject and sentence of each finding; those that say the same are one (``core.alike``)."""
+    for group in group_findings(findings):
+        first, count = findings[group.members[0]], len(group.members)
         name = "the container" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
-        evidence = text.clean(first.evidence, _LONGEST_SENTENCE)
-        if len(rest) == 1:
-            yield text.name(rest[0], _LONGEST_NAME), f"{rule}: in {len(members):,} tensors; the first: {evidence}"
-        elif len(members) > _MOST_ALIKE:
-            yield f"{name} and {len(members) - 1:,} more", f"{rule}: {evidence}"
+        evidence = f"{first.rule}: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
+        if count == 1:
+            yield name, f"{evidence}{places(first)}"
+        elif group.kind is not None:
+            told = f"{first.rule}: in {count:,} tensors; the first: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
+            yield text.name(group.kind, _LONGEST_NAME), told
         else:
-            for finding in members:
-                name = "the container" if finding.tensor is None else text.name(finding.tensor, _LONGEST_NAME)
-                yield name, f"{rule}: {text.clean(finding.evidence, _LONGEST_SENTENCE)}{places(finding)}"
+            yield f"{name} and {count - 1:,} more", evidence
 
 
 def places(finding: Finding) -> str:
@@ -138,23 +116,18 @@ def places(finding: Finding) -> str:
 
 def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
     """Names and reasons; reasons that differ in numbers and in the tensor's own name only are one."""
-    groups: dict[str, list[Unchecked]] = {}
-    for entry in report.unchecked:
-        reason = entry.reason.removeprefix(entry.tensor or "")
-        groups.setdefault(_NUMBER.sub("#", reason), []).append(entry)
-    for number, members in enumerate(groups.values()):
+    groups = group_reasons([(entry.tensor, entry.reason) for entry in report.unchecked])
+    for number, group in enumerate(groups):
         if number == _MOST_UNCHECKED:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
             return
-        first = members[0]
+        first, count = report.unchecked[group.members[0]], len(group.members)
         name = "the source" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
-        kinds = {kind_of(entry.tensor or "") for entry in members}
-        if len(kinds) == 1 and len(members) > _MOST_ALIKE:
-            name = f"{text.name(kinds.pop(), _LONGEST_NAME)} x {len(members):,}"
-        elif len(members) > 1:
-            name += f" and {len(members) - 1:,} more"
-        is_one = len({entry.reason for entry in members}) == 1
-        yield name, ("" if is_one else "the first: ") + text.clean(first.reason, _LONGEST_SENTENCE)
+        if group.kind is not None and count > MOST_ALONE:
+            name = f"{text.name(group.kind, _LONGEST_NAME)} x {count:,}"
+        elif count > 1:
+            name += f" and {count - 1:,} more"
+        yield name, ("" if group.is_same else "the first: ") + text.clean(first.reason, _LONGEST_SENTENCE)
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:

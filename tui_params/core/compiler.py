@@ -80,7 +80,8 @@ def build() -> MachineCode:
         compiled = njit(types.void(*[types.intp] * arity), nogil=True)(loop)
         (made,) = compiled.overloads.values()
         symbols[name] = made.fndesc.llvm_func_name
-        whole.link_in(_alone(llvm, made.library.get_llvm_str(), symbols[name]))
+        (text,) = compiled.inspect_llvm().values()
+        whole.link_in(_alone(llvm, text, symbols[name]))
     machine = cpu_target.target_context.codegen()._tm
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
