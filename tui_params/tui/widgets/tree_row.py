@@ -18,6 +18,7 @@ from tui_params.core.tree import Tree
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.troubles import Mark
 from tui_params.tui.widgets.canvas import Line, cut_line
+from tui_params.tui.widgets.detail_lines import has_unknown_size
 
 _NUMEL = 6
 _NBYTES = 9
@@ -192,11 +193,14 @@ def _module_columns(tree: Tree, node: int, state: RowState, columns: Columns) ->
     if not tree.tensor_count(node):
         return [(" " * (columns.numel + columns.nbytes + columns.dtype + columns.spark), "dim")]
     numel, nbytes = tree.extent(node)
+    # Of tensors whose shape no file tells, 0 would be a claim.
+    is_unknown = not numel and all(map(has_unknown_size, tree.tensors_below(node)))
     line: Line = []
     if columns.numel:
-        line.append((text.numel(numel).rjust(columns.numel), "number"))
+        line.append((("?" if is_unknown else text.numel(numel)).rjust(columns.numel), "number"))
     if columns.nbytes:
-        line.append(((state.value if state.heading else text.size(nbytes)).rjust(columns.nbytes), "dim"))
+        shown = "?" if is_unknown else text.size(nbytes)
+        line.append(((state.value if state.heading else shown).rjust(columns.nbytes), "dim"))
     if columns.dtype:
         mix = tree.totals(node).nbytes_by_dtype
         room = columns.dtype - 1
@@ -213,13 +217,14 @@ def _module_columns(tree: Tree, node: int, state: RowState, columns: Columns) ->
 
 
 def _tensor_columns(info: TensorInfo, state: RowState, columns: Columns, glyphs: Glyphs) -> Line:
+    is_unknown = has_unknown_size(info)
     line: Line = []
     if columns.numel:
-        line.append((text.numel(info.numel).rjust(columns.numel), "number"))
+        line.append((("?" if is_unknown else text.numel(info.numel)).rjust(columns.numel), "number"))
     if columns.nbytes and state.heading:
         line.append((state.value.rjust(columns.nbytes), "accent" if state.has_decided else "dim"))
     elif columns.nbytes:
-        line.append((text.size(info.nbytes).rjust(columns.nbytes), "dim"))
+        line.append((("?" if is_unknown else text.size(info.nbytes)).rjust(columns.nbytes), "dim"))
     if columns.dtype:
         line.append((f" {text.clean(info.dtype.short, columns.dtype - 1)}".ljust(columns.dtype), "dim"))
     if columns.spark:
