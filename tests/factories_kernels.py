@@ -12,8 +12,8 @@ import pytest
 
 from tui_params import opening
 from tui_params.cache import ENVIRONMENT
-from tui_params.core import kernels
-from tui_params.core.compiled import Compilation
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels.compiled import Compilation
 
 assert opening  # which says where compiled loops are kept
 

@@ -39,8 +39,8 @@ from tui_params.cache_records import (
 from tui_params.core.channels import Channel, Channels, Side
 from tui_params.core.dtypes import from_torch
 from tui_params.core.figures import Figures
+from tui_params.core.numbers.summary import Summary
 from tui_params.core.source import Source
-from tui_params.core.summary import Summary
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.opening import open_source
 

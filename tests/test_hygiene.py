@@ -33,7 +33,8 @@ BEFORE_FIRST_PAINT = (
     *(
         f"tui_params.core.{name}"
         for name in (
-            "dtypes", "tensor", "source", "findings", "figures", "window", "text", "tree", "rows", "query", "kinds",
+            "dtypes", "tensor", "source", "findings", "figures", "window", "text", "kinds",
+            "tree.tree", "tree.rows", "query.query",
         )
     ),
     "tui_params.sources.detect",
@@ -46,11 +47,6 @@ BEFORE_FIRST_PAINT = (
 )  # fmt: skip
 RUNS_CODE = {"pickle", "_pickle", "cPickle", "shelve", "dill", "cloudpickle", "joblib", "marshal", "code", "runpy"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "justfile", "tui_params", "tests", "screenshots"}
-
-
-def exists(module: str) -> bool:
-    path = ROOT.joinpath(*module.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
 def python(script: str, *arguments: str) -> str:
@@ -92,12 +88,12 @@ for name in json.loads(sys.argv[2]):
     before |= heavy & set(sys.modules)
 print(json.dumps(found))
 """
-    modules = [module for module in BEFORE_FIRST_PAINT if exists(module)]
-    found: dict[str, list[str]] = json.loads(python(script, json.dumps(sorted(HEAVY)), json.dumps(modules)))
+    modules = json.dumps(BEFORE_FIRST_PAINT)
+    found: dict[str, list[str]] = json.loads(python(script, json.dumps(sorted(HEAVY)), modules))
     return found
 
 
-@pytest.mark.parametrize("module", [module for module in BEFORE_FIRST_PAINT if exists(module)])
+@pytest.mark.parametrize("module", BEFORE_FIRST_PAINT)
 def test_what_is_needed_for_the_first_paint_loads_nothing_heavy(
     module: str, loaded_by_module: dict[str, list[str]]
 ) -> None:
@@ -120,7 +116,7 @@ def test_opening_a_checkpoint_and_its_statistics_leave_torch_alone(checkpoint: P
     script = """
 import json, sys
 import tui_params
-from tui_params.core.tree import Tree
+from tui_params.core.tree.tree import Tree
 with tui_params.open_source(sys.argv[1]) as source:
     Tree(source.listing)
     before = sorted(sys.modules)

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.factories_memory import MemorySource
-from tui_params.core.check import check
 from tui_params.core.findings import Finding
-from tui_params.core.rule import Subject
+from tui_params.core.health.checker import check
+from tui_params.core.health.rule import Subject
 from tui_params.opening import open_source
 from tui_params.tui import keys
 
@@ -104,7 +104,7 @@ def test_a_rule_that_fails_does_not_leave_a_tensor_healthy(monkeypatch: pytest.M
     def fails(subject: Subject) -> tuple[Finding, ...]:
         raise ZeroDivisionError("a fault of the rule")
 
-    monkeypatch.setattr("tui_params.core.check.judge", fails)
+    monkeypatch.setattr("tui_params.core.health.checker.judge", fails)
     with pytest.raises(ZeroDivisionError, match="a fault of the rule"):
         check(MemorySource({"a": np.ones(4, np.float32)}))
 

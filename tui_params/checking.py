@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from tui_params.core.check import Report
-from tui_params.core.check import check as check_source
-from tui_params.core.float_mode import with_subnormals
+from tui_params.core.health.checker import Report
+from tui_params.core.health.checker import check as check_source
+from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
+from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
-from tui_params.core.thresholds import DEFAULT, Thresholds, with_threshold
 from tui_params.opening import open_source
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tui_params.core import machine_code
+from tui_params.core.kernels import machine_code
 from tui_params.core.source import Source
 from tui_params.sources.detect import open_path
 

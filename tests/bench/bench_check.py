@@ -17,18 +17,18 @@ from pathlib import Path
 from tests.bench.bench_stats import PrivateMemory
 from tests.bench.line import Line
 from tests.factories_faults import FULL, planted, write_faulty
-from tui_params.core import kernels
-from tui_params.core.check import check
-from tui_params.core.duplicates import find_duplicates
-from tui_params.core.places import locate
-from tui_params.core.rule import Sketch, Subject, sketch
-from tui_params.core.rules import RULES, apply_rules, subject_of
-from tui_params.core.rules_siblings import find_odd_ones, find_unlike_siblings
-from tui_params.core.rules_start import find_untrained_zero_init
-from tui_params.core.rules_training import find_faint_norms, find_idle_optimizer, find_untrained_lora
-from tui_params.core.scan import Outcome, scan_all
+from tui_params.core.health.checker import check
+from tui_params.core.health.duplicates import find_duplicates
+from tui_params.core.health.places import locate
+from tui_params.core.health.registry import RULES, apply_rules, subject_of
+from tui_params.core.health.rule import Sketch, Subject, sketch
+from tui_params.core.health.siblings import find_odd_ones, find_unlike_siblings
+from tui_params.core.health.start import find_untrained_zero_init
+from tui_params.core.health.thresholds import DEFAULT
+from tui_params.core.health.training import find_faint_norms, find_idle_optimizer, find_untrained_lora
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.reading.scanner import Outcome, scan_all
 from tui_params.core.source import Source
-from tui_params.core.thresholds import DEFAULT
 from tui_params.opening import open_source
 
 MEMORY_LIMIT_MB = 200

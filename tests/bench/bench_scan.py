@@ -25,9 +25,9 @@ from tests.bench.bench_stats import PrivateMemory, dtype_named, encoded, seconds
 from tests.bench.line import Line
 from tests.factories_faults import FULL, write_faulty
 from tui_params.cache import FigureCache
-from tui_params.core import kernels
-from tui_params.core.check import check
-from tui_params.core.scan import Outcome, Scanner, measure, scan_all, summarize
+from tui_params.core.health.checker import check
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.reading.scanner import Outcome, Scanner, measure, scan_all, summarize
 from tui_params.core.source import Source
 from tui_params.opening import open_source
 

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.line import Line
-from tui_params.core import kernels, scan
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
-from tui_params.core.scan import sample, summarize
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.reading import scanner as scan
+from tui_params.core.reading.scanner import sample, summarize
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Window
@@ -189,7 +190,7 @@ def peak_megabytes(path: Path, name: str, numel: int) -> float:
 
 def print_peak(path: str, name: str, numel: str) -> None:
     info = describe("weight", (int(numel),), dtype_named(name))
-    from tui_params.core.summary import Summary
+    from tui_params.core.numbers.summary import Summary
 
     Summary.empty(info.dtype)
     with FileSource(Path(path), info) as source, PrivateMemory() as memory:

@@ -20,10 +20,10 @@ from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
 from tui_params.cli.app import run
 from tui_params.core.findings import Finding
-from tui_params.core.rules import RULES
-from tui_params.core.rules_container import CONTAINER_RULES
+from tui_params.core.health.container import CONTAINER_RULES
+from tui_params.core.health.registry import RULES
+from tui_params.core.health.thresholds import MEANINGS
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.thresholds import MEANINGS
 
 Cli = Callable[..., Ran]
 Serve = Callable[..., MemorySource]

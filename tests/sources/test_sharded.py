@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.factories_safetensors import entry, file_bytes, write_index
-from tui_params.core.check import check
 from tui_params.core.findings import Finding
+from tui_params.core.health.checker import check
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, SourceChangedError, TuiParamsError
 from tui_params.sources.detect import open_path

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import GatedSource, on_stage, ramp, small_model
-from tui_params.core import reading
-from tui_params.core.scan import Outcome, summarize
+from tui_params.core.reading import tensor_reading as reading
+from tui_params.core.reading.scanner import Outcome, summarize
 from tui_params.tui.messages import GridReady, HistogramReady, Measured
 from tui_params.tui.widgets.tensor_detail import Facts
 

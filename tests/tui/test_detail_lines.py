@@ -17,7 +17,7 @@ from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, findings_of
 from tui_params.core.tensor import TensorInfo, describe
-from tui_params.core.tree import Entry, Tree
+from tui_params.core.tree.tree import Entry, Tree
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.themes import INKS
 from tui_params.tui.widgets.canvas import Line, to_ascii

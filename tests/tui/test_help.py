@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.factories_screen import on_stage
-from tui_params.core.query import HELP
+from tui_params.core.query.query import HELP
 from tui_params.tui import keys
 from tui_params.tui.glyphs import ASCII, UNICODE
 from tui_params.tui.screens.help import HelpPage, help_lines

@@ -576,7 +576,7 @@ async def test_help_lists_every_key_and_the_filter_language() -> None:
         await stage.press("question_mark")
         screen = stage.app.screen
         assert isinstance(screen, HelpScreen)
-        from tui_params.core.query import HELP
+        from tui_params.core.query.query import HELP
         from tui_params.tui.screens.help import HelpPage
 
         page = screen.query_one(HelpPage)

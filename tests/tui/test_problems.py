@@ -17,10 +17,10 @@ from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import PATIENCE, GatedSource, ListedSource, Stage, eventually, on_stage, ramp, small_model
 from tui_params import cache as cache_module
 from tui_params.cache import FigureCache
-from tui_params.core.check import Checker
 from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding
-from tui_params.core.places import MAX_INDICES
+from tui_params.core.health.checker import Checker
+from tui_params.core.health.places import MAX_INDICES
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.opening import open_source

@@ -9,8 +9,8 @@ import pytest
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage
-from tui_params.core.scan import Outcome, summarize
-from tui_params.core.thresholds import Thresholds
+from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.reading.scanner import Outcome, summarize
 from tui_params.tui import themes
 from tui_params.tui.loader import Desk
 from tui_params.tui.opening import prepare

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
 from tui_params.core.figures import Figures
-from tui_params.core.order import Sort
-from tui_params.core.tree import Tree
+from tui_params.core.tree.order import Sort
+from tui_params.core.tree.tree import Tree
 from tui_params.tui.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.themes import INKS
 from tui_params.tui.troubles import Mark

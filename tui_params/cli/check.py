@@ -14,9 +14,9 @@ from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
-    from tui_params.core.check import Report
-    from tui_params.core.scan import ScanProgress
-    from tui_params.core.thresholds import Thresholds
+    from tui_params.core.health.checker import Report
+    from tui_params.core.health.thresholds import Thresholds
+    from tui_params.core.reading.scanner import ScanProgress
 
 
 @click.command(name="check", short_help="Look for what is wrong.", epilog=epilog(CHECK, f"With --rules:\n{RULES}"))
@@ -61,7 +61,7 @@ def command(
 
 
 def _thresholds(changes: Sequence[str]) -> Thresholds:
-    from tui_params.core.thresholds import with_threshold
+    from tui_params.core.health.thresholds import with_threshold
     from tui_params.tui.settings import load_limits
 
     thresholds, complaint = load_limits()
@@ -80,7 +80,7 @@ def _thresholds(changes: Sequence[str]) -> Thresholds:
 
 
 def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
-    from tui_params.core.check import check
+    from tui_params.core.health.checker import check
     from tui_params.opening import open_source
 
     with open_source(path) as opened:

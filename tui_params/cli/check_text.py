@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from tui_params.cli.output import Output, hanging
 from tui_params.core import text
-from tui_params.core.alike import MOST_ALONE, group_findings, group_reasons
-from tui_params.core.check import Report
 from tui_params.core.findings import SEVERITY_WORDS, Finding
-from tui_params.core.rules import SEVERITIES
+from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
+from tui_params.core.health.checker import Report
+from tui_params.core.health.registry import SEVERITIES
 from tui_params.core.source import Source
 
 _LONGEST_NAME = 300

@@ -13,8 +13,8 @@ from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
-    from tui_params.core.compare import Change, Comparison, Progress
-    from tui_params.core.renames import Rename
+    from tui_params.core.compare.compare import Change, Comparison, Progress
+    from tui_params.core.compare.renames import Rename
     from tui_params.core.source import Listing
 
 
@@ -73,7 +73,7 @@ def command(
 
 
 def _rename(expression: str) -> Rename:
-    from tui_params.core.renames import parse_rename
+    from tui_params.core.compare.renames import parse_rename
 
     try:
         return parse_rename(expression)
@@ -85,7 +85,7 @@ def _compare(
     a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and what the sources list. Raises OpenError."""
-    from tui_params.core.compare import compare
+    from tui_params.core.compare.compare import compare
     from tui_params.opening import open_source
 
     with open_source(a) as source_a, open_source(b) as source_b:
@@ -118,7 +118,7 @@ def document(
     not_opened: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> dict[str, Any]:
     """What ``--json`` prints; with ``names`` also those of what did not change."""
-    from tui_params.core.changes_by_kind import group_changes
+    from tui_params.core.compare.changes_by_kind import group_changes
 
     retyped = [change for change in comparison.changed if change.change == "dtype"]
     found = {

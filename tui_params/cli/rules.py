@@ -7,10 +7,10 @@ from typing import Any
 
 from tui_params.cli.output import Output, write_json
 from tui_params.core.findings import SEVERITY_WORDS
-from tui_params.core.rule import Rule
-from tui_params.core.rules import RULES
-from tui_params.core.rules_container import CONTAINER_RULES
-from tui_params.core.thresholds import MEANINGS, Thresholds
+from tui_params.core.health.container import CONTAINER_RULES
+from tui_params.core.health.registry import RULES
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.thresholds import MEANINGS, Thresholds
 
 
 def print_rules(thresholds: Thresholds, *, as_json: bool, as_markdown: bool) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from difflib import get_close_matches
 from heapq import nlargest
 
-from tui_params.core.query_names import glob_of_name, is_glob
+from tui_params.core.query.names import glob_of_name, is_glob
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
-from tui_params.core.tree import Tree
+from tui_params.core.tree.tree import Tree
 from tui_params.errors import UnknownTensorError
 
 _CANDIDATES = 200

@@ -18,7 +18,7 @@ from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Tree
+from tui_params.core.tree.tree import Tree
 from tui_params.errors import ReadError
 
 _LONGEST_NAME = 500
@@ -70,7 +70,7 @@ def command(source: str, name: str | None, as_json: bool) -> int:
 
 def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
     """The figures of each tensor, one after another; elements that are tied are read once."""
-    from tui_params.core.scan import summarize
+    from tui_params.core.reading.scanner import summarize
 
     of_tied: dict[str, Result] = {}
     for info in tensors:

@@ -19,7 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window, parse_window
 
 if TYPE_CHECKING:
-    from tui_params.core.grid import Grid
+    from tui_params.core.reading.grid import Grid
 
 _PLAIN_ROWS = 40
 _AT_ONCE = 1 << 16
@@ -107,7 +107,7 @@ def _plain(value: Any, info: TensorInfo) -> Any:
 
 
 def _print_grid(source: Source, info: TensorInfo, expression: str, output: Output) -> None:
-    from tui_params.core.grid import fit_grid
+    from tui_params.core.reading.grid import fit_grid
 
     rows = _PLAIN_ROWS if output.height is None else output.height - 4
     grid = fit_grid(source, info, expression, rows, output.width or PLAIN_WIDTH)

@@ -32,6 +32,6 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
 def findings_of(info: TensorInfo, figures: Figures, channels: Channels | None = None) -> tuple[Finding, ...]:
     """What the rules of single tensors say of one that was read (or sampled), with the thresholds as they are set."""
-    from tui_params.core.rules import apply_rules
+    from tui_params.core.health.registry import apply_rules
 
     return apply_rules(info, figures, channels)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.float_mode import with_subnormals
+from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window
 from tui_params.errors import ReadError, UnknownTensorError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tui_params.core.summary import Summary
+    from tui_params.core.numbers.summary import Summary
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -157,7 +157,7 @@ class Source(ABC):
     @with_subnormals
     def summarize(self, name: str, *, should_stop: Callable[[], bool] | None = None) -> Summary:
         """Exact statistics over every element of ``name``. Raises UnknownTensorError, ReadError, StoppedError."""
-        from tui_params.core.scan import summarize
+        from tui_params.core.reading.scanner import summarize
 
         return summarize(self, self.find(name), should_stop=should_stop)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from tui_params.core.decode import decode, part_dtype, unpack
 from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.numbers.decode import decode, part_dtype, unpack
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window

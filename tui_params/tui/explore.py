@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tui_params.core.float_mode import with_subnormals
+from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.errors import ExploreError
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.thresholds import DEFAULT, Thresholds
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
 from tui_params.tui.messages import (
     Checked,
@@ -37,11 +37,11 @@ from tui_params.tui.worker import Worker
 
 if TYPE_CHECKING:
     from tui_params.cache import FigureCache, SourceCache
-    from tui_params.core.check import Checker, Report
     from tui_params.core.figures import Figures, Histogram
     from tui_params.core.findings import Finding
-    from tui_params.core.reading import Outcome
-    from tui_params.core.scan import Activity, HistogramOutcome, Scanner
+    from tui_params.core.health.checker import Checker, Report
+    from tui_params.core.reading.scanner import Activity, HistogramOutcome, Scanner
+    from tui_params.core.reading.tensor_reading import Outcome
 
 Post = Callable[[Message], object]
 
@@ -119,7 +119,7 @@ class Desk:
 
     def _start(self) -> None:
         """Open the cache, which must be before the first value is read; then the scanner; then see what is kept."""
-        from tui_params.core.scan import Scanner
+        from tui_params.core.reading.scanner import Scanner
 
         # What was opened stays. The collector would hold every thread for 0.2 s at 92,000 tensors to look through it.
         gc.freeze()
@@ -147,7 +147,7 @@ class Desk:
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
             if self._checker is None:
-                from tui_params.core.check import Checker
+                from tui_params.core.health.checker import Checker
 
                 self._checker = Checker(self.opened.source, self._thresholds)
             return self._checker.take(outcome)
@@ -233,7 +233,7 @@ class Desk:
 
     def _compare_what_is_kept(self) -> None:
         """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
-        from tui_params.core.reading import Outcome
+        from tui_params.core.reading.tensor_reading import Outcome
 
         infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
         left = [info for info in infos if info.name not in self._done]
@@ -260,7 +260,7 @@ class Desk:
             return self._is_closed or self._sought_in != info.name
 
         def look() -> None:
-            from tui_params.core.places import locate
+            from tui_params.core.health.places import locate
 
             try:
                 if not is_over():
@@ -288,7 +288,7 @@ class Desk:
 
     def _take_kept(self, kept: SourceCache) -> None:
         """Show what was computed when the source was opened before; of what is on screen first."""
-        from tui_params.core.reading import Outcome
+        from tui_params.core.reading.tensor_reading import Outcome
 
         on_screen = map(self.opened.source.find, self._wanted)
         for info in (*on_screen, *self.opened.tensors):
@@ -349,7 +349,7 @@ class Desk:
     def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
         if key != self._grid_key or self._is_closed:
             return
-        from tui_params.core.grid import fit_grid
+        from tui_params.core.reading.grid import fit_grid
 
         try:
             grid = fit_grid(self.opened.source, info, expression, rows, width)

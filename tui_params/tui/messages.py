@@ -9,10 +9,10 @@ import msgspec
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from tui_params.core.check import Report
     from tui_params.core.findings import Finding
-    from tui_params.core.grid import Grid
-    from tui_params.core.scan import Activity, Outcome
+    from tui_params.core.health.checker import Report
+    from tui_params.core.reading.grid import Grid
+    from tui_params.core.reading.scanner import Activity, Outcome
     from tui_params.tui.opening import Opened
     from tui_params.tui.widgets.canvas import Line
 

@@ -12,10 +12,10 @@ from concurrent.futures import Future
 import msgspec
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.order import Sort
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Tree
+from tui_params.core.tree.order import Sort
+from tui_params.core.tree.tree import Tree
 from tui_params.errors import TuiParamsError
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Entry
+from tui_params.core.tree.tree import Entry
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
 from tui_params.tui.messages import GridReady, HistogramReady, Located
@@ -34,11 +34,11 @@ from tui_params.tui.widgets.module_page import ModuleView, module_lines
 from tui_params.tui.widgets.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
-    from tui_params.core.check import Report
     from tui_params.core.figures import Figures
     from tui_params.core.findings import Finding
-    from tui_params.core.grid import Grid
-    from tui_params.core.scan import Outcome
+    from tui_params.core.health.checker import Report
+    from tui_params.core.reading.grid import Grid
+    from tui_params.core.reading.scanner import Outcome
 
 HOLD = 0.15
 

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.alike import Alike, group_findings, group_reasons
 from tui_params.core.findings import Finding
+from tui_params.core.health.alike import Alike, group_findings, group_reasons
 from tui_params.tui.pages import Pages
 from tui_params.tui.widgets.detail_lines import places_of
 

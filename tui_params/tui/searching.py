@@ -10,7 +10,7 @@ import msgspec
 from tui_params.core import text
 
 if TYPE_CHECKING:
-    from tui_params.core.query import Query
+    from tui_params.core.query.query import Query
     from tui_params.tui.loader import Desk
     from tui_params.tui.opening import Opened
     from tui_params.tui.pages import Pages

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_params.core.thresholds import DEFAULT, Thresholds, with_threshold
+from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.figures import Figures
-from tui_params.core.order import Sort, natural_key
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.order import Sort, natural_key
 
 FiguresOf = Callable[[str], "Figures | None"]
 

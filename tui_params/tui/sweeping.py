@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tui_params.tui.messages import SweepProgress, Verdict
 
 if TYPE_CHECKING:
-    from tui_params.core.scan import Outcome, Scanner
+    from tui_params.core.reading.scanner import Outcome, Scanner
+    from tui_params.core.reading.sweep import ScanProgress
     from tui_params.core.source import Source
-    from tui_params.core.sweep import ScanProgress
     from tui_params.core.tensor import TensorInfo
 
 PAUSE = 0.05
@@ -102,7 +102,7 @@ class Sweep:
         tell: Callable[[], None],
     ) -> None:
         """Read what is not known yet; ``deliver`` it, and ``tell`` of each ``progress``. Raises StoppedError."""
-        from tui_params.core.sweep import scan_all
+        from tui_params.core.reading.sweep import scan_all
 
         def should_stop() -> bool:
             scanner.give_way(self.is_over)

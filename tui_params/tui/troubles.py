@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tui_params.core.findings import Finding
-from tui_params.core.tree import Tree
+from tui_params.core.tree.tree import Tree
 
 Mark = Literal["error", "warning", "unreadable", ""]
 

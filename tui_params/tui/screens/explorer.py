@@ -8,7 +8,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tui_params.core import text
-from tui_params.core.rows import Rows
+from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.messages import Checked, SourceSorted
 from tui_params.tui.pages import Pages

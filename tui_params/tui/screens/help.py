@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
-from tui_params.core.query import HELP
+from tui_params.core.query.query import HELP
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView, cut_line

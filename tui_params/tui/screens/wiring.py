@@ -17,8 +17,8 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from tui_params.core import text
-from tui_params.core.rows import Rows
-from tui_params.core.thresholds import DEFAULT
+from tui_params.core.health.thresholds import DEFAULT
+from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.loader import Desk
@@ -47,8 +47,8 @@ from tui_params.tui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:
     from tui_params.cache import FigureCache
-    from tui_params.core.query import Query
-    from tui_params.core.scan import Activity
+    from tui_params.core.query.query import Query
+    from tui_params.core.reading.scanner import Activity
 
 DETAIL_DELAY = 0.08
 WANT_DELAY = 0.03
@@ -340,7 +340,7 @@ class Wiring(Screen[None]):
         return keys.first(name, getattr(getattr(self.app, "settings", None), "keys", {}))
 
     def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
-        from tui_params.core.query import parse_query
+        from tui_params.core.query.query import parse_query
 
         query = parse_query(message.text)
         self.query_now = query if query.terms or query.errors else None

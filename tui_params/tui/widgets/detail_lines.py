@@ -15,7 +15,7 @@ from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Entry
+from tui_params.core.tree.tree import Entry
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 

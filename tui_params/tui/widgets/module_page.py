@@ -7,7 +7,7 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Totals
+from tui_params.core.tree.tree import Totals
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
@@ -102,7 +102,7 @@ def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
 
 def _finding_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     """The worst findings, those of one kind as one; most openings have none, and need not import what groups them."""
-    from tui_params.core.alike import group_findings
+    from tui_params.core.health.alike import group_findings
 
     findings, lines, told = view.findings[:_MOST_GROUPED], list[Line](), 0
     for severity in ("error", "warning", "info"):
@@ -120,7 +120,7 @@ def _finding_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _unread_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    from tui_params.core.alike import group_reasons
+    from tui_params.core.health.alike import group_reasons
 
     lines, told = list[Line](), 0
     for alike in group_reasons(view.unread[:_MOST_GROUPED])[:3]:

@@ -16,8 +16,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_params.core.figures import Figures
-from tui_params.core.rows import Rows
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.sorting import Shown

@@ -14,7 +14,7 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree import Tree
+from tui_params.core.tree.tree import Tree
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.troubles import Mark
 from tui_params.tui.widgets.canvas import Line, cut_line

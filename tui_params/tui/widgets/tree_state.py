@@ -8,8 +8,8 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.figures import Figures
-from tui_params.core.rows import Rows
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.rows import Rows
 from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.sorting import Shown
 from tui_params.tui.troubles import Troubles

@@ -17,7 +17,7 @@ from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView
 
 if TYPE_CHECKING:
-    from tui_params.core.grid import Grid
+    from tui_params.core.reading.grid import Grid
 
 _ALL = 1 << 62
 

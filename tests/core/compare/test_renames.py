@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.factories_memory import MemorySource
+from tui_params.core.compare.renames import Rename, Suggestion, choose, parse_rename, renamed, suggest
+from tui_params.core.compare.structure import structure
+
+NAMES = ["embed.weight", *(f"layers.{i}.{part}.weight" for i in range(8) for part in ("attn", "mlp")), "norm.weight"]
+
+
+def listed(*names: str) -> MemorySource:
+    import numpy as np
+
+    return MemorySource({name: np.zeros(2, np.float32) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("expression", "name", "expected"),
+    [
+        ("module.=", "module.a.module.b", "a.module.b"),
+        ("module.=", "a.module.b", "a.module.b"),
+        ("=model.", "a.b", "model.a.b"),
+        ("old.=new.", "old.a", "new.a"),
+        ("*w.=", "w.a.w.b.w.w.c", "a.b.c"),
+        ("*w.=", "how.a", "how.a"),
+        ("*a.=b\\1.", "x.a.c", "x.b\\1.c"),
+        ("a=", "a", ""),
+    ],
+)
+def test_what_a_rename_does(expression: str, name: str, expected: str) -> None:
+    assert parse_rename(expression).apply(name) == expected
+
+
+@pytest.mark.parametrize(
+    "expression", ["module.=", "b:module.=", "*_orig_mod.=", "b:*x.=y.", "=model.", "b:=m.", "a=b=c"]
+)
+def test_a_rename_reads_what_it_writes(expression: str) -> None:
+    assert str(parse_rename(expression)) == expression
+
+
+@pytest.mark.parametrize("expression", ["module.", "", "a=a", "=", "*=x", "b:=", "b:*=x"])
+def test_what_is_no_rename_is_refused_in_a_sentence(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"^'.*' (is no rename|changes no name|does not say what)"):
+        parse_rename(expression)
+
+
+@given(
+    st.lists(st.text("ab.*:=", max_size=8), unique=True, max_size=12),
+    st.builds(Rename, st.text("ab.", max_size=4), st.text("ab.", max_size=4), st.sampled_from("ab")),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_name_is_lost_in_a_random_rename(names: list[str], rename: Rename) -> None:
+    for side in ("a", "b"):
+        called = renamed(names, [rename], side)  # type: ignore[arg-type]
+        assert sorted(called.values()) == sorted(names)
+
+
+def test_a_renamed_tensor_takes_the_name_from_the_one_that_has_it() -> None:
+    called = renamed(["layers.0.w", "layers.1.w"], [parse_rename("layers.0.=layers.1.")], "a")
+    assert called["layers.1.w"] == "layers.0.w"
+    assert "layers.1.w" in called.values()
+    laid = structure(listed("layers.0.w", "layers.1.w"), listed("layers.1.w"), renames=["layers.0.=layers.1."])
+    assert [(pair.a.name, pair.b.name) for pair in laid.pairs] == [("layers.0.w", "layers.1.w")]
+    assert laid.only_in_a == ("layers.1.w",)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (lambda n: f"module.{n}", lambda n: n, ["module.="]),
+        (lambda n: n, lambda n: f"module.{n}", ["b:module.="]),
+        (lambda n: f"_orig_mod.module.{n}", lambda n: n, ["_orig_mod.module.="]),
+        (lambda n: f"base_model.model.{n}", lambda n: n, ["base_model.model.="]),
+        (lambda n: f"state_dict.model.{n}", lambda n: n, ["state_dict.model.="]),
+        (lambda n: f"transformer.{n}", lambda n: n, ["transformer.="]),
+        (lambda n: f"module.{n}", lambda n: f"model.{n}", ["module.=", "b:model.="]),
+        (lambda n: f"model.model.{n}", lambda n: f"model.{n}", ["model.="]),
+        (
+            lambda n: n.replace("attn", "_fsdp_wrapped_module.attn"),
+            lambda n: n,
+            ["*_fsdp_wrapped_module.="],
+        ),
+        (
+            lambda n: "_fsdp_wrapped_module." + n.replace("mlp", "_fsdp_wrapped_module._checkpoint_wrapped_module.mlp"),
+            lambda n: n,
+            ["*_fsdp_wrapped_module.=", "*_checkpoint_wrapped_module.="],
+        ),
+        (
+            lambda n: "module." + n.replace("attn", "_orig_mod.attn"),
+            lambda n: n,
+            ["*_orig_mod.=", "module.="],
+        ),
+    ],
+)
+def test_wrappers_are_recognised(a, b, expected) -> None:  # type: ignore[no-untyped-def]
+    names_a, names_b = [a(name) for name in NAMES], [b(name) for name in NAMES]
+    left_a = [name for name in names_a if name not in set(names_b)]
+    left_b = [name for name in names_b if name not in set(names_a)]
+    best = suggest(left_a, left_b)[0]
+    assert ([str(rename) for rename in best.renames], best.matches) == (expected, len(left_a))
+    laid = structure(listed(*names_a), listed(*names_b), auto_rename=True)
+    assert len(laid.pairs) == len(NAMES)
+    assert (laid.only_in_a, laid.only_in_b, laid.suggested) == ((), (), ())
+    assert [str(rename) for rename in laid.applied] == expected
+
+
+def test_suggestions_are_ranked_and_not_applied_unasked() -> None:
+    names_a = [f"module.{name}" for name in NAMES[:10]] + [f"ema.{name}" for name in NAMES]
+    laid = structure(listed(*names_a), listed(*NAMES))
+    assert not laid.pairs
+    assert laid.applied == ()
+    assert [(str(item.renames[0]), item.matches) for item in laid.suggested] == [("ema.=", 18), ("module.=", 10)]
+
+
+def test_names_without_likeness_suggest_nothing() -> None:
+    assert suggest(["a.b", "c"], ["d.e", "f"]) == ()
+    assert suggest([], ["a"]) == suggest(["a"], []) == ()
+    assert choose(["a.b"], ["c"]) == ()
+
+
+def test_renames_of_several_parts_are_found_one_after_the_other() -> None:
+    names_a = [f"policy.{name}" for name in NAMES] + [f"module.critic.{name}" for name in NAMES[:5]]
+    names_b = [*NAMES, *(f"critic.{name}" for name in NAMES[:5])]
+    chosen = choose(names_a, names_b)
+    assert [str(rename) for rename in chosen] == ["policy.=", "module.="]
+    laid = structure(listed(*names_a), listed(*names_b), auto_rename=True)
+    assert len(laid.pairs) == len(names_b)
+
+
+def test_many_names_are_no_trouble() -> None:
+    names = [f"layers.{i}.experts.{j}.weight" for i in range(40) for j in range(256)]
+    assert suggest([f"_orig_mod.{name}" for name in names], names)[0] == Suggestion(
+        (Rename("_orig_mod.", ""),), len(names)
+    )
+
+
+def test_structure_reads_no_value() -> None:
+    import numpy as np
+
+    a = MemorySource({"x": np.zeros(3), "y": np.zeros(2), "z": np.zeros(1)}, broken={"x": "not to be read"})
+    b = MemorySource({"x": np.zeros(3), "y": np.zeros((2, 1)), "w": np.zeros(1)}, broken={"x": "not to be read"})
+    laid = structure(a, b)
+    assert [pair.has_same_shape for pair in laid.pairs] == [True, False]
+    assert (laid.only_in_a, laid.only_in_b, laid.is_same) == (("z",), ("w",), False)
+    assert structure(a, a).is_same
+    assert not a.windows
+
+
+def test_a_buffer_that_is_not_saved_counts_among_the_matches_and_makes_no_difference() -> None:
+    import msgspec
+
+    names = ["embed.weight", "embed.ids"]
+    live = listed(*(f"_orig_mod.{name}" for name in names))
+    weight, ids = live.listing.tensors
+    ids = msgspec.structs.replace(ids, notes=("not saved in the state dict",))
+    live.listing = msgspec.structs.replace(live.listing, tensors=(weight, ids))
+    laid = structure(listed(*names), live)
+    assert ([item.name for item in laid.implied], laid.only_in_b) == ([ids.name], (weight.name,))
+    assert [(str(item.renames[0]), item.matches) for item in laid.suggested] == [("b:_orig_mod.=", 2)]
+    assert len(structure(listed(*names), live, renames=["b:_orig_mod.="]).pairs) == 2
+    assert structure(listed("embed.weight"), live, auto_rename=True).only_in_b == ()

@@ -1,0 +1,165 @@
+"""The rules about norms, scales, BatchNorm, adapters and optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.factories_memory import MemorySource
+from tui_params.core.health.checker import check
+from tui_params.core.health.thresholds import DEFAULT, with_threshold
+from tui_params.core.health.training import step_of
+
+
+def said(arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> set[tuple[str, str, str]]:
+    """Severity, rule and tensor of everything that a check says."""
+    source = MemorySource({name: np.asarray(array) for name, array in arrays.items()}, metadata=metadata)
+    return {(finding.severity, finding.rule, finding.tensor or "") for finding in check(source).findings}
+
+
+def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["layers.0.input_layernorm.weight", "h.0.ln_1.weight", "norm.gamma", "bn2.weight", "encoder.LayerNorm.weight"],
+)
+def test_gains_near_zero(name: str) -> None:
+    assert said({name: 1e-4 * normal(16)}) == {("warning", "norm-near-zero", name)}
+    assert said({name: 1 + 0.1 * normal(16)}) == set()
+
+
+def gains(faint: int, total: int, value: float = 1e-4) -> dict[str, Any]:
+    return {f"layers.{i}.norm.weight": (value if i < faint else 1.0) * normal(16, seed=i) for i in range(total)}
+
+
+def test_gains_near_zero_among_others_that_are_not() -> None:
+    assert said(gains(0, 8)) == set()
+    source = MemorySource(gains(1, 8))
+    (finding,) = (finding for finding in check(source).findings if finding.rule == "norm-near-zero")
+    assert finding.tensor == "layers.0.norm.weight"
+    assert finding.evidence.startswith("the root mean square of the 16 gains is ")
+    assert finding.evidence.endswith(": little passes; 7 of 8 norms of layers are above 0.001")
+    assert {rule for _, rule, _ in said(gains(1, 8, 0.0))} == {"norm-near-zero"}
+    limits = with_threshold(DEFAULT, "norm-rms", 1e-6)
+    rules = {finding.rule for finding in check(MemorySource(gains(1, 8)), thresholds=limits).findings}
+    assert "norm-near-zero" not in rules
+
+
+def test_a_model_that_multiplies_by_one_plus_the_gain_is_well() -> None:
+    assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8)))
+    assert all(rule != "norm-near-zero" for _, rule, _ in said(gains(8, 8, 0.0)))
+
+
+def test_parts_of_a_model_may_be_made_otherwise() -> None:
+    arrays: dict[str, Any] = {
+        f"vision.layers.{i}.norm{j}.weight": np.ones(8, np.float32) for i in (0, 1, 2) for j in (1, 2)
+    }
+    arrays |= {
+        f"text.layers.0.{name}.weight": np.zeros(8, np.float32) for name in ("norm1", "norm2", "q_norm", "k_norm")
+    }
+    arrays["text.norm.weight"] = np.zeros(8, np.float32)
+    assert {rule for _, rule, _ in said(arrays)} == {"start-values"}
+    arrays["vision.layers.1.norm2.weight"] = np.zeros(8, np.float32)
+    assert {found for found in said(arrays) if found[1] == "norm-near-zero"} == {
+        ("warning", "norm-near-zero", "vision.layers.1.norm2.weight")
+    }
+
+
+def test_all_the_norms_of_one_layer_are_not_how_the_model_is_made() -> None:
+    names = ("input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm")
+    arrays = {f"model.layers.{i}.{name}.weight": np.full(8, i != 2, np.float32) for i in range(4) for name in names}
+    found = {tensor for _, rule, tensor in said(arrays) if rule == "norm-near-zero"}
+    assert found == {f"model.layers.2.{name}.weight" for name in names}
+
+
+def test_residual_branches_that_start_at_zero_are_well_until_steps_were_counted() -> None:
+    arrays: dict[str, Any] = {f"layers.{i}.bn1.weight": np.ones(8, np.float32) for i in range(6)}
+    arrays |= {f"layers.{i}.bn2.weight": np.zeros(8, np.float32) for i in range(6)}
+    assert said(arrays) == {("info", "start-values", "")}
+    assert ("warning", "norm-near-zero", "layers.2.bn2.weight") in said(arrays, {"global_step": "8"})
+
+
+def test_other_vectors_may_be_near_zero() -> None:
+    assert said({"fc.bias": 1e-4 * normal(16), "norm.bias": 1e-4 * normal(16)}) == set()
+
+
+@pytest.mark.parametrize("name", ["fc.weight_scale_inv", "fc.weight_scale", "fc.scales", "fc.weight.absmax"])
+def test_scales_that_restore_nothing(name: str) -> None:
+    scales = np.abs(normal(4, 4)) + 0.1
+    assert said({name: scales}) == set()
+    scales[1, 2] = np.inf
+    assert ("error", "broken-scale", name) in said({name: scales})
+    assert ("error", "broken-scale", name) in said({name: np.zeros((4, 4), np.float32)})
+    scales[1, 2] = 0
+    one_block = "info" if name.endswith("absmax") else "warning"
+    assert said({name: scales}) == {(one_block, "broken-scale", name)}
+
+
+def test_scales_of_activations_may_wait_for_calibration() -> None:
+    zero = np.zeros((), np.float32)
+    assert ("warning", "broken-scale", "fc.input_scale") in said({"fc.input_scale": zero})
+    assert all(rule != "broken-scale" for _, rule, _ in said({"logit_scale": zero, "layer_scale": zero}))
+    assert all(rule != "broken-scale" for _, rule, _ in said({"fc.weight.absmax": np.zeros(8, np.uint8)}))
+
+
+def test_batchnorm_statistics() -> None:
+    name = "bn.running_var"
+    assert said({name: np.ones(8, np.float32)}) == set()
+    var = np.abs(normal(8)) + 0.1
+    assert said({name: var}) == set()
+    var[3] = 0
+    assert said({name: var}) == {("warning", "batchnorm", name)}
+    var[3] = -1
+    assert said({name: var}) == {("error", "batchnorm", name)}
+    tracked = "bn.num_batches_tracked"
+    assert said({tracked: np.zeros((), np.int64)}) == {("info", "batchnorm", tracked)}
+    assert said({tracked: np.int64(7)}) == set()
+
+
+def test_a_lora_b_of_zeros_among_others_that_are_trained() -> None:
+    arrays = {f"layers.{i}.q.lora_B.weight": normal(8, 4, seed=i) for i in range(3)}
+    assert said(arrays) == set()
+    arrays["layers.1.q.lora_B.weight"] = np.zeros((8, 4), np.float32)
+    assert ("warning", "untrained-lora", "layers.1.q.lora_B.weight") in said(arrays)
+
+
+def test_a_fresh_adapter_is_only_remarked_on() -> None:
+    arrays = {f"layers.{i}.q.lora_B.weight": np.zeros((8, 4), np.float32) for i in range(3)}
+    assert {(severity, rule) for severity, rule, _ in said(arrays)} == {("info", "all-zero")}
+    more = {f"layers.{i}.q.lora_B.weight": np.zeros((8, 4), np.float32) for i in range(32)}
+    assert said(more) == {("info", "start-values", "")}
+    of_embedding = {"embed.lora_embedding_A": np.zeros((4, 8), np.float32), "embed.lora_embedding_B": normal(8, 4)}
+    assert {found[:2] for found in said(arrays | of_embedding)} <= {("info", "all-zero"), ("info", "start-values")}
+    trained = said(arrays, {"global_step": "120"})
+    assert {name for _, rule, name in trained if rule == "untrained-lora"} == set(arrays)
+    assert ("warning", "untrained-lora") not in {found[:2] for found in said(arrays, {"global_step": "0"})}
+
+
+@pytest.mark.parametrize("moment", ["exp_avg_sq", "square_avg", "exp_inf", "row_var"])
+@pytest.mark.parametrize("is_metadata", [False, True])
+def test_an_optimizer_that_counted_steps_but_never_stepped(is_metadata: bool, moment: str) -> None:
+    def state(step: int) -> set[tuple[str, str, str]]:
+        arrays: dict[str, Any] = {f"optimizer.state.0.{moment}": np.zeros((4, 4), np.float32)}
+        if not is_metadata:
+            arrays["optimizer.state.0.step"] = np.float32(step)
+        return said(arrays, {"optimizer.state.0.step": str(step)} if is_metadata else None)
+
+    assert state(10) == {("warning", "optimizer-never-stepped", f"optimizer.state.0.{moment}")}
+    assert all(severity == "info" for severity, _, _ in state(0))
+
+
+def test_an_optimizer_that_stepped_is_fine() -> None:
+    arrays = {"optimizer.state.0.exp_avg_sq": normal(4, 4) ** 2, "optimizer.state.0.step": np.float32(10)}
+    assert said(arrays) == set()
+
+
+def test_the_step_is_read_from_metadata() -> None:
+    assert step_of({"global_step": "12", "trainer.step": "7.0", "lr": "99", "note.step": "soon"}) == 12
+    assert step_of({"step": "9" * 400}) == 0
+    assert step_of({}) == 0

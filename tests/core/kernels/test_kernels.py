@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.factories_kernels import compiled, engine, kept_in
+from tui_params.core.dtypes import from_torch, numpy_dtype
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import compiler
+from tui_params.core.kernels.by_numpy import (
+    DECODED,
+    LANES,
+    LIMB_SUMS,
+    WORDS,
+    Gap,
+    Kernels,
+    NumpyKernels,
+    Sums,
+    limb_totals,
+    ordered,
+    ordered64,
+    unordered,
+    unordered64,
+)
+from tui_params.core.kernels.compiled import Compilation, prove
+
+__all__ = ["engine"]
+pytest.importorskip("numba")
+
+
+def words(count: int, seed: int = 0) -> NDArray[np.uint32]:
+    found = np.random.default_rng(seed).integers(0, 1 << 32, count, np.uint32)
+    found[::7] = 0
+    found[1::11] = 0x80000000
+    found[2::13] = 0x7F800000
+    found[3::17] = 0xFF800000
+    found[4::19] &= np.uint32(0x8000FFFF)
+    return found
+
+
+def finite_words(count: int, low: float, high: float) -> NDArray[np.uint32]:
+    return np.random.default_rng(1).uniform(low, high, count).astype(np.float32).view(np.uint32)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 1001, 16_384, 16_385, 50_001, 140_000])
+@pytest.mark.parametrize(
+    "make",
+    [
+        words,
+        lambda count: finite_words(count, -1, 1),
+        lambda count: finite_words(count, 1, 2),
+        lambda count: finite_words(count, -2, -1),
+        lambda count: finite_words(count, 0, 1e-42),
+        lambda count: np.full(count, 0x80000000, np.uint32),
+        lambda count: np.where(np.arange(count) % 20_000 == 17_000, words(count), finite_words(count, -3, -1)),
+        lambda count: np.full(count, 0xFF7FFFFF, np.uint32),
+    ],
+    ids=["any", "mixed", "positive", "negative", "tiny", "-0", "one odd", "least"],
+)
+def test_compiled_float32_is_that_of_numpy(make: Callable[[int], NDArray[np.uint32]], count: int) -> None:
+    some = make(count)
+    both = []
+    for each in (NumpyKernels(), _compiled()):
+        packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
+        found = each.float32(some, packed, squares)
+        both.append((found, packed.tolist(), squares.tolist()))
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("mask", [0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFE0000000, 0xFFF0000000000000])
+@pytest.mark.parametrize("count", [0, 1, 2, 2047, 2048, 2049, 140_003])
+def test_compiled_float64_is_that_of_numpy(count: int, mask: int) -> None:
+    pairs = words(2 * count).view(np.uint64)[:count] & np.uint64(mask)
+    pairs[::5] &= np.uint64(0x800FFFFFFFFFFFFF)
+    pairs[1::7] |= np.uint64(0x7FE0000000000000)
+    for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64)):
+        both = []
+        for each in (NumpyKernels(), _compiled()):
+            counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
+            for part in np.array_split(some, 3):
+                found = each.float64(part, counts, sums)
+            places = np.flatnonzero(counts)
+            finite = [row for row in range(4096) if row & 0x7FF != 0x7FF and sums[row].any()]
+            totals = [limb_totals(sums[row].tolist()) for row in finite]
+            both.append((found, places.tolist(), counts[places].tolist(), finite, totals))
+        assert both[0] == both[1]
+        mantissas = [word & (1 << 52) - 1 for word in some.tolist() if word >> 52 & 0x7FF != 0x7FF]
+        assert sum(total for total, _ in both[0][4]) == sum(mantissas)
+        assert sum(square for _, square in both[0][4]) == sum(mantissa * mantissa for mantissa in mantissas)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 1001, 140_003])
+def test_compiled_counts_are_those_of_numpy(count: int) -> None:
+    both = []
+    for each in (NumpyKernels(), _compiled()):
+        lanes = np.zeros((LANES, WORDS), np.uint32)
+        each.count16(words(count).view(np.uint16)[:count], lanes)
+        each.count16(np.full(count, 0xFFFF, np.uint16), lanes)
+        both.append(lanes.sum(0).tolist())
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("kind", ["<i4", "<u4", "<i8", "<u8"])
+@pytest.mark.parametrize("count", [1, 2, 1001, 140_003])
+def test_compiled_sums_of_integers_are_those_of_numpy(kind: str, count: int) -> None:
+    values = words(2 * count).view(kind)[:count]
+    extremes = np.iinfo(kind)
+    for some in (values, np.full(count, extremes.min, kind), np.full(count, extremes.max, kind)):
+        both = []
+        for each in (NumpyKernels(), _compiled()):
+            counts = np.zeros(1 << 19, np.int64)
+            both.append((each.integers(some, counts), counts.nonzero()[0].tolist(), counts[counts > 0].tolist()))
+        assert both[0] == both[1]
+        whole = some.tolist()
+        assert both[0][0] == Sums(sum(whole), sum(value * value for value in whole), min(whole), max(whole))
+
+
+def finite_values(name: str, count: int, seed: int) -> NDArray[np.generic]:
+    """Random patterns of a type, each of the narrow ones among them, that are finite."""
+    dtype = from_torch(name)
+    native = None if dtype is None else numpy_dtype(dtype)
+    assert native is not None
+    width = 8 * native.itemsize
+    codes = np.random.default_rng(seed).integers(0, 1 << width, count, np.uint64)
+    every = np.arange(1 << min(width, 16), dtype=np.uint64) << np.uint64(width - min(width, 16))
+    codes[: every.size] = every[:count]
+    values = codes.astype(f"u{native.itemsize}").view(native)
+    with np.errstate(all="ignore"):
+        values[~np.isfinite(values.astype(np.float64))] = 1
+    return values
+
+
+@pytest.mark.parametrize("name_a", DECODED)
+@pytest.mark.parametrize("name_b", DECODED)
+@pytest.mark.parametrize("count", [1, 1024, 70_003])
+def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, count: int) -> None:
+    a, b = finite_values(name_a, count, 0), finite_values(name_b, count, 1)
+    with np.errstate(all="ignore"):
+        b[:count:3] = a[:count:3].astype(b.dtype)
+        b[~np.isfinite(b.astype(np.float64))] = 2
+    raw_a, raw_b = a.view(np.uint8), b.view(np.uint8)
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    for atol, rtol in ((0.0, 0.0), (1e-3, 1e-2)):
+        found = _compiled().difference(raw_a, raw_b, (name_a, name_b), count, atol, rtol)
+        assert found is not None
+        delta = y - x
+        changed = abs(delta) > atol + rtol * abs(x)
+        assert (found.changed, found.peak) == (changed.sum(), abs(delta).max())
+        assert found.first == (changed.argmax() if changed.any() else 0)
+        sums = [found.aa, found.bb, found.dd, found.total]
+        expected = [np.dot(x, x), np.dot(y, y), np.dot(delta, delta), abs(delta).sum()]
+        np.testing.assert_allclose(sums, expected, rtol=1e-13)
+        assert abs(found.ab - np.dot(x, y)) <= 1e-13 * np.dot(abs(x), abs(y))
+    for place in (0, count // 2, count - 1):
+        odd = b.copy()
+        odd[place] = np.nan
+        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+        if name_b != "float8_e4m3fn":
+            odd[place] = -np.inf
+        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+
+
+@given(st.integers(1, 100), st.integers(1, 500), st.integers(1, 256), st.sampled_from([-1, 0, 1]))
+@settings(deadline=None)
+def test_at_the_very_tolerance_a_compiled_difference_is_rounded_as_numpy_rounds_it(
+    hundredths: int, thousandths: int, quarters: int, step: int
+) -> None:
+    atol, rtol = hundredths / 100, thousandths / 1000
+    a = np.full(100, quarters / 4, np.float32)
+    limit = atol + rtol * np.abs(a.astype(np.float64))
+    b = a.copy()
+    b[57] = np.float32(a[57] + limit[57])
+    b[57] = np.nextafter(b[57], np.float32(step * 1e9), dtype=np.float32) if step else b[57]
+    found = _compiled().difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), 100, atol, rtol)
+    changed = np.abs(b.astype(np.float64) - a.astype(np.float64)) > limit
+    assert found is not None
+    assert (found.changed, found.first) == (changed.sum(), 57 if changed.any() else 0)
+
+
+def test_types_without_a_loop_are_left_to_numpy() -> None:
+    raw = np.zeros(16, np.uint8)
+    for each in (NumpyKernels(), _compiled()):
+        assert each.difference(raw, raw, ("float64", "float64"), 2, 0.0, 0.0) is None
+    assert NumpyKernels().difference(raw, raw, ("float32", "float32"), 4, 0.0, 0.0) is None
+
+
+@pytest.mark.usefixtures("engine")
+def test_read_only_and_unaligned_input_is_taken() -> None:
+    raw = np.frombuffer(bytes(range(256)) * 4 + b"\0", np.uint8)[1:]
+    assert not raw.flags.writeable
+    lanes = np.zeros((LANES, WORDS), np.uint32)
+    kernels.current().count16(raw.view("<u2"), lanes)
+    assert lanes.sum() == 512
+    found = kernels.current().float32(raw.view("<u4"), np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64))
+    assert unordered(found.high) == raw.copy().view("<f4").max()
+    rows = np.zeros(4, np.uint16)
+    kernels.current().maxima(raw.view("<u2").reshape(4, 128), rows, rows[:0], 0xFFFF, is_doubled=False)
+    assert rows.tolist() == raw.copy().view("<u2").reshape(4, 128).max(1).tolist()
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+@settings(deadline=None)
+def test_ordered_words_have_the_order_of_the_floats(values: list[float]) -> None:
+    floats = np.array(values, np.float32)
+    keys = ordered(floats.view(np.uint32))
+    assert [unordered(key) for key in keys.tolist()] == floats.tolist()
+    assert np.all(np.diff(floats[np.argsort(keys)]) >= 0)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@settings(deadline=None)
+def test_ordered_words_have_the_order_of_the_doubles(values: list[float]) -> None:
+    floats = np.array(values)
+    keys = ordered64(floats.view(np.uint64))
+    assert [unordered64(key) for key in keys.tolist()] == floats.tolist()
+    assert np.all(np.diff(floats[np.argsort(keys)]) >= 0)
+
+
+def _compiled() -> Kernels:
+    found = compiled().kernels
+    assert found is not None
+    return found
+
+
+class Miscomparing(NumpyKernels):
+    def difference(self, *arguments: Any) -> Gap:
+        return Gap(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Miscounting(NumpyKernels):
+    def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
+        super().count16(words[1:], lanes)
+
+
+def test_a_loop_that_counts_wrongly_is_found_out() -> None:
+    prove(NumpyKernels())
+    with pytest.raises(RuntimeError, match="a compiled loop counts wrongly"):
+        prove(Miscounting())
+    with pytest.raises(RuntimeError, match="a compiled loop compares wrongly"):
+        prove(Miscomparing())
+
+
+@pytest.mark.parametrize("error", [ImportError("no numba"), RuntimeError("no locator"), TypeError("x"), OSError("y")])
+def test_whatever_is_wrong_with_compiling_is_a_reason(error: Exception) -> None:
+    def build() -> bytes:
+        raise error
+
+    compilation = Compilation(build)
+    compilation.run()
+    assert compilation.done.is_set()
+    assert compilation.kernels is None
+    assert compilation.reason == str(error)
+
+
+@pytest.mark.parametrize(
+    ("has_code", "nbytes", "expected"),
+    [
+        (True, kernels.WORTH_LOADING - 1, []),
+        (True, kernels.WORTH_LOADING, ["load"]),
+        (False, kernels.WORTH_COMPILING - 1, ["load"]),
+        (False, kernels.WORTH_COMPILING, ["load", "run"]),
+    ],
+)
+def test_loops_are_loaded_when_it_is_worth_it_and_compiled_when_that_is(
+    monkeypatch: pytest.MonkeyPatch, has_code: bool, nbytes: int, expected: list[str]
+) -> None:
+    done: list[str] = []
+    began = Event()
+
+    def load(self: Compilation) -> bool:
+        done.append("load")
+        return has_code
+
+    def run(self: Compilation) -> None:
+        done.append("run")
+        began.set()
+
+    monkeypatch.setattr(Compilation, "load", load)
+    monkeypatch.setattr(Compilation, "run", run)
+    for name, value in (("_compilation", None), ("_has_looked", False), ("_wanted", 0)):
+        monkeypatch.setattr(kernels, name, value)
+    kernels.expect(nbytes // 2)
+    kernels.expect(nbytes - nbytes // 2)
+    if "run" in expected:
+        assert began.wait(10)
+    assert done == expected
+    kernels.expect(nbytes)
+    assert done.count("load") <= 1
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+COMPILE = """
+import sys
+from tui_params import opening
+from tui_params.core.kernels import by_numpy as kernels
+compilation = kernels.start_compiling()
+compilation.done.wait(60)
+print(compilation.reason, kernels.ready(), "numba" in sys.modules)
+"""
+
+
+def test_importing_the_numbers_does_not_import_numba() -> None:
+    modules = ", ".join(
+        f"tui_params.core.{name}" for name in ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.by_numpy")
+    )
+    assert run(f"import sys, {modules}; print('numba' in sys.modules)") == "False"
+
+
+def test_numba_is_imported_by_another_process_and_its_machine_code_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
+    (kept,) = folder.iterdir()
+    assert kept.suffix == ".code"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    # Where nothing can be compiled, what is kept serves.
+    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
+    data = bytearray(kept.read_bytes())
+    data[-100] ^= 1
+    kept.write_bytes(data)
+    message = "Python runs inside another program, which cannot be started to compile False False"
+    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == message
+
+
+def test_where_nothing_can_be_kept_the_loops_serve_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "a file"
+    folder.write_text("no folder")
+    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
+
+
+def test_where_numba_is_told_not_to_compile_numpy_serves() -> None:
+    found = run(COMPILE, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off")
+    assert found == "RuntimeError: numba is told not to compile False False"
+
+
+def test_without_llvm_numpy_serves() -> None:
+    code = "import sys; sys.modules['llvmlite'] = None\n" + COMPILE
+    assert run(code, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off").endswith(" False False")
+
+
+def test_a_compiler_that_hangs_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
+    monkeypatch.setattr(compiler, "start", lambda: hanging)
+    compilation = Compilation()
+    running = Thread(target=compilation.run)
+    with kept_in(None):
+        running.start()
+        compilation.stop()
+        running.join(30)
+    assert not running.is_alive()
+    assert compilation.reason == "the compiler ended with -9"
+
+
+def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
+    monkeypatch.setattr(compiler, "start", lambda: hanging)
+    monkeypatch.setattr(compiler, "SECONDS", 0.01)
+    compilation = Compilation()
+    compilation.run()
+    assert compilation.reason == "compiling took longer than 0 s"
+    assert hanging.poll() is not None
+
+
+def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
+    from tui_params.core.kernels import compiled, loops_difference
+
+    assert compiled.CHUNK == loops_difference.CHUNK

@@ -1,0 +1,204 @@
+"""Threads that read pairs of tensors and judge them: ranges in the order of the file, through bounded buffers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+
+from tui_params.core.compare.compare import RANGE_NBYTES, Progress, Verdict, judge, unread
+from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
+from tui_params.core.compare.structure import Pair
+from tui_params.core.numbers.difference import Tally
+from tui_params.core.reading.tensor_reading import reason_of
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import StoppedError, TuiParamsError
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.compare import Comparer
+
+MOST_THREADS = 4
+POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 0.1
+
+Range = tuple[int, int]
+
+
+class Job:
+    """The same elements under one or several names: what is to be read of them, and what is known so far."""
+
+    def __init__(self, a: TensorInfo, b: TensorInfo, pairs: list[Pair]) -> None:
+        self.a, self.b = a, b
+        self.pairs = pairs
+        # Guarded by the lock of the threads.
+        self.tally: Tally | None = None
+        self.same: list[Range] = []
+        self.reason: str | None = None
+        self.left = 0
+
+    def ranges(self) -> list[Range]:
+        """Elements to compare at a time; a tensor that has to be gathered is one range."""
+        if self.a.stride is not None or self.b.stride is not None:
+            return [(0, self.a.numel)]
+        step = RANGE_NBYTES * 8 // max(self.a.dtype.bits, self.b.dtype.bits, 1) // 8 * 8
+        return [(start, min(start + step, self.a.numel)) for start in range(0, max(self.a.numel, 1), step)]
+
+
+def compare_values(
+    comparer: Comparer,
+    jobs: Sequence[Job],
+    settled: int,
+    deliver: Callable[[Verdict], None],
+    should_stop: Callable[[], bool] | None,
+    progress: Callable[[Progress], None] | None,
+    threads: int | None,
+) -> None:
+    """Judge every job; ``settled`` tensors were before. All is called on this thread. Raises StoppedError."""
+    total = sum(job.a.nbytes for job in jobs)
+    tensors = settled + sum(len(job.pairs) for job in jobs)
+    done = settled
+    told = 0.0
+    count = max(1, threads or min(_processors(), MOST_THREADS))
+    readers = _Readers(comparer, sorted(jobs, key=_place), count)
+    with ThreadPoolExecutor(count, "tui-params compare") as pool:
+        futures = [pool.submit(readers.work, number) for number in range(count)]
+        try:
+            working = count
+            while working:
+                if should_stop is not None and should_stop():
+                    raise StoppedError("the comparison was stopped")
+                now = time.monotonic()
+                if progress is not None and now - told >= PROGRESS_SECONDS:
+                    told = now
+                    progress(Progress(sum(readers.nbytes), total, done, tensors))
+                try:
+                    verdict = readers.verdicts.get(timeout=POLL_SECONDS)
+                except Empty:
+                    continue
+                if verdict is None:
+                    working -= 1
+                else:
+                    done += 1
+                    deliver(verdict)
+        finally:
+            readers.is_stopped.set()
+    for future in futures:
+        future.result()  # raises what nobody expected
+    if progress is not None:
+        progress(Progress(total, total, done, tensors))
+
+
+class _Readers:
+    """The work that the threads share."""
+
+    def __init__(self, comparer: Comparer, jobs: Sequence[Job], threads: int) -> None:
+        self.verdicts: SimpleQueue[Verdict | None] = SimpleQueue()
+        self.is_stopped = Event()
+        self.nbytes = [0] * threads
+        self._comparer = comparer
+        self._lock = Lock()
+        self._ranges = self._in_order(jobs)
+
+    def _in_order(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Range]]:
+        for job in jobs:
+            ranges = job.ranges()
+            job.left = len(ranges)
+            for part in ranges:
+                yield job, part
+
+    def work(self, number: int) -> None:
+        """Compare one range after another, until there is none or nobody wants to know."""
+        compared = ByteComparison()
+        try:
+            while not self.is_stopped.is_set():
+                with self._lock:
+                    job, part = next(self._ranges, (None, (0, 0)))
+                if job is None:
+                    return
+                self._compare(job, part, compared, number)
+        except StoppedError:
+            return
+        finally:
+            # No verdict of this thread comes after it.
+            self.verdicts.put(None)
+
+    def _compare(self, job: Job, part: Range, compared: ByteComparison, number: int) -> None:
+        tally, same, reason = None, (part[0], part[0]), job.reason
+        if reason is None:
+            try:
+                tally, same = self._read(job, part, compared, number)
+            except StoppedError:
+                raise
+            except (TuiParamsError, OSError, MemoryError) as error:
+                reason = reason_of(error)
+        with self._lock:
+            job.reason = job.reason or reason
+            if tally is not None and job.tally is not None:
+                job.tally.merge(tally)
+            job.tally = job.tally or tally
+            if same[0] < same[1]:
+                job.same.append(same)
+            job.left -= 1
+            is_last = not job.left
+        if is_last:
+            self._finish(job)
+
+    def _read(self, job: Job, part: Range, compared: ByteComparison, number: int) -> tuple[Tally | None, Range]:
+        """The tally of a range from its first difference on, and the elements before it."""
+        a, b = job.a, job.b
+        is_same_type = a.dtype == b.dtype
+        tally = None if is_same_type else self._tally(job)
+        start, stop = part
+        same = start
+        for piece in pieces(self._comparer.a, a, self._comparer.b, b, start, stop):
+            if is_same_type and compared.is_same(piece.a, piece.b):
+                if tally is None:
+                    same = piece.start + piece.numel
+                else:
+                    tally.add_equal(piece.a, piece.numel)
+            else:
+                tally = tally or self._tally(job)
+                tally.add(piece.a, piece.b, piece.numel, piece.start)
+            self.nbytes[number] += piece.a.size
+            self._stop_if_unwanted()
+        return tally, (start, same)
+
+    def _finish(self, job: Job) -> None:
+        reason, tally = job.reason, job.tally
+        if reason is None and tally is not None:
+            # The norms are those of the whole tensor: read what was only compared.
+            try:
+                for start, stop in job.same:
+                    for raw, numel in one_side(self._comparer.a, job.a, start, stop):
+                        tally.add_equal(raw, numel)
+                        self._stop_if_unwanted()
+            except StoppedError:
+                raise
+            except (TuiParamsError, OSError, MemoryError) as error:
+                reason = reason_of(error)
+        difference = None if reason is not None or tally is None else tally.difference()
+        for pair in job.pairs:
+            is_ignored = self._comparer.ignore_dtype
+            verdict = judge(pair, difference, is_ignored) if reason is None else unread(pair, reason, is_ignored)
+            self.verdicts.put(verdict)
+
+    def _tally(self, job: Job) -> Tally:
+        return Tally(job.a.dtype, job.b.dtype, self._comparer.rtol, self._comparer.atol)
+
+    def _stop_if_unwanted(self) -> None:
+        if self.is_stopped.is_set():
+            raise StoppedError("the comparison was stopped")
+
+
+def _place(job: Job) -> tuple[str, int]:
+    """The order of the bytes on the disk."""
+    return job.a.file or "", job.a.offset or 0
+
+
+def _processors() -> int:
+    # Not os.cpu_count: a container or a scheduler may have given us fewer.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

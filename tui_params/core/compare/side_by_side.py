@@ -1,0 +1,151 @@
+"""The storage bytes of two tensors of one shape, read in step whatever the blocks of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.numbers.decode import part_dtype
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Axis, Window, make_window
+from tui_params.errors import ReadError
+
+PIECE = 1 << 20
+"""Bytes of the wider type that are looked at at once, of each side."""
+
+WINDOW = 1 << 19
+"""Elements of a tensor that is not contiguous that are gathered at once."""
+
+Bytes = NDArray[np.uint8]
+
+
+class Piece(NamedTuple):
+    """The bytes of ``numel`` elements from position ``start`` of both tensors, valid until the next piece."""
+
+    a: Bytes
+    b: Bytes
+    start: int
+    numel: int
+
+
+class ByteComparison:
+    """Whether two runs of bytes are the same; keeps one small array to work in."""
+
+    def __init__(self) -> None:
+        self._same = np.empty(PIECE // 8, np.bool_)
+
+    def is_same(self, a: Bytes, b: Bytes) -> bool:
+        if a.size != b.size:
+            return False
+        words = a.size // 8
+        for at in range(0, words, self._same.size):
+            count = min(self._same.size, words - at)
+            part = slice(at * 8, (at + count) * 8)
+            if not np.equal(a[part].view(np.uint64), b[part].view(np.uint64), out=self._same[:count]).all():
+                return False
+        return bool((a[words * 8 :] == b[words * 8 :]).all())
+
+
+def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, start: int, stop: int) -> Iterator[Piece]:
+    """Elements ``start:stop`` of both, row-major. Raises ReadError, SliceError, at any step.
+
+    ``start`` is a multiple of 8; both have the same shape.
+    """
+    left, right = _Stream(source_a, a, start, stop), _Stream(source_b, b, start, stop)
+    most = max(PIECE * 8 // max(a.dtype.bits, b.dtype.bits) // 8 * 8, 8)
+    while start < stop:
+        numel = min(left.available(), right.available(), most)
+        yield Piece(left.take(numel), right.take(numel), start, numel)
+        start += numel
+
+
+def one_side(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[tuple[Bytes, int]]:
+    """Bytes and number of elements of ``start:stop`` of one tensor, row-major. Raises ReadError, at any step."""
+    stream = _Stream(source, info, start, stop)
+    while start < stop:
+        numel = stream.available()
+        yield stream.take(numel), numel
+        start += numel
+
+
+class _Stream:
+    """The elements of one side, in order, as many at a time as the other side has too."""
+
+    def __init__(self, source: Source, info: TensorInfo, start: int, stop: int) -> None:
+        if info.dtype.bits == 0:
+            part_dtype(info.dtype)  # raises, with the reason
+        self._bits = info.dtype.bits
+        self._info = info
+        self._left = stop - start
+        self._blocks = source.blocks(info, start, stop) if info.stride is None else gathered(source, info, start, stop)
+        self._block: Bytes = np.empty(0, np.uint8)
+        self._at = self._count = 0
+
+    def available(self) -> int:
+        """How many elements the current block still has; the next one is read when it is used up."""
+        while self._at == self._count:
+            block = next(self._blocks, None)
+            if block is None:
+                raise ReadError(f"{self._info.name} ended {self._left:,} elements early")
+            self._block, self._at = block, 0
+            # The last byte of a packed tensor may be padded with what is no element.
+            self._count = min(block.size * 8 // self._bits, self._left)
+            if self._count < self._left and self._count * self._bits != block.size * 8:
+                raise ReadError(f"{self._info.name} came in a block that ends inside an element")
+        return self._count - self._at
+
+    def take(self, numel: int) -> Bytes:
+        begin, end = self._at * self._bits, (self._at + numel) * self._bits
+        if begin % 8 or (end % 8 and numel != self._left):
+            raise ReadError(f"{self._info.name} came in blocks that cannot be laid beside those of the other side")
+        self._at += numel
+        self._left -= numel
+        return self._block[begin // 8 : (end + 7) // 8]
+
+
+def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[Bytes]:
+    """The bytes of elements ``start:stop`` in row-major order, of a tensor that does not lie so. Raises ReadError."""
+    if info.dtype.is_packed:
+        raise ReadError(f"{info.name} is a strided view of packed {info.dtype.name} elements")
+    part_dtype(info.dtype)
+    at = 0
+    for window in windows(info.shape, WINDOW):
+        numel = window.numel
+        first, last = max(start - at, 0), min(stop - at, numel)
+        if first < last:
+            values = source.read_window(info, window).reshape(-1)[first:last]
+            if info.dtype.name == "complex32":
+                # It is read as complex64, because numpy has no type for it; the way back is exact.
+                with np.errstate(invalid="ignore"):
+                    values = values.view(np.float32).astype(np.float16)
+            yield _little_endian(np.ascontiguousarray(values)).view(np.uint8)
+        at += numel
+        if at >= stop:
+            return
+
+
+def windows(shape: tuple[int, ...], most: int) -> Iterator[Window]:
+    """Windows of at most ``most`` elements that, one after the other, are a tensor of ``shape`` in row-major order."""
+    if prod(shape) == 0:
+        return
+    axis = next((axis for axis in range(len(shape)) if prod(shape[axis + 1 :]) <= most), len(shape))
+    inner = tuple(Axis(0, 1, length) for length in shape[axis + 1 :])
+    for index in np.ndindex(shape[:axis]):
+        outer = tuple(Axis(place, 1, 1, True) for place in index)
+        if axis == len(shape):
+            yield make_window(outer)
+            continue
+        rows = max(most // prod(shape[axis + 1 :]), 1)
+        for row in range(0, shape[axis], rows):
+            yield make_window((*outer, Axis(row, 1, min(rows, shape[axis] - row)), *inner))
+
+
+def _little_endian(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    import sys
+
+    return values if sys.byteorder == "little" else values.byteswap()

@@ -1,0 +1,114 @@
+"""The structure of two sources side by side: which names both have, and which only one. No value is read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from tui_params.core.compare.renames import Rename, Side, Suggestion, choose, parse_rename, renamed, suggest
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+
+NOT_SAVED = frozenset({"not saved in the state dict", "persistent=False"})
+"""The notes of a buffer that no state dict holds: of a live model, and of a module in a pickle."""
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False):
+    """The tensors of both sources that stand for the same thing; ``name`` is that of A."""
+
+    a: TensorInfo
+    b: TensorInfo
+
+    @property
+    def name(self) -> str:
+        return self.a.name
+
+    @property
+    def has_same_shape(self) -> bool:
+        return self.a.shape == self.b.shape
+
+    @property
+    def has_same_dtype(self) -> bool:
+        return self.a.dtype == self.b.dtype
+
+
+class Implied(msgspec.Struct, frozen=True, gc=False):
+    """A tensor of one side alone that makes no difference, and why, one sentence."""
+
+    name: str
+    side: Side
+    reason: str
+
+
+class Structure(msgspec.Struct, frozen=True):
+    """Two listings laid over each other, in the order of A.
+
+    ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` are left out of both: buffers
+    that are never saved, and further names of tied tensors of which both sides have one. ``applied`` are the
+    renames that were asked for or chosen, ``suggested`` others that would match more names, the best first.
+    """
+
+    pairs: tuple[Pair, ...]
+    only_in_a: tuple[str, ...]
+    only_in_b: tuple[str, ...]
+    implied: tuple[Implied, ...]
+    applied: tuple[Rename, ...]
+    suggested: tuple[Suggestion, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether names, shapes and element types agree."""
+        return not (self.only_in_a or self.only_in_b) and all(
+            pair.has_same_shape and pair.has_same_dtype for pair in self.pairs
+        )
+
+
+def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), auto_rename: bool = False) -> Structure:
+    """Lay the listings of two sources over each other.
+
+    ``renames`` are applied first, in order. With ``auto_rename`` the suggested ones are applied too, to the names that
+    are still without a partner. Raises ValueError for an expression that is no rename.
+    """
+    applied = [rename if isinstance(rename, Rename) else parse_rename(rename) for rename in renames]
+    infos_a = {info.name: info for info in a.listing.tensors}
+    infos_b = {info.name: info for info in b.listing.tensors}
+    called_a, called_b = renamed(infos_a, applied, "a"), renamed(infos_b, applied, "b")
+    partners = {called_a[called]: name for called, name in called_b.items() if called in called_a}
+    taken = set(partners.values())
+    left_a = [name for name in infos_a if name not in partners]
+    left_b = [name for name in infos_b if name not in taken]
+    if auto_rename:
+        chosen = choose(left_a, left_b)
+        applied += chosen
+        called_a, called_b = renamed(left_a, chosen, "a"), renamed(left_b, chosen, "b")
+        partners |= {called_a[called]: name for called, name in called_b.items() if called in called_a}
+        taken = set(partners.values())
+        left_a = [name for name in left_a if name not in partners]
+        left_b = [name for name in left_b if name not in taken]
+    implied = [*_implied(left_a, infos_a, partners, "a"), *_implied(left_b, infos_b, taken, "b")]
+    spared = {(item.side, item.name) for item in implied}
+    only_in_a = tuple(name for name in left_a if ("a", name) not in spared)
+    only_in_b = tuple(name for name in left_b if ("b", name) not in spared)
+    return Structure(
+        tuple(Pair(info, infos_b[partners[name]]) for name, info in infos_a.items() if name in partners),
+        only_in_a,
+        only_in_b,
+        tuple(implied),
+        tuple(applied),
+        # A buffer that is not saved on one side may still be the partner of one that is.
+        suggest(left_a, left_b) if only_in_a or only_in_b else (),
+    )
+
+
+def _implied(left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side) -> list[Implied]:
+    first_of = {infos[name].first_name: name for name in reversed(list(matched))}
+    found = []
+    for name in left:
+        info = infos[name]
+        twin = first_of.get(info.first_name)
+        if not NOT_SAVED.isdisjoint(info.notes):
+            found.append(Implied(name, side, "a buffer that is not saved (persistent=False)"))
+        elif twin is not None and infos[twin].shape == info.shape and infos[twin].dtype == info.dtype:
+            found.append(Implied(name, side, f"tied to {twin}, which both have"))
+    return found

@@ -1,0 +1,227 @@
+"""The check of a whole source: everything is read, every rule is applied, and nothing unread is called healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from tui_params.core.findings import Finding
+from tui_params.core.health.duplicates import find_duplicates
+from tui_params.core.health.places import locate
+from tui_params.core.health.registry import SEVERITIES, judge, subject_of
+from tui_params.core.health.rule import Sketch, sketch
+from tui_params.core.health.siblings import find_odd_ones, find_unlike_siblings
+from tui_params.core.health.start import find_untrained_zero_init, gather_start_values
+from tui_params.core.health.thresholds import DEFAULT, Thresholds
+from tui_params.core.health.training import find_faint_norms, find_idle_optimizer, find_untrained_lora
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.tree import Tree
+from tui_params.errors import UnknownTensorError
+
+if TYPE_CHECKING:
+    from tui_params.core.reading.scanner import Outcome, ScanProgress
+
+Status = Literal["ok", "findings", "unchecked"]
+
+
+_WORTH_TELLING = 64 << 20
+"""Bytes of which the second reading is told as progress."""
+
+
+class Unchecked(msgspec.Struct, frozen=True, gc=False):
+    """What could not be checked, and why (one sentence); ``tensor`` is None for the source as a whole."""
+
+    tensor: str | None
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a check found.
+
+    ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read; else
+    ``ok``. ``checked`` counts the tensors that were read whole. ``findings`` are sorted, the worst first, then in
+    the order of the tree, those of the container before those of tensors; of tied tensors they stand on the first.
+    ``states`` are the tensors that are not ok, by name; ``names`` are those of all. ``not_opened`` are files that lie
+    beside what was opened and were left alone (``Listing.not_opened``): nothing is known of them, and ``status`` does
+    not speak of them.
+    """
+
+    status: Status
+    checked: int
+    findings: tuple[Finding, ...]
+    unchecked: tuple[Unchecked, ...]
+    states: Mapping[str, Status] = {}
+    names: frozenset[str] = frozenset()
+    not_opened: tuple[str, ...] = ()
+
+    def state(self, name: str) -> Status:
+        """Whether a tensor is ok, has findings (any severity), or could not be checked. Raises UnknownTensorError."""
+        if name not in self.names:
+            raise UnknownTensorError(f"no tensor of the name {name!r} was to be checked")
+        return self.states.get(name, "ok")
+
+
+class Checker:
+    """A check under way: it takes what a scan delivers, in any order, and says at once what is wrong with each tensor.
+
+    One thread at a time. ``take`` reads nothing; ``finish`` does.
+    """
+
+    def __init__(self, source: Source, thresholds: Thresholds = DEFAULT) -> None:
+        self._source = source
+        self._thresholds = thresholds
+        tree = Tree(source.listing)
+        self._infos = {info.name: info for info in tree.tensors_below(None)}
+        self._infos |= {info.name: info for info in source.listing.gradients.values()}
+        self._places = {name: place for place, name in enumerate(self._infos)}
+        self._names = frozenset(self._infos)
+        self._findings: dict[str | None, tuple[Finding, ...]] = {}
+        for finding in source.listing.findings:
+            self._add((finding,))
+        self._sketches: dict[str, Sketch] = {}
+        self._unchecked: dict[str | None, str] = {}
+        self._checked: set[str] = set()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor that must be read, in the order of the tree, then the gradients."""
+        return tuple(self._infos)
+
+    def take(self, outcome: Outcome) -> tuple[Finding, ...]:
+        """What the outcome of one tensor says; nothing where it is of a sample, for the whole will follow."""
+        info = self._infos.get(outcome.name)
+        if not outcome.is_final or info is None or outcome.name in self._checked:
+            return ()
+        if outcome.figures is None or not outcome.figures.is_exact:
+            self._unchecked[outcome.name] = outcome.reason or "it was not read whole"
+            return ()
+        self._unchecked.pop(outcome.name, None)
+        self._checked.add(outcome.name)
+        first = self._infos[self._first_of(info)]
+        if first.name in self._sketches:
+            return ()
+        subject = subject_of(first, outcome.figures, outcome.channels, self._thresholds)
+        self._sketches[first.name] = sketch(subject)
+        found = judge(subject)
+        self._add(found)
+        return found
+
+    def finish(self, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
+        """What comparing the tensors says; also the first places of NaN and infinities are looked up, by reading.
+
+        Tensors that no outcome was taken of are unchecked. Raises StoppedError.
+        """
+        for name in self._infos:
+            if name not in self._checked:
+                self._unchecked.setdefault(name, "it was not read")
+        for tensor, findings in self._findings.items():
+            if tensor in self._sketches:
+                self._findings[tensor] = locate(
+                    self._source, self._infos[tensor], findings, should_stop, self._thresholds
+                )
+        sketches = [self._sketches[name] for name in self._infos if name in self._sketches]
+        found = tuple(self._compared(sketches, should_stop))
+        self._add(found)
+        self._findings, start = gather_start_values(self._findings, sketches)
+        if start is not None:
+            self._add((start,))
+            found = (*found, start)
+        changed = self._source.changed()
+        if changed is not None:
+            self._unchecked[None] = changed
+        return found
+
+    def add(self, findings: Iterable[Finding], unchecked: str | None = None) -> None:
+        """Findings from elsewhere, and why the source as a whole is not checked, if it is not."""
+        self._add(findings)
+        if unchecked is not None:
+            self._unchecked.setdefault(None, unchecked)
+
+    def report(self) -> Report:
+        """Everything that is known by now, as one frozen value."""
+        findings = sorted(chain.from_iterable(self._findings.values()), key=self._order)
+        states: dict[str, Status] = {}
+        for name, info in self._infos.items():
+            if name in self._unchecked:
+                states[name] = "unchecked"
+            elif self._first_of(info) in self._findings:
+                states[name] = "findings"
+        unchecked = [Unchecked(name, reason) for name, reason in self._unchecked.items()]
+        unchecked.sort(key=lambda entry: -1 if entry.tensor is None else self._places.get(entry.tensor, -1))
+        status: Status = "unchecked" if unchecked else "ok"
+        if any(finding.severity != "info" for finding in findings):
+            status = "findings"
+        return Report(
+            status,
+            len(self._checked),
+            tuple(findings),
+            tuple(unchecked),
+            states,
+            self._names,
+            self._source.listing.not_opened,
+        )
+
+    def _first_of(self, info: TensorInfo) -> str:
+        """The name on which findings about the elements of a tensor stand: the first that can be read."""
+        first = self._infos.get(info.first_name)
+        if first is None or first.dtype != info.dtype or first.unreadable is not None:
+            return info.name
+        return first.name
+
+    def _compared(self, sketches: list[Sketch], should_stop: Callable[[], bool] | None) -> Iterator[Finding]:
+        metadata = self._source.listing.metadata
+        yield from find_untrained_lora(sketches, metadata)
+        yield from find_untrained_zero_init(sketches, metadata)
+        yield from find_faint_norms(sketches, metadata, self._thresholds)
+        yield from find_idle_optimizer(sketches, metadata)
+        yield from find_unlike_siblings(sketches, self._thresholds)
+        # Of what is damaged or missing the type and the shape may be unknown: then it is no odd one.
+        known = [info for info in self._infos.values() if info.tied_to is None and info.unreadable is None]
+        yield from find_odd_ones(known, self._thresholds)
+        yield from find_duplicates(self._source, sketches, self._thresholds, should_stop)
+
+    def _add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self._findings[finding.tensor] = (*self._findings.get(finding.tensor, ()), finding)
+
+    def _order(self, finding: Finding) -> tuple[int, int]:
+        place = -1 if finding.tensor is None else self._places.get(finding.tensor, len(self._places))
+        return SEVERITIES.index(finding.severity), place
+
+
+def check(
+    source: Source,
+    *,
+    thresholds: Thresholds = DEFAULT,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[ScanProgress], None] | None = None,
+    threads: int | None = None,
+) -> Report:
+    """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
+
+    Checksums that the containers keep are verified on the way. ``should_stop`` is asked about every MB, ``progress``
+    is told how far the scan is.
+    """
+    from tui_params.core.reading.checksums import watched
+    from tui_params.core.reading.scanner import ScanProgress, scan_all
+
+    checker = Checker(source, thresholds)
+    watching = watched(source)
+
+    def deliver(outcome: Outcome) -> None:
+        checker.take(outcome)
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None and total > _WORTH_TELLING:
+            progress(ScanProgress(done, total, len(checker.names), len(checker.names)))
+
+    scan_all(watching or source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
+    checker.finish(should_stop)
+    if watching is not None:
+        verified = watching.verify(should_stop, tell)
+        checker.add(verified.findings, verified.unread)
+    return checker.report()

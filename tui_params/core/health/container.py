@@ -1,0 +1,82 @@
+"""Rules about the container: the readers apply them when a source is opened, and this is what they can say."""
+
+from __future__ import annotations
+
+from tui_params.core.health.rule import Rule
+
+_SAFETENSORS = "safetensors: the format's specification"
+_INDEX = "the index of a sharded checkpoint, as transformers and huggingface_hub read it"
+_TORCH = "torch.save: the layout of its ZIP archives and pickles"
+
+CONTAINER_RULES: tuple[Rule, ...] = (
+    Rule("truncated", "Truncated", ("error",), "The file ends before its last tensor does.", _SAFETENSORS),
+    Rule("hole", "Hole", ("error",), "Bytes between tensors that belong to none.", _SAFETENSORS),
+    Rule("overlap", "Overlap", ("error",), "Bytes that belong to two tensors.", _SAFETENSORS),
+    Rule("trailing-bytes", "Trailing bytes", ("error",), "Bytes after the last tensor.", _SAFETENSORS),
+    Rule(
+        "size-mismatch",
+        "Size mismatch",
+        ("error", "warning"),
+        "A tensor has fewer bytes than its shape, or more.",
+        _SAFETENSORS,
+    ),
+    Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor as no tensor can be.", _SAFETENSORS),
+    Rule("unknown-dtype", "Unknown type", ("warning",), "An element type that cannot be decoded here.", _SAFETENSORS),
+    Rule("duplicate-name", "Duplicate name", ("error",), "A name stands twice in the header.", _SAFETENSORS),
+    Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are no texts by name.", _SAFETENSORS),
+    Rule(
+        "local-shapes",
+        "Local shapes",
+        ("info",),
+        "One rank's piece of a distributed checkpoint: the shapes are those of the piece.",
+        "torch.distributed.checkpoint: DCP_SHARDING_INFO in the metadata",
+    ),
+    Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not the text that it should be.", _SAFETENSORS),
+    Rule("missing-shard", "Missing shard", ("error",), "A shard that is named is not there.", _INDEX),
+    Rule("bad-shard", "Bad shard", ("error",), "A shard cannot be opened.", _INDEX),
+    Rule("missing-tensor", "Missing tensor", ("error",), "The index names a tensor that no shard has.", _INDEX),
+    Rule(
+        "misplaced-tensor",
+        "Misplaced tensor",
+        ("error",),
+        "A tensor lies in another shard than the index says.",
+        _INDEX,
+    ),
+    Rule("in-two-shards", "In two shards", ("error",), "Two shards have a tensor of the same name.", _INDEX),
+    Rule(
+        "unindexed-tensor", "Unindexed tensor", ("warning",), "A shard has a tensor that the index leaves out.", _INDEX
+    ),
+    Rule("unindexed-shard", "Unindexed shard", ("warning",), "A shard lies there that the index leaves out.", _INDEX),
+    Rule(
+        "unindexed-whole",
+        "Unindexed whole",
+        ("warning",),
+        "An unsharded checkpoint of the same name lies beside the index; it is not read.",
+        "transformers: from_pretrained takes model.safetensors before its index",
+    ),
+    Rule("bad-index", "Bad index", ("error",), "The index cannot be read.", _INDEX),
+    Rule("total-size", "Total size", ("info",), "The index counts other bytes than the shards have.", _INDEX),
+    Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),
+    Rule("malformed-tensor", "Malformed tensor", ("error",), "A tensor whose description makes no sense.", _TORCH),
+    Rule(
+        "pickle-code",
+        "Code in the pickle",
+        ("warning",),
+        "The pickle calls what no checkpoint needs; it was not run.",
+        _TORCH,
+    ),
+    Rule("pickle-classes", "Classes in the pickle", ("info",), "Objects of classes that are shown as text.", _TORCH),
+    Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of a type that is not known.", _TORCH),
+    Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
+    Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
+    Rule(
+        "checksum",
+        "Wrong checksum",
+        ("error",),
+        "Bytes of the archive are not those of which it keeps the checksum: damaged, or edited in place.",
+        "torch.save: the CRC-32 in its ZIP directory, which torch itself never compares",
+    ),
+    Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no room on the disk.", _TORCH),
+    Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),
+)
+"""Everything that readers say of a container."""

@@ -1,0 +1,80 @@
+"""Duplicates: tensors of the same bytes that are not tied, found by their figures and proved by reading both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tui_params.core.findings import Finding
+from tui_params.core.health.roles import Role
+from tui_params.core.health.rule import Sketch
+from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import size
+from tui_params.errors import ReadError, StoppedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ALIKE: frozenset[Role] = frozenset({"mask", "statistic", "bias", "buffer", "optimizer"})
+
+_CHUNK = 1 << 20
+"""Elements of each of two tensors that are compared at a time."""
+
+
+def find_duplicates(
+    source: Source, sketches: Sequence[Sketch], thresholds: Thresholds, should_stop: Callable[[], bool] | None = None
+) -> Iterator[Finding]:
+    """Tensors whose bytes are those of one before them; ``sketches`` are of tensors that are not tied to each other.
+
+    Masks, buffers, counters, biases and tensors of one value are left out: they are alike by nature. So are the
+    states of an optimizer, which begin as copies. A tensor whose second reading fails is no duplicate. Raises
+    StoppedError.
+    """
+    groups: dict[object, list[TensorInfo]] = {}
+    for sketch in sketches:
+        info = sketch.info
+        is_candidate = info.nbytes >= thresholds.duplicate_nbytes and info.dtype.kind != "bool" and info.stride is None
+        if is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max:
+            groups.setdefault((info.dtype.name, info.shape, sketch.fingerprint), []).append(info)
+    for members in groups.values():
+        originals: list[TensorInfo] = []
+        for info in members:
+            first = next((other for other in originals if _is_same(source, other, info, should_stop)), None)
+            if first is None:
+                originals.append(info)
+            else:
+                evidence = f"its {size(info.nbytes)} are those of {first.name}, and the two are not tied"
+                yield Finding("info", "identical-bytes", info.name, evidence)
+
+
+def _is_same(source: Source, a: TensorInfo, b: TensorInfo, should_stop: Callable[[], bool] | None) -> bool:
+    import numpy as np
+
+    try:
+        for start in range(0, a.numel, _CHUNK):
+            if should_stop is not None and should_stop():
+                raise StoppedError(f"the reading of {b.name} was stopped")
+            stop = min(start + _CHUNK, a.numel)
+            if not np.array_equal(_bytes(source, a, start, stop), _bytes(source, b, start, stop)):
+                return False
+    except (ReadError, OSError, MemoryError):
+        return False
+    return True
+
+
+def _bytes(source: Source, info: TensorInfo, start: int, stop: int) -> NDArray[np.uint8]:
+    """The storage bytes of some elements in one array of their own."""
+    import numpy as np
+
+    wanted = info.dtype.nbytes(stop - start)
+    whole = np.empty(wanted, np.uint8)
+    done = 0
+    for block in source.blocks(info, start, stop):
+        whole[done : done + block.size] = block
+        done += block.size
+    if done != wanted:
+        raise ReadError(f"{info.name} ended after {done} of {wanted} bytes")
+    return whole

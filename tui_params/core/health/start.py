@@ -1,0 +1,120 @@
+"""Rules about what still stands where initialisation put it: of each tensor by itself that is no fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tui_params.core.findings import Finding
+from tui_params.core.health.roles import Role
+from tui_params.core.health.rule import Rule, Sketch
+from tui_params.core.health.training import step_of
+from tui_params.core.text import plural
+
+MOST_APART = 3
+"""Tensors of one value that are told one by one; more of them become one remark."""
+
+_START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
+_START_RULES = ("all-zero", "constant", "batchnorm", "inf")
+_SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped"})
+"""Rules that say of a tensor that it is zero, and why that matters."""
+
+ByTensor = Mapping[str | None, tuple[Finding, ...]]
+
+
+def find_untrained_zero_init(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+    """Layers that start at zero, and are zero where others of their kind, or the steps of the run, say: trained."""
+    kinds: dict[str, list[Sketch]] = {}
+    for sketch in sketches:
+        if sketch.role == "zero_init" and sketch.count and sketch.is_exact:
+            kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
+    step = step_of(metadata)
+    for kind, members in kinds.items():
+        others = sum(not sketch.is_zero for sketch in members)
+        if not others and not step:
+            continue
+        reason = f"{others:,} of {len(members):,} {kind} are not" if others else f"the run is at step {step:,}"
+        for sketch in members:
+            if sketch.is_zero:
+                evidence = f"all {sketch.count:,} values are zero as at the start, but {reason}"
+                yield sketch.finding("warning", "untrained-zero-init", evidence)
+
+
+def _same_of_layers(name: str) -> str:
+    """The name with ``#`` for its first number: of a head of three layers only the last may start at zero, and of a
+    block its norm.
+    """
+    segments = name.split(".")
+    first = next((place for place, segment in enumerate(segments) if segment.isdecimal()), None)
+    return name if first is None else ".".join([*segments[:first], "#", *segments[first + 1 :]])
+
+
+def gather_start_values(
+    findings: ByTensor, sketches: Sequence[Sketch]
+) -> tuple[dict[str | None, tuple[Finding, ...]], Finding | None]:
+    """``findings`` without the remarks on zeros and ones that a fresh model is full of, and one that counts these.
+
+    A tensor is left alone where another of its kind differs from it: then it may be the one that training missed.
+    """
+    left = {tensor: _without_repetition(found) for tensor, found in findings.items()}
+    kinds: dict[str, list[Sketch]] = {}
+    for sketch in sketches:
+        kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
+    gathered: dict[str, Finding] = {}
+    for members in kinds.values():
+        found = [_start_finding(sketch, left.get(sketch.info.name, ())) for sketch in members]
+        if all(found):
+            gathered |= {finding.tensor: finding for finding in found if finding and finding.tensor}
+    if len(gathered) > MOST_APART:
+        for tensor, finding in gathered.items():
+            left[tensor] = tuple(other for other in left[tensor] if other is not finding)
+        summary = _summary(gathered, len(sketches))
+    else:
+        summary = None
+    return {tensor: found for tensor, found in left.items() if found}, summary
+
+
+def _without_repetition(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    if any(finding.rule in _SAID_BETTER for finding in found):
+        return tuple(finding for finding in found if (finding.rule, finding.severity) != ("all-zero", "info"))
+    return found
+
+
+def _start_finding(sketch: Sketch, found: Sequence[Finding]) -> Finding | None:
+    """The remark that a tensor holds one value, if that is a value to start from."""
+    if sketch.role not in _START_ROLES:
+        return None
+    return next((f for f in found if f.severity == "info" and f.rule in _START_RULES), None)
+
+
+def _summary(gathered: Mapping[str, Finding], total: int) -> Finding:
+    counted = []
+    for rule, what in (
+        ("all-zero", "zeros"),
+        ("constant", "another value"),
+        ("batchnorm", "no batch tracked"),
+        ("inf", "infinite"),
+    ):
+        names = [name for name, finding in gathered.items() if finding.rule == rule]
+        if names:
+            counted.append(f"{len(names):,} {what} (the first is {names[0]})")
+    share = f"{len(gathered):,} of {plural(total, 'tensor')}"
+    evidence = f"{share} hold one value each, as before training: {', '.join(counted)}"
+    return Finding("info", "start-values", None, evidence)
+
+
+START_RULES: tuple[Rule, ...] = (
+    Rule(
+        "untrained-zero-init",
+        "Untrained zero layer",
+        ("warning",),
+        "A layer that starts at zero (ControlNet, adaLN-Zero, sampling offsets) and never left it, as others did.",
+        "ControlNet (arXiv 2302.05543), DiT (arXiv 2212.09748), Deformable DETR (arXiv 2010.04159)",
+    ),
+    Rule(
+        "start-values",
+        "Values of the start",
+        ("info",),
+        "Biases of zeros, gains of ones, a lora_B of zeros: many of them in one remark, for so every model begins.",
+        "torch.nn.init; how many are told one by one is our choice",
+    ),
+)

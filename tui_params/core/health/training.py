@@ -1,0 +1,196 @@
+"""Rules about what training leaves behind: norms, BatchNorm, scales, adapters, optimizers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from tui_params.core.findings import Finding, Severity
+from tui_params.core.health.roles import is_input_scale
+from tui_params.core.health.rule import Rule, Sketch, Subject
+from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.kinds import kind_of
+from tui_params.core.text import number, plural
+
+_NONE: tuple[Finding, ...] = ()
+_FEW_NORMS = 4
+"""Norms below a module from which on it can be told how it is made."""
+
+_STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
+_SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
+"""What torch.optim and transformers' Adafactor call the averages of squared gradients, or their largest."""
+
+_NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
+
+
+def find_faint_norms(
+    sketches: Sequence[Sketch], metadata: Mapping[str, str], thresholds: Thresholds
+) -> Iterator[Finding]:
+    """Gains near zero in a model whose other gains are not.
+
+    Where most are, the model multiplies by 1 + gain (Gemma). Where all of a kind are zero and no step was counted,
+    the residual branch was started so (torchvision's ``zero_init_residual``, arXiv 1706.02677).
+    """
+    norms = [sketch for sketch in sketches if sketch.role == "norm" and sketch.is_exact and sketch.info.ndim == 1]
+    measured = [(sketch, sketch.rms) for sketch in norms if sketch.rms is not None]
+    faint = [(sketch, rms) for sketch, rms in measured if rms < thresholds.norm_rms]
+    if not faint:
+        return
+    kinds = Counter(kind_of(sketch.info.name) for sketch, _ in measured)
+    zeros = Counter(kind_of(sketch.info.name) for sketch, _ in faint if sketch.is_zero)
+    below = Counter(module for sketch, _ in measured for module in _modules(sketch.info.name))
+    faint_below = Counter(module for sketch, _ in faint for module in _modules(sketch.info.name))
+    has_stepped = step_of(metadata) > 0
+    for sketch, rms in faint:
+        kind = kind_of(sketch.info.name)
+        if 1 < zeros[kind] == kinds[kind] and not has_stepped:
+            continue
+        # A part of a model may be made otherwise than the rest: the text model of one that sees.
+        module = next((module for module in _modules(sketch.info.name) if below[module] >= _FEW_NORMS), "")
+        total, others = below[module], below[module] - faint_below[module]
+        if total > 1 and 2 * others < total:
+            continue
+        evidence = f"the root mean square of the {sketch.count:,} gains is {number(rms)}: little passes"
+        if others:
+            evidence += f"; {others:,} of {total:,} norms {f'of {module} ' if module else ''}are above "
+            evidence += f"{thresholds.norm_rms:g}"
+        yield sketch.finding("warning", "norm-near-zero", evidence)
+
+
+def _modules(name: str) -> list[str]:
+    """The modules around a norm, the innermost first, that are no single layer of a list: "" is the whole."""
+    segments = name.split(".")
+    numbers = [place for place, segment in enumerate(segments) if segment.isdecimal()]
+    end = numbers[0] if numbers else len(segments) - 2
+    return [".".join(segments[:stop]) for stop in range(max(end, 0), -1, -1)]
+
+
+def check_scale(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    if subject.role != "scale" or subject.info.dtype.kind != "float" or not figures.count:
+        return _NONE
+    found = []
+    last = subject.info.name.rpartition(".")[2].lower()
+    if figures.non_finite:
+        evidence = f"{figures.non_finite:,} of {subject.total:,} scales are not finite: their blocks are lost"
+        found.append(subject.finding("error", "broken-scale", evidence))
+    if figures.zeros and figures.is_exact:
+        is_all = figures.zeros == figures.count
+        # A block of zeros has the scale 0 in bitsandbytes, and rightly so.
+        severity: Severity = "info" if last.endswith("absmax") else "warning"
+        if is_all and not is_input_scale(last):
+            severity = "error"
+        evidence = f"{figures.zeros:,} of {subject.total:,} scales are zero: their blocks are restored as zeros"
+        found.append(subject.finding(severity, "broken-scale", evidence))
+    return found
+
+
+def check_batchnorm(subject: Subject) -> Sequence[Finding]:
+    figures = subject.figures
+    last = subject.info.name.rpartition(".")[2]
+    if last == "num_batches_tracked" and figures.count and figures.zeros == figures.count:
+        return (
+            subject.finding("info", "batchnorm", "no batch was ever tracked: the statistics are those of the start"),
+        )
+    if last != "running_var" or figures.min is None or not figures.is_exact:
+        return _NONE
+    if figures.min < 0:
+        evidence = f"the smallest running variance is {number(figures.min)}: no variance is negative"
+        return (subject.finding("error", "batchnorm", evidence),)
+    if figures.min < subject.thresholds.running_var:
+        zeros = f", {figures.zeros:,} of {figures.count:,} are zero" if figures.zeros else ""
+        evidence = f"the smallest running variance is {number(figures.min)}{zeros}: constant channels"
+        return (subject.finding("warning", "batchnorm", evidence),)
+    return _NONE
+
+
+def find_untrained_lora(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+    """``lora_B`` of zeros beside others that are not, or after a step of training."""
+    adapters = [sketch for sketch in sketches if sketch.role == "lora_b" and sketch.count and sketch.is_exact]
+    zero = [sketch for sketch in adapters if sketch.is_zero]
+    step = step_of(metadata)
+    others = len(adapters) - len(zero)
+    if not zero or (not others and not step):
+        return
+    reason = f"{others:,} of {len(adapters):,} in this file are not" if others else f"the run is at step {step:,}"
+    for sketch in zero:
+        yield sketch.finding("warning", "untrained-lora", f"lora_B is zero as at the start, but {reason}")
+
+
+def find_idle_optimizer(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+    """Second moments of zeros although steps were counted: the parameter never had a gradient."""
+    steps = {
+        sketch.info.name.rpartition(".")[0]: sketch.max
+        for sketch in sketches
+        if sketch.count == 1 and sketch.info.name.endswith(".step")
+    }
+    for sketch in sketches:
+        if not sketch.is_zero or sketch.info.name.rpartition(".")[2] not in _SECOND_MOMENTS:
+            continue
+        prefix = sketch.info.name.rpartition(".")[0]
+        step = steps.get(prefix)
+        if step is None:
+            step = _integer(metadata.get(f"{prefix}.step", "")) or 0
+        if step > 0:
+            after = plural(int(step), "step")
+            evidence = f"all {sketch.count:,} second moments are zero after {after}: it never had a gradient"
+            yield sketch.finding("warning", "optimizer-never-stepped", evidence)
+
+
+def step_of(metadata: Mapping[str, str]) -> int:
+    """The step that a run has reached, as its metadata tells; 0 where they do not."""
+    best = 0
+    for name, value in metadata.items():
+        if name.rpartition(".")[2] in _STEP_NAMES:
+            best = max(best, _integer(value) or 0)
+    return best
+
+
+def _integer(text: str) -> int | None:
+    text = text.strip().strip("\"'")
+    return int(float(text)) if _NUMBER.fullmatch(text) else None
+
+
+TRAINING_RULES: tuple[Rule, ...] = (
+    Rule(
+        "norm-near-zero",
+        "Norm gain near zero",
+        ("warning",),
+        "The gains of a normalisation let nothing pass; a model that multiplies by 1 + gain (Gemma) is well with them.",
+        "BERT Busters (arXiv 2105.06990) on how much hangs on these gains; the threshold is our choice",
+        ("norm_rms",),
+    ),
+    Rule(
+        "broken-scale",
+        "Broken scale",
+        ("error", "warning", "info"),
+        "A quantisation scale that is not finite or is zero: its block of weights cannot be restored.",
+        "aprender PR 2039, llama.cpp check_tensors",
+        (),
+        check_scale,
+    ),
+    Rule(
+        "batchnorm",
+        "BatchNorm statistics",
+        ("error", "warning", "info"),
+        "A running variance that is negative or zero, or statistics of no batch at all.",
+        "torch.nn.BatchNorm2d",
+        ("running_var",),
+        check_batchnorm,
+    ),
+    Rule(
+        "untrained-lora",
+        "Untrained lora_B",
+        ("warning",),
+        "lora_B starts at zero; in a trained adapter a zero one changes nothing.",
+        "LoRA (arXiv 2106.09685), peft",
+    ),
+    Rule(
+        "optimizer-never-stepped",
+        "Optimizer never stepped",
+        ("warning",),
+        "Second moments of zeros after steps: the parameter was given to the optimizer but never had a gradient.",
+        "torch.optim (Adam, AdamW, RMSprop, Adamax, Adafactor)",
+    ),
+)

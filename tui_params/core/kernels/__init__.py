@@ -1,0 +1,1 @@
+"""The inner loops of every read: by numpy, and as machine code that numba compiled once."""

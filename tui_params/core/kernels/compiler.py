@@ -1,0 +1,106 @@
+"""The process that compiles: it keeps the machine code of ``loops`` and writes it to stdout, or says on stderr why not.
+
+It runs apart because numba holds the GIL for a third of a second while it is imported, and takes 70 MB; because code
+that crashes then takes nobody with it; and because it may outlive a command that is over before it: the next is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.machine_code import MachineCode, encode, origin_here
+
+SECONDS = 180.0
+"""A compiler that takes longer is given up; 4 s are usual."""
+
+NICENESS = 10
+
+_START = """\
+import sys
+keeper, *sys.path[:] = sys.argv[1:]
+from tui_params.core.kernels.compiler import main
+main(keeper)
+"""
+
+
+def start() -> subprocess.Popen[bytes]:
+    """A process of this Python that compiles. Raises OSError, and RuntimeError where this is no usual Python."""
+    if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
+        raise RuntimeError("Python runs inside another program, which cannot be started to compile")
+    return subprocess.Popen(
+        # -B: nothing is written but what the cache keeps.
+        [sys.executable, "-I", "-B", "-c", _START, machine_code.keeper(), *sys.path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A ctrl+c in the terminal is for us.
+        start_new_session=True,
+    )
+
+
+def main(keeper: str) -> None:
+    """Compile, try what came out, and keep it where the module ``keeper`` says, before anybody is told of it."""
+    from tui_params.core.kernels.compiled import CompiledKernels, prove
+
+    os.nice(NICENESS)
+    code = build()
+    prove(CompiledKernels(code))
+    data = encode(code)
+    if keeper:
+        import_module(keeper)
+        store = machine_code.store()
+        if store is not None:
+            store.write(machine_code.file_name(), data)
+    # Nobody may be there to read it any more.
+    with suppress(BrokenPipeError):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def build() -> MachineCode:
+    """The machine code of all loops for this processor. Raises what numba and LLVM raise."""
+    import llvmlite.binding as llvm
+    from numba import config, njit, types
+    from numba.core.registry import cpu_target
+
+    from tui_params.core.kernels.loops import LOOPS
+
+    if config.DISABLE_JIT:
+        raise RuntimeError("numba is told not to compile")
+    whole = llvm.parse_assembly("")
+    symbols = {}
+    for name, (loop, arity) in LOOPS.items():
+        compiled = njit(types.void(*[types.intp] * arity), nogil=True)(loop)
+        (made,) = compiled.overloads.values()
+        symbols[name] = made.fndesc.llvm_func_name
+        (text,) = compiled.inspect_llvm().values()
+        whole.link_in(_alone(llvm, text, symbols[name]))
+    machine = cpu_target.target_context.codegen()._tm
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(whole, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0)))
+    outside = [value.name for value in (*whole.functions, *whole.global_variables) if _is_outside(value)]
+    if outside:
+        raise RuntimeError(f"a loop calls {', '.join(outside)}")
+    return MachineCode(origin_here(), symbols, machine.emit_object(whole))
+
+
+def _alone(llvm: Any, text: str, symbol: str) -> Any:
+    """A compiled module of which only ``symbol`` is seen from outside, not what serves to call it from Python."""
+    module = llvm.parse_assembly(text)
+    for value in (*module.functions, *module.global_variables):
+        if not value.is_declaration and value.name != symbol:
+            value.linkage = "internal"
+    return module
+
+
+def _is_outside(value: Any) -> bool:
+    # llvm.memset and the like become instructions, or a call of what every process has.
+    return bool(value.is_declaration) and not value.name.startswith("llvm.")

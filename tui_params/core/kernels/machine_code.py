@@ -1,0 +1,151 @@
+"""Machine code of the compiled loops, as bytes that are kept from one run to the next.
+
+numba needs seconds to compile the loops and 0.3 s to be imported, llvmlite a twentieth of a second to take in what was
+compiled before. So a process of its own compiles (``compiler``), once for each kind of processor, and every later one
+loads the result. The file format: a magic line, the SHA-256 of the rest, a JSON line (Origin and symbols), an object
+file (ELF or Mach-O) that refers to nothing outside itself. Nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+MAGIC = b"tui-params machine code 1\n"
+
+
+_SOURCES = ("compiler.py", "loop_arrays.py", "loops.py", "loops_difference.py")
+
+
+class Store(Protocol):
+    """Where machine code is kept, by a name that ``file_name`` gives. Never raises OSError."""
+
+    def read(self, name: str) -> tuple[bytes, object] | None:
+        """The bytes of that name (and what else is known of them), or None."""
+
+    def write(self, name: str, data: bytes) -> object:
+        """Replace the bytes of that name."""
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """What machine code was compiled from and for; it serves where all of it is the same.
+
+    ``source`` is the SHA-256 of the loops; ``triple``, ``processor`` and ``features`` are LLVM's names.
+    """
+
+    source: str
+    triple: str
+    processor: str
+    features: str
+
+
+class MachineCode(msgspec.Struct, frozen=True):
+    """Compiled loops: an object file, and the symbol of each loop in it."""
+
+    origin: Origin
+    symbols: Mapping[str, str]
+    object_file: bytes
+
+
+class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    origin: Origin
+    symbols: dict[str, str]
+
+
+_find_store: Callable[[], Store | None] | None = None
+
+
+def keep_in(find: Callable[[], Store | None]) -> None:
+    """Say who knows where machine code is kept: ``find`` is called when there is some to keep or to load."""
+    global _find_store
+    _find_store = find
+
+
+def keeper() -> str:
+    """The module that called ``keep_in``, so that another process can import it; empty if none did."""
+    return "" if _find_store is None else _find_store.__module__
+
+
+def store() -> Store | None:
+    """Where machine code is kept, or None: nowhere."""
+    return None if _find_store is None else _find_store()
+
+
+def encode(code: MachineCode) -> bytes:
+    """``code`` as bytes for a Store."""
+    body = msgspec.json.encode(_Head(code.origin, dict(code.symbols))) + b"\n" + code.object_file
+    return MAGIC + _digest(body).encode() + b"\n" + body
+
+
+def decode(data: bytes) -> MachineCode:
+    """What ``encode`` made ``data`` of. Raises ValueError for anything else, also where one bit has changed."""
+    digest, _, body = data.removeprefix(MAGIC).partition(b"\n")
+    if not data.startswith(MAGIC) or _digest(body).encode() != digest:
+        raise ValueError("the machine code is damaged, or of another version")
+    text, _, object_file = body.partition(b"\n")
+    head = msgspec.json.decode(text, type=_Head)
+    return MachineCode(head.origin, head.symbols, object_file)
+
+
+def file_name() -> str:
+    """The name under which this machine's code is kept: told without LLVM, which says more exactly what fits."""
+    import platform
+
+    known = "\0".join((_source(), sys.platform, platform.machine(), _flags()))
+    return _digest(known.encode())[:32] + ".code"
+
+
+def _flags() -> str:
+    """What Linux says of the first processor; many machines may share one home folder."""
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            block = file.read(4096).partition(b"\n\n")[0]
+    except OSError:
+        return ""
+    kept = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU")
+    return b"\n".join(line for line in block.splitlines() if line.startswith(kept)).decode(errors="replace")
+
+
+def _source() -> str:
+    """The digest of the text of the loops, by the package's loader: it may lie in a zip. Raises OSError."""
+    from pkgutil import get_data
+
+    texts = [get_data(__package__, name) for name in _SOURCES]
+    return _digest(b"".join(text for text in texts if text is not None))
+
+
+def _digest(data: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(data).hexdigest()
+
+
+def origin_here() -> Origin:
+    """What machine code must be of to serve in this process. Imports llvmlite; raises ImportError, OSError."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features().flatten()
+    return Origin(_source(), llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+
+
+def load(code: MachineCode) -> tuple[Any, dict[str, int]]:
+    """The addresses of the loops, and what must be kept alive as long as they are called.
+
+    Only for code whose origin is ``origin_here()``. Raises RuntimeError where LLVM does not take it.
+    """
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(code.origin.triple)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_file))
+    engine.finalize_object()
+    addresses = {name: int(engine.get_function_address(symbol)) for name, symbol in code.symbols.items()}
+    missing = [name for name, address in addresses.items() if not address]
+    if missing:
+        raise RuntimeError(f"the machine code lacks {', '.join(missing)}")
+    return engine, addresses

@@ -1,0 +1,146 @@
+"""Maxima: the largest magnitude in each row and column of one tensor, found in the integers that its bytes are.
+
+Of the floating types here the patterns without the sign bit, as unsigned integers, are in the order of the magnitudes
+(IEEE 754-2019 section 3.4; OCP 8-bit formats), infinities and NaN above the largest finite one. Doubled, which drops
+the sign bit, they leave room for a 1 that stands for "not finite": a row of NaN is not a row of zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.channels import FAINT, Channel, Channels, Side
+from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.numbers.decode import numbers
+from tui_params.core.tensor import TensorInfo
+
+MAX_CHANNELS = 1 << 22
+"""Rows and columns together of which the maxima are kept: at most 32 MB for each thread."""
+
+LISTED = 8
+"""How many of the largest channels, and of the dead ones, are named."""
+
+_FEW = 64
+
+_UNORDERED = ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+"""Types that have NaN in the place of -0, or no zero."""
+
+
+def maxima_of(info: TensorInfo) -> Maxima | None:
+    """Empty Maxima, or None of what has no channels: complex, packed and bool types, views, fewer than 2 dimensions."""
+    if info.stride is not None or not info.numel or info.ndim < 2 or info.dtype.kind not in ("float", "int"):
+        return None
+    if info.dtype.is_packed or info.dtype.name in _UNORDERED or info.dtype.numpy is None:
+        return None
+    width = math.prod(info.shape[1:]) if info.ndim > 3 else info.shape[-1]
+    rows = info.numel // width
+    group = math.prod(info.shape[2:]) if info.ndim > 3 else 1
+    # A convolution with one input for each output (a depthwise one) has no inputs to compare.
+    columns = width if width > group or info.ndim <= 3 else 0
+    if info.ndim > 3 and rows + columns > MAX_CHANNELS:
+        columns = 0
+    return Maxima(info.dtype, rows, width, columns, group) if rows + columns <= MAX_CHANNELS else None
+
+
+class Maxima:
+    """The largest magnitudes of the rows and columns of those elements that were added; a monoid under ``merge``.
+
+    ``group`` neighbours in a row count as one column in the end: the places of a kernel.
+    """
+
+    def __init__(self, dtype: DType, rows: int, width: int, columns: int, group: int = 1) -> None:
+        native = numpy_dtype(dtype)
+        assert native is not None
+        self._dtype = dtype
+        self._width = width
+        self._group = group
+        self._word = np.dtype(f"<u{native.itemsize}")
+        self._is_float = dtype.kind == "float"
+        self._signed = native if native.kind == "i" else None
+        self._most = 2 * _greatest(native, self._word) if self._is_float else int(np.iinfo(self._word).max)
+        self._rows = np.zeros(rows, self._word)
+        self._columns = np.zeros(columns, self._word)
+
+    def add(self, raw: NDArray[np.uint8], first: int, numel: int) -> None:
+        """Look at the ``numel`` elements from the row-major index ``first`` on; ``raw`` are their storage bytes."""
+        words: NDArray[Any] = np.ascontiguousarray(raw[: numel * self._word.itemsize]).view(self._word)
+        if self._signed is not None:
+            # abs of the least integer is itself; seen as unsigned it is right.
+            words = np.abs(words.view(self._signed)).view(self._word)
+        row, column = divmod(first, self._width)
+        if column:
+            head = min(self._width - column, numel)
+            self._raise(words[:head].reshape(1, head), row, column)
+            words, row = words[head:], row + 1
+        whole = words.size // self._width
+        if whole:
+            self._raise(words[: whole * self._width].reshape(whole, self._width), row, 0)
+            words, row = words[whole * self._width :], row + whole
+        if words.size:
+            self._raise(words.reshape(1, -1), row, 0)
+
+    def _raise(self, grid: NDArray[Any], row: int, column: int) -> None:
+        rows = self._rows[row : row + grid.shape[0]]
+        columns = self._columns[column : column + grid.shape[1]] if self._columns.size else self._columns
+        kernels.current().maxima(grid, rows, columns, self._most, is_doubled=self._is_float)
+
+    def merge(self, other: Maxima) -> None:
+        """Take in what another one of the same tensor has seen."""
+        np.maximum(self._rows, other._rows, out=self._rows)
+        np.maximum(self._columns, other._columns, out=self._columns)
+
+    def channels(self) -> Channels:
+        """What the rows and columns look like."""
+        columns = self._columns.reshape(-1, self._group).max(1) if self._columns.size else None
+        return Channels(self._side(self._rows), None if columns is None else self._side(columns))
+
+    def _side(self, found: NDArray[Any]) -> Side:
+        dead = np.flatnonzero(found == 0)
+        magnitudes = numbers(found >> 1, self._dtype) if self._is_float else found.astype(np.float64)
+        largest = _largest(magnitudes)
+        median = _median(magnitudes)
+        faint = np.flatnonzero((magnitudes > 0) & (magnitudes < FAINT * median))
+        alive = faint if faint.size >= LISTED else np.flatnonzero(magnitudes > 0)
+        smallest = alive[_largest(-magnitudes[alive])] if alive.size else alive
+        return Side(
+            found.size,
+            dead.size,
+            tuple(dead[:LISTED].tolist()),
+            median,
+            tuple(map(Channel, largest.tolist(), magnitudes[largest].tolist())),
+            faint.size,
+            tuple(map(Channel, smallest.tolist(), magnitudes[smallest].tolist())),
+        )
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    lower, upper = (values.size - 1) // 2, values.size // 2
+    # A sort is quicker than a partition in two places where there are few.
+    placed = np.sort(values) if values.size <= _FEW else np.partition(values, (lower, upper))
+    a, b = float(placed[lower]), float(placed[upper])
+    return (a + b) / 2 if a + b < math.inf else a / 2 + b / 2
+
+
+def _largest(magnitudes: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The indices of the LISTED greatest, the greatest first and of equal ones the first."""
+    if magnitudes.size <= _FEW:
+        return np.argsort(-magnitudes, kind="stable")[:LISTED]
+    least = np.partition(magnitudes, -LISTED)[-LISTED]
+    above = np.flatnonzero(magnitudes > least)
+    places = np.concatenate((above, np.flatnonzero(magnitudes == least)[: LISTED - above.size]))
+    order: NDArray[np.intp] = places[np.lexsort((places, -magnitudes[places]))]
+    return order
+
+
+@cache
+def _greatest(native: np.dtype[Any], word: np.dtype[Any]) -> int:
+    """The pattern of the greatest finite number of a floating type."""
+    import ml_dtypes
+
+    return int(np.array(ml_dtypes.finfo(native).max, native).view(word))

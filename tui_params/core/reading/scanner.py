@@ -1,0 +1,358 @@
+"""Reading tensors for their statistics: whole, a sample at first, and on a thread in the order of what is asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Thread, current_thread
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_params.core.figures import Figures, Histogram
+from tui_params.core.reading import tensor_reading as reading
+from tui_params.core.reading.sweep import ScanProgress, plan, scan_all
+from tui_params.core.reading.tensor_reading import Measurement, Outcome, Reading, measure, reason_of, sample, summarize
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import StoppedError, TuiParamsError
+
+if TYPE_CHECKING:
+    from tui_params.core.numbers.summary import Summary
+
+__all__ = [
+    "Activity",
+    "HistogramOutcome",
+    "Measurement",
+    "Outcome",
+    "ScanProgress",
+    "Scanner",
+    "measure",
+    "plan",
+    "sample",
+    "scan_all",
+    "summarize",
+]
+
+KEPT_SUMMARIES = 16
+"""Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
+
+KEPT_PAUSED = 4
+"""Reads that a Scanner keeps half done, to go on where it stopped: some MB for each thread that read."""
+
+ACTIVITY_SECONDS = 0.1
+CLOSE_SECONDS = 2.0
+POLL_SECONDS = 0.05
+
+
+class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of asking for one histogram: it, or the ``reason`` (one sentence) why there is none.
+
+    Where ``is_final`` is False it is of a sample, and another answer to the same question follows.
+    """
+
+    name: str
+    histogram: Histogram | None
+    reason: str | None
+    is_final: bool
+
+
+class Activity(msgspec.Struct, frozen=True, gc=False):
+    """What a Scanner is doing: ``done`` of ``numel`` elements of a tensor read, ``waiting`` more tensors to come."""
+
+    name: str
+    done: int
+    numel: int
+    waiting: int
+
+
+class _Question(msgspec.Struct):
+    """A histogram that somebody waits for."""
+
+    bins: int
+    low: float | None
+    high: float | None
+    is_log_axis: bool
+    deliver: Callable[[HistogramOutcome], None]
+    has_sample: bool = False
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    summary: Summary
+    numel: int
+    is_final: bool
+
+
+class Scanner:
+    """One daemon thread that reads the tensors of one source in the order in which they are wanted.
+
+    ``deliver`` and ``on_activity`` are called on that thread, never under a lock; they must not block.
+    ``on_activity`` is called at most ten times a second while a tensor is read, and with None when all is done.
+
+    A sweep of the same source on another thread asks ``lend`` before each tensor, ``give_way`` while it reads, and
+    then ``take``s what it found: so it waits while something is wanted here, and nothing is read twice.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        deliver: Callable[[Outcome], None],
+        on_activity: Callable[[Activity | None], None],
+    ) -> None:
+        self._source = source
+        self._deliver = deliver
+        self._on_activity = on_activity
+        # Guarded by the condition.
+        self._condition = Condition()
+        self._waiting: deque[str] = deque()
+        self._questions: dict[str, _Question] = {}
+        self._final: dict[str, Outcome] = {}
+        self._running: str | None = None
+        self._lent: set[str] = set()
+        self._is_closed = False
+        # Of the worker alone.
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._paused: OrderedDict[str, Reading] = OrderedDict()
+        self._sampled: set[str] = set()
+        self._published = -math.inf
+        self._thread = Thread(target=self._work, name="tui-params scanner", daemon=True)
+        self._thread.start()
+
+    def want(self, names: Sequence[str]) -> None:
+        """Replace the waiting list by ``names``, the most urgent first; what is final already is left out.
+
+        A tensor that is being read and is not the first of them is put aside at its next block.
+        """
+        with self._condition:
+            if self._is_closed:
+                return
+            self._waiting = deque(dict.fromkeys(name for name in names if name not in self._final))
+            self._condition.notify_all()
+
+    def want_histogram(
+        self,
+        name: str,
+        bins: int,
+        low: float | None,
+        high: float | None,
+        is_log_axis: bool,
+        deliver_histogram: Callable[[HistogramOutcome], None],
+    ) -> None:
+        """Ask for a histogram (``Summary.histogram``), which is answered on the worker, before all reading.
+
+        A newer question about the same tensor replaces an older one, which then has no answer. The tensor is read
+        again if its summary is no longer kept; where only a sample of it is known, that answers first.
+        """
+        with self._condition:
+            if self._is_closed:
+                return
+            self._questions[name] = _Question(bins, low, high, is_log_axis, deliver_histogram)
+            self._condition.notify_all()
+
+    def lend(self, name: str, should_stop: Callable[[], bool]) -> Outcome | None:
+        """What is known of a tensor that the caller is about to read; None: it is the caller's until ``take``.
+
+        Waits while something is wanted. What was lent is sampled here if it is wanted, but not read whole.
+        """
+        with self._condition:
+            self._wait_for_rest(should_stop)
+            outcome = self._final.get(name) or self._tied(self._source.find(name))
+            if outcome is None:
+                self._lent.add(name)
+            return outcome
+
+    def give_way(self, should_stop: Callable[[], bool]) -> None:
+        """Wait while something is wanted, or until ``should_stop``."""
+        if self._running is not None:
+            with self._condition:
+                self._wait_for_rest(should_stop)
+
+    def _wait_for_rest(self, should_stop: Callable[[], bool]) -> None:
+        while self._running is not None and not should_stop():
+            self._condition.wait(POLL_SECONDS)
+
+    def take(self, outcome: Outcome) -> bool:
+        """What became of a tensor that was lent; whether that is news."""
+        with self._condition:
+            self._lent.discard(outcome.name)
+            is_news = outcome.name not in self._final
+            self._final.setdefault(outcome.name, outcome)
+            if outcome.name in self._questions:  # else there is nothing to wake up for
+                self._condition.notify_all()
+            return is_news
+
+    def take_back(self) -> None:
+        """What was lent will not be read."""
+        with self._condition:
+            self._lent.clear()
+            self._condition.notify_all()
+
+    def figures(self, name: str) -> Figures | None:
+        """The final figures of a tensor, or None: not read yet, or not readable."""
+        outcome = self._final.get(name)
+        return outcome.figures if outcome is not None else None
+
+    def close(self) -> None:
+        """Stop within a block, and deliver nothing more. Waits two seconds at most; may be called twice."""
+        with self._condition:
+            self._is_closed = True
+            self._waiting.clear()
+            self._questions.clear()
+            self._condition.notify_all()
+        if self._thread is not current_thread():
+            self._thread.join(CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        is_idle = True
+        while True:
+            self._answer()
+            with self._condition:
+                self._running = name = self._next()
+                if name is None:
+                    self._condition.notify_all()  # whoever gives way
+                if self._is_closed:
+                    return
+                if name is None and is_idle and not self._has_answer():
+                    self._condition.wait()
+                    continue
+            if name is not None:
+                is_idle = False
+                self._read(name)
+            elif not is_idle:
+                is_idle = True
+                self._on_activity(None)
+
+    def _next(self) -> str | None:
+        """What to read now; under the lock."""
+        for name in self._questions:
+            kept = self._kept.get(name)
+            if not (kept is not None and kept.is_final) and not self._has_failed(name) and not self._is_lent(name):
+                return name
+        while self._waiting and self._waiting[0] in self._final:
+            self._waiting.popleft()
+        return next((name for name in self._waiting if name not in self._final and not self._is_lent(name)), None)
+
+    def _is_lent(self, name: str) -> bool:
+        """Whether nothing is left to do here for a tensor, because somebody else reads it."""
+        if name not in self._lent:
+            return False
+        return name in self._sampled or self._source.find(name).numel <= reading.SAMPLE_BEYOND
+
+    def _has_answer(self) -> bool:
+        return any(name in self._kept or self._has_failed(name) for name in self._questions)
+
+    def _has_failed(self, name: str) -> bool:
+        outcome = self._final.get(name)
+        return outcome is not None and outcome.figures is None
+
+    def _is_unwanted(self) -> bool:
+        """Whether the running read is no longer the most urgent; asked once per block."""
+        self._answer()
+        with self._condition:
+            return self._is_closed or self._next() != self._running
+
+    def _read(self, name: str) -> None:
+        for is_final in (False, True):
+            outcome = self._outcome(name, is_final)
+            if outcome is None:
+                continue
+            question = None
+            with self._condition:
+                is_news = name not in self._final and not self._is_closed
+                if outcome.is_final and is_news:
+                    self._final[name] = outcome
+                if outcome.reason is not None:
+                    question = self._questions.pop(name, None)
+            if is_news:
+                self._deliver(outcome)
+            if question is not None:
+                question.deliver(HistogramOutcome(name, None, outcome.reason, True))
+            if outcome.is_final:
+                return
+
+    def _outcome(self, name: str, is_final: bool) -> Outcome | None:
+        """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
+        try:
+            info = self._source.find(name)
+            tied = self._tied(info)
+            if tied is not None and name not in self._questions:
+                return tied
+            channels = None
+            if is_final:
+                if name in self._lent:
+                    return None
+                found = self._measure(info)
+                summary, channels = found.summary, found.channels
+            elif info.numel > reading.SAMPLE_BEYOND and name not in self._sampled:
+                summary = sample(self._source, info, should_stop=self._is_unwanted)
+                self._sampled.add(name)
+            else:
+                return None
+            figures = summary.figures(info.numel)
+        except StoppedError:
+            return None
+        except (TuiParamsError, OSError, MemoryError) as error:
+            return Outcome(name, None, reason_of(error), True)
+        self._kept[name] = _Kept(summary, info.numel, is_final)
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT_SUMMARIES:
+            self._kept.popitem(last=False)
+        return Outcome(name, figures, None, is_final, channels)
+
+    def _tied(self, info: TensorInfo) -> Outcome | None:
+        """What was found under the first name of the same elements."""
+        outcome = None if info.tied_to is None else self._final.get(info.tied_to)
+        if outcome is None or outcome.figures is None:
+            return None
+        return msgspec.structs.replace(outcome, name=info.name)
+
+    def _measure(self, info: TensorInfo) -> Measurement:
+        reading = self._paused.pop(info.name, None) or Reading(self._source, info, has_channels=True)
+        try:
+            reading.run(self._is_unwanted, lambda done: self._publish(info, done))
+        except StoppedError:
+            if reading.can_resume and reading.done:
+                self._paused[info.name] = reading
+                if len(self._paused) > KEPT_PAUSED:
+                    self._paused.popitem(last=False)
+            raise
+        return reading.measurement()
+
+    def _publish(self, info: TensorInfo, done: int) -> None:
+        now = time.monotonic()
+        if now - self._published >= ACTIVITY_SECONDS:
+            self._published = now
+            with self._condition:
+                waiting = len(self._waiting) - (info.name in self._waiting)
+            self._on_activity(Activity(info.name, done, info.numel, waiting))
+
+    def _answer(self) -> None:
+        """Answer the questions about summaries that are kept, and about tensors that cannot be read."""
+        ready: list[tuple[str, _Question, _Kept | None]] = []
+        with self._condition:
+            for name, question in list(self._questions.items()):
+                kept = self._kept.get(name)
+                if self._has_failed(name) or (kept is not None and kept.is_final):
+                    del self._questions[name]
+                elif kept is None or question.has_sample:
+                    continue
+                question.has_sample = True
+                ready.append((name, question, kept))
+        for name, question, kept in ready:
+            if kept is None:
+                question.deliver(HistogramOutcome(name, None, self._final[name].reason, True))
+            else:
+                self._kept.move_to_end(name)
+                question.deliver(_answered(name, question, kept))
+
+
+def _answered(name: str, question: _Question, kept: _Kept) -> HistogramOutcome:
+    try:
+        histogram = kept.summary.histogram(
+            question.bins, question.low, question.high, is_log_axis=question.is_log_axis, numel=kept.numel
+        )
+    except (ValueError, MemoryError) as error:
+        return HistogramOutcome(name, None, reason_of(error), True)
+    return HistogramOutcome(name, histogram, None, kept.is_final)

@@ -1,0 +1,207 @@
+"""The sweep: every wanted tensor of a source, in the order in which the bytes lie on the disk."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from tui_params.core.reading import device_queues
+from tui_params.core.reading.device_queues import ReadTogether, split_by_device
+from tui_params.core.reading.tensor_reading import Outcome, cores, measure, reason_of
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import StoppedError, TuiParamsError
+
+PROGRESS_SECONDS = 0.1
+
+
+class ScanProgress(msgspec.Struct, frozen=True, gc=False):
+    """How far a sweep has come. Bytes of tied tensors count once, those of tensors that failed as done."""
+
+    done_bytes: int
+    total_bytes: int
+    done_tensors: int
+    total_tensors: int
+
+
+def plan(infos: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
+    """The tensors in the order of their bytes: file by file as they are first named, each once and forward."""
+    files: dict[str | None, int] = {}
+    keys = [(files.setdefault(info.file, len(files)), info.offset or 0, info) for info in infos]
+    return tuple(info for _, _, info in sorted(keys, key=lambda key: key[:2]))
+
+
+def scan_all(
+    source: Source,
+    names: Sequence[str],
+    deliver: Callable[[Outcome], None],
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[ScanProgress], None] | None = None,
+    threads: int | None = None,
+    known: Callable[[TensorInfo], Outcome | None] | None = None,
+    device_of: Callable[[TensorInfo], int | None] | None = None,
+) -> None:
+    """Read every named tensor whole, and ``deliver`` one final Outcome of each, in the order of ``plan``.
+
+    A name that is unknown, and a tensor that cannot be read, is an Outcome with a reason; the rest goes on. Tied
+    tensors are read once. ``known`` is asked right before a tensor is read: what it answers is delivered instead.
+    ``threads`` read together; None: one a core.
+
+    Where the files lie on several devices (``device_of``, by default their ``st_dev``) each is read by a thread of its
+    own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
+    the calling thread all the same; ``should_stop`` (about every MB) and ``known`` on the one that reads. Raises
+    StoppedError, of several devices after two seconds even if one hangs.
+    """
+    from tui_params.core.kernels import by_numpy as kernels
+
+    order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
+    first = {info.first_name: info for info in reversed(order)}
+    total = sum(info.nbytes for info in first.values())
+    kernels.prepare(total)
+    queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
+    sweep = _Sweep(total, len(order), progress, len(queues))
+    read = partial(_read, source, first, Counter(info.first_name for info in order), known)
+    if len(queues) < 2:
+
+        def reading(nbytes: int) -> None:
+            sweep.reading(0, nbytes)
+            sweep.publish()
+
+        results: Generator[_Result, None, None] = (
+            result for queue in queues for result in read(queue, 0, reading, should_stop, lambda: threads)
+        )
+    else:
+        results = _read_together(queues, read, sweep, should_stop, threads)
+    with closing(results):
+        for result in results:
+            sweep.finish(result.queue, result.nbytes)
+            deliver(result.outcome)
+            sweep.count()
+    sweep.publish(is_last=True)
+
+
+class _Result(NamedTuple):
+    """What came of a tensor, from which queue, and the bytes that are done with it."""
+
+    outcome: Outcome
+    queue: int
+    nbytes: int
+
+
+def _read_together(
+    queues: Sequence[Sequence[TensorInfo]],
+    read: Callable[..., Iterator[_Result]],
+    sweep: _Sweep,
+    should_stop: Callable[[], bool] | None,
+    threads: int | None,
+) -> Generator[_Result, None, None]:
+    def is_over() -> bool:
+        return together.is_over() or (should_stop is not None and should_stop())
+
+    def share() -> int:
+        # Those of a device that is done help the others.
+        return max(1, (threads or cores()) // max(1, together.running))
+
+    def wait() -> None:
+        sweep.publish()
+        if should_stop is not None and should_stop():
+            raise StoppedError("the reading was stopped")
+
+    together: ReadTogether[_Result] = ReadTogether(wait)
+    return together.read(
+        [read(queue, number, partial(sweep.reading, number), is_over, share) for number, queue in enumerate(queues)]
+    )
+
+
+def _read(
+    source: Source,
+    first: Mapping[str, TensorInfo],
+    sharing: Mapping[str, int],
+    known: Callable[[TensorInfo], Outcome | None] | None,
+    queue: Sequence[TensorInfo],
+    number: int,
+    reading: Callable[[int], None],
+    should_stop: Callable[[], bool] | None,
+    threads: Callable[[], int | None],
+) -> Iterator[_Result]:
+    """Read the tensors of one queue; ``reading`` is told the bytes of the present one that were read so far."""
+    shared: dict[str, Outcome] = {}
+    for info in queue:
+        identity = info.first_name
+        outcome = shared.get(identity)
+        if outcome is not None:
+            yield _Result(msgspec.structs.replace(outcome, name=info.name), number, 0)
+            continue
+        outcome = known(info) if known is not None else None
+        if outcome is None:
+            outcome = _outcome(source, info, should_stop, reading, threads())
+        # Another name of the same bytes may still be readable where this one is not.
+        if sharing[identity] > 1 and outcome.reason is None:
+            shared[identity] = outcome
+        yield _Result(outcome, number, info.nbytes if first[identity] is info else 0)
+
+
+def _found(source: Source, name: str, deliver: Callable[[Outcome], None]) -> TensorInfo | None:
+    try:
+        return source.find(name)
+    except TuiParamsError as error:
+        deliver(Outcome(name, None, reason_of(error), True))
+        return None
+
+
+def _outcome(
+    source: Source,
+    info: TensorInfo,
+    should_stop: Callable[[], bool] | None,
+    reading: Callable[[int], None],
+    threads: int | None,
+) -> Outcome:
+    def progress(done: int) -> None:
+        reading(info.dtype.nbytes(done))
+
+    try:
+        found = measure(source, info, should_stop=should_stop, progress=progress, threads=threads)
+        return Outcome(info.name, found.summary.figures(info.numel), None, True, found.channels)
+    except StoppedError:
+        raise
+    except (TuiParamsError, OSError, MemoryError) as error:
+        return Outcome(info.name, None, reason_of(error), True)
+
+
+class _Sweep:
+    """The running totals of one sweep, and when they were last told. What a queue is reading its own thread notes."""
+
+    def __init__(self, nbytes: int, tensors: int, progress: Callable[[ScanProgress], None] | None, queues: int) -> None:
+        self._total_bytes, self._total_tensors = nbytes, tensors
+        self._progress = progress
+        self._done_bytes = self._done_tensors = self._most = 0
+        self._reading = [0] * max(1, queues)
+        self._told = time.monotonic()
+
+    def reading(self, queue: int, nbytes: int) -> None:
+        self._reading[queue] = nbytes
+
+    def finish(self, queue: int, nbytes: int) -> None:
+        self._done_bytes += nbytes
+        self._reading[queue] = 0
+
+    def count(self) -> None:
+        self._done_tensors += 1
+        self.publish()
+
+    def publish(self, *, is_last: bool = False) -> None:
+        if self._progress is None:
+            return
+        now = time.monotonic()
+        if is_last or now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            # A queue may be at its next tensor before the last one has been counted: then nothing goes backwards.
+            self._most = max(self._most, min(self._done_bytes + sum(self._reading), self._total_bytes))
+            self._progress(ScanProgress(self._most, self._total_bytes, self._done_tensors, self._total_tensors))

@@ -1,0 +1,310 @@
+"""Reading one tensor for its statistics: whole, by several threads, or a sample of it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_params.core.channels import Channels
+from tui_params.core.figures import Figures
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import ReadError, StoppedError, TuiParamsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tui_params.core.numbers.maxima import Maxima
+    from tui_params.core.numbers.summary import Summary
+
+SAMPLE_BEYOND = 1 << 22
+"""Tensors of more elements are worth a sample before they are read whole."""
+
+SAMPLE_RUNS = 16
+_RUN = 1 << 16
+
+THREADS_BEYOND = 1 << 23
+"""Bytes from which a tensor is read by several threads."""
+
+MAX_THREADS = 4
+"""More would wait for the memory, and take processors from the training that runs beside."""
+
+MIN_RANGE, MAX_RANGE = 1 << 21, 1 << 25
+"""Bytes that a thread takes at a time."""
+
+POLL_SECONDS = 0.02
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What came of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
+
+    Where ``is_final`` is False the figures are of a sample, and another Outcome of the tensor may follow.
+    ``channels`` come with the final figures of what has rows and columns (``core.channels``).
+    """
+
+    name: str
+    figures: Figures | None
+    reason: str | None
+    is_final: bool
+    channels: Channels | None = None
+
+
+class Measurement(msgspec.Struct, frozen=True, eq=False):
+    """What one read of a tensor gives: its summary, and its rows and columns where it has any."""
+
+    summary: Summary
+    channels: Channels | None
+
+
+def measure(
+    source: Source,
+    info: TensorInfo,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> Measurement:
+    """The summary and the channels of every element of a tensor, from one read by up to ``threads`` (None: one a core).
+
+    ``should_stop`` is asked once per block, ``progress`` is told the elements read so far, both on the calling
+    thread. Raises ReadError (also where fewer bytes come than the tensor has), StoppedError.
+    """
+    reading = Reading(source, info, has_channels=True)
+    reading.run(should_stop, progress, threads)
+    return reading.measurement()
+
+
+def summarize(
+    source: Source,
+    info: TensorInfo,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> Summary:
+    """The summary alone; else as ``measure``."""
+    reading = Reading(source, info, has_channels=False)
+    reading.run(should_stop, progress, threads)
+    return reading.measurement().summary
+
+
+def sample(source: Source, info: TensorInfo, *, should_stop: Callable[[], bool] | None = None) -> Summary:
+    """The summary of about a million elements in evenly spread runs, of a tensor of more than SAMPLE_BEYOND.
+
+    A smaller one is read whole. Raises ReadError, StoppedError.
+    """
+    if info.numel <= SAMPLE_BEYOND:
+        return summarize(source, info, should_stop=should_stop)
+    # Runs of whole 64 KiB for every type but those of 6 bits.
+    run = _RUN if info.dtype.bits >= 8 else 2 * _RUN
+    starts = [(info.numel - run) * i // (SAMPLE_RUNS - 1) // run * run for i in range(SAMPLE_RUNS)]
+    reading = Reading(source, info, has_channels=False, ranges=[(start, start + run) for start in starts])
+    reading.run(should_stop, None, 1)
+    return reading.measurement().summary
+
+
+class _Share:
+    """What one thread has found."""
+
+    def __init__(self, info: TensorInfo, *, has_channels: bool) -> None:
+        from tui_params.core.numbers.summary import Accumulator
+
+        self.accumulator = Accumulator(info.dtype)
+        self.maxima: Maxima | None = None
+        if has_channels:
+            from tui_params.core.numbers.maxima import maxima_of
+
+            self.maxima = maxima_of(info)
+
+    def add(self, block: NDArray[np.uint8], first: int, count: int) -> None:
+        self.accumulator.add(block, count)
+        if self.maxima is not None:
+            self.maxima.add(block, first, count)
+
+
+class Reading:
+    """The read of one tensor, or of some ``ranges`` of its elements, which may be stopped and go on later.
+
+    The elements are cut into ranges that lie one behind the other, and each thread takes the next: so a disk is
+    read forward, however many threads there are. Raises ReadError at once for what cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        info: TensorInfo,
+        *,
+        has_channels: bool,
+        ranges: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        if info.unreadable is not None:
+            raise ReadError(info.unreadable)
+        self._source = source
+        self._info = info
+        self._has_channels = has_channels
+        self._shares = [_Share(info, has_channels=has_channels)]
+        self._lock = Lock()
+        # Guarded by the lock.
+        self._todo = deque([(0, info.numel)] if ranges is None else ranges)
+        self._wanted = sum(stop - start for start, stop in self._todo)
+        self._error: Exception | None = None
+        self.done = 0
+        self.can_resume = info.stride is None
+
+    def run(
+        self,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Read what is still to be read. Raises ReadError, StoppedError, and OSError and MemoryError of the source."""
+        from tui_params.core.kernels import by_numpy as kernels
+
+        self._raise_if_stopped(should_stop)
+        kernels.expect((self._wanted - self.done) * self._info.dtype.bits // 8)
+        halt = Event()
+        helpers = self._start_helpers(self._useful_threads(threads), halt)
+        try:
+            self._work(self._shares[0], halt, should_stop, progress)
+            for helper in helpers:
+                while helper.is_alive():
+                    helper.join(POLL_SECONDS)
+                    if helper.is_alive():
+                        self._raise_if_stopped(should_stop)
+        finally:
+            halt.set()
+            for helper in helpers:
+                helper.join()
+        if helpers and progress is not None:
+            progress(self.done)
+        if self._error is not None:
+            raise self._error
+        if self.done != self._wanted:
+            raise ReadError(f"{self._info.name} ended after {self.done} of {self._wanted} elements")
+
+    def measurement(self) -> Measurement:
+        """What was found in everything that was read so far."""
+        summary = self._shares[0].accumulator.summary()
+        maxima = self._shares[0].maxima
+        for share in self._shares[1:]:
+            summary = summary.merge(share.accumulator.summary())
+            if maxima is not None and share.maxima is not None:
+                maxima.merge(share.maxima)
+        return Measurement(summary, None if maxima is None else maxima.channels())
+
+    def _useful_threads(self, threads: int | None) -> int:
+        """How many threads are worth their start: one where the loops would wait for the GIL."""
+        from tui_params.core.kernels import by_numpy as kernels
+
+        info = self._info
+        left = (self._wanted - self.done) * info.dtype.bits // 8
+        if threads is None:
+            threads = cores()
+        if left < THREADS_BEYOND or info.stride is not None or not kernels.ready():
+            return 1
+        return max(threads, 1)
+
+    def _start_helpers(self, threads: int, halt: Event) -> list[Thread]:
+        if threads < 2:
+            return []
+        info = self._info
+        size = min(max(info.nbytes // (4 * threads), MIN_RANGE), MAX_RANGE) // info.dtype.bits * 8
+        self._todo = deque(
+            (first, min(first + size, stop)) for start, stop in self._todo for first in range(start, stop, size)
+        )
+        helpers = []
+        for number in range(1, threads):
+            if number == len(self._shares):
+                self._shares.append(_Share(info, has_channels=self._has_channels))
+            helper = Thread(target=self._help, args=(self._shares[number], halt), name="tui-params reader", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:  # no more threads are allowed: then without
+                break
+            helpers.append(helper)
+        return helpers
+
+    def _help(self, share: _Share, halt: Event) -> None:
+        try:
+            self._work(share, halt, halt.is_set, None)
+        except StoppedError:
+            pass
+        except (TuiParamsError, OSError, MemoryError) as error:
+            self._error = error
+            halt.set()
+
+    def _work(
+        self,
+        share: _Share,
+        halt: Event,
+        should_stop: Callable[[], bool] | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        while not halt.is_set():
+            with self._lock:
+                if not self._todo:
+                    return
+                start, stop = self._todo.popleft()
+            if start < stop:
+                self._read(share, start, stop, halt, should_stop, progress)
+            if self._todo:
+                self._raise_if_stopped(should_stop)
+
+    def _read(
+        self,
+        share: _Share,
+        start: int,
+        stop: int,
+        halt: Event,
+        should_stop: Callable[[], bool] | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        first = start
+        for block in self._source.blocks(self._info, start, stop):
+            # The last byte of a packed tensor may be padded with what is no element.
+            count = min(block.size * 8 // self._info.dtype.bits, stop - first)
+            share.add(block, first, count)
+            first += count
+            with self._lock:
+                self.done += count
+                done = self.done
+            if progress is not None:
+                progress(done)
+            if first < stop:
+                try:
+                    self._raise_if_stopped(should_stop)
+                except StoppedError:
+                    with self._lock:
+                        self._todo.appendleft((first, stop))
+                        self.can_resume = self.can_resume and first % 8 == 0
+                    raise
+                if halt.is_set():
+                    return
+        if first != stop:
+            raise ReadError(f"{self._info.name} ended after {first} of {self._info.numel} elements")
+
+    def _raise_if_stopped(self, should_stop: Callable[[], bool] | None) -> None:
+        if should_stop is not None and should_stop():
+            raise StoppedError(f"the reading of {self._info.name} was stopped")
+
+
+def cores() -> int:
+    """The processors that this process may use, MAX_THREADS at most."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a tensor could not be read, as one sentence."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to read it"
+    if isinstance(error, OSError):
+        return f"it could not be read: {error.strerror or error}"
+    return str(error)

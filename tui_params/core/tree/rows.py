@@ -1,0 +1,246 @@
+"""The visible rows of the tree, as one sorted list of nodes.
+
+Nodes are numbered in preorder, so what is visible is always an increasing sequence: finding a node is a bisection,
+opening or closing a module replaces one slice. Nothing here knows what a row looks like.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from tui_params.core.tree.tree import Tree
+
+
+class Rows:
+    """Which nodes are visible, what is expanded, and what a filter leaves of the tree.
+
+    While a filter is on, the modules above what matches start expanded, and one that leads to a single row shares the
+    line of that row, as in the whole tree. What the user had expanded without the filter comes back with it.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.visible: list[int] = []
+        self._expanded = bytearray(len(tree))
+        self._kept: bytearray | None = None  # by node, under a filter
+        self._merged = bytearray(0)  # of these, the modules that have no line of their own
+        self._expanded_without_filter: bytearray | None = None
+        self._rebuild()
+
+    def __len__(self) -> int:
+        return len(self.visible)
+
+    @property
+    def is_filtered(self) -> bool:
+        return self._kept is not None
+
+    def is_expanded(self, node: int) -> bool:
+        return bool(self._expanded[node])
+
+    def parent(self, node: int) -> int:
+        """The module around a node that has a line of its own, or -1."""
+        at = self.tree.parent[node]
+        while at >= 0 and self._kept is not None and self._merged[at]:
+            at = self.tree.parent[at]
+        return at
+
+    def depth(self, node: int) -> int:
+        """How many modules with a line of their own stand around a node."""
+        depth = 0
+        while (node := self.parent(node)) >= 0:
+            depth += 1
+        return depth
+
+    def label(self, node: int) -> str:
+        """The name of a node relative to the line that it is shown below."""
+        if self._kept is None:
+            return self.tree.label[node]
+        labels = [self.tree.label[node]]
+        at = self.tree.parent[node]
+        while at >= 0 and self._merged[at]:
+            labels.append(self.tree.label[at])
+            at = self.tree.parent[at]
+        return ".".join(reversed(labels))
+
+    def row_of(self, node: int) -> int | None:
+        """The row on which a node is visible, or None."""
+        row = bisect_left(self.visible, node)
+        return row if row < len(self.visible) and self.visible[row] == node else None
+
+    def nearest_row(self, node: int) -> int:
+        """The row of a node or, where it is hidden, of the module that hides it, or of what stands near it."""
+        at = node
+        while at >= 0:
+            row = self.row_of(at)
+            if row is not None:
+                return row
+            at = self.tree.parent[at]
+        return max(0, min(bisect_left(self.visible, node), len(self.visible) - 1))
+
+    def toggle(self, node: int) -> None:
+        if self.is_expanded(node):
+            self.collapse(node)
+        else:
+            self.expand(node)
+
+    def expand(self, node: int) -> None:
+        if not self.tree.is_module(node) or self._expanded[node]:
+            return
+        self._expanded[node] = 1
+        row = self.row_of(node)
+        if row is not None:
+            self.visible[row + 1 : row + 1] = self._walk(node + 1, self.tree.end[node])
+
+    def collapse(self, node: int) -> None:
+        if not self._expanded[node]:
+            return
+        self._expanded[node] = 0
+        row = self.row_of(node)
+        if row is not None:
+            stop = bisect_left(self.visible, self.tree.end[node], row + 1)
+            del self.visible[row + 1 : stop]
+
+    def set_below(self, node: int, is_expanded: bool) -> None:
+        """Expand or collapse a module and every module below it."""
+        stop = self.tree.end[node]
+        self._expanded[node:stop] = (b"\1" if is_expanded else b"\0") * (stop - node)
+        row = self.row_of(node)
+        if row is not None:
+            after = bisect_left(self.visible, stop, row + 1)
+            self.visible[row + 1 : after] = self._walk(node + 1, stop) if is_expanded else ()
+
+    def set_all(self, is_expanded: bool) -> None:
+        self._expanded = bytearray((b"\1" if is_expanded else b"\0") * len(self.tree))
+        self._rebuild()
+
+    def open_initially(self, limit: int) -> None:
+        """Expand level by level while the whole stays within ``limit`` rows, or less than two thirds of them are used.
+
+        Modules without a tensor, which hold only metadata, stay closed.
+        """
+        tree = self.tree
+        while True:
+            closed = [
+                node
+                for node in self.visible
+                if tree.is_module(node) and not self._expanded[node] and tree.tensor_count(node)
+            ]
+            if not closed:
+                return
+            before, rows = bytearray(self._expanded), len(self.visible)
+            for node in closed:
+                self._expanded[node] = 1
+            self._rebuild()
+            if len(self.visible) > limit and rows > 2 * limit // 3:
+                self._expanded = before
+                self._rebuild()
+                return
+
+    def expanded_paths(self) -> set[str]:
+        """The paths of the modules that are open, to open them again in a tree of another order."""
+        expanded = self._expanded_without_filter or self._expanded
+        return {self.tree.name(node) for node in range(len(self.tree)) if expanded[node] and self.tree.is_module(node)}
+
+    def expand_paths(self, paths: Iterable[str]) -> None:
+        """Open the modules of these paths, as far as there are such."""
+        for path in paths:
+            node = self.tree.find_module(path)
+            if node is not None:
+                self._expanded[node] = 1
+        self._rebuild()
+
+    def reveal(self, node: int) -> int:
+        """Expand what hides a node and return its row; under a filter that leaves it out, its nearest row."""
+        hidden = []
+        at = self.tree.parent[node]
+        while at >= 0:
+            if not self._expanded[at]:
+                hidden.append(at)
+            at = self.tree.parent[at]
+        for module in reversed(hidden):
+            self.expand(module)
+        return self.nearest_row(node)
+
+    def keep_only(self, leaves: Iterable[int] | None) -> None:
+        """Leave only these leaves (positions in ``tree.leaves``) and the modules above them; None: everything."""
+        if leaves is None:
+            if self._expanded_without_filter is not None:
+                self._expanded = self._expanded_without_filter
+            self._kept = self._expanded_without_filter = None
+            self._merged = bytearray(0)
+            self._rebuild()
+            return
+        if self._expanded_without_filter is None:
+            self._expanded_without_filter = bytearray(self._expanded)
+        kept = bytearray(len(self.tree))
+        merged = bytearray(len(self.tree))
+        parent = self.tree.parent
+        for leaf in leaves:
+            node, below = self.tree.node_of_leaf(leaf), False
+            while node >= 0 and not kept[node]:
+                kept[node] = 1
+                merged[node] = below  # it has one child so far
+                node, below = parent[node], True
+            if node >= 0:
+                merged[node] = 0
+        self._kept, self._merged = kept, merged
+        self._expanded = bytearray(kept)
+        self._rebuild()
+
+    def parent_row(self, row: int) -> int:
+        """The row of the module around this one; the same row at the top."""
+        parent = self.parent(self.visible[row])
+        return row if parent < 0 else self.nearest_row(parent)
+
+    def next_sibling(self, row: int) -> int:
+        """The next row that is not below this one, and not outside its module; the same row if there is none."""
+        node = self.visible[row]
+        after = bisect_left(self.visible, self.tree.end[node], row + 1)
+        if after < len(self.visible) and self.parent(self.visible[after]) == self.parent(node):
+            return after
+        return row
+
+    def previous_sibling(self, row: int) -> int:
+        """The row before in the same module; the same row if it is the first."""
+        node = self.visible[row]
+        around = self.parent(node)
+        for before in range(row - 1, -1, -1):
+            at = self.visible[before]
+            if self.parent(at) == around:
+                return before
+            if at == around:
+                break
+        return row
+
+    def next_leaf(self, row: int, step: int, leaves: Iterable[int]) -> int | None:
+        """The node of the nearest of ``leaves`` after (step 1) or before (step -1) this row, around the end."""
+        nodes = sorted(self.tree.node_of_leaf(leaf) for leaf in leaves)
+        if not nodes:
+            return None
+        here = self.visible[row] if self.visible else 0
+        if step > 0:
+            return next((node for node in nodes if node > here), nodes[0])
+        return next((node for node in reversed(nodes) if node < here), nodes[-1])
+
+    def _rebuild(self) -> None:
+        self.visible = self._walk(0, len(self.tree))
+
+    def _walk(self, node: int, stop: int) -> list[int]:
+        """The visible nodes of ``node .. stop``, a run of complete subtrees."""
+        expanded, kept, merged, end = self._expanded, self._kept, self._merged, self.tree.end
+        if kept is None and expanded.find(0, node, stop) < 0:
+            return list(range(node, stop))
+        visible = []
+        while node < stop:
+            if kept is None:
+                visible.append(node)
+                node = node + 1 if expanded[node] else end[node]
+            elif not kept[node]:
+                node = end[node]
+            elif merged[node]:
+                node += 1
+            else:
+                visible.append(node)
+                node = node + 1 if expanded[node] else end[node]
+        return visible

@@ -1,0 +1,339 @@
+"""The module tree of a listing, as flat arrays in preorder.
+
+A *node* is an index into these arrays; its subtree is the contiguous range ``node .. end[node]``. So "everything
+below" is a slice, a visible list of nodes is always sorted, and 150,000 nodes are a handful of lists instead of as
+many objects. A module whose only child is one node shares its line (``embed_tokens.weight``), so that a long prefix
+costs one row and one indent. A tensor and a module may have the same name; they are two nodes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+
+import msgspec
+
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.order import Sort, natural_order, order_by_value, order_of_appearance
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A leaf that is no tensor: a step, an epoch, a hyper-parameter."""
+
+    name: str
+    text: str
+
+
+Leaf = TensorInfo | Entry
+
+
+class Totals(msgspec.Struct, frozen=True, gc=False):
+    """What a subtree holds; tied tensors count once, as torchinfo and ``Module.parameters()`` count them.
+
+    ``numel`` and ``nbytes`` cover every tensor, ``parameters`` those of kind "parameter" (and plain tensors, whose
+    kind no file tells), ``trainable`` those known to have requires_grad, ``buffers`` those of kind "buffer".
+    """
+
+    tensors: int
+    numel: int
+    nbytes: int
+    parameters: int
+    trainable: int
+    buffers: int
+    tied: int
+    nbytes_by_dtype: Mapping[str, int]
+
+
+class Tree:
+    """The nodes of one listing, and the totals of any of them.
+
+    ``label[node]`` is the name relative to the parent node, ``parent[node]`` that node or -1, and ``end[node]`` one
+    beyond the last node of its subtree. A module has at least two children, so a leaf is a node whose end is the
+    next one. ``first[node]`` is the position in ``leaves`` of the first leaf of the subtree.
+    """
+
+    def __init__(self, listing: Listing, sort: Sort | None = None) -> None:
+        leaves: list[Leaf] = list(listing.tensors)
+        leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
+        # Each distinct segment is kept once: there are 280,000 times "weight", and 300 others.
+        kept: dict[str, str] = {}
+        one = kept.setdefault
+        segments = [[one(part, part) for part in leaf.name.split(".")] for leaf in leaves]
+        tensors = len(listing.tensors)
+        if sort is not None and sort.is_flat:
+            segments = [[leaf.name] for leaf in leaves]
+        order = order_of_appearance(segments) if listing.is_ordered else natural_order(segments, tensors)
+        if sort is not None:
+            order = order_by_value(segments, order, sort, listing.tensors)
+        self.modules: Mapping[str, str] = listing.modules
+        self.leaves: list[Leaf] = [leaves[index] for index in order]
+        # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
+        self.label: list[str] = []
+        self.parent = array("i")
+        self.end = array("i")
+        self.first = array("i")
+        self._build([segments[index] for index in order])
+        self._groups = _groups(self.leaves)
+        self._ties = _ties(self.leaves)
+        self._node_of_leaf: array[int] | None = None
+        self._leaf_by_name: dict[str, int] | None = None
+
+    def _build(self, segments: Sequence[list[str]]) -> None:
+        label: list[str] = []
+        parent: list[int] = []
+        end: list[int] = []
+        first: list[int] = []
+        shared = _shared_with_previous(segments)
+        opening = _opening_sizes(shared)
+        open_nodes = [-1]  # the modules around the current leaf, outermost first
+        open_sizes = [0]  # how many leading segments of the leaf's name each of them stands for
+        node, around, start = 0, -1, 0
+        for position, names in enumerate(segments):
+            if start > shared[position]:
+                while open_sizes[-1] > shared[position]:
+                    open_sizes.pop()
+                    end[open_nodes.pop()] = node
+                around, start = open_nodes[-1], open_sizes[-1]
+            if position in opening:
+                for size in opening[position]:
+                    parent.append(around)
+                    label.append(".".join(names[start:size]))
+                    first.append(position)
+                    end.append(0)
+                    open_nodes.append(node)
+                    open_sizes.append(size)
+                    around, start = node, size
+                    node += 1
+            parent.append(around)
+            label.append(names[start] if len(names) - start == 1 else ".".join(names[start:]))
+            first.append(position)
+            node += 1
+            end.append(node)
+        for module in open_nodes[1:]:
+            end[module] = node
+        self.label = label
+        self.parent, self.end, self.first = array("i", parent), array("i", end), array("i", first)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def is_module(self, node: int) -> bool:
+        return self.end[node] > node + 1
+
+    def position(self, node: int) -> int:
+        """The position in ``leaves`` of a leaf node; -1 for a module."""
+        return self.first[node] if self.end[node] == node + 1 else -1
+
+    def span(self, node: int | None) -> tuple[int, int]:
+        """Positions of the first leaf of a subtree and one beyond its last; of the whole tree for None."""
+        if node is None:
+            return 0, len(self.leaves)
+        after = self.end[node]
+        return self.first[node], self.first[after] if after < len(self.first) else len(self.leaves)
+
+    def depth(self, node: int) -> int:
+        """How many modules stand around a node."""
+        depth = 0
+        while (node := self.parent[node]) >= 0:
+            depth += 1
+        return depth
+
+    def leaf_of(self, node: int) -> Leaf | None:
+        """The tensor or the entry that a leaf node stands for; None for a module."""
+        return self.leaves[self.first[node]] if self.end[node] == node + 1 else None
+
+    def tensor(self, node: int) -> TensorInfo | None:
+        leaf = self.leaf_of(node)
+        return leaf if isinstance(leaf, TensorInfo) else None
+
+    def name(self, node: int) -> str:
+        """The full dotted name of a tensor, or the path of a module."""
+        leaf = self.leaf_of(node)
+        if leaf is not None:
+            return leaf.name
+        labels = []
+        while node >= 0:
+            labels.append(self.label[node])
+            node = self.parent[node]
+        return ".".join(reversed(labels))
+
+    def class_name(self, node: int) -> str | None:
+        """The class of the module that a node stands for, or of the one that directly holds its tensor."""
+        name = self.name(node)
+        if not self.is_module(node):
+            name = name.rpartition(".")[0]
+        return self.modules.get(name)
+
+    def tensors_below(self, node: int | None) -> Iterator[TensorInfo]:
+        """The tensors of a subtree in order; of the whole tree for None."""
+        first, last = self.span(node)
+        for position in range(first, last):
+            leaf = self.leaves[position]
+            if isinstance(leaf, TensorInfo):
+                yield leaf
+
+    def node_of_leaf(self, position: int) -> int:
+        if self._node_of_leaf is None:
+            nodes = array("i", bytes(4 * len(self.leaves)))
+            after = -1
+            for node in range(len(self.label) - 1, -1, -1):
+                # Backwards, so that of the nodes with the same first leaf the innermost, which is it, is met first.
+                if self.first[node] != after:
+                    after = self.first[node]
+                    nodes[after] = node
+            self._node_of_leaf = nodes
+        return self._node_of_leaf[position]
+
+    def find(self, name: str) -> int | None:
+        """The node of a tensor or entry of that full name, else of a module of that path, else None."""
+        if self._leaf_by_name is None:
+            self._leaf_by_name = {leaf.name: position for position, leaf in enumerate(self.leaves)}
+        position = self._leaf_by_name.get(name)
+        if position is not None:
+            return self.node_of_leaf(position)
+        return self.find_module(name)
+
+    def find_module(self, path: str) -> int | None:
+        """The module node of exactly that path, or the one whose line covers it (``a`` on the line ``a.b``)."""
+        node, rest = 0, path
+        while node < len(self.label):
+            label = self.label[node]
+            if self.is_module(node):
+                if rest == label or label.startswith(rest + "."):
+                    return node
+                if rest.startswith(label + "."):
+                    rest = rest[len(label) + 1 :]
+                    node += 1
+                    continue
+            node = self.end[node]
+        return None
+
+    def tensor_count(self, node: int) -> int:
+        """How many tensors lie in a subtree."""
+        first, last = self.span(node)
+        return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self._groups)
+
+    def extent(self, node: int | None) -> tuple[int, int]:
+        """Elements and bytes of a subtree, tied tensors once."""
+        totals = self.totals(node)
+        return totals.numel, totals.nbytes
+
+    def totals(self, node: int | None = None) -> Totals:
+        """All totals of a subtree, or of the whole tree; quick enough for every row of the screen."""
+        first, last = self.span(node)
+        tensors = numel = nbytes = parameters = trainable = buffers = 0
+        mix: dict[str, int] = {}
+        for group in self._groups:
+            start = bisect_left(group.positions, first)
+            stop = bisect_left(group.positions, last, start)
+            if start == stop:
+                continue
+            elements = group.numel[stop] - group.numel[start]
+            held = group.nbytes[stop] - group.nbytes[start]
+            tensors += stop - start
+            numel += elements
+            nbytes += held
+            mix[group.dtype] = mix.get(group.dtype, 0) + held
+            buffers += elements if group.is_buffer else 0
+            parameters += 0 if group.is_buffer else elements
+            trainable += elements if group.is_trainable else 0
+        twice = 0
+        for leaf in self._twice(first, last):
+            twice += 1
+            numel -= leaf.numel
+            nbytes -= leaf.nbytes
+            mix[leaf.dtype.short] -= leaf.nbytes
+            buffers -= leaf.numel if leaf.kind == "buffer" else 0
+            parameters -= 0 if leaf.kind == "buffer" else leaf.numel
+            trainable -= leaf.numel if leaf.requires_grad and leaf.kind != "buffer" else 0
+        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, twice, mix)
+
+    def _twice(self, first: int, last: int) -> Iterator[TensorInfo]:
+        """The tensors of a range of leaves that are tied to an earlier one in it."""
+        for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
+            earlier, later = self._ties[index]
+            if earlier >= last:
+                return
+            leaf = self.leaves[later]
+            if later < last and isinstance(leaf, TensorInfo):
+                yield leaf
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """The tensors of one element type and kind: positions of their leaves, and running sums over these."""
+
+    dtype: str
+    is_buffer: bool
+    is_trainable: bool
+    positions: array[int]
+    numel: tuple[int, ...]
+    nbytes: tuple[int, ...]
+
+
+def _groups(leaves: Sequence[Leaf]) -> tuple[_Group, ...]:
+    members: dict[tuple[str, bool, bool], list[int]] = {}
+    for position, leaf in enumerate(leaves):
+        if type(leaf) is TensorInfo:
+            is_buffer = leaf.kind == "buffer"
+            key = leaf.dtype.short, is_buffer, not is_buffer and leaf.requires_grad is True
+            if key in members:
+                members[key].append(position)
+            else:
+                members[key] = [position]
+    groups = []
+    for (dtype, is_buffer, is_trainable), positions in members.items():
+        tensors = [leaf for position in positions if isinstance(leaf := leaves[position], TensorInfo)]
+        numel = (0, *accumulate(info.numel for info in tensors))
+        nbytes = (0, *accumulate(info.nbytes for info in tensors))
+        groups.append(_Group(dtype, is_buffer, is_trainable, array("i", positions), numel, nbytes))
+    return tuple(groups)
+
+
+def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
+    """Pairs of positions of neighbours in each group of tied tensors, sorted: the later of a pair inside a range
+    is one too many there."""
+    if not any(isinstance(leaf, TensorInfo) and leaf.tied_to is not None for leaf in leaves):
+        return []
+    groups: dict[str, list[int]] = {}
+    for position, leaf in enumerate(leaves):
+        if isinstance(leaf, TensorInfo):
+            groups.setdefault(leaf.first_name, []).append(position)
+    return sorted(pair for group in groups.values() for pair in pairwise(group))
+
+
+def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:
+    """How many leading segments of the *modules* of each name and of the one before are the same."""
+    shared = [0] * len(segments)
+    previous: list[str] = [""]
+    for position, names in enumerate(segments):
+        limit = min(len(names), len(previous)) - 1
+        if names[:limit] != previous[:limit]:
+            limit = next(index for index in range(limit) if names[index] != previous[index])
+        shared[position] = limit
+        previous = names
+    return shared
+
+
+def _opening_sizes(shared: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """For each leaf at which modules open, how many segments each of those stands for, outermost first.
+
+    These are the intervals of the array of common prefixes, as in a compressed trie: walking backwards, the stack
+    holds the distinct running minima of what follows, and those deeper than what is shared with the leaf before
+    begin here.
+    """
+    opening: dict[int, tuple[int, ...]] = {}
+    stack: list[int] = []
+    for position in range(len(shared) - 1, -1, -1):
+        depth = shared[position]
+        if stack and stack[-1] > depth:
+            count = 1
+            while count < len(stack) and stack[-count - 1] > depth:
+                count += 1
+            opening[position] = tuple(stack[-count:])
+            del stack[-count:]
+        if depth and (not stack or stack[-1] < depth):
+            stack.append(depth)
+    return opening
