@@ -21,8 +21,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 # Files that may be longer, each with its reason.
 LONG = {
-    "tui_params/live/probe.py": "it may be carried into another process as one text, so it imports no module of ours",
-    "tui_params/sources/pickle_machine.py": "one short method an opcode, and their table",
+    "tui_params/live/inside/probe.py": "it may be carried into another process as one text: no module of ours",
+    "tui_params/sources/inert_pickle/machine.py": "one short method an opcode, and their table",
 }
 
 HEAVY = {"numpy", "ml_dtypes", "plotext", "numba", "torch", "huggingface_hub", "safetensors", "transformers"}
@@ -38,7 +38,7 @@ BEFORE_FIRST_PAINT = (
         )
     ),
     "tui_params.sources.detect",
-    "tui_params.sources.safetensors",
+    "tui_params.sources.safetensors.reader",
     "tui_params.opening",
     "tui_params.cli.app",
     "tui_params.cli.ls",
@@ -184,7 +184,7 @@ def test_the_core_and_the_readers_do_not_name_torch_or_a_terminal(folder: str) -
 
 
 def test_the_probe_needs_nothing_but_torch() -> None:
-    probe = PACKAGE / "live" / "probe.py"
+    probe = PACKAGE / "live" / "inside" / "probe.py"
     found = {module.partition(".")[0] for _, module in imports(probe)} if probe.exists() else set()
     assert found - set(sys.stdlib_module_names) <= {"torch", "__future__"}
 

@@ -19,7 +19,7 @@ ORDINARY_SECONDS, LARGE_SECONDS, MEMORY_MB = 0.1, 4.0, 400
 _OPEN = """
 import resource, sys, time
 from pathlib import Path
-from tui_params.sources.torch_zip import open_torch
+from tui_params.sources.torch_save.zip import open_torch
 
 def peak():
     # MB: ru_maxrss is inherited from the parent on Linux, the high-water mark of /proc is not.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tui_params.live.probe import Probe, Record
+    from tui_params.live.inside.probe import Probe, Record
 
 BLOCK_NBYTES = 4 << 20
 
@@ -33,7 +33,7 @@ class ProbeSource(Source):
     """
 
     def __init__(self, probe: Probe, label: str, container: str) -> None:
-        from tui_params.live.probe import ProbeError
+        from tui_params.live.inside.probe import ProbeError
 
         self.label = label
         self._probe = probe
@@ -93,7 +93,7 @@ class ProbeSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         import numpy as np
 
-        from tui_params.live.probe import ProbeError
+        from tui_params.live.inside.probe import ProbeError
 
         axes = []
         for axis in window.axes:
@@ -118,7 +118,7 @@ class ProbeSource(Source):
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         import numpy as np
 
-        from tui_params.live.probe import ProbeError
+        from tui_params.live.inside.probe import ProbeError
 
         handle = self._handle(info)
         stop = info.numel if stop is None else min(stop, info.numel)
@@ -144,7 +144,7 @@ class ModelSource(ProbeSource):
     """
 
     def __init__(self, model: Any, label: str | None = None, *, optimizer: Any = None) -> None:
-        from tui_params.live.probe import ModelProbe, is_module
+        from tui_params.live.inside.probe import ModelProbe, is_module
 
         if not is_module(model):
             raise OpenError(f"a {type(model).__name__} is not a torch.nn.Module")
@@ -155,7 +155,7 @@ class StateDictSource(ProbeSource):
     """A dict of tensors in this process, possibly nested; leaves that are no tensors become metadata."""
 
     def __init__(self, mapping: Mapping[Any, Any], label: str | None = None) -> None:
-        from tui_params.live.probe import MappingProbe
+        from tui_params.live.inside.probe import MappingProbe
 
         if not isinstance(mapping, Mapping):
             raise OpenError(f"a {type(mapping).__name__} is not a dict of tensors")

@@ -9,8 +9,8 @@ from stat import S_ISDIR
 from tui_params.core.source import Source
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, UnknownFormatError
-from tui_params.sources.files import DataFile, opened, read_bytes, reason
-from tui_params.sources.safetensors import MAX_HEADER_NBYTES, open_safetensors
+from tui_params.sources.bytes.local import DataFile, opened, read_bytes, reason
+from tui_params.sources.safetensors.reader import MAX_HEADER_NBYTES, open_safetensors
 
 HEAD_NBYTES = 1024
 
@@ -61,7 +61,7 @@ def open_path(path: str | os.PathLike[str]) -> Source:
     except (ValueError, RuntimeError) as error:
         # A null byte in the path; a "~user" that does not exist.
         raise OpenError(f"{shown} is no path: {clean(str(error), 120)}") from None
-    from tui_params.sources.sharded import is_index, open_folder
+    from tui_params.sources.folder.folder import is_index, open_folder
 
     if S_ISDIR(mode):
         return open_folder(full)
@@ -81,7 +81,7 @@ def open_file(path: Path) -> Source:
     if is_safetensors(head):
         return open_safetensors(path)
     if is_torch(head):
-        from tui_params.sources.torch_zip import open_torch
+        from tui_params.sources.torch_save.zip import open_torch
 
         return open_torch(path)
     raise UnknownFormatError(f"{name} {_name_other(head, tail, file)}")

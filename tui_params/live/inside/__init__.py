@@ -1,0 +1,1 @@
+"""What runs in the model's own process: torch and the standard library only."""

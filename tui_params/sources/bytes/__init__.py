@@ -1,0 +1,1 @@
+"""Bytes of local files: handles, ranges, strided elements, the directory of a zip."""

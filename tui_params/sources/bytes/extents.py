@@ -1,0 +1,180 @@
+"""Tensors whose elements lie plainly in a file: where they lie, and a Source that reads them there."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_params.core.source import FileStamp, Listing, Record, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
+from tui_params.core.window import Window
+from tui_params.errors import OpenError, ReadError, SliceError
+from tui_params.sources.bytes.local import POOL, DataFile, read_into
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_WINDOW = 16 * 1024 * 1024
+"""The most elements that one window may have: a window is for looking at, ``blocks`` is for all of a tensor."""
+
+
+_RECORD_BLOCK = 1 << 20
+"""Bytes of a record that are read at a time: what was read is still in the cache when it is summed up."""
+
+
+class Extent(msgspec.Struct, frozen=True, gc=False):
+    """Where the elements of one tensor lie.
+
+    ``file`` is the name of a DataFile. ``offset`` is the byte of that file where the first element starts;
+    ``begin`` and ``end`` bound the storage, which no read leaves. ``stride`` counts elements and is never negative;
+    None means row-major contiguous. ``is_conj`` and ``is_neg`` are torch's lazy bits: the elements in the file have
+    yet to be conjugated, or negated.
+    """
+
+    file: str
+    offset: int
+    begin: int
+    end: int
+    stride: tuple[int, ...] | None = None
+    is_conj: bool = False
+    is_neg: bool = False
+
+
+class ExtentSource(Source):
+    """A source over files in which every element lies uncompressed, at a known place.
+
+    A tensor that has no entry in ``extents`` is contiguous, at ``info.offset`` of ``info.file``; so a reader of
+    a format that knows nothing else passes an empty mapping.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        listing: Listing,
+        extents: Mapping[str, Extent],
+        files: Mapping[str, DataFile],
+        read_records: Callable[[DataFile], Sequence[Record]] | None = None,
+    ) -> None:
+        """``read_records`` says of which bytes of a file there are checksums; it may raise OpenError."""
+        self.label = label
+        self.listing = listing
+        self.extents = extents
+        self.files = files
+        self._read_records = read_records
+        self._is_closed = False
+
+    def locate(self, info: TensorInfo) -> tuple[DataFile, Extent]:
+        """The file and the place of ``info``. Raises ReadError, with the reason, where it has none."""
+        if self._is_closed:
+            raise ReadError(f"{clean(self.label, 120)} is closed")
+        if info.unreadable is not None:
+            raise ReadError(info.unreadable)
+        extent = self.extents.get(info.name)
+        if extent is None:
+            if info.file is None or info.offset is None:
+                raise ReadError(f"nothing says where the values of {clean(info.name, 120)} lie")
+            extent = Extent(info.file, info.offset, info.offset, info.offset + info.nbytes)
+        file = self.files.get(extent.file)
+        if file is None:
+            raise ReadError(f"{clean(extent.file, 120)} is not a file of {clean(self.label, 120)}")
+        return file, extent
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        extent = self.extents.get(info.name)
+        file = self.files.get((info.file or "") if extent is None else extent.file)
+        return None if file is None else (file, info)
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        from tui_params.sources.bytes.gather import gather_window
+
+        check_window(info, window)
+        file, extent = self.locate(info)
+        return gather_window(file, extent, info, window)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        from tui_params.sources.bytes.gather import gather_blocks
+
+        stop = info.numel if stop is None else min(stop, info.numel)
+        for block in gather_blocks(*self.locate(info), info, max(start, 0), stop):
+            yield block
+            self.locate(info)  # closed meanwhile
+
+    def records(self) -> tuple[Record, ...]:
+        if self._read_records is None:
+            return ()
+        try:
+            found = [record for file in self.files.values() for record in self._read_records(file)]
+        except OpenError:
+            # What has become of the file is told by whoever reads the tensors.
+            return ()
+        return self._with_tensors(found)
+
+    def _with_tensors(self, records: list[Record]) -> tuple[Record, ...]:
+        """The records, each with the tensors that lie in it."""
+        from tui_params.sources.bytes.gather import is_dense
+
+        records.sort(key=lambda record: (record.file, record.offset))
+        starts = [(record.file, record.offset) for record in records]
+        first: dict[int, str] = {}
+        covering: dict[int, list[str]] = {}
+        for info in self.listing.tensors:
+            if info.unreadable is not None or info.file is None or info.offset is None:
+                continue
+            number = bisect_right(starts, (info.file, info.offset)) - 1
+            if number < 0 or info.offset >= records[number].offset + records[number].nbytes:
+                continue
+            record = records[number]
+            first.setdefault(number, info.tied_to or info.name)
+            extent = self.extents.get(info.name)
+            is_plain = extent is None or not (extent.is_conj or extent.is_neg)
+            is_dense_too = extent is None or extent.stride is None or is_dense(info.shape, extent.stride)
+            is_whole = info.offset == record.offset and info.nbytes == record.nbytes
+            if is_whole and is_plain and is_dense_too and (extent is None or extent.offset == record.offset):
+                covering.setdefault(number, []).append(info.name)
+        return tuple(
+            msgspec.structs.replace(record, tensor=first.get(number), covering=tuple(covering.get(number, ())))
+            for number, record in enumerate(records)
+        )
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        file = self.files.get(record.file)
+        if file is None or self._is_closed:
+            raise ReadError(f"{clean(record.file, 120)} is closed")
+        buffer = bytearray(min(record.nbytes, _RECORD_BLOCK))
+        for begin in range(0, record.nbytes, _RECORD_BLOCK):
+            block = memoryview(buffer)[: min(_RECORD_BLOCK, record.nbytes - begin)]
+            with POOL.borrow(file) as descriptor:
+                read_into(descriptor, file, record.offset + begin, block)
+            yield block
+
+    def changed(self) -> str | None:
+        for file in self.files.values():
+            sentence = file.changed()
+            if sentence is not None:
+                return sentence
+        return None
+
+    def close(self) -> None:
+        self._is_closed = True
+        for file in self.files.values():
+            POOL.drop(file)
+
+
+def check_window(info: TensorInfo, window: Window) -> None:
+    """Raise SliceError if ``window`` was not fitted to the shape of ``info``, or is too large to be looked at."""
+    fits = len(window.axes) == len(info.shape) and all(
+        axis.length == 0
+        or (axis.length > 0 and 0 <= axis.start < dim and 0 <= axis.start + (axis.length - 1) * axis.step < dim)
+        for axis, dim in zip(window.axes, info.shape, strict=True)
+    )
+    if not fits:
+        raise SliceError(f"the slice does not fit the shape {list(info.shape)} of {clean(info.name, 120)}")
+    if window.numel > MAX_WINDOW:
+        raise SliceError(
+            f"the slice has {window.numel:,} elements; at most {MAX_WINDOW:,} are read at once: take a smaller one"
+        )

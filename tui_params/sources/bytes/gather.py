@@ -1,0 +1,293 @@
+"""Elements out of a file: only the bytes that a window needs, and whole tensors in bounded blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.numbers.decode import decode, part_dtype, unpack
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
+from tui_params.core.window import Window
+from tui_params.errors import ReadError, SliceError
+from tui_params.sources.bytes.local import POOL, DataFile, read_into
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tui_params.sources.bytes.extents import Extent
+
+BLOCK_NBYTES = 2 * 1024 * 1024
+"""Bytes read at a time: large enough for the disk, small enough for the second-level cache."""
+
+SPARSE = 32
+"""A span is read whole if it has at most so many elements for each one wanted; else its pieces are read apart."""
+
+SMALL_SPAN = 64 * 1024
+"""Bytes that are read whole whatever is wanted of them: a system call costs more."""
+
+MAX_PLACES = 1 << 20
+"""Reads that one window may take: some seconds' worth, and nobody can stop them."""
+
+Dims = list[tuple[int, int]]
+"""Length and stride (in elements) of each dimension of a box of elements."""
+
+
+def gather_window(file: DataFile, extent: Extent, info: TensorInfo, window: Window) -> NDArray[Any]:
+    """The values at ``window`` as a new array of the element's own type. Raises ReadError."""
+    import numpy as np
+
+    stride = extent.stride if extent.stride is not None else row_major(info.shape)
+    first = sum(axis.start * step for axis, step in zip(window.axes, stride, strict=True) if axis.length)
+    dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
+    raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
+    if raw.size:
+        with POOL.borrow(file) as descriptor:
+            _Reader(descriptor, file, extent, info, MAX_PLACES).gather(raw, first, dims)
+    return _values(raw, info.dtype, extent).reshape(window.shape)
+
+
+def gather_blocks(
+    file: DataFile, extent: Extent, info: TensorInfo, start: int, stop: int
+) -> Iterator[NDArray[np.uint8]]:
+    """The storage bytes of elements ``start:stop`` in one reused buffer. Raises ReadError, at any step.
+
+    A view whose storage is dense (a transposed matrix) is read in the order of its storage.
+    """
+    import numpy as np
+
+    raw_dtype(info.dtype)
+    if start >= stop:
+        return
+    bits = info.dtype.bits
+    is_plain = not (extent.is_conj or extent.is_neg)
+    if extent.stride is not None and not is_dense(info.shape, extent.stride):
+        yield from _gather_rows(file, extent, info, start, stop)
+        return
+    # Eight elements take ``bits`` bytes, so that a packed block ends at a byte.
+    step = max(BLOCK_NBYTES // bits * 8, 8)
+    buffer = np.empty(info.dtype.nbytes(min(step, stop - start)), np.uint8)
+    for begin in range(start, stop, step):
+        end = min(begin + step, stop)
+        first = begin * bits // 8
+        block = buffer[: info.dtype.nbytes(end) - first]
+        check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
+        with POOL.borrow(file) as descriptor:
+            read_into(descriptor, file, extent.offset + first, block.data)
+        if not is_plain:
+            _resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
+        yield block
+
+
+def _gather_rows(
+    file: DataFile, extent: Extent, info: TensorInfo, start: int, stop: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Elements ``start:stop``, counted in row-major order, of a view with gaps or repeated elements."""
+    import numpy as np
+
+    assert extent.stride is not None
+    if info.dtype.is_packed:
+        raise ReadError(f"{clean(info.name, 120)} is a strided view of packed {info.dtype.name} elements")
+    raw = raw_dtype(info.dtype)
+    step = max(BLOCK_NBYTES // raw.itemsize, 1)
+    if min((stride for stride, dim in zip(extent.stride, info.shape, strict=True) if dim > 1), default=0) > SPARSE:
+        # Every element is a read of its own: come up for air more often.
+        step = min(step, 1 << 16)
+    buffer = np.empty(min(step, stop - start), raw)
+    for begin in range(start, stop, step):
+        end = min(begin + step, stop)
+        done = 0
+        with POOL.borrow(file) as descriptor:
+            reader = _Reader(descriptor, file, extent, info)
+            for origin, lengths in boxes(info.shape, begin, end):
+                count = prod(lengths)
+                first = sum(index * step for index, step in zip(origin, extent.stride, strict=True))
+                reader.gather(
+                    buffer[done : done + count].reshape(lengths), first, list(zip(lengths, extent.stride, strict=True))
+                )
+                done += count
+        block = buffer[:done]
+        _resolve_bits(block, info.dtype, extent)
+        yield block.view(np.uint8)
+
+
+class _Reader:
+    """The elements of one tensor, while its file is borrowed."""
+
+    def __init__(
+        self, descriptor: int, file: DataFile, extent: Extent, info: TensorInfo, most: int | None = None
+    ) -> None:
+        self._left = most
+        self._descriptor = descriptor
+        self._file = file
+        self._extent = extent
+        self._info = info
+
+    def gather(self, out: NDArray[Any], first: int, dims: Dims) -> None:
+        """Fill ``out`` with the box of elements that starts at element ``first``.
+
+        Where the elements lie close together, the whole span is read and picked from; otherwise the box is cut
+        along its widest dimension, so that memory stays bounded and no byte far from a wanted one is read.
+        """
+        import numpy as np
+
+        itemsize = out.dtype.itemsize
+        low = first + sum((length - 1) * step for length, step in dims if step < 0)
+        high = first + sum((length - 1) * step for length, step in dims if step > 0) + 1
+        if not self._info.dtype.is_packed and _is_row_major(dims) and out.flags.c_contiguous:
+            self._read(first, high, out)
+            return
+        span = (high - low) * itemsize
+        distinct = prod(length for length, step in dims if step)
+        if span <= SMALL_SPAN or (span <= 2 * BLOCK_NBYTES and high - low <= SPARSE * distinct):
+            elements = self._span(low, high, out.dtype)
+            out[...] = np.ndarray(
+                out.shape, out.dtype, elements, (first - low) * itemsize, [step * itemsize for _, step in dims]
+            )
+            return
+        axis = max(range(len(dims)), key=lambda axis: (dims[axis][0] - 1) * abs(dims[axis][1]))
+        length, step = dims[axis]
+        inner = sum((count - 1) * abs(other) for index, (count, other) in enumerate(dims) if index != axis) + 1
+        # As many indices of the widest dimension as fit a buffer, unless what lies between two of them is waste.
+        is_sparse = abs(step) > SPARSE * prod(
+            count for index, (count, other) in enumerate(dims) if index != axis and other
+        )
+        count = 1 if is_sparse else max((2 * BLOCK_NBYTES // itemsize - inner) // abs(step), 1)
+        count = min(count, max(length // 2, 1))
+        before = (slice(None),) * axis
+        for begin in range(0, length, count):
+            some = min(count, length - begin)
+            part = [*dims[:axis], (some, step), *dims[axis + 1 :]]
+            self.gather(out[(*before, slice(begin, begin + some))], first + begin * step, part)
+
+    def _span(self, low: int, high: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Elements ``low:high`` of the storage, counted from the tensor's first; packed ones a byte each."""
+        import numpy as np
+
+        if not self._info.dtype.is_packed:
+            elements = np.empty(high - low, dtype)
+            self._read(low, high, elements)
+            return elements
+        bits = self._info.dtype.bits
+        aligned = low // 8 * 8
+        nbytes = ((high - aligned) * bits + 7) // 8
+        packed = np.empty(nbytes, np.uint8)
+        begin = self._extent.offset + aligned * bits // 8
+        check_bounds(self._extent, self._info, begin, begin + nbytes)
+        read_into(self._descriptor, self._file, begin, packed.data)
+        return unpack(packed, bits, high - aligned)[low - aligned :]
+
+    def _read(self, low: int, high: int, out: NDArray[Any]) -> None:
+        import numpy as np
+
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise SliceError(f"the slice lies in more than {MAX_PLACES:,} places of the file: take a smaller one")
+        itemsize = out.dtype.itemsize
+        begin = self._extent.offset + low * itemsize
+        check_bounds(self._extent, self._info, begin, begin + (high - low) * itemsize)
+        read_into(self._descriptor, self._file, begin, out.reshape(-1).view(np.uint8).data)
+
+
+def check_bounds(extent: Extent, info: TensorInfo, begin: int, end: int) -> None:
+    """Raise ReadError if the bytes ``begin:end`` are not all in the tensor's storage."""
+    if begin < extent.begin or end > extent.end:
+        raise ReadError(
+            f"{clean(info.name, 120)} reaches outside its storage: bytes {begin:,} to {end:,} of the file,"
+            f" where the storage has {extent.begin:,} to {extent.end:,}"
+        )
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of a contiguous tensor."""
+    strides = []
+    step = 1
+    for dim in reversed(shape):
+        strides.append(step)
+        step *= dim
+    return tuple(reversed(strides))
+
+
+def is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether a view covers its span without gaps and repeats, in whatever order."""
+    expected = 1
+    for step, dim in sorted((step, dim) for step, dim in zip(stride, shape, strict=True) if dim != 1):
+        if step != expected:
+            return False
+        expected *= dim
+    return True
+
+
+def _is_row_major(dims: Dims) -> bool:
+    expected = 1
+    for length, step in reversed(dims):
+        if length != 1:
+            if step != expected:
+                return False
+            expected *= length
+    return True
+
+
+def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Origin and lengths of boxes that, in row-major order one after the other, are the elements ``start:stop``."""
+    if not shape:
+        if start < stop:
+            yield (), ()
+        return
+    inner = prod(shape[1:])
+    while start < stop:
+        row, within = divmod(start, inner)
+        if within or stop - start < inner:
+            end = min(stop, (row + 1) * inner)
+            for origin, lengths in boxes(shape[1:], within, end - row * inner):
+                yield (row, *origin), (1, *lengths)
+            start = end
+        else:
+            rows = (stop - start) // inner
+            yield (row, *(0,) * (len(shape) - 1)), (rows, *shape[1:])
+            start += rows * inner
+
+
+def raw_dtype(dtype: DType) -> np.dtype[Any]:
+    """A plain numpy type as wide as one element; packed elements take a byte each once they are unpacked.
+
+    Raises ReadError for types whose elements nobody can decode.
+    """
+    import numpy as np
+
+    part_dtype(dtype)
+    return np.dtype("c16" if dtype.bits == 128 else f"u{max(dtype.bits, 8) // 8}")
+
+
+def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
+    """Conjugate or negate in place what torch left to be done, by turning sign bits over."""
+    import numpy as np
+
+    if extent.is_conj and dtype.is_complex:
+        width = dtype.bits // 16
+        raw.view(f"u{width}").reshape(*raw.shape, 2)[..., 1] ^= np.array(1 << (8 * width - 1), f"u{width}")
+    if extent.is_neg:
+        if dtype.kind == "int":
+            # Two's complement: the same bytes whether the type is signed or not.
+            np.negative(raw, out=raw)
+        elif dtype.kind in ("float", "complex"):
+            width = dtype.bits // (16 if dtype.is_complex else 8)
+            part = raw.view(f"u{width}")
+            part ^= np.array(1 << (8 * width - 1), f"u{width}")
+
+
+def _values(raw: NDArray[Any], dtype: DType, extent: Extent) -> NDArray[Any]:
+    """Raw elements as the values that they mean."""
+    import numpy as np
+
+    if extent.is_conj or extent.is_neg:
+        flat = raw.reshape(-1)
+        _resolve_bits(flat, dtype, extent)
+    unpacked = numpy_dtype(dtype) if dtype.is_packed else None
+    if unpacked is not None:
+        return raw.view(unpacked)
+    return decode(raw.reshape(-1).view(np.uint8), dtype, raw.size).reshape(raw.shape)

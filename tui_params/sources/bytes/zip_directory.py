@@ -1,0 +1,217 @@
+"""The central directory of a zip file, read by hand: names, sizes, and where the bytes of a stored member start.
+
+Specification: PKWARE APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16
+(ends of the directory), 4.5.3 (ZIP64). ``zipfile`` takes three times as long and raises errors of six kinds.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from struct import Struct, error, unpack_from
+
+import msgspec
+
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import read_bytes
+
+MAX_DIRECTORY_BYTES = 256 << 20
+MAX_INFLATED_BYTES = 256 << 20
+MAX_RATIO = 200
+"""Deflate reaches 1032:1 on zeros; text and pickles stay far below this."""
+
+STORED, DEFLATED = 0, 8
+
+_END = Struct("<4s4H2LH")
+_END64 = Struct("<4sQ2H2L4Q")
+_LOCATOR64 = Struct("<4sLQL")
+_ENTRY = Struct("<4s6H3L5H2L")
+_LOCAL = Struct("<4s5H3L2H")
+
+
+class Member(msgspec.Struct, gc=False):
+    """One file inside a zip. ``header`` is the byte of the file where its local header starts.
+
+    ``crc`` is the CRC-32 of its bytes, or 0 where torch was told to compute none (``set_crc32_options(False)``,
+    ``skip_data``): then no member has any.
+    """
+
+    name: str
+    method: int
+    is_encrypted: bool
+    compressed: int
+    size: int
+    header: int
+    crc: int = 0
+
+
+class Directory(msgspec.Struct):
+    """The members of a zip by name, in order; ``duplicates`` are names that stand in it more than once.
+
+    The last of several members of one name is kept, as ``zipfile`` does.
+    """
+
+    members: dict[str, Member]
+    duplicates: tuple[str, ...]
+    start: int
+    stop: int
+
+
+def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Directory:
+    """The directory of the zip in the bytes ``start:stop`` of a file. Raises OpenError, OSError."""
+    tail_start = max(start, stop - (1 << 16) - _END.size)
+    tail = read_bytes(descriptor, tail_start, stop - tail_start)
+    at = _find_end(tail)
+    if at < 0:
+        raise OpenError(
+            f"the zip directory of {clean(label, 120)} is missing: the file is truncated or was still being written"
+        )
+    _, disk, first_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
+    end = tail_start + at
+    # Torch always writes the ZIP64 records, and they stand between the directory and its end.
+    wide = _read_end64(descriptor, tail, at, tail_start, start)
+    if wide is not None:
+        count, size, offset, end = wide
+    elif disk or first_disk:
+        raise OpenError(f"{clean(label, 120)} is one part of a zip in several files: they cannot be read apart")
+    # Bytes before the archive (a self-extractor's) move every offset by as much.
+    shift = end - size - offset
+    if size > MAX_DIRECTORY_BYTES or shift < 0 or end - size < start:
+        raise OpenError(
+            f"the zip directory of {clean(label, 120)} is damaged: it claims {size:,} bytes at offset {offset:,}"
+        )
+    if shift > start and read_bytes(descriptor, start, 4) == b"PK\3\4":
+        # torch.export stores whole archives as members: a file cut behind one must not pass for it.
+        raise OpenError(
+            f"the last zip directory of {clean(label, 120)} is that of an archive inside it, from byte {shift:,}: the"
+            " file is truncated"
+        )
+    raw = read_bytes(descriptor, end - size, size)
+    return _parse(raw, count, shift, label, start, end - size)
+
+
+def _find_end(tail: bytes) -> int:
+    """Where the end record stands whose comment reaches exactly to the end of the file, or else the last one."""
+    last = at = tail.rfind(b"PK\5\6")
+    while at >= 0:
+        if at + _END.size <= len(tail) and at + _END.size + unpack_from("<H", tail, at + 20)[0] == len(tail):
+            return at
+        at = tail.rfind(b"PK\5\6", 0, at)
+    return last if 0 <= last <= len(tail) - _END.size else -1
+
+
+def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, int, int, int] | None:
+    """Count, size, offset and end of the directory from the ZIP64 records, or None if there are none."""
+    if at < _LOCATOR64.size:
+        return None
+    signature, _, where, _ = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
+    if signature != b"PK\6\7":
+        return None
+    # The record stands right before its locator; its stated offset is wrong where bytes precede the archive.
+    for place in (start + where, tail_start + at - _LOCATOR64.size - _END64.size):
+        if not start <= place < tail_start + at:
+            continue
+        raw = read_bytes(descriptor, place, _END64.size)
+        if len(raw) == _END64.size and raw[:4] == b"PK\6\6":
+            _, _, _, _, _, _, _, count, size, offset = _END64.unpack(raw)
+            return count, size, offset, place
+    return None
+
+
+def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int) -> Directory:
+    members: dict[str, Member] = {}
+    duplicates: dict[str, None] = {}
+    at = 0
+    unpack = _ENTRY.unpack_from
+    end = len(raw)
+    while at < end:
+        try:
+            signature, _, _, flags, method, _, _, crc, packed, size, n, e, c, _, _, _, header = unpack(raw, at)
+        except error:
+            raise OpenError(f"the zip directory of {clean(label, 120)} ends too early") from None
+        if signature != b"PK\1\2":
+            raise OpenError(
+                f"the zip directory of {clean(label, 120)} is damaged: entry {len(members) + 1:,} has no signature"
+            )
+        at += _ENTRY.size
+        # Torch writes UTF-8 without saying so in flag bit 11.
+        name = raw[at : at + n].decode("utf-8", "replace")
+        at += n
+        if size == 0xFFFFFFFF or packed == 0xFFFFFFFF or header == 0xFFFFFFFF:
+            size, packed, header = _zip64_field(raw[at : at + e], size, packed, header)
+        at += e + c
+        if name in members:
+            duplicates[name] = None
+        members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift, crc)
+    if at != end or (count != len(members) and not duplicates and count & 0xFFFF != len(members) & 0xFFFF):
+        raise OpenError(
+            f"the zip directory of {clean(label, 120)} is damaged: it announces {count:,} entries and has"
+            f" {len(members):,}"
+        )
+    return Directory(members, tuple(duplicates), start, stop)
+
+
+def _zip64_field(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The three numbers, each replaced by its 64-bit form where the short one is all ones (4.5.3)."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = unpack_from("<HH", extra, at)
+        at += 4
+        if kind == 1:
+            wide = [unpack_from("<Q", extra, i)[0] for i in range(at, min(at + length, len(extra)) - 7, 8)]
+            wide.reverse()
+            if size == 0xFFFFFFFF and wide:
+                size = wide.pop()
+            if packed == 0xFFFFFFFF and wide:
+                packed = wide.pop()
+            if header == 0xFFFFFFFF and wide:
+                header = wide.pop()
+            break
+        at += length
+    return size, packed, header
+
+
+def data_offset(descriptor: int, directory: Directory, member: Member) -> int | None:
+    """The byte of the file where the data of ``member`` starts, or None if no local header stands where it should.
+
+    The lengths of name and extra field come from the local header: those in the directory differ.
+    """
+    if not directory.start <= member.header <= directory.stop - _LOCAL.size:
+        return None
+    raw = os.pread(descriptor, _LOCAL.size, member.header)
+    if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
+        return None
+    return member.header + _LOCAL.size + int(raw[26]) + (raw[27] << 8) + raw[28] + (raw[29] << 8)
+
+
+def read_member(descriptor: int, directory: Directory, member: Member, limit: int = MAX_INFLATED_BYTES) -> bytes:
+    """The bytes of a member of at most ``limit`` bytes, inflated if need be. Raises OpenError, OSError."""
+    name = clean(member.name, 120)
+    if member.is_encrypted:
+        raise OpenError(f"{name} is encrypted: it cannot be read")
+    if member.method not in (STORED, DEFLATED):
+        raise OpenError(f"{name} is compressed by method {member.method}, which is not supported")
+    if member.size > limit:
+        raise OpenError(f"{name} is {member.size:,} bytes long: more than {limit:,} are refused")
+    if member.method == DEFLATED and member.size > (1 << 20) + MAX_RATIO * member.compressed:
+        raise OpenError(
+            f"{name} would grow from {member.compressed:,} to {member.size:,} bytes when unpacked: it is refused"
+        )
+    begin = data_offset(descriptor, directory, member)
+    if begin is None or begin + member.compressed > directory.stop:
+        raise OpenError(f"{name} lies outside the file: the zip is damaged or truncated")
+    raw = read_bytes(descriptor, begin, member.compressed)
+    if member.method == STORED:
+        if len(raw) != member.size:
+            raise OpenError(f"{name} has {len(raw):,} bytes in the file and claims {member.size:,}: the zip is damaged")
+        return raw
+    unpacker = zlib.decompressobj(-15)
+    try:
+        # One byte more than announced, so that a longer stream is noticed and never unpacked.
+        data = unpacker.decompress(raw, member.size + 1)
+    except zlib.error:
+        raise OpenError(f"{name} cannot be unpacked: its compressed data are damaged") from None
+    if len(data) != member.size:
+        raise OpenError(f"{name} does not unpack to the {member.size:,} bytes that it claims: the zip is damaged")
+    return data

@@ -1,0 +1,51 @@
+"""What the JSON files beside a checkpoint say about it: config.json of transformers, adapter_config.json of PEFT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_params.core.text import shorten
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import opened, read_bytes
+
+_MAX_NBYTES = 4 * 1024 * 1024
+_MAX_TEXT = 500
+
+_CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dtype", "tie_word_embeddings")
+_ADAPTER_KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules")
+
+
+def read_configs(folder: Path) -> dict[str, str]:
+    """The facts of ``config.json`` as ``config.<key>`` and of ``adapter_config.json`` as ``adapter.<key>``."""
+    metadata: dict[str, str] = {}
+    config = read_json_object(folder / "config.json")
+    for key in _CONFIG_KEYS:
+        if config.get(key) is not None:
+            metadata[f"config.{key}"] = _text(config[key])
+    quantization = config.get("quantization_config")
+    if isinstance(quantization, dict) and quantization.get("quant_method") is not None:
+        metadata["config.quantization_config.quant_method"] = _text(quantization["quant_method"])
+    adapter = read_json_object(folder / "adapter_config.json")
+    for key in _ADAPTER_KEYS:
+        if adapter.get(key) is not None:
+            metadata[f"adapter.{key}"] = _text(adapter[key])
+    return metadata
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a small file; empty where there is none, for a checkpoint needs no such file."""
+    try:
+        with opened(path) as (descriptor, file):
+            text = read_bytes(descriptor, 0, min(file.size, _MAX_NBYTES))
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (OpenError, msgspec.MsgspecError, RecursionError, ValueError):
+        return {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
+        return shorten(", ".join(value), _MAX_TEXT)
+    return shorten(value if isinstance(value, str) else msgspec.json.encode(value).decode(), _MAX_TEXT)

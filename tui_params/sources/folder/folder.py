@@ -1,0 +1,175 @@
+"""Folders of checkpoint files: Hugging Face shards with an index, adapters, or several files side by side.
+
+One bad or missing file never hides the others: what the index knows of it is listed, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tui_params.core.collector import collector_paused
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import reason
+from tui_params.sources.folder.shard_index import list_indexed, read_index
+from tui_params.sources.folder.unindexed import list_unindexed
+
+TENSOR_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+
+_INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
+
+# What transformers, accelerate and Lightning put beside the weights: no weights, so not opened unasked.
+_BESIDE = re.compile(
+    r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state)[\w.-]*$", re.IGNORECASE
+)
+_STATE_SUFFIX = ".pkl"
+"""Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
+
+_DISTRIBUTED_SUFFIX = ".distcp"
+
+_MAX_BESIDE = 100
+"""Subfolders that are looked into for states that lie beside a model: each costs a call to the file system."""
+
+_MAX_FOLDERS = 300
+"""Folders that are looked into for a better suggestion than the one given."""
+
+
+def is_index(path: Path) -> bool:
+    """Whether ``path`` is named like the index of a sharded checkpoint."""
+    return _INDEX_NAME.search(path.name) is not None
+
+
+def open_folder(path: Path, index: str | None = None) -> Source:
+    """All tensors of a folder as one source; ``index`` names the index file if the user chose one.
+
+    Raises OpenError if there is nothing to open, and says what there is instead.
+    """
+    names = _file_names(path)
+    chosen = index or _choose_index(names)
+    files, beside = _choose_files(names)
+    findings: list[Finding] = []
+    with collector_paused():
+        if chosen is not None:
+            try:
+                return list_indexed(path, chosen, read_index(path / chosen), [*files, *beside], _folders_beside(path))
+            except OpenError as error:
+                if index is not None or not files:
+                    raise
+                findings.append(Finding("error", "bad-index", None, f"{error}; the files are shown without it"))
+        if not files:
+            raise OpenError(_nothing_here(path, names))
+        return list_unindexed(path, files, beside, findings, _folders_beside(path))
+
+
+def _file_names(path: Path) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            # A symbolic link counts as what it leads to; one that leads nowhere is still listed, and told of later.
+            return sorted(entry.name for entry in entries if not _is_folder(entry))
+    except OSError as error:
+        raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle, or through a folder that is closed to us: opening it will say so.
+        return False
+
+
+def _choose_index(names: Iterable[str]) -> str | None:
+    """The index to follow: safetensors before bin, the plain name before variants such as fp16.
+
+    A single unsharded safetensors file is preferred to the index of a bin checkpoint of the same model.
+    """
+    found = [name for name in names if _INDEX_NAME.search(name)]
+    if any(name.endswith(".safetensors") for name in names):
+        found = [name for name in found if ".safetensors" in name]
+    return min(found, key=lambda name: (".safetensors" not in name, len(name), name), default=None)
+
+
+def _choose_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The files to open, and the other tensor files that lie beside them."""
+    names = [name for name in names if not name.startswith(".")]
+    candidates = [name for name in names if name.endswith(TENSOR_SUFFIXES)]
+    states = [name for name in names if name.endswith(_STATE_SUFFIX) and _BESIDE.match(name)]
+    for wanted in (
+        [name for name in candidates if name.endswith(".safetensors")],
+        [name for name in candidates if not _BESIDE.match(name)],
+        candidates,
+    ):
+        if wanted:
+            return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
+    return [], []
+
+
+def _folders_beside(path: Path) -> list[str]:
+    """Direct subfolders with tensors, each with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
+    try:
+        with os.scandir(path) as entries:
+            folders = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            )
+    except OSError:
+        return []
+    return [f"{name}/" for name in folders[:_MAX_BESIDE] if _holds_tensors(path / name)]
+
+
+def _holds_tensors(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith((*TENSOR_SUFFIXES, _DISTRIBUTED_SUFFIX)) for entry in entries)
+    except OSError:
+        return False
+
+
+def _nothing_here(path: Path, names: list[str]) -> str:
+    shown = clean(str(path), 200)
+    if ".metadata" in names or any(name.endswith(".distcp") for name in names):
+        return f"{shown} is a distributed checkpoint of torch (DCP); this format cannot be opened yet"
+    looked = ", ".join(f"*{suffix}" for suffix in TENSOR_SUFFIXES)
+    below = _checkpoints_below(path)
+    if not below:
+        return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"
+    listed = ", ".join(clean(folder, 80) for folder in below[:5])
+    more = f" and {len(below) - 5:,} more" if len(below) > 5 else ""
+    return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {listed}{more}"
+
+
+def _checkpoints_below(path: Path) -> list[str]:
+    """Subfolders, at most three levels down, that hold something to open; their paths from ``path``."""
+    found: list[str] = []
+    level = [path]
+    looked = 0
+    for _ in range(3):
+        below: list[Path] = []
+        for folder in level:
+            looked += 1
+            if looked > _MAX_FOLDERS:
+                return found
+            try:
+                with os.scandir(folder) as entries:
+                    below += sorted(
+                        Path(entry.path)
+                        for entry in entries
+                        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                    )
+            except OSError:
+                continue
+        for folder in below:
+            try:
+                names = _file_names(folder)
+            except OpenError:
+                continue
+            if any(name.endswith(TENSOR_SUFFIXES) for name in names):
+                found.append(str(folder.relative_to(path)))
+        level = below
+    return found

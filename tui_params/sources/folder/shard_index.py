@@ -1,0 +1,271 @@
+"""Checkpoints with an index: ``*.index.json`` says which shard holds which tensor, and may be wrong about it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_params.core.dtypes import unknown
+from tui_params.core.findings import Finding, Severity
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean, plural, size
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import opened, read_bytes
+from tui_params.sources.folder.config import read_configs
+from tui_params.sources.folder.merged import MergedSource
+
+MAX_FINDINGS = 20
+"""Findings of one rule that are told one by one."""
+
+_MAX_NBYTES = 512 * 1024 * 1024
+
+
+class Index(msgspec.Struct):
+    """``{"metadata": {"total_size": ...}, "weight_map": {tensor name: file name}}``."""
+
+    weight_map: dict[str, str]
+    metadata: Any = None
+
+
+def read_index(path: Path) -> Index:
+    """The index file at ``path``. Raises OpenError."""
+    name = clean(path.name, 120)
+    with opened(path) as (descriptor, file):
+        if file.size > _MAX_NBYTES:
+            raise OpenError(f"{name} has {size(file.size)}, which no index needs")
+        text = read_bytes(descriptor, 0, file.size)
+    try:
+        return msgspec.json.decode(text, type=Index)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise OpenError(f"{name} is not the index of a sharded checkpoint: {clean(str(error), 160)}") from None
+
+
+class _Complaints:
+    """Findings of one rule, of which the first are told one by one and the rest are counted."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._counts: dict[tuple[Severity, str], int] = {}
+
+    def add(self, severity: Severity, rule: str, tensor: str | None, evidence: str) -> None:
+        count = self._counts[severity, rule] = self._counts.get((severity, rule), 0) + 1
+        if count <= MAX_FINDINGS:
+            self.findings.append(Finding(severity, rule, tensor, evidence))
+
+    def all(self) -> tuple[Finding, ...]:
+        rest = [
+            Finding(severity, rule, None, f"{plural(count - MAX_FINDINGS, 'more finding')} of this kind ({rule})")
+            for (severity, rule), count in self._counts.items()
+            if count > MAX_FINDINGS
+        ]
+        return (*self.findings, *rest)
+
+
+def list_indexed(
+    folder: Path, index_name: str, index: Index, files: Iterable[str], folders: Iterable[str] = ()
+) -> MergedSource:
+    """The tensors of every shard that ``index`` names, in the order of the shards.
+
+    ``files`` are all of the folder, ``folders`` the subfolders that are only mentioned.
+    """
+    complaints = _Complaints()
+    files = list(files)
+    forgotten = _forgotten(files, index_name, index.weight_map)
+    for shard in forgotten:
+        evidence = f"{clean(shard, 120)} lies in the folder, but {clean(index_name, 120)} does not name it"
+        complaints.add("warning", "unindexed-shard", None, evidence)
+    whole = _whole_name(index_name)
+    if whole in files and whole not in index.weight_map.values():
+        # As transformers' from_pretrained does; what is in it may be another state of the model.
+        evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
+        complaints.add("warning", "unindexed-whole", None, evidence)
+    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints)
+    tensors, strays = _claimed(index.weight_map, parts)
+    _place_strays(strays, index.weight_map, tensors, index_name, complaints)
+    absent = [name for name in index.weight_map if name not in tensors]
+    _list_absent(absent, index.weight_map, lost, tensors, index_name, complaints)
+    if not absent:
+        _check_total(index, tensors.values(), index_name, complaints)
+    metadata = merge_metadata(parts)
+    if isinstance(index.metadata, dict):
+        for key in ("total_size", "total_parameters"):
+            if isinstance(index.metadata.get(key), (int, float)):
+                metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
+    add_configs(metadata, folder, tensors)
+    shards = set(index.weight_map.values())
+    not_opened = [file for file in files if file not in shards and file not in forgotten]
+    add_unopened(metadata, not_opened)
+    findings = (*complaints.all(), *(finding for part in parts.values() for finding in part.listing.findings))
+    listing = Listing(
+        describe_format(parts, len(shards)),
+        tuple(tensors.values()),
+        metadata,
+        findings=findings,
+        not_opened=(*not_opened, *folders),
+    )
+    return MergedSource(folder_label(folder), listing, parts, {})
+
+
+def _whole_name(index_name: str) -> str:
+    """The file that the checkpoint would be if it had not been cut into shards."""
+    return index_name.split(".index", 1)[0]
+
+
+def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, str]) -> set[str]:
+    """Files that are numbered as shards of the index's own checkpoint, but that it does not name."""
+    stem, suffix = _whole_name(index_name).rsplit(".", 1)
+    pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}")
+    named = set(weight_map.values())
+    return {file for file in files if file not in named and pattern.fullmatch(file)}
+
+
+def _open_shards(
+    folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints
+) -> tuple[dict[str, Source], dict[str, str]]:
+    """The shards that could be opened, and for each other one the reason why not."""
+    parts: dict[str, Source] = {}
+    lost: dict[str, str] = {}
+    for shard in sorted({*counts, *forgotten}):
+        shown = clean(shard, 120)
+        rule = "bad-shard"
+        if shard != os.path.basename(shard) or shard in ("", ".", "..") or "\0" in shard or "\\" in shard:
+            # The index is as untrusted as any other file: it must not lead out of its folder.
+            rule, lost[shard] = "outside-folder", f"the index places it in {shown!r}, which is no file of this folder"
+        elif not os.path.lexists(folder / shard):
+            rule, lost[shard] = "missing-shard", f"its shard {shown} is missing from the folder"
+        else:
+            part = open_or_reason(folder / shard)
+            if isinstance(part, str):
+                lost[shard] = f"its shard cannot be opened: {part}"
+            else:
+                parts[shard] = part
+        if shard in lost:
+            count = f"{plural(counts[shard], 'tensor')}: " if shard in counts else ""
+            complaints.add("error", rule, None, count + lost[shard])
+    return parts, lost
+
+
+def open_or_reason(path: Path) -> Source | str:
+    """The source in one file, or the sentence that says why there is none."""
+    from tui_params.sources.detect import open_file
+
+    try:
+        return open_file(path)
+    except OpenError as error:
+        return str(error)
+
+
+_Strays = list[tuple[str, TensorInfo]]
+
+
+def _claimed(weight_map: Mapping[str, str], parts: Mapping[str, Source]) -> tuple[dict[str, TensorInfo], _Strays]:
+    """The tensors that lie where the index says, and the others with their shard."""
+    tensors: dict[str, TensorInfo] = {}
+    strays: _Strays = []
+    for shard, part in parts.items():
+        for info in part.listing.tensors:
+            if weight_map.get(info.name) == shard:
+                tensors[info.name] = info
+            else:
+                strays.append((shard, info))
+    return tensors, strays
+
+
+def _place_strays(
+    strays: _Strays,
+    weight_map: Mapping[str, str],
+    tensors: dict[str, TensorInfo],
+    index_name: str,
+    complaints: _Complaints,
+) -> None:
+    """List the tensors that the index does not know, or believes elsewhere; of two with one name, the index's own."""
+    named = set(weight_map.values())
+    for shard, info in strays:
+        name, here = info.name, clean(shard, 120)
+        listed = tensors.get(name)
+        if listed is not None:
+            evidence = f"it is in two shards, {clean(listed.file or '', 120)} (shown) and {here}"
+            complaints.add("error", "in-two-shards", name, evidence)
+            continue
+        tensors[name] = info
+        if name in weight_map:
+            evidence = f"it lies in {here}, but {clean(index_name, 120)} says {clean(weight_map[name], 120)}"
+            complaints.add("error", "misplaced-tensor", name, evidence)
+        elif info.tied_to is None and shard in named:
+            complaints.add(
+                "warning", "unindexed-tensor", name, f"it lies in {here}, but not in {clean(index_name, 120)}"
+            )
+
+
+def _list_absent(
+    absent: Iterable[str],
+    weight_map: Mapping[str, str],
+    lost: Mapping[str, str],
+    tensors: dict[str, TensorInfo],
+    index_name: str,
+    complaints: _Complaints,
+) -> None:
+    """List the tensors that only the index knows: by name, with the reason in place of everything else."""
+    nothing = unknown("?")
+    for name in absent:
+        shard = weight_map[name]
+        why = lost.get(shard)
+        if why is None:
+            why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
+            complaints.add("error", "missing-tensor", name, why)
+        tensors[name] = TensorInfo(name, (), nothing, 0, 0, file=shard, unreadable=why)
+
+
+def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, complaints: _Complaints) -> None:
+    said = index.metadata.get("total_size") if isinstance(index.metadata, dict) else None
+    if not isinstance(said, int) or isinstance(said, bool):
+        return
+    real = sum(info.nbytes for info in tensors if info.tied_to is None)
+    if said != real:
+        evidence = f"{index_name} says that the tensors take {said:,} bytes; those in the shards take {real:,}"
+        complaints.add("info", "total-size", None, evidence)
+
+
+def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
+    """The metadata of all files; a key that two files give different values appears once for each."""
+    merged: dict[str, str] = {}
+    for file, part in parts.items():
+        for key, value in part.listing.metadata.items():
+            if merged.setdefault(key, value) != value:
+                merged[f"{file}.{key}"] = value
+    return merged
+
+
+def add_configs(metadata: dict[str, str], folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
+    """Add what the JSON files of the folder say, and what follows from it for the tensors."""
+    metadata |= read_configs(folder)
+    if metadata.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in tensors:
+        metadata["config.tie_word_embeddings"] = (
+            "true (lm_head.weight is not stored: the model takes the input embeddings in its place)"
+        )
+
+
+def add_unopened(metadata: dict[str, str], files: list[str]) -> None:
+    """Mention the tensor files of the folder that were left alone."""
+    if files:
+        shown = ", ".join(clean(name, 80) for name in files[:10])
+        metadata["folder.not_opened"] = f"{shown}{', ...' if len(files) > 10 else ''} (open by path)"
+
+
+def describe_format(parts: Mapping[str, Source], files: int) -> str:
+    """``safetensors, 163 shards``."""
+    formats = sorted({part.listing.format for part in parts.values()})
+    named = " + ".join(formats) or "sharded"
+    return named if files == 1 else f"{named}, {plural(files, 'shard')}"
+
+
+def folder_label(folder: Path) -> str:
+    """The folder's own name with a slash, also where it was given as ``.``."""
+    return f"{folder.resolve().name if folder.name in ('', '..') else folder.name}/"

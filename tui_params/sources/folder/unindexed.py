@@ -1,0 +1,135 @@
+"""Tensor files side by side in a folder that has no index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from tui_params.core.findings import Finding
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean, plural
+from tui_params.errors import OpenError
+from tui_params.sources.folder.merged import MergedSource
+from tui_params.sources.folder.shard_index import (
+    add_configs,
+    add_unopened,
+    describe_format,
+    folder_label,
+    merge_metadata,
+    open_or_reason,
+)
+
+_NUMBERED = re.compile(r"^(.*)-(\d{1,6})-of-(\d{1,6})(\..*)$")
+
+
+def list_unindexed(
+    folder: Path,
+    files: list[str],
+    beside: list[str],
+    found: Iterable[Finding] = (),
+    folders: Iterable[str] = (),
+) -> MergedSource:
+    """The tensors of all ``files``; if a name occurs in two of them, every name gets the stem of its file in front.
+
+    ``beside`` and ``folders`` are files and subfolders that are only mentioned, ``found`` is what is already known to
+    be wrong. Raises OpenError if none of the files can be opened.
+    """
+    parts, findings, reasons = _open_all(folder, files)
+    findings[:0] = found
+    if not parts:
+        first = next(iter(reasons.values()))
+        if len(files) == 1:
+            raise OpenError(first)
+        raise OpenError(f"none of the {len(files):,} tensor files of {folder_label(folder)} can be opened: {first}")
+    findings += _missing_numbers(files)
+    tensors, modules, gradients, originals = _combine(parts)
+    metadata = merge_metadata(parts)
+    add_configs(metadata, folder, tensors)
+    add_unopened(metadata, beside)
+    findings += [finding for part in parts.values() for finding in part.listing.findings]
+    is_ordered = len(parts) == 1 and all(part.listing.is_ordered for part in parts.values())
+    listing = Listing(
+        describe_format(parts, len(files)).replace("shards", "files"),
+        tuple(tensors.values()),
+        metadata,
+        modules,
+        gradients,
+        tuple(findings),
+        is_ordered,
+        (*beside, *folders),
+    )
+    return MergedSource(folder_label(folder), listing, parts, originals)
+
+
+def _open_all(folder: Path, files: list[str]) -> tuple[dict[str, Source], list[Finding], dict[str, str]]:
+    parts: dict[str, Source] = {}
+    findings: list[Finding] = []
+    reasons: dict[str, str] = {}
+    for name in files:
+        part = open_or_reason(folder / name)
+        if isinstance(part, str):
+            reasons[name] = part
+            findings.append(Finding("error", "bad-shard", None, part))
+        else:
+            parts[name] = part
+    return parts, findings, reasons
+
+
+def _combine(
+    parts: Mapping[str, Source],
+) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, TensorInfo], dict[str, TensorInfo]]:
+    """Tensors, modules and gradients of all parts, and the originals of what had to be renamed."""
+    names = [info.name for part in parts.values() for info in part.listing.tensors]
+    is_clash = len(set(names)) < len(names)
+    stems = {file: f"{_stem(file, parts)}." if is_clash else "" for file in parts}
+    tensors: dict[str, TensorInfo] = {}
+    modules: dict[str, str] = {}
+    gradients: dict[str, TensorInfo] = {}
+    originals: dict[str, TensorInfo] = {}
+    for file, part in parts.items():
+        stem = stems[file]
+        modules |= {f"{stem}{path}".rstrip("."): name for path, name in part.listing.modules.items()}
+        for infos, kept in (
+            (((info.name, info) for info in part.listing.tensors), tensors),
+            (part.listing.gradients.items(), gradients),
+        ):
+            for key, info in infos:
+                shown = info
+                if stem:
+                    tied_to = None if info.tied_to is None else stem + info.tied_to
+                    shown = msgspec.structs.replace(info, name=stem + info.name, tied_to=tied_to)
+                    originals[shown.name] = info
+                kept[stem + key] = shown
+    return tensors, modules, gradients, originals
+
+
+def _stem(file: str, files: Mapping[str, Source]) -> str:
+    stem = file.rpartition(".")[0]
+    return file if sum(other.rpartition(".")[0] == stem for other in files) > 1 else stem
+
+
+def _missing_numbers(files: list[str]) -> list[Finding]:
+    """Findings about sets such as ``model-00002-of-00003`` of which files are missing."""
+    found: dict[tuple[str, str, str], set[int]] = {}
+    for name in files:
+        match = _NUMBERED.match(name)
+        if match is not None:
+            prefix, number, total, suffix = match.groups()
+            found.setdefault((prefix, total, suffix), set()).add(int(number))
+    findings = []
+    for (prefix, total, suffix), numbers in found.items():
+        # Most writers count from 1, a few from 0.
+        count = int(total)
+        missing = count - len({number for number in numbers if 0 <= number <= count})
+        if missing > 0:
+            first = min(set(range(0 if 0 in numbers else 1, count + 1)) - numbers)
+            evidence = (
+                f"{plural(missing, 'shard')} of {count:,} of {clean(prefix, 80)}-*{clean(suffix, 40)}"
+                f" {'is' if missing == 1 else 'are'} missing, the first is number {first:,}"
+            )
+            findings.append(Finding("error", "missing-shard", None, evidence))
+    return findings

@@ -1,0 +1,1 @@
+"""A pickle machine that imports no class and runs no code."""

@@ -1,0 +1,317 @@
+"""The closed table of constructors that the pickle machine carries out itself: pure data, and torch's builders.
+
+Each takes the argument tuple that the pickle gives and returns an inert value, or UNFIT. Each takes constant time
+and copies nothing, because a pickle of a few bytes can call it a million times on one large argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tui_params.sources.inert_pickle.values import (
+    UNFIT,
+    ArrayValue,
+    Composite,
+    Encoded,
+    Obj,
+    Parameter,
+    SetValue,
+    Storage,
+    Stub,
+    TensorValue,
+    Text,
+    TypedTensor,
+    render,
+)
+
+Args = tuple[Any, ...]
+
+
+# Python's own
+
+
+def _ordered_dict(args: Args) -> Any:
+    if not args:
+        return {}
+    first = args[0]
+    if type(first) is dict:
+        return first
+    # Python 2 wrote OrderedDict([[key, value], ...]).
+    return Obj(Stub("collections", "OrderedDict"), (), first) if type(first) is list else UNFIT
+
+
+def _default_dict(args: Args) -> Any:
+    return args[1] if len(args) > 1 and type(args[1]) is dict else {}
+
+
+def _sequence(args: Args) -> Any:
+    if not args:
+        return []
+    return args[0] if type(args[0]) in (list, tuple) and args[0] else []
+
+
+def _tuple(args: Args) -> Any:
+    if not args:
+        return ()
+    return args[0] if type(args[0]) in (list, tuple) else UNFIT
+
+
+def _set(args: Args) -> Any:
+    if not args:
+        return SetValue([])
+    return SetValue(args[0]) if type(args[0]) in (list, tuple) else UNFIT
+
+
+def _bytes(args: Args) -> Any:
+    if not args:
+        return b""
+    return args[0] if type(args[0]) in (bytes, bytearray, Encoded) else UNFIT
+
+
+def _encode(args: Args) -> Any:
+    return Encoded(args[0]) if args and type(args[0]) is str else UNFIT
+
+
+def _complex(args: Args) -> Any:
+    if len(args) == 2 and type(args[0]) is float and type(args[1]) is float:
+        return Text(str(complex(args[0], args[1])))
+    return UNFIT
+
+
+def _named(name: str) -> Callable[[Args], Any]:
+    return lambda args: Text(f"{name}({', '.join(render(arg, 1) for arg in args[:3])})")
+
+
+def _path(args: Args) -> Any:
+    parts = [part[:400] for part in args[:64] if type(part) is str]
+    if not parts:
+        return Text(".")
+    return Text("/" + "/".join(parts[1:]) if parts[0] == "/" else "/".join(parts))
+
+
+def _reconstructor(args: Args) -> Any:
+    return Obj(args[0], ()) if args else UNFIT
+
+
+def _newobj(args: Args) -> Any:
+    return Obj(args[0], args[1:]) if args else UNFIT
+
+
+def _first(args: Args) -> Any:
+    return args[0] if args else UNFIT
+
+
+# numpy's
+
+
+def _numpy_dtype(args: Args) -> Any:
+    return Text(args[0]) if args and type(args[0]) is str else UNFIT
+
+
+def _numpy_scalar(args: Args) -> Any:
+    return ArrayValue(args[0], (), args[1]) if len(args) == 2 else UNFIT
+
+
+def _numpy_reconstruct(args: Args) -> Any:
+    return ArrayValue()
+
+
+def _numpy_frombuffer(args: Args) -> Any:
+    return ArrayValue(args[1], args[2], args[0]) if len(args) >= 3 else UNFIT
+
+
+# torch's
+
+
+def _device(args: Args) -> Any:
+    if not args or type(args[0]) is not str:
+        return UNFIT
+    return Text(f"{args[0][:40]}:{args[1]}" if len(args) > 1 and type(args[1]) is int else args[0][:40])
+
+
+def _layout(args: Args) -> Any:
+    return Text(args[0].removeprefix("torch.")) if args and type(args[0]) is str else UNFIT
+
+
+def _tensor(args: Args) -> Any:
+    return TensorValue(args[0], args[1], args[2], args[3]) if len(args) == 4 else UNFIT
+
+
+def _tensor_v2(args: Args) -> Any:
+    # (storage, storage_offset, size, stride, requires_grad, backward_hooks[, metadata]): torch/_utils.py.
+    if len(args) == 6:
+        return TensorValue(args[0], args[1], args[2], args[3], args[4])
+    if len(args) == 7:
+        return TensorValue(args[0], args[1], args[2], args[3], args[4], None, args[6])
+    return UNFIT
+
+
+def _tensor_v3(args: Args) -> Any:
+    if len(args) not in (7, 8):
+        return UNFIT
+    return TensorValue(args[0], args[1], args[2], args[3], args[4], args[6], args[7] if len(args) == 8 else None)
+
+
+def _qtensor(args: Args) -> Any:
+    if len(args) < 6:
+        return UNFIT
+    return TensorValue(args[0], args[1], args[2], args[3], args[5], None, None, args[4])
+
+
+def _meta_tensor(args: Args) -> Any:
+    if len(args) != 4:
+        return UNFIT
+    return TensorValue(Storage(None, None, "meta", None), 0, args[1], args[2], args[3], args[0])
+
+
+def _parameter(args: Args) -> Any:
+    return Parameter(args[0], args[1]) if len(args) in (2, 3) else UNFIT
+
+
+def _parameter_with_state(args: Args) -> Any:
+    return Parameter(args[0], args[1], args[3]) if len(args) == 4 else UNFIT
+
+
+def _cpu_copy(args: Args) -> Any:
+    # (data, dtype, device, requires_grad)
+    return args[0] if len(args) == 4 and type(args[0]) is TensorValue else UNFIT
+
+
+def _numpy_copy(args: Args) -> Any:
+    if len(args) != 4 or type(args[0]) is not ArrayValue:
+        return UNFIT
+    return TensorValue(Storage(None, None, args[2], None), 0, args[0].shape, None, args[3], args[1])
+
+
+_SPARSE_PARTS = {
+    "sparse_csr": ("crow_indices", "col_indices"),
+    "sparse_csc": ("ccol_indices", "row_indices"),
+    "sparse_bsr": ("crow_indices", "col_indices"),
+    "sparse_bsc": ("ccol_indices", "row_indices"),
+}
+
+
+def _sparse(args: Args) -> Any:
+    if len(args) != 2 or type(args[1]) is not tuple:
+        return UNFIT
+    layout, data = args
+    name = layout.text if type(layout) is Text else layout.name if type(layout) is Stub else ""
+    if name == "sparse_coo" and len(data) >= 3:
+        return Composite("sparse COO tensor", data[2], {"indices": data[0], "values": data[1]})
+    if name in _SPARSE_PARTS and len(data) == 4:
+        first, second = _SPARSE_PARTS[name]
+        parts = {first: data[0], second: data[1], "values": data[2]}
+        return Composite(f"sparse {name[-3:].upper()} tensor", data[3], parts)
+    return UNFIT
+
+
+def _nested(args: Args) -> Any:
+    if len(args) != 4:
+        return UNFIT
+    parts = {"buffer": args[0], "sizes": args[1], "strides": args[2], "storage_offsets": args[3]}
+    return Composite("nested tensor", None, parts)
+
+
+def _wrapper_subclass(args: Args) -> Any:
+    # (cls, dtype, size, stride, storage_offset, layout, device, requires_grad)
+    if len(args) < 8:
+        return UNFIT
+    return Composite(render(args[0], 1), args[2], {}, args[1])
+
+
+def _from_type(args: Args) -> Any:
+    # (func, type, args, state): torch/_tensor.py, _rebuild_from_type_v2.
+    if len(args) != 4 or type(args[0]) is not Stub or args[0].build is None or type(args[2]) is not tuple:
+        return UNFIT
+    func, cls, inner, state = args
+    if func.build is _from_type:
+        return UNFIT
+    data = func.build(inner)
+    if data is UNFIT:
+        return UNFIT
+    attributes = _attributes(state)
+    if type(data) is not Composite:
+        return TypedTensor(cls, data, attributes)
+    if "_local_tensor" in attributes:
+        notes = _placement_notes(attributes.get("_spec"))
+        kind = cls.name if type(cls) is Stub else "DTensor"
+        return Composite(kind, data.shape, {"": attributes["_local_tensor"]}, data.dtype, is_local=True, notes=notes)
+    return Composite(render(cls, 1), data.shape, attributes, data.dtype)
+
+
+def _attributes(state: Any) -> dict[Any, Any]:
+    """The attribute dict of ``state``: itself, or the one or two dicts of a (``__dict__``, slots) pair."""
+    if type(state) is dict:
+        return state
+    if type(state) is tuple and len(state) == 2:
+        for part in reversed(state):
+            if type(part) is dict and part:
+                return part
+    return {}
+
+
+def _placement_notes(spec: Any) -> tuple[str, ...]:
+    placements = _attributes(spec.state).get("placements") if type(spec) is Obj else None
+    if type(placements) is not tuple:
+        return ()
+    words = []
+    for placement in placements[:8]:
+        name = placement.cls.name if type(placement) is Obj and type(placement.cls) is Stub else "?"
+        dim = _attributes(placement.state).get("dim") if type(placement) is Obj else None
+        if dim is None and type(placement) is Obj and type(placement.args) is tuple and placement.args:
+            dim = placement.args[0]
+        words.append(f"{name}({dim})" if type(dim) is int else f"{name}()")
+    return (f"placements {', '.join(words)}",)
+
+
+CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("collections", "Counter"): _ordered_dict,
+    ("collections", "defaultdict"): _default_dict,
+    ("collections", "deque"): _sequence,
+    ("builtins", "dict"): _ordered_dict,
+    ("builtins", "list"): _sequence,
+    ("builtins", "tuple"): _tuple,
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _set,
+    ("builtins", "bytes"): _bytes,
+    ("builtins", "bytearray"): _bytes,
+    ("builtins", "complex"): _complex,
+    ("builtins", "slice"): _named("slice"),
+    ("builtins", "range"): _named("range"),
+    ("builtins", "xrange"): _named("range"),
+    ("_codecs", "encode"): _encode,
+    ("copyreg", "_reconstructor"): _reconstructor,
+    ("copyreg", "__newobj__"): _newobj,
+    ("numpy", "dtype"): _numpy_dtype,
+    ("torch", "Size"): _tuple,
+    ("torch", "device"): _device,
+    ("torch.serialization", "_get_layout"): _layout,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
+    ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
+    ("torch._utils", "_rebuild_qtensor"): _qtensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter_with_state,
+    ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
+    ("torch._utils", "_rebuild_sparse_csr_tensor"): _sparse,
+    ("torch._utils", "_rebuild_nested_tensor"): _nested,
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta_tensor,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _cpu_copy,
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _numpy_copy,
+    ("torch._utils", "_rebuild_xla_tensor"): _numpy_copy,
+    ("torch._utils", "_rebuild_wrapper_subclass"): _wrapper_subclass,
+    ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
+}
+CONSTRUCTORS |= {("pathlib", name): _path for name in ("PosixPath", "PurePosixPath", "Path", "PurePath")}
+CONSTRUCTORS |= {("pathlib", name): _path for name in ("WindowsPath", "PureWindowsPath")}
+CONSTRUCTORS |= {("pathlib._local", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath")}
+for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    CONSTRUCTORS[_module, "scalar"] = _numpy_scalar
+    CONSTRUCTORS[_module, "_reconstruct"] = _numpy_reconstruct
+for _module in ("numpy.core.numeric", "numpy._core.numeric"):
+    CONSTRUCTORS[_module, "_frombuffer"] = _numpy_frombuffer
+# TorchScript tags its typed lists and dicts: torch/jit/_pickle.py.
+for _name in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag"):
+    CONSTRUCTORS["torch.jit._pickle", _name] = _first

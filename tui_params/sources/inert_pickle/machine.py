@@ -1,0 +1,460 @@
+"""An inert pickle machine: it reads protocols 0 to 5 and builds plain data. Nothing is imported, called or hashed.
+
+The opcodes are those of CPython's ``Lib/pickletools.py``. A global becomes a Stub, and a call of one an Obj, unless
+it stands in the closed table of ``pickle_constructors``. Work and memory are bounded by the limits below.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from struct import Struct, error
+from typing import Any
+
+from tui_params.core.collector import collector_paused
+from tui_params.errors import OpenError
+from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
+from tui_params.sources.inert_pickle.values import (
+    UNFIT,
+    ArrayValue,
+    Obj,
+    OddKey,
+    Parameter,
+    SetValue,
+    Storage,
+    Stub,
+    Text,
+    TypedTensor,
+)
+
+MAX_OPERATIONS = 16_000_000
+MAX_CONTAINERS = 4_000_000
+MAX_PICKLE_BYTES = 256 << 20
+MAX_LONG_BYTES = 64 << 10
+MIN_BLOB_BYTES = 256
+_MAX_DIGITS = 1_000
+_MAX_GLOBAL_NAME = 4_096
+
+_u2 = Struct("<H").unpack_from
+_u4 = Struct("<I").unpack_from
+_i4 = Struct("<i").unpack_from
+_f8 = Struct(">d").unpack_from
+
+# Python 2 wrote its own names for these modules; judging a name needs one spelling.
+_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "_numpy": "numpy"}
+_INT64 = range(-(1 << 63), 1 << 63)
+
+
+class PickleEndsError(OpenError):
+    """The bytes end before the pickle does."""
+
+
+class PickleMachine:
+    """One pickle in ``data``, from ``pos`` to its STOP; then ``root`` is what it builds, ``pos`` the byte behind it.
+
+    ``globals`` are all the names that it mentions, ``storages`` all the storages; ``blobs`` are, by identity, the
+    longer byte strings and where in ``data`` they stand. ``what`` is how the user would call these bytes in a sentence.
+    ``budget`` is how many steps it may take, MAX_OPERATIONS unless less is given.
+    """
+
+    def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle", budget: int | None = None) -> None:
+        self.data = data
+        self.pos = pos
+        self.what = what
+        self.budget = MAX_OPERATIONS if budget is None else budget
+        self.root: Any = None
+        self.globals: dict[tuple[str, str], Stub] = {}
+        self.storages: list[Storage] = []
+        self.blobs: dict[int, tuple[int, bytes]] = {}
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """What the pickle builds. Raises OpenError, and nothing else, for any bytes at all."""
+        if len(self.data) > MAX_PICKLE_BYTES:
+            raise OpenError(f"{self.what} is {len(self.data):,} bytes long: more than {MAX_PICKLE_BYTES:,} are refused")
+        with collector_paused():
+            try:
+                self.root = self._run()
+            except error:
+                raise self._ends_early() from None
+            except IndexError:
+                if self.pos >= len(self.data):
+                    raise self._ends_early() from None
+                raise self._damaged("takes a value from an empty stack") from None
+            except KeyError:
+                raise self._damaged("refers to a value that was never stored") from None
+            finally:
+                self._stack, self._marks, self._memo = [], [], {}
+        return self.root
+
+    def _run(self) -> Any:
+        data, pos, size = self.data, self.pos, len(self.data)
+        stack, marks, memo = self._stack, self._marks, self._memo
+        containers = 0
+        push, pop = stack.append, stack.pop
+        try:
+            # Ordered by how often torch.save writes them; literals, because a name costs a lookup.
+            for _ in repeat(None, self.budget):
+                op = data[pos]
+                pos += 1
+                if op == 0x72:  # LONG_BINPUT
+                    memo[_u4(data, pos)[0]] = stack[-1]
+                    pos += 4
+                elif op == 0x68:  # BINGET
+                    push(memo[data[pos]])
+                    pos += 1
+                elif op == 0x4B:  # BININT1
+                    push(data[pos])
+                    pos += 1
+                elif op == 0x58:  # BINUNICODE
+                    start = pos + 4
+                    pos = start + _u4(data, pos)[0]
+                    if pos > size:
+                        raise self._ends_early()
+                    push(data[start:pos].decode("utf-8", "replace"))
+                elif op == 0x94:  # MEMOIZE
+                    memo[len(memo)] = stack[-1]
+                elif op == 0x28:  # MARK
+                    marks.append(len(stack))
+                elif op == 0x74:  # TUPLE
+                    mark = marks.pop()
+                    last = tuple(stack[mark:])
+                    del stack[mark:]
+                    push(last)
+                elif op == 0x52 or op == 0x81:  # REDUCE, NEWOBJ
+                    args = pop()
+                    stack[-1] = _construct(stack[-1], args)
+                elif op == 0x86:  # TUPLE2
+                    last = pop()
+                    stack[-1] = (stack[-1], last)
+                elif op == 0x4D:  # BININT2
+                    push(_u2(data, pos)[0])
+                    pos += 2
+                elif op == 0x51:  # BINPERSID
+                    stack[-1] = self._persistent(stack[-1])
+                elif op == 0x89:  # NEWFALSE
+                    push(False)
+                elif op == 0x29:  # EMPTY_TUPLE
+                    push(())
+                elif op == 0x8C:  # SHORT_BINUNICODE
+                    start = pos + 1
+                    pos = start + data[pos]
+                    if pos > size:
+                        raise self._ends_early()
+                    push(data[start:pos].decode("utf-8", "replace"))
+                elif op == 0x71:  # BINPUT
+                    memo[data[pos]] = stack[-1]
+                    pos += 1
+                elif op == 0x4A:  # BININT
+                    push(_i4(data, pos)[0])
+                    pos += 4
+                elif op == 0x6A:  # LONG_BINGET
+                    push(memo[_u4(data, pos)[0]])
+                    pos += 4
+                elif op == 0x85:  # TUPLE1
+                    stack[-1] = (stack[-1],)
+                elif op == 0x87:  # TUPLE3
+                    last = pop()
+                    middle = pop()
+                    stack[-1] = (stack[-1], middle, last)
+                elif op == 0x88:  # NEWTRUE
+                    push(True)
+                elif op == 0x4E:  # NONE
+                    push(None)
+                elif op == 0x7D or op == 0x5D:  # EMPTY_DICT, EMPTY_LIST
+                    containers += 1
+                    if containers > MAX_CONTAINERS:
+                        break
+                    push({} if op == 0x7D else [])
+                elif op == 0x47:  # BINFLOAT
+                    push(_f8(data, pos)[0])
+                    pos += 8
+                elif op == 0x61:  # APPEND
+                    item = pop()
+                    self._extend(stack[-1], [item])
+                elif op == 0x65:  # APPENDS
+                    items = self._pop_mark()
+                    self._extend(stack[-1], items)
+                elif op == 0x2E:  # STOP
+                    if not stack:
+                        raise self._damaged("builds nothing")
+                    return pop()
+                else:
+                    self.pos = pos
+                    self._step(op)
+                    pos = self.pos
+        finally:
+            self.pos = max(self.pos, pos)
+        raise OpenError(
+            f"{self.what} takes more than {self.budget:,} steps or {MAX_CONTAINERS:,} containers: it is refused"
+        )
+
+    def _step(self, op: int) -> None:
+        """Carry out one of the opcodes that are rare in checkpoints."""
+        stack = self._stack
+        if op == 0x75:  # SETITEMS
+            items = self._pop_mark()
+            self._set_items(stack[-1], items)
+        elif op == 0x73:  # SETITEM
+            value = stack.pop()
+            key = stack.pop()
+            self._set_items(stack[-1], [key, value])
+        elif op == 0x62:  # BUILD
+            state = stack.pop()
+            _build(stack[-1], state)
+        elif op == 0x63:  # GLOBAL
+            module = self._line()
+            stack.append(self._global(module, self._line()))
+        elif op == 0x93:  # STACK_GLOBAL
+            name = stack.pop()
+            stack[-1] = self._global(stack[-1], name)
+        elif op == 0x80:  # PROTO
+            version = self._take(1)[0]
+            if version > 5:
+                raise self._damaged(f"is of protocol {version}; protocols up to 5 are known")
+        elif op == 0x95:  # FRAME
+            self._take(8)
+        elif op in _LENGTHS:
+            stack.append(self._sized(op))
+        elif op in (0x69, 0x6F, 0x92):  # INST, OBJ, NEWOBJ_EX
+            self._instance(op)
+        elif op in (0x49, 0x4C, 0x46, 0x53, 0x56, 0x50, 0x67, 0x70):
+            self._text_opcode(op)
+        else:
+            self._shuffle(op)
+
+    def _sized(self, op: int) -> Any:
+        """The value of an opcode that says how many bytes follow."""
+        width, kind = _LENGTHS[op]
+        length = int.from_bytes(self._take(width), "little", signed=width == 4 and kind in ("int", "string"))
+        if length < 0:
+            raise self._damaged("holds a negative length")
+        if kind == "int" and length > MAX_LONG_BYTES:
+            raise self._damaged(f"holds an integer of {length:,} bytes")
+        raw = self._take(length)
+        if kind == "int":
+            return int.from_bytes(raw, "little", signed=True)
+        if kind == "bytes":
+            if length >= MIN_BLOB_BYTES:
+                self.blobs[id(raw)] = (self.pos - length, raw)
+            return raw
+        if kind == "string":
+            return _python2_string(raw)
+        return raw.decode("utf-8", "replace")
+
+    def _instance(self, op: int) -> None:
+        stack = self._stack
+        if op == 0x92:
+            kwargs = stack.pop()
+            args = stack.pop()
+            stack[-1] = Obj(stack[-1], (args, kwargs))
+            return
+        if op == 0x69:
+            module = self._line()
+            cls: Any = self._global(module, self._line())
+            args = tuple(self._pop_mark())
+        else:
+            items = self._pop_mark()
+            cls, args = items[0], tuple(items[1:])
+        stack.append(_construct(cls, args))
+
+    def _text_opcode(self, op: int) -> None:
+        """The opcodes of protocol 0, whose argument is a line of text."""
+        line = self._line()
+        stack = self._stack
+        if op == 0x67:  # GET
+            stack.append(self._memo[self._integer(line)])
+        elif op == 0x70:  # PUT
+            self._memo[self._integer(line)] = stack[-1]
+        elif op == 0x50:  # PERSID
+            stack.append(self._persistent(line))
+        elif op == 0x49 and line in ("00", "01"):
+            stack.append(line == "01")
+        elif op in (0x49, 0x4C):  # INT, LONG
+            stack.append(self._integer(line.removesuffix("L")))
+        elif op == 0x46:  # FLOAT
+            try:
+                stack.append(float(line))
+            except ValueError:
+                raise self._damaged("holds a malformed number") from None
+        elif op == 0x53:  # STRING: a Python 2 repr; the escapes are of no interest here
+            stack.append(line[1:-1] if len(line) > 1 else line)
+        else:  # UNICODE
+            stack.append(line)
+
+    def _shuffle(self, op: int) -> None:
+        """The opcodes that only move or wrap what is on the stack."""
+        stack = self._stack
+        if op == 0x30:  # POP
+            if self._marks and self._marks[-1] == len(stack):
+                self._marks.pop()
+            else:
+                stack.pop()
+        elif op == 0x31:  # POP_MARK
+            self._pop_mark()
+        elif op == 0x32:  # DUP
+            stack.append(stack[-1])
+        elif op == 0x6C:  # LIST
+            stack.append(self._pop_mark())
+        elif op == 0x64:  # DICT
+            items = self._pop_mark()
+            fresh: dict[Any, Any] = {}
+            self._set_items(fresh, items)
+            stack.append(fresh)
+        elif op == 0x8F:  # EMPTY_SET
+            stack.append(SetValue([]))
+        elif op == 0x90:  # ADDITEMS
+            items = self._pop_mark()
+            self._extend(stack[-1], items)
+        elif op == 0x91:  # FROZENSET
+            stack.append(SetValue(self._pop_mark()))
+        elif op in (0x82, 0x83, 0x84):  # EXT1, EXT2, EXT4: a number for a registry that is not consulted
+            code = int.from_bytes(self._take(1 << (op - 0x82)), "little")
+            stack.append(self._global("copyreg.extension", str(code)))
+        elif op == 0x97:  # NEXT_BUFFER
+            stack.append(Text("a buffer outside the pickle"))
+        elif op != 0x98:  # READONLY_BUFFER
+            raise self._damaged(f"holds an unknown instruction {op:#04x}")
+
+    def _take(self, length: int) -> bytes:
+        end = self.pos + length
+        if end > len(self.data):
+            raise self._ends_early()
+        raw = self.data[self.pos : end]
+        self.pos = end
+        return raw
+
+    def _line(self) -> str:
+        end = self.data.find(b"\n", self.pos)
+        if end < 0:
+            raise self._ends_early()
+        raw = self.data[self.pos : end]
+        self.pos = end + 1
+        return raw.decode("utf-8", "replace")
+
+    def _integer(self, line: str) -> int:
+        if len(line) > _MAX_DIGITS:
+            raise self._damaged(f"holds an integer of {len(line):,} digits")
+        try:
+            return int(line)
+        except ValueError:
+            raise self._damaged("holds a malformed number") from None
+
+    def _pop_mark(self) -> list[Any]:
+        mark = self._marks.pop()
+        items = self._stack[mark:]
+        del self._stack[mark:]
+        return items
+
+    def _global(self, module: Any, name: Any) -> Stub:
+        if type(module) is not str or type(name) is not str or len(module) + len(name) > _MAX_GLOBAL_NAME:
+            raise self._damaged("names a global by something that is no name")
+        module = _RENAMED.get(module, module)
+        stub = self.globals.get((module, name))
+        if stub is None:
+            stub = self.globals[module, name] = Stub(module, name, CONSTRUCTORS.get((module, name)))
+        return stub
+
+    def _persistent(self, pid: Any) -> Any:
+        """The storage that a persistent id names (torch/serialization.py, ``persistent_id``)."""
+        if type(pid) is tuple and len(pid) >= 2:
+            if len(pid) in (5, 6) and pid[0] == "storage":
+                storage = Storage(pid[1], pid[2], pid[3], pid[4], pid[5] if len(pid) == 6 else None)
+                self.storages.append(storage)
+                return storage
+            if pid[0] == "module":
+                # Legacy files embed the Python source of module classes here: (..., class, file, source).
+                return pid[1]
+        return Obj(Text("persistent object"), (pid,))
+
+    def _extend(self, target: Any, items: list[Any]) -> None:
+        kind = type(target)
+        if kind is list:
+            target.extend(items)
+        elif kind is Obj:
+            if target.items is None:
+                target.items = []
+            target.items.extend(items)
+        elif kind is SetValue and type(target.items) is list:
+            target.items.extend(items)
+        else:
+            raise self._damaged("appends to a value that is no list")
+
+    def _set_items(self, target: Any, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise self._damaged("sets a key without a value")
+        kind = type(target)
+        if kind is dict:
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                target[key if _is_plain_key(key) else OddKey(key)] = value
+        elif kind is Obj:
+            if target.pairs is None:
+                target.pairs = []
+            target.pairs.extend(zip(items[::2], items[1::2], strict=True))
+        else:
+            raise self._damaged("sets a key in a value that is no dict")
+
+    def _ends_early(self) -> PickleEndsError:
+        return PickleEndsError(f"{self.what} ends too early")
+
+    def _damaged(self, reason: str) -> OpenError:
+        return OpenError(f"{self.what} is damaged: it {reason}")
+
+
+# How many bytes the length takes, and what follows: LONG1, LONG4, BINBYTES8, SHORT_BINBYTES, BINBYTES, BYTEARRAY8,
+# BINUNICODE8, SHORT_BINSTRING, BINSTRING.
+_LENGTHS: dict[int, tuple[int, str]] = {
+    0x8A: (1, "int"),
+    0x8B: (4, "int"),
+    0x8E: (8, "bytes"),
+    0x43: (1, "bytes"),
+    0x42: (4, "bytes"),
+    0x96: (8, "bytes"),
+    0x8D: (8, "text"),
+    0x55: (1, "string"),
+    0x54: (4, "string"),
+}
+
+
+def _is_plain_key(key: Any) -> bool:
+    kind = type(key)
+    if kind is int:
+        # Larger integers can be chosen so that they all have one hash.
+        return key in _INT64
+    return kind in (str, bool, float, bytes, Stub) or key is None
+
+
+def _python2_string(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _construct(cls: Any, args: Any) -> Any:
+    if type(cls) is Stub and cls.build is not None and type(args) is tuple:
+        value = cls.build(args)
+        if value is not UNFIT:
+            return value
+    return Obj(cls, args)
+
+
+def _build(target: Any, state: Any) -> None:
+    """Keep the state of an object. Dicts of torch carry a ``_metadata`` attribute here, which says nothing new."""
+    kind = type(target)
+    if kind is Obj:
+        target.state = state
+    elif kind is ArrayValue:
+        # numpy: (version, shape, dtype, is_fortran, data)
+        if type(state) is tuple and len(state) == 5:
+            target.shape, target.dtype, target.data = state[1], state[2], state[4]
+    elif kind is Parameter or kind is TypedTensor:
+        target.state = state
+
+
+def load_pickle(data: bytes, what: str = "the pickle") -> PickleMachine:
+    """The machine after it has read the one pickle that ``data`` starts with. Raises OpenError."""
+    machine = PickleMachine(data, 0, what)
+    machine.load()
+    return machine

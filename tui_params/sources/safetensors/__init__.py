@@ -1,0 +1,1 @@
+"""Reading safetensors, and what is wrong with their headers."""

@@ -1,0 +1,173 @@
+"""safetensors files: a JSON header of names, types, shapes and places, then the bytes.
+
+The format is that of github.com/huggingface/safetensors (README, "Format"). The parser is our own because the
+library refuses a whole file for one unknown type, one missing byte or one gap: that is when people want to look.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from tui_params.core.collector import collector_paused
+from tui_params.core.dtypes import from_safetensors
+from tui_params.core.findings import Finding
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.safetensors.faults import (
+    MAX_NDIM,
+    MAX_OFFSET,
+    Place,
+    describe_faulty,
+    layout_findings,
+    parse_exactly,
+    read_metadata,
+)
+
+FORMAT = "safetensors"
+
+MAX_HEADER_NBYTES = 100_000_000
+"""``MAX_HEADER_SIZE`` of the reference implementation."""
+
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+
+
+class _Entry(msgspec.Struct, gc=False):
+    # The defaults let "__metadata__" through, which has none of these fields; it is read apart.
+    dtype: str = ""
+    shape: Annotated[tuple[_Natural, ...], msgspec.Meta(max_length=MAX_NDIM)] = ()
+    data_offsets: tuple[_Natural, _Natural] = (0, 0)
+
+
+_DECODER = msgspec.json.Decoder(dict[str, _Entry])
+
+
+def open_safetensors(path: Path) -> ExtentSource:
+    """The tensors of one safetensors file, also of one that is damaged. Raises OpenError if it has no usable header."""
+    with opened(path) as (descriptor, file):
+        header = read_header(descriptor, file)
+    with collector_paused():
+        listing = list_tensors(header, file)
+    return ExtentSource(path.name, listing, {}, {file.name: file})
+
+
+def read_header(descriptor: int, file: DataFile) -> bytes:
+    """The JSON text of the header. Raises OpenError, OSError."""
+    name = clean(file.name, 120)
+    if file.size == 0:
+        raise OpenError(f"{name} is empty (0 bytes)")
+    if file.size < 8:
+        raise OpenError(f"{name} has {file.size} bytes, too few for a safetensors file")
+    length = int.from_bytes(read_bytes(descriptor, 0, 8), "little")
+    if length > MAX_HEADER_NBYTES:
+        raise OpenError(
+            f"{name} is not a safetensors file, or is damaged: its first 8 bytes announce a header of {length:,} bytes,"
+            f" more than the {MAX_HEADER_NBYTES:,} that the format allows"
+        )
+    header = read_bytes(descriptor, 8, min(length, file.size - 8))
+    if len(header) < length:
+        raise OpenError(
+            f"{name} ends inside its header: of its {length:,} bytes only {len(header):,} are there: it is truncated"
+        )
+    if not header.lstrip(b" \t\r\n").startswith(b"{"):
+        raise OpenError(f"{name} is not a safetensors file, or is damaged: its header does not start with '{{'")
+    return header
+
+
+def list_tensors(header: bytes, file: DataFile) -> Listing:
+    """What the header says, checked against the size of the file. Raises OpenError if it is no JSON object."""
+    try:
+        entries = _DECODER.decode(header)
+        metadata = None
+        if "__metadata__" in entries:
+            metadata = msgspec.json.decode(header, type=_Metadata).metadata
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return _list_exactly(header, file)
+    if not _is_plain(header, entries):
+        return _list_exactly(header, file)
+    entries.pop("__metadata__", None)
+    base = 8 + len(header)
+    available = file.size - base
+    types = {code: from_safetensors(code) for code in {entry.dtype for entry in entries.values()}}
+    tensors: list[TensorInfo] = []
+    findings: list[Finding] = []
+    places: list[Place] = []
+    name_of_file = file.name
+    for name, entry in entries.items():
+        begin, end = entry.data_offsets
+        shape = entry.shape
+        dtype = types[entry.dtype]
+        numel = prod(shape)
+        if dtype is None or end > available or numel * dtype.bits != (end - begin) * 8 or not numel:
+            raw = {"dtype": entry.dtype, "shape": list(shape), "data_offsets": [begin, end]}
+            info, finding = describe_faulty(name, raw, file, base)
+            tensors.append(info)
+            if finding is not None:
+                findings.append(finding)
+            if info.offset is None:
+                continue
+        else:
+            tensors.append(TensorInfo(name, shape, dtype, numel, end - begin, "tensor", name_of_file, base + begin))
+        places.append((begin, end, name))
+    return _listing(tensors, places, metadata, findings, file, available)
+
+
+class _Metadata(msgspec.Struct):
+    metadata: Any = msgspec.field(name="__metadata__", default=None)
+
+
+def _is_plain(header: bytes, entries: dict[str, _Entry]) -> bool:
+    """Whether the quick parse of ``header`` can have lost nothing: no name twice, no field twice, none left out.
+
+    Each field's key, with its quotes, must occur once for each tensor; a key written with ``\\u`` escapes
+    would not be counted, so such headers take the exact way.
+    """
+    count = len(entries) - ("__metadata__" in entries)
+    if b"\\u" in header or header.count(b'"__metadata__"') != len(entries) - count:
+        return False
+    return all(header.count(key) == count for key in (b'"dtype"', b'"shape"', b'"data_offsets"'))
+
+
+def _list_exactly(header: bytes, file: DataFile) -> Listing:
+    """The slow way, for headers that the quick one does not understand: everything that can be shown is shown."""
+    base = 8 + len(header)
+    pairs, findings = parse_exactly(header, file)
+    tensors: dict[str, TensorInfo] = {}
+    places: list[Place] = []
+    metadata: Any = None
+    for name, raw in pairs:
+        if name == "__metadata__":
+            metadata = raw
+            continue
+        # Of two entries with one name the last is shown, as readers of JSON agree; the bytes of both are accounted for.
+        info, finding = describe_faulty(name, raw, file, base)
+        tensors[name] = info
+        if finding is not None:
+            findings.append(finding)
+        if info.offset is not None:
+            places.append((*raw["data_offsets"], name))
+    return _listing(list(tensors.values()), places, metadata, findings, file, file.size - base)
+
+
+def _listing(
+    tensors: list[TensorInfo],
+    places: list[Place],
+    raw_metadata: Any,
+    findings: list[Finding],
+    file: DataFile,
+    available: int,
+) -> Listing:
+    metadata: dict[str, str] = {}
+    more: list[Finding] = []
+    if raw_metadata is not None:
+        metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
+        tensors = [*tensors, *aliases]
+    findings += layout_findings(places, available, file, tensors)
+    return Listing(FORMAT, tuple(tensors), metadata, findings=(*findings, *more))

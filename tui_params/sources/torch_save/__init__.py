@@ -1,0 +1,1 @@
+"""Reading what `torch.save` and `torch.export` wrote, without torch."""

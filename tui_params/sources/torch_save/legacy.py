@@ -1,0 +1,196 @@
+"""The stream that torch.save wrote before 1.6 (and writes without the zip), and bare pickles.
+
+Five pickles (a magic number, the version, facts about the machine, the object, the keys of its storages), then for each
+key a little-endian int64 count of elements and the raw elements, unaligned: torch/serialization.py, ``_legacy_save``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tui_params.core.findings import Finding
+from tui_params.core.text import clean
+from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.bytes.local import DataFile, read_bytes
+from tui_params.sources.inert_pickle.machine import MAX_PICKLE_BYTES, PickleEndsError, PickleMachine
+from tui_params.sources.inert_pickle.values import Encoded, Obj, Storage
+from tui_params.sources.torch_save.layout import Place, storage_item_size
+from tui_params.sources.torch_save.listing import list_pickles
+
+MAGIC = 0x1950A86A20F9469CFC6C
+_MAGIC_LONG1 = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
+_MAGIC_TEXT = str(MAGIC).encode()
+_FIRST_READ = 1 << 20
+_STORAGE_STEPS = 10_000
+"""Steps for one pickled storage, which takes about fifty: a file may hold very many of them."""
+
+
+def is_legacy(head: bytes) -> bool:
+    """Whether ``head``, the first bytes of a file, start the pickle of the magic number, in any protocol."""
+    return _MAGIC_LONG1 in head[:24] or _MAGIC_TEXT in head[:32]
+
+
+class _Stream:
+    """Pickles one after the other at the start of a file, of unknown length: more is read when one ends early."""
+
+    def __init__(self, descriptor: int, file: DataFile) -> None:
+        self._descriptor = descriptor
+        self._file = file
+        self._data = read_bytes(descriptor, 0, _FIRST_READ)
+        self.pos = 0
+
+    def next(self, what: str) -> PickleMachine:
+        """The next pickle, read. Raises OpenError."""
+        while True:
+            machine = PickleMachine(self._data, self.pos, what)
+            try:
+                machine.load()
+            except PickleEndsError:
+                have = len(self._data)
+                if have >= self._file.size or have >= MAX_PICKLE_BYTES:
+                    raise
+                self._data = read_bytes(self._descriptor, 0, min(have * 16, MAX_PICKLE_BYTES))
+                if len(self._data) <= have:
+                    raise
+                continue
+            self.pos = machine.pos
+            return machine
+
+
+def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
+    """The tensors of a legacy stream; of a truncated one, all that it names. Raises OpenError, OSError."""
+    stream = _Stream(descriptor, file)
+    stream.next("the magic number")
+    stream.next("the version")
+    facts = stream.next("the facts about the machine").root
+    machine = stream.next("the pickled object")
+    findings: list[Finding] = []
+    try:
+        keys = stream.next("the list of storages").root
+    except PickleEndsError:
+        keys = None
+    places = _find_storages(descriptor, file, stream.pos, keys, machine, findings)
+    missing = Place(None, 0, "its storage is not in the file: the file is truncated", is_faulty=True)
+    return list_pickles(
+        file,
+        "torch.save legacy stream",
+        [machine],
+        machine.root,
+        lambda key: places.get(key, missing),
+        is_big_endian=type(facts) is dict and facts.get("little_endian") is False,
+        findings=findings,
+    )
+
+
+def _find_storages(
+    descriptor: int, file: DataFile, pos: int, keys: Any, machine: PickleMachine, findings: list[Finding]
+) -> dict[str, Place]:
+    """The place of each storage by key; each one's length is needed to find the next."""
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        evidence = "the list of storages is missing or damaged: tensors are listed, their values cannot be found"
+        findings.append(Finding("error", "truncated", None, evidence))
+        return {}
+    widths = {s.key: storage_item_size(s.cls) for s in machine.storages if type(s.key) is str}
+    places: dict[str, Place] = {}
+    for number, key in enumerate(keys):
+        width = widths.get(key)
+        if width is None:
+            rest = (
+                f"{len(keys) - number:,} of {len(keys):,} storages cannot be found: the size of one before is unknown"
+            )
+            findings.append(Finding("warning", "unknown-storage", None, rest))
+            gone = Place(None, 0, "its place is unknown, because a storage before it has an unknown type")
+            places |= dict.fromkeys(keys[number:], gone)
+            break
+        count = int.from_bytes(read_bytes(descriptor, pos, 8), "little", signed=True)
+        pos += 8
+        if count < 0 or pos + count * width > file.size:
+            rest = (
+                f"the file ends before {len(keys) - number:,} of its {len(keys):,} storages: it is truncated or damaged"
+            )
+            findings.append(Finding("error", "truncated", None, rest))
+            gone = Place(None, 0, "the file ends before its values: it is truncated")
+            places |= dict.fromkeys(keys[number:], gone)
+            break
+        places[key] = Place(pos, count * width)
+        pos += count * width
+    return places
+
+
+def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
+    """What a bare pickle holds. Raises OpenError, OSError."""
+    name = clean(file.name, 120)
+    if file.size > MAX_PICKLE_BYTES:
+        if read_bytes(descriptor, 0, 1) != b"\x80":
+            raise UnknownFormatError(f"{name} is of no format that is known here")
+        raise OpenError(f"{name} is a pickle of {file.size:,} bytes: more than {MAX_PICKLE_BYTES:,} are refused")
+    data = read_bytes(descriptor, 0, file.size)
+    machine = PickleMachine(data, 0, f"the pickle {name}")
+    try:
+        machine.load()
+    except OpenError:
+        if data[:1] != b"\x80":
+            raise UnknownFormatError(f"{name} is of no format that is known here") from None
+        raise
+    inner = _Embedded(descriptor, file, machine)
+    return list_pickles(
+        file, "pickle", inner.machines, machine.root, inner.locate, findings=inner.findings, embedded=inner.storage
+    )
+
+
+class _Embedded:
+    """Storages inside a bare pickle: each is a legacy stream in a byte string (torch/storage.py, ``__reduce__``)."""
+
+    def __init__(self, descriptor: int, file: DataFile, machine: PickleMachine) -> None:
+        self.machines = [machine]
+        self.findings: list[Finding] = []
+        self._descriptor = descriptor
+        self._file = file
+        self._blobs = machine.blobs
+        self._known: dict[int, Storage | None] = {}
+        self._places: dict[str, Place] = {}
+
+    def locate(self, key: str) -> Place:
+        """The Place of a storage by its key."""
+        return self._places.get(key, _OUTSIDE)
+
+    def storage(self, value: Any) -> Storage | None:
+        """The storage that a call of ``torch.storage._load_from_bytes`` stands for, or None."""
+        if type(value) is not Obj or type(value.args) is not tuple or len(value.args) != 1:
+            return None
+        data = value.args[0].text if type(value.args[0]) is Encoded else value.args[0]
+        if id(data) not in self._known:
+            self._known[id(data)] = self._read(data)
+        return self._known[id(data)]
+
+    def _read(self, data: Any) -> Storage | None:
+        base, raw = self._blobs.get(id(data), (None, data))
+        if type(raw) is str:
+            # Protocols 0 to 2 write bytes as text, one or two bytes each: the elements lie nowhere as they are.
+            raw = raw.encode("latin-1", "replace")
+        if type(raw) is not bytes or not is_legacy(raw[:32]):
+            return None
+        pos = 0
+        values = []
+        try:
+            for _ in range(5):
+                machine = PickleMachine(raw, pos, "a pickled storage", _STORAGE_STEPS)
+                values.append(machine.load())
+                self.machines.append(machine)
+                pos = machine.pos
+        except OpenError:
+            return None
+        storage, keys = values[3], values[4]
+        if type(storage) is not Storage or type(storage.key) is not str:
+            return None
+        places = {}
+        if base is not None:
+            places = _find_storages(self._descriptor, self._file, base + pos, keys, self.machines[-2], self.findings)
+        key = f"{len(self._known)}/{storage.key}"
+        self._places[key] = places.get(storage.key, _AS_TEXT)
+        return Storage(storage.cls, key, storage.location, storage.numel, storage.view)
+
+
+_OUTSIDE = Place(None, 0, "its values are not in this file: it is a bare pickle")
+_AS_TEXT = Place(None, 0, "its values are written as text inside the pickle: save it again with torch.save")

@@ -1,0 +1,67 @@
+"""The common end of every torch reader: a pickle that was read, walked into a Listing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tui_params.core.findings import Finding
+from tui_params.core.source import Listing, Record
+from tui_params.core.text import size
+from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.bytes.local import DataFile
+from tui_params.sources.inert_pickle.labels import code_finding
+from tui_params.sources.inert_pickle.machine import PickleMachine
+from tui_params.sources.inert_pickle.values import Storage
+from tui_params.sources.torch_save.layout import Place, TensorLister
+from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
+from tui_params.sources.torch_save.tree_walk import TreeWalk
+
+Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
+
+
+def list_pickles(
+    file: DataFile,
+    form: str,
+    machines: Iterable[PickleMachine],
+    root: Any,
+    locate: Callable[[str], Place],
+    *,
+    is_big_endian: bool = False,
+    roles: Roles | None = None,
+    constants: Any = None,
+    findings: Iterable[Finding] = (),
+    allocated: int | None = None,
+    embedded: Callable[[Any], Storage | None] = lambda _: None,
+    read_records: Callable[[DataFile], Sequence[Record]] | None = None,
+) -> ExtentSource:
+    """The source of what ``root`` holds, and TorchScript's ``constants`` beside it.
+
+    ``findings`` is asked when every storage was located. ``allocated`` are the bytes that the file takes on the disk.
+    ``read_records`` is for ExtentSource.
+    """
+    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded)
+    walk = TreeWalk(lister, roles)
+    walk.walk(root)
+    if constants:
+        walk.walk(constants, "constants")
+    name_optimizer_states(walk)
+    found = list(findings)
+    code = code_finding([name for machine in machines for name in machine.globals])
+    if code is not None:
+        found.append(code)
+    found += walk.findings()
+    found += lister.findings
+    if lister.dropped_findings:
+        evidence = f"{lister.dropped_findings:,} more faults of tensors are not shown one by one"
+        found.append(Finding("error", "storage-bounds", None, evidence))
+    if allocated is not None and allocated < file.size // 2 and file.size - allocated > 1 << 20:
+        evidence = (
+            f"takes only {size(allocated)} of its {size(file.size)} on the disk: parts were never written and read as"
+            " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
+        )
+        found.append(Finding("info", "sparse-file", None, evidence))
+    if type(root) is dict and "pytorch-lightning_version" in root:
+        form = f"{form} (Lightning checkpoint)"
+    listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
+    return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records)

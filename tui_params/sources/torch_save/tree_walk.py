@@ -1,0 +1,385 @@
+"""From the object that a pickle builds to a listing: dotted names for tensors, short texts for everything else.
+
+Each container is walked once, so the work is linear in the file whatever refers to what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tui_params.core.findings import Finding
+from tui_params.core.tensor import TensorKind
+from tui_params.core.text import clean, plural, shorten
+from tui_params.sources.inert_pickle.labels import would_run_code
+from tui_params.sources.inert_pickle.values import (
+    SCALARS,
+    ArrayValue,
+    Composite,
+    Encoded,
+    Obj,
+    OddKey,
+    Parameter,
+    SetValue,
+    Storage,
+    Stub,
+    TensorValue,
+    Text,
+    TypedTensor,
+    render,
+)
+from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
+
+MAX_DEPTH = 100
+MAX_STEPS = 5_000_000
+MAX_METADATA = 2_000
+MAX_NAME = 1_000
+_MAX_SEGMENT = 300
+_MAX_CLASSES = 200
+
+_LEAVES = SCALARS | {bytes, bytearray, Encoded, Text, Stub, ArrayValue}
+_TENSORS = frozenset({TensorValue, Parameter, Composite, TypedTensor})
+_SEQUENCES = frozenset({list, tuple, SetValue})
+
+# Fields of every nn.Module that say nothing of its tensors: torch/nn/modules/module.py.
+_MODULE_INTERNALS = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
+
+# Packages whose objects are no surprise in a checkpoint.
+_COMMON_PACKAGES = frozenset(
+    {"torch", "builtins", "collections", "argparse", "types", "datetime", "numpy", "copyreg", "functools", "pathlib"}
+) | {"__torch__", "decimal", "enum", "random", "uuid"}
+
+
+class TreeWalk:
+    """One walk over what a pickle built. The results are the public attributes, and the tensors of ``lister``.
+
+    ``state_dicts`` are name prefix, first and last (exclusive) index in ``lister.tensors`` of each dict of tensors
+    and of each whole module; ``optimizers`` are name prefix and dict of each optimizer's state dict.
+    ``roles`` are the names of parameters and buffers by TorchScript class.
+    """
+
+    def __init__(
+        self, lister: TensorLister, roles: dict[str, tuple[frozenset[str], frozenset[str]]] | None = None
+    ) -> None:
+        self.lister = lister
+        self.metadata: dict[str, str] = {}
+        self.modules: dict[str, str] = {}
+        self.classes: dict[str, None] = {}
+        self.state_dicts: list[tuple[str, int, int]] = []
+        self.optimizers: list[tuple[str, dict[Any, Any]]] = []
+        self.hidden_metadata = 0
+        self.collisions: list[str] = []
+        self.is_complete = True
+        self._roles = roles or {}
+        self._names: set[str] = set()
+        self._seen: dict[int, str] = {}
+        self._steps = 0
+
+    def walk(self, root: Any, name: str = "") -> None:
+        """Visit everything that can be reached from ``root``, below ``name``."""
+        if not name and (type(root) in _LEAVES or type(root) in _TENSORS or type(root) is Storage):
+            name = "value" if type(root) in _LEAVES else "storage" if type(root) is Storage else "tensor"
+        self._visit(name, root, 0)
+
+    def texts(self) -> dict[str, str]:
+        """The metadata, and how much more there would be."""
+        if not self.hidden_metadata:
+            return self.metadata
+        return {**self.metadata, "…": f"{self.hidden_metadata:,} more values are not shown"}
+
+    def findings(self) -> list[Finding]:
+        """What there is to say of the names and classes that were met."""
+        found = []
+        if self.collisions:
+            names = ", ".join(clean(name, _MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
+            found.append(
+                Finding(
+                    "warning",
+                    "duplicate-names",
+                    None,
+                    "several values have one name, and all but the first of them got a suffix"
+                    f" ({plural(len(self.collisions), 'name')}): {names}",
+                )
+            )
+        if self.classes:
+            names = ", ".join(list(self.classes)[:10])
+            more = f" and {len(self.classes) - 10} more" if len(self.classes) > 10 else ""
+            found.append(Finding("info", "pickle-classes", None, f"holds objects of {names}{more}: shown as text"))
+        if not self.is_complete:
+            evidence = f"the file nests or repeats so much that only {len(self.lister.tensors):,} tensors are listed"
+            found.append(Finding("warning", "walk-limit", None, evidence))
+        return found
+
+    def _visit(
+        self, name: str, value: Any, depth: int, kind: TensorKind = "tensor", notes: tuple[str, ...] = ()
+    ) -> None:
+        self._steps += 1
+        kind_of = type(value)
+        if self._steps > MAX_STEPS or len(self.lister.tensors) >= MAX_TENSORS:
+            self.is_complete = False
+        elif kind_of is TensorValue:
+            self._add_tensor(name, value, kind, None, notes)
+        elif kind_of in _LEAVES:
+            self._note(name, value)
+        elif depth >= MAX_DEPTH:
+            self.is_complete = False
+        elif kind_of is Parameter:
+            self._visit_parameter(name, value, depth, notes)
+        elif kind_of is dict:
+            self._visit_dict(name, value, depth)
+        elif kind_of in _SEQUENCES:
+            self._visit_sequence(name, value, depth)
+        elif kind_of is Obj:
+            self._visit_object(name, value, depth)
+        elif kind_of is Composite:
+            self._visit_composite(name, value, depth, kind, notes)
+        elif kind_of is TypedTensor:
+            self._visit_typed(name, value, depth, kind, notes)
+        elif kind_of is Storage:
+            self._add_storage(name, value)
+        else:
+            self._note(name, value)
+
+    def _add_tensor(
+        self, name: str, value: TensorValue, kind: TensorKind, requires_grad: Any, notes: tuple[str, ...]
+    ) -> None:
+        name = self._unique(name)
+        parts: dict[str, Any] = {}
+        if value.quantizer is not None:
+            more, parts = _quantizer_notes(value.quantizer)
+            notes += more
+        try:
+            self.lister.add(name, value, kind, requires_grad, notes)
+        except MalformedTensorError as error:
+            self._report_malformed(name, error)
+        for label, part in parts.items():
+            self._visit(_join(name, label), part, MAX_DEPTH - 1, "tensor", (f"belongs to {clean(name, _MAX_SEGMENT)}",))
+
+    def _add_storage(self, name: str, value: Storage) -> None:
+        name = self._unique(name)
+        try:
+            self.lister.add_storage(name, value)
+        except MalformedTensorError as error:
+            self._report_malformed(name, error)
+
+    def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
+        shown = clean(name, _MAX_SEGMENT)
+        self.lister.report(
+            Finding("error", "malformed-tensor", None, f"{shown} is a tensor that {error}: it is not listed")
+        )
+        self._note(name, Text(f"a tensor that {error}"))
+
+    def _visit_parameter(self, name: str, value: Parameter, depth: int, notes: tuple[str, ...]) -> None:
+        data = value.data
+        if type(data) is TensorValue:
+            self._add_tensor(name, data, "parameter", value.requires_grad, notes)
+        else:
+            self._visit(name, data, depth + 1, "parameter", notes)
+        if value.state is not None:
+            self._visit_state(name, value.state, depth)
+
+    def _visit_typed(self, name: str, value: TypedTensor, depth: int, kind: TensorKind, notes: tuple[str, ...]) -> None:
+        state = value.state
+        if type(state) is dict and state.get("_is_buffer") is True:
+            # torch.nn.Buffer: torch/nn/parameter.py
+            if state.get("persistent") is False:
+                notes += ("persistent=False",)
+            self._visit(name, value.data, depth + 1, "buffer", notes)
+            return
+        cls = render(value.cls)
+        if cls not in ("torch.Tensor", "torch._tensor.Tensor"):
+            notes += (f"class {cls}",)
+        self._visit(name, value.data, depth + 1, kind, notes)
+        self._visit_state(name, state, depth)
+
+    def _visit_state(self, name: str, state: Any, depth: int) -> None:
+        """The attributes that hang on a tensor, below its own name."""
+        for part in state if type(state) is tuple and len(state) == 2 else (state,):
+            if type(part) is dict and part and self._is_new(name, part):
+                for key, item in part.items():
+                    self._visit(_join(name, key), item, depth + 1)
+
+    def _visit_composite(
+        self, name: str, value: Composite, depth: int, kind: TensorKind, notes: tuple[str, ...]
+    ) -> None:
+        shape = f" of shape {render(list(value.shape), 1)}" if type(value.shape) is tuple else ""
+        whole = f"{value.kind}{shape}" + (f", {render(value.dtype, 1)}" if value.dtype is not None else "")
+        if value.is_local:
+            local = (*notes, f"the local part of a {whole}", *value.notes)
+            for part in value.parts.values():
+                self._visit(name, part, depth + 1, kind, local)
+            return
+        self._note(name, Text(f"a {whole}"))
+        for key, part in value.parts.items():
+            note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in _TENSORS else ()
+            self._visit(_join(name, key), part, depth + 1, kind, note)
+
+    def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
+        if not value or not self._is_new(name, value):
+            if not value and (name or depth):
+                self._note(name, value)
+            return
+        if "state" in value and "param_groups" in value:
+            self.optimizers.append((name, value))
+        first = len(self.lister.tensors)
+        is_state_dict = False
+        for index, (key, item) in enumerate(value.items()):
+            if type(key) is OddKey and type(key.value) not in _SEQUENCES:
+                # A live optimizer keys its state by the parameters themselves.
+                key = index
+            self._visit(_join(name, key), item, depth + 1)
+            if not is_state_dict and type(item) in _TENSORS and type(key) is str:
+                is_state_dict = True
+        if is_state_dict:
+            self.state_dicts.append((name, first, len(self.lister.tensors)))
+
+    def _visit_sequence(self, name: str, value: Any, depth: int) -> None:
+        items = value.items if type(value) is SetValue else value
+        if len(items) <= 20:
+            if all(type(item) in _LEAVES for item in items):
+                self._note(name or ("" if depth else "value"), value)
+                return
+            if not self._is_new(name, items):
+                return
+        else:
+            # Long lists of numbers may be referred to often: looking through one counts as walking it.
+            if not self._is_new(name, items):
+                return
+            self._steps += len(items) // 8
+            if all(type(item) in _LEAVES for item in items):
+                self._note(name or ("" if depth else "value"), value)
+                return
+        for index, item in enumerate(items):
+            self._visit(_join(name, index), item, depth + 1)
+
+    def _visit_object(self, name: str, value: Obj, depth: int) -> None:
+        if not self._is_new(name, value):
+            return
+        state = value.state
+        cls = value.cls
+        if type(state) is dict:
+            if type(state.get("_modules")) is dict and type(state.get("_parameters")) is dict:
+                self._visit_module(name, value, state, depth)
+                return
+            if type(cls) is Stub and cls.module.partition(".")[0] == "__torch__":
+                self._visit_script_module(name, cls, state, depth)
+                return
+        is_common = type(cls) is not Stub or cls.module.partition(".")[0] in _COMMON_PACKAGES
+        if not is_common and len(self.classes) < _MAX_CLASSES and not would_run_code(cls.module, cls.name):
+            self.classes[str(cls)] = None
+        self._note(name or "object", value)
+        for part in state if type(state) is tuple and len(state) == 2 else (state,):
+            if type(part) is dict:
+                if self._is_unshared(name, part):
+                    for key, item in part.items():
+                        self._visit(_join(name, key), item, depth + 1)
+            elif type(part) not in _LEAVES:
+                self._visit(_join(name, "state"), part, depth + 1)
+        if value.items is not None and self._is_unshared(name, value.items):
+            for index, item in enumerate(value.items):
+                self._visit(_join(name, index), item, depth + 1)
+        if type(value.args) is tuple and self._is_unshared(name, value.args):
+            # Arguments that are plain values stand in the object's own text already.
+            for index, item in enumerate(value.args):
+                if type(item) not in _LEAVES:
+                    self._visit(_join(name, index), item, depth + 1)
+        if value.pairs is not None and self._is_unshared(name, value.pairs):
+            for pair in value.pairs:
+                if type(pair) in (list, tuple) and len(pair) == 2:
+                    self._visit(_join(name, pair[0]), pair[1], depth + 1)
+
+    def _visit_module(self, name: str, module: Obj, state: dict[Any, Any], depth: int) -> None:
+        """A whole nn.Module: names as ``state_dict()`` gives them, and in its order."""
+        if not self._is_new(name, state):
+            return
+        self.modules[name] = clean(module.cls.name, 80) if type(module.cls) is Stub else "Module"
+        first = len(self.lister.tensors)
+        for key, item in state["_parameters"].items():
+            if item is not None:
+                self._visit(_join(name, key), item, depth + 1, "parameter")
+        transient = state.get("_non_persistent_buffers_set")
+        names = transient.items[:1_000] if type(transient) is SetValue else ()
+        buffers = state.get("_buffers")
+        for key, item in buffers.items() if type(buffers) is dict else ():
+            if item is not None:
+                self._visit(_join(name, key), item, depth + 1, "buffer", ("persistent=False",) if key in names else ())
+        for key, item in state["_modules"].items():
+            if item is not None:
+                self._visit(_join(name, key), item, depth + 1)
+        if depth == 0 or first != len(self.lister.tensors):
+            self.state_dicts.append((name, first, len(self.lister.tensors)))
+        for key, item in state.items():
+            if item is None or key in _MODULE_INTERNALS:
+                continue
+            if not (type(key) is str and key.startswith("_") and not _is_rich(item)):
+                self._visit(_join(name, key), item, depth + 1)
+
+    def _visit_script_module(self, name: str, cls: Stub, state: dict[Any, Any], depth: int) -> None:
+        if not self._is_new(name, state):
+            return
+        self.modules[name] = clean(cls.name, 80)
+        parameters, buffers = self._roles.get(f"{cls.module}.{cls.name}", (frozenset(), frozenset()))
+        for key, item in state.items():
+            kind: TensorKind = "parameter" if key in parameters else "buffer" if key in buffers else "tensor"
+            if key == "training" or (type(key) is str and key.startswith("_") and not _is_rich(item)):
+                continue
+            self._visit(_join(name, key), item, depth + 1, kind)
+
+    def _is_new(self, name: str, container: Any) -> bool:
+        """Whether ``container`` was not walked before; a note says where, if it was."""
+        before = self._seen.get(id(container))
+        if before is not None:
+            self._note(name, Text(f"the same object as {clean(before, _MAX_SEGMENT) or 'the whole file'}"))
+            return False
+        self._seen[id(container)] = name
+        return True
+
+    def _is_unshared(self, name: str, container: Any) -> bool:
+        """As ``_is_new``, for what may be walked twice where it is short."""
+        return len(container) <= 20 or self._is_new(name, container)
+
+    def _note(self, name: str, value: Any) -> None:
+        if len(self.metadata) >= MAX_METADATA:
+            self.hidden_metadata += 1
+            return
+        while name in self.metadata:
+            name += "~"
+        self.metadata[name] = render(value)
+
+    def _unique(self, name: str) -> str:
+        if name in self._names:
+            self.collisions.append(name)
+            number = 2
+            # Counting up from the number of collisions keeps a file of equal names linear.
+            while f"{name}~{number}" in self._names:
+                number += len(self.collisions)
+            name = f"{name}~{number}"
+        self._names.add(name)
+        return name
+
+
+def _is_rich(value: Any) -> bool:
+    return type(value) in _TENSORS or (type(value) is Obj and value.state is not None)
+
+
+def _join(prefix: str, key: Any) -> str:
+    """The name of what stands under ``key``: the key itself, as other formats have it, whatever its characters.
+
+    Below the top level long names lose their middle, or a deep file of long keys would take quadratic memory.
+    """
+    segment = key if type(key) is str else render(key)
+    if not prefix:
+        return segment
+    return shorten(f"{shorten(prefix, MAX_NAME)}.{shorten(segment, _MAX_SEGMENT)}", MAX_NAME)
+
+
+def _quantizer_notes(quantizer: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Scale and zero point in words, and the tensors of per-channel ones: torch/_utils.py, ``_rebuild_qtensor``."""
+    if type(quantizer) is not tuple or not quantizer:
+        return (), {}
+    scheme = quantizer[0].name if type(quantizer[0]) is Stub else render(quantizer[0])
+    if len(quantizer) == 3:
+        return (f"scale {render(quantizer[1])}, zero point {render(quantizer[2])}",), {}
+    if len(quantizer) == 4:
+        parts = {"scales": quantizer[1], "zero_points": quantizer[2]}
+        return (f"{clean(scheme, 60)} along axis {render(quantizer[3])}",), parts
+    return (clean(scheme, 60),), {}
