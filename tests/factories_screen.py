@@ -24,10 +24,10 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.tui.app import ParamsApp
-from tui_params.tui.glyphs import UNICODE, Glyphs
-from tui_params.tui.opening import Opening
+from tui_params.tui.desk.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.settings import Settings
+from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
 PATIENCE = 10.0
 """Seconds after which a gate opens by itself, so that a failing test ends."""

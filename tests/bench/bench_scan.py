@@ -202,7 +202,7 @@ def print_explored(path: str) -> None:
     """Seconds from ``S`` to the report; milliseconds that the key took, and by which the loop was late (p95)."""
     from tests.scenes import settle
     from tui_params.tui.app import ParamsApp
-    from tui_params.tui.opening import Opening
+    from tui_params.tui.desk.opening import Opening
     from tui_params.tui.screens.explorer import ExplorerScreen
     from tui_params.tui.settings import Settings
 

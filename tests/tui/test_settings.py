@@ -11,10 +11,10 @@ from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.reading.scanner import Outcome, summarize
-from tui_params.tui import themes
-from tui_params.tui.loader import Desk
-from tui_params.tui.opening import prepare
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.desk.opening import prepare
 from tui_params.tui.settings import Settings, load, load_limits, path
+from tui_params.tui.terminal import themes
 
 
 def test_without_a_file_nothing_is_set_and_nothing_is_wrong(tmp_path: Path) -> None:

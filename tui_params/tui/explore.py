@@ -91,7 +91,7 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
     gc.disable()
     try:
         with _faults_of_threads(fail):
-            from tui_params.tui.opening import Opening
+            from tui_params.tui.desk.opening import Opening
 
             # The source is opened while Textual is still being imported.
             opening = Opening(label, open_it)

@@ -16,12 +16,12 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Entry
-from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.loader import Desk
-from tui_params.tui.messages import GridReady, HistogramReady, Located
-from tui_params.tui.troubles import Troubles
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
+from tui_params.tui.state.marks import Troubles
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line
-from tui_params.tui.widgets.detail_lines import (
+from tui_params.tui.widgets.detail.detail_lines import (
     LEAST_HEIGHT,
     TensorView,
     entry_lines,
@@ -29,9 +29,9 @@ from tui_params.tui.widgets.detail_lines import (
     plot_height,
     tensor_lines,
 )
-from tui_params.tui.widgets.histogram_plot import bins_for, draw
-from tui_params.tui.widgets.module_page import ModuleView, module_lines
-from tui_params.tui.widgets.tensor_detail import TensorDetail
+from tui_params.tui.widgets.detail.histogram_plot import bins_for, draw
+from tui_params.tui.widgets.detail.module_page import ModuleView, module_lines
+from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
     from tui_params.core.figures import Figures

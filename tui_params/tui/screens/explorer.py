@@ -10,18 +10,18 @@ from textual.widgets import Input
 from tui_params.core import text
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
-from tui_params.tui.messages import Checked, SourceSorted
+from tui_params.tui.desk.messages import Checked, SourceSorted
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.wiring import WANT_DELAY, Wiring
-from tui_params.tui.sorting import Shown, SortChoice, shown_of
+from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.bars import Divider
-from tui_params.tui.widgets.detail_lines import summary_line
-from tui_params.tui.widgets.module_tree import ModuleTree
-from tui_params.tui.widgets.tensor_detail import SliceField, TensorDetail
-from tui_params.tui.widgets.value_grid import ValueGrid
+from tui_params.tui.widgets.detail.detail_lines import summary_line
+from tui_params.tui.widgets.detail.tensor_detail import SliceField, TensorDetail
+from tui_params.tui.widgets.detail.value_grid import ValueGrid
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
-    from tui_params.tui.problem_groups import Problem
+    from tui_params.tui.state.finding_groups import Problem
 
 
 class ExplorerScreen(Wiring):

@@ -10,9 +10,9 @@ from textual.screen import ModalScreen
 
 from tui_params.core.query.query import HELP
 from tui_params.tui import keys
-from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView, cut_line
-from tui_params.tui.widgets.detail_lines import wrapped
+from tui_params.tui.widgets.detail.detail_lines import wrapped
 
 _TWO_COLUMNS = 96
 """Cells of the page, in a terminal of about 110 columns, from which on two tables stand side by side."""

@@ -9,9 +9,8 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from tui_params.tui.glyphs import Glyphs
 from tui_params.tui.pages import Pages
-from tui_params.tui.problem_groups import (
+from tui_params.tui.state.finding_groups import (
     Group,
     Known,
     Problem,
@@ -20,7 +19,8 @@ from tui_params.tui.problem_groups import (
     groups_of,
     known_of,
 )
-from tui_params.tui.widgets.problem_list import ProblemList
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.finding_list import ProblemList
 
 AGAIN = 0.5
 """Seconds after which the list is made anew, if more is known."""

@@ -6,8 +6,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.screen import ModalScreen
 
-from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.sorting import KEYS, SortChoice
+from tui_params.tui.state.sorting import KEYS, SortChoice
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from tui_params.core import text
 from tui_params.core.tree.tree import Tree
 from tui_params.tui import keys
-from tui_params.tui.searching import fault_of
-from tui_params.tui.sorting import describe
+from tui_params.tui.state.searching import fault_of
+from tui_params.tui.state.sorting import describe
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line, line_width
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
-    from tui_params.tui.glyphs import Glyphs
     from tui_params.tui.screens.wiring import Wiring
+    from tui_params.tui.terminal.glyphs import Glyphs
 
 
 def header_lines(screen: Wiring, width: int) -> list[Line]:

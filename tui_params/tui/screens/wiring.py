@@ -20,9 +20,8 @@ from tui_params.core import text
 from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
-from tui_params.tui.glyphs import Glyphs
-from tui_params.tui.loader import Desk
-from tui_params.tui.messages import (
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.desk.messages import (
     Checked,
     Comparing,
     GridReady,
@@ -35,15 +34,16 @@ from tui_params.tui.messages import (
     SweepProgress,
     Working,
 )
-from tui_params.tui.opening import Opened, Opening
+from tui_params.tui.desk.opening import Opened, Opening
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.status import header_lines, status_lines
-from tui_params.tui.searching import Found, look, note_of
-from tui_params.tui.sorting import SortChoice
+from tui_params.tui.state.searching import Found, look, note_of
+from tui_params.tui.state.sorting import SortChoice
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
-from tui_params.tui.widgets.module_tree import ModuleTree
-from tui_params.tui.widgets.tensor_detail import Facts, TensorDetail
-from tui_params.tui.widgets.value_grid import ValueGrid
+from tui_params.tui.widgets.detail.tensor_detail import Facts, TensorDetail
+from tui_params.tui.widgets.detail.value_grid import ValueGrid
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
     from tui_params.cache import FigureCache

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui_params.core import text
-from tui_params.tui.glyphs import Glyphs
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView, cut_line, line_width
 
 Part = tuple[str, str]

@@ -1,0 +1,139 @@
+"""What is written tightly puts the same cells on the screen as what Textual writes itself."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.color import Color
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate
+from textual.strip import Strip
+
+from tests.scenes import app_of, demo, settle
+from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, pen_of, tightened
+
+Cells = dict[tuple[int, int], tuple[str, Pen]]
+
+_TOKEN = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|\x1b\]8;[^\x1b]*\x1b\\|(\r?\n)|(.)", re.DOTALL)
+
+
+def draw(written: str) -> Cells:
+    """The cells that a terminal shows: a small one that knows cursor positions, SGR and printable characters."""
+    cells: Cells = {}
+    x = y = 0
+    attributes: tuple[str, ...] = ()
+    color = background = ""
+    for match in _TOKEN.finditer(written):
+        parameters, command, newline, letter = match.groups()
+        if command == "H":
+            y, x = (int(part) - 1 for part in parameters.split(";"))
+        elif command == "m":
+            codes = parameters or "0"
+            if codes == "0" or codes.startswith("0;"):
+                attributes, color, background = (), "", ""
+                codes = codes.removeprefix("0").removeprefix(";")
+            new = pen_of(codes)
+            attributes = tuple(sorted({*attributes, *new[0]}))
+            color, background = new[1] or color, new[2] or background
+        elif letter is not None and newline is None and command is None:
+            cells[x, y] = (letter, (attributes, color, background))
+            x += 1
+    return cells
+
+
+def same(cells: Cells) -> Cells:
+    """The cells with what cannot be seen left out: the text colour of a blank without lines or reversal."""
+    seen: Cells = {}
+    for place, (letter, (attributes, color, background)) in cells.items():
+        if letter == " " and not {"4", "7", "9"} & set(attributes):
+            seen[place] = (" ", ((), "", background))
+        else:
+            seen[place] = (letter, (attributes, color, background))
+    return seen
+
+
+colors = st.sampled_from(
+    [None, Color.from_rgb(1, 2, 3), Color.from_rgb(200, 0, 9), Color.parse("red"), Color.parse("color(17)")]
+)
+styles = st.builds(
+    lambda color, bgcolor, bold, underline, reverse: Style(
+        color=color, bgcolor=bgcolor, bold=bold or None, underline=underline or None, reverse=reverse or None
+    ),
+    colors,
+    colors,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+segments = st.tuples(st.text(alphabet="ab █", min_size=1, max_size=5), styles).map(lambda pair: Segment(*pair))
+
+
+@st.composite
+def updates(draw_value: st.DrawFn) -> ChopsUpdate:
+    """An update of three lines of two widgets each, of which some spans have changed."""
+    chops: list[dict[int, Strip | None]] = []
+    ends: list[list[int]] = []
+    spans: list[tuple[int, int, int]] = []
+    for y in range(3):
+        strips = [Strip(draw_value(st.lists(segments, min_size=1, max_size=5))) for _ in range(2)]
+        middle = strips[0].cell_length
+        end = middle + strips[1].cell_length
+        chops.append({0: strips[0], middle: strips[1]})
+        ends.append([middle, end])
+        assert end >= 2
+        start = draw_value(st.integers(0, end - 1))
+        spans.append((y, start, draw_value(st.integers(start + 1, end))))
+    return ChopsUpdate(chops, spans, ends)  # type: ignore[arg-type]
+
+
+@given(updates())
+def test_the_cells_of_the_spans_are_those_that_textual_writes(update: ChopsUpdate) -> None:
+    console = Console(color_system="truecolor", force_terminal=True)
+    theirs = same(draw(update.render_segments(console)))
+    ours = same(draw(tightened(update).render_segments(console)))
+    for y, start, stop in update.spans:
+        for x in range(start, stop):
+            assert ours[x, y] == theirs[x, y]
+    assert set(ours) == {(x, y) for y, start, stop in update.spans for x in range(start, stop)}
+
+
+@given(updates())
+def test_the_pen_is_put_down_at_the_end_and_bytes_are_saved(update: ChopsUpdate) -> None:
+    console = Console(color_system="truecolor", force_terminal=True)
+    written = tightened(update).render_segments(console)
+    assert len(written) <= len(update.render_segments(console))
+    last = list(re.finditer(r"\x1b\[([0-9;]*)m", written))
+    assert not last or last[-1][1] == "0" or "\x1b[" not in written
+
+
+def test_pens_are_read_from_their_parameters() -> None:
+    assert pen_of("") == PLAIN
+    assert pen_of("1;4;38;2;1;2;3;48;5;17") == (("1", "4"), "38;2;1;2;3", "48;5;17")
+    assert pen_of("97;100") == ((), "97", "100")
+
+
+async def test_the_app_writes_its_updates_so() -> None:
+    seen: list[object] = []
+    app = app_of(demo)
+    original = type(app).__mro__[1]._display  # type: ignore[attr-defined]
+
+    def watch(self: object, screen: object, renderable: object) -> None:
+        seen.append(renderable)
+        original(self, screen, renderable)
+
+    type(app).__mro__[1]._display = watch  # type: ignore[attr-defined]
+    try:
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settle(pilot)
+            seen.clear()
+            await pilot.press("down")
+            await settle(pilot)
+    finally:
+        type(app).__mro__[1]._display = original  # type: ignore[attr-defined]
+    updates_seen = [renderable for renderable in seen if isinstance(renderable, ChopsUpdate)]
+    assert updates_seen
+    assert all(isinstance(update, TightUpdate) for update in updates_seen)

@@ -1,0 +1,125 @@
+"""Lines, and the cells in which two of them differ."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+
+from tui_params.tui.terminal.themes import INKS
+from tui_params.tui.widgets.canvas import Line, LinesView, cut_line, differences, to_ascii
+
+STYLES = sorted(INKS)
+
+parts = st.tuples(st.text("ab ▁█·…é重\u0301", max_size=6), st.sampled_from(STYLES))
+lines = st.lists(parts, max_size=5)
+narrow_lines = st.lists(st.tuples(st.text("ab ▁█·…é", max_size=6), st.sampled_from(STYLES)), max_size=5)
+
+BLANK = (" ", "text")
+
+
+def cells(line: Line, width: int) -> list[tuple[str, str]]:
+    """The line cell by cell, filled up with blanks; a wide character is followed by an empty cell."""
+    found: list[tuple[str, str]] = []
+    for text, style in line:
+        for letter in text:
+            size = cell_len(letter)
+            if size == 0 and found:
+                found[-1] = (found[-1][0] + letter, found[-1][1])
+            elif size:
+                found.append((letter, style))
+                found += [("", style)] * (size - 1)
+    return (found + [BLANK] * width)[:width]
+
+
+@settings(max_examples=300)
+@given(lines, lines)
+def test_painting_the_differences_over_the_old_line_gives_the_new_one(old: Line, new: Line) -> None:
+    screen, after = cells(old, 80), cells(new, 80)
+    for start, stop in differences(old, new):
+        screen[start:stop] = after[start:stop]
+    assert screen == after
+
+
+@settings(max_examples=200)
+@given(narrow_lines, narrow_lines)
+def test_of_narrow_characters_no_run_begins_or_ends_with_what_is_the_same(old: Line, new: Line) -> None:
+    before, after = cells(old, 80), cells(new, 80)
+    runs = differences(old, new)
+    for start, stop in runs:
+        assert before[start] != after[start]
+        assert before[stop - 1] != after[stop - 1]
+    assert all(stop < start for (_, stop), (start, _) in pairwise(runs))
+
+
+@given(lines)
+def test_a_line_does_not_differ_from_itself(line: Line) -> None:
+    assert differences(line, list(line)) == []
+
+
+@given(st.lists(st.tuples(st.text("ab ▁é重", max_size=6), st.sampled_from(STYLES)), max_size=5), st.integers(0, 20))
+def test_a_line_is_cut_to_its_width_in_cells(line: Line, width: int) -> None:
+    whole = "".join(text for text, _ in line)
+    cut = "".join(text for text, _ in cut_line(line, width))
+    assert cell_len(cut) == width
+    assert whole.startswith(cut.rstrip())
+    if cell_len(whole) <= width:
+        assert cut.rstrip() == whole.rstrip()
+
+
+@given(st.text(max_size=30))
+def test_ascii_keeps_its_place(words: str) -> None:
+    found = to_ascii(words)
+    assert found.isascii()
+    assert len(found) == len(words)
+
+
+class Page(App[None]):
+    """A page alone."""
+
+    def compose(self) -> ComposeResult:
+        yield LinesView(id="page")
+
+
+async def test_a_page_that_is_replaced_again_and_again_shows_the_last_one() -> None:
+    app = Page()
+    pages: list[list[Line]] = [
+        [[("one", "text")], [("two", "error")]],
+        [[("one", "text")], [("twofold", "error"), (" three", "dim")], [("重み a", "text")]],
+        [[("重 み a", "text")]],
+        [[], [], [("x" * 200, "text")]],
+        [[(f"line {number}", "text")] for number in range(60)],
+        [[("e\u0301e", "text")]],
+        [],
+    ]
+    async with app.run_test(size=(30, 8)) as pilot:
+        page = app.query_one(LinesView)
+        for lines_ in [*pages, *reversed(pages)]:
+            page.set_lines(lines_)
+            await pilot.pause()
+            strips = app.screen._compositor.render_strips(app.size)
+            for y, strip in enumerate(strips):
+                wanted = "".join(text for text, _ in lines_[y]) if y < len(lines_) else ""
+                assert strip.cell_length == 30
+                if y < 7:
+                    assert strip.text.rstrip() == wanted.rstrip()[: len(strip.text)].rstrip()
+                elif len(lines_) > 8:
+                    assert strip.text.endswith(f"+{len(lines_) - 8} lines")
+
+
+async def test_a_page_scrolls_to_its_last_line_and_no_further() -> None:
+    app = Page()
+    async with app.run_test(size=(30, 8)) as pilot:
+        page = app.query_one(LinesView)
+        page.set_lines([[(f"line {number}", "text")] for number in range(60)])
+        page.scroll_lines(1000)
+        await pilot.pause()
+        shown = [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
+        assert shown == [f"line {number}" for number in range(52, 60)]
+        page.set_lines([[("short", "text")]])
+        await pilot.pause()
+        shown = [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
+        assert shown == ["short", *[""] * 7]

@@ -1,0 +1,1 @@
+"""Everything between the screens and a source: questions, answers, and the worker that reads."""

@@ -1,0 +1,383 @@
+"""The desk between the screen and a source: everything slow happens here, in threads, and answers come as messages.
+
+A screen asks (``want``, ``want_histogram``, ``want_grid``) and returns at once. Each answer carries the generation of
+the opening and the key of the question. Closing stops the scanner within one block.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from tui_params.core.health.thresholds import DEFAULT, Thresholds
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
+from tui_params.tui.desk.messages import (
+    Checked,
+    Comparing,
+    GridReady,
+    HistogramReady,
+    Located,
+    Measured,
+    SourceSorted,
+    SourceStale,
+    Verdict,
+    Working,
+)
+from tui_params.tui.desk.opening import Opened, prepare
+from tui_params.tui.desk.sweeping import Batches, Sweep
+from tui_params.tui.desk.worker import Worker
+from tui_params.tui.state.sorting import SortChoice, sort_of
+from tui_params.tui.widgets.canvas import Line
+
+if TYPE_CHECKING:
+    from tui_params.cache import FigureCache, SourceCache
+    from tui_params.core.figures import Figures, Histogram
+    from tui_params.core.findings import Finding
+    from tui_params.core.health.checker import Checker, Report
+    from tui_params.core.reading.scanner import Activity, HistogramOutcome, Scanner
+    from tui_params.core.reading.tensor_reading import Outcome
+
+Post = Callable[[Message], object]
+
+
+FLUSH_SECONDS = 5.0
+
+
+class Desk:
+    """The threads of one opened source.
+
+    The scanner's thread reads the tensors on screen and judges each at once; a second one reads the values on screen
+    and looks for changes; a third one keeps the cache, and compares the tensors when all are read. A sweep reads
+    everything else on a thread of its own, and waits while the scanner has something to read.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        generation: int,
+        post: Post,
+        cache: FigureCache | None = None,
+        thresholds: Thresholds = DEFAULT,
+    ) -> None:
+        self.opened = opened
+        self.generation = generation
+        self._post = post
+        self._scanner: Scanner | None = None
+        self._checker: Checker | None = None
+        self._thresholds = thresholds
+        self._judging = threading.Lock()
+        self._is_closed = False
+        self._worker = Worker("values")
+        self._finder = Worker("places")
+        self._sought_in: str | None = None
+        self._grid_key: object = None
+        self._cache = cache
+        self._kept: SourceCache | None = None
+        self._known: dict[str, Outcome] = {}  # out of the cache
+        self._done: set[str] = set()  # read, or found unreadable
+        self._keeper = Worker("cache")
+        self._batches = Batches(self._post_verdicts)
+        self._is_starting = False
+        self._started = threading.Event()
+        self._wanted: tuple[str, ...] = ()
+        self._flushed = monotonic()
+        self._sweep: Sweep | None = None
+        self._is_comparing = False
+        self._is_compared = False
+
+    # Statistics
+
+    def figures(self, name: str) -> Figures | None:
+        """What is known of a tensor at once: exact figures."""
+        figures = self._scanner.figures(name) if self._scanner is not None else None
+        if figures is None:
+            known = self._known.get(name)
+            figures = known.figures if known is not None else None
+        return figures
+
+    def want(self, names: Iterable[str]) -> None:
+        """Measure these tensors, in this order, and nothing that was wanted before."""
+        if self._is_closed:
+            return
+        self._wanted = tuple(names)
+        if self._scanner is not None:
+            self._scanner.want([name for name in self._wanted if name not in self._known])
+        else:
+            self._start_soon()
+
+    def _start_soon(self) -> None:
+        if not self._is_starting:
+            # Only now: the first screen is painted.
+            self._is_starting = True
+            self._keeper.do(self._start)
+
+    def _start(self) -> None:
+        """Open the cache, which must be before the first value is read; then the scanner; then see what is kept."""
+        from tui_params.core.reading.scanner import Scanner
+
+        # What was opened stays. The collector would hold every thread for 0.2 s at 92,000 tensors to look through it.
+        gc.freeze()
+        self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
+        scanner = Scanner(self.opened.source, self._deliver, self._tell)
+        self._scanner = scanner
+        if self._is_closed:
+            scanner.close()
+            return
+        if self._kept is not None:
+            self._take_kept(self._kept)
+        scanner.want([name for name in self._wanted if name not in self._known])
+        self._started.set()
+        self._compare_what_is_kept()
+
+    def _deliver(self, outcome: Outcome) -> None:
+        self._batches.add((outcome, self._judge(outcome) if outcome.is_final else ()))
+        if outcome.is_final:
+            self._remember(outcome)
+            self._done.add(outcome.name)
+
+    def _post_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        self._post(Measured(self.generation, verdicts))
+
+    def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
+        with self._judging:
+            if self._checker is None:
+                from tui_params.core.health.checker import Checker
+
+                self._checker = Checker(self.opened.source, self._thresholds)
+            return self._checker.take(outcome)
+
+    def _tell(self, activity: Activity | None) -> None:
+        sweep = self._sweep
+        self._post(Working(activity, sweep.progress if sweep is not None else None))
+
+    # The sweep over everything
+
+    @property
+    def is_sweeping(self) -> bool:
+        return self._sweep is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a sweep, or the comparison that ends it, is going on, or something found is on its way."""
+        return self._sweep is not None or self._is_comparing or not self._batches.is_empty
+
+    @property
+    def is_comparing(self) -> bool:
+        """Whether all has been read, and the tensors are being compared with each other."""
+        return self._is_comparing
+
+    def sweep(self) -> bool:
+        """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
+        if self._is_closed or self._sweep is not None:
+            return True
+        if len(self._done) < len(self.opened.tensors) + len(self.opened.source.listing.gradients):
+            self._sweep = sweep = Sweep(lambda: self._is_closed)
+            self._start_soon()
+            threading.Thread(target=self._read_all, args=(sweep,), name="sweep", daemon=True).start()
+            return True
+        if not self._is_compared and not self._is_comparing:
+            self._compare()
+        return False
+
+    def stop_sweep(self) -> None:
+        """Read no more than what is on screen; what was read stays known."""
+        sweep, self._sweep = self._sweep, None
+        if sweep is not None:
+            sweep.stop()
+        self._post(Working(None, None))
+
+    def _read_all(self, sweep: Sweep) -> None:
+        # What is kept in the cache need not be read: first see that.
+        while not self._started.wait(0.05):
+            if sweep.is_over():
+                return
+        source, scanner = self.opened.source, self._scanner
+        assert scanner is not None
+        infos = (*self.opened.tensors, *source.listing.gradients.values())
+        names = [info.name for info in infos if info.name not in self._done]
+
+        def tell() -> None:
+            if self._sweep is sweep:
+                self._post(Working(None, sweep.progress))
+
+        try:
+            sweep.run(source, names, scanner, self._deliver, tell)
+        except StoppedError:
+            return
+        if not sweep.is_over():
+            self._compare()
+            if self._sweep is sweep:
+                self._sweep = None
+            self._post(Working(None, None))
+
+    def _compare(self) -> None:
+        """When all are read: what comparing the tensors says; answered by Checked."""
+
+        def compare() -> None:
+            report = None if self._is_compared else self._report()
+            if report is not None:
+                self._batches.flush()  # it would say less, and later
+                self._post(Checked(self.generation, report))
+            self._is_compared, self._is_comparing = True, False
+            self._post(Comparing(self.generation))
+
+        self._is_comparing = True
+        self._post(Comparing(self.generation))
+        self._keeper.do(compare)
+
+    def _compare_what_is_kept(self) -> None:
+        """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
+        from tui_params.core.reading.tensor_reading import Outcome
+
+        infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
+        left = [info for info in infos if info.name not in self._done]
+        if not self._known or any(info.unreadable is None for info in left):
+            return
+        for info in left:
+            self._deliver(Outcome(info.name, None, info.unreadable, True))
+        self._compare()
+
+    def _report(self) -> Report | None:
+        with self._judging:
+            if self._checker is None or self._is_closed:
+                return None
+            try:
+                self._checker.finish(lambda: self._is_closed)
+            except StoppedError:
+                return None
+            return self._checker.report()
+
+    def want_places(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
+        """Ask where the first values stand that the findings are about; of the tensor last asked for, by Located."""
+
+        def is_over() -> bool:
+            return self._is_closed or self._sought_in != info.name
+
+        def look() -> None:
+            from tui_params.core.health.places import locate
+
+            try:
+                if not is_over():
+                    located = locate(self.opened.source, info, findings, is_over, self._thresholds)
+                    self._post(Located(self.generation, info.name, located))
+            except StoppedError:
+                return
+
+        self._sought_in = info.name
+        if not self._is_closed:
+            self._finder.do(look)
+
+    # The order
+
+    def sort(self, choice: SortChoice) -> None:
+        """Build the tree anew in another order; answered by SourceSorted."""
+
+        def build() -> None:
+            order = sort_of(choice, self.figures)
+            self._post(SourceSorted(self.generation, prepare(self.opened.source, order)))
+
+        self._worker.do(build)
+
+    # The cache
+
+    def _take_kept(self, kept: SourceCache) -> None:
+        """Show what was computed when the source was opened before; of what is on screen first."""
+        from tui_params.core.reading.tensor_reading import Outcome
+
+        on_screen = map(self.opened.source.find, self._wanted)
+        for info in (*on_screen, *self.opened.tensors):
+            if self._is_closed:
+                return
+            measured = kept.get(info) if info.name not in self._known else None
+            if measured is not None:
+                outcome = Outcome(info.name, measured.figures, None, True, measured.channels)
+                self._known[info.name] = outcome
+                self._batches.add((outcome, self._judge(outcome)))
+                self._done.add(info.name)
+
+    def _remember(self, outcome: Outcome) -> None:
+        kept = self._kept
+        if kept is None or outcome.figures is None:
+            return
+        try:
+            kept.put(self.opened.source.find(outcome.name), outcome.figures, outcome.channels)
+        except UnknownTensorError:
+            return
+        if monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flushed = monotonic()
+            self._keeper.do(kept.flush)
+
+    def want_histogram(
+        self, key: object, name: str, bins: int, draw: Callable[[Histogram], list[Line]], *, is_log_axis: bool
+    ) -> None:
+        """Ask for the histogram over the whole range of a tensor, drawn; answered by HistogramReady with ``key``."""
+        if self._is_closed or self._scanner is None:
+            return
+
+        def ready(outcome: HistogramOutcome) -> None:
+            histogram = outcome.histogram
+            self._post(HistogramReady(key, tuple(draw(histogram)) if histogram is not None else (), outcome.reason))
+
+        self._scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
+
+    def look_for_changes(self) -> None:
+        """Ask whether what was opened is still what is there; answered by SourceStale if it is not."""
+
+        def look() -> None:
+            sentence = self.opened.source.changed()
+            if sentence is not None and not self._is_closed:
+                self._post(SourceStale(self.generation, sentence))
+
+        if not self._is_closed:
+            self._worker.do(look)
+
+    # Values
+
+    def want_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
+        """Ask for the values at a slice; only the last question asked is answered, by GridReady with ``key``."""
+        if self._is_closed:
+            return
+        self._grid_key = key
+        self._worker.do(lambda: self._read_grid(key, info, expression, rows, width))
+
+    def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
+        if key != self._grid_key or self._is_closed:
+            return
+        from tui_params.core.reading.grid import fit_grid
+
+        try:
+            grid = fit_grid(self.opened.source, info, expression, rows, width)
+        except TuiParamsError as error:
+            self._post(GridReady(key, None, str(error)))
+        except (MemoryError, OSError) as error:
+            self._post(GridReady(key, None, f"cannot be read: {str(error) or type(error).__name__}"))
+        else:
+            self._post(GridReady(key, grid, None))
+
+    def close(self, wait: float = 0.0) -> None:
+        """Stop the threads, then release the files; waits at most ``wait`` seconds, because a disk may hang."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._worker.stop()
+        self._finder.stop()
+        self._keeper.stop()
+        self._batches.close()
+        gc.unfreeze()
+
+        def release() -> None:
+            if self._scanner is not None:
+                self._scanner.close()
+            if self._kept is not None:
+                self._kept.flush(is_last=True)
+            self.opened.source.close()
+
+        closing = threading.Thread(target=release, name="close", daemon=True)
+        closing.start()
+        closing.join(wait)

@@ -1,0 +1,126 @@
+"""A sweep over everything, beside what is on screen; and what is found, on its way to the screen in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from tui_params.tui.desk.messages import SweepProgress, Verdict
+
+if TYPE_CHECKING:
+    from tui_params.core.reading.scanner import Outcome, Scanner
+    from tui_params.core.reading.sweep import ScanProgress
+    from tui_params.core.source import Source
+    from tui_params.core.tensor import TensorInfo
+
+PAUSE = 0.05
+"""Seconds from one batch to the next. A message for each tensor would cost more than its reading: each wakes the
+screen's thread, which then holds the interpreter."""
+
+MOST = 500
+"""Verdicts in a batch: the screen takes them within 10 ms, so that no key waits."""
+
+
+class Batches:
+    """Verdicts on their way to the screen: the first one at once, then together what came within PAUSE.
+
+    ``post`` is called under a lock, so that the order is kept, and must not block.
+    """
+
+    def __init__(self, post: Callable[[Sequence[Verdict]], object]) -> None:
+        self._post = post
+        self._lock = Lock()
+        self._waiting: list[Verdict] = []
+        self._posted = -PAUSE
+        self._thread: Thread | None = None
+        self._due = Event()
+        self._closed = Event()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._waiting
+
+    def add(self, verdict: Verdict) -> None:
+        with self._lock:
+            self._waiting.append(verdict)
+            if monotonic() - self._posted >= PAUSE or len(self._waiting) >= MOST:
+                self._send()
+            elif len(self._waiting) == 1:
+                self._due.set()
+                if self._thread is None:
+                    self._thread = Thread(target=self._run, name="batches", daemon=True)
+                    self._thread.start()
+
+    def flush(self) -> None:
+        """Send what waits, now."""
+        with self._lock:
+            if self._waiting:
+                self._send()
+
+    def close(self) -> None:
+        """Send nothing more by itself."""
+        self._closed.set()
+        self._due.set()
+
+    def _send(self) -> None:
+        self._post(tuple(self._waiting))
+        self._waiting.clear()
+        self._posted = monotonic()
+
+    def _run(self) -> None:
+        # A thread of its own: the next tensor may hang in a read, and what was found before it is not to wait for that.
+        while self._due.wait() and not self._closed.is_set():
+            self._due.clear()
+            self._closed.wait(PAUSE)
+            self.flush()
+
+
+class Sweep:
+    """The reading of every tensor that is left, on the thread that calls ``run``; it waits while a Scanner reads."""
+
+    def __init__(self, is_closed: Callable[[], bool]) -> None:
+        self._is_closed = is_closed
+        self._is_stopped = False
+        self._began = monotonic()
+        self.progress: SweepProgress | None = None
+
+    def stop(self) -> None:
+        """Read nothing after the present block."""
+        self._is_stopped = True
+
+    def is_over(self) -> bool:
+        return self._is_stopped or self._is_closed()
+
+    def run(
+        self,
+        source: Source,
+        names: Sequence[str],
+        scanner: Scanner,
+        deliver: Callable[[Outcome], None],
+        tell: Callable[[], None],
+    ) -> None:
+        """Read what is not known yet; ``deliver`` it, and ``tell`` of each ``progress``. Raises StoppedError."""
+        from tui_params.core.reading.sweep import scan_all
+
+        def should_stop() -> bool:
+            scanner.give_way(self.is_over)
+            return self.is_over()
+
+        def known(info: TensorInfo) -> Outcome | None:
+            return scanner.lend(info.name, self.is_over)
+
+        def take(outcome: Outcome) -> None:
+            if scanner.take(outcome):
+                deliver(outcome)
+
+        def progress(far: ScanProgress) -> None:
+            self.progress = SweepProgress(far.done_bytes, far.total_bytes, monotonic() - self._began)
+            tell()
+
+        try:
+            scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known)
+        finally:
+            scanner.take_back()
+        scanner.give_way(self.is_over)  # what it has read, but not delivered yet

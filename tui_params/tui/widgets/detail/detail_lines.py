@@ -1,0 +1,336 @@
+"""The detail pane as lines of styled text: a tensor, an entry. Pure functions of frozen values.
+
+What matters most stands first, so that 20 lines of a small terminal tell: what it is, whether something is wrong with
+it, how the values are spread. Every number says whether it is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.figures import QUANTILES, Figures
+from tui_params.core.findings import Finding
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.tree import Entry
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line, cut_line, line_width
+
+MOST_PLACES = 5
+"""As many as are looked up (``places.MAX_INDICES``, which is not imported here: it costs time at the start)."""
+
+_KEPT = "\u00a0"
+"""A blank at which no line breaks, as within an index."""
+
+NO_TYPES = ("?", "unknown")
+"""What readers call the type of what they cannot describe."""
+
+LEAST_HEIGHT = 8
+"""Lines of the pane from which on there is room for a histogram."""
+
+
+class TensorView(msgspec.Struct, frozen=True):
+    """What the pane knows of a tensor. ``plot`` are the lines of its histogram, drawn elsewhere."""
+
+    info: TensorInfo
+    tied_names: tuple[str, ...] = ()
+    class_name: str | None = None
+    figures: Figures | None = None
+    reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+    plot: tuple[Line, ...] = ()
+    gradient: str = ""
+    is_tight: bool = False
+
+
+def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a tensor, ``width`` cells wide."""
+    return within(_tensor_lines(view, width, glyphs), width)
+
+
+def within(lines: list[Line], width: int) -> list[Line]:
+    """The lines, those that are too long for a very narrow pane cut."""
+    return [line if line_width(line) <= width else cut_line(line, width) for line in lines]
+
+
+def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
+    info = view.info
+    lines = name_lines(info.name, width)
+    dtype = text.clean(info.dtype.name if width >= 48 else info.dtype.short, 20)
+    facts = f"  {dtype}  {text.size(info.nbytes)}"
+    dims = text.shape(info.shape)
+    reason = view.reason or info.unreadable
+    if view.figures is None and reason is not None:
+        lines += wrapped(f"{glyphs.unreadable} {text.clean(reason)}", width, "warning", hang=2, limit=6)
+    is_unknown = has_unknown_size(info)
+    if is_unknown:
+        lines.append([(text.shorten(_unknown_words(info), width), "dim")])
+    elif len(dims) + len(facts) > width:
+        lines += wrapped(dims, width, "number")
+        lines.append([(facts.strip(), "text")])
+    else:
+        lines.append([(dims, "number"), (facts, "text")])
+    # Where little of the page is on screen, what is wrong comes before what is of less weight.
+    first = [finding for finding in view.findings if view.is_tight and finding.severity != "info"]
+    lines += _finding_lines(first, True, width, glyphs)
+    if info.storage_shape is not None:
+        # 4 bits: 2 elements in a byte; 6 bits: 4 in 3 bytes.
+        elements, nbytes = (8 // gcd(info.dtype.bits, 8)), info.dtype.bits // gcd(info.dtype.bits, 8)
+        each = "each" if nbytes == 1 else f"every {nbytes}"
+        words = f"stored as {text.shape(info.storage_shape)} bytes, {elements} elements in {each}"
+        lines += wrapped(words, width, "dim")
+    kinds = [] if is_unknown else [text.plural(info.numel, "element")]
+    if info.kind != "tensor":
+        kinds.append(info.kind)
+    if info.requires_grad is not None and info.kind == "parameter":
+        kinds.append(f"trainable {glyphs.trainable}" if info.requires_grad else "frozen")
+    if view.class_name:
+        kinds.append(f"in {text.clean(view.class_name, 40)}")
+    if kinds:
+        lines += wrapped(glyphs.separator.join(kinds), width, "dim")
+    where = info.location
+    if info.device and info.file:
+        where = f"{where}{glyphs.separator}saved from {info.device}"
+    if where:
+        lines.append([(text.clean(where, width), "dim")])
+    if info.storage_nbytes is not None and info.storage_nbytes > info.nbytes:
+        lines += wrapped(f"a view into a storage of {text.size(info.storage_nbytes)}", width, "dim")
+    if view.tied_names:
+        more = f" +{len(view.tied_names) - 1}" if len(view.tied_names) > 1 else ""
+        room = width - len("= tied to ") - len(more)
+        name = text.shorten_name(text.clean(view.tied_names[0], 4 * width), room)
+        lines.append([(f"{glyphs.tied} tied to {name}{more}", "accent")])
+    for note in info.notes[:4]:
+        lines += wrapped(text.clean(note, 200), width, "dim", limit=2)
+    if view.gradient:
+        lines += wrapped(view.gradient, width, "dim")
+    if not view.is_tight:
+        lines.append([])
+    rest = [finding for finding in view.findings if finding not in first]
+    lines += _finding_lines(rest, view.is_tight, width, glyphs)
+    if view.figures is None:
+        return lines if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
+    lines += figure_lines(view.figures, width, glyphs)
+    if view.plot:
+        if not view.is_tight:
+            lines.append([])
+        lines += view.plot
+    lines += _quantile_lines(view.figures, width)
+    return lines
+
+
+def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for finding in findings:
+        mark, style = mark_of(finding.severity, glyphs)
+        words = f"{mark} {finding.evidence}{places_of(finding, 3 if is_tight else MOST_PLACES)}"
+        lines += wrapped(words, width, style, hang=2)
+    return lines
+
+
+def has_unknown_size(info: TensorInfo) -> bool:
+    """Whether a tensor that cannot be read does not even say its shape: 1 element is what ``()`` has otherwise."""
+    return info.unreadable is not None and not info.shape and not info.numel
+
+
+def _type_words(info: TensorInfo) -> str:
+    """The element type of a tensor; empty where a reader has none to tell."""
+    return "" if info.dtype.kind == "unknown" and info.dtype.name in NO_TYPES else info.dtype.name
+
+
+def _unknown_words(info: TensorInfo) -> str:
+    name = _type_words(info)
+    return f"shape unknown, {text.clean(name)}" if name else "shape and type unknown"
+
+
+def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
+    """The spread in one line, how far it is exact, and the table of statistics."""
+    lines: list[Line] = []
+    if figures.count == 0:
+        return [[("no elements", "dim")]]
+    if figures.spark and figures.spark_low is not None and figures.min != figures.max:
+        low, high = text.number(figures.spark_low, 3), text.number(figures.spark_high, 3)
+        drawn = text.spark(
+            figures.spark, min(16, max(4, width - len(low) - len(high) - 14)), ascii_only=glyphs.is_ascii
+        )
+        lines.append(
+            [
+                (low, "number"),
+                (" ", "text"),
+                (drawn, "spark"),
+                (" ", "text"),
+                (high, "number"),
+                ("  0.1\u201399.9 %" if not glyphs.is_ascii else "  0.1-99.9 %", "dim"),
+            ]
+        )
+    lines += wrapped(_exactness(figures), width, "warning" if figures.is_sampled else "dim", limit=2)
+    if figures.finite == 0:
+        lines.append([(f"{glyphs.trouble} no value is finite", "error")])
+    columns = 3 if width >= 54 else 2 if width >= 30 else 1
+    room = width // columns
+    column, digits = (8, 4) if room >= 18 else (7, 3)
+    cells: list[tuple[str, str, str]] = [
+        ("mean", text.number(figures.mean, digits), "number"),
+        ("std", text.number(figures.std, digits), "number"),
+        ("min", text.number(figures.min, digits), "number"),
+        ("max", text.number(figures.max, digits), "number"),
+        ("absmax", text.number(figures.abs_max, digits), "number"),
+        ("RMS", text.number(figures.rms, digits), "number"),
+        ("L2", text.number(figures.l2_norm, digits), "number"),
+        ("zeros", _share(figures.zeros, figures), "number"),
+        ("NaN", text.integer(figures.nan), "error" if figures.nan else "number"),
+        ("subnrm", _share(figures.subnormals, figures), "number"),
+        ("+Inf", text.integer(figures.pos_inf), "error" if figures.pos_inf else "number"),
+        ("-Inf", text.integer(figures.neg_inf), "error" if figures.neg_inf else "number"),
+    ]
+    if columns == 3:
+        # Down the columns: where the values lie, how large they are, what is odd about them.
+        cells = [cells[index] for index in (0, 4, 8, 1, 5, 10, 2, 6, 11, 3, 7, 9)]
+    for start in range(0, len(cells), columns):
+        line: Line = []
+        for label, value, style in cells[start : start + columns]:
+            line.append((label.ljust(column), "dim"))
+            line.append((text.shorten(value, room - column - 1).ljust(room - column), style))
+        lines.append(line)
+    return lines
+
+
+def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a leaf that is no tensor."""
+    lines = name_lines(entry.name, width)
+    lines.append([("a value stored beside the tensors", "dim")])
+    lines.append([])
+    return within(lines + wrapped(text.clean(entry.text), width, "text", limit=200), width)
+
+
+def summary_line(info: TensorInfo, figures: Figures | None) -> str:
+    """A tensor in one line, after lovely-tensors: ``w [4, 4] bf16 x∈[-0.1, 0.1] μ=1.7e-6 σ=0.02 NaN!``."""
+    parts = [text.clean(info.name), text.shape(info.shape), info.dtype.short]
+    if figures is not None and figures.finite:
+        parts.append(f"x∈[{text.number(figures.min)} {text.spark(figures.spark, 8)} {text.number(figures.max)}]")
+        parts.append(f"μ={text.number(figures.mean)} σ={text.number(figures.std)}")
+    if figures is not None:
+        parts += [f"{count:,} {name}!" for count, name in _non_finite(figures) if count]
+        if figures.is_sampled:
+            parts.append("(sampled)")
+    return " ".join(parts)
+
+
+def _non_finite(figures: Figures) -> tuple[tuple[int, str], ...]:
+    return (figures.nan, "NaN"), (figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf")
+
+
+def _exactness(figures: Figures) -> str:
+    whole = figures.numel * figures.parts
+    of = "elements" if figures.parts == 1 else "real and imaginary parts"
+    if figures.is_sampled:
+        return f"sampled: {figures.count:,} of {whole:,} {of} ({text.percent(figures.count, whole)})"
+    return f"exact, all {whole:,} {of}" if figures.is_exact else f"over all {whole:,} {of}"
+
+
+def _share(count: int, figures: Figures) -> str:
+    return "0" if count == 0 else text.percent(count, figures.count)
+
+
+def _quantile_lines(figures: Figures, width: int) -> list[Line]:
+    if not figures.quantiles or figures.finite == 0 or figures.min == figures.max:
+        return []
+    if figures.quantiles_exact:
+        heading = "Quantiles"
+    else:
+        heading = f"Quantiles (bucketed, ±{text.number(100 * figures.quantile_error, 2)} %)"
+    lines: list[Line] = [[], [(heading, "label")]]
+    names = [f"{100 * quantile:g} %" for quantile in QUANTILES]
+    values = [text.number(value, 3) for value in figures.quantiles]
+    if width >= 72:
+        lines.append([(name.rjust(width // 9), "dim") for name in names])
+        lines.append([(value.rjust(width // 9), "number") for value in values])
+        return lines
+    columns = 3 if width >= 54 else 2
+    height = -(-len(names) // columns)
+    for row in range(height):
+        line: Line = []
+        for place in range(row, len(names), height):
+            line.append((f"{names[place]:<8}", "dim"))
+            line.append((values[place].ljust(width // columns - 8), "number"))
+        lines.append(line)
+    return lines
+
+
+def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> int:
+    """How many lines the histogram should have, so that the page fills ``height`` lines and no more if it can."""
+    if height < LEAST_HEIGHT or view.figures is None:
+        return 0
+    quantiles = len(_quantile_lines(view.figures, width))
+    page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
+    with_quantiles = height - page - (0 if view.is_tight else 2)
+    if with_quantiles >= 8:
+        return min(with_quantiles, 14)
+    # One line less than there is room for: the last on screen says that quantiles follow.
+    return max(5, min(with_quantiles + quantiles - 1, 12))
+
+
+def name_lines(name: str, width: int) -> list[Line]:
+    """A full name in the title style, broken after dots, at most three lines."""
+    shown = text.name(name, 3 * width)
+    lines: list[Line] = []
+    while len(shown) > width:
+        cut = shown.rfind(".", 0, width) + 1
+        cut = cut if cut > width // 3 else width
+        lines.append([(shown[:cut], "title")])
+        shown = shown[cut:]
+    return [*lines, [(shown, "title")]]
+
+
+def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
+    """A sentence broken at blanks, not at kept ones, into at most ``limit`` lines; later ones are indented by ``hang``.
+
+    Names out of files stand in findings and reasons, so what a terminal would obey is written out as escapes.
+    """
+    words = text.clean(words)
+    width = max(width, hang + 8)
+    lines: list[str] = []
+    line = ""
+    for word in words.split(" "):
+        while len(word) > width - hang:
+            room = width - len(line) - (1 if line else 0)
+            if room < 8:
+                lines.append(line)
+                line = " " * hang
+                room = width - hang
+            cut = word.rfind(".", 0, room - 1) + 1 or room  # a dotted name breaks after a dot
+            line = f"{line} {word[:cut]}" if line.strip() else line + word[:cut]
+            word = word[cut:]
+            lines.append(line)
+            line = " " * hang
+        if line.strip() and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = " " * hang + word
+        else:
+            line = f"{line} {word}" if line.strip() else line + word
+    if line.strip():
+        lines.append(line)
+    if len(lines) > limit:
+        lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
+    return [[(line.replace(_KEPT, " "), style)] for line in lines]
+
+
+def places_of(finding: Finding, most: int = MOST_PLACES) -> str:
+    """The first indices of a finding, for the end of its sentence; of a tensor of 0 dimensions they say nothing."""
+    shown = [text.shape(index).replace(" ", _KEPT) for index in finding.indices[:most] if index]
+    if not shown:
+        return ""
+    is_all = len(finding.indices) < min(MOST_PLACES, most + 1)
+    return f", {'' if is_all else 'first '}at {', '.join(shown)}"
+
+
+def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:
+    """The mark of a severity, and its style."""
+    if severity == "error":
+        return glyphs.trouble, "error"
+    if severity == "unreadable":
+        return glyphs.unreadable, "warning"
+    return (glyphs.caution, "warning") if severity == "warning" else (glyphs.unknown, "dim")

@@ -1,0 +1,108 @@
+"""A histogram as lines: axes and labels by plotext, one column of the terminal a bin.
+
+plotext fills whole cells; the top of each bar is refined here to an eighth of a cell. It keeps one global figure, so a
+lock stands around it; it takes about 10 ms, so a worker thread draws.
+"""
+
+from __future__ import annotations
+
+import math
+from threading import Lock
+
+from tui_params.core import text
+from tui_params.core.figures import Histogram
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line
+
+_LABEL = 6
+_LOCK = Lock()
+_ASCII = str.maketrans("┤│└┬─┼├┴┐┘┌", "||+-----+++")
+
+
+def bins_for(width: int) -> int:
+    """How many bins a plot ``width`` cells wide shows: one a column right of the labels and the axis."""
+    return max(8, width - _LABEL - 1)
+
+
+def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, glyphs: Glyphs) -> list[Line]:
+    """The plot in ``height`` lines (at least 4), of which two are the value axis."""
+    import plotext
+
+    counts = histogram.counts
+    top = max(counts, default=0)
+    rows = max(2, height - 2)
+    if not counts or top == 0:
+        return [[("no finite values in this range", "dim")]]
+    scaled = [_scale(count, top, is_log_counts) for count in counts]
+    ticks, labels = _value_ticks(histogram)
+    count_ticks, count_labels = _count_ticks(top, is_log_counts, rows)
+    with _LOCK:
+        plotext.clear_figure()
+        plotext.theme("clear")
+        plotext.limit_size(False, False)  # else it cuts the plot to the size that it thinks the terminal has
+        plotext.plot_size(len(counts) + _LABEL + 1, rows + 2)
+        plotext.bar(list(range(len(counts))), scaled, width=1, marker="#", minimum=0)
+        plotext.xlim(-0.5, len(counts) - 0.5)
+        plotext.ylim(0, 1)
+        plotext.xaxes(True, False)
+        plotext.yaxes(True, False)
+        plotext.yticks(count_ticks, [label.rjust(_LABEL) for label in count_labels])
+        plotext.xticks(ticks, labels)
+        drawn = plotext.uncolorize(plotext.build()).rstrip("\n").split("\n")
+    lines: list[Line] = []
+    for row, words in enumerate(drawn[: rows + 2]):
+        axis = words[: _LABEL + 1] if row < rows else words
+        if glyphs.is_ascii:
+            axis = axis.translate(_ASCII)
+        line: Line = [(axis.rstrip() if row >= rows else axis, "dim")]
+        if row < rows:
+            line.append((_bars(scaled, rows - 1 - row, rows, glyphs), "spark"))
+        lines.append(line)
+    return lines
+
+
+def _bars(scaled: list[float], row: int, rows: int, glyphs: Glyphs) -> str:
+    """The cells of one row (0 is the lowest) over all bins; a bin with anything in it shows at least a trace."""
+    cells = []
+    for share in scaled:
+        eighths = math.ceil(share * rows * 8) - row * 8
+        if eighths <= 0:
+            cells.append(" ")
+        elif glyphs.is_ascii:
+            cells.append(glyphs.bar if eighths >= 4 else ".")
+        else:
+            cells.append(text.BLOCKS[min(eighths, 8) - 1])
+    return "".join(cells)
+
+
+def _scale(count: int, top: int, is_log_counts: bool) -> float:
+    if count == 0:
+        return 0.0
+    # A count of 1 must be seen on a logarithmic scale too: it starts at one half.
+    return math.log(2 * count) / math.log(2 * top) if is_log_counts else count / top
+
+
+def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float], list[str]]:
+    if not is_log_counts:
+        # A middle tick only where a row stands in the middle.
+        values = [0, top // 2, top] if rows >= 7 and rows % 2 else [0, top]
+        return [value / top for value in values], [text.numel(value) for value in values]
+    powers = [10**power for power in range(len(str(top)))]
+    step = max(1, math.ceil(len(powers) / max(1, rows // 2)))
+    values = powers[::step]
+    return [_scale(value, top, True) for value in values], [text.numel(value) for value in values]
+
+
+def _value_ticks(histogram: Histogram) -> tuple[list[float], list[str]]:
+    """Ticks at both ends, and where zero lies or else in the middle, by bin number."""
+    edges = histogram.edges
+    last = len(edges) - 1
+    places = [0, last]
+    zero = next((index for index, edge in enumerate(edges) if edge >= 0), None)
+    middle = zero if edges[0] < 0 < edges[-1] and zero is not None else last // 2
+    if last // 5 < middle < last - last // 5:
+        places.insert(1, middle)
+    elif last >= 30:
+        places.insert(1, last // 2)
+    labels = [text.number(0.0 if place == zero and place != 0 else edges[place], 3) for place in places]
+    return [min(max(place - 0.5, -0.4), last - 0.6) for place in places], labels

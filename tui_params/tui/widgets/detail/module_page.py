@@ -1,0 +1,146 @@
+"""The page of a module as lines of styled text: what it holds, and what is wrong below it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.findings import Finding
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.tree import Totals
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
+
+_MOST_GROUPED = 1000
+"""Findings and reasons that the page of a module looks at; it is painted often, and there may be 90,000."""
+
+_NO_SHORT_TYPES = frozenset(name[:8] for name in NO_TYPES)
+
+
+class ModuleView(msgspec.Struct, frozen=True):
+    """What the pane knows of a module: its totals, its largest tensors, what is wrong below it."""
+
+    path: str
+    class_name: str | None
+    totals: Totals
+    largest: tuple[TensorInfo, ...]
+    findings: tuple[Finding, ...]
+    unread: tuple[tuple[str, str], ...]
+    measured: int
+    entries: int = 0
+    """Leaves that are no tensors."""
+    has_unknown_sizes: bool = False
+
+
+def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The page of a module, ``width`` cells wide."""
+    return within(_module_lines(view, width, glyphs), width)
+
+
+def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    totals = view.totals
+    lines = name_lines(view.path, width)
+    if view.class_name:
+        lines.append([(text.clean(view.class_name, width), "accent")])
+    facts = []
+    if totals.tensors or not view.entries:
+        least = "at least " if view.has_unknown_sizes else ""
+        facts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.numel)} elements"]
+        facts.append(text.size(totals.nbytes))
+    if view.entries:
+        facts.append(text.plural(view.entries, "entry", "entries") + ("" if totals.tensors else " beside the tensors"))
+    lines += wrapped(glyphs.separator.join(facts), width, "text")
+    if totals.tied:
+        lines += wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
+    if totals.trainable or totals.buffers:
+        share = text.percent(totals.trainable, totals.parameters)
+        words = [f"trainable {text.numel(totals.trainable)} of {text.numel(totals.parameters)} ({share})"]
+        if totals.buffers:
+            words.append(f"buffers {text.numel(totals.buffers)}")
+        lines += wrapped(glyphs.separator.join(words), width, "dim")
+    lines.append([])
+    lines += _trouble_lines(view, width, glyphs)
+    if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
+        lines.append([("Element types", "label")])
+        mix = sorted(totals.nbytes_by_dtype.items(), key=lambda item: -item[1])
+        lines += [_bar_line(name, nbytes, totals.nbytes, width, glyphs) for name, nbytes in mix[:6]]
+        if len(mix) > 6:
+            lines.append([(f"and {len(mix) - 6} more", "dim")])
+        lines.append([])
+    if view.largest:
+        lines.append([("Largest tensors", "label")])
+        strip = len(view.path) + 1
+        for info in view.largest:
+            relative = info.name[strip:] if info.name.startswith(f"{view.path}.") else info.name
+            size = text.size(info.nbytes)
+            dims = text.short_shape(info.shape) if not glyphs.is_ascii else "x".join(map(str, info.shape))
+            if has_unknown_size(info):
+                dims = size = "unknown"
+            dims = text.shorten(dims, max(8, width // 3))
+            room = width - len(size) - len(dims) - 3
+            name = text.shorten_name(text.clean(relative), max(room, 6))
+            lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
+    return lines
+
+
+def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    if view.findings or view.unread:
+        lines += _finding_lines(view, width, glyphs) + _unread_lines(view, width, glyphs)
+    tensors = view.totals.tensors
+    if tensors:
+        if view.measured >= tensors:
+            words = "every tensor below has been read"
+        elif view.measured:
+            words = f"{view.measured:,} of {tensors:,} tensors below have been read so far"
+        else:
+            words = "no tensor below has been read yet"
+        lines += wrapped(words, width, "dim")
+    return [*lines, []] if lines else []
+
+
+def _finding_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The worst findings, those of one kind as one; most openings have none, and need not import what groups them."""
+    from tui_params.core.health.alike import group_findings
+
+    findings, lines, told = view.findings[:_MOST_GROUPED], list[Line](), 0
+    for severity in ("error", "warning", "info"):
+        same = [finding for finding in findings if finding.severity == severity]
+        mark, style = mark_of(severity, glyphs)
+        for alike in group_findings(same)[:5]:
+            first = same[alike.members[0]]
+            words = ("" if alike.is_same else "the first: ") + first.evidence
+            name = alike.title(first.tensor, view.path) if first.tensor is not None else ""
+            lines += wrapped(f"{mark} {name}: {words}" if name else f"{mark} {words}", width, style, 2)
+            told += len(alike.members)
+    if told < len(view.findings):
+        lines.append([(f"  and {len(view.findings) - told:,} more", "dim")])
+    return lines
+
+
+def _unread_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    from tui_params.core.health.alike import group_reasons
+
+    lines, told = list[Line](), 0
+    for alike in group_reasons(view.unread[:_MOST_GROUPED])[:3]:
+        name, reason = view.unread[alike.members[0]]
+        words = f"{alike.title(name, view.path)}: {'' if alike.is_same else 'the first: '}{text.clean(reason)}"
+        lines += wrapped(f"{glyphs.unreadable} {words}", width, "warning", hang=2)
+        told += len(alike.members)
+    if told < len(view.unread):
+        lines.append([(f"  and {len(view.unread) - told:,} more could not be read", "dim")])
+    return lines
+
+
+def _bar_line(name: str, nbytes: int, total: int, width: int, glyphs: Glyphs) -> Line:
+    share = text.percent(nbytes, total)
+    size = text.size(nbytes)
+    room = width - 9 - 10 - 9 - 1
+    filled = round(room * nbytes / total) if total and room > 0 else 0
+    return [
+        (f"{'unknown' if name in _NO_SHORT_TYPES else text.clean(name, 8):<9}", "text"),
+        (f"{size:>9} ", "number"),
+        (f"{share:>8} ", "dim"),
+        (glyphs.bar * max(filled, 1 if room > 0 and nbytes else 0), "spark"),
+    ]

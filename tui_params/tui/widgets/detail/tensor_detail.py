@@ -1,0 +1,123 @@
+"""TensorDetail: the pane on the right, a page of facts above a window of values."""
+
+from __future__ import annotations
+
+import re
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from tui_params.core import text
+from tui_params.core.tensor import TensorInfo
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.bars import PlainInput
+from tui_params.tui.widgets.canvas import LinesView
+from tui_params.tui.widgets.detail.value_grid import ValueGrid
+
+_ENDS = re.compile(r":[^,\]]*")
+
+
+class Facts(LinesView, can_focus=True):
+    """The page of facts; it scrolls when it has the focus."""
+
+    class Resized(Message):
+        """The page has another width or height: it must be made anew."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
+
+
+class SliceField(PlainInput):
+    """The field for the slice expression; escape leaves it."""
+
+    BINDINGS = [Binding("escape", "leave", "leave", show=False)]
+
+    class Left(Message):
+        """Escape was pressed."""
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+
+class TensorDetail(Vertical):
+    """Facts, the slice field, the values."""
+
+    class WentToPlace(Message):
+        """The values around a certain element are wanted: there must be room for them."""
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.info: TensorInfo | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Facts(id="facts")
+        with Vertical(id="values"):
+            with Horizontal(id="slice-bar"):
+                yield Static("values ", id="slice-mark")
+                yield SliceField("", id="slice")
+                yield Static("", id="slice-caption", markup=False)
+            yield ValueGrid(self.glyphs, id="grid")
+
+    @property
+    def facts(self) -> Facts:
+        return self.query_one(Facts)
+
+    @property
+    def grid(self) -> ValueGrid:
+        return self.query_one(ValueGrid)
+
+    @property
+    def field(self) -> SliceField:
+        return self.query_one(SliceField)
+
+    def show_values_of(self, info: TensorInfo | None) -> None:
+        """Point the values at a tensor (None: at nothing), with a fresh slice unless the shape is the same."""
+        if info is None or self.info is None or info.shape != self.info.shape:
+            with self.field.prevent(Input.Changed):
+                self.field.value = ""
+        self.info = info
+        self.field.disabled = info is None
+        self.field.placeholder = "v edits" if info is not None else ""
+        self.query_one("#slice-mark", Static).update("values " if info is not None else "", layout=False)
+        self.caption("")
+        self.grid.point_at(info, self.field.value)
+
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Show the values around the element at ``index``, and mark it; whatever slice there was is dropped."""
+        if self.info is None or len(index) != len(self.info.shape) or not index:
+            return
+        with self.field.prevent(Input.Changed):
+            self.field.value = ""
+        self.field.remove_class("wrong")
+        self.grid.point_at(self.info, "")
+        self.grid.show_place(index)
+        self.post_message(self.WentToPlace())
+
+    def caption(self, words: str) -> None:
+        """Say beside the field which values are on screen; where there is little room without the shape, or where
+        they begin.
+        """
+        bar = self.size.width - 2
+        room = max(0, bar - 7 - (bar * 2 // 5 if self.field.value else 9))  # as in app.tcss
+        window = words.partition(" of ")[0]
+        corner = _ENDS.sub("", window)
+        words = next(
+            (form for form in (words, window, f"from {corner}") if len(form) <= room), text.shorten(corner, room)
+        )
+        self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled")
+        self.query_one("#slice-caption", Static).update(words, layout=False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        reason = self.grid.point_at(self.info, event.value)
+        self.field.set_class(reason is not None, "wrong")
+        if reason is not None:
+            self.caption("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.grid.focus()

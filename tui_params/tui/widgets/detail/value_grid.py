@@ -1,0 +1,226 @@
+"""ValueGrid: a window of a tensor's values, which the arrow keys move over the tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from textual import events
+from textual.message import Message
+
+from tui_params.core import text
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Plane, parse_window, plane
+from tui_params.errors import SliceError
+from tui_params.tui import keys
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line, LinesView
+
+if TYPE_CHECKING:
+    from tui_params.core.reading.grid import Grid
+
+_ALL = 1 << 62
+
+_BEFORE = 2
+"""Rows and columns of a matrix that stay in view before a place that is gone to."""
+
+_AROUND = 5
+"""Elements of a vector, which is laid out in rows of 5, 10, 15 ..."""
+
+
+class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
+    """The values of one tensor at a slice expression, from a movable corner on."""
+
+    BINDINGS = keys.bindings(keys.VALUES)
+
+    class Wanted(Message):
+        """Other values should be read: those at ``expression``, as many as fit."""
+
+        def __init__(self, expression: str) -> None:
+            super().__init__()
+            self.expression = expression
+
+    class Refused(Message):
+        """A key did nothing here; ``why`` is a short sentence."""
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.expression = ""
+        self._plane: Plane | None = None
+        self._row = 0
+        self._column = 0
+        self._shown = (1, 1)
+        self._caption = ""
+        self._marked: tuple[int, ...] | None = None
+        self._sought = ""
+
+    @property
+    def caption(self) -> str:
+        return self._caption
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the expression fits the tensor; if not, the reason is on screen."""
+        return self._plane is not None
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether the slice has more than two dimensions, so that there are other tables."""
+        return self._plane is not None and bool(self._plane.leading)
+
+    @property
+    def rows_that_fit(self) -> int:
+        """Rows of values on screen, below the line of column labels."""
+        return self.size.height - 1
+
+    def point_at(self, info: TensorInfo | None, expression: str) -> str | None:
+        """Show ``info`` at a slice from its first value on; the reason if the expression does not fit its shape."""
+        self._row = self._column = 0
+        self._marked = None
+        self.expression = expression
+        self._plane = None
+        self._caption = ""
+        if info is None:
+            self.set_lines([])
+            return None
+        try:
+            self._plane = plane(parse_window(expression, info.shape))
+        except SliceError as error:
+            self.show_reason(str(error))
+            return str(error)
+        self._ask()
+        return None
+
+    def show_place(self, index: tuple[int, ...]) -> None:
+        """Move the corner so that the element at ``index`` of the whole tensor is in view, and mark it."""
+        view = self._plane
+        if view is None or not index or len(index) != len(view.window.axes):
+            return
+        self._plane = msgspec.structs.replace(view, at=tuple(index[axis] for axis in view.leading))
+        self._marked = index
+        if view.rows is None:
+            self._column = max(0, index[-1] - index[-1] % _AROUND - _AROUND)
+        else:
+            self._row, self._column = max(0, index[view.rows] - _BEFORE), max(0, index[-1] - _BEFORE)
+        self._sought = self._plane.part(self._row, _ALL, self._column, _ALL).expression
+        self._ask()
+
+    def show_grid(self, grid: Grid) -> None:
+        self._shown = (max(1, len(grid.row_labels)), max(1, len(grid.column_labels)))
+        self._caption = grid.caption
+        cell = _cell_of(grid, self._marked) if self._marked is not None else None
+        if grid.plane.window.expression == self._sought and self._marked is not None and self._plane is not None:
+            self._sought = ""
+            if cell is None:
+                # Fewer fit than stand before it: it becomes the first.
+                self._row, self._column = 0 if self._plane.rows is None else self._marked[-2], self._marked[-1]
+                self._ask()
+        self.set_lines(grid_lines(grid, cell))
+
+    def show_reason(self, reason: str) -> None:
+        self._caption = ""
+        width = max(20, self.size.width)
+        words = text.clean(reason)
+        lines: list[Line] = []
+        while words:
+            cut = words.rfind(" ", 0, width) if len(words) > width else len(words)
+            cut = cut if cut > 0 else width
+            lines.append([(words[:cut], "warning")])
+            words = words[cut:].lstrip()
+        self.set_lines(lines[:4])
+
+    def _ask(self) -> None:
+        if self._plane is not None and self.rows_that_fit > 0:
+            part = self._plane.part(self._row, _ALL, self._column, _ALL)
+            # The sender is who runs now: the pane, when its field was edited, where the message would end.
+            self.post_message(self.Wanted(part.expression).set_sender(self))
+
+    def action_pan(self, rows: int, columns: int) -> None:
+        if self._plane is None:
+            return
+        if self._plane.rows is None:
+            # A vector is laid out in rows: down is one row of it further.
+            rows, columns = 0, columns + rows * self._shown[1]
+        row = max(0, min(self._row + rows, self._plane.row_count - 1))
+        column = max(0, min(self._column + columns, self._plane.column_count - 1))
+        if (row, column) != (self._row, self._column):
+            self._row, self._column = row, column
+            self._ask()
+
+    def action_pan_page(self, step: int) -> None:
+        if self._plane is not None and self._plane.rows is None:
+            self.action_pan(step * max(1, self.rows_that_fit), 0)
+        else:
+            self.action_pan(step * max(1, self._shown[0]), 0)
+
+    def action_pan_home(self) -> None:
+        first = self._plane and msgspec.structs.replace(self._plane, at=(0,) * len(self._plane.at))
+        if self._row or self._column or first != self._plane:
+            self._row = self._column = 0
+            self._plane = first
+            self._ask()
+
+    def action_step(self, by: int) -> None:
+        """Show the next table, or the one before, of a slice of more than two dimensions."""
+        if self._plane is None:
+            return
+        stepped = self._plane.step(by)
+        if stepped == self._plane:
+            self.post_message(self.Refused("There is no other table: at most two dimensions."))
+        else:
+            self._plane = stepped
+            self._ask()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._ask()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_pan(1, 0)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_pan(-1, 0)
+
+
+def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
+    """The row and the column at which a grid shows the element at ``index``; None where it does not."""
+    view, axes = grid.plane, grid.window.axes
+    at = []
+    for place, axis in zip(index, axes, strict=True):
+        far, rest = divmod(place - axis.start, axis.step)
+        if rest or not 0 <= far < axis.length:
+            return None
+        at.append(far)
+    if view.columns is None:
+        return 0, 0
+    if view.rows is None:
+        row, column = divmod(at[view.columns], max(1, len(grid.column_labels)))
+    else:
+        row, column = at[view.rows], at[view.columns]
+    return (row, column) if row < len(grid.cells) and column < len(grid.cells[row]) else None
+
+
+def grid_lines(grid: Grid, marked: tuple[int, int] | None = None) -> list[Line]:
+    """A grid as lines: column labels, then rows; what is not a plain number has its own style.
+
+    Before the cell at the row and column ``marked`` stands a pointer.
+    """
+    styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
+    head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
+    lines: list[Line] = [[(head, "dim")]] if any(grid.column_labels) else []
+    for row, (label, cells, flags) in enumerate(zip(grid.row_labels, grid.cells, grid.flags, strict=False)):
+        line: Line = [(label, "dim")]
+        for column, (cell, flag) in enumerate(zip(cells, flags, strict=True)):
+            if (row, column) == marked:
+                value = cell.lstrip()
+                line += [(f"{'>':>{len(cell) - len(value) + 2}}", "accent"), (value, styles[flag])]
+            else:
+                line.append((f"  {cell}", styles[flag]))
+        lines.append(line)
+    return lines

@@ -1,0 +1,239 @@
+"""ProblemList: the problems of a source, those that say the same as one line that can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+
+from tui_params.core import text
+from tui_params.tui.state.finding_groups import WHOLE, Group, Problem, Severity, extent
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.widgets.detail.detail_lines import mark_of, wrapped
+
+MOST = 300
+"""Groups of each severity, and members of each group; a broken shard may have 90,000 tensors."""
+
+_TITLES: dict[Severity, str] = {
+    "error": "Errors: certainly wrong",
+    "warning": "Warnings: worth a look",
+    "unreadable": "Could not be checked",
+    "info": "Remarks",
+}
+_Key = tuple[str, str, str | None, str]
+
+
+class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
+    """The list. Its cursor stands on a group or on a member of an open one, each of which may take several lines."""
+
+    BINDINGS = [
+        Binding("up,k", "step(-1)", show=False),
+        Binding("down,j", "step(1)", show=False),
+        Binding("pageup,ctrl+b", "step(-8)", show=False),
+        Binding("pagedown,ctrl+f", "step(8)", show=False),
+        Binding("home", "step(-1000000)", show=False),
+        Binding("end,G", "step(1000000)", show=False),
+        Binding("right,l", "into", show=False),
+        Binding("left,h", "out", show=False),
+        Binding("space", "open_close", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor stands elsewhere, or a group was opened or closed."""
+
+    class Refused(Message):
+        """A key did nothing here; ``why`` is a short sentence."""
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.groups: Sequence[Group] = ()
+        self.cursor = 0
+        self._note = ""
+        self._conclusion = ("", "text")
+        self._titles: dict[Severity, str] = {}
+        self._opened: set[_Key] = set()
+        self._rows: list[tuple[Group, Problem | None]] = []
+        self._first_lines: list[int] = []
+
+    def show(self, groups: Sequence[Group], note: str, conclusion: tuple[str, str]) -> None:
+        """Show these groups below a sentence, or the conclusion where there are none; the cursor stays where it is."""
+        is_new = groups is not self.groups  # comparing 100,000 of them would take too long
+        if not is_new and (note, conclusion) == (self._note, self._conclusion):
+            return
+        self._note, self._conclusion = note, conclusion
+        if is_new:
+            self.groups = groups
+            self._titles = {
+                severity: self._title(severity, list(members))
+                for severity, members in groupby(groups, key=lambda group: group.first.severity)
+            }
+        self._renew()
+
+    @property
+    def current(self) -> Problem | None:
+        """The problem at the cursor: the first one of a group."""
+        if self.cursor >= len(self._rows):
+            return None
+        group, member = self._rows[self.cursor]
+        return member or group.first
+
+    def _renew(self) -> None:
+        """Make the rows anew; the cursor stays on the same one, else on the group around it."""
+        before = self._rows[self.cursor] if self.cursor < len(self._rows) else None
+        shown = [
+            group
+            for _, members in groupby(self.groups, key=lambda group: group.first.severity)
+            for group in list(members)[:MOST]
+        ]
+        self._rows = []
+        for group in shown:
+            self._rows.append((group, None))
+            if _key(group) in self._opened:
+                self._rows += [(group, member) for member in group.members[:MOST]]
+        if before is not None:
+            around = _key(before[0])
+            places = [at for at, (group, member) in enumerate(self._rows) if _key(group) == around]
+            same = [at for at in places if self._rows[at][1] == before[1]]
+            self.cursor = next(iter(same + places[:1]), self.cursor)
+        self.cursor = max(0, min(self.cursor, len(self._rows) - 1))
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.size.width
+        if width <= 0:
+            return
+        lines: list[Line] = list(wrapped(self._note, width, "dim"))
+        self._first_lines = []
+        before: Severity | None = None
+        for at, (group, member) in enumerate(self._rows):
+            severity = group.first.severity
+            if severity != before:
+                before = severity
+                lines += [[], *wrapped(self._titles[severity], width, "label")]
+            self._first_lines.append(len(lines))
+            lines += self._row_lines(group, member, at == self.cursor, width)
+            hidden = len(group.members) - MOST
+            if hidden > 0 and member is group.members[MOST - 1]:
+                lines.append([(f"      and {hidden:,} more", "dim")])
+        words, style = self._conclusion
+        if not self._rows and words:
+            lines += [[], *wrapped(words, width, style)]
+        self.set_lines(lines)
+
+    def _title(self, severity: Severity, groups: list[Group]) -> str:
+        first = f", the first {MOST} groups of {len(groups):,}" if len(groups) > MOST else ""
+        return f"{_TITLES[severity]} ({extent(groups)}{first})"
+
+    def _row_lines(self, group: Group, member: Problem | None, is_current: bool, width: int) -> list[Line]:
+        problem = member or group.first
+        mark, style = mark_of(problem.severity, self.glyphs)
+        head: Line = [("> " if is_current else "  ", "accent")]
+        if member is not None:
+            head.append(("    ", "text"))
+        else:
+            head.append((f"{mark} ", style))
+            if not group.is_single:
+                opened = _key(group) in self._opened
+                head.append((f"{self.glyphs.opened if opened else self.glyphs.closed} ", "dim"))
+        indent = sum(len(part) for part, _ in head)
+        name = group.name if member is None else text.name(member.tensor) if member.tensor is not None else WHOLE
+        rule = f" {group.first.rule}" if member is None and group.first.rule else ""
+        room = max(8, width - len(rule) - indent)
+        shown = text.shorten_name(name, room) if group.is_single or member is not None else _shorten_group(name, room)
+        gap = " " * max(0, room - len(shown))
+        lines: list[Line] = [[*head, (shown, "title" if is_current else "text"), (gap, "text"), (rule, "dim")]]
+        sentence = group.sentence if member is None else "" if group.is_same else member.sentence
+        margin = (" " * indent, "text")
+        return lines + [[margin, *line] for line in wrapped(sentence, width - indent, "dim") if sentence]
+
+    def action_step(self, step: int) -> None:
+        self._go(self.cursor + step)
+
+    def _go(self, row: int) -> None:
+        if self._rows:
+            self.cursor = max(0, min(row, len(self._rows) - 1))
+            self._draw()
+            self._scroll_to_cursor()
+            self.post_message(self.Moved())
+
+    def _scroll_to_cursor(self) -> None:
+        first = self._first_lines[self.cursor]
+        after = self._first_lines[self.cursor + 1] if self.cursor + 1 < len(self._first_lines) else len(self.lines)
+        if self.cursor == 0:
+            self.scroll_lines(0)
+        elif first < self.top:
+            self.scroll_lines(first)
+        elif after >= self.top + self.size.height:
+            self.scroll_lines(after - self.size.height + 1)
+
+    def action_into(self) -> None:
+        """Open the group, or go to its first member."""
+        if not self._rows:
+            return
+        group, member = self._rows[self.cursor]
+        if member is not None or group.is_single:
+            self.post_message(self.Refused("There is nothing to open here."))
+        elif _key(group) in self._opened:
+            self._go(self.cursor + 1)
+        else:
+            self.action_open_close()
+
+    def action_out(self) -> None:
+        """Close the group around the cursor, and stand on it."""
+        if not self._rows:
+            return
+        key = _key(self._rows[self.cursor][0])
+        if key in self._opened:
+            self.action_open_close()
+        else:
+            self.post_message(self.Refused("There is nothing to close here."))
+
+    def action_open_close(self) -> None:
+        if not self._rows:
+            return
+        group = self._rows[self.cursor][0]
+        if group.is_single:
+            self.post_message(self.Refused("There is nothing to open here."))
+            return
+        self.cursor = next(at for at, (other, _) in enumerate(self._rows) if other is group)
+        self._opened ^= {_key(group)}
+        self._renew()
+        self._go(self.cursor)
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def on_click(self, event: events.Click) -> None:
+        line = event.y + self.top
+        place = max((at for at, first in enumerate(self._first_lines) if first <= line), default=None)
+        if place is not None:
+            is_again = place == self.cursor
+            self._go(place)
+            if is_again and self._rows[place][1] is None and not self._rows[place][0].is_single:
+                self.action_open_close()
+
+
+def _key(group: Group) -> _Key:
+    """What tells a group from the others, also when it has grown."""
+    first = group.first
+    return first.severity, first.rule, first.tensor, "" if group.is_single else "many"
+
+
+def _shorten_group(name: str, room: int) -> str:
+    """The name of a group with the count at its end, which must stay."""
+    if len(name) <= room:
+        return name
+    for sign in (" × ", " and "):
+        head, found, count = name.rpartition(sign)
+        if found:
+            return text.shorten_name(head, max(4, room - len(sign) - len(count))) + sign + count
+    return text.shorten_name(name, room)

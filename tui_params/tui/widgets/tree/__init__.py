@@ -1,0 +1,1 @@
+"""The module tree on the left."""

@@ -1,0 +1,385 @@
+"""ModuleTree: the tree of modules and tensors. It paints the visible rows of ``core/rows.py`` and nothing else.
+
+The cursor stands on a node, never on a row number: whatever opens, closes or is filtered away, it stays with its
+tensor. Figures that arrive (``figures_changed``) repaint their lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui_params.core.figures import Figures
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.rows import Rows
+from tui_params.tui import keys
+from tui_params.tui.state.marks import Troubles
+from tui_params.tui.state.sorting import Shown
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.canvas import Canvas
+from tui_params.tui.widgets.tree.tree_row import Columns, heading_line, row_line
+from tui_params.tui.widgets.tree.tree_state import Seen, Spans, state_of
+
+_HEADED = 6
+"""Lines of a tree from which on there is one for the names of the columns."""
+
+
+class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
+    """The tree on the left."""
+
+    BINDINGS = keys.bindings(keys.TREE)
+    DEFAULT_CSS = """
+    ModuleTree { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
+    """
+
+    class Moved(Message):
+        """The cursor stands on another node (or on none)."""
+
+        def __init__(self, node: int | None) -> None:
+            super().__init__()
+            self.node = node
+
+    class Exposed(Message):
+        """Other rows than before are on screen."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, ModuleTree.Exposed)
+
+    class Entered(Message):
+        """Enter was pressed on a tensor."""
+
+    class Refused(Message):
+        """A key did nothing here; ``why`` is a short sentence."""
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.rows: Rows | None = None
+        self.cursor: int | None = None
+        self.troubles = Troubles()
+        self._figures: Callable[[str], Figures | None] = lambda name: None
+        self._spans: Spans | None = None
+        self._shown: Shown | None = None
+        self._is_flat = False
+        self._empty_text = ""
+        self.search_anchor: int | None = None  # where the cursor stood when a search began
+
+    # What is shown
+
+    def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Troubles) -> None:
+        """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
+        self.rows = rows
+        self.cursor = self.search_anchor = None  # nodes of the tree before
+        self.troubles = troubles
+        self._figures = figures
+        self._changed_rows()
+        self.move_to(rows.visible[0] if rows.visible else None)
+
+    def set_empty_text(self, words: str) -> None:
+        """What stands in place of rows when there are none."""
+        self._empty_text = words
+        if self.rows is None or not self.rows.visible:
+            self.refresh()
+
+    def set_order(self, shown: Shown | None, *, is_flat: bool = False) -> None:
+        """What stands in place of the bytes (what the tree is sorted by), and whether full names stand in one list."""
+        self._shown = shown
+        self._is_flat = is_flat
+        self._changed_rows()
+
+    @property
+    def heading(self) -> int:
+        """The lines above the rows that stay: the names of the columns, where one is not the usual one."""
+        return int(self._shown is not None and self.size.height >= _HEADED)
+
+    def set_spans(self, spans: Spans | None) -> None:
+        """What of a name the search hits: it is underlined."""
+        self._spans = spans
+        self.refresh()
+
+    def keep_only(self, leaves: Iterable[int] | None) -> None:
+        """Filter the rows, keeping the cursor where it is or near it."""
+        if self.rows is None:
+            return
+        self.rows.keep_only(leaves)
+        self._changed_rows()
+        visible = self.rows.visible
+        if not visible:
+            self.refresh()
+            return
+        node = (
+            self.search_anchor
+            if self.search_anchor is not None
+            else self.cursor
+            if self.cursor is not None
+            else visible[0]
+        )
+        row = self.rows.nearest_row(node)
+        if leaves is not None and visible[row] != node and self.rows.tree.is_module(visible[row]):
+            # What was searched for are tensors: the first that is left, not the module above it.
+            row = next((at for at in range(row, len(visible)) if not self.rows.tree.is_module(visible[at])), row)
+        self.move_to(visible[row])
+
+    def figures_changed(self, names: Iterable[str], marked: Collection[str] = ()) -> None:
+        """Repaint the rows of some tensors; above those that are ``marked`` also the modules, whose mark may change."""
+        if self.rows is None:
+            return
+        tree, seen = self.rows.tree, set[int]()
+        for name in names:
+            node = tree.find(name)
+            while node is not None and node >= 0 and node not in seen:
+                seen.add(node)
+                row = self.rows.row_of(node)
+                if row is not None:
+                    self.refresh_line(row + self.heading)
+                node = tree.parent[node] if name in marked else None
+
+    def tensors_on_screen(self) -> Iterator[TensorInfo]:
+        """The tensors of the rows on screen, what the cursor is on first."""
+        if self.rows is None:
+            return
+        tree = self.rows.tree
+        current = tree.tensor(self.cursor) if self.cursor is not None else None
+        if current is not None:
+            yield current
+        top = self.scroll_offset.y
+        for node in self.rows.visible[top : top + self.size.height]:
+            info = tree.tensor(node)
+            if info is not None and node != self.cursor:
+                yield info
+
+    # The cursor
+
+    @property
+    def cursor_row(self) -> int:
+        if self.rows is None or self.cursor is None:
+            return 0
+        return self.rows.nearest_row(self.cursor)
+
+    def move_to(self, node: int | None) -> None:
+        """Put the cursor on a node, which must be visible, and bring it on screen."""
+        old_row = self.cursor_row
+        changed = node != self.cursor
+        self.cursor = node
+        new_row = self.cursor_row
+        if self.rows is not None and self.rows.visible:
+            self.refresh_line(old_row + self.heading)
+            self.refresh_line(new_row + self.heading)
+            self._scroll_to_row(new_row)
+        if changed:
+            self.post_message(self.Moved(node))
+
+    def reveal(self, node: int) -> None:
+        """Open what hides a node and put the cursor on it."""
+        if self.rows is None:
+            return
+        before = len(self.rows)
+        row = self.rows.reveal(node)
+        if len(self.rows) != before:
+            self._changed_rows()
+        if self.rows.visible:
+            self.move_to(self.rows.visible[row])
+
+    @property
+    def _height(self) -> int:
+        """How many rows are to be seen."""
+        return self.scrollable_content_region.height - self.heading
+
+    def _move_to_row(self, row: int) -> None:
+        if self.rows is not None and self.rows.visible:
+            self.move_to(self.rows.visible[max(0, min(row, len(self.rows.visible) - 1))])
+
+    def _scroll_to_row(self, row: int) -> None:
+        height = self._height
+        if height <= 0:
+            return
+        top = self.scroll_offset.y
+        if row < top:
+            self.scroll_to(y=row, animate=False)
+        elif row >= top + height:
+            self.scroll_to(y=row - height + 1, animate=False)
+
+    def _changed_rows(self) -> None:
+        if self.rows is None:
+            return
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
+        self.refresh()
+        self.post_message(self.Exposed())
+
+    def _change(self, change: Callable[[Rows, int], None], otherwise: str = "") -> None:
+        """Open or close something, then stand where the cursor was, or on what now hides it.
+
+        Where that shows and hides no row, ``otherwise`` says why.
+        """
+        if self.rows is None or not self.rows.visible:
+            return
+        row, before = self.cursor_row, len(self.rows)
+        height = row - self.scroll_offset.y
+        change(self.rows, self.rows.visible[row])
+        if len(self.rows) == before:
+            self.post_message(self.Refused(otherwise))
+        self._changed_rows()
+        if self.cursor is not None:
+            row = self.rows.nearest_row(self.cursor)
+            if not 0 <= row - self.scroll_offset.y < self._height:
+                self.scroll_to(y=max(0, row - height), animate=False)
+            self.move_to(self.rows.visible[row])
+
+    # Actions
+
+    def action_cursor(self, step: int) -> None:
+        self._move_to_row(self.cursor_row + step)
+
+    def action_page(self, step: int) -> None:
+        self._move_to_row(self.cursor_row + step * max(1, self._height - 1))
+
+    def action_edge(self, step: int) -> None:
+        self._move_to_row(0 if step < 0 or self.rows is None else len(self.rows) - 1)
+
+    def action_open_close(self) -> None:
+        self._change(Rows.toggle, "There is nothing below this row to open.")
+
+    def action_enter(self) -> None:
+        if self.rows is None or self.cursor is None:
+            return
+        if self.rows.tree.is_module(self.cursor):
+            self.action_open_close()
+        else:
+            self.post_message(self.Entered())
+
+    def action_out(self) -> None:
+        if self.rows is None or self.cursor is None:
+            return
+        if self.rows.tree.is_module(self.cursor) and self.rows.is_expanded(self.cursor):
+            self._change(Rows.collapse)
+        else:
+            self.action_parent()
+
+    def action_into(self) -> None:
+        if self.rows is None or self.cursor is None or not self.rows.tree.is_module(self.cursor):
+            return
+        if self.rows.is_expanded(self.cursor):
+            self._move_to_row(self.cursor_row + 1)
+        else:
+            self._change(Rows.expand)
+
+    def action_parent(self) -> None:
+        self._go(Rows.parent_row, "This row is in no module: it is at the top.")
+
+    def action_sibling(self, step: int) -> None:
+        if step > 0:
+            self._go(Rows.next_sibling, "This is the last row of its module.")
+        else:
+            self._go(Rows.previous_sibling, "This is the first row of its module.")
+
+    def _go(self, where: Callable[[Rows, int], int], otherwise: str) -> None:
+        """Move to another row; where it is the same one, ``otherwise`` says why."""
+        if self.rows is None or not self.rows.visible:
+            return
+        row = self.cursor_row
+        target = where(self.rows, row)
+        if target == row:
+            self.post_message(self.Refused(otherwise))
+        self._move_to_row(target)
+
+    def action_expand_below(self) -> None:
+        self._change(lambda rows, node: rows.set_below(node, True), "There is nothing more to open below this row.")
+
+    def action_collapse_below(self) -> None:
+        def collapse(rows: Rows, node: int) -> None:
+            parent = rows.tree.parent[node]
+            rows.set_below(node if rows.tree.is_module(node) or parent < 0 else parent, False)
+
+        self._change(collapse, "There is nothing open below this row.")
+
+    def action_expand_all(self) -> None:
+        self._change(lambda rows, node: rows.set_all(True), "Everything is open.")
+
+    def action_collapse_all(self) -> None:
+        self._change(lambda rows, node: rows.set_all(False), "Everything is closed.")
+
+    def action_trouble(self, step: int) -> None:
+        if self.rows is None:
+            return
+        node = self.rows.next_leaf(self.cursor_row, step, self.troubles.leaves())
+        if node is None:
+            self.post_message(self.Refused("No mark among what has been read so far."))
+        elif node == self.cursor:
+            self.post_message(self.Refused("No other mark among what has been read so far."))
+        else:
+            self.reveal(node)
+
+    # Events
+
+    def on_resize(self) -> None:
+        if self.rows is not None:
+            self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
+            self._scroll_to_row(self.cursor_row)
+        self.post_message(self.Exposed())
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self.post_message(self.Exposed())
+
+    def on_click(self, event: events.Click) -> None:
+        if self.rows is None:
+            return
+        row = event.y - self.heading + self.scroll_offset.y
+        if event.y < self.heading or not 0 <= row < len(self.rows):
+            return
+        node = self.rows.visible[row]
+        tree = self.rows.tree
+        on_arrow = event.x <= Columns.indent(self.rows.depth(node), self.size.width) + 3
+        was_here = node == self.cursor
+        self.move_to(node)
+        if tree.is_module(node) and (on_arrow or was_here or event.chain > 1):
+            self.action_open_close()
+        elif event.chain > 1:
+            self.post_message(self.Entered())
+
+    def on_focus(self) -> None:
+        self._repaint_cursor()
+
+    def on_blur(self) -> None:
+        self._repaint_cursor()
+
+    def _repaint_cursor(self) -> None:
+        if self.rows is not None and self.rows.visible:
+            row = self.cursor_row - self.scroll_offset.y + self.heading
+            self.refresh(Region(0, row, self.size.width, 1))
+
+    # Painting
+
+    def render_line(self, y: int) -> Strip:
+        width = self.scrollable_content_region.width
+        heading = self.heading
+        if y < heading and self._shown is not None:
+            return self.paint(heading_line(self._shown.heading, width, is_flat=self._is_flat), width)
+        y -= heading
+        row = y + self.scroll_offset.y
+        if self.rows is None or row >= len(self.rows.visible):
+            if y == 1 and (self.rows is None or not self.rows.visible):
+                return self.paint([(f"  {self._empty_text}", "dim")], width)
+            return self.blank(width)
+        node = self.rows.visible[row]
+        over: Style | None = None
+        if node == self.cursor or row == self.cursor_row:
+            over = self.inks.get("cursor" if self.has_focus else "cursor-blurred")
+        return self.paint(self._line(node, width), width, over)
+
+    def _line(self, node: int, width: int) -> list[tuple[str, str]]:
+        rows = self.rows
+        assert rows is not None
+        seen = Seen(self._figures, self.troubles, self._spans, self._shown, self._is_flat, self.glyphs)
+        return row_line(rows.tree, node, state_of(rows, node, width, seen), width, self.glyphs)
