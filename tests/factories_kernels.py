@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tui_params import opening
-from tui_params.cache import ENVIRONMENT
+from tui_params.api import opening
+from tui_params.cache.figures import ENVIRONMENT
 from tui_params.core.kernels import by_numpy as kernels
 from tui_params.core.kernels.compiled import Compilation
 

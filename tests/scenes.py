@@ -19,15 +19,15 @@ from textual.pilot import Pilot
 
 from tests.factories_large import HeldSource
 from tests.factories_safetensors import entry, file_bytes
+from tui_params.api.opening import open_source
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
-from tui_params.opening import open_source
+from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
-from tui_params.tui.settings import Settings
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
 Steps = Callable[[Pilot[None]], Awaitable[None]]

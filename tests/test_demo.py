@@ -14,8 +14,8 @@ import pytest
 from safetensors import safe_open
 
 from tui_params import demo
+from tui_params.api.opening import open_source
 from tui_params.errors import OpenError
-from tui_params.opening import open_source
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ BEFORE_FIRST_PAINT = (
     ),
     "tui_params.sources.detect",
     "tui_params.sources.safetensors.reader",
-    "tui_params.opening",
+    "tui_params.api.opening",
     "tui_params.cli.app",
     "tui_params.cli.ls",
     "tui_params.tui.app",

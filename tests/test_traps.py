@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.factories_memory import MemorySource
+from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 from tui_params.core.health.rule import Subject
-from tui_params.opening import open_source
 from tui_params.tui import keys
 
 README = Path(__file__).parent.parent / "README.md"

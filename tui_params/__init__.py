@@ -15,16 +15,16 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "check", "compare", "explore", "open_source"]
 
 _HOME = {
-    "check": "tui_params.checking",
-    "compare": "tui_params.comparing",
+    "check": "tui_params.api.checking",
+    "compare": "tui_params.api.comparing",
     "explore": "tui_params.tui.explore",
-    "open_source": "tui_params.opening",
+    "open_source": "tui_params.api.opening",
 }
 
 if TYPE_CHECKING:
-    from tui_params.checking import check as check
-    from tui_params.comparing import compare as compare
-    from tui_params.opening import open_source as open_source
+    from tui_params.api.checking import check as check
+    from tui_params.api.comparing import compare as compare
+    from tui_params.api.opening import open_source as open_source
     from tui_params.tui.explore import explore as explore
 
 

@@ -16,11 +16,11 @@ from tests.bench.bench_open import SHARDS, write_sparse
 from tests.bench.line import Line
 from tests.factories_names import deepseek_v3_names
 from tests.factories_safetensors import write_index
-from tui_params import cache as module
-from tui_params.cache import FigureCache
+from tui_params.api.opening import open_source
+from tui_params.cache import figures as module
+from tui_params.cache.figures import FigureCache
 from tui_params.core.channels import Channel, Channels, Side
 from tui_params.core.figures import Figures
-from tui_params.opening import open_source
 
 RUNS = 5
 
@@ -28,10 +28,10 @@ RUNS = 5
 RECALL = """
 import sys, time
 from pathlib import Path
-from tui_params.opening import open_source
+from tui_params.api.opening import open_source
 source = open_source(sys.argv[2])
 began = time.perf_counter()
-from tui_params.cache import FigureCache
+from tui_params.cache.figures import FigureCache
 imported = time.perf_counter()
 cache = FigureCache(Path(sys.argv[1]))
 found = cache.for_source(source)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.bench.bench_stats import PrivateMemory
 from tests.bench.line import Line
 from tests.factories_faults import FULL, planted, write_faulty
+from tui_params.api.opening import open_source
 from tui_params.core.health.checker import check
 from tui_params.core.health.duplicates import find_duplicates
 from tui_params.core.health.places import locate
@@ -29,7 +30,6 @@ from tui_params.core.health.training import find_faint_norms, find_idle_optimize
 from tui_params.core.kernels import by_numpy as kernels
 from tui_params.core.reading.scanner import Outcome, scan_all
 from tui_params.core.source import Source
-from tui_params.opening import open_source
 
 MEMORY_LIMIT_MB = 200
 RUNS = 3

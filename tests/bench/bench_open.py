@@ -21,7 +21,7 @@ SHARDS = 163
 OPEN = """
 import sys, time
 began = time.perf_counter()
-from tui_params.opening import open_source
+from tui_params.api.opening import open_source
 imported = time.perf_counter()
 source = open_source(sys.argv[1])
 opened = time.perf_counter()

@@ -24,12 +24,12 @@ import numpy as np
 from tests.bench.bench_stats import PrivateMemory, dtype_named, encoded, seconds
 from tests.bench.line import Line
 from tests.factories_faults import FULL, write_faulty
-from tui_params.cache import FigureCache
+from tui_params.api.opening import open_source
+from tui_params.cache.figures import FigureCache
 from tui_params.core.health.checker import check
 from tui_params.core.kernels import by_numpy as kernels
 from tui_params.core.reading.scanner import Outcome, Scanner, measure, scan_all, summarize
 from tui_params.core.source import Source
-from tui_params.opening import open_source
 
 BYTES = 4_000_000_000
 MEMORY_LIMIT_MB = 200
@@ -201,10 +201,10 @@ def print_check(path: str) -> None:
 def print_explored(path: str) -> None:
     """Seconds from ``S`` to the report; milliseconds that the key took, and by which the loop was late (p95)."""
     from tests.scenes import settle
+    from tui_params.settings import Settings
     from tui_params.tui.app import ParamsApp
     from tui_params.tui.desk.opening import Opening
     from tui_params.tui.screens.explorer import ExplorerScreen
-    from tui_params.tui.settings import Settings
 
     async def explore(folder: str) -> None:
         # No figures are kept from one run to the next.

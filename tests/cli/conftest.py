@@ -37,7 +37,7 @@ def refuse(constant: str) -> None:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where config.json would stand; the user's own sets nothing here."""
     file = tmp_path / "configuration" / "config.json"
-    monkeypatch.setattr("tui_params.tui.settings.path", lambda: file)
+    monkeypatch.setattr("tui_params.settings.path", lambda: file)
     return file
 
 
@@ -63,7 +63,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemorySource]:
                 raise OpenError(f"{path}: there is no such file or folder")
             return source
 
-        monkeypatch.setattr("tui_params.opening.open_source", open_source)
+        monkeypatch.setattr("tui_params.api.opening.open_source", open_source)
         return source
 
     return served

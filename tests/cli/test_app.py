@@ -163,17 +163,17 @@ def test_interrupt_is_quiet(cli: Callable[..., Any], monkeypatch: pytest.MonkeyP
     def interrupted(path: str) -> None:
         raise error
 
-    monkeypatch.setattr("tui_params.opening.open_source", interrupted)
+    monkeypatch.setattr("tui_params.api.opening.open_source", interrupted)
     ran = cli("ls", "model")
     assert (ran.code, ran.out, ran.err.strip()) == (130, "", "")
 
 
 _FAULTY = """
 import sys
-import tui_params.opening
+import tui_params.api.opening
 def faulty(path):
     raise {error}
-tui_params.opening.open_source = faulty
+tui_params.api.opening.open_source = faulty
 from tui_params.__main__ import main
 sys.exit(main())
 """
@@ -311,11 +311,11 @@ def test_ctrl_c_in_a_process(tmp_path: Path) -> None:
 import os, signal, sys
 # A test run that was started in the background has SIGINT ignored, and its children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import tui_params.opening
+import tui_params.api.opening
 def waits(path):
     print("waiting", flush=True)
     os.open(path, os.O_RDONLY)
-tui_params.opening.open_source = waits
+tui_params.api.opening.open_source = waits
 from tui_params.__main__ import main
 sys.argv[1:] = ["ls", sys.argv[1]]
 sys.exit(main())

@@ -398,7 +398,7 @@ class Interrupted(MemorySource):
 
 def test_ctrl_c_is_quiet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Interrupted({"w.weight": healthy(4, 4)})
-    monkeypatch.setattr("tui_params.opening.open_source", lambda path: source)
+    monkeypatch.setattr("tui_params.api.opening.open_source", lambda path: source)
     ran = cli("check", "model", "--json")
     assert (ran.code, ran.out, ran.err.strip()) == (130, "", "")
     assert source.is_closed

@@ -149,7 +149,7 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[MemorySource]
                 raise OpenError(f"{path}: there is no such file or folder")
             return made["ab".index(path)]
 
-        monkeypatch.setattr("tui_params.opening.open_source", open_source)
+        monkeypatch.setattr("tui_params.api.opening.open_source", open_source)
         return made
 
     return served

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tui_params.api.opening import open_source
 from tui_params.core.text import clean
-from tui_params.opening import open_source
 
 NAMES = [
     "a\nb.weight",

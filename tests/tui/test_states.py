@@ -19,8 +19,8 @@ from tests.factories_screen import PATIENCE, GatedSource, eventually, on_stage, 
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
+from tui_params.settings import Settings
 from tui_params.tui.screens import wiring
-from tui_params.tui.settings import Settings
 from tui_params.tui.terminal.glyphs import ASCII
 
 # Opening

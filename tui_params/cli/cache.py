@@ -16,7 +16,7 @@ def command(clear: bool) -> int:
 
     The environment variable TUI_PARAMS_CACHE names another folder, or turns the cache off (0 or off).
     """
-    from tui_params.cache import FigureCache
+    from tui_params.cache.figures import FigureCache
 
     cache = FigureCache()
     usage = cache.clear() if clear else cache.usage()

@@ -62,7 +62,7 @@ def command(
 
 def _thresholds(changes: Sequence[str]) -> Thresholds:
     from tui_params.core.health.thresholds import with_threshold
-    from tui_params.tui.settings import load_limits
+    from tui_params.settings import load_limits
 
     thresholds, complaint = load_limits()
     if complaint is not None:
@@ -80,8 +80,8 @@ def _thresholds(changes: Sequence[str]) -> Thresholds:
 
 
 def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
+    from tui_params.api.opening import open_source
     from tui_params.core.health.checker import check
-    from tui_params.opening import open_source
 
     with open_source(path) as opened:
         show = _Progress() if sys.stderr.isatty() else None

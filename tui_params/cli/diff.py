@@ -85,8 +85,8 @@ def _compare(
     a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and what the sources list. Raises OpenError."""
+    from tui_params.api.opening import open_source
     from tui_params.core.compare.compare import compare
-    from tui_params.opening import open_source
 
     with open_source(a) as source_a, open_source(b) as source_b:
         show = _Progress() if sys.stderr.isatty() else None

@@ -43,7 +43,7 @@ def command(source: str, kinds: bool, as_json: bool) -> int:
 
 def list_tensors(path: str, as_json: bool, *, kinds: bool = False) -> None:
     """Print the listing of a source. Raises OpenError."""
-    from tui_params.opening import open_source
+    from tui_params.api.opening import open_source
 
     with open_source(path) as source:
         tree = Tree(source.listing)

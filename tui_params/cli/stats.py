@@ -50,7 +50,7 @@ def command(source: str, name: str | None, as_json: bool) -> int:
     In --json, at_max counts the elements whose magnitude is the largest finite value of their floating type (65504 of
     float16, 448 of float8_e4m3fn), where a cast that saturates piles them up; of integers it is null.
     """
-    from tui_params.opening import open_source
+    from tui_params.api.opening import open_source
 
     with open_source(source) as opened:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)

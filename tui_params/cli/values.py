@@ -44,7 +44,7 @@ def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool) -> i
 
     SLICE is written as for numpy: '0, :3' or '[..., -5:]'. Only what is shown is read.
     """
-    from tui_params.opening import open_source
+    from tui_params.api.opening import open_source
 
     expression = " ".join(slice_)
     with open_source(source) as opened:

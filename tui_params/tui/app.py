@@ -15,16 +15,16 @@ from textual.binding import Binding
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
+from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk.opening import Opening
 from tui_params.tui.screens.explorer import ExplorerScreen
-from tui_params.tui.settings import Settings
 from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.glyphs import Glyphs, choose
 from tui_params.tui.terminal.key_order import KeyOrder
 
 if TYPE_CHECKING:
-    from tui_params.cache import FigureCache
+    from tui_params.cache.figures import FigureCache
 
 
 class ParamsApp(KeyOrder):

@@ -22,7 +22,7 @@ def run_path(path: str) -> int:
     """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened."""
 
     def open_it() -> Source:
-        from tui_params.opening import open_source
+        from tui_params.api.opening import open_source
 
         return open_source(path)
 
@@ -41,8 +41,8 @@ def explore(target: Any, **options: Any) -> None:
     reason = why_not()
     if reason is not None:
         raise ExploreError(reason)
+    from tui_params.api.opening import open_source
     from tui_params.errors import OpenError
-    from tui_params.opening import open_source
 
     source = target if isinstance(target, Source) else open_source(target, **options)
     said: list[str] = []
@@ -95,9 +95,9 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
 
             # The source is opened while Textual is still being imported.
             opening = Opening(label, open_it)
-            from tui_params.cache import FigureCache
+            from tui_params import settings
+            from tui_params.cache.figures import FigureCache
             from tui_params.core import text
-            from tui_params.tui import settings
             from tui_params.tui.app import ParamsApp
 
             chosen, complaint = settings.load()

@@ -18,13 +18,13 @@ import tui_params
 from tests.factories_faults import INF, INF_PLACES, NAN_BF16, NAN_F32, NAN_PLACES, SMALL, planted, write_faulty
 from tests.factories_memory import MemorySource
 from tui_params import demo
+from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import Checker, Report, check
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.reading.scanner import Outcome, ScanProgress, scan_all, summarize
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError, UnknownTensorError
-from tui_params.opening import open_source
 
 
 def healthy(*shape: int, seed: int = 0) -> NDArray[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tui_params.api.opening import open_source
 from tui_params.core.health.checker import Report, check
-from tui_params.opening import open_source
 
 torch: Any = pytest.importorskip("torch")
 

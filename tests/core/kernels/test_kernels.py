@@ -310,7 +310,7 @@ def run(code: str, **environment: str) -> str:
 
 COMPILE = """
 import sys
-from tui_params import opening
+from tui_params.api import opening
 from tui_params.core.kernels import by_numpy as kernels
 compilation = kernels.start_compiling()
 compilation.done.wait(60)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tests.factories_numbers import BytesSource
 from tests.factories_safetensors import small_file
+from tui_params.api.opening import open_source
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.reading import device_queues
 from tui_params.core.reading import tensor_reading as reading
@@ -19,7 +20,6 @@ from tui_params.core.reading.sweep import ScanProgress, scan_all
 from tui_params.core.reading.tensor_reading import Outcome, measure
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError
-from tui_params.opening import open_source
 
 SOON = 20.0
 """Seconds after which a test gives up waiting for a thread; nothing ever takes that long."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tests.factories_kernels import engine
 from tests.factories_numbers import BytesSource
+from tui_params.api.opening import open_source
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading import tensor_reading as reading
@@ -25,7 +26,6 @@ from tui_params.core.reading.tensor_reading import Outcome, Reading, measure
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError, StoppedError
-from tui_params.opening import open_source
 
 __all__ = ["engine"]
 

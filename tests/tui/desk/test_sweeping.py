@@ -19,11 +19,11 @@ from textual.message import Message
 from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import PATIENCE, GatedSource, Stage, eventually, on_stage, ramp
+from tui_params.api.opening import open_source
 from tui_params.core.reading import sweep as core_sweep
 from tui_params.core.reading.tensor_reading import Outcome
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.opening import open_source
 from tui_params.tui.desk import sweeping
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Measured, Verdict, Working

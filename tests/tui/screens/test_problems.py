@@ -15,22 +15,22 @@ from textual.message import Message
 from tests.factories_memory import MemorySource, dtype_of
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import PATIENCE, GatedSource, ListedSource, Stage, eventually, on_stage, ramp, small_model
-from tui_params import cache as cache_module
-from tui_params.cache import FigureCache
+from tui_params.api.opening import open_source
+from tui_params.cache import figures as cache_module
+from tui_params.cache.figures import FigureCache
 from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import Checker
 from tui_params.core.health.places import MAX_INDICES
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
-from tui_params.opening import open_source
+from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Working
 from tui_params.tui.desk.opening import Opening, prepare
 from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
-from tui_params.tui.settings import Settings
 from tui_params.tui.state.finding_groups import Group, Known, coverage_of, groups_of
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list

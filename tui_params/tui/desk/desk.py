@@ -36,7 +36,7 @@ from tui_params.tui.state.sorting import SortChoice, sort_of
 from tui_params.tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
-    from tui_params.cache import FigureCache, SourceCache
+    from tui_params.cache.figures import FigureCache, SourceCache
     from tui_params.core.figures import Figures, Histogram
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Checker, Report

@@ -46,7 +46,7 @@ from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
-    from tui_params.cache import FigureCache
+    from tui_params.cache.figures import FigureCache
     from tui_params.core.query.query import Query
     from tui_params.core.reading.scanner import Activity
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from tui_params.api.opening import open_source
 from tui_params.core.compare.compare import Comparison, Progress
 from tui_params.core.compare.compare import compare as compare_sources
 from tui_params.core.compare.renames import Rename
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
-from tui_params.opening import open_source
 
 if TYPE_CHECKING:
-    from tui_params.opening import Target
+    from tui_params.api.opening import Target
 
 
 @with_subnormals

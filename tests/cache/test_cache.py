@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from tests.factories_memory import MemorySource
 from tests.factories_numbers import READABLE, pack_codes, part_of, special_codes
 from tests.factories_safetensors import entry, file_bytes, write_index
-from tui_params import cache as module
-from tui_params.cache import FigureCache, Measured, SourceCache
-from tui_params.cache_records import (
+from tui_params.api.opening import open_source
+from tui_params.cache import figures as module
+from tui_params.cache.figures import FigureCache, Measured, SourceCache
+from tui_params.cache.records import (
     ENGINE,
     LAYOUT,
     Identity,
@@ -42,9 +43,8 @@ from tui_params.core.figures import Figures
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
-from tui_params.opening import open_source
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def figures(numel: int, seed: int = 0) -> Figures:
@@ -300,7 +300,7 @@ def test_another_layout_is_not_read(folder: Path, model: Path, monkeypatch: pyte
     assert found is not None
     assert found.get(source.find("t0")) is None
     assert cache.complaint == "a file of kept statistics is ignored: it is of another version"
-    monkeypatch.setattr("tui_params.cache_records.LAYOUT", describe_layout(99, Figures))
+    monkeypatch.setattr("tui_params.cache.records.LAYOUT", describe_layout(99, Figures))
     assert file_name(os.fsencode(model)) != kept.name
 
 
@@ -535,8 +535,8 @@ def test_two_who_write_keep_what_both_know(folder: Path, model: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from tests.test_cache import figures, module, part
-from tui_params.cache import FigureCache
+from tests.cache.test_cache import figures, module, part
+from tui_params.cache.figures import FigureCache
 module.SETTLED_NS = -10**18
 source, found = part(FigureCache(Path(sys.argv[1])), Path(sys.argv[2]))
 mine = source.listing.tensors[int(sys.argv[3])::2]

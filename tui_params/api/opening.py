@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _code_store() -> machine_code.Store | None:
-    from tui_params.cache import FigureCache
+    from tui_params.cache.figures import FigureCache
 
     return FigureCache().code_store
 

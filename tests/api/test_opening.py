@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.factories_safetensors import small_file
+from tui_params.api.opening import open_source
 from tui_params.errors import OpenError
-from tui_params.opening import open_source
 
 
 def test_paths_modules_mappings_and_sources(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_anything_else_is_refused_with_a_sentence(target: object) -> None:
 def test_opening_a_folder_and_listing_it_loads_neither_torch_nor_numpy(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(small_file())
     code = (
-        "import sys; from tui_params.opening import open_source\n"
+        "import sys; from tui_params.api.opening import open_source\n"
         "source = open_source(sys.argv[1]); assert len(source.listing.tensors) == 3; assert source.changed() is None\n"
         "print([name for name in ('torch', 'numpy', 'textual', 'rich', 'pickle') if name in sys.modules])"
     )
@@ -45,6 +45,6 @@ def test_opening_a_folder_and_listing_it_loads_neither_torch_nor_numpy(tmp_path:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
         )
         assert done.stdout == "[]\n"

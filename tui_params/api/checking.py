@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from tui_params.api.opening import open_source
 from tui_params.core.health.checker import Report
 from tui_params.core.health.checker import check as check_source
 from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
-from tui_params.opening import open_source
 
 if TYPE_CHECKING:
-    from tui_params.opening import Target
+    from tui_params.api.opening import Target
 
 
 @with_subnormals

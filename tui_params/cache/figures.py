@@ -15,8 +15,8 @@ from threading import Lock
 
 import msgspec
 
-from tui_params.cache_folder import CacheFolder, Stamp, Usage
-from tui_params.cache_records import (
+from tui_params.cache.folder import CacheFolder, Stamp, Usage
+from tui_params.cache.records import (
     Identity,
     Measured,
     decode_record,

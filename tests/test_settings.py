@@ -11,9 +11,9 @@ from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.reading.scanner import Outcome, summarize
+from tui_params.settings import Settings, load, load_limits, path
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.opening import prepare
-from tui_params.tui.settings import Settings, load, load_limits, path
 from tui_params.tui.terminal import themes
 
 

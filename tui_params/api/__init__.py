@@ -1,0 +1,1 @@
+"""The three doors of the library: opening, checking, comparing."""

@@ -1,0 +1,1 @@
+"""What is kept between openings, in the user's cache folder."""
