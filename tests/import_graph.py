@@ -23,7 +23,12 @@ def read_graph(package: Path) -> Graph:
     graph: dict[str, dict[str, frozenset[str]]] = {}
     for module, path in paths.items():
         taken: dict[str, set[str]] = {}
-        for target, name in _imports(ast.parse(path.read_text(encoding="utf-8")), module, path.stem == "__init__"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for prefix in _prefixes(tree):
+            for target in paths:
+                if target.startswith(prefix) and target != module:
+                    taken.setdefault(target, set()).add(f"{prefix}...")
+        for target, name in _imports(tree, module, path.stem == "__init__"):
             # ``from a import b``: b may be a module of its own, or a name in a.
             if f"{target}.{name}" in paths:
                 taken.setdefault(f"{target}.{name}", set()).add(name)
@@ -43,10 +48,23 @@ def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[
                 above = module.split(".")[: len(module.split(".")) - node.level + is_package]
                 base = ".".join([*above, base] if base else above)
             yield from ((base, alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if called == "import_module" and isinstance(node.args[0].value, str):
-                yield node.args[0].value, ""
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # A module that is named in a table is imported by way of that table: "package.module" or "...:name".
+            target, _, name = node.value.partition(":")
+            yield target, name
+
+
+def _prefixes(tree: ast.Module) -> Iterator[str]:
+    """What ``import_module(f"package.room.{name}")`` begins with: any module there may be meant."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and (node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")) == "import_module"
+            and node.args
+            and isinstance(node.args[0], ast.JoinedStr)
+            and isinstance(first := node.args[0].values[0], ast.Constant)
+        ):
+            yield str(first.value)
 
 
 def circles(graph: Graph) -> list[list[str]]:
