@@ -23,10 +23,12 @@ def main() -> int:
 
 def _run() -> int:
     if len(sys.argv) == 2 and not sys.argv[1].startswith("-") and ("/" in sys.argv[1] or "." in sys.argv[1]):
-        # No command is called so: it is a SOURCE, and the explorer opens without the parser of the command line.
+        # No command has such a name, so it is a SOURCE: the explorer opens without the parser of the command line.
         from tui_params.cli.terminal import open_explorer
 
-        return open_explorer(sys.argv[1])
+        code = open_explorer(sys.argv[1])
+        if code is not None:
+            return code
     from tui_params.cli.app import run
 
     return run()

@@ -105,7 +105,13 @@ def app(ctx: click.Context) -> int:
 @click.command(name="SOURCE", add_help_option=False)
 @click.argument("source")
 def _explore(source: str) -> int:
-    return open_explorer(source)
+    code = open_explorer(source)
+    if code is None:
+        from tui_params.cli.ls import list_tensors
+
+        list_tensors(source, as_json=False)
+        return OK
+    return code
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

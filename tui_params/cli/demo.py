@@ -18,4 +18,10 @@ def command(only_path: bool) -> int:
     if only_path:
         click.echo(folder)
         return OK
-    return open_explorer(str(folder))
+    code = open_explorer(str(folder))
+    if code is None:
+        from tui_params.cli.ls import list_tensors
+
+        list_tensors(str(folder), as_json=False)
+        return OK
+    return code

@@ -16,12 +16,10 @@ def has_terminal() -> bool:
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def open_explorer(path: str) -> int:
-    """The explorer on a checkpoint, or its listing where no explorer can be shown."""
-    if has_terminal():
-        from tui_params.tui.explore import run_path
+def open_explorer(path: str) -> int | None:
+    """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it."""
+    if not has_terminal():
+        return None
+    from tui_params.tui.explore import run_path
 
-        return run_path(path)
-    from tui_params.cli.app import run
-
-    return run(["ls", "--", path])
+    return run_path(path)
