@@ -11,10 +11,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from textual.pilot import Pilot
 
 from tests.factories_large import HeldSource
@@ -30,7 +31,8 @@ from tui_params.tui.screens.explorer import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
-Steps = Callable[[Pilot[None]], Awaitable[None]]
+if TYPE_CHECKING:
+    import torch
 
 
 class Scene(NamedTuple):
@@ -116,40 +118,79 @@ def typed(words: str) -> tuple[str, ...]:
     return tuple(names.get(letter, letter) for letter in words)
 
 
+def bell(random: np.random.Generator, shape: tuple[int, ...], std: float) -> torch.Tensor:
+    """float32 values in the shape of a bell: sums of whole numbers times ``std``, so they are the same everywhere.
+
+    What torch computes (a backward pass, a step of an optimizer) differs from one processor to another.
+    """
+    import torch
+
+    # A sum of six whole numbers, each as likely as the others from -1000 to 1000, has a standard deviation of 1415.
+    sums = random.integers(-1000, 1001, (6, *shape)).sum(0)
+    return torch.from_numpy((sums * (std / 1415)).astype(np.float32))
+
+
+def flat(random: np.random.Generator, shape: tuple[int, ...], bound: float) -> torch.Tensor:
+    """float32 values, each as likely as the others, from ``-bound`` to ``bound``: how torch starts most weights."""
+    import torch
+
+    return torch.from_numpy((random.integers(-(2**20), 2**20, shape) * (bound / 2**20)).astype(np.float32))
+
+
 def live() -> Source:
-    """A small transformer after one backward pass."""
+    """A small transformer with gradients, as after a backward pass."""
     import torch
     from torch import nn
 
-    class TinyTransformer(nn.Module):
-        pass
+    class TinyTransformer(nn.Module):  # type: ignore[misc]  # mypy does not read torch
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(2000, 128)
+            layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, dropout=0.0)
+            self.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+            self.norm = nn.BatchNorm1d(128)
+            self.head = nn.Linear(128, 2000, bias=False)
+            self.head.weight = self.embed.weight
+            self.encoder.layers[0].requires_grad_(False)
 
-    torch.manual_seed(0)
+    random = np.random.default_rng(0)
     model = TinyTransformer()
-    model.embed = nn.Embedding(2000, 128)
-    layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, dropout=0.0)
-    model.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
-    model.norm = nn.BatchNorm1d(128)
-    model.head = nn.Linear(128, 2000, bias=False)
-    model.head.weight = model.embed.weight
-    model.encoder.layers[0].requires_grad_(False)
-    hidden = model.encoder(model.embed(torch.arange(64).reshape(2, 32)))
-    model.head(hidden).logsumexp(-1).mean().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.min() < parameter.max():  # norms and some biases start as zeros or ones
+                parameter.copy_(flat(random, parameter.shape, parameter.shape[-1] ** -0.5))
+            if parameter.requires_grad:
+                parameter.grad = bell(random, parameter.shape, 0.02)
+        # Queries, keys, values: a bias of the keys changes no attention, so its gradient is rounding errors and zeros.
+        grad = model.encoder.layers[2].self_attn.in_proj_bias.grad
+        grad[128:256] = bell(random, (128,), 2e-9)
+        grad[128:256:16] = 0
+        grad[256:] = bell(random, (128,), 0.25)
     return open_source(model)
 
 
 def training(folder: Path | None = None) -> Source:
-    """A Lightning-shaped checkpoint: weights, optimizer states, hyper-parameters, one of them a class of its own."""
+    """A Lightning-shaped checkpoint: weights, optimizer states and hyper-parameters."""
     import torch
     from torch import nn
 
-    torch.manual_seed(0)
+    random = np.random.default_rng(0)
     model = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.LayerNorm(512), nn.Linear(512, 64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
     for _ in range(3):
-        optimizer.zero_grad()
-        model(torch.randn(32, 256)).square().mean().backward()
         optimizer.step()
+    with torch.no_grad():
+        for number, module in enumerate(model):
+            for name, parameter in module.named_parameters():
+                if isinstance(module, nn.LayerNorm):
+                    parameter.copy_(bell(random, parameter.shape, 4e-4) + (name == "weight"))
+                else:
+                    parameter.copy_(flat(random, parameter.shape, 0.0625 if number == 0 else 0.044))
+                state = optimizer.state[parameter]
+                state["exp_avg"].copy_(bell(random, parameter.shape, 2e-4))
+                state["exp_avg_sq"].copy_(bell(random, parameter.shape, 4e-5).square())
     content = {
         "epoch": 3,
         "global_step": 4711,
@@ -165,8 +206,6 @@ def training(folder: Path | None = None) -> Source:
 
 def missing() -> Source:
     """A folder of four shards, of which the second is not there."""
-    import numpy as np
-
     random = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp()) / "half-downloaded"
     folder.mkdir()
