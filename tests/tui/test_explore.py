@@ -110,6 +110,9 @@ class Ended:
         self.opening.when_done(lambda future: done.set())
         assert done.wait(10)
 
+    def leave(self) -> None:
+        pass
+
 
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Ended]:
@@ -217,6 +220,21 @@ def test_a_fault_in_a_thread_of_others_is_told_by_python(monkeypatch: pytest.Mon
     assert caught == []
     assert [happened.exc_type for happened in told] == [ZeroDivisionError]
     assert threading.excepthook == told.append
+
+
+@pytest.mark.parametrize("is_running", [False, True], ids=["before it runs", "while it runs"])
+async def test_leave_ends_the_app(is_running: bool) -> None:
+    app = ParamsApp(Opening("memory", lambda: MemorySource({})))
+    if not is_running:
+        app.leave()
+    async with app.run_test() as pilot:
+        if is_running:
+            await pilot.pause()
+            assert app.is_running
+            app.leave()
+        await eventually(lambda: not app.is_running, "the end")
+    assert app.return_code == 0
+    app.leave()  # a signal that comes when the loop is closed harms nothing
 
 
 # A live model

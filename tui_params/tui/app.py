@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -64,6 +65,8 @@ class ParamsApp(KeyOrder):
         self.cache = cache
         self.failure: str | None = None
         self._thread_fault: Exception | None = None
+        self._running_in: asyncio.AbstractEventLoop | None = None
+        self._must_leave = False
         self.animation_level = "none"  # every frame of an animation would travel over SSH
         self.register_theme(themes.DARK)
         self.register_theme(themes.LIGHT)
@@ -117,8 +120,19 @@ class ParamsApp(KeyOrder):
         if self._thread_fault is not None:
             raise self._thread_fault
 
+    def leave(self) -> None:
+        """Leave the screen as the key for it does; called by the handler of a signal, also before the app runs."""
+        self._must_leave = True
+        if self._running_in is not None and not self._running_in.is_closed():
+            # The loop may be waiting for a key, and would not look at a message that is only put into its queue.
+            self._running_in.call_soon_threadsafe(self.exit)
+
     def on_mount(self) -> None:
         self._raise_thread_fault()
+        self._running_in = asyncio.get_running_loop()
+        if self._must_leave:
+            self.exit()
+            return
         self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)

@@ -81,6 +81,7 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
     faults: list[Exception] = []
+    held: list[int] = []
 
     def fail(fault: Exception) -> None:
         faults.append(fault)
@@ -99,13 +100,15 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text
             from tui_params.tui.app import ParamsApp
+            from tui_params.tui.terminal import signals
 
             chosen, complaint = settings.load()
             app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
             apps.append(app)
             for fault in faults[:1]:
                 app.fail(fault)
-            app.run()
+            with signals.held(app.leave) as held:
+                app.run()
         if app.fault is not None:
             raise app.fault
     finally:
@@ -113,6 +116,8 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
             gc.enable()
         else:
             gc.disable()
+        if held:
+            signals.deliver(held)
     if app.failure is not None:
         complain(f"tui-params: {text.clean(app.failure)}\n")
     return app.return_code or 0
