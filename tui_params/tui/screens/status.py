@@ -1,41 +1,91 @@
-"""The header and the status line of the explorer, as lines."""
+"""The header and the status line of the explorer: pure functions from a BarState to lines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from tui_params.core import text
 from tui_params.core.tree.tree import Tree
 from tui_params.tui import keys
 from tui_params.tui.state.searching import fault_of
-from tui_params.tui.state.sorting import describe
+from tui_params.tui.state.sorting import SortChoice, describe
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import Line, line_width
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
-    from tui_params.tui.screens.wiring import Wiring
+    from tui_params.core.query.query import Query
+    from tui_params.core.reading.scanner import Activity
+    from tui_params.tui.desk.messages import SweepProgress
+    from tui_params.tui.desk.opening import Opened
+    from tui_params.tui.state.searching import Found
     from tui_params.tui.terminal.glyphs import Glyphs
 
+Focus = Literal["tree", "search", "slice", "values", "facts"]
 
-def header_lines(screen: Wiring, width: int) -> list[Line]:
+
+@dataclass(frozen=True, slots=True)
+class BarState:
+    """Everything that the header and the status line show, as it is at one moment."""
+
+    glyphs: Glyphs
+    label: str
+    """What is being opened, for as long as ``opened`` is None."""
+    opened: Opened | None = None
+    stale: str | None = None
+    """Why what is on screen is no longer what is there."""
+    has_unknown_sizes: bool = False
+    """Whether the totals leave out tensors of unknown size (of a shard that is missing)."""
+
+    sort: SortChoice = field(default_factory=lambda: SortChoice("name"))
+    sort_read: tuple[int, int] | None = None
+    """How many tensors were read when they were sorted, and how many there are; None if all were, or need not be."""
+
+    activity: Activity | None = None
+    sweep: SweepProgress | None = None
+    is_comparing: bool = False
+    report: Report | None = None
+    errors: int = 0
+    """Findings of severity error so far; counted only until there is a report."""
+
+    query: Query | None = None
+    found: Found | None = None
+    is_searching: bool = False
+    """Whether the search bar is open."""
+    note_width: int = 0
+    """Cells for the note in the search bar."""
+
+    said: str = ""
+    """Why the last key did nothing."""
+    focus: Focus = "tree"
+    is_tensor: bool = False
+    """Whether the cursor of the tree is on a tensor."""
+    has_tables: bool = False
+    """Whether the values have more than one table to step through."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The keys that the user has changed, by id."""
+
+
+def header_lines(state: BarState, width: int) -> list[Line]:
     """What was opened, and its totals; at the right, what is running or wrong."""
-    glyphs = screen.glyphs
-    opened = screen.opened
+    glyphs = state.glyphs
+    opened = state.opened
     if opened is None:
-        return [[(f" {text.clean(screen.opening.label, width - 2)}", "title")], [(" opening", "dim")]]
+        return [[(f" {text.clean(state.label, width - 2)}", "title")], [(" opening", "dim")]]
     source, totals = opened.source, opened.tree.totals()
-    right = _running(screen, width)
+    right = _running(state, width)
     name: list[Part] = [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")]
-    if not screen.sort.is_default:
-        name.append((f"  {describe(screen.sort, width)}", "accent"))
-        if screen.sort_read is not None:
-            read, tensors = screen.sort_read
+    if not state.sort.is_default:
+        name.append((f"  {describe(state.sort, width)}", "accent"))
+        if state.sort_read is not None:
+            read, tensors = state.sort_read
             name.append((f", {read:,} of {tensors:,} read", "accent"))
     first = spread(name, right, width)
     states = _in_optimizer_states(opened.tree)
     # What a shard that is missing would hold is counted as nothing.
-    least = "at least " if screen.pages is not None and screen.pages.has_unknown_sizes else ""
+    least = "at least " if state.has_unknown_sizes else ""
     counts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.parameters - states)} parameters"]
     if states:
         counts.append(f"{text.numel(states)} in optimizer states")
@@ -45,7 +95,7 @@ def header_lines(screen: Wiring, width: int) -> list[Line]:
     mix = {name: nbytes for name, nbytes in totals.nbytes_by_dtype.items() if nbytes or not least}
     counts.append(text.dtype_mix(mix, 4 if width >= 100 else 3))
     counts = [part for part in counts if part]
-    wrong = _wrong(screen, width)
+    wrong = _wrong(state, width)
     while len(counts) > 1 and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
         counts.pop()
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
@@ -62,10 +112,10 @@ def _in_optimizer_states(tree: Tree) -> int:
     return states
 
 
-def _running(screen: Wiring, width: int) -> list[Part]:
+def _running(state: BarState, width: int) -> list[Part]:
     """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
-    sweep, activity, glyphs = screen.sweep, screen.activity, screen.glyphs
-    if screen.desk is not None and screen.desk.is_comparing:
+    sweep, activity, glyphs = state.sweep, state.activity, state.glyphs
+    if state.is_comparing:
         return [("comparing the tensors ", "accent")]
     if sweep is not None:
         share = sweep.done_bytes / max(1, sweep.total_bytes)
@@ -88,24 +138,22 @@ def _running(screen: Wiring, width: int) -> list[Part]:
     return [(f"{words}, {activity.waiting:,} to go " if activity.waiting else f"{words} ", "accent")]
 
 
-def _wrong(screen: Wiring, width: int) -> list[Part]:
+def _wrong(state: BarState, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
-    if screen.stale is not None:
-        return [(f"{screen.glyphs.trouble} {text.clean(screen.stale, max(30, width // 2))} ", "error")]
-    opened = screen.opened
+    if state.stale is not None:
+        return [(f"{state.glyphs.trouble} {text.clean(state.stale, max(30, width // 2))} ", "error")]
+    opened = state.opened
     if opened is None:
         return []
-    report = screen.pages.report if screen.pages is not None else None
-    if report is not None:
-        return _verdict(report, screen.glyphs)
+    if state.report is not None:
+        return _verdict(state.report, state.glyphs)
     findings = [finding for finding in opened.source.listing.findings if finding.severity != "info"]
     if not findings:
-        known = screen.pages.troubles.all_findings() if screen.pages is not None else ()
-        errors = sum(finding.severity == "error" for finding in known)
-        return [(f"{screen.glyphs.trouble} {text.plural(errors, 'error')} so far ", "error")] if errors else []
+        words = f"{state.glyphs.trouble} {text.plural(state.errors, 'error')} so far "
+        return [(words, "error")] if state.errors else []
     worst = min(findings, key=lambda finding: ("error", "warning", "info").index(finding.severity))
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
-    mark = screen.glyphs.trouble if worst.severity == "error" else screen.glyphs.caution
+    mark = state.glyphs.trouble if worst.severity == "error" else state.glyphs.caution
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
 
 
@@ -129,23 +177,23 @@ def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
     return [(f"checked: {found} ", "success")]
 
 
-def status_lines(screen: Wiring, width: int) -> list[Line]:
+def status_lines(state: BarState, width: int) -> list[Line]:
     """The keys that matter where the focus is, or why the last one did nothing; at the right, the filter that is on."""
     right: list[Part] = []
-    if screen.matching >= 0 and screen.query_now is not None and not screen.search.display:
-        words = text.clean(screen.query_now.text, max(8, width // 3))
+    if state.found is not None and state.query is not None and not state.is_searching:
+        words = text.clean(state.query.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
-        found = screen.found.summary if screen.found is not None else ""
+        found = state.found.summary
         # Escape stops a sweep first; and what is not known yet needs the room more.
-        has_room = screen.sweep is None and (width >= 100 or found.endswith("match"))
+        has_room = state.sweep is None and (width >= 100 or found.endswith("match"))
         right.append((f"  {found}{', esc clears' if has_room else ''} ", "dim"))
-    if screen.search.display and (fault := fault_of(screen.query_now, screen.search.note_width)):
+    if state.is_searching and (fault := fault_of(state.query, state.note_width)):
         fault = text.clean(fault)
         shown = fault if len(fault) < width else f"{fault[: width - 3].rpartition(' ')[0]} …"
         return [[(f" {shown}", "text")]]
-    if screen.said:
-        return [spread([(f" {screen.said}", "text")], right, width)]
-    hints = _hints(screen)
+    if state.said:
+        return [spread([(f" {state.said}", "text")], right, width)]
+    hints = _hints(state)
     left: list[Part] = [(" ", "text")]
     room = width - sum(len(part) for part, _ in right) - 3
     for key, label in hints:
@@ -156,33 +204,30 @@ def status_lines(screen: Wiring, width: int) -> list[Line]:
     return [spread(left, right, width)]
 
 
-def _hints(screen: Wiring) -> list[tuple[str, str]]:
+def _hints(state: BarState) -> list[tuple[str, str]]:
     """The keys that matter now, as the user has them, and a word for each."""
-    changed = getattr(getattr(screen.app, "settings", None), "keys", {})
-
     def hint(name: str, word: str) -> tuple[str, str]:
-        return keys.first(name, changed), word
+        return keys.first(name, state.keys), word
 
     words: tuple[tuple[str, str], ...]
-    arrows = "arrows" if screen.glyphs.is_ascii else "↑↓"
-    if screen.search.display and not screen.tree_view.has_focus:
+    arrows = "arrows" if state.glyphs.is_ascii else "↑↓"
+    if state.focus == "search":
         return [("enter", "keep"), ("esc", "clear"), (arrows, "move"), ("f1", "the language")]
-    if screen.detail.field.has_focus:
+    if state.focus == "slice":
         return [("enter", "to the values"), ("esc", "back to the tree")]
     back = hint("clear", "back")
-    if screen.detail.grid.has_focus:
-        tables = [hint("values.next_table", "next table")] if screen.detail.grid.has_tables else []
-        move = ("arrows" if screen.glyphs.is_ascii else "↑↓←→", "move over the values")
+    if state.focus == "values":
+        tables = [hint("values.next_table", "next table")] if state.has_tables else []
+        move = ("arrows" if state.glyphs.is_ascii else "↑↓←→", "move over the values")
         return [move, *tables, ("home", "start"), back]
-    if screen.detail.facts.has_focus:
+    if state.focus == "facts":
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
-    if screen.sweep is not None:
+    if state.sweep is not None:
         words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
         return [hint(name, word) for name, word in words]
-    node, opened = screen.tree_view.cursor, screen.opened
-    is_tensor = opened is not None and node is not None and not opened.tree.is_module(node)
-    hints = [hint("tree.enter", "enlarge" if is_tensor else "open")]
+    opened = state.opened
+    hints = [hint("tree.enter", "enlarge" if state.is_tensor else "open")]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
     hints += [hint(name, word) for name, word in words]
     hints.append(hint("values", "values"))

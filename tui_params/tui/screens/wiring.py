@@ -36,7 +36,7 @@ from tui_params.tui.desk.messages import (
 )
 from tui_params.tui.desk.opening import Opened, Opening
 from tui_params.tui.pages import Pages
-from tui_params.tui.screens.status import header_lines, status_lines
+from tui_params.tui.screens.status import BarState, Focus, header_lines, status_lines
 from tui_params.tui.state.searching import Found, look, note_of
 from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -386,11 +386,55 @@ class Wiring(Screen[None]):
 
     # The strips
 
+    @property
+    def bar_state(self) -> BarState:
+        """What the header and the status line show now."""
+        desk, pages, tree, opened = self.desk, self.pages, self.tree_view, self.opened
+        report = pages.report if pages is not None else None
+        known = pages.troubles.all_findings() if pages is not None and report is None else ()
+        focus: Focus = "tree"
+        if self.search.display and not tree.has_focus:
+            focus = "search"
+        elif self.detail.field.has_focus:
+            focus = "slice"
+        elif self.detail.grid.has_focus:
+            focus = "values"
+        elif self.detail.facts.has_focus:
+            focus = "facts"
+        return BarState(
+            glyphs=self.glyphs,
+            label=self.opening.label,
+            opened=opened,
+            stale=self.stale,
+            has_unknown_sizes=pages is not None and pages.has_unknown_sizes,
+            sort=self.sort,
+            sort_read=self.sort_read,
+            activity=self.activity,
+            sweep=self.sweep,
+            is_comparing=desk is not None and desk.is_comparing,
+            report=report,
+            errors=sum(finding.severity == "error" for finding in known),
+            query=self.query_now,
+            found=self.found,
+            is_searching=self.search.display,
+            note_width=self.search.note_width,
+            said=self.said,
+            focus=focus,
+            is_tensor=opened is not None and tree.cursor is not None and not opened.tree.is_module(tree.cursor),
+            has_tables=self.detail.grid.has_tables,
+            keys=getattr(getattr(self.app, "settings", None), "keys", {}),
+        )
+
     def _update_bars(self) -> None:
         if not self.is_mounted:
             return
-        self.query_one("#header", StripBar).show(lambda width: header_lines(self, width))
-        self.query_one("#status", StripBar).show(lambda width: status_lines(self, width))
+        state = self.bar_state
+        self.query_one("#header", StripBar).show(lambda width: header_lines(state, width))
+        self.query_one("#status", StripBar).show(lambda width: status_lines(state, width))
+
+    def on_resize(self) -> None:
+        # The room for the note in the search bar is another one.
+        self.call_after_refresh(self._update_bars)
 
     def on_descendant_focus(self) -> None:
         self._unsay()
