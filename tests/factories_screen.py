@@ -26,7 +26,7 @@ from tui_params.core.window import Window
 from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.opening import Opening
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
 PATIENCE = 10.0

@@ -27,7 +27,7 @@ from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.opening import Opening
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 

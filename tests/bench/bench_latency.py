@@ -28,7 +28,7 @@ DOWN, UP = b"\x1b[B", b"\x1b[A"
 HEARTBEAT = """
 import sys, time
 from tui_params.tui import explore
-from tui_params.tui.screens import wiring
+from tui_params.tui.screens.explorer import wiring
 late = []
 original = wiring.Wiring.on_mount
 def mount(self):

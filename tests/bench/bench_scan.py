@@ -204,7 +204,7 @@ def print_explored(path: str) -> None:
     from tui_params.settings import Settings
     from tui_params.tui.app import ParamsApp
     from tui_params.tui.desk.opening import Opening
-    from tui_params.tui.screens.explorer import ExplorerScreen
+    from tui_params.tui.screens.explorer.screen import ExplorerScreen
 
     async def explore(folder: str) -> None:
         # No figures are kept from one run to the next.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_params.tui.screens import wiring
+from tui_params.tui.screens.explorer import wiring
 
 
 @pytest.fixture(autouse=True)

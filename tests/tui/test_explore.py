@@ -18,7 +18,7 @@ from tui_params.tui import app as app_module
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.opening import Opening
 from tui_params.tui.explore import _faults_of_threads, explore, run_path, why_not
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 
 torch = pytest.importorskip("torch")
 

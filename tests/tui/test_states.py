@@ -20,7 +20,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
 from tui_params.settings import Settings
-from tui_params.tui.screens import wiring
+from tui_params.tui.screens.explorer import wiring
 from tui_params.tui.terminal.glyphs import ASCII
 
 # Opening

@@ -19,7 +19,7 @@ from textual.screen import Screen
 from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk.opening import Opening
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.glyphs import Glyphs, choose
 from tui_params.tui.terminal.key_order import KeyOrder

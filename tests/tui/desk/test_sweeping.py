@@ -29,7 +29,7 @@ from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Measured, Verdict, Working
 from tui_params.tui.desk.opening import prepare
 from tui_params.tui.desk.sweeping import Batches
-from tui_params.tui.screens import wiring
+from tui_params.tui.screens.explorer import wiring
 
 ROWS = 60
 """More tensors than a terminal of 24 lines shows."""

@@ -8,7 +8,7 @@ from textual.keys import _character_to_key
 from textual.widget import Widget
 
 from tests.factories_screen import Stage, _character, on_stage
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.help import HelpScreen
 from tui_params.tui.screens.sort import SortScreen
 

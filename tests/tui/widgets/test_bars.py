@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage, ramp
 from tui_params.core.findings import Finding
-from tui_params.tui.screens.status import header_lines, status_lines
+from tui_params.tui.screens.explorer.status import header_lines, status_lines
 from tui_params.tui.widgets.bars import spread
 
 Parts = list[tuple[str, str]]

@@ -12,7 +12,7 @@ from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.desk.messages import Checked, SourceSorted
 from tui_params.tui.pages import Pages
-from tui_params.tui.screens.wiring import WANT_DELAY, Wiring
+from tui_params.tui.screens.explorer.wiring import WANT_DELAY, Wiring
 from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.bars import Divider
 from tui_params.tui.widgets.detail.detail_lines import summary_line

@@ -36,7 +36,7 @@ from tui_params.tui.desk.messages import (
 )
 from tui_params.tui.desk.opening import Opened, Opening
 from tui_params.tui.pages import Pages
-from tui_params.tui.screens.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
 from tui_params.tui.state.searching import Found, look, note_of
 from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import Glyphs

@@ -206,6 +206,7 @@ def status_lines(state: BarState, width: int) -> list[Line]:
 
 def _hints(state: BarState) -> list[tuple[str, str]]:
     """The keys that matter now, as the user has them, and a word for each."""
+
     def hint(name: str, word: str) -> tuple[str, str]:
         return keys.first(name, state.keys), word
 
