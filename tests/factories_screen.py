@@ -187,6 +187,12 @@ class Stage:
         return [rows.tree.name(node) for node in rows.visible] if rows is not None else []
 
     @property
+    def matching(self) -> int | None:
+        """How many tensors the filter leaves; None where no filter is on."""
+        found = self.screen.filter.found
+        return len(found.indices) if found is not None else None
+
+    @property
     def facts(self) -> str:
         """The page of the detail pane."""
         return self.screen.detail.facts.plain()

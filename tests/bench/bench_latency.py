@@ -28,19 +28,19 @@ DOWN, UP = b"\x1b[B", b"\x1b[A"
 HEARTBEAT = """
 import sys, time
 from tui_params.tui import explore
-from tui_params.tui.screens.explorer import wiring
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 late = []
-original = wiring.Wiring.on_mount
+original = ExplorerScreen.on_mount
 def mount(self):
     original(self)
     expected = [time.perf_counter() + 0.01]
     def beat():
         now = time.perf_counter()
-        if self.sweep is not None:
+        if self.answers.sweep is not None:
             late.append((now - expected[0]) * 1000)
         expected[0] = now + 0.01
     self.set_interval(0.01, beat)
-wiring.Wiring.on_mount = mount
+ExplorerScreen.on_mount = mount
 code = explore.run_path(sys.argv[1])
 open(sys.argv[2], "w").write(" ".join(f"{max(value, 0):.2f}" for value in late))
 sys.exit(code)

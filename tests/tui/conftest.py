@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tui_params.tui.screens.explorer import wiring
+from tui_params.tui.screens.explorer import delays
 
 
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before a question is asked are for people who hold a key down."""
     for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY", "FILTER_AGAIN", "MODULE_DELAY"):
-        monkeypatch.setattr(wiring, name, 0.004)
+        monkeypatch.setattr(delays, name, 0.004)
 
 
 @pytest.fixture(autouse=True)

@@ -312,7 +312,7 @@ async def test_a_model_that_changed_in_place_is_shown_anew_after_a_reload() -> N
         with torch.no_grad():
             model.scale.mul_(64)
         await stage.press("R")
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
         assert stage.cursor == "scale"
         assert "128" in stage.facts
@@ -326,4 +326,4 @@ async def test_a_filter_on_training_facts_of_a_live_model() -> None:
         await stage.type("frozen:yes")
         await stage.rest()
         assert "second.weight" in stage.names
-        assert stage.screen.matching == 1
+        assert stage.matching == 1

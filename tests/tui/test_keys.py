@@ -283,12 +283,11 @@ async def test_what_was_said_goes_by_itself() -> None:
         before = stage.status
         await stage.press("v", "s")
         assert "A histogram is drawn" in stage.status
-        timer = stage.screen._saying
-        assert timer is not None
-        stage.screen._unsay()
+        assert stage.screen.notice.is_going
+        stage.screen.notice.clear()
         await stage.turn()
         assert stage.status == before
-        assert stage.screen._saying is None
+        assert not stage.screen.notice.is_going
 
 
 async def test_the_only_mark_is_said_to_be_the_only_one() -> None:
@@ -562,7 +561,7 @@ async def test_reload_opens_again_and_keeps_the_cursor() -> None:
         await stage.press()
         assert "=7" in stage.row("steps")
         await stage.press("R")
-        await stage.until(lambda: len(opened) == 2 and stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: len(opened) == 2 and stage.screen.session.generation == 2, "opened again")
         await stage.press()
         assert stage.cursor == "steps"
         assert "=8" in stage.row("steps")
@@ -709,8 +708,8 @@ async def test_what_is_said_fits_the_narrowest_screen() -> None:
         await stage.go("m")
         for key in ("g", "v", "s", "a", "p", "K", "J", "n", "N", "E", "e", "greater_than_sign"):
             await stage.send(key)
-            assert stage.screen.said.endswith("."), key
-            assert f" {stage.screen.said}".ljust(60) == stage.status, key
+            assert stage.screen.notice.words.endswith("."), key
+            assert f" {stage.screen.notice.words}".ljust(60) == stage.status, key
         stage.screen.detail.grid.focus()
         await stage.go("m.a")
         await stage.send("right_square_bracket")

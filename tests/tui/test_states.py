@@ -20,7 +20,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
 from tui_params.settings import Settings
-from tui_params.tui.screens.explorer import wiring
+from tui_params.tui.screens.explorer import delays
 from tui_params.tui.terminal.glyphs import ASCII
 
 # Opening
@@ -95,7 +95,7 @@ async def test_a_source_without_a_tensor_says_so_and_keys_harm_nothing() -> None
         assert "0 tensors" in stage.header
         keys = "up,down,left,right,space,enter,pageup,pagedown,home,end,p,J,K,e,c,E,C,n,N,v,g,s,a,z,z,y,Y,tab,tab,R"
         await stage.send(*keys.split(","))
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
         assert "no tensors here" in stage.text
 
@@ -181,7 +181,7 @@ class Changing(MemorySource):
 
 
 async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(delays, "WATCH_EVERY", 0.01)
     source = Changing(small_model())
     async with on_stage(opening(lambda: source, lambda: MemorySource({"new.weight": ramp(3)}))) as stage:
         assert "changed" not in stage.header
@@ -190,7 +190,7 @@ async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: p
         assert "R reloads" in stage.header
         assert "embed.weight" in stage.text  # what was there stays
         await stage.press("R")
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
         assert "changed" not in stage.header
         assert stage.names == ["new.weight"]
@@ -215,11 +215,11 @@ async def test_a_reload_that_works_after_one_that_failed_clears_the_reason() -> 
     new = {"norm.weight": ramp(3)}
     async with on_stage(opening(lambda: MemorySource(small_model()), failing, lambda: MemorySource(new))) as stage:
         await stage.press("R")
-        await stage.until(lambda: stage.screen.stale is not None, "the reason")
+        await stage.until(lambda: stage.screen.session.stale is not None, "the reason")
         await stage.press("R")
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
-        assert stage.screen.stale is None
+        assert stage.screen.session.stale is None
         assert "R reloads" not in stage.header
         assert stage.names == ["norm.weight"]
 
@@ -232,7 +232,7 @@ async def test_a_reload_during_a_blocked_read_does_not_block_the_screen() -> Non
             await stage.until(source.started["a"].is_set, "a is being read")
             start = time.monotonic()
             await stage.send("R")
-            await stage.until(lambda: stage.screen.generation == 2, "opened again")
+            await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
             assert time.monotonic() - start < 1
             await stage.rest()
             assert "53" in stage.facts

@@ -76,6 +76,11 @@ class Pages:
                 self.has_unknown_sizes |= has_unknown_size(info)
                 self.troubles.record(desk.opened.tree, info.name, (), info.unreadable)
 
+    def keep_choices_of(self, before: Pages) -> None:
+        """Show histograms and gradients as the pages of an earlier opening did."""
+        self.is_log_counts, self.is_log_axis = before.is_log_counts, before.is_log_axis
+        self.is_gradient = before.is_gradient
+
     def hold(self, seconds: float) -> None:
         """Another node will be shown in ``seconds``: from then on the old page may stay for HOLD."""
         self._hold_until = monotonic() + seconds + HOLD
@@ -244,9 +249,22 @@ class Pages:
             self.pane.grid.show_reason((reason or "") if key == self._grid_asked else "")
             self.pane.caption("")
 
-    def go_to(self, name: str, rule: str) -> None:
-        """When the page of that tensor is shown, show also the first place of what that rule has found."""
-        self._goal = (name, rule)
+    def go_to(self, name: str, rule: str) -> int | None:
+        """The node of a tensor, or of the parameter whose gradient has that name; None if there is none.
+
+        When its page is shown, the first place of what that rule has found is shown, too.
+        """
+        opened = self.desk.opened
+        node = opened.tree.find(name)
+        parameter = None
+        if node is None:
+            gradients = opened.source.listing.gradients
+            parameter = next((parameter for parameter, info in gradients.items() if info.name == name), None)
+            node = opened.tree.find(parameter) if parameter is not None else None
+        if node is not None:
+            self.is_gradient = parameter is not None
+            self._goal = (name, rule)
+        return node
 
     def _go_on(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
         if self._goal is None:

@@ -29,7 +29,7 @@ from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Measured, Verdict, Working
 from tui_params.tui.desk.opening import prepare
 from tui_params.tui.desk.sweeping import Batches
-from tui_params.tui.screens.explorer import wiring
+from tui_params.tui.screens.explorer import delays
 
 ROWS = 60
 """More tensors than a terminal of 24 lines shows."""
@@ -269,7 +269,7 @@ async def test_a_sweep_of_what_was_opened_before_says_nothing_after_a_reload() -
         await stage.send("S")
         await eventually(sources[0].started["layer50"].is_set, "the sweep hangs in a read")
         await stage.send("R")
-        await stage.until(lambda: stage.screen.generation == 2 and stage.is_resting, "it is opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2 and stage.is_resting, "it is opened again")
         assert not bar_of(stage)
         sources[0].open_gates()
         await eventually(lambda: sources[0].is_closed, "the old source is closed")
@@ -290,7 +290,7 @@ async def test_escape_leaves_no_bar_behind_whatever_is_still_said() -> None:
         await stage.send("escape")
         stage.screen.post_message(Working(None, sweeping.SweepProgress(1, 2, 3.0)))
         await stage.turn()
-        assert stage.screen.sweep is None
+        assert stage.screen.answers.sweep is None
         assert not bar_of(stage)
 
 
@@ -334,21 +334,21 @@ async def test_a_filter_on_statistics_takes_what_the_sweep_reads(monkeypatch: py
         await stage.send("slash")
         await stage.type("max>2")
         await stage.send("enter")
-        await stage.until(lambda: stage.screen.matching >= 50, "what was read before is found")
+        await stage.until(lambda: (stage.matching or 0) >= 50, "what was read before is found")
         # The filter does not ask for all of them beside the sweep, which would then wait.
-        assert len(stage.screen._wanted) < ROWS
+        assert len(stage.screen.questions.wanted) < ROWS
         # While something arrives all the time, the filter looks again all the same.
-        monkeypatch.setattr(wiring, "FILTER_AGAIN", 0.05)
+        monkeypatch.setattr(delays, "FILTER_AGAIN", 0.05)
         looked: list[None] = []
-        monkeypatch.setattr(stage.screen, "_apply_filter", lambda: looked.append(None))
+        monkeypatch.setattr(stage.screen.filter, "apply", lambda: looked.append(None))
         stop = monotonic() + PATIENCE
         while not looked and monotonic() < stop:
-            stage.screen.post_message(Measured(stage.screen.generation, ()))
+            stage.screen.post_message(Measured(stage.screen.session.generation, ()))
             await asyncio.sleep(0.005)
         assert looked
         monkeypatch.undo()
         source.open_gates()
-        await stage.until(lambda: stage.screen.matching == ROWS, "all match in the end")
+        await stage.until(lambda: stage.matching == ROWS, "all match in the end")
 
 
 async def test_a_sweep_begins_under_a_filter_on_statistics() -> None:
@@ -360,6 +360,6 @@ async def test_a_sweep_begins_under_a_filter_on_statistics() -> None:
         await eventually(source.started["layer40"].is_set, "the filter reads all")
         source.open_gates()
         await stage.send("S")
-        await stage.until(lambda: stage.screen.matching == ROWS, "all match in the end")
+        await stage.until(lambda: stage.matching == ROWS, "all match in the end")
         assert stage.screen.desk is not None
         await stage.until(lambda: not stage.screen.desk.is_busy, "the sweep ends")

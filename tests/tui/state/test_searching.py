@@ -49,7 +49,7 @@ async def test_what_a_filter_leaves() -> None:
         for words, expected in FILTERS:
             await search(stage, words)
             assert kept(stage) == expected, words
-            assert stage.screen.matching == len(expected), words
+            assert stage.matching == len(expected), words
             assert f"{len(expected)} of 12" in str(stage.screen.query_one("#search-note", Static).visual), words
 
 
@@ -71,7 +71,7 @@ async def test_q_and_other_keys_typed_into_a_search_are_letters() -> None:
         await stage.type("?:zgvRyYnNEC<>")
         assert stage.screen.search.text == "q?:zgvRyYnNEC<>"
         assert stage.app.is_running
-        assert stage.screen.generation == 1
+        assert stage.screen.session.generation == 1
         assert stage.app.screen is stage.screen
 
 
@@ -144,7 +144,7 @@ async def test_a_wrong_term_says_why_and_the_rest_applies() -> None:
     async with on_stage() as stage:
         for words in WRONG:
             await search(stage, f"bias {words}")
-            errors = stage.screen.query_now.errors
+            errors = stage.screen.filter.query.errors
             note = str(stage.screen.query_one("#search-note", Static).visual)
             if errors:
                 assert note[:20] == errors[0].message[:20], words
@@ -222,7 +222,7 @@ async def test_a_filter_is_applied_to_what_a_reload_brings() -> None:
     async with on_stage(open_it) as stage:
         await search(stage, "bias")
         await stage.press("enter", "R")
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
         assert "late.bias" in kept(stage)
         assert len(kept(stage)) == 4

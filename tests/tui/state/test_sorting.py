@@ -75,7 +75,7 @@ async def test_of_what_was_not_read_the_order_says_so_and_s_puts_it_right() -> N
         await stage.press("o", "a")
         await stage.until(lambda: "reads all" in stage.status, "it says so")
         assert stage.names[0] == "m3"
-        read, of = stage.screen.sort_read or (0, 0)
+        read, of = stage.screen.order.read or (0, 0)
         assert 0 < read < of
         assert of == 60
         assert f"By the {read} of 60 tensors read so far; S reads all." in stage.status
@@ -87,7 +87,7 @@ async def test_of_what_was_not_read_the_order_says_so_and_s_puts_it_right() -> N
         before = stage.cursor
         await stage.press("S")
         await stage.until(lambda: stage.names[0] == "m29", "sorted again")
-        assert stage.screen.sort_read is None
+        assert stage.screen.order.read is None
         assert stage.names[:3] == ["m29", "m28", "m27"]
         assert stage.cursor == before
         assert "read" not in stage.lines[0]
@@ -115,7 +115,7 @@ async def test_a_sort_during_a_check_is_made_again_at_its_end() -> None:
         assert stage.names[0] == "b"
         source.open_gates()
         await stage.until(lambda: stage.names == ["c", "b", "a"], "sorted again")
-        assert stage.screen.sort_read is None
+        assert stage.screen.order.read is None
 
 
 def test_numbers_in_the_column_always_fit() -> None:

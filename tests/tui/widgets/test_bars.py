@@ -43,7 +43,7 @@ async def test_header_and_status_fit_every_width(label: str) -> None:
                 await stage.send("slash")
                 await stage.type("a very long filter that matches nothing at all")
                 await stage.press("enter")
-            state = stage.screen.bar_state
+            state = stage.screen.bars.state
             for width in range(30, 131):
                 for line in (*header_lines(state, width), *status_lines(state, width)):
                     words = "".join(text for text, _ in line)

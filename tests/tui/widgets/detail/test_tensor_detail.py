@@ -33,7 +33,7 @@ async def test_a_result_is_shown_on_its_tensor_and_not_where_the_cursor_is_now()
         await stage.until(lambda: stage.facts.startswith("b\n"), "the page of b")
         # Whether the scanner ends the read of a or puts it aside for b is a matter of moments; its answer is not.
         figures = summarize(MemorySource(three()), source.find("a")).figures(4)
-        stage.screen.post_message(Measured(stage.screen.generation, [(Outcome("a", figures, None, True), ())]))
+        stage.screen.post_message(Measured(stage.screen.session.generation, [(Outcome("a", figures, None, True), ())]))
         for _ in range(5):
             await stage.turn()
         assert stage.cursor == "b"
@@ -81,7 +81,7 @@ async def test_a_result_of_the_source_as_it_was_before_a_reload_is_dropped() -> 
         assert old is not None
         assert "1,003" in stage.facts
         await stage.press("R")
-        await stage.until(lambda: stage.screen.generation == 2, "opened again")
+        await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
         assert "2,003" in stage.facts
         changed = msgspec.structs.replace(old, nan=3)

@@ -229,7 +229,7 @@ async def test_92000_names_open_expand_and_are_searched() -> None:
         await stage.send("end", "pageup", "home")
         await stage.send("slash")
         await stage.type("experts.255 dtype:f32")
-        await stage.until(lambda: stage.screen.matching == 59 * 3, "the filter applies")
+        await stage.until(lambda: stage.matching == 59 * 3, "the filter applies")
         await stage.send("enter", "down", "escape")
         await stage.until(lambda: len(stage.names) > 91_991, "the filter is cleared")
         await stage.send("C")

@@ -1,52 +1,262 @@
-"""ExplorerScreen: what each key of the main screen does."""
+"""ExplorerScreen: the main screen. What its keys do, and which part of it each message goes to."""
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
-from textual.widget import Widget
-from textual.widgets import Input
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.screen import Screen
 
 from tui_params.core import text
+from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
-from tui_params.tui.desk.messages import Checked, SourceSorted
+from tui_params.tui.desk import messages
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.desk.opening import Opened, Opening
 from tui_params.tui.pages import Pages
-from tui_params.tui.screens.explorer.wiring import WANT_DELAY, Wiring
-from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
-from tui_params.tui.widgets.bars import Divider
+from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.bars import Bars
+from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.order import Order
+from tui_params.tui.screens.explorer.panes import Panes
+from tui_params.tui.screens.explorer.questions import Questions
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.sorting import SortChoice
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.bars import Divider, SearchBar
 from tui_params.tui.widgets.detail.detail_lines import summary_line
-from tui_params.tui.widgets.detail.tensor_detail import SliceField, TensorDetail
+from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
+    from tui_params.cache.figures import FigureCache
     from tui_params.tui.state.finding_groups import Problem
 
 
-class ExplorerScreen(Wiring):
-    """The main screen."""
+class ExplorerScreen(Screen[None]):
+    """The tree, the detail pane and the bars of one source."""
 
+    AUTO_FOCUS = "ModuleTree"
     BINDINGS = keys.bindings(keys.SCREEN)
-    _shown: Shown | None = None
-    _sort_keeps: str | None = None
+
+    def __init__(self, opening: Opening, glyphs: Glyphs, cache: FigureCache | None = None) -> None:
+        super().__init__()
+        self.glyphs = glyphs
+        self.tree_view = tree = ModuleTree(glyphs, id="tree")
+        self.detail = TensorDetail(glyphs, id="detail")
+        self.search = SearchBar(id="search")
+
+        def make_desk(opened: Opened, generation: int) -> Desk:
+            limits = getattr(getattr(self.app, "settings", None), "limits", DEFAULT)
+            return Desk(opened, generation, self.post_message, cache, limits)
+
+        def make_pages(desk: Desk) -> Pages:
+            return Pages(desk, self.detail, glyphs, self.questions.show_soon)
+
+        def scan_key() -> str:
+            return self.key_of("scan")
+
+        self.waiting = waiting = Delays(self.set_timer)
+        self.notice = notice = Notice(self.set_timer, self.update_bars)
+        self.session = session = Session(opening, self.post_message, make_desk, make_pages)
+        self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
+        self.questions = Questions(session, tree, self.filter, waiting)
+        self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
+        self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
+        self.bars = Bars(session, self.filter, self.answers, self.order, notice, tree, self.detail, self.search, glyphs)
+        self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
+
+    def compose(self) -> ComposeResult:
+        yield self.bars.header
+        with Horizontal(id="body"):
+            yield self.tree_view
+            yield Divider(self.glyphs, id="divider")
+            yield self.detail
+        yield self.search
+        yield self.bars.status
+
+    @property
+    def desk(self) -> Desk | None:
+        return self.session.desk
+
+    @property
+    def pages(self) -> Pages | None:
+        return self.session.pages
+
+    @property
+    def opened(self) -> Opened | None:
+        return self.session.opened
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every question has its answer and every answer is shown; for tests and pictures."""
+        pages = self.pages
+        is_at_rest = pages is not None and pages.is_settled and not pages.desk.is_busy
+        return is_at_rest and self.waiting.is_empty and self.questions.are_answered
+
+    def key_of(self, name: str) -> str:
+        """The key of that id, as the user has it."""
+        return keys.first(name, self.bars.keys)
+
+    # Opening
+
+    def on_mount(self) -> None:
+        self.bars.keys = getattr(getattr(self.app, "settings", None), "keys", {})
+        self.search.display = False
+        self.set_class(self.glyphs.is_ascii, "-ascii")
+        self.tree_view.set_empty_text(f"opening {text.clean(self.session.opening.label, 200)}")
+        self.update_bars()
+        self.session.listen()
+        self.set_interval(delays.WATCH_EVERY, self.session.look_for_changes)
+
+    def on_unmount(self) -> None:
+        self.session.close(wait=0.2)
+
+    def on_source_failed(self, message: messages.SourceFailed) -> None:
+        if self.desk is None:
+            self.app.failure = message.reason  # type: ignore[attr-defined]
+            self.app.exit(return_code=3)
+            return
+        # Opening again failed: what is on screen stays, and says so.
+        self.session.stale = f"not opened again: {message.reason}"
+        said = text.clean(message.reason, 500)
+        self.notify(said, title="Not opened again", severity="error", timeout=30, markup=False)
+        self.update_bars()
+
+    def on_source_opened(self, message: messages.SourceOpened) -> None:
+        desk, pages = self.session.begin(message.opened)
+        self.answers.reset()
+        self.order.reset()
+        tree, return_to = message.opened.tree, self.session.return_to
+        rows = Rows(tree)
+        rows.open_initially(max(12, self.tree_view.size.height))
+        self.tree_view.set_empty_text("no tensors here")
+        self.tree_view.show(rows, desk.figures, pages.troubles)
+        node = tree.find(return_to) if return_to is not None else None
+        if node is not None:
+            self.tree_view.reveal(node)
+        if self.filter.query is not None:
+            self.filter.apply()
+        self.update_bars()
+        self.questions.show_soon(0.0)
+        self.questions.ask_soon()
+        self.call_after_refresh(gc.enable)  # off while starting, see explore.py
+
+    def on_source_stale(self, message: messages.SourceStale) -> None:
+        if message.generation == self.session.generation and self.session.stale is None:
+            self.session.stale = "changed on disk: R reloads"
+            self.update_bars()
+
+    # What the widgets say
+
+    def on_module_tree_moved(self, message: ModuleTree.Moved) -> None:
+        self.notice.clear()
+        self.panes.leave_place()
+        if self.pages is not None:
+            self.pages.hold(delays.DETAIL_DELAY)
+        self.questions.show_soon(delays.DETAIL_DELAY)
+        self.questions.ask_soon()
+        self.waiting.call("bars", delays.DETAIL_DELAY, self.update_bars)
+
+    def on_module_tree_exposed(self, message: ModuleTree.Exposed) -> None:
+        self.questions.ask_soon()
+
+    def on_module_tree_refused(self, message: ModuleTree.Refused) -> None:
+        self.notice.say(message.why)
+
+    def on_value_grid_refused(self, message: ValueGrid.Refused) -> None:
+        self.notice.say(message.why)
+
+    def on_value_grid_wanted(self, message: ValueGrid.Wanted) -> None:
+        if self.pages is not None:
+            self.pages.ask_for_values(message.expression)
+
+    def on_facts_resized(self, message: Facts.Resized) -> None:
+        self.questions.show_soon(delays.WANT_DELAY)
+
+    def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
+        self.filter.change(message.text)
+
+    def on_search_bar_closed(self, message: SearchBar.Closed) -> None:
+        self.filter.close_search(message.is_kept)
+
+    def on_search_bar_stepped(self, message: SearchBar.Stepped) -> None:
+        self.tree_view.search_anchor = None
+        self.tree_view.action_cursor(message.step)
+
+    def on_descendant_focus(self) -> None:
+        self.notice.clear()
+        self.update_bars()
+
+    # What the desk says
+
+    def on_measured(self, message: messages.Measured) -> None:
+        self.answers.take_measured(message)
+
+    def on_working(self, message: messages.Working) -> None:
+        self.answers.take_working(message)
+
+    def on_comparing(self, message: messages.Comparing) -> None:
+        if message.generation == self.session.generation:
+            self.update_bars()
+
+    def on_checked(self, message: messages.Checked) -> None:
+        self.answers.take_checked(message)
+        if message.generation == self.session.generation:
+            self.order.sort_again()
+
+    def on_located(self, message: messages.Located) -> None:
+        self.answers.take_located(message)
+
+    def on_histogram_ready(self, message: messages.HistogramReady) -> None:
+        self.answers.take_histogram(message)
+
+    def on_grid_ready(self, message: messages.GridReady) -> None:
+        self.answers.take_grid(message)
+
+    def on_source_sorted(self, message: messages.SourceSorted) -> None:
+        self.order.take_sorted(message)
+
+    # The bars
+
+    def _filtered(self) -> None:
+        if self.filter.found is not None and self.filter.found.coming:
+            self.questions.ask_soon()
+        self.update_bars()
+
+    def update_bars(self) -> None:
+        if self.is_mounted:
+            self.bars.update()
+
+    def on_resize(self) -> None:
+        # The room for the note in the search bar is another one.
+        self.call_after_refresh(self.update_bars)
+
+    # Keys
 
     def action_search(self) -> None:
         self.tree_view.search_anchor = self.tree_view.cursor
         self.search.open()
-        self._update_bars()
+        self.update_bars()
 
     def action_clear(self) -> None:
         if not self.tree_view.has_focus:
             self.tree_view.focus()
-        elif self.has_class("-enlarged"):
-            self.action_enlarge()
+        elif self.panes.is_enlarged:
+            self.panes.toggle_enlarged()
         elif self.desk is not None and self.desk.is_sweeping:
             self.desk.stop_sweep()
-            self._want()
-        elif self.query_now is not None:
+            self.questions.ask()
+        elif self.filter.query is not None:
             self.search.clear()
-        self.set_class(False, "-values")
+        self.panes.hide_values()
 
     def on_slice_field_left(self, message: SliceField.Left) -> None:
         if not self.detail.grid.is_right:
@@ -54,100 +264,71 @@ class ExplorerScreen(Wiring):
         self.action_clear()
 
     def action_values(self) -> None:
-        self._show_detail()
+        self.questions.show()
         if self.detail.info is None:
-            self.say("Values are shown of a tensor: move to one first.")
+            self.notice.say("Values are shown of a tensor: move to one first.")
             return
-        self.set_class(True, "-values")
-        self.detail.field.focus()
-
-    def on_value_grid_refused(self, message: ValueGrid.Refused) -> None:
-        self.say(message.why)
+        self.panes.edit_slice()
 
     def action_gradient(self) -> None:
         opened = self.opened
         if opened is None or self.pages is None:
             return
         if not opened.source.listing.gradients:
-            self.say("No gradients here: a model has them after backward().")
+            self.notice.say("No gradients here: a model has them after backward().")
             return
         if self.pages.tensor_at(self.tree_view.cursor) is None:
-            self.say("A gradient is shown of a tensor: move to one first.")
+            self.notice.say("A gradient is shown of a tensor: move to one first.")
             return
         self.pages.is_gradient = not self.pages.is_gradient
-        self._show_detail()
-        self._ask_for_rows()
+        self.questions.show()
+        self.questions.ask_soon()
 
     def action_log_counts(self) -> None:
         pages = self._pages_with_histogram()
         if pages is not None:
             pages.is_log_counts = not pages.is_log_counts
-            self._show_detail()
+            self.questions.show()
 
     def action_log_axis(self) -> None:
         pages = self._pages_with_histogram()
         if pages is not None:
             pages.is_log_axis = not pages.is_log_axis
-            self._show_detail()
+            self.questions.show()
 
     def _pages_with_histogram(self) -> Pages | None:
         """The pages, if there is a histogram at the cursor or one to come; else it is said why there is none."""
         why = self.pages.why_no_histogram(self.tree_view.cursor) if self.pages is not None else None
         if why is not None:
-            self.say(why)
+            self.notice.say(why)
             return None
         return self.pages
 
     def on_module_tree_entered(self, message: ModuleTree.Entered) -> None:
-        self.set_class(True, "-enlarged")
-        self.detail.facts.focus()
+        self.panes.enlarge()
 
     def action_enlarge(self) -> None:
-        self.toggle_class("-enlarged")
-        (self.detail.facts if self.has_class("-enlarged") else self.tree_view).focus()
+        self.panes.toggle_enlarged()
 
     def action_resize(self, step: int) -> None:
-        self._set_tree_width(self.tree_view.outer_size.width + step)
+        self.panes.widen(step)
 
     def on_divider_dragged(self, message: Divider.Dragged) -> None:
-        self._set_tree_width(message.column)
-
-    def _set_tree_width(self, width: int) -> None:
-        if self.has_class("-enlarged"):
-            self.say(f"The detail has the whole width: {self._key('enlarge')} gives it back.")
-        elif self.has_class("-stacked"):
-            self.say("The panes stand one above the other here.")
-        else:
-            before, after = self.tree_view.outer_size.width, max(20, min(width, self.size.width - 24))
-            self.tree_view.styles.width = after
-            if after == before != width:
-                self.say("There is no room for more." if width > before else "The tree needs this width.")
+        self.panes.set_tree_width(message.column)
 
     def action_other_pane(self) -> None:
-        self._show_detail()
-        order: list[Widget] = [self.tree_view, self.detail.facts]
-        if self.detail.info is not None:
-            order.append(self.detail.field)
-            if self.detail.grid.size.height:
-                order.append(self.detail.grid)
-        place = next((index for index, widget in enumerate(order) if widget.has_focus), -1)
-        widget = order[(place + 1) % len(order)]
-        if isinstance(widget, Input):
-            self.set_class(True, "-values")
-        if widget is self.tree_view:
-            self.set_class(False, "-values")
-        widget.focus()
+        self.questions.show()
+        self.panes.focus_next()
 
     def action_scroll_detail(self, step: int) -> None:
-        facts = self.detail.facts
-        facts.scroll_lines(facts.top + step * max(1, facts.size.height // 2))
+        self.panes.scroll_facts(step)
 
     def action_copy_name(self) -> None:
         opened, node = self.opened, self.tree_view.cursor
         if opened is not None and node is not None:
             self._copy(opened.tree.name(node), "Copied the name")
         else:
-            self.say("There is nothing to copy here.")
+            self.notice.say("There is nothing to copy here.")
 
     def action_copy_line(self) -> None:
         info = self.pages.tensor_at(self.tree_view.cursor) if self.pages is not None else None
@@ -165,19 +346,17 @@ class ExplorerScreen(Wiring):
         opened, node = self.opened, self.tree_view.cursor
         if opened is None:
             return
-        self._return_to = opened.tree.name(node) if node is not None else None
-        self.opening.start()
-        self._listen()
+        self.session.open_again(opened.tree.name(node) if node is not None else None)
 
     def action_scan(self) -> None:
         if self.desk is None:
             return
         if self.desk.sweep():
-            self._want()
+            self.questions.ask()
         elif self.desk.is_comparing:
-            self.say("Everything is read; the tensors are being compared.")
+            self.notice.say("Everything is read; the tensors are being compared.")
         else:
-            self.say(f"Every tensor has been checked; {self._key('problems')} lists what was found.")
+            self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
 
     def action_problems(self) -> None:
         if self.pages is None:
@@ -188,97 +367,26 @@ class ExplorerScreen(Wiring):
 
     def _go_to_problem(self, problem: Problem | None) -> None:
         """Go to the tensor of a problem, or the parameter of that gradient, and to the place in its values."""
-        opened, pages = self.opened, self.pages
-        if problem is None or problem.tensor is None or opened is None or pages is None:
+        if problem is None or problem.tensor is None or self.pages is None:
             return
-        node = opened.tree.find(problem.tensor)
-        parameters = (name for name, info in opened.source.listing.gradients.items() if info.name == problem.tensor)
-        parameter = next(parameters, None) if node is None else None
-        if parameter is not None:
-            node = opened.tree.find(parameter)
-        if node is None:
-            return
-        pages.is_gradient = parameter is not None
-        pages.go_to(problem.tensor, problem.rule)
-        self._leave_filter(node)
-        self.tree_view.reveal(node)
-        self._show_soon(0.0)
-        self._ask_for_rows()
+        node = self.pages.go_to(problem.tensor, problem.rule)
+        if node is not None:
+            self.filter.leave_for(node)
+            self.tree_view.reveal(node)
+            self.questions.show_soon(0.0)
+            self.questions.ask_soon()
 
     def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
-        # Where the terminal is too low for values beside the facts, they stay until the cursor moves on.
-        self._is_at_place = not self.has_class("-values")
-        self.set_class(True, "-values", "-at-place")
-
-    def _leave_filter(self, node: int) -> None:
-        """Drop the filter if it leaves a node out that must be seen."""
-        rows = self.tree_view.rows
-        if rows is not None and rows.is_filtered and rows.row_of(node) is None:
-            self.search.clear()
+        self.panes.show_place()
 
     def action_sort(self) -> None:
         from tui_params.tui.screens.sort import SortScreen
 
-        def chosen(sort: SortChoice | None) -> None:
-            if sort is not None and self.desk is not None:
-                self.sort = sort
-                self._rebuild_tree()
+        def chosen(choice: SortChoice | None) -> None:
+            if choice is not None:
+                self.order.choose(choice)
 
-        self.app.push_screen(SortScreen(self.glyphs, self.sort), chosen)
-
-    def _rebuild_tree(self, *, is_again: bool = False) -> None:
-        """Build the tree again in the chosen order, off this thread; answered by SourceSorted."""
-        opened, desk, node = self.opened, self.desk, self.tree_view.cursor
-        if opened is None or desk is None:
-            return
-        # What is largest is what was asked for; who was only waiting for the rest stays where they are.
-        self._sort_keeps = opened.tree.name(node) if is_again and node is not None else None
-        # What is read between now and the sorting may take part in it, but what is said to have, has.
-        self._shown = shown_of(self.sort, opened.tensors, desk.figures)
-        read = self._shown.read if self._shown is not None else None
-        self.sort_read = (
-            (len(read), len(opened.tensors)) if read is not None and len(read) < len(opened.tensors) else None
-        )
-        desk.sort(self.sort)
-
-    def on_checked(self, message: Checked) -> None:
-        if message.generation == self.generation and self.sort_read is not None:
-            self._rebuild_tree(is_again=True)
-
-    def on_source_sorted(self, message: SourceSorted) -> None:
-        desk, pages = self.desk, self.pages
-        if desk is None or pages is None or message.generation != self.generation:
-            return
-        before = self.tree_view.rows
-        opened_paths = before.expanded_paths() if before is not None else set()
-        desk.opened = message.opened
-        tree = message.opened.tree
-        pages.troubles = pages.troubles.moved_to(tree)
-        rows = Rows(tree)
-        rows.expand_paths(opened_paths)
-        self.tree_view.set_order(self._shown, is_flat=self.sort.is_flat)
-        self.tree_view.show(rows, desk.figures, pages.troubles)
-        kept = tree.find(self._sort_keeps) if self._sort_keeps is not None else None
-        if kept is not None:
-            self.tree_view.reveal(kept)
-        else:
-            self.tree_view.scroll_to(y=0, animate=False)
-        if self.query_now is not None:
-            self._apply_filter()
-        self._update_bars()
-        if self.sort_read is not None:
-            # The cursor has moved, which takes back what was said before.
-            self._later("sorted", WANT_DELAY, self._say_what_is_sorted)
-
-    def _say_what_is_sorted(self) -> None:
-        if self.sort_read is None or self.desk is None or self.pages is None:
-            return
-        read, tensors = self.sort_read
-        words = f"By the {read:,} of {text.plural(tensors, 'tensor')} read so far" if read else "No tensor is read yet"
-        if self.desk.is_sweeping:
-            self.say(f"{words}; again when all is read.")
-        elif read + len(self.pages.troubles.unread) < tensors:
-            self.say(f"{words}; {self._key('scan')} reads all.")
+        self.app.push_screen(SortScreen(self.glyphs, self.order.choice), chosen)
 
     def action_help(self) -> None:
         from tui_params.tui.screens.help import HelpScreen

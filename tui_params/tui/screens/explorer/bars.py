@@ -1,0 +1,91 @@
+"""Bars: the header and the status line of the main screen, kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.order import Order
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.bars import SearchBar, StripBar
+from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+
+class Bars:
+    """Gathers a BarState from the parts of the screen, and paints it."""
+
+    def __init__(
+        self,
+        session: Session,
+        filter: Filter,
+        answers: Answers,
+        order: Order,
+        notice: Notice,
+        tree: ModuleTree,
+        detail: TensorDetail,
+        search: SearchBar,
+        glyphs: Glyphs,
+    ) -> None:
+        self.header = StripBar(id="header")
+        self.status = StripBar(id="status")
+        self.keys: Mapping[str, str] = {}
+        """The keys that the user has changed, by id."""
+        self._session = session
+        self._filter = filter
+        self._answers = answers
+        self._order = order
+        self._notice = notice
+        self._tree = tree
+        self._detail = detail
+        self._search = search
+        self._glyphs = glyphs
+
+    @property
+    def state(self) -> BarState:
+        """What there is to show now."""
+        desk, pages, opened, node = self._session.desk, self._session.pages, self._session.opened, self._tree.cursor
+        report = pages.report if pages is not None else None
+        known = pages.troubles.all_findings() if pages is not None and report is None else ()
+        return BarState(
+            glyphs=self._glyphs,
+            label=self._session.opening.label,
+            opened=opened,
+            stale=self._session.stale,
+            has_unknown_sizes=pages is not None and pages.has_unknown_sizes,
+            sort=self._order.choice,
+            sort_read=self._order.read,
+            activity=self._answers.activity,
+            sweep=self._answers.sweep,
+            is_comparing=desk is not None and desk.is_comparing,
+            report=report,
+            errors=sum(finding.severity == "error" for finding in known),
+            query=self._filter.query,
+            found=self._filter.found,
+            is_searching=self._search.display,
+            note_width=self._search.note_width,
+            said=self._notice.words,
+            focus=self._focus,
+            is_tensor=opened is not None and node is not None and not opened.tree.is_module(node),
+            has_tables=self._detail.grid.has_tables,
+            keys=self.keys,
+        )
+
+    @property
+    def _focus(self) -> Focus:
+        if self._search.display and not self._tree.has_focus:
+            return "search"
+        if self._detail.field.has_focus:
+            return "slice"
+        if self._detail.grid.has_focus:
+            return "values"
+        return "facts" if self._detail.facts.has_focus else "tree"
+
+    def update(self) -> None:
+        state = self.state
+        self.header.show(lambda width: header_lines(state, width))
+        self.status.show(lambda width: status_lines(state, width))

@@ -1,0 +1,50 @@
+"""Delays: calls that wait a moment, so that a key that is held down asks only once; and how long each kind waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.timer import Timer
+
+DETAIL_DELAY = 0.08
+"""From a move of the cursor to the page of the new row."""
+WANT_DELAY = 0.03
+"""From a change of the rows on screen to the question for their figures."""
+FILTER_DELAY = 0.06
+"""From a letter of the filter to the filtered tree, where there are so many tensors that filtering takes long."""
+FILTER_AGAIN = 0.3
+"""From new figures to a filter on statistics that takes them into account; longer where there are many tensors."""
+MODULE_DELAY = 0.5
+"""From new figures to the page of a module that counts them."""
+WATCH_EVERY = 5.0
+"""From one look at whether the source has changed to the next."""
+
+SetTimer = Callable[[float, Callable[[], None]], Timer]
+
+
+class Delays:
+    """Calls by name that wait: of several under one name, only the last is made."""
+
+    def __init__(self, set_timer: SetTimer) -> None:
+        self._set_timer = set_timer
+        self._timers: dict[str, Timer] = {}
+
+    def call(self, what: str, seconds: float, call: Callable[[], None]) -> None:
+        """Call after ``seconds``, unless asked again under the same name meanwhile."""
+        timer = self._timers.pop(what, None)
+        if timer is not None:
+            timer.stop()
+
+        def due() -> None:
+            self._timers.pop(what, None)
+            call()
+
+        self._timers[what] = self._set_timer(max(seconds, 0.001), due)
+
+    def is_waiting(self, what: str) -> bool:
+        """Whether a call under that name is still to come."""
+        return what in self._timers
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._timers

@@ -1,0 +1,38 @@
+"""Notice: one sentence in the status line that says why a key did nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.timer import Timer
+
+from tui_params.tui.screens.explorer.delays import SetTimer
+
+SAID_FOR = 5.0
+"""Seconds after which the sentence goes by itself."""
+
+
+class Notice:
+    """The sentence, which goes when the cursor moves or some seconds are over; ``changed`` is called to paint it."""
+
+    def __init__(self, set_timer: SetTimer, changed: Callable[[], None]) -> None:
+        self.words = ""
+        self._set_timer = set_timer
+        self._changed = changed
+        self._timer: Timer | None = None
+
+    def say(self, words: str) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self._set_timer(SAID_FOR, self.clear) if words else None
+        if words != self.words:
+            self.words = words
+            self._changed()
+
+    def clear(self) -> None:
+        self.say("")
+
+    @property
+    def is_going(self) -> bool:
+        """Whether there is a sentence that will go by itself."""
+        return self._timer is not None

@@ -1,0 +1,114 @@
+"""Order: by what the tree is sorted, and the tree that is built anew when that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tui_params.core import text
+from tui_params.core.tree.rows import Rows
+from tui_params.tui.desk.messages import SourceSorted
+from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+
+class Order:
+    """The order of the tree. Where it is by statistics, tensors that were not read stand last, and it says so.
+
+    ``changed`` is called to paint the header; ``scan_key`` gives the key that reads everything.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tree: ModuleTree,
+        filter: Filter,
+        notice: Notice,
+        waiting: Delays,
+        changed: Callable[[], None],
+        scan_key: Callable[[], str],
+    ) -> None:
+        self.choice = SortChoice("name")
+        self.read: tuple[int, int] | None = None
+        """How many tensors were read when they were sorted, and how many there are; None if all were, or need not."""
+        self._shown: Shown | None = None
+        self._stays_on: str | None = None
+        self._session = session
+        self._tree = tree
+        self._filter = filter
+        self._notice = notice
+        self._waiting = waiting
+        self._changed = changed
+        self._scan_key = scan_key
+
+    def reset(self) -> None:
+        """Go back to the order of a source that has just been opened."""
+        self.choice = SortChoice("name")
+        self.read = None
+        self._tree.set_order(None)
+
+    def choose(self, choice: SortChoice) -> None:
+        """Sort the tree; the cursor goes to the first row, because the largest is what was asked for."""
+        self.choice = choice
+        self._stays_on = None
+        self._sort()
+
+    def sort_again(self) -> None:
+        """Sort what was sorted before all was read; the cursor stays where it is."""
+        opened, node = self._session.opened, self._tree.cursor
+        if self.read is not None and opened is not None:
+            self._stays_on = opened.tree.name(node) if node is not None else None
+            self._sort()
+
+    def _sort(self) -> None:
+        """Have the tree built in this order, off the thread of the screen; answered by SourceSorted."""
+        desk = self._session.desk
+        if desk is None:
+            return
+        tensors = desk.opened.tensors
+        # Tensors read between now and the sorting may take part in it; but those that are said to have, have.
+        self._shown = shown_of(self.choice, tensors, desk.figures)
+        read = self._shown.read if self._shown is not None else None
+        self.read = (len(read), len(tensors)) if read is not None and len(read) < len(tensors) else None
+        desk.sort(self.choice)
+
+    def take_sorted(self, message: SourceSorted) -> None:
+        """Show the tree in its new order, with the same modules open."""
+        desk, pages = self._session.desk, self._session.pages
+        if desk is None or pages is None or message.generation != self._session.generation:
+            return
+        before = self._tree.rows
+        opened_paths = before.expanded_paths() if before is not None else set()
+        desk.opened = message.opened
+        tree = message.opened.tree
+        pages.troubles = pages.troubles.moved_to(tree)
+        rows = Rows(tree)
+        rows.expand_paths(opened_paths)
+        self._tree.set_order(self._shown, is_flat=self.choice.is_flat)
+        self._tree.show(rows, desk.figures, pages.troubles)
+        kept = tree.find(self._stays_on) if self._stays_on is not None else None
+        if kept is not None:
+            self._tree.reveal(kept)
+        else:
+            self._tree.scroll_to(y=0, animate=False)
+        if self._filter.query is not None:
+            self._filter.apply()
+        self._changed()
+        if self.read is not None:
+            # The cursor has moved, which clears the notice.
+            self._waiting.call("sorted", delays.WANT_DELAY, self._say_how_much_was_read)
+
+    def _say_how_much_was_read(self) -> None:
+        desk, pages = self._session.desk, self._session.pages
+        if self.read is None or desk is None or pages is None:
+            return
+        read, tensors = self.read
+        words = f"By the {read:,} of {text.plural(tensors, 'tensor')} read so far" if read else "No tensor is read yet"
+        if desk.is_sweeping:
+            self._notice.say(f"{words}; again when all is read.")
+        elif read + len(pages.troubles.unread) < tensors:
+            self._notice.say(f"{words}; {self._scan_key()} reads all.")

@@ -1,0 +1,54 @@
+"""Questions: what the main screen asks of the desk and of the pages, each a moment after what gave rise to it."""
+
+from __future__ import annotations
+
+from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+
+class Questions:
+    """Asks for the figures of what is on screen, and for the page of the row at the cursor."""
+
+    def __init__(self, session: Session, tree: ModuleTree, filter: Filter, waiting: Delays) -> None:
+        self.wanted: list[str] = []
+        self._session = session
+        self._tree = tree
+        self._filter = filter
+        self._waiting = waiting
+
+    def ask_soon(self) -> None:
+        self._waiting.call("want", delays.WANT_DELAY, self.ask)
+
+    def ask(self) -> None:
+        """Ask for the tensor at the cursor, then those on screen, then all that a filter on statistics needs."""
+        desk, pages = self._session.desk, self._session.pages
+        if desk is None or pages is None:
+            return
+        names = [info.name for info in self._tree.tensors_on_screen()]
+        shown = pages.tensor_at(self._tree.cursor)
+        if shown is not None:
+            names.insert(0, shown.name)
+        if self._filter.needs_figures and not desk.is_sweeping:
+            # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.
+            names += [info.name for info in desk.opened.tensors]
+        self.wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
+        desk.want(self.wanted)
+
+    def show_soon(self, seconds: float) -> None:
+        self._waiting.call("detail", seconds, self.show)
+
+    def show(self) -> None:
+        """Show the page of the row at the cursor, which asks for what it lacks."""
+        if self._session.pages is not None:
+            self._session.pages.show(self._tree.cursor)
+
+    @property
+    def are_answered(self) -> bool:
+        """Whether everything that was asked for is known, or known to be unreadable."""
+        pages = self._session.pages
+        return pages is not None and all(
+            pages.desk.figures(name) is not None or name in pages.reasons for name in self.wanted
+        )

@@ -1,0 +1,80 @@
+"""Session: what is open on the main screen, from one opening of the source to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from textual.message import Message
+
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.desk.messages import SourceFailed, SourceOpened
+from tui_params.tui.desk.opening import Opened, Opening
+from tui_params.tui.pages import Pages
+
+
+class Session:
+    """The desk and the pages of the source, both made anew whenever it is opened (``R`` opens it again).
+
+    ``generation`` counts the openings. Each answer carries the one it was asked in, so that a late one can be dropped.
+    """
+
+    def __init__(
+        self,
+        opening: Opening,
+        post: Callable[[Message], object],
+        make_desk: Callable[[Opened, int], Desk],
+        make_pages: Callable[[Desk], Pages],
+    ) -> None:
+        self.opening = opening
+        self.generation = 0
+        self.desk: Desk | None = None
+        self.pages: Pages | None = None
+        self.stale: str | None = None
+        """Why what is shown is no longer what is there."""
+        self.return_to: str | None = None
+        """The name to put the cursor on when the source has been opened again."""
+        self._post = post
+        self._make_desk = make_desk
+        self._make_pages = make_pages
+
+    @property
+    def opened(self) -> Opened | None:
+        return self.desk.opened if self.desk is not None else None
+
+    def listen(self) -> None:
+        """Post SourceOpened or SourceFailed when the source has been opened, or cannot be."""
+
+        def done(future: Future[Opened]) -> None:
+            error = future.exception()
+            self._post(SourceFailed(str(error)) if error is not None else SourceOpened(future.result()))
+
+        self.opening.when_done(done)
+
+    def open_again(self, return_to: str | None) -> None:
+        self.return_to = return_to
+        self.opening.start()
+        self.listen()
+
+    def begin(self, opened: Opened) -> tuple[Desk, Pages]:
+        """Close what was open before, and make the desk and the pages of what is open now."""
+        if self.desk is not None:
+            self.desk.close()
+        self.generation += 1
+        self.stale = None
+        desk = self.desk = self._make_desk(opened, self.generation)
+        pages = self._make_pages(desk)
+        if self.pages is not None:
+            pages.keep_choices_of(self.pages)
+        self.pages = pages
+        return desk, pages
+
+    def look_for_changes(self) -> None:
+        """Ask whether the source is still what was opened; answered by SourceStale if it is not."""
+        if self.desk is not None and self.stale is None:
+            self.desk.look_for_changes()
+
+    def close(self, wait: float) -> None:
+        """Stop reading and release the files; waits at most ``wait`` seconds."""
+        if self.desk is not None:
+            self.desk.close(wait)
