@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,22 @@ from tests.factories_screen import on_stage
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.reading.scanner import Outcome, summarize
 from tui_params.settings import Settings, load, load_limits, path
+from tui_params.tui import keys
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.opening import prepare
 from tui_params.tui.terminal import themes
 
+IDS = ("search", "quit", "tree.down")
+
 
 def test_without_a_file_nothing_is_set_and_nothing_is_wrong(tmp_path: Path) -> None:
-    assert load(tmp_path / "config.json") == (Settings(), None)
+    assert load(IDS, tmp_path / "config.json") == (Settings(), None)
 
 
 def test_a_file_sets_theme_and_keys(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"theme": "nord", "keys": {"search": "slash,f", "quit": "Q"}}')
-    assert load(file) == (Settings("nord", {"search": "slash,f", "quit": "Q"}), None)
+    assert load(IDS, file) == (Settings("nord", {"search": "slash,f", "quit": "Q"}), None)
 
 
 @pytest.mark.parametrize(
@@ -33,11 +37,28 @@ def test_a_file_sets_theme_and_keys(tmp_path: Path) -> None:
 def test_a_broken_file_is_one_sentence(words: str, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text(words)
-    settings, complaint = load(file)
+    settings, complaint = load(IDS, file)
     assert settings == Settings()
     assert complaint is not None
     assert str(file) in complaint
     assert "\n" not in complaint
+
+
+def test_an_unknown_id_of_a_key_is_reported_with_one_that_is_like_it_and_the_others_apply(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"keys": {"serch": "f", "quit": "Q", "zzz": "z"}}')
+    settings, complaint = load(IDS, file)
+    assert settings == Settings(keys={"quit": "Q"})
+    assert complaint == f"{file}: no key has the id 'serch' (did you mean search?); no key has the id 'zzz'"
+
+
+def test_the_explorer_knows_the_ids_of_all_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    tables = (*keys.TREE, *keys.SCREEN, *keys.VALUES)
+    file.write_text(json.dumps({"keys": {key.id: "f9" for key in tables}}))
+    settings, complaint = load(keys.IDS, file)
+    assert complaint is None
+    assert len(settings.keys) == len(tables)
 
 
 def test_a_file_sets_thresholds(tmp_path: Path) -> None:
@@ -45,7 +66,7 @@ def test_a_file_sets_thresholds(tmp_path: Path) -> None:
     file.write_text(
         '{"theme": "nord", "thresholds": {"abs-max-warning": 2e4, "dead_share": 0.5}, "keys": {"quit": "Q"}}'
     )
-    settings, complaint = load(file)
+    settings, complaint = load(IDS, file)
     assert complaint is None
     assert settings.limits == Thresholds(abs_max_warning=2e4, dead_share=0.5)
     assert load_limits(file) == (settings.limits, None)
@@ -55,7 +76,7 @@ def test_a_file_sets_thresholds(tmp_path: Path) -> None:
 def test_a_wrong_threshold_is_told_and_the_rest_applies(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"thresholds": {"speed": 3, "dead-share": -1, "sibling-z": 9}}')
-    for limits, complaint in (load_limits(file), (load(file)[0].limits, load(file)[1])):
+    for limits, complaint in (load_limits(file), (load(IDS, file)[0].limits, load(IDS, file)[1])):
         assert limits == Thresholds(sibling_z=9)
         assert complaint is not None
         assert complaint.startswith(f"{file}: there is no threshold 'speed'; there are ")
@@ -77,13 +98,13 @@ def test_the_explorer_judges_by_the_thresholds_that_are_set() -> None:
 def test_a_file_of_no_text_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_bytes(b"\xff\xfe\x00{")
-    settings, complaint = load(file)
+    settings, complaint = load(IDS, file)
     assert settings == Settings()
     assert complaint is not None
 
 
 def test_a_folder_in_its_place_is_one_sentence(tmp_path: Path) -> None:
-    settings, complaint = load(tmp_path)
+    settings, complaint = load(IDS, tmp_path)
     assert settings == Settings()
     assert complaint is not None
     assert "cannot be read" in complaint

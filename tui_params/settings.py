@@ -1,13 +1,14 @@
-"""What a user may set: keys, a theme, thresholds of the health rules; ``config.json`` of the configuration folder.
+"""What a user may set in ``config.json`` of the configuration folder: a theme, keys, thresholds of the health rules.
 
     {"theme": "nord", "keys": {"search": "slash,f", "quit": "Q"}, "thresholds": {"abs-max-warning": 2e4}}
 
-The file is read, never written. What is wrong in it is told, and the rest of it applies.
+The file is read, never written. What is wrong in it is reported in one sentence, and the rest of it applies. Nothing
+here knows the terminal: ``tui-params check`` reads its thresholds here, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,9 +17,10 @@ from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshol
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """``theme`` is the name of a theme; ``keys`` are by the ids in ``tui/keys.py``, comma separated.
+    """``theme`` is the name of a theme.
 
-    ``thresholds`` are by their names in ``core/thresholds.py``, with dashes or underscores.
+    ``keys`` gives keys, separated by commas, to ids of ``tui/keys.py``; ``thresholds`` gives numbers to the names in
+    ``core/health/thresholds.py``, written with dashes or underscores.
     """
 
     theme: str | None = None
@@ -27,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def limits(self) -> Thresholds:
-        """The thresholds of the health rules; a name or number that is none changes nothing."""
+        """The thresholds of the health rules; an unknown name or an impossible number changes nothing."""
         return _limits(self.thresholds)[0]
 
 
@@ -37,26 +39,32 @@ def path() -> Path:
     return Path(platformdirs.user_config_dir("tui-params")) / "config.json"
 
 
-def load(file: Path | None = None) -> tuple[Settings, str | None]:
-    """The settings, and one sentence about what is wrong with the file, if anything is."""
+def load(key_ids: Collection[str], file: Path | None = None) -> tuple[Settings, str | None]:
+    """The settings, and one sentence about what is wrong with the file, if anything is.
+
+    ``key_ids`` are the ids to which the explorer lets a user give keys. Others are reported and left out.
+    """
     file = path() if file is None else file
     settings, known, complaint = _read(file)
     if complaint is not None:
         return settings, complaint
-    from tui_params.tui import keys
-
     wrong = [f"no setting is called {name!r}" for name in known if name not in Settings.__struct_fields__]
-    for name in settings.keys:
-        if not keys.is_key(name):
-            close = keys.close_to(name)
-            wrong.append(f"no key has the id {name!r}" + (f" (did you mean {close}?)" if close else ""))
-    right = {name: given for name, given in settings.keys.items() if keys.is_key(name)}
+    wrong += [f"no key has the id {name!r}{_hint(name, key_ids)}" for name in settings.keys if name not in key_ids]
+    right = {name: given for name, given in settings.keys.items() if name in key_ids}
     wrong += _limits(settings.thresholds)[1]
     return msgspec.structs.replace(settings, keys=right), f"{file}: {'; '.join(wrong)}" if wrong else None
 
 
+def _hint(name: str, key_ids: Collection[str]) -> str:
+    """The id that is most like an unknown one, as a question; empty if none is like it."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, key_ids, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def load_limits(file: Path | None = None) -> tuple[Thresholds, str | None]:
-    """The thresholds alone, without a look at the keys, which would load the terminal; and what is wrong with them."""
+    """The thresholds alone, and one sentence about what is wrong with them or with the file."""
     file = path() if file is None else file
     settings, _, complaint = _read(file)
     limits, wrong = _limits(settings.thresholds)
@@ -64,7 +72,7 @@ def load_limits(file: Path | None = None) -> tuple[Thresholds, str | None]:
 
 
 def _read(file: Path) -> tuple[Settings, Mapping[str, msgspec.Raw], str | None]:
-    """The settings as they stand in a file, everything in it by its name, and why it cannot be used."""
+    """The settings as written in a file, everything in it by name, and why the file cannot be used, if it cannot."""
     try:
         content = file.read_bytes()
         settings = msgspec.json.decode(content, type=Settings)

@@ -99,10 +99,11 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text
+            from tui_params.tui import keys
             from tui_params.tui.app import ParamsApp
             from tui_params.tui.terminal import signals
 
-            chosen, complaint = settings.load()
+            chosen, complaint = settings.load(keys.IDS)
             app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
             apps.append(app)
             for fault in faults[:1]:

@@ -5,7 +5,7 @@ Each key has an ``id`` under which a user can give it other keys (``keys`` in co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from textual.binding import Binding, BindingType
@@ -108,17 +108,8 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
 
 _BY_ID = {key.id: key for _, table in SECTIONS for key in table}
 
-
-def is_key(name: str) -> bool:
-    """Whether there is a key of that id."""
-    return name in _BY_ID
-
-
-def close_to(name: str) -> str:
-    """The id that is most like a wrong one, or nothing."""
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, _BY_ID, 1)), "")
+IDS: Collection[str] = _BY_ID.keys()
+"""Every id to which a user can give keys."""
 
 
 def shown(name: str, changed: Mapping[str, str]) -> str:
