@@ -26,7 +26,7 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.desk import sweeping
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.messages import Checked, Measured, Verdict, Working
+from tui_params.tui.desk.messages import Checked, JudgedOutcome, Measured, SweepProgress, Working
 from tui_params.tui.desk.opening import prepare
 from tui_params.tui.desk.sweeping import Batches
 from tui_params.tui.screens.explorer import delays
@@ -57,44 +57,44 @@ class Office:
         assert self.desk.sweep()
         assert self.is_checked.wait(PATIENCE)
 
-    def verdicts(self) -> list[Verdict]:
-        return [verdict for message in self.said if isinstance(message, Measured) for verdict in message.verdicts]
+    def outcomes(self) -> list[JudgedOutcome]:
+        return [judged for message in self.said if isinstance(message, Measured) for judged in message.outcomes]
 
 
-def verdict(name: str) -> Verdict:
+def judged(name: str) -> JudgedOutcome:
     return Outcome(name, None, "why", True), ()
 
 
-def test_the_first_verdict_goes_at_once_and_the_rest_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_outcome_goes_at_once_and_the_rest_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "PAUSE", 1000.0)
-    sent: list[Sequence[Verdict]] = []
+    sent: list[Sequence[JudgedOutcome]] = []
     batches = Batches(sent.append)
     for name in "abcd":
-        batches.add(verdict(name))
-    assert sent == [(verdict("a"),)]
+        batches.add(judged(name))
+    assert sent == [(judged("a"),)]
     assert not batches.is_empty
     batches.flush()
     batches.flush()
-    assert sent[1:] == [(verdict("b"), verdict("c"), verdict("d"))]
+    assert sent[1:] == [(judged("b"), judged("c"), judged("d"))]
     assert batches.is_empty
     batches.close()
 
 
 def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "PAUSE", 1000.0)
-    sent: list[Sequence[Verdict]] = []
+    sent: list[Sequence[JudgedOutcome]] = []
     batches = Batches(sent.append)
     for number in range(2 * sweeping.MOST + 1):
-        batches.add(verdict(str(number)))
+        batches.add(judged(str(number)))
     assert [len(each) for each in sent] == [1, sweeping.MOST, sweeping.MOST]
     batches.close()
 
 
 async def test_what_waits_is_sent_by_itself() -> None:
-    sent: list[Sequence[Verdict]] = []
+    sent: list[Sequence[JudgedOutcome]] = []
     batches = Batches(sent.append)
     for name in "abc":
-        batches.add(verdict(name))
+        batches.add(judged(name))
     await eventually(lambda: sum(map(len, sent)) == 3, "all are sent, although nothing more comes")
     batches.close()
 
@@ -103,9 +103,9 @@ def test_a_sweep_reads_every_tensor_once_in_few_messages() -> None:
     source = MemorySource(many(3000))
     office = Office(source)
     office.sweep()
-    assert sorted(outcome.name for outcome, _ in office.verdicts()) == sorted(source.arrays)
+    assert sorted(outcome.name for outcome, _ in office.outcomes()) == sorted(source.arrays)
     assert sum(isinstance(message, Measured) for message in office.said) < 1000
-    # The report says more than the verdicts: it comes after them.
+    # The report says more than the outcomes: it comes after them.
     places = [place for place, message in enumerate(office.said) if isinstance(message, Measured)]
     checked = next(place for place, message in enumerate(office.said) if isinstance(message, Checked))
     assert max(places) < checked
@@ -142,7 +142,7 @@ def test_tied_tensors_and_what_is_known_are_not_read_again() -> None:
     office.desk.want(["layer2", "layer1"])
     office.sweep()
     assert sorted(reads) == ["layer0", "layer1", "layer2"]
-    assert len(office.verdicts()) == 4
+    assert len(office.outcomes()) == 4
     assert not office.desk.sweep()
     office.desk.close(PATIENCE)
 
@@ -288,7 +288,7 @@ async def test_escape_leaves_no_bar_behind_whatever_is_still_said() -> None:
         assert stage.screen.desk is not None
         assert stage.screen.desk.is_sweeping
         await stage.send("escape")
-        stage.screen.post_message(Working(None, sweeping.SweepProgress(1, 2, 3.0)))
+        stage.screen.post_message(Working(None, SweepProgress(1, 2, 3.0)))
         await stage.turn()
         assert stage.screen.answers.sweep is None
         assert not bar_of(stage)
@@ -302,9 +302,9 @@ async def test_the_header_says_how_far_how_fast_and_how_long_still() -> None:
         await stage.send("S")
         await stage.until(lambda: stage.screen.desk is not None and stage.screen.desk.is_sweeping, "it has begun")
         for far, words in (
-            (sweeping.SweepProgress(0, 1 << 34, 0.1), "░ 0 %  0 B of 16.0 GiB "),
-            (sweeping.SweepProgress(1 << 32, 1 << 34, 4.0), "25 %  4.00 GiB of 16.0 GiB  1.00 GiB/s  12 s left"),
-            (sweeping.SweepProgress(1 << 34, 1 << 34, 16.0), "99 %  16.0 GiB of 16.0 GiB  1.00 GiB/s"),
+            (SweepProgress(0, 1 << 34, 0.1), "░ 0 %  0 B of 16.0 GiB "),
+            (SweepProgress(1 << 32, 1 << 34, 4.0), "25 %  4.00 GiB of 16.0 GiB  1.00 GiB/s  12 s left"),
+            (SweepProgress(1 << 34, 1 << 34, 16.0), "99 %  16.0 GiB of 16.0 GiB  1.00 GiB/s"),
         ):
             stage.screen.post_message(Working(None, far))
             await stage.turn()

@@ -22,11 +22,11 @@ from tui_params.tui.desk.messages import (
     Comparing,
     GridReady,
     HistogramReady,
+    JudgedOutcome,
     Located,
     Measured,
     SourceSorted,
     SourceStale,
-    Verdict,
     Working,
 )
 from tui_params.tui.desk.opening import Opened, prepare
@@ -82,7 +82,7 @@ class Desk:
         self._known: dict[str, Outcome] = {}  # out of the cache
         self._done: set[str] = set()  # read, or found unreadable
         self._keeper = Worker("cache")
-        self._batches = Batches(self._post_verdicts)
+        self._batches = Batches(self._post_measured)
         self._is_starting = False
         self._started = threading.Event()
         self._wanted: tuple[str, ...] = ()
@@ -141,8 +141,8 @@ class Desk:
             self._remember(outcome)
             self._done.add(outcome.name)
 
-    def _post_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        self._post(Measured(self.generation, verdicts))
+    def _post_measured(self, outcomes: Sequence[JudgedOutcome]) -> None:
+        self._post(Measured(self.generation, outcomes))
 
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:

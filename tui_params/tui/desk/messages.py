@@ -1,12 +1,18 @@
-"""What worker threads tell the screen: frozen values with the key of the question, so that stale ones are dropped."""
+"""What threads tell the screen: messages that carry frozen values, and what tells a late one from one that is awaited.
+
+``generation`` is the number of the opening that a message is about.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from textual.message import Message
+
+from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
     from tui_params.core.findings import Finding
@@ -16,64 +22,8 @@ if TYPE_CHECKING:
     from tui_params.tui.desk.opening import Opened
     from tui_params.tui.widgets.canvas import Line
 
-
-class SourceOpened(Message):
-    """The source is open and its tree is built."""
-
-    def __init__(self, opened: Opened) -> None:
-        super().__init__()
-        self.opened = opened
-
-
-class SourceFailed(Message):
-    """Nothing can be shown of the source."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
-
-
-Verdict: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
-"""What came of a tensor, and what the rules say of it."""
-
-
-class Measured(Message):
-    """Some tensors were summarized, sampled or found unreadable, in this order.
-
-    ``generation`` says of which opening. Of one tensor alone it is sent at once, of many what came within a moment.
-    """
-
-    def __init__(self, generation: int, verdicts: Sequence[Verdict]) -> None:
-        super().__init__()
-        self.generation = generation
-        self.verdicts = verdicts
-
-
-class Comparing(Message):
-    """All has been read, and the comparison of the tensors has begun, or is over (``Desk.is_comparing``)."""
-
-    def __init__(self, generation: int) -> None:
-        super().__init__()
-        self.generation = generation
-
-
-class Checked(Message):
-    """Every tensor has been read and compared."""
-
-    def __init__(self, generation: int, report: Report) -> None:
-        super().__init__()
-        self.generation = generation
-        self.report = report
-
-
-class Located(Message):
-    """The findings of a tensor, with the first places of what they are about."""
-
-    def __init__(self, generation: int, name: str, findings: tuple[Finding, ...]) -> None:
-        super().__init__()
-        self.generation = generation
-        self.name = name
-        self.findings = findings
+JudgedOutcome: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
+"""What came of reading a tensor, and what the rules say about it."""
 
 
 class SweepProgress(msgspec.Struct, frozen=True):
@@ -84,51 +34,95 @@ class SweepProgress(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class SourceSorted(Message):
-    """The tree of the source, built anew in another order."""
+@dataclass(slots=True, eq=False)
+class SourceOpened(FrozenMessage):
+    """The source is open and its tree is built."""
 
-    def __init__(self, generation: int, opened: Opened) -> None:
-        super().__init__()
-        self.generation = generation
-        self.opened = opened
+    opened: Opened
 
 
-class SourceStale(Message):
-    """What was opened is no longer what is there."""
+@dataclass(slots=True, eq=False)
+class SourceFailed(FrozenMessage):
+    """The source cannot be opened, and why."""
 
-    def __init__(self, generation: int, sentence: str) -> None:
-        super().__init__()
-        self.generation = generation
-        self.sentence = sentence
+    reason: str
 
 
-class Working(Message):
-    """What the scanner is doing, or None when it rests; the latest one is all that matters."""
+@dataclass(slots=True, eq=False)
+class SourceStale(FrozenMessage):
+    """The source is no longer what was opened, and how it has changed."""
 
-    def __init__(self, activity: Activity | None, sweep: SweepProgress | None) -> None:
-        super().__init__()
-        self.activity = activity
-        self.sweep = sweep
+    generation: int
+    sentence: str
+
+
+@dataclass(slots=True, eq=False)
+class SourceSorted(FrozenMessage):
+    """The tree of the source has been built anew in another order."""
+
+    generation: int
+    opened: Opened
+
+
+@dataclass(slots=True, eq=False)
+class Measured(FrozenMessage):
+    """Some tensors were summarized, sampled or found unreadable, in this order.
+
+    A tensor that is read alone is reported at once; of many, those read within a moment are reported together.
+    """
+
+    generation: int
+    outcomes: Sequence[JudgedOutcome]
+
+
+@dataclass(slots=True, eq=False)
+class Working(FrozenMessage):
+    """What the scanner is doing, or None when it rests; only the latest one matters."""
+
+    activity: Activity | None
+    sweep: SweepProgress | None
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, Working)
 
 
-class HistogramReady(Message):
+@dataclass(slots=True, eq=False)
+class Comparing(FrozenMessage):
+    """Everything has been read, and the cross-check of the tensors has begun or ended (``Desk.is_comparing``)."""
+
+    generation: int
+
+
+@dataclass(slots=True, eq=False)
+class Checked(FrozenMessage):
+    """Every tensor has been read and cross-checked."""
+
+    generation: int
+    report: Report
+
+
+@dataclass(slots=True, eq=False)
+class Located(FrozenMessage):
+    """The findings of a tensor, with the first places of what they are about."""
+
+    generation: int
+    name: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(slots=True, eq=False)
+class HistogramReady(FrozenMessage):
     """The histogram that was asked for under ``key``, drawn, or why there is none."""
 
-    def __init__(self, key: object, lines: tuple[Line, ...], reason: str | None) -> None:
-        super().__init__()
-        self.key = key
-        self.lines = lines
-        self.reason = reason
+    key: object
+    lines: tuple[Line, ...]
+    reason: str | None
 
 
-class GridReady(Message):
+@dataclass(slots=True, eq=False)
+class GridReady(FrozenMessage):
     """The values that were asked for under ``key``, or why there are none."""
 
-    def __init__(self, key: object, grid: Grid | None, reason: str | None) -> None:
-        super().__init__()
-        self.key = key
-        self.grid = grid
-        self.reason = reason
+    key: object
+    grid: Grid | None
+    reason: str | None

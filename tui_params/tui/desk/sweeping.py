@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tui_params.tui.desk.messages import SweepProgress, Verdict
+from tui_params.tui.desk.messages import JudgedOutcome, SweepProgress
 
 if TYPE_CHECKING:
     from tui_params.core.reading.scanner import Outcome, Scanner
@@ -20,19 +20,19 @@ PAUSE = 0.05
 screen's thread, which then holds the interpreter."""
 
 MOST = 500
-"""Verdicts in a batch: the screen takes them within 10 ms, so that no key waits."""
+"""Judged outcomes in a batch: the screen takes them within 10 ms, so that no key waits."""
 
 
 class Batches:
-    """Verdicts on their way to the screen: the first one at once, then together what came within PAUSE.
+    """Judged outcomes on their way to the screen: the first one at once, then together what came within PAUSE.
 
     ``post`` is called under a lock, so that the order is kept, and must not block.
     """
 
-    def __init__(self, post: Callable[[Sequence[Verdict]], object]) -> None:
+    def __init__(self, post: Callable[[Sequence[JudgedOutcome]], object]) -> None:
         self._post = post
         self._lock = Lock()
-        self._waiting: list[Verdict] = []
+        self._waiting: list[JudgedOutcome] = []
         self._posted = -PAUSE
         self._thread: Thread | None = None
         self._due = Event()
@@ -42,9 +42,9 @@ class Batches:
     def is_empty(self) -> bool:
         return not self._waiting
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, judged: JudgedOutcome) -> None:
         with self._lock:
-            self._waiting.append(verdict)
+            self._waiting.append(judged)
             if monotonic() - self._posted >= PAUSE or len(self._waiting) >= MOST:
                 self._send()
             elif len(self._waiting) == 1:

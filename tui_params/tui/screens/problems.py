@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Thread
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.message import Message
 from textual.screen import ModalScreen
 
 from tui_params.tui.pages import Pages
@@ -19,6 +19,7 @@ from tui_params.tui.state.finding_groups import (
     groups_of,
     known_of,
 )
+from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.finding_list import ProblemList
 
@@ -41,12 +42,11 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         Binding("S", "scan", "read everything", show=False),
     ]
 
-    class Grouped(Message):
-        """The groups of so many problems that they were made beside the screen."""
+    @dataclass(eq=False)
+    class Grouped(FrozenMessage):
+        """The groups of so many problems that a thread made them."""
 
-        def __init__(self, groups: list[Group]) -> None:
-            super().__init__()
-            self.groups = groups
+        groups: list[Group]
 
     def __init__(self, pages: Pages, glyphs: Glyphs) -> None:
         super().__init__()

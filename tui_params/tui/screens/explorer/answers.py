@@ -46,10 +46,10 @@ class Answers:
         pages = self._session.pages
         if pages is None or message.generation != self._session.generation:
             return
-        for outcome, findings in message.verdicts:
+        for outcome, findings in message.outcomes:
             pages.take_outcome(outcome, findings)
-        names = [outcome.name for outcome, _ in message.verdicts]
-        marked = {outcome.name for outcome, findings in message.verdicts if findings or outcome.reason is not None}
+        names = [outcome.name for outcome, _ in message.outcomes]
+        marked = {outcome.name for outcome, findings in message.outcomes if findings or outcome.reason is not None}
         self._tree.figures_changed(names, marked)
         if marked:
             self._changed()

@@ -146,7 +146,7 @@ def _wrong(state: BarState, width: int) -> list[Part]:
     if opened is None:
         return []
     if state.report is not None:
-        return _verdict(state.report, state.glyphs)
+        return _report_words(state.report, state.glyphs)
     findings = [finding for finding in opened.source.listing.findings if finding.severity != "info"]
     if not findings:
         words = f"{state.glyphs.trouble} {text.plural(state.errors, 'error')} so far "
@@ -157,7 +157,7 @@ def _wrong(state: BarState, width: int) -> list[Part]:
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
 
 
-def _verdict(report: Report, glyphs: Glyphs) -> list[Part]:
+def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
     """What a check of everything found, in a few words."""
     errors = sum(finding.severity == "error" for finding in report.findings)
     warnings = sum(finding.severity == "warning" for finding in report.findings)
