@@ -8,13 +8,20 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 import pytest
+from textual.binding import Binding
+from textual.widget import Widget
 from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import eventually, on_stage, ramp, small_model
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
+from tui_params.tui.screens.explorer import notice
 from tui_params.tui.screens.help import HelpScreen
+from tui_params.tui.widgets.canvas import LinesView
+from tui_params.tui.widgets.detail.value_grid import ValueGrid
+from tui_params.tui.widgets.finding_list import ProblemList
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 Test = TypeVar("Test", bound=Callable[..., object])
 COVERED: set[str] = set()
@@ -54,6 +61,13 @@ def test_every_key_is_explained() -> None:
 def test_no_key_stands_for_two_things(table: tuple[keys.Key, ...]) -> None:
     used = [key for entry in table for key in entry.keys.split(",")]
     assert len(used) == len(set(used))
+
+
+@pytest.mark.parametrize("kind", [ModuleTree, ValueGrid, ProblemList, LinesView])
+def test_every_cursor_moves_by_the_same_keys(kind: type[Widget]) -> None:
+    bound = {binding.key for binding in kind.BINDINGS if isinstance(binding, Binding)}
+    assert bound >= {keys.UP, keys.DOWN, keys.PAGE_UP, keys.PAGE_DOWN, keys.HOME}
+    assert (keys.END in bound) is (kind is not ValueGrid)  # the last values of a tensor may be far away
 
 
 # The tree
@@ -277,17 +291,15 @@ async def test_a_key_that_does_nothing_says_why_in_the_status_line(
         assert "log" not in stage.facts
 
 
-async def test_what_was_said_goes_by_itself() -> None:
+async def test_what_was_said_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     async with on_stage(odd()) as stage:
         await stage.go("m")
         before = stage.status
         await stage.press("v", "s")
         assert "A histogram is drawn" in stage.status
-        assert stage.screen.notice.is_going
-        stage.screen.notice.clear()
-        await stage.turn()
-        assert stage.status == before
-        assert not stage.screen.notice.is_going
+        monkeypatch.setattr(notice, "SAID_FOR", 0.01)
+        await stage.send("s")
+        await stage.until(lambda: stage.status == before, "the sentence goes")
 
 
 async def test_the_only_mark_is_said_to_be_the_only_one() -> None:

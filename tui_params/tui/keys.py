@@ -22,17 +22,22 @@ class Key(msgspec.Struct, frozen=True):
     shown: str
 
 
+# What moves a cursor, wherever there is one.
+UP, DOWN, LEFT, RIGHT = "up,k", "down,j", "left,h", "right,l"
+PAGE_UP, PAGE_DOWN = "pageup,ctrl+b", "pagedown,ctrl+f"
+HOME, END = "home", "end,G"
+
 TREE: tuple[Key, ...] = (
-    Key("tree.up", "up,k", "cursor(-1)", "up", "Move up one row", "↑ k"),
-    Key("tree.down", "down,j", "cursor(1)", "down", "Move down one row", "↓ j"),
-    Key("tree.left", "left,h", "out", "close", "Close the module, or go to the one around it", "← h"),
-    Key("tree.right", "right,l", "into", "open", "Open the module, or go to its first row", "→ l"),
+    Key("tree.up", UP, "cursor(-1)", "up", "Move up one row", "↑ k"),
+    Key("tree.down", DOWN, "cursor(1)", "down", "Move down one row", "↓ j"),
+    Key("tree.left", LEFT, "out", "close", "Close the module, or go to the one around it", "← h"),
+    Key("tree.right", RIGHT, "into", "open", "Open the module, or go to its first row", "→ l"),
     Key("tree.toggle", "space", "open_close", "toggle", "Open or close the module", "space"),
     Key("tree.enter", "enter", "enter", "open", "Open or close the module; enlarge a tensor", "enter"),
-    Key("tree.page_up", "pageup,ctrl+b", "page(-1)", "page up", "One page up", "pgup ctrl+b"),
-    Key("tree.page_down", "pagedown,ctrl+f", "page(1)", "page down", "One page down", "pgdn ctrl+f"),
-    Key("tree.home", "home", "edge(-1)", "first", "First row", "home"),
-    Key("tree.end", "end,G", "edge(1)", "last", "Last row", "end G"),
+    Key("tree.page_up", PAGE_UP, "page(-1)", "page up", "One page up", "pgup ctrl+b"),
+    Key("tree.page_down", PAGE_DOWN, "page(1)", "page down", "One page down", "pgdn ctrl+f"),
+    Key("tree.home", HOME, "edge(-1)", "first", "First row", "home"),
+    Key("tree.end", END, "edge(1)", "last", "Last row", "end G"),
     Key("tree.parent", "p,backspace", "parent", "parent", "The module around this row", "p"),
     Key("tree.next", "J,right_square_bracket", "sibling(1)", "next sibling", "The next row of the same module", "J ]"),
     Key(
@@ -76,13 +81,13 @@ SCREEN: tuple[Key, ...] = (
 )
 
 VALUES: tuple[Key, ...] = (
-    Key("values.up", "up,k", "pan(-1, 0)", "up", "One row of values up", "↑ k"),
-    Key("values.down", "down,j", "pan(1, 0)", "down", "One row of values down", "↓ j"),
-    Key("values.left", "left,h", "pan(0, -1)", "left", "One column of values to the left", "← h"),
-    Key("values.right", "right,l", "pan(0, 1)", "right", "One column of values to the right", "→ l"),
-    Key("values.page_up", "pageup,ctrl+b", "pan_page(-1)", "page up", "One page of values up", "pgup"),
-    Key("values.page_down", "pagedown,ctrl+f", "pan_page(1)", "page down", "One page of values down", "pgdn"),
-    Key("values.home", "home", "pan_home", "start", "Back to the first values", "home"),
+    Key("values.up", UP, "pan(-1, 0)", "up", "One row of values up", "↑ k"),
+    Key("values.down", DOWN, "pan(1, 0)", "down", "One row of values down", "↓ j"),
+    Key("values.left", LEFT, "pan(0, -1)", "left", "One column of values to the left", "← h"),
+    Key("values.right", RIGHT, "pan(0, 1)", "right", "One column of values to the right", "→ l"),
+    Key("values.page_up", PAGE_UP, "pan_page(-1)", "page up", "One page of values up", "pgup"),
+    Key("values.page_down", PAGE_DOWN, "pan_page(1)", "page down", "One page of values down", "pgdn"),
+    Key("values.home", HOME, "pan_home", "start", "Back to the first values", "home"),
     Key(
         "values.next_table",
         "right_square_bracket",
@@ -93,6 +98,12 @@ VALUES: tuple[Key, ...] = (
     ),
     Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The table before", "["),
 )
+
+
+def cursor_bindings(line: tuple[str, str], page: tuple[str, str], edge: tuple[str, str]) -> list[BindingType]:
+    """Bindings of the keys that move a cursor or a page: each pair holds the actions for up and for down."""
+    actions = zip((UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END), (*line, *page, *edge), strict=True)
+    return [Binding(keys, action, show=False) for keys, action in actions]
 
 
 def bindings(keys: tuple[Key, ...]) -> list[BindingType]:

@@ -25,7 +25,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_field_of_a_message_can_be_set_twice(kind: type[FrozenMessage]) -> None:
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     message = kind(*names)
     assert not hasattr(message, "__dict__")
     for name in names:
@@ -33,7 +33,7 @@ def test_no_field_of_a_message_can_be_set_twice(kind: type[FrozenMessage]) -> No
         with pytest.raises(FrozenInstanceError, match=name):
             setattr(message, name, "another")
     with pytest.raises(AttributeError):
-        message.no_such_field = 1  # type: ignore[attr-defined]
+        message.no_such_field = 1
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -40,11 +40,6 @@ class SortChoice(msgspec.Struct, frozen=True):
     def key(self) -> SortKey:
         return next(key for key in KEYS if key.name == self.name)
 
-    @property
-    def is_of_figures(self) -> bool:
-        """Whether it asks for what is known only of tensors that were read."""
-        return self.key.of_figures is not None
-
 
 KEYS: tuple[SortKey, ...] = (
     SortKey("n", "name", "name", "2 before 10"),

@@ -17,6 +17,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_params.tui import keys
+
 Line = list[tuple[str, str]]
 
 _MOVE = 10  # bytes of a cursor movement
@@ -84,12 +86,12 @@ class LinesView(Canvas):
     """
 
     BINDINGS = [
-        Binding("up,k", "scroll_lines(-1)", "up", show=False),
-        Binding("down,j", "scroll_lines(1)", "down", show=False),
-        Binding("pageup,ctrl+b", "scroll_pages(-1)", "page up", show=False),
-        Binding("pagedown,ctrl+f,space", "scroll_pages(1)", "page down", show=False),
-        Binding("home", "scroll_edge(-1)", "top", show=False),
-        Binding("end,G", "scroll_edge(1)", "bottom", show=False),
+        *keys.cursor_bindings(
+            ("scroll_lines(-1)", "scroll_lines(1)"),
+            ("scroll_pages(-1)", "scroll_pages(1)"),
+            ("scroll_edge(-1)", "scroll_edge(1)"),
+        ),
+        Binding("space", "scroll_pages(1)", show=False),
     ]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

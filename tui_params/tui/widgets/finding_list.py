@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.message import Message
 
 from tui_params.core import text
+from tui_params.tui import keys
 from tui_params.tui.state.finding_groups import WHOLE, Group, Problem, Severity, extent
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView
@@ -31,14 +32,13 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
     """The list. Its cursor stands on a group or on a member of an open one, each of which may take several lines."""
 
     BINDINGS = [
-        Binding("up,k", "step(-1)", show=False),
-        Binding("down,j", "step(1)", show=False),
-        Binding("pageup,ctrl+b", "step(-8)", show=False),
-        Binding("pagedown,ctrl+f", "step(8)", show=False),
-        Binding("home", "step(-1000000)", show=False),
-        Binding("end,G", "step(1000000)", show=False),
-        Binding("right,l", "into", show=False),
-        Binding("left,h", "out", show=False),
+        *keys.cursor_bindings(
+            ("step(-1)", "step(1)"),
+            ("step(-8)", "step(8)"),
+            ("step(-1000000)", "step(1000000)"),
+        ),
+        Binding(keys.RIGHT, "into", show=False),
+        Binding(keys.LEFT, "out", show=False),
         Binding("space", "open_close", show=False),
     ]
 

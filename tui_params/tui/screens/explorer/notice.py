@@ -31,8 +31,3 @@ class Notice:
 
     def clear(self) -> None:
         self.say("")
-
-    @property
-    def is_going(self) -> bool:
-        """Whether there is a sentence that will go by itself."""
-        return self._timer is not None
