@@ -25,7 +25,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
-from tui_params.tui.desk.opening import Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
@@ -262,7 +262,7 @@ async def on_stage(
         source = MemorySource(small_model())
     open_it = source if not isinstance(source, Source) else lambda: source
     app = ParamsApp(
-        Opening("memory", open_it),
+        PendingSource("memory", open_it),
         settings=settings or Settings(theme="quiet-dark"),
         complaint=complaint,
         glyphs=glyphs,

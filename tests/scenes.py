@@ -26,7 +26,7 @@ from tui_params.demo import make_demo
 from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
-from tui_params.tui.desk.opening import Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
@@ -54,7 +54,7 @@ def demo() -> Source:
 
 def app_of(open_it: Callable[[], Source], theme: str = "quiet-dark", glyphs: Glyphs = UNICODE) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    return ParamsApp(Opening("demo", open_it), settings=Settings(theme=theme), glyphs=glyphs)
+    return ParamsApp(PendingSource("demo", open_it), settings=Settings(theme=theme), glyphs=glyphs)
 
 
 async def settle(pilot: Pilot[None]) -> None:

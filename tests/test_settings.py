@@ -15,7 +15,7 @@ from tui_params.core.reading.scanner import Outcome, summarize
 from tui_params.settings import Settings, load, load_limits, path
 from tui_params.tui import keys
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.opening import prepare
+from tui_params.tui.state.opened import prepare
 from tui_params.tui.terminal import themes
 
 IDS = ("search", "quit", "tree.down")

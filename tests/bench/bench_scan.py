@@ -203,13 +203,13 @@ def print_explored(path: str) -> None:
     from tests.scenes import settle
     from tui_params.settings import Settings
     from tui_params.tui.app import ParamsApp
-    from tui_params.tui.desk.opening import Opening
+    from tui_params.tui.desk.pending_source import PendingSource
     from tui_params.tui.screens.explorer.screen import ExplorerScreen
 
     async def explore(folder: str) -> None:
         # No figures are kept from one run to the next.
         cache = FigureCache(Path(folder))
-        app = ParamsApp(Opening("model", lambda: open_source(path)), settings=Settings(), cache=cache)
+        app = ParamsApp(PendingSource("model", lambda: open_source(path)), settings=Settings(), cache=cache)
         async with app.run_test(size=(120, 36)) as pilot:
             while len(app.screen_stack) < 2:
                 await pilot.pause()

@@ -16,7 +16,7 @@ from tui_params.core.source import Source
 from tui_params.errors import ExploreError, OpenError
 from tui_params.tui import app as app_module
 from tui_params.tui.app import ParamsApp
-from tui_params.tui.desk.opening import Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.explore import _faults_of_threads, explore, run_path, why_not
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 
@@ -190,7 +190,7 @@ async def test_a_fault_in_a_thread_of_ours_ends_the_explorer() -> None:
 
     caught: list[Exception] = []
     with _faults_of_threads(caught.append):
-        opening = Opening("x.pt", no_reader)
+        opening = PendingSource("x.pt", no_reader)
         await eventually(lambda: caught, "the fault of the thread")
 
     async def before_the_screen() -> None:

@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from tui_params.settings import Settings
 from tui_params.tui import keys
-from tui_params.tui.desk.opening import Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.glyphs import Glyphs, choose
@@ -47,7 +47,7 @@ class ParamsApp(KeyOrder):
 
     def __init__(
         self,
-        opening: Opening,
+        opening: PendingSource,
         *,
         settings: Settings | None = None,
         complaint: str | None = None,

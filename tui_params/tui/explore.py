@@ -92,10 +92,10 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
     gc.disable()
     try:
         with _faults_of_threads(fail):
-            from tui_params.tui.desk.opening import Opening
+            from tui_params.tui.desk.pending_source import PendingSource
 
             # The source is opened while Textual is still being imported.
-            opening = Opening(label, open_it)
+            opening = PendingSource(label, open_it)
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text

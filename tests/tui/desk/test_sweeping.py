@@ -27,9 +27,9 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.tui.desk import sweeping
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, JudgedOutcome, Measured, SweepProgress, Working
-from tui_params.tui.desk.opening import prepare
 from tui_params.tui.desk.sweeping import Batches
 from tui_params.tui.screens.explorer import delays
+from tui_params.tui.state.opened import prepare
 
 ROWS = 60
 """More tensors than a terminal of 24 lines shows."""

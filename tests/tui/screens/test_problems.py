@@ -28,10 +28,11 @@ from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Working
-from tui_params.tui.desk.opening import Opening, prepare
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.state.finding_groups import Group, Known, coverage_of, groups_of
+from tui_params.tui.state.opened import prepare
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list
 from tui_params.tui.widgets.detail.detail_lines import MOST_PLACES
@@ -449,7 +450,7 @@ async def test_what_the_cache_knows_whole_is_compared_at_once(tmp_path: Path, lo
 async def test_a_histogram_of_what_the_cache_knows_takes_no_finding_away(tmp_path: Path) -> None:
     path, cache = kept(tmp_path)
     settings = Settings(theme="quiet-dark")
-    app = ParamsApp(Opening("model", lambda: open_source(path)), settings=settings, glyphs=UNICODE, cache=cache)
+    app = ParamsApp(PendingSource("model", lambda: open_source(path)), settings=settings, glyphs=UNICODE, cache=cache)
     async with app.run_test(size=(120, 36)) as pilot:
         stage = Stage(app, pilot)
         await stage.until(lambda: len(app.screen_stack) > 1 and stage.is_resting, "the first rest")

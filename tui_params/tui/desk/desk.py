@@ -29,9 +29,9 @@ from tui_params.tui.desk.messages import (
     SourceStale,
     Working,
 )
-from tui_params.tui.desk.opening import Opened, prepare
 from tui_params.tui.desk.sweeping import Batches, Sweep
 from tui_params.tui.desk.worker import Worker
+from tui_params.tui.state.opened import Opened, prepare
 from tui_params.tui.state.sorting import SortChoice, sort_of
 from tui_params.tui.widgets.canvas import Line
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
     from tui_params.core.reading.grid import Grid
     from tui_params.core.reading.scanner import Activity, Outcome
-    from tui_params.tui.desk.opening import Opened
+    from tui_params.tui.state.opened import Opened
     from tui_params.tui.widgets.canvas import Line
 
 JudgedOutcome: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"

@@ -12,8 +12,8 @@ from tui_params.core import text
 if TYPE_CHECKING:
     from tui_params.core.query.query import Query
     from tui_params.tui.desk.desk import Desk
-    from tui_params.tui.desk.opening import Opened
     from tui_params.tui.pages import Pages
+    from tui_params.tui.state.opened import Opened
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -12,8 +12,8 @@ from tui_params.core.findings import Finding
 from tui_params.core.query.query import parse_query
 from tui_params.core.reading.scanner import Activity
 from tui_params.tui.desk.messages import SweepProgress
-from tui_params.tui.desk.opening import prepare
 from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.searching import Found
 from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE

@@ -53,7 +53,7 @@ class Bars:
         known = pages.troubles.all_findings() if pages is not None and report is None else ()
         return BarState(
             glyphs=self._glyphs,
-            label=self._session.opening.label,
+            label=self._session.pending.label,
             opened=opened,
             stale=self._session.stale,
             has_unknown_sizes=pages is not None and pages.has_unknown_sizes,

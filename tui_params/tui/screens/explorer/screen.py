@@ -15,7 +15,7 @@ from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
 from tui_params.tui.desk import messages
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.opening import Opened, Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.answers import Answers
@@ -27,6 +27,7 @@ from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.opened import Opened
 from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar
@@ -46,7 +47,7 @@ class ExplorerScreen(Screen[None]):
     AUTO_FOCUS = "ModuleTree"
     BINDINGS = keys.bindings(keys.SCREEN)
 
-    def __init__(self, opening: Opening, glyphs: Glyphs, cache: FigureCache | None = None) -> None:
+    def __init__(self, pending: PendingSource, glyphs: Glyphs, cache: FigureCache | None = None) -> None:
         super().__init__()
         self.glyphs = glyphs
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
@@ -65,7 +66,7 @@ class ExplorerScreen(Screen[None]):
 
         self.waiting = waiting = Delays(self.set_timer)
         self.notice = notice = Notice(self.set_timer, self.update_bars)
-        self.session = session = Session(opening, self.post_message, make_desk, make_pages)
+        self.session = session = Session(pending, self.post_message, make_desk, make_pages)
         self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
@@ -111,7 +112,7 @@ class ExplorerScreen(Screen[None]):
         self.bars.keys = getattr(getattr(self.app, "settings", None), "keys", {})
         self.search.display = False
         self.set_class(self.glyphs.is_ascii, "-ascii")
-        self.tree_view.set_empty_text(f"opening {text.clean(self.session.opening.label, 200)}")
+        self.tree_view.set_empty_text(f"opening {text.clean(self.session.pending.label, 200)}")
         self.update_bars()
         self.session.listen()
         self.set_interval(delays.WATCH_EVERY, self.session.look_for_changes)

@@ -9,8 +9,9 @@ from textual.message import Message
 
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import SourceFailed, SourceOpened
-from tui_params.tui.desk.opening import Opened, Opening
+from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.pages import Pages
+from tui_params.tui.state.opened import Opened
 
 
 class Session:
@@ -21,12 +22,12 @@ class Session:
 
     def __init__(
         self,
-        opening: Opening,
+        pending: PendingSource,
         post: Callable[[Message], object],
         make_desk: Callable[[Opened, int], Desk],
         make_pages: Callable[[Desk], Pages],
     ) -> None:
-        self.opening = opening
+        self.pending = pending
         self.generation = 0
         self.desk: Desk | None = None
         self.pages: Pages | None = None
@@ -49,11 +50,11 @@ class Session:
             error = future.exception()
             self._post(SourceFailed(str(error)) if error is not None else SourceOpened(future.result()))
 
-        self.opening.when_done(done)
+        self.pending.when_done(done)
 
     def open_again(self, return_to: str | None) -> None:
         self.return_to = return_to
-        self.opening.start()
+        self.pending.start()
         self.listen()
 
     def begin(self, opened: Opened) -> tuple[Desk, Pages]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tui_params.core.query.query import Query
     from tui_params.core.reading.scanner import Activity
     from tui_params.tui.desk.messages import SweepProgress
-    from tui_params.tui.desk.opening import Opened
+    from tui_params.tui.state.opened import Opened
     from tui_params.tui.state.searching import Found
     from tui_params.tui.terminal.glyphs import Glyphs
 

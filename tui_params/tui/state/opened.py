@@ -1,0 +1,34 @@
+"""Opened: a source that is open, with what the screen needs to show it at once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_params.core.collector import collector_paused
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.order import Sort
+from tui_params.core.tree.tree import Tree
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A source with its tree built, all made off the thread of the screen.
+
+    ``tensors`` are in the order of the tree; ``positions`` are their places among its leaves, and ``lowered`` their
+    names in lower case.
+    """
+
+    source: Source
+    tree: Tree
+    tensors: tuple[TensorInfo, ...]
+    positions: tuple[int, ...]
+    lowered: tuple[str, ...]
+
+
+def prepare(source: Source, sort: Sort | None = None) -> Opened:
+    """Build the tree of a source, in its natural order or another."""
+    with collector_paused():
+        tree = Tree(source.listing, sort)
+        positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
+        tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
+        return Opened(source, tree, tensors, tuple(positions), tuple(info.name.lower() for info in tensors))
