@@ -184,15 +184,14 @@ async def test_a_source_that_changed_says_so_and_r_opens_it_again(monkeypatch: p
     monkeypatch.setattr(delays, "WATCH_EVERY", 0.01)
     source = Changing(small_model())
     async with on_stage(opening(lambda: source, lambda: MemorySource({"new.weight": ramp(3)}))) as stage:
-        assert "changed" not in stage.header
+        assert "written" not in stage.header
         source.sentence = "model.safetensors was written again"
-        await stage.until(lambda: "changed on disk" in stage.header, "the header")
-        assert "R reloads" in stage.header
+        await stage.until(lambda: "model.safetensors was written again; R reloads" in stage.header, "the header")
         assert "embed.weight" in stage.text  # what was there stays
         await stage.press("R")
         await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
-        assert "changed" not in stage.header
+        assert "written" not in stage.header
         assert stage.names == ["new.weight"]
         await eventually(lambda: source.is_closed, "the old source is closed")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from tui_params.core import text
@@ -126,10 +127,7 @@ class ExplorerScreen(Screen[None]):
             self.app.exit(return_code=3)
             return
         # Opening again failed: what is on screen stays, and says so.
-        self.session.stale = f"not opened again: {message.reason}"
-        said = text.clean(message.reason, 500)
-        self.notify(said, title="Not opened again", severity="error", timeout=30, markup=False)
-        self.update_bars()
+        self._say_stale(f"not opened again: {message.reason}", "Not opened again", "error")
 
     def on_source_opened(self, message: messages.SourceOpened) -> None:
         desk, pages = self.session.begin(message.opened)
@@ -152,8 +150,14 @@ class ExplorerScreen(Screen[None]):
 
     def on_source_stale(self, message: messages.SourceStale) -> None:
         if message.generation == self.session.generation and self.session.stale is None:
-            self.session.stale = "changed on disk: R reloads"
-            self.update_bars()
+            self._say_stale(message.sentence, "Changed since it was opened", "warning")
+
+    def _say_stale(self, sentence: str, title: str, severity: SeverityLevel) -> None:
+        """Say in the header why what is shown is not what is there; a toast has room for the whole sentence."""
+        self.session.stale = sentence
+        whole = text.clean(sentence, 500)
+        self.notify(whole, title=title, severity=severity, timeout=30, markup=False)
+        self.update_bars()
 
     # What the widgets say
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from rich.cells import cell_len
+
 from tui_params.core import text
 from tui_params.core.tree.tree import Tree
 from tui_params.tui import keys
@@ -96,7 +98,8 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     counts.append(text.dtype_mix(mix, 4 if width >= 100 else 3))
     counts = [part for part in counts if part]
     wrong = _wrong(state, width)
-    while len(counts) > 1 and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
+    least_counts = 1 if state.stale is None else 0  # then the totals may be those of something that is gone
+    while len(counts) > least_counts and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
         counts.pop()
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
 
@@ -141,7 +144,8 @@ def _running(state: BarState, width: int) -> list[Part]:
 def _wrong(state: BarState, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if state.stale is not None:
-        return [(f"{state.glyphs.trouble} {text.clean(state.stale, max(30, width // 2))} ", "error")]
+        mark, reloads = state.glyphs.trouble, f"; {keys.first('reload', state.keys)} reloads"
+        return [(f" {mark} {_within(state.stale, width - cell_len(reloads) - 4)}{reloads} ", "error")]
     opened = state.opened
     if opened is None:
         return []
@@ -155,6 +159,14 @@ def _wrong(state: BarState, width: int) -> list[Part]:
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
     mark = state.glyphs.trouble if worst.severity == "error" else state.glyphs.caution
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
+
+
+def _within(words: str, cells: int) -> str:
+    """A sentence in so many cells; the middle of a longer one is left out."""
+    limit = cells
+    while cell_len(shown := text.clean(words, limit)) > cells and limit > 0:
+        limit -= 1  # wide characters take two
+    return shown
 
 
 def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
