@@ -45,6 +45,14 @@ class _App(click.Group):
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         return name, _explore, ["--", *args]
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the formats that can be opened, then the rest."""
+        from tui_params.sources.detect import describe_formats
+
+        with formatter.section("Formats"):
+            formatter.write_dl(describe_formats())
+        super().format_epilog(ctx, formatter)
+
     def invoke(self, ctx: click.Context) -> Any:
         """The exit code of the command; errors of our own become one line on stderr."""
         try:

@@ -1,46 +1,200 @@
-"""Which reader a path belongs to: told by the first bytes alone, because extensions lie."""
+"""The table of all formats, READERS, and how a path is opened by it: by content, because suffixes lie.
+
+To add a format, write its reader in a file of its own and add a row here. The row says how a file of the format is
+recognised, what it is in one sentence, and which function opens it. From the rows follow detection, opening, which
+files of a folder are read, and the lists of formats in ``tui-params --help`` and the README.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISDIR
+
+import msgspec
 
 from tui_params.core.source import Source
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, UnknownFormatError
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes, reason
-from tui_params.sources.safetensors.reader import MAX_HEADER_NBYTES, open_safetensors
+from tui_params.sources.bytes import content
+from tui_params.sources.bytes.content import Peek
+from tui_params.sources.bytes.local import opened, read_bytes, reason
 
 HEAD_NBYTES = 1024
 
-_OTHER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"GGUF", "a GGUF file"),
-    (0, b"\x93NUMPY", "a NumPy array (.npy)"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights?)"),
-    (0, b"\x1f\x8b", "compressed with gzip: decompress it first"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd: decompress it first"),
-    (0, b"BZh", "compressed with bzip2: decompress it first"),
-    (0, b"\xfd7zXZ\x00", "compressed with xz: decompress it first"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
-    (0, b"\x7fELF", "a compiled program or library"),
-    (0, b"%PDF", "a PDF document"),
-    (0, b"PAR1", "a Parquet file"),
-    (4, b"TFL3", "a TensorFlow Lite model"),
-    (257, b"ustar", "a tar archive: unpack it first"),
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """How one format is recognised. The first row of the table that fits a file or a folder is taken.
+
+    A file fits if it has ``magic`` (one of them, if there are several) at the byte ``at``, or if ``is_file`` says so.
+    A folder fits if ``is_folder`` says so. ``name`` is unique. ``suffixes`` are those that such files usually have:
+    only folders are searched by them.
+    """
+
+    name: str
+    magic: bytes | tuple[bytes, ...] = ()
+    at: int = 0
+    is_file: Callable[[Peek], bool] | None = None
+    is_folder: Callable[[Path], bool] | None = None
+    suffixes: tuple[str, ...] = ()
+
+    def fits(self, peek: Peek) -> bool:
+        """Whether the file that was peeked into has this format."""
+        if self.magic and peek.head.startswith(self.magic, self.at):
+            return True
+        return self.is_file is not None and self.is_file(peek)
+
+    def fits_folder(self, path: Path) -> bool:
+        """Whether the folder at ``path`` as a whole has this format."""
+        return self.is_folder is not None and self.is_folder(path)
+
+
+class Reader(Row, frozen=True, kw_only=True):
+    """A format that can be opened.
+
+    ``description`` says in one plain sentence what is read; ``--help`` and the README show it. ``open`` imports the
+    reader when it is called, so that no format costs anything before it is needed; it raises OpenError. Where a folder
+    holds files of several formats, those of the earliest row are read. ``has_states`` says that trainers keep states
+    of their own (optimizers, random generators) in files of this format beside the model.
+    """
+
+    description: str
+    open: Callable[[Path], Source]
+    has_states: bool = False
+
+
+class Unopened(Row, frozen=True, kw_only=True):
+    """Something that is recognised, so that the user learns what it is and what to do, but that is not opened.
+
+    ``sentence`` follows the name of the file; ``{size}`` in it is replaced by the file's size. ``suffixes`` are those
+    of files whose folder is worth a mention.
+    """
+
+    sentence: str
+
+
+def _open_safetensors(path: Path) -> Source:
+    from tui_params.sources.safetensors.reader import open_safetensors
+
+    return open_safetensors(path)
+
+
+def _open_torch(path: Path) -> Source:
+    from tui_params.sources.torch_save.zip import open_torch
+
+    return open_torch(path)
+
+
+def _open_folder(path: Path, index: str | None = None) -> Source:
+    from tui_params.sources.folder.folder import Formats, open_folder
+
+    formats = Formats(
+        open_file,
+        readers=tuple(row for row in READERS if isinstance(row, Reader) and row.suffixes),
+        mentioned=tuple(suffix for row in READERS for suffix in row.suffixes),
+        refusal=_refuse_folder,
+    )
+    return open_folder(path, formats, index)
+
+
+def _refuse_folder(path: Path) -> str | None:
+    row = next((row for row in READERS if isinstance(row, Unopened) and row.fits_folder(path)), None)
+    return None if row is None else row.sentence
+
+
+def _is_any(path: Path) -> bool:
+    return True
+
+
+def _is_distributed(path: Path) -> bool:
+    try:
+        return any(name == ".metadata" or name.endswith(".distcp") for name in os.listdir(path))
+    except OSError:
+        return False
+
+
+_NOT_YET = "; this format cannot be opened yet"
+
+READERS: tuple[Reader | Unopened, ...] = (
+    Reader(
+        name="safetensors",
+        description="A safetensors file; of a damaged one, whatever is left is shown.",
+        is_file=content.is_safetensors,
+        suffixes=(".safetensors",),
+        open=_open_safetensors,
+    ),
+    Reader(
+        name="torch.save",
+        description="A file of torch.save, torch.jit.save or torch.export.save: state dicts, training checkpoints,"
+        " whole modules. No code in it is run.",
+        is_file=content.is_torch,
+        suffixes=(".bin", ".pt", ".pth", ".ckpt"),
+        has_states=True,
+        open=_open_torch,
+    ),
+    Reader(
+        name="folder",
+        description="A folder of such files: shards with their Hugging Face index, or files side by side. A damaged or"
+        " missing file does not hide the others.",
+        is_folder=_is_any,
+        open=_open_folder,
+    ),
+    Unopened(
+        name="DCP",
+        is_folder=_is_distributed,
+        suffixes=(".distcp",),
+        sentence=f"is a distributed checkpoint of torch (DCP){_NOT_YET}",
+    ),
+    Unopened(
+        name="Git LFS pointer",
+        magic=b"version https://git-lfs",
+        sentence="is a Git LFS pointer, not the weights: run git lfs pull",
+    ),
+    Unopened(
+        name="HTML",
+        is_file=content.is_web_page,
+        sentence="is a web page, not a checkpoint: the download failed",
+    ),
+    Unopened(
+        name="XML",
+        is_file=content.is_xml,
+        sentence="is an XML document, not a checkpoint: the download failed?",
+    ),
+    Unopened(name="NPZ", is_file=content.is_npz, sentence=f"is a NumPy archive (.npz){_NOT_YET}"),
+    Unopened(name="GGUF", magic=b"GGUF", sentence=f"is a GGUF file{_NOT_YET}"),
+    Unopened(name="NPY", magic=b"\x93NUMPY", sentence=f"is a NumPy array (.npy){_NOT_YET}"),
+    Unopened(name="HDF5", magic=b"\x89HDF\r\n\x1a\n", sentence=f"is an HDF5 file (Keras weights?){_NOT_YET}"),
+    Unopened(name="gzip", magic=b"\x1f\x8b", sentence="is compressed with gzip: decompress it first"),
+    Unopened(name="zstd", magic=b"\x28\xb5\x2f\xfd", sentence="is compressed with zstd: decompress it first"),
+    Unopened(name="bzip2", magic=b"BZh", sentence="is compressed with bzip2: decompress it first"),
+    Unopened(name="xz", magic=b"\xfd7zXZ\x00", sentence="is compressed with xz: decompress it first"),
+    Unopened(name="7z", magic=b"7z\xbc\xaf\x27\x1c", sentence="is a 7z archive: unpack it first"),
+    Unopened(name="ELF", magic=b"\x7fELF", sentence="is a compiled program or library, not a checkpoint"),
+    Unopened(name="PDF", magic=b"%PDF", sentence="is a PDF document, not a checkpoint"),
+    Unopened(name="Parquet", magic=b"PAR1", sentence=f"is a Parquet file{_NOT_YET}"),
+    Unopened(name="TensorFlow Lite", magic=b"TFL3", at=4, sentence=f"is a TensorFlow Lite model{_NOT_YET}"),
+    Unopened(name="tar", magic=b"ustar", at=257, sentence="is a tar archive: unpack it first"),
+    Unopened(
+        name="TensorFlow index",
+        is_file=content.is_tensorflow_index,
+        sentence=f"is the index of a TensorFlow checkpoint{_NOT_YET}",
+    ),
+    Unopened(name="JSON", is_file=content.is_json, sentence="is a JSON document, not a checkpoint"),
+    Unopened(
+        name="zeros",
+        is_file=content.is_all_zeros,
+        sentence="starts with zeros ({size} in all): it was never written, or its download is not finished",
+    ),
+    Unopened(name="ONNX", is_file=content.is_onnx, sentence=f"looks like an ONNX model{_NOT_YET}"),
 )
-
-_OLD_TORCH_MEMBERS = (b"sys_info", b"pickle", b"storages", b"tensors")
-"""What ``torch.save`` put into a tar before 0.2; the reader of such files says what to do with them."""
-
-_TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-"""The last bytes of an SSTable, which is what the ``.index`` of a TensorFlow checkpoint is."""
+"""Every format that is known here, in the order in which they are tried."""
 
 
 def open_path(path: str | os.PathLike[str]) -> Source:
     """The source at ``path``: a checkpoint file, a folder of them, or the index file of such a folder.
 
-    ``~`` is expanded. Raises OpenError, and UnknownFormatError where no reader recognises the bytes.
+    ``~`` is expanded. Raises OpenError, and UnknownFormatError where no reader recognises the content.
     """
     given = os.fspath(path)
     if isinstance(given, bytes):
@@ -61,12 +215,13 @@ def open_path(path: str | os.PathLike[str]) -> Source:
     except (ValueError, RuntimeError) as error:
         # A null byte in the path; a "~user" that does not exist.
         raise OpenError(f"{shown} is no path: {clean(str(error), 120)}") from None
-    from tui_params.sources.folder.folder import is_index, open_folder
-
     if S_ISDIR(mode):
-        return open_folder(full)
-    if is_index(full):
-        return open_folder(full.absolute().parent, full.name)
+        return _open_directory(full)
+    if full.name.endswith(".json"):
+        from tui_params.sources.folder.folder import is_index
+
+        if is_index(full):
+            return _open_folder(full.absolute().parent, full.name)
     return open_file(full)
 
 
@@ -74,66 +229,31 @@ def open_file(path: Path) -> Source:
     """The source in one regular file. Raises OpenError, UnknownFormatError."""
     with opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, HEAD_NBYTES)
-        tail = read_bytes(descriptor, max(file.size - 8, 0), 8)
+        peek = Peek(head, read_bytes(descriptor, max(file.size - 8, 0), 8), file.size)
     name = clean(file.name, 120)
     if not head:
         raise OpenError(f"{name} is empty (0 bytes)")
-    if is_safetensors(head):
-        return open_safetensors(path)
-    if is_torch(head):
-        from tui_params.sources.torch_save.zip import open_torch
-
-        return open_torch(path)
-    raise UnknownFormatError(f"{name} {_name_other(head, tail, file)}")
-
-
-def is_safetensors(head: bytes) -> bool:
-    """Whether a file that starts so is meant to be safetensors, however damaged."""
-    if head[8:10] in (b'{"', b"{}"):
-        return True
-    return int.from_bytes(head[:8], "little") <= MAX_HEADER_NBYTES and head[8:].lstrip(b" \t\r\n").startswith(b"{")
+    row = next((row for row in READERS if row.fits(peek)), None)
+    if isinstance(row, Reader):
+        return row.open(path)
+    if row is not None:
+        raise UnknownFormatError(f"{name} {row.sentence.replace('{size}', size(file.size))}")
+    raise UnknownFormatError(
+        f"{name} is in no format that is known here ({size(file.size)}, the first bytes are {head[:8].hex(' ')})"
+    )
 
 
-def is_torch(head: bytes) -> bool:
-    """Whether a file that starts so is for the reader of ``torch.save``: a zip, or a pickle of protocol 2 to 5."""
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return not _is_npz(head)
-    if head[257:262] == b"ustar":
-        return head[:100].rstrip(b"\0") in _OLD_TORCH_MEMBERS
-    return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+def _open_directory(path: Path) -> Source:
+    # The row "folder" fits every folder.
+    return next(row for row in READERS if isinstance(row, Reader) and row.fits_folder(path)).open(path)
 
 
-def _is_npz(head: bytes) -> bool:
-    length = int.from_bytes(head[26:28], "little")
-    return head[30 : 30 + length].endswith(b".npy")
+def describe_formats() -> list[tuple[str, str]]:
+    """Name and description of every format that can be opened, for ``--help`` and the README."""
+    return [(row.name, _describe(row)) for row in READERS if isinstance(row, Reader)]
 
 
-def is_lfs_pointer(head: bytes) -> bool:
-    """Whether it is the text that Git LFS keeps in place of a large file."""
-    return head.startswith(b"version https://git-lfs")
-
-
-def _name_other(head: bytes, tail: bytes, file: DataFile) -> str:
-    """What a file is that no reader here opens, as the end of a sentence."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if is_lfs_pointer(head):
-        return "is a Git LFS pointer, not the weights: run git lfs pull"
-    if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "is a web page, not a checkpoint: the download failed"
-    if text.startswith((b"<?xml", b"<error")):
-        return "is an XML document, not a checkpoint: the download failed?"
-    if head.startswith(b"PK") and _is_npz(head):
-        return "is a NumPy archive (.npz); this format cannot be opened yet"
-    for offset, magic, what in _OTHER_MAGICS:
-        if head[offset:].startswith(magic):
-            return f"is {what}" if ":" in what else f"is {what}; this format cannot be opened yet"
-    if tail == _TABLE_MAGIC:
-        return "is the index of a TensorFlow checkpoint; this format cannot be opened yet"
-    if text[:1] == b"{":
-        return "is a JSON document, not a checkpoint"
-    if not head.strip(b"\x00"):
-        return f"starts with zeros ({size(file.size)} in all): it was never written, or its download is not finished"
-    # ModelProto of onnx.proto: field 1 (ir_version) is a small varint, field 2 (producer_name) a string.
-    if head[:1] == b"\x08" and b"\0" < head[1:2] < b" " and head[2:3] in (b"\x12", b"\x3a"):
-        return "looks like an ONNX model; this format cannot be opened yet"
-    return f"is in no format that is known here ({size(file.size)}, the first bytes are {head[:8].hex(' ')})"
+def _describe(reader: Reader) -> str:
+    if not reader.suffixes:
+        return reader.description
+    return f"{reader.description} Usually {', '.join(f'*{suffix}' for suffix in reader.suffixes)}."

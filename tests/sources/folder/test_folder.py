@@ -19,7 +19,6 @@ from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, SourceChangedError, TuiParamsError
 from tui_params.sources.bytes.local import MAX_OPEN_FILES, POOL
 from tui_params.sources.detect import open_path
-from tui_params.sources.folder.folder import open_folder
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
@@ -60,7 +59,7 @@ def test_shards_are_one_source(folder: Path) -> None:
             }
         )
     )
-    source = open_folder(folder)
+    source = open_path(folder)
     assert source.label == "model/"
     assert source.listing.format == "safetensors, 2 shards"
     assert source.listing.findings == ()
@@ -104,7 +103,7 @@ def test_the_index_file_itself_opens_its_folder(folder: Path, monkeypatch: pytes
 def test_other_names_of_an_index(folder: Path, name: str) -> None:
     (folder / "model.safetensors.index.json").rename(folder / name)
     # Beside safetensors files the index of bin files is not followed unasked.
-    source = open_path(folder / name) if ".bin" in name else open_folder(folder)
+    source = open_path(folder / name if ".bin" in name else folder)
     assert source.listing.metadata["index.total_size"] == "72"
     assert names(source) == ["a", "b", "c"]
 
@@ -114,7 +113,7 @@ def test_pickled_shards(tmp_path: Path) -> None:
     torch.save({"b": torch.arange(3)}, tmp_path / "pytorch_model-00002-of-00002.bin")
     one, two = (f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2))
     write_index(tmp_path, {"a": one, "h": one, "b": two}, "pytorch_model.bin.index.json", total_size=16 + 6 + 24)
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert source.listing.findings == ()
     assert names(source) == ["a", "b", "h"]
     np.testing.assert_array_equal(source.read("b"), [0, 1, 2])
@@ -123,7 +122,7 @@ def test_pickled_shards(tmp_path: Path) -> None:
 
 def test_a_missing_shard_hides_nothing_else(folder: Path) -> None:
     (folder / TWO).unlink()
-    source = open_folder(folder)
+    source = open_path(folder)
     finding = the_only(source, "missing-shard")
     assert (finding.severity, finding.evidence) == ("error", f"1 tensor: its shard {TWO} is missing from the folder")
     assert names(source) == ["a", "b", "c"]
@@ -151,7 +150,7 @@ def test_a_missing_shard_hides_nothing_else(folder: Path) -> None:
 )
 def test_a_bad_shard_hides_nothing_else(folder: Path, content: bytes, words: str) -> None:
     (folder / TWO).write_bytes(content)
-    source = open_folder(folder)
+    source = open_path(folder)
     assert words in the_only(source, "bad-shard").evidence
     assert names(source) == ["a", "b", "c"]
     assert words in (source.find("c").unreadable or "")
@@ -160,7 +159,7 @@ def test_a_bad_shard_hides_nothing_else(folder: Path, content: bytes, words: str
 
 def test_a_truncated_shard_tells_which_tensors_are_cut(folder: Path) -> None:
     os.truncate(folder / ONE, (folder / ONE).stat().st_size - 1)
-    source = open_folder(folder)
+    source = open_path(folder)
     assert the_only(source, "truncated").evidence.startswith(f"{ONE} is truncated")
     assert [info.name for info in source.listing.tensors if info.unreadable] == ["b"]
 
@@ -168,10 +167,10 @@ def test_a_truncated_shard_tells_which_tensors_are_cut(folder: Path) -> None:
 def test_a_fifo_and_a_folder_in_place_of_a_shard(folder: Path) -> None:
     (folder / TWO).unlink()
     os.mkfifo(folder / TWO)
-    assert "named pipe" in the_only(open_folder(folder), "bad-shard").evidence
+    assert "named pipe" in the_only(open_path(folder), "bad-shard").evidence
     (folder / TWO).unlink()
     (folder / TWO).mkdir()
-    assert "is a folder" in the_only(open_folder(folder), "bad-shard").evidence
+    assert "is a folder" in the_only(open_path(folder), "bad-shard").evidence
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_the_index_cannot_lead_out_of_its_folder(folder: Path, hostile: str) -> 
     (folder / "sub").mkdir()
     save_file({"c": torch.zeros(1)}, folder / "sub" / "x.safetensors")
     write_index(folder, {"a": ONE, "b": ONE, "c": hostile})
-    source = open_folder(folder)
+    source = open_path(folder)
     assert "is no file of this folder" in the_only(source, "outside-folder").evidence
     with pytest.raises(ReadError, match="no file of this folder"):
         source.read("c")
@@ -194,22 +193,22 @@ def test_a_symbolic_link_is_a_file_of_the_folder(folder: Path) -> None:
     # The cache of huggingface_hub keeps every file as a link into blobs/.
     (folder / TWO).rename(folder.parent / "blob")
     (folder / TWO).symlink_to("../blob")
-    source = open_folder(folder)
+    source = open_path(folder)
     assert source.listing.findings == ()
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
 
 
 def test_a_link_in_a_circle_hides_nothing_else(folder: Path) -> None:
     (folder / "loop").symlink_to("loop")
-    assert names(open_folder(folder)) == ["a", "b", "c"]
+    assert names(open_path(folder)) == ["a", "b", "c"]
     (folder / TWO).unlink()
     (folder / TWO).symlink_to(TWO)
-    assert "symbolic link" in the_only(open_folder(folder), "bad-shard").evidence
+    assert "symbolic link" in the_only(open_path(folder), "bad-shard").evidence
 
 
 def test_tensors_that_the_index_forgot_or_misplaced(folder: Path) -> None:
     write_index(folder, {"a": ONE, "c": ONE, "d": TWO})
-    source = open_folder(folder)
+    source = open_path(folder)
     found = {finding.rule: finding for finding in source.listing.findings}
     assert set(found) == {"unindexed-tensor", "misplaced-tensor", "missing-tensor"}
     assert (found["unindexed-tensor"].tensor, found["unindexed-tensor"].severity) == ("b", "warning")
@@ -225,7 +224,7 @@ def test_tensors_that_the_index_forgot_or_misplaced(folder: Path) -> None:
 def test_a_shard_that_the_index_forgot(folder: Path) -> None:
     save_file({"x": torch.zeros(1)}, folder / "consolidated.safetensors")
     write_index(folder, {"a": ONE, "b": ONE})
-    source = open_folder(folder)
+    source = open_path(folder)
     assert TWO in the_only(source, "unindexed-shard").evidence
     assert names(source) == ["a", "b", "c"]
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
@@ -234,7 +233,7 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
 
 def test_an_unsharded_file_beside_the_index_is_told(folder: Path) -> None:
     save_file({"a": torch.full((2, 3), float("nan"))}, folder / "model.safetensors")
-    source = open_folder(folder)
+    source = open_path(folder)
     assert "model.safetensors lies beside the index" in the_only(source, "unindexed-whole").evidence
     assert names(source) == ["a", "b", "c"]
     assert check(source).status == "findings"
@@ -242,7 +241,7 @@ def test_an_unsharded_file_beside_the_index_is_told(folder: Path) -> None:
 
 def test_a_tensor_in_two_shards(folder: Path) -> None:
     save_file({"c": torch.arange(5), "a": torch.zeros(2, 3)}, folder / TWO)
-    source = open_folder(folder)
+    source = open_path(folder)
     finding = the_only(source, "in-two-shards")
     assert finding.evidence == f"it is in two shards, {ONE} (shown) and {TWO}"
     np.testing.assert_array_equal(source.read("a", "[1]"), [3, 4, 5])
@@ -251,7 +250,7 @@ def test_a_tensor_in_two_shards(folder: Path) -> None:
 
 def test_a_total_size_that_does_not_match(folder: Path) -> None:
     write_index(folder, {"a": ONE, "b": ONE, "c": TWO}, total_size=100)
-    finding = the_only(open_folder(folder), "total-size")
+    finding = the_only(open_path(folder), "total-size")
     assert (finding.severity, "100 bytes" in finding.evidence, "take 72" in finding.evidence) == ("info", True, True)
 
 
@@ -260,7 +259,7 @@ def test_a_total_size_that_does_not_match(folder: Path) -> None:
 )
 def test_a_broken_index_does_not_hide_the_files(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors.index.json").write_bytes(content)
-    source = open_folder(folder)
+    source = open_path(folder)
     assert the_only(source, "bad-index").severity == "error"
     assert names(source) == ["a", "b", "c"]
     with pytest.raises(OpenError, match="is not the index"):
@@ -285,7 +284,7 @@ def test_any_index_is_survived(
     (path / ONE).write_bytes(file_bytes({"a": entry("U8", (2,), 0), "b": entry("U8", (2,), 2)}, b"abcd"))
     (path / TWO).write_bytes(file_bytes({"c": entry("U8", (2,), 0), "a": entry("U8", (1,), 2)}, b"abc"))
     (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": metadata, "weight_map": weight_map}))
-    source = open_folder(path)
+    source = open_path(path)
     assert {"a", "b", "c"} | set(weight_map) == set(names(source))
     for info in source.listing.tensors:
         if info.unreadable:
@@ -297,14 +296,14 @@ def test_any_index_is_survived(
 
 def test_hostile_indexes_are_told_shortly(folder: Path) -> None:
     write_index(folder, {f"t{number}": f"shard{number}" for number in range(3000)})
-    source = open_folder(folder)
+    source = open_path(folder)
     assert rules(source).count("missing-shard") == 21
     assert any("2,980 more" in finding.evidence for finding in source.listing.findings)
     assert len(source.listing.tensors) == 3003
 
 
 def test_a_shard_that_is_replaced_while_open(folder: Path) -> None:
-    source = open_folder(folder)
+    source = open_path(folder)
     source.read("c")
     (folder / "other").write_bytes((folder / TWO).read_bytes())
     (folder / "other").replace(folder / TWO)
@@ -318,7 +317,7 @@ def test_files_without_an_index(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "one.safetensors")
     save_file({"b": torch.ones(3)}, tmp_path / "two.safetensors")
     torch.save({"state": {}}, tmp_path / "optimizer.pt")
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert source.listing.format == "safetensors, 2 files"
     assert names(source) == ["a", "b"]
     assert source.listing.metadata["folder.not_opened"] == "optimizer.pt (open by path)"
@@ -328,7 +327,7 @@ def test_files_without_an_index(tmp_path: Path) -> None:
 def test_names_that_collide_get_the_stem_of_their_file(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(2)}, tmp_path / "model.safetensors")
     save_file({"w": torch.ones(2), "v": torch.ones(1)}, tmp_path / "model.fp16.safetensors")
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert names(source) == ["model.fp16.v", "model.fp16.w", "model.w"]
     np.testing.assert_array_equal(source.read("model.w"), [0, 0])
     np.testing.assert_array_equal(source.read("model.fp16.w"), [1, 1])
@@ -339,7 +338,7 @@ def test_ties_survive_the_renaming(tmp_path: Path) -> None:
     for name in ("x", "y"):
         header = {"__metadata__": {"tied": "w"}, "w": entry("U8", (2,), 0)}
         (tmp_path / f"{name}.safetensors").write_bytes(file_bytes(header, name.encode() * 2))
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert names(source) == ["x.tied", "x.w", "y.tied", "y.w"]
     assert source.find("y.tied").tied_to == "y.w"
     np.testing.assert_array_equal(source.read("y.tied"), [ord("y")] * 2)
@@ -349,11 +348,11 @@ def test_pickles_of_a_training_run(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model.bin")
     torch.save({"n": torch.ones(1)}, tmp_path / "optimizer.pt")
     torch.save({"n": 3}, tmp_path / "training_args.bin")
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert names(source) == ["layer.weight"]
     assert source.listing.metadata["folder.not_opened"].startswith("optimizer.pt, training_args.bin")
     (tmp_path / "pytorch_model.bin").unlink()
-    assert "n" in "".join(names(open_folder(tmp_path)))
+    assert "n" in "".join(names(open_path(tmp_path)))
 
 
 def test_an_adapter(tmp_path: Path) -> None:
@@ -366,7 +365,7 @@ def test_an_adapter(tmp_path: Path) -> None:
         "base_model_name_or_path": "x/y",
     }
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    metadata = open_folder(tmp_path).listing.metadata
+    metadata = open_path(tmp_path).listing.metadata
     assert metadata["adapter.r"] == "8"
     assert metadata["adapter.lora_alpha"] == "16"
     assert metadata["adapter.target_modules"] == "q, v"
@@ -376,42 +375,42 @@ def test_an_adapter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"model_type": {"a": [1]}}', b"\xff", b'{"a":' * 9999])
 def test_a_broken_config_is_no_obstacle(folder: Path, content: bytes) -> None:
     (folder / "config.json").write_bytes(content)
-    assert names(open_folder(folder)) == ["a", "b", "c"]
+    assert names(open_path(folder)) == ["a", "b", "c"]
 
 
 def test_numbered_files_of_which_some_are_missing(tmp_path: Path) -> None:
     for number in (1, 4):
         save_file({f"t{number}": torch.zeros(1)}, tmp_path / f"model-0000{number}-of-00005.safetensors")
-    evidence = the_only(open_folder(tmp_path), "missing-shard").evidence
+    evidence = the_only(open_path(tmp_path), "missing-shard").evidence
     assert evidence == "3 shards of 5 of model-*.safetensors are missing, the first is number 2"
 
 
 def test_one_bad_file_among_several_and_only_bad_ones(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "good.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"not at all")
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert names(source) == ["a"]
     assert the_only(source, "bad-shard").evidence.startswith("bad.safetensors is in no format")
     (tmp_path / "good.safetensors").write_bytes(b"")
     with pytest.raises(OpenError, match="none of the 2 tensor files"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
     (tmp_path / "good.safetensors").unlink()
     with pytest.raises(OpenError, match=r"^bad.safetensors is in no format"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
 
 
 def test_a_folder_without_tensors_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(OpenError, match=r"holds no tensor file: looked for \*\.safetensors, \*\.bin"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
     for number in range(7):
         inner = tmp_path / "runs" / f"step_{number}"
         inner.mkdir(parents=True)
         save_file({"a": torch.zeros(1)}, inner / "model.safetensors")
     with pytest.raises(OpenError, match=r"subfolders do: runs/step_0, .*runs/step_4 and 2 more$"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
     (tmp_path / ".metadata").write_bytes(b"\x80\x04")
     with pytest.raises(OpenError, match="distributed checkpoint"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,7 +419,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(OpenError, match="cannot be read: permission denied"):
-        open_folder(tmp_path)
+        open_path(tmp_path)
 
 
 def test_more_shards_than_descriptors(tmp_path: Path) -> None:
@@ -430,7 +429,7 @@ def test_more_shards_than_descriptors(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(file_bytes({f"t{number}": entry("U8", (1,), 0)}, bytes([number])))
         weight_map[f"t{number}"] = name
     write_index(tmp_path, weight_map)
-    source = open_folder(tmp_path)
+    source = open_path(tmp_path)
     assert len(POOL) <= MAX_OPEN_FILES  # Opening keeps none.
     assert [int(source.read(f"t{number}")[0]) for number in range(163)] == list(range(163))
     assert len(POOL) <= MAX_OPEN_FILES
@@ -439,7 +438,7 @@ def test_more_shards_than_descriptors(tmp_path: Path) -> None:
 
 def saved_and_compared(model: torch.nn.Module, folder: Path) -> Source:
     model.save_pretrained(folder, max_shard_size="20KB")  # type: ignore[operator]
-    source = open_folder(folder)
+    source = open_path(folder)
     assert source.listing.findings == ()
     state = model.state_dict()
     assert len(list(folder.glob("*.safetensors"))) > 1

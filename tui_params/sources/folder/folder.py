@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
@@ -16,10 +19,8 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import reason
-from tui_params.sources.folder.shard_index import list_indexed, read_index
+from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
-
-TENSOR_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
 
@@ -30,8 +31,6 @@ _BESIDE = re.compile(
 _STATE_SUFFIX = ".pkl"
 """Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
 
-_DISTRIBUTED_SUFFIX = ".distcp"
-
 _MAX_BESIDE = 100
 """Subfolders that are looked into for states that lie beside a model: each costs a call to the file system."""
 
@@ -39,31 +38,62 @@ _MAX_FOLDERS = 300
 """Folders that are looked into for a better suggestion than the one given."""
 
 
+class FileReader(Protocol):
+    """What a folder has to know of one format: the suffixes of its files, and whether trainers keep states in them."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+    @property
+    def has_states(self) -> bool: ...
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """How the files of a folder are recognised by their names, and opened; handed in by the table of all formats.
+
+    ``readers`` are in the order of preference. A subfolder with a file that ends with one of ``mentioned`` holds
+    tensors. ``refusal`` says why a folder that holds no file to open cannot be opened as a whole, as the end of a
+    sentence, or None.
+    """
+
+    open_file: OpenFile
+    readers: Sequence[FileReader]
+    mentioned: tuple[str, ...]
+    refusal: Callable[[Path], str | None]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of every file that may hold tensors."""
+        return tuple(suffix for reader in self.readers for suffix in reader.suffixes)
+
+
 def is_index(path: Path) -> bool:
     """Whether ``path`` is named like the index of a sharded checkpoint."""
     return _INDEX_NAME.search(path.name) is not None
 
 
-def open_folder(path: Path, index: str | None = None) -> Source:
+def open_folder(path: Path, formats: Formats, index: str | None = None) -> Source:
     """All tensors of a folder as one source; ``index`` names the index file if the user chose one.
 
     Raises OpenError if there is nothing to open, and says what there is instead.
     """
     names = _file_names(path)
     chosen = index or _choose_index(names)
-    files, beside = _choose_files(names)
+    files, beside = _choose_files(names, formats)
     findings: list[Finding] = []
     with collector_paused():
         if chosen is not None:
             try:
-                return list_indexed(path, chosen, read_index(path / chosen), [*files, *beside], _folders_beside(path))
+                read = read_index(path / chosen)
+                return list_indexed(
+                    path, chosen, read, [*files, *beside], _folders_beside(path, formats), formats.open_file
+                )
             except OpenError as error:
                 if index is not None or not files:
                     raise
                 findings.append(Finding("error", "bad-index", None, f"{error}; the files are shown without it"))
         if not files:
-            raise OpenError(_nothing_here(path, names))
-        return list_unindexed(path, files, beside, findings, _folders_beside(path))
+            raise OpenError(_nothing_here(path, formats))
+        return list_unindexed(path, files, beside, findings, _folders_beside(path, formats), formats.open_file)
 
 
 def _file_names(path: Path) -> list[str]:
@@ -94,22 +124,21 @@ def _choose_index(names: Iterable[str]) -> str | None:
     return min(found, key=lambda name: (".safetensors" not in name, len(name), name), default=None)
 
 
-def _choose_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
+def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], list[str]]:
     """The files to open, and the other tensor files that lie beside them."""
     names = [name for name in names if not name.startswith(".")]
-    candidates = [name for name in names if name.endswith(TENSOR_SUFFIXES)]
+    candidates = [name for name in names if name.endswith(formats.suffixes)]
     states = [name for name in names if name.endswith(_STATE_SUFFIX) and _BESIDE.match(name)]
-    for wanted in (
-        [name for name in candidates if name.endswith(".safetensors")],
-        [name for name in candidates if not _BESIDE.match(name)],
-        candidates,
-    ):
+    for reader in formats.readers:
+        wanted = [name for name in candidates if name.endswith(reader.suffixes)]
+        if reader.has_states:
+            wanted = [name for name in wanted if not _BESIDE.match(name)]
         if wanted:
             return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
-    return [], []
+    return candidates, states if candidates else []
 
 
-def _folders_beside(path: Path) -> list[str]:
+def _folders_beside(path: Path, formats: Formats) -> list[str]:
     """Direct subfolders with tensors, each with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
     try:
         with os.scandir(path) as entries:
@@ -120,23 +149,24 @@ def _folders_beside(path: Path) -> list[str]:
             )
     except OSError:
         return []
-    return [f"{name}/" for name in folders[:_MAX_BESIDE] if _holds_tensors(path / name)]
+    return [f"{name}/" for name in folders[:_MAX_BESIDE] if _has_suffix(path / name, formats.mentioned)]
 
 
-def _holds_tensors(folder: Path) -> bool:
+def _has_suffix(folder: Path, suffixes: tuple[str, ...]) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.name.endswith((*TENSOR_SUFFIXES, _DISTRIBUTED_SUFFIX)) for entry in entries)
+            return any(entry.name.endswith(suffixes) for entry in entries)
     except OSError:
         return False
 
 
-def _nothing_here(path: Path, names: list[str]) -> str:
+def _nothing_here(path: Path, formats: Formats) -> str:
     shown = clean(str(path), 200)
-    if ".metadata" in names or any(name.endswith(".distcp") for name in names):
-        return f"{shown} is a distributed checkpoint of torch (DCP); this format cannot be opened yet"
-    looked = ", ".join(f"*{suffix}" for suffix in TENSOR_SUFFIXES)
-    below = _checkpoints_below(path)
+    refusal = formats.refusal(path)
+    if refusal is not None:
+        return f"{shown} {refusal}"
+    looked = ", ".join(f"*{suffix}" for suffix in formats.suffixes)
+    below = _checkpoints_below(path, formats.suffixes)
     if not below:
         return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"
     listed = ", ".join(clean(folder, 80) for folder in below[:5])
@@ -144,7 +174,7 @@ def _nothing_here(path: Path, names: list[str]) -> str:
     return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {listed}{more}"
 
 
-def _checkpoints_below(path: Path) -> list[str]:
+def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Subfolders, at most three levels down, that hold something to open; their paths from ``path``."""
     found: list[str] = []
     level = [path]
@@ -169,7 +199,7 @@ def _checkpoints_below(path: Path) -> list[str]:
                 names = _file_names(folder)
             except OpenError:
                 continue
-            if any(name.endswith(TENSOR_SUFFIXES) for name in names):
+            if any(name.endswith(suffixes) for name in names):
                 found.append(str(folder.relative_to(path)))
         level = below
     return found

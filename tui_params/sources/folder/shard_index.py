@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,9 @@ MAX_FINDINGS = 20
 """Findings of one rule that are told one by one."""
 
 _MAX_NBYTES = 512 * 1024 * 1024
+
+OpenFile: TypeAlias = Callable[[Path], Source]
+"""Opens one file of a folder, whatever its format. Raises OpenError."""
 
 
 class Index(msgspec.Struct):
@@ -69,7 +72,7 @@ class _Complaints:
 
 
 def list_indexed(
-    folder: Path, index_name: str, index: Index, files: Iterable[str], folders: Iterable[str] = ()
+    folder: Path, index_name: str, index: Index, files: Iterable[str], folders: Iterable[str], open_file: OpenFile
 ) -> MergedSource:
     """The tensors of every shard that ``index`` names, in the order of the shards.
 
@@ -86,7 +89,7 @@ def list_indexed(
         # As transformers' from_pretrained does; what is in it may be another state of the model.
         evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
         complaints.add("warning", "unindexed-whole", None, evidence)
-    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints)
+    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints, open_file)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
@@ -127,7 +130,7 @@ def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, s
 
 
 def _open_shards(
-    folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints
+    folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints, open_file: OpenFile
 ) -> tuple[dict[str, Source], dict[str, str]]:
     """The shards that could be opened, and for each other one the reason why not."""
     parts: dict[str, Source] = {}
@@ -141,7 +144,7 @@ def _open_shards(
         elif not os.path.lexists(folder / shard):
             rule, lost[shard] = "missing-shard", f"its shard {shown} is missing from the folder"
         else:
-            part = open_or_reason(folder / shard)
+            part = open_or_reason(folder / shard, open_file)
             if isinstance(part, str):
                 lost[shard] = f"its shard cannot be opened: {part}"
             else:
@@ -152,10 +155,8 @@ def _open_shards(
     return parts, lost
 
 
-def open_or_reason(path: Path) -> Source | str:
+def open_or_reason(path: Path, open_file: OpenFile) -> Source | str:
     """The source in one file, or the sentence that says why there is none."""
-    from tui_params.sources.detect import open_file
-
     try:
         return open_file(path)
     except OpenError as error:

@@ -15,6 +15,7 @@ from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.shard_index import (
+    OpenFile,
     add_configs,
     add_unopened,
     describe_format,
@@ -30,15 +31,16 @@ def list_unindexed(
     folder: Path,
     files: list[str],
     beside: list[str],
-    found: Iterable[Finding] = (),
-    folders: Iterable[str] = (),
+    found: Iterable[Finding],
+    folders: Iterable[str],
+    open_file: OpenFile,
 ) -> MergedSource:
     """The tensors of all ``files``; if a name occurs in two of them, every name gets the stem of its file in front.
 
     ``beside`` and ``folders`` are files and subfolders that are only mentioned, ``found`` is what is already known to
     be wrong. Raises OpenError if none of the files can be opened.
     """
-    parts, findings, reasons = _open_all(folder, files)
+    parts, findings, reasons = _open_all(folder, files, open_file)
     findings[:0] = found
     if not parts:
         first = next(iter(reasons.values()))
@@ -65,12 +67,14 @@ def list_unindexed(
     return MergedSource(folder_label(folder), listing, parts, originals)
 
 
-def _open_all(folder: Path, files: list[str]) -> tuple[dict[str, Source], list[Finding], dict[str, str]]:
+def _open_all(
+    folder: Path, files: list[str], open_file: OpenFile
+) -> tuple[dict[str, Source], list[Finding], dict[str, str]]:
     parts: dict[str, Source] = {}
     findings: list[Finding] = []
     reasons: dict[str, str] = {}
     for name in files:
-        part = open_or_reason(folder / name)
+        part = open_or_reason(folder / name, open_file)
         if isinstance(part, str):
             reasons[name] = part
             findings.append(Finding("error", "bad-shard", None, part))

@@ -19,6 +19,7 @@ from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
 from tui_params.sources.safetensors.faults import (
@@ -32,9 +33,6 @@ from tui_params.sources.safetensors.faults import (
 )
 
 FORMAT = "safetensors"
-
-MAX_HEADER_NBYTES = 100_000_000
-"""``MAX_HEADER_SIZE`` of the reference implementation."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
