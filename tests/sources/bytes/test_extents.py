@@ -17,7 +17,8 @@ from tui_params.core.window import Axis, Window, parse_window
 from tui_params.errors import ReadError, SliceError, SourceChangedError
 from tui_params.sources.bytes import gather
 from tui_params.sources.bytes import local as files
-from tui_params.sources.bytes.extents import MAX_WINDOW, Extent, ExtentSource
+from tui_params.sources.bytes.extent import Extent
+from tui_params.sources.bytes.extents import MAX_WINDOW, ExtentSource
 from tui_params.sources.bytes.local import FilePool, opened, read_into
 
 

@@ -1,4 +1,4 @@
-"""Tensors whose elements lie plainly in a file: where they lie, and a Source that reads them there."""
+"""A Source over files in which every element of a tensor lies uncompressed, at a known place."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
+from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.local import POOL, DataFile, read_into
 
 if TYPE_CHECKING:
@@ -22,27 +23,8 @@ if TYPE_CHECKING:
 MAX_WINDOW = 16 * 1024 * 1024
 """The most elements that one window may have: a window is for looking at, ``blocks`` is for all of a tensor."""
 
-
 _RECORD_BLOCK = 1 << 20
 """Bytes of a record that are read at a time: what was read is still in the cache when it is summed up."""
-
-
-class Extent(msgspec.Struct, frozen=True, gc=False):
-    """Where the elements of one tensor lie.
-
-    ``file`` is the name of a DataFile. ``offset`` is the byte of that file where the first element starts;
-    ``begin`` and ``end`` bound the storage, which no read leaves. ``stride`` counts elements and is never negative;
-    None means row-major contiguous. ``is_conj`` and ``is_neg`` are torch's lazy bits: the elements in the file have
-    yet to be conjugated, or negated.
-    """
-
-    file: str
-    offset: int
-    begin: int
-    end: int
-    stride: tuple[int, ...] | None = None
-    is_conj: bool = False
-    is_neg: bool = False
 
 
 class ExtentSource(Source):

@@ -12,13 +12,12 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import ReadError, SliceError
+from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.local import POOL, DataFile, read_into
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from tui_params.sources.bytes.extents import Extent
 
 BLOCK_NBYTES = 2 * 1024 * 1024
 """Bytes read at a time: large enough for the disk, small enough for the second-level cache."""

@@ -15,7 +15,7 @@ from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.core.text import clean
-from tui_params.sources.bytes.extents import Extent
+from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, render
 
 MAX_NDIM = 64
