@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,51 @@ def test_paths_modules_mappings_and_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", [3, None, [1], b"x", torch.zeros(2), torch.nn.Linear])
 def test_anything_else_is_refused_with_a_sentence(target: object) -> None:
     with pytest.raises(TypeError, match=r"expected a path, a torch\.nn\.Module or a mapping of tensors, not "):
-        open_source(target)  # type: ignore[arg-type]
+        open_source(target)
+    with pytest.raises(TypeError, match=r"expected a path, a torch\.nn\.Module or a mapping of tensors, not "):
+        open_source(target, optimizer=torch.optim.SGD([torch.zeros(1)]))
+
+
+def test_the_states_of_an_optimizer_are_listed_beside_its_model() -> None:
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(3)).sum().backward()
+    optimizer.step()
+    source = open_source(model, optimizer=optimizer)
+    expected = optimizer.state[model.weight]["exp_avg"].numpy()
+    np.testing.assert_array_equal(source.read("optimizer.weight.exp_avg"), expected)
+    assert source.find("weight").shape == (2, 3)
+
+
+def test_an_optimizer_beside_anything_but_a_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(small_file())
+    optimizer = torch.optim.SGD([torch.zeros(1)])
+    for target, kind in (
+        (tmp_path / "x", "a path"),
+        (str(tmp_path / "nowhere"), "a path"),
+        ({"a": torch.zeros(1)}, "a mapping of tensors"),
+        (open_source(tmp_path / "x"), "a source that is open already"),
+    ):
+        sentence = f"^optimizer= is for a torch.nn.Module only, and the target is {kind}$"
+        with pytest.raises(TypeError, match=sentence):
+            open_source(target, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (object(), "object"),
+        ({"state": {}, "param_groups": []}, "dict"),
+        ("adam", "str"),
+        (torch.optim.Adam, "the class Adam"),
+        (torch.nn.Linear(1, 1), "Linear"),
+    ],
+)
+def test_an_optimizer_that_is_none_is_refused(given: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^optimizer= expects a torch.optim.Optimizer, not {name}$"):
+        open_source(torch.nn.Linear(3, 2), optimizer=given)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'optimiser'"):
+        open_source(torch.nn.Linear(3, 2), optimiser=given)  # type: ignore[call-arg]
 
 
 def test_opening_a_folder_and_listing_it_loads_neither_torch_nor_numpy(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -479,6 +480,13 @@ def test_optimizer_states_stand_under_the_name_of_their_parameter() -> None:
     assert "optimizer.param_groups.0.params.0.momentum_buffer" in listed
 
 
+def test_a_wrapper_with_the_parts_of_an_optimizer_serves_as_one() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    wrapper = SimpleNamespace(param_groups=optimizer.param_groups, state=optimizer.state)
+    assert ModelSource(model, optimizer=wrapper).listing.metadata["optimizer.param_groups.0.lr"] == "0.5"
+
+
 def test_a_saved_optimizer_is_a_nested_dict() -> None:
     model = nn.Linear(2, 2)
     optimizer = torch.optim.Adam(model.parameters())
@@ -629,8 +637,9 @@ def test_a_mapping_that_cannot_be_walked_is_refused_in_one_sentence() -> None:
     with pytest.raises(OpenError, match="weights: it could not be walked: KeyError"):
         StateDictSource(Broken(x=torch.ones(1)), "weights")
     inner = Broken(x=torch.ones(1))
-    with pytest.raises(OpenError, match="could not be walked"):
-        ModelSource(nn.Linear(1, 1), optimizer=object())
+    optimizer = SimpleNamespace(param_groups=[{}], state={})
+    with pytest.raises(OpenError, match="could not be walked: KeyError: 'params'"):
+        ModelSource(nn.Linear(1, 1), optimizer=optimizer)
     held: dict[str, Any] = {"x": torch.ones(1)}
     source = StateDictSource(held)
     held["y"] = inner

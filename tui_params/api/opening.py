@@ -26,22 +26,37 @@ def _code_store() -> machine_code.Store | None:
 machine_code.keep_in(_code_store)
 
 
-def open_source(target: Target) -> Source:
+def open_source(target: Target, *, optimizer: torch.optim.Optimizer | None = None) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
-    Never imports torch: where it is not loaded there can be no module. Raises OpenError for paths, and TypeError.
+    ``optimizer`` is for a module only: the states of its optimizer are listed below ``optimizer.``, each under the name
+    of its parameter. Never imports torch: where it is not loaded there can be no module. Raises OpenError if the target
+    cannot be opened, and TypeError for another kind of target, an optimizer that is none, and one beside a target that
+    is no module.
     """
-    if isinstance(target, Source):
-        return target
-    if isinstance(target, (str, os.PathLike)):
-        return open_path(target)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(target, torch.nn.Module):
         from tui_params.live.source import ModelSource
 
-        return ModelSource(target)
-    if isinstance(target, Mapping):
-        from tui_params.live.source import StateDictSource
+        return ModelSource(target, optimizer=optimizer)
+    kind = _kind(target)
+    if optimizer is not None:
+        raise TypeError(f"optimizer= is for a torch.nn.Module only, and the target is {kind}")
+    if isinstance(target, Source):
+        return target
+    if isinstance(target, (str, os.PathLike)):
+        return open_path(target)
+    from tui_params.live.source import StateDictSource
 
-        return StateDictSource(target)
+    return StateDictSource(target)
+
+
+def _kind(target: object) -> str:
+    """What sort of target it is, in words. Raises TypeError if it is none."""
+    if isinstance(target, Source):
+        return "a source that is open already"
+    if isinstance(target, (str, os.PathLike)):
+        return "a path"
+    if isinstance(target, Mapping):
+        return "a mapping of tensors"
     raise TypeError(f"expected a path, a torch.nn.Module or a mapping of tensors, not {type(target).__name__}")

@@ -140,14 +140,19 @@ class ProbeSource(Source):
 class ModelSource(ProbeSource):
     """A module in this process, with its gradients and, if one is given, the states of its optimizer.
 
-    The states stand under ``optimizer.<parameter>.<state>``. Raises OpenError if ``model`` is not a module.
+    The states are called ``optimizer.<parameter>.<state>``. An object that is no torch.optim.Optimizer but has its
+    ``param_groups`` and ``state``, as the wrappers of training libraries do, serves as one. Raises OpenError if
+    ``model`` is not a module, TypeError if ``optimizer`` is no optimizer.
     """
 
     def __init__(self, model: Any, label: str | None = None, *, optimizer: Any = None) -> None:
-        from tui_params.live.inside.probe import ModelProbe, is_module
+        from tui_params.live.inside.probe import ModelProbe, is_module, is_optimizer
 
         if not is_module(model):
             raise OpenError(f"a {type(model).__name__} is not a torch.nn.Module")
+        if optimizer is not None and not is_optimizer(optimizer):
+            what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
+            raise TypeError(f"optimizer= expects a torch.optim.Optimizer, not {what}")
         super().__init__(ModelProbe(model, optimizer), label or type(model).__name__, "model in memory")
 
 

@@ -489,6 +489,15 @@ def is_module(value: object) -> bool:
     return issubclass(type(value), torch.nn.Module)
 
 
+def is_optimizer(value: object) -> bool:
+    """Whether it is a ``torch.optim.Optimizer``, or has the parts of one that a probe reads."""
+    if isinstance(value, torch.optim.Optimizer):
+        return True
+    return not isinstance(value, type) and all(
+        _attribute(value, part) is not None for part in ("param_groups", "state")
+    )
+
+
 def _vars(module: Any) -> dict[str, Any]:
     """The instance dictionary of a module, whatever its class does to attribute access."""
     attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")
