@@ -5,13 +5,15 @@ Never memory-mapped: a file that another process truncates must give an error, n
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +21,16 @@ from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 
 MAX_OPEN_FILES = 64
+"""Descriptors that are kept open between reads, where the process may have four times as many."""
+
+LONGEST_WAIT = 10.0
+"""Seconds to wait for another reader's descriptor: a read of a few MB is over sooner, unless its disk hangs."""
+
+_NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE)
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK: should the path have become a FIFO since the last stat, open still returns at once."""
+
+_T = TypeVar("_T")
 
 
 class DataFile(msgspec.Struct, frozen=True):
@@ -59,8 +71,17 @@ class DataFile(msgspec.Struct, frozen=True):
 
 def reason(error: OSError) -> str:
     """What the operating system says, in lower case and without numbers or paths: ``permission denied``."""
+    if error.errno == errno.EMFILE:
+        return f"this process may have no more than {_descriptor_limit():,} files open (ulimit -n)"
+    if error.errno == errno.ENFILE:
+        return "the system has as many files open as it can"
     text = error.strerror or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
+
+
+def _descriptor_limit() -> int:
+    """How many files this process may have open at once; -1 where that is unlimited."""
+    return os.sysconf("SC_OPEN_MAX")
 
 
 @contextmanager
@@ -72,8 +93,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
     name = clean(path.name or str(path), 120)
     try:
         _check_regular(name, os.stat(path).st_mode)
-        # O_NONBLOCK: should the path have become a FIFO since the stat, open still returns at once.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = POOL.make_room_for(lambda: os.open(path, _FLAGS))
     except FileNotFoundError:
         raise OpenError(f"no such file: {clean(str(path), 200)}") from None
     except (OSError, ValueError) as error:
@@ -132,18 +152,25 @@ class FilePool:
     """Descriptors, opened when first needed and closed when others were used more recently. Thread-safe.
 
     A descriptor in use is never closed under its reader, so ``limit`` may be exceeded by as many as read at once.
+    Where the process has no descriptor left, the pool closes those that are idle and keeps fewer from then on.
     """
 
-    def __init__(self, limit: int = MAX_OPEN_FILES) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        """Keeps ``limit`` descriptors; without it MAX_OPEN_FILES, but no more than a quarter of what is allowed."""
+        if limit is None:
+            allowed = _descriptor_limit()
+            limit = MAX_OPEN_FILES if allowed < 0 else max(1, min(MAX_OPEN_FILES, allowed // 4))
         self._limit = limit
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._handles: OrderedDict[DataFile, _Handle] = OrderedDict()
+        self._in_use = 0
 
     @contextmanager
     def borrow(self, file: DataFile) -> Iterator[int]:
         """A descriptor of ``file``, unchanged when it is lent and when it comes back.
 
-        Raises SourceChangedError or ReadError; an OSError of the reads between becomes a ReadError.
+        Nothing else is borrowed or opened by the same thread meanwhile. Raises SourceChangedError or ReadError; an
+        OSError of the reads between becomes a ReadError.
         """
         handle = self._lend(file)
         try:
@@ -156,39 +183,72 @@ class FilePool:
         finally:
             self._give_back(handle)
 
+    def make_room_for(self, call: Callable[[], _T]) -> _T:
+        """What ``call`` returns; called again as long as it finds no descriptor left and the pool can free one.
+
+        Raises what ``call`` raises.
+        """
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR_LEFT or not self._free_some():
+                raise
+        return self.make_room_for(call)
+
     def _lend(self, file: DataFile) -> _Handle:
-        with self._lock:
+        with self._changed:
             handle = self._handles.get(file)
-            if handle is None:
+            while handle is None:
                 _raise_if(file.changed())
                 try:
-                    descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                    handle = self._handles[file] = _Handle(os.open(file.path, _FLAGS))
                 except OSError as error:
-                    name = clean(file.name, 120)
-                    raise ReadError(f"{name} cannot be opened any more: {reason(error)}") from None
-                handle = self._handles[file] = _Handle(descriptor)
+                    if error.errno not in _NO_DESCRIPTOR_LEFT or not self._free_some():
+                        name = clean(file.name, 120)
+                        raise ReadError(f"{name} cannot be opened any more: {reason(error)}") from None
+                    # Another reader may have opened the file while this one waited.
+                    handle = self._handles.get(file)
             self._handles.move_to_end(file)
             handle.users += 1
+            self._in_use += 1
             if len(self._handles) > self._limit:
-                idle = [key for key, other in self._handles.items() if not other.users]
-                for key in idle[: len(self._handles) - self._limit]:
-                    os.close(self._handles.pop(key).descriptor)
+                self._close(self._idle()[: len(self._handles) - self._limit])
             return handle
 
+    def _free_some(self) -> bool:
+        """Close every idle descriptor, or wait until a reader gives one back; False if there is nothing to hope for."""
+        with self._changed:
+            idle = self._idle()
+            if idle:
+                self._limit = max(1, min(self._limit, len(self._handles) // 2))
+                self._close(idle)
+                return True
+            return self._in_use > 0 and self._changed.wait(LONGEST_WAIT)
+
+    def _idle(self) -> list[DataFile]:
+        return [file for file, handle in self._handles.items() if not handle.users]
+
+    def _close(self, files: list[DataFile]) -> None:
+        for file in files:
+            os.close(self._handles.pop(file).descriptor)
+
     def _give_back(self, handle: _Handle) -> None:
-        with self._lock:
+        with self._changed:
             handle.users -= 1
+            self._in_use -= 1
             if handle.is_dropped and not handle.users:
                 os.close(handle.descriptor)
+            self._changed.notify_all()
 
     def drop(self, file: DataFile) -> None:
         """Close the descriptor of ``file``, at once or when its last reader is done."""
-        with self._lock:
+        with self._changed:
             handle = self._handles.pop(file, None)
             if handle is not None:
                 handle.is_dropped = True
                 if not handle.users:
                     os.close(handle.descriptor)
+                self._changed.notify_all()
 
     def __len__(self) -> int:
         return len(self._handles)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import reason
+from tui_params.sources.bytes.local import POOL, reason
 from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
 
@@ -98,11 +99,15 @@ def open_folder(path: Path, formats: Formats, index: str | None = None) -> Sourc
 
 def _file_names(path: Path) -> list[str]:
     try:
-        with os.scandir(path) as entries:
+        with _scan(path) as entries:
             # A symbolic link counts as what it leads to; one that leads nowhere is still listed, and told of later.
             return sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
         raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
+
+
+def _scan(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    return POOL.make_room_for(lambda: os.scandir(folder))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -141,7 +146,7 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
 def _folders_beside(path: Path, formats: Formats) -> list[str]:
     """Direct subfolders with tensors, each with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
     try:
-        with os.scandir(path) as entries:
+        with _scan(path) as entries:
             folders = sorted(
                 entry.name
                 for entry in entries
@@ -154,7 +159,7 @@ def _folders_beside(path: Path, formats: Formats) -> list[str]:
 
 def _has_suffix(folder: Path, suffixes: tuple[str, ...]) -> bool:
     try:
-        with os.scandir(folder) as entries:
+        with _scan(folder) as entries:
             return any(entry.name.endswith(suffixes) for entry in entries)
     except OSError:
         return False
@@ -186,7 +191,7 @@ def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
             if looked > _MAX_FOLDERS:
                 return found
             try:
-                with os.scandir(folder) as entries:
+                with _scan(folder) as entries:
                     below += sorted(
                         Path(entry.path)
                         for entry in entries
