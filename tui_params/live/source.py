@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tui_params.live.inside.probe import Probe, Record
+    from tui_params.live.inside.description import Description
+    from tui_params.live.inside.probe import Probe
 
 BLOCK_NBYTES = 4 << 20
 
@@ -33,53 +34,53 @@ class ProbeSource(Source):
     """
 
     def __init__(self, probe: Probe, label: str, container: str) -> None:
-        from tui_params.live.inside.probe import ProbeError
+        from tui_params.live.inside.description import ProbeError
 
         self.label = label
         self._probe = probe
         try:
-            report = probe.enumerate()
+            found = probe.enumerate()
         except ProbeError as error:
             raise OpenError(f"{label}: {error}") from error
         first_names: dict[str, str] = {}
         self._handles: dict[str, int] = {}
-        tensors = [self._info(record, first_names) for record in report.records]
-        gradients = {name: self._info(record, first_names) for name, record in report.gradients}
+        tensors = [self._info(description, first_names) for description in found.tensors]
+        gradients = {name: self._info(description, first_names) for name, description in found.gradients}
         self.listing = Listing(
             format=container,
             tensors=tuple(tensors),
-            metadata=dict(report.metadata),
-            modules=dict(report.modules),
+            metadata=dict(found.metadata),
+            modules=dict(found.modules),
             gradients=gradients,
-            findings=tuple(Finding("info", rule, None, evidence) for rule, evidence in report.remarks),
+            findings=tuple(Finding("info", rule, None, evidence) for rule, evidence in found.remarks),
             is_ordered=True,
         )
 
-    def _info(self, record: Record, first_names: dict[str, str]) -> TensorInfo:
-        dtype = dtypes.from_torch(record.dtype)
-        unreadable = record.unreadable
+    def _info(self, description: Description, first_names: dict[str, str]) -> TensorInfo:
+        dtype = dtypes.from_torch(description.dtype)
+        unreadable = description.unreadable
         if dtype is None:
-            dtype = dtypes.unknown(record.dtype)
-            unreadable = unreadable or f"elements of the type {record.dtype} cannot be decoded here"
+            dtype = dtypes.unknown(description.dtype)
+            unreadable = unreadable or f"elements of the type {description.dtype} cannot be decoded here"
         tied_to = None
-        if record.identity is not None:
-            first = first_names.setdefault(record.identity, record.name)
-            tied_to = first if first != record.name else None
-        self._handles[record.name] = record.handle
+        if description.identity is not None:
+            first = first_names.setdefault(description.identity, description.name)
+            tied_to = first if first != description.name else None
+        self._handles[description.name] = description.handle
         return TensorInfo(
-            name=record.name,
-            shape=record.shape,
+            name=description.name,
+            shape=description.shape,
             dtype=dtype,
-            numel=record.numel,
-            nbytes=record.nbytes,
-            kind=_KINDS.get(record.kind, "tensor"),
-            device=record.device,
-            requires_grad=record.requires_grad,
+            numel=description.numel,
+            nbytes=description.nbytes,
+            kind=_KINDS.get(description.kind, "tensor"),
+            device=description.device,
+            requires_grad=description.requires_grad,
             tied_to=tied_to,
-            stride=record.stride,
-            storage_nbytes=record.storage_nbytes,
+            stride=description.stride,
+            storage_nbytes=description.storage_nbytes,
             unreadable=unreadable,
-            notes=record.notes,
+            notes=description.notes,
         )
 
     def _handle(self, info: TensorInfo) -> int:
@@ -93,7 +94,7 @@ class ProbeSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         import numpy as np
 
-        from tui_params.live.inside.probe import ProbeError
+        from tui_params.live.inside.description import ProbeError
 
         axes = []
         for axis in window.axes:
@@ -118,7 +119,7 @@ class ProbeSource(Source):
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         import numpy as np
 
-        from tui_params.live.inside.probe import ProbeError
+        from tui_params.live.inside.description import ProbeError
 
         handle = self._handle(info)
         stop = info.numel if stop is None else min(stop, info.numel)
@@ -146,7 +147,8 @@ class ModelSource(ProbeSource):
     """
 
     def __init__(self, model: Any, label: str | None = None, *, optimizer: Any = None) -> None:
-        from tui_params.live.inside.probe import ModelProbe, is_module, is_optimizer
+        from tui_params.live.inside.leaves import is_module, is_optimizer
+        from tui_params.live.inside.model import ModelProbe
 
         if not is_module(model):
             raise OpenError(f"a {type(model).__name__} is not a torch.nn.Module")

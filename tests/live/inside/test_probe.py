@@ -1,69 +1,39 @@
-"""The probe by itself: plain data out, and nothing needed but torch and the standard library."""
+"""The probe by itself: plain data out, and bytes."""
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-import tui_params.live.inside.probe as probe_module
 from tests.factories_models import TiedModel
-from tui_params.live.inside.probe import MappingProbe, ModelProbe, ProbeError, Record
+from tui_params.live.inside.description import Description, ProbeError
+from tui_params.live.inside.model import ModelProbe
+from tui_params.live.inside.probe import MappingProbe
 
 
-def test_it_imports_the_standard_library_and_torch_only() -> None:
-    tree = ast.parse(Path(probe_module.__file__).read_text(encoding="utf-8"))
-    imported: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add(str(node.module).split(".")[0])
-    assert imported - {"torch"} <= sys.stdlib_module_names
-
-
-def test_its_text_alone_runs_in_another_process() -> None:
-    text = Path(probe_module.__file__).read_text(encoding="utf-8")
-    code = (
-        "import sys, types, torch\n"
-        "probe = sys.modules['probe'] = types.ModuleType('probe')\n"
-        "exec(sys.stdin.read(), probe.__dict__)\n"
-        "model = probe.ModelProbe(torch.nn.Linear(2, 1))\n"
-        "record = model.enumerate().records[0]\n"
-        "print(record.name, len(model.read(record.handle, 0, 2)), 'tui_params' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["weight", "8", "False"]
-
-
-def test_a_report_is_plain_data() -> None:
+def test_an_enumeration_is_plain_data() -> None:
     model = TiedModel(layers=1)
     model(torch.arange(3)).sum().backward()
     report = ModelProbe(model).enumerate()
-    again = json.loads(json.dumps(dataclasses.asdict(report)))
-    assert [record["name"] for record in again["records"]] == [record.name for record in report.records]
+    again = json.loads(json.dumps(report._asdict()))
+    assert [Description(*fields).name for fields in again["tensors"]] == [found.name for found in report.tensors]
     assert len(again["gradients"]) == len(report.gradients) > 0
-    for record in report.records:
-        for value in dataclasses.asdict(record).values():
+    for found in report.tensors:
+        for value in found:
             assert type(value) in (int, str, bool, tuple, type(None))
 
 
-def find(records: tuple[Record, ...], name: str) -> Record:
-    return next(record for record in records if record.name == name)
+def find(found: tuple[Description, ...], name: str) -> Description:
+    return next(description for description in found if description.name == name)
 
 
 def test_a_range_and_a_window_are_bytes() -> None:
     tensor = torch.arange(24, dtype=torch.uint8).reshape(4, 6)
     probe = MappingProbe({"x": tensor, "t": tensor.t()})
-    records = probe.enumerate().records
+    records = probe.enumerate().tensors
     plain, turned = find(records, "x"), find(records, "t")
     assert bytes(probe.read(plain.handle, 8, 11)) == bytes([8, 9, 10])
     assert bytes(probe.read(plain.handle, 5, 5)) == b""
@@ -77,7 +47,7 @@ def test_a_range_and_a_window_are_bytes() -> None:
 def test_a_view_of_the_memory_outlives_the_tensor() -> None:
     held = {"x": torch.full((1000,), 7, dtype=torch.uint8)}
     probe = MappingProbe(held)
-    (record,) = probe.enumerate().records
+    (record,) = probe.enumerate().tensors
     view = probe.read(record.handle, 0, 1000)
     held.clear()
     probe.close()
@@ -91,7 +61,7 @@ def test_identity_is_of_elements_and_not_of_storage() -> None:
     empty = torch.zeros(0)
     held = {"a": tensor, "b": tensor.view(4, 4), "c": tensor[:2], "d": tensor.t(), "e": tensor.view(torch.int32),
             "f": tensor.clone(), "g": empty, "h": torch.zeros(0), "i": empty}  # fmt: skip
-    records = MappingProbe(held).enumerate().records
+    records = MappingProbe(held).enumerate().tensors
     same = {(a.name, b.name) for a in records for b in records if a.name < b.name and a.identity == b.identity}
     assert same == {("a", "b"), ("g", "i")}
 
@@ -99,7 +69,7 @@ def test_identity_is_of_elements_and_not_of_storage() -> None:
 def test_a_replaced_tensor_is_said_to_be_changed() -> None:
     held = {"x": torch.zeros(3), "y": torch.zeros(3)}
     probe = MappingProbe(held)
-    records = probe.enumerate().records
+    records = probe.enumerate().tensors
     held["x"] = torch.zeros(3, dtype=torch.float64)
     del held["y"]
     with pytest.raises(ProbeError, match="x was replaced") as replaced:
@@ -112,7 +82,7 @@ def test_a_replaced_tensor_is_said_to_be_changed() -> None:
 
 def test_a_window_outside_the_tensor_is_an_error_or_empty_and_never_foreign_memory() -> None:
     probe = MappingProbe({"x": torch.zeros(4)})
-    (record,) = probe.enumerate().records
+    (record,) = probe.enumerate().tensors
     assert len(probe.read(record.handle, 2, 400)) == 8
     assert probe.read_window(record.handle, [(9, 1, 3)]) == b""
     with pytest.raises(ProbeError, match="x could not be read: IndexError"):
@@ -122,7 +92,7 @@ def test_a_window_outside_the_tensor_is_an_error_or_empty_and_never_foreign_memo
 def test_the_order_is_that_of_the_definition() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
     report = ModelProbe(model).enumerate()
-    assert [record.name for record in report.records] == [
+    assert [record.name for record in report.tensors] == [
         "0.weight", "0.bias", "0.running_mean", "0.running_var", "0.num_batches_tracked", "1.weight", "1.bias",
     ]  # fmt: skip
     assert list(report.modules) == ["", "0", "1"]

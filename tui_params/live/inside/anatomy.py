@@ -1,0 +1,184 @@
+"""What a tensor is and where it lies: its family, the tensors inside a wrapper, what keeps it from being read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+
+WRAPPER_LIMIT = 8
+TEXT_LIMIT = 200
+
+# What an odd class of tensors may raise where a plain one answers.
+ODD = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, OSError)
+_SPARSE_FIELDS = {
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+_TORCH_CLASSES = ("Tensor", "Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
+_NO_VALUES = {
+    "FakeTensor": "a FakeTensor has a shape and no values",
+    "FunctionalTensor": "a functional wrapper exists only while torch traces a function",
+    "AsyncCollectiveTensor": "a collective that fills it may still be under way, and waiting for it could hang the job",
+}
+FLOAT4 = getattr(torch, "float4_e2m1fn_x2", None)
+LAZY = "not initialised yet: the first forward pass gives it a shape"
+
+
+def attribute_of(value: Any, name: str) -> Any:
+    """The attribute, or None where there is none or its getter fails."""
+    try:
+        return getattr(value, name, None)
+    except ODD:
+        return None
+
+
+def family_of(tensor: Any) -> str:
+    """What the class of a tensor means here: ``plain``, ``lazy``, ``wrapper``, ``DTensor`` or a key of _NO_VALUES."""
+    kind: Any = type(tensor)
+    return _family_of_class(kind)
+
+
+@lru_cache(maxsize=256)
+def _family_of_class(kind: Any) -> str:
+    names = [ancestor.__name__ for ancestor in kind.__mro__]
+    for name in (*_NO_VALUES, "DTensor"):
+        if name in names:
+            return name
+    if issubclass(kind, torch.nn.parameter.UninitializedTensorMixin):
+        return "lazy"
+    # A class that answers torch's operators itself need not have memory of its own.
+    dispatch = getattr(kind, "__torch_dispatch__", None)
+    return "plain" if dispatch is torch.Tensor.__torch_dispatch__ else "wrapper"
+
+
+def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...], tuple[str, ...]]:
+    """The plain tensors inside a wrapper: pairs of a name and a getter, and notes; nothing for a plain tensor."""
+    family = family_of(tensor)
+    if family in _NO_VALUES or family == "lazy" or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return (), ()
+    if family == "DTensor":
+        # full_tensor() and redistribute() are collective; the local piece is a plain attribute.
+        note = f"DTensor: this rank's piece of {tuple(tensor.shape)}, placements {tensor.placements}"
+        return (("", partial(_get, "_local_tensor")),), (
+            note,
+            f"device mesh of shape {tuple(tensor.device_mesh.shape)}",
+        )
+    if family == "wrapper":
+        if not hasattr(tensor, "__tensor_flatten__"):
+            return (), ()
+        names = list(tensor.__tensor_flatten__()[0])
+        note = f"a field of a {type(tensor).__name__} of shape {tuple(tensor.shape)}"
+        return tuple((name, partial(_get, name)) for name in names), (note,)
+    if tensor.is_nested:
+        return (("values", torch.Tensor.values),), (
+            f"the values of {tensor.size(0)} nested tensors, one after another",
+        )
+    if tensor.layout in _SPARSE_FIELDS:
+        layout = str(tensor.layout).removeprefix("torch.")
+        note = f"a field of a {layout} tensor of shape {tuple(tensor.shape)}"
+        getters = [(name.lstrip("_"), getattr(torch.Tensor, name)) for name in _SPARSE_FIELDS[tensor.layout]]
+        return tuple(getters), (note,)
+    return (), ()
+
+
+def _get(name: str, tensor: Any) -> Any:
+    return getattr(tensor, name)
+
+
+def obstacle_of(tensor: Any) -> str | None:
+    """Why there are no bytes to read behind a tensor, or None."""
+    family = family_of(tensor)
+    if family == "lazy":
+        return LAZY
+    if family in _NO_VALUES:
+        return _NO_VALUES[family]
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor):
+        return "it is a value inside a function transform, which exists only while that runs"
+    if family != "plain":
+        return f"the class {type(tensor).__name__} does not say which tensors it holds"
+    if tensor.layout != torch.strided:
+        return f"its layout {str(tensor.layout).removeprefix('torch.')} is opaque"
+    if tensor.device.type == "meta":
+        return "it is on the meta device: it has a shape and no values"
+    if tensor.is_quantized and tensor.qscheme() not in _QUANTISED:
+        return f"its quantisation {str(tensor.qscheme()).removeprefix('torch.')} is not read here"
+    storage = storage_nbytes_of(tensor)
+    if storage is not None and tensor.numel() > 0:
+        reach = sum(map(lambda size, step: (size - 1) * step, tensor.shape, tensor.stride()))
+        needed = (tensor.storage_offset() + reach + 1) * tensor.element_size()
+        if storage < needed and tensor.is_quantized:
+            return "its elements are packed in a way that is not read here"
+        if storage < needed:
+            # FSDP1 frees the gathered parameters between layers this way; touching them would crash the process.
+            return f"its storage has been freed: it holds {storage} bytes of the {needed} needed"
+    return None
+
+
+_QUANTISED = {
+    torch.per_tensor_affine,
+    torch.per_channel_affine,
+    torch.per_tensor_symmetric,
+    torch.per_channel_symmetric,
+}
+
+
+def storage_nbytes_of(tensor: Any) -> int | None:
+    """Bytes of the whole storage, or None on devices that do not tell."""
+    try:
+        return int(tensor.untyped_storage().nbytes())
+    except NotImplementedError:
+        return None
+
+
+def layout_of(tensor: Any) -> tuple[Any, ...]:
+    """Where and how a plain tensor lies; equal for the same elements."""
+    if family_of(tensor) != "plain":
+        return ("object", id(tensor))
+    try:
+        address = tensor.data_ptr()
+    except NotImplementedError:
+        address = 0
+    stride = tuple(tensor.stride()) if tensor.layout == torch.strided else ()
+    flags = (tensor.is_conj(), tensor.is_neg())
+    return (str(tensor.device), str(tensor.dtype), tuple(tensor.shape), stride, flags, address)
+
+
+def mark_of(tensor: Any, depth: int = 0) -> tuple[Any, ...]:
+    """What changes when a tensor, or a piece of a wrapper, is replaced, moved or written to; the version is last."""
+    try:
+        version = -1 if tensor.is_inference() else int(tensor._version)
+        fields = fields_of(tensor)[0] if depth < WRAPPER_LIMIT else ()
+        if not fields:
+            return (*layout_of(tensor), version)
+        inner = [mark_of(field(tensor), depth + 1) for _, field in fields]
+        return (tuple(mark[:-1] for mark in inner), version + sum(mark[-1] for mark in inner))
+    except ODD:
+        return (id(tensor), -1)
+
+
+def notes_of(tensor: Any) -> tuple[str, ...]:
+    """What else there is to know of a plain tensor: its class, the parameters flattened into it, its quantisation."""
+    notes: tuple[str, ...] = ()
+    if type(tensor).__name__ not in _TORCH_CLASSES:
+        notes += (f"class {type(tensor).__module__}.{type(tensor).__qualname__}",)
+    names = attribute_of(tensor, "_fqns")
+    if attribute_of(tensor, "_is_flat_param") and isinstance(names, (list, tuple)):
+        notes += (f"FSDP: a flat parameter made of {len(names)} parameters, first {', '.join(map(str, names[:3]))}",)
+    if not tensor.is_quantized:
+        return notes
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return (*notes, f"quantised: scale {tensor.q_scale():.6g}, zero point {tensor.q_zero_point()}")
+    axis, count = tensor.q_per_channel_axis(), tensor.q_per_channel_scales().numel()
+    return (*notes, f"quantised: {count} scales and zero points along axis {axis}")
+
+
+def first_line(error: BaseException) -> str:
+    """The class of an error and the first line of its message."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:TEXT_LIMIT]}" if lines else type(error).__name__
