@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import collections
 import enum
-import io
 import pathlib
 import struct
 import zipfile
@@ -254,40 +253,33 @@ def payloads(marker: Path) -> dict[str, bytes]:
     }
 
 
-def hash_bomb(levels: int = 60) -> bytes:
-    """Tuples of tuples, each twice the one before, as the key of a dict: hashing takes 2^levels steps."""
-    return b"\x80\x02}(" + b")" + b"\x32\x86" * levels + b"K\x01u."
+def doubled_tuples(levels: int) -> bytes:
+    """The opcodes of a global, m.C, in tuples of two, each level twice the one below.
+
+    Hashing what they leave on the stack hashes the global 2^levels times.
+    """
+    return b"cm\nC\n" + b"\x32\x86" * levels
 
 
-def billion_laughs(levels: int = 40) -> bytes:
-    """Lists that hold ten times the list before."""
+def repeated_lists(levels: int) -> bytes:
+    """A list of ten times the same list, and so on, down to a list of one text: 10^levels texts when written out."""
     code = b"\x80\x02]q\x00" + string("ha") + b"a"
     for level in range(levels):
         code += b"](" + (b"h" + bytes([level])) * 10 + b"e" + b"q" + bytes([level + 1])
     return code + b"."
 
 
-def nested_lists(levels: int = 200_000) -> bytes:
+def nested_lists(levels: int) -> bytes:
     """A list in a list in a list."""
     return b"\x80\x02" + b"]" * levels + b"a" * (levels - 1) + b"."
 
 
-def zip_bomb(path: Path, megabytes: int) -> Path:
-    """A deflated ``data.pkl`` that is one long string of zeros; written piece by piece."""
+def deflated_zeros(path: Path, kilobytes: int) -> Path:
+    """A deflated ``data.pkl`` that is one long string of zeros."""
+    pickled = b"\x80\x02X" + struct.pack("<I", kilobytes << 10) + bytes(kilobytes << 10) + b"."
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-    size = megabytes << 20
-    head = b"\x80\x02X" + struct.pack("<I", size)
-    packed = io.BytesIO()
-    packed.write(compressor.compress(head))
-    crc = zlib.crc32(head)
-    zeros = bytes(1 << 20)
-    for _ in range(megabytes):
-        packed.write(compressor.compress(zeros))
-        crc = zlib.crc32(zeros, crc)
-    packed.write(compressor.compress(b"."))
-    packed.write(compressor.flush())
-    crc = zlib.crc32(b".", crc)
-    return raw_zip(path, [("a/data.pkl", 8, crc, packed.getvalue(), len(head) + size + 1)])
+    packed = compressor.compress(pickled) + compressor.flush()
+    return raw_zip(path, [("a/data.pkl", 8, zlib.crc32(pickled), packed, len(pickled))])
 
 
 def raw_zip(path: Path, members: Iterable[tuple[str, int, int, bytes, int]]) -> Path:

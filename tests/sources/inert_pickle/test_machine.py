@@ -4,26 +4,28 @@ import os
 import pickle
 import random
 import struct
-import time
+import sys
+import tracemalloc
 from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.factories_torch import (
-    billion_laughs,
-    hash_bomb,
+    doubled_tuples,
     nested_lists,
     payloads,
+    repeated_lists,
     state_dict_pickle,
     string,
     tensor_pickle,
 )
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle import machine as pickle_machine
+from tui_params.sources.inert_pickle import values
 from tui_params.sources.inert_pickle.labels import code_finding, would_run_code
 from tui_params.sources.inert_pickle.machine import PickleEndsError, load_pickle
 from tui_params.sources.inert_pickle.values import ArrayValue, Obj, OddKey, SetValue, Storage, Stub, TensorValue, render
@@ -35,7 +37,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plain, st.sampled_from([3, 4, 5]))
 def test_plain_data_comes_back_as_it_was(value: Any, protocol: int) -> None:
     found = load_pickle(pickle.dumps(value, protocol)).root
@@ -53,7 +55,11 @@ def _plain_keys(value: Any) -> Any:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_reads_the_same(protocol: int) -> None:
-    value = {"a": [1, -2, 1 << 80, 2.5, True, None, "ü\n"], "b": (1, (2,), (), (1, 2, 3, 4)), 3: {"x": []}}
+    value: dict[Any, Any] = {
+        "a": [1, -2, 1 << 80, 2.5, True, None, "ü\n"],
+        "b": (1, (2,), (), (1, 2, 3, 4)),
+        3: {"x": []},
+    }
     found = load_pickle(pickle.dumps(value, protocol)).root
     if protocol == 0:
         # Protocol 0 writes a line break as an escape, which is not undone.
@@ -176,21 +182,36 @@ def test_tensors_and_storages() -> None:
     assert machine.storages == [tensor.storage]
 
 
-# Bombs
+# What would take another reader for ever, in sizes that are harmless to any
 
 
-def test_tuples_are_not_hashed() -> None:
-    start = time.perf_counter()
-    found = load_pickle(hash_bomb()).root
-    (key,) = found
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[Stub]:
+    """Every Stub that is hashed during the test, once for each time."""
+    counted: list[Stub] = []
+
+    def count(stub: Stub) -> int:
+        counted.append(stub)
+        return id(stub)
+
+    monkeypatch.setattr(Stub, "__hash__", count)
+    return counted
+
+
+def test_tuples_are_not_hashed(hashes: list[Stub]) -> None:
+    nested = load_pickle(b"\x80\x02" + doubled_tuples(10) + b".").root
+    hash(nested)
+    assert len(hashes) == 1 << 10
+    hashes.clear()
+    (key,) = load_pickle(b"\x80\x02}(" + doubled_tuples(10) + b"K\x01u.").root
     assert type(key) is OddKey
     assert len(render(key)) <= 200
-    assert time.perf_counter() - start < 1
+    assert hashes == []
 
 
-def test_sets_hash_nothing() -> None:
-    bomb = b"\x80\x04\x8f(" + b")" + b"\x32\x86" * 60 + b"\x90."
-    assert type(load_pickle(bomb).root) is SetValue
+def test_sets_hash_nothing(hashes: list[Stub]) -> None:
+    assert type(load_pickle(b"\x80\x04\x8f(" + doubled_tuples(10) + b"\x90.").root) is SetValue
+    assert hashes == []
 
 
 def test_integers_that_collide_are_wrapped() -> None:
@@ -200,23 +221,75 @@ def test_integers_that_collide_are_wrapped() -> None:
     assert len(found) == 64
 
 
+def peak_of(data: bytes) -> tuple[Any, int]:
+    """What a pickle builds, or the error, and the most bytes that were allocated meanwhile."""
+    tracemalloc.start()
+    try:
+        found: Any = load_pickle(data).root
+    except OpenError as error:
+        found = error
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return found, peak
+
+
 def test_the_memo_is_no_array() -> None:
-    assert load_pickle(b"\x80\x02K\x05r\xff\xff\xff\x0f0j\xff\xff\xff\x0f.").root == 5
+    # An array with room for entry 1,048,575 would take 8 MiB.
+    found, peak = peak_of(b"\x80\x02K\x05r\xff\xff\x0f\x000j\xff\xff\x0f\x00.")
+    assert found == 5
+    assert peak < 1 << 18
 
 
-def test_billion_laughs_and_deep_nesting_are_only_data() -> None:
-    assert len(load_pickle(billion_laughs()).root) == 10
-    assert render(load_pickle(nested_lists()).root) == "[[[…]]]"
-    assert render(load_pickle(b"\x80\x02cp\nC\n" + b")\x81" * 500_000 + b".").root).startswith("…")
-    assert render(load_pickle(b"\x80\x02cp\nC\n" + b"\x85)\x81" * 500_000 + b".").root)
+def containers(value: Any) -> int:
+    """How many lists there are in ``value``, each counted once."""
+    found: dict[int, list[Any]] = {}
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if type(item) is list and id(item) not in found:
+            found[id(item)] = item
+            waiting += item
+    return len(found)
+
+
+def test_what_is_repeated_is_built_once_and_shown_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = values.render
+
+    def counted(value: Any, depth: int = 0) -> str:
+        calls.append(depth)
+        return real(value, depth)
+
+    monkeypatch.setattr(values, "render", counted)
+    counts = []
+    for levels in (4, 5):
+        root = load_pickle(repeated_lists(levels)).root
+        assert len(root) == 10
+        assert containers(root) == levels + 1
+        calls.clear()
+        assert len(counted(root)) <= 200
+        counts.append(len(calls))
+    # A level more costs nothing; written out it would cost ten times as much.
+    assert counts[0] == counts[1] < 1_000
+
+
+def test_deep_nesting_is_only_data() -> None:
+    # Deeper than Python lets functions call each other.
+    levels = 2 * sys.getrecursionlimit()
+    assert render(load_pickle(nested_lists(levels)).root) == "[[[…]]]"
+    assert render(load_pickle(b"\x80\x02cp\nC\n" + b")\x81" * levels + b".").root).startswith("…")
+    assert render(load_pickle(b"\x80\x02cp\nC\n" + b"\x85)\x81" * levels + b".").root)
     arrays = b"cnumpy.core.multiarray\nscalar\nq\x00" + b"h\x00h\x01h\x01\x86R" + b"q\x01"
-    assert render(load_pickle(b"\x80\x02Nq\x010" + arrays * 5_000 + b".").root) == "numpy unknown type of shape []"
+    assert render(load_pickle(b"\x80\x02Nq\x010" + arrays * levels + b".").root) == "numpy unknown type of shape []"
 
 
 @pytest.mark.parametrize("code", [b"\x8e", b"\x96", b"\x8d"])
 def test_a_length_beyond_the_end_allocates_nothing(code: bytes) -> None:
+    data = b"\x80\x05" + code + struct.pack("<Q", 1 << 22) + b"abc."
     with pytest.raises(PickleEndsError, match=r"data\.pkl ends too early"):
-        load_pickle(b"\x80\x05" + code + struct.pack("<Q", 1 << 40) + b"abc.", "data.pkl")
+        load_pickle(data, "data.pkl")
+    assert peak_of(data)[1] < 1 << 18
 
 
 def test_huge_integers_are_refused() -> None:
@@ -237,13 +310,13 @@ def test_the_number_of_steps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_constructors_copy_nothing() -> None:
-    # Each call names the same list of a thousand items: copies would add up to gigabytes.
+    # A pickle can call each of them a million times on one long list.
     names = [b"builtins\nset\n", b"builtins\nlist\n", b"collections\ndeque\n", b"torch\nSize\n", b"builtins\ntuple\n"]
-    call = b"".join(b"c" + name + b"h\x00\x85R0" for name in names)
-    code = b"\x80\x02](" + b"K\x01" * 100_000 + b"eq\x00" + call * 10_000 + b"."
-    start = time.perf_counter()
-    assert len(load_pickle(code).root) == 100_000
-    assert time.perf_counter() - start < 3
+    calls = b"".join(b"c" + name + b"h\x00\x85R" for name in names)
+    given, *built = load_pickle(b"\x80\x02(](K\x01K\x02eq\x00" + calls + b"l.").root
+    assert given == [1, 2]
+    assert [type(value) for value in built] == [SetValue, list, list, list, list]
+    assert all((value.items if type(value) is SetValue else value) is given for value in built)
 
 
 # Damage
@@ -289,13 +362,13 @@ def test_names_for_a_terminal_hold_no_escapes() -> None:
 
 def _seeds() -> list[bytes]:
     tensors = {"w": tensor_pickle(6, shape=(2, 3), stride=(3, 1)), "b": tensor_pickle(2, shape=(2,), key="1")}
-    values = {"a": [1, 2.5, "x", (1, 2)], "b": {3: None}, "c": {1, 2}, "d": Counter("ab"), "e": bytearray(b"x")}
+    several = {"a": [1, 2.5, "x", (1, 2)], "b": {3: None}, "c": {1, 2}, "d": Counter("ab"), "e": bytearray(b"x")}
     return [
         state_dict_pickle(tensors),
-        *(pickle.dumps(values, protocol) for protocol in range(6)),
+        *(pickle.dumps(several, protocol) for protocol in range(6)),
         *payloads(Path("never_made")).values(),
-        hash_bomb(20),
-        billion_laughs(5),
+        b"\x80\x02}(" + doubled_tuples(8) + b"K\x01u.",
+        repeated_lists(3),
     ]
 
 

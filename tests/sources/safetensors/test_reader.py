@@ -4,7 +4,7 @@ import importlib.util
 import json
 import math
 import re
-import time
+import sys
 from collections.abc import Set
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file as save_numpy
@@ -26,6 +26,7 @@ from tui_params.core.dtypes import from_safetensors, numpy_dtype
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, TuiParamsError
+from tui_params.sources.safetensors import reader
 from tui_params.sources.safetensors.reader import open_safetensors
 
 
@@ -268,7 +269,6 @@ def test_each_fault_is_found_and_hides_nothing_else(tmp_path: Path, fault: Fault
         (file_bytes(b"[]", b""), "does not start with"),
         (file_bytes(b'{"a":', b""), "not valid JSON"),
         (file_bytes(b"{}{}", b""), "not valid JSON: Extra data"),
-        (file_bytes(b'{"a":' + b"[" * 50000 + b"]" * 50000 + b"}", b""), "nested too deeply"),
         (file_bytes(b'{"a":' + b"9" * 5000 + b"}", b""), "huge number"),
     ],
 )
@@ -277,6 +277,33 @@ def test_no_usable_header_is_one_sentence(tmp_path: Path, data: bytes, words: st
         opened_bytes(tmp_path, data, "x\x1b[31m.safetensors")
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_a_header_that_is_nested_too_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    path = tmp_path / "x"
+    limit = sys.getrecursionlimit()
+    # How deep is too deep depends on the Python. Near the limit a value can be parsed, but not be written again.
+    for levels in (*range(limit - 40, limit), 2 * limit):
+        deep = b"[" * levels + b"]" * levels
+        for before, after in (
+            (b'{"a":', b"}"),
+            (b'{"a":{"dtype":"F32","shape":', b',"data_offsets":[0,0]}}'),
+            (b'{"a":{"dtype":"F32","shape":[],"data_offsets":', b"}}"),
+            (b'{"__metadata__":', b"}"),
+            (b'{"__metadata__":{"k":', b"}}"),
+        ):
+            path.write_bytes(file_bytes(before + deep + after, b""))
+            survive(path)
+    path.write_bytes(file_bytes(b'{"__metadata__":{"k":[1]}}', b""))
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", refuse)
+        assert open_safetensors(path).listing.metadata["__metadata__.k"] == "(nested too deeply to show)"
+    monkeypatch.setattr(json, "loads", refuse)
+    with pytest.raises(OpenError, match="cannot be parsed: it is nested too deeply"):
+        opened_bytes(tmp_path, file_bytes(b'{"a":3}', b""))
 
 
 def test_padding_leading_space_and_unknown_fields_are_no_fault(tmp_path: Path) -> None:
@@ -379,7 +406,7 @@ entries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     header=st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), entries | values, max_size=5),
     data=st.binary(max_size=40),
@@ -392,7 +419,7 @@ def test_any_json_is_a_header_that_is_survived(
     survive(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     header=st.binary(max_size=60),
     data=st.binary(max_size=10),
@@ -429,7 +456,12 @@ def test_a_real_model(tmp_path: Path) -> None:
             assert b"".join(block.tobytes() for block in source.blocks(info)) == array.tobytes()
 
 
-def test_ninety_thousand_tensors_open_quickly(tmp_path: Path) -> None:
+def test_ninety_thousand_tensors_take_the_quick_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the slow way was taken")
+
+    monkeypatch.setattr(reader, "_list_exactly", refuse)
+    monkeypatch.setattr(reader, "describe_faulty", refuse)
     header, begin = {}, 0
     for name, shape, code in deepseek_v3_names():
         header[name] = entry(code, shape, begin)
@@ -438,10 +470,7 @@ def test_ninety_thousand_tensors_open_quickly(tmp_path: Path) -> None:
     path.write_bytes(file_bytes(header, b""))
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size + begin)
-    started = time.process_time()
     source = open_safetensors(path)
-    # Measured: 0.2 s. Ten times that would mean that the quick way is no longer taken.
-    assert time.process_time() - started < 2
     assert len(source.listing.tensors) == 91_991
     assert source.listing.findings == ()
     assert not source.read("model.layers.60.mlp.experts.255.down_proj.weight", "[-1, -4:]").astype(float).any()

@@ -21,6 +21,9 @@ MAX_INFLATED_BYTES = 256 << 20
 MAX_RATIO = 200
 """Deflate reaches 1032:1 on zeros; text and pickles stay far below this."""
 
+FREE_BYTES = 1 << 20
+"""So much may be unpacked from however little."""
+
 STORED, DEFLATED = 0, 8
 
 _END = Struct("<4s4H2LH")
@@ -185,8 +188,12 @@ def data_offset(descriptor: int, directory: Directory, member: Member) -> int | 
     return member.header + _LOCAL.size + int(raw[26]) + (raw[27] << 8) + raw[28] + (raw[29] << 8)
 
 
-def read_member(descriptor: int, directory: Directory, member: Member, limit: int = MAX_INFLATED_BYTES) -> bytes:
-    """The bytes of a member of at most ``limit`` bytes, inflated if need be. Raises OpenError, OSError."""
+def read_member(descriptor: int, directory: Directory, member: Member, limit: int | None = None) -> bytes:
+    """The bytes of a member of at most ``limit`` (MAX_INFLATED_BYTES) bytes, inflated if need be.
+
+    Raises OpenError, OSError.
+    """
+    limit = MAX_INFLATED_BYTES if limit is None else limit
     name = clean(member.name, 120)
     if member.is_encrypted:
         raise OpenError(f"{name} is encrypted: it cannot be read")
@@ -194,7 +201,7 @@ def read_member(descriptor: int, directory: Directory, member: Member, limit: in
         raise OpenError(f"{name} is compressed by method {member.method}, which is not supported")
     if member.size > limit:
         raise OpenError(f"{name} is {member.size:,} bytes long: more than {limit:,} are refused")
-    if member.method == DEFLATED and member.size > (1 << 20) + MAX_RATIO * member.compressed:
+    if member.method == DEFLATED and member.size > FREE_BYTES + MAX_RATIO * member.compressed:
         raise OpenError(
             f"{name} would grow from {member.compressed:,} to {member.size:,} bytes when unpacked: it is refused"
         )

@@ -98,14 +98,14 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         return bad("bad-entry", "the header gives no dtype for it")
     dtype = from_safetensors(code) or unknown(shorten(code, 40))
     if not (isinstance(dims, list) and len(dims) <= MAX_NDIM and all(_is_natural(dim) for dim in dims)):
-        text = clean(json.dumps(_plain(dims), default=str), 80)
+        text = clean(_written(_plain(dims)), 80)
         return bad("bad-entry", f"its shape in the header is no list of sizes: {text}", dtype=dtype)
     numel = prod(dims)
     if prod(dim for dim in dims if dim) > MAX_OFFSET:
         return bad("bad-entry", "its shape in the header is too large for any machine", dtype=dtype)
     fields: dict[str, Any] = {"shape": tuple(dims), "dtype": dtype, "numel": numel}
     if not (isinstance(offsets, list) and len(offsets) == 2 and all(_is_natural(offset) for offset in offsets)):
-        text = clean(json.dumps(_plain(offsets), default=str), 80)
+        text = clean(_written(_plain(offsets)), 80)
         return bad("bad-entry", f"its data_offsets in the header are no pair of positions: {text}", **fields)
     begin, end = offsets
     if begin > end or end > MAX_OFFSET:
@@ -221,4 +221,12 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
 
 
 def _text(value: Any) -> str:
-    return shorten(value if isinstance(value, str) else json.dumps(value, default=str), MAX_TEXT)
+    return shorten(value if isinstance(value, str) else _written(value), MAX_TEXT)
+
+
+def _written(value: Any) -> str:
+    """``value`` as JSON. What could just be parsed may be nested too deeply to be written again."""
+    try:
+        return json.dumps(value, default=str)
+    except RecursionError:
+        return "(nested too deeply to show)"
