@@ -62,7 +62,8 @@ class Planned(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return prod(self.shape) * np.dtype(_TYPES[self.code]).itemsize
+        element: np.dtype[Any] = np.dtype(_TYPES[self.code])
+        return prod(self.shape) * element.itemsize
 
 
 def plan(size: Size) -> Iterator[Planned]:

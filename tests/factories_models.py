@@ -14,7 +14,7 @@ DTYPE_NAMES = (
 )  # fmt: skip
 
 
-class TiedModel(nn.Module):
+class TiedModel(nn.Module):  # type: ignore[misc]
     """The bones of GPT-2: embeddings, blocks, and an output layer that shares the first embedding's weight."""
 
     def __init__(self, vocabulary: int = 20, width: int = 8, layers: int = 2) -> None:
@@ -33,7 +33,7 @@ class TiedModel(nn.Module):
         return self.lm_head(self.act(self.ln_f(hidden)))
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """One layer, with a causal mask that is not saved."""
 
     mask: torch.Tensor
@@ -49,7 +49,7 @@ class Block(nn.Module):
         return self.mlp(self.attn(hidden))
 
 
-class Pair(torch.Tensor):
+class Pair(torch.Tensor):  # type: ignore[misc]
     """A wrapper subclass of two tensors, as the quantised tensors of torchao are: no memory of its own."""
 
     qdata: torch.Tensor
@@ -57,7 +57,8 @@ class Pair(torch.Tensor):
 
     @staticmethod
     def __new__(cls, qdata: torch.Tensor, scale: torch.Tensor) -> Pair:
-        return torch.Tensor._make_wrapper_subclass(cls, qdata.shape, dtype=torch.float32)
+        made: Pair = torch.Tensor._make_wrapper_subclass(cls, qdata.shape, dtype=torch.float32)
+        return made
 
     def __init__(self, qdata: torch.Tensor, scale: torch.Tensor) -> None:
         self.qdata, self.scale = qdata, scale
@@ -72,19 +73,20 @@ class Pair(torch.Tensor):
         raise NotImplementedError(f"Pair was asked to compute {func}")
 
 
-class Closed(torch.Tensor):
+class Closed(torch.Tensor):  # type: ignore[misc]
     """A wrapper subclass that does not say what it holds."""
 
     @staticmethod
     def __new__(cls, size: int) -> Closed:
-        return torch.Tensor._make_wrapper_subclass(cls, (size,), dtype=torch.float32)
+        made: Closed = torch.Tensor._make_wrapper_subclass(cls, (size,), dtype=torch.float32)
+        return made
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise NotImplementedError(f"Closed was asked to compute {func}")
 
 
-class Hostile(torch.Tensor):
+class Hostile(torch.Tensor):  # type: ignore[misc]
     """A tensor whose class refuses to tell its shape."""
 
     @property

@@ -72,7 +72,7 @@ def run() -> Iterator[Line]:
 
         shards = folder / "shards"
         shards.mkdir()
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         step = -(-len(names) // SHARDS)
         for number in range(SHARDS):
             part = names[number * step : (number + 1) * step]

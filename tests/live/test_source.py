@@ -451,7 +451,7 @@ def test_a_dtensor_shows_its_local_piece(tmp_path: Any) -> None:
         np.testing.assert_array_equal(source.read("weight"), values.numpy())
         assert source.changed() is None
         with torch.no_grad():
-            model._parameters["weight"]._local_tensor.add_(1)  # type: ignore[union-attr]
+            model._parameters["weight"]._local_tensor.add_(1)
         assert "written to" in (source.changed() or "")
     finally:
         distributed.destroy_process_group()
@@ -504,7 +504,8 @@ def test_odd_values_of_a_state_dict_become_metadata() -> None:
 
     around: dict[str, Any] = {"x": torch.ones(1), "a.b": torch.zeros(1), "a": {"b": torch.ones(1)}}
     around |= {"self": around, "rude": Rude(), "long": "z" * 1000, "many": list(range(1000)), "none": None, "e": {}}
-    around["deep"] = deep = {}
+    deep: dict[str, Any] = {}
+    around["deep"] = deep
     for _ in range(2000):
         deep["d"] = deep = {}
     deep["t"] = torch.ones(1)
@@ -547,7 +548,7 @@ def test_the_computed_weight_of_older_normalisations_is_no_finding() -> None:
 def test_modules_that_contain_themselves_and_shared_ones() -> None:
     shared = nn.Linear(2, 2)
     model = nn.Sequential(shared, nn.Sequential(shared))
-    model._modules["1"]._modules["up"] = model  # type: ignore[union-attr]
+    model._modules["1"]._modules["up"] = model
     source = ModelSource(model)
     assert names(source) == ["0.weight", "0.bias", "1.0.weight", "1.0.bias"]
     assert source.find("1.0.weight").tied_to == "0.weight"
@@ -624,7 +625,7 @@ def test_a_contiguous_block_is_the_tensors_own_memory_and_read_only() -> None:
 
 def test_what_is_no_model_is_refused_in_one_sentence() -> None:
     with pytest.raises(OpenError, match=r"a dict is not a torch\.nn\.Module"):
-        ModelSource({})  # type: ignore[arg-type]
+        ModelSource({})
     with pytest.raises(OpenError, match="a list is not a dict of tensors"):
         StateDictSource([])  # type: ignore[arg-type]
 

@@ -437,7 +437,7 @@ def test_more_shards_than_descriptors(tmp_path: Path) -> None:
 
 
 def saved_and_compared(model: torch.nn.Module, folder: Path) -> Source:
-    model.save_pretrained(folder, max_shard_size="20KB")  # type: ignore[operator]
+    model.save_pretrained(folder, max_shard_size="20KB")
     source = open_path(folder)
     assert source.listing.findings == ()
     state = model.state_dict()

@@ -127,7 +127,7 @@ def test_big_endian_streams_are_listed(tmp_path: Path) -> None:
 def test_a_pickle_longer_than_the_first_read(tmp_path: Path) -> None:
     value = {"text": "x" * 3_000_000, "numbers": list(range(300_000)), "w": build_model().state_dict()["head.weight"]}
     source = open_torch(save(tmp_path / "long.pt", value, _use_new_zipfile_serialization=False))
-    assert source.read("w").tolist() == value["w"].tolist()  # type: ignore[attr-defined]
+    assert source.read("w").tolist() == value["w"].tolist()
 
 
 def test_payloads_in_a_stream_do_not_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def test_parameters_keep_the_attributes_that_were_saved_with_them() -> None:
 
 def _random_value(rng: random.Random, depth: int = 0) -> Any:
     """Anything that a pickle can build, with a liking for what constructors and walks look at."""
-    simple = [
+    simple: list[Callable[[], Any]] = [
         lambda: rng.choice([None, True, 0, 1, -1, 3, 1 << 62, 1 << 70, 0.5, "", "a.b", "0", "cpu", "state", b"x"]),
         lambda: Stub(
             "torch", rng.choice(["FloatStorage", "UntypedStorage", "X", "float32", "float4_e2m1fn_x2", "Size"])
@@ -185,26 +186,25 @@ def _random_value(rng: random.Random, depth: int = 0) -> Any:
         result = rng.choice(list(CONSTRUCTORS.values()))(args)
         return Obj(None, args) if result is UNFIT else result
 
-    return rng.choice(
-        [
-            several,
-            lambda: tuple(several()),
-            mapping,
-            thing,
-            called,
-            called,
-            lambda: SetValue(several()),
-            lambda: Parameter(inner(), inner(), inner()),
-            lambda: TypedTensor(inner(), inner(), inner()),
-            lambda: Composite("thing", inner(), mapping(), inner(), is_local=rng.random() < 0.5),
-            lambda: TensorValue(*(inner() for _ in range(8))),
-            lambda: TensorValue(
-                Storage(inner(), inner(), inner(), inner(), inner()), 0, (1,), (1,), *(inner() for _ in "123")
-            ),
-            lambda: Storage(inner(), inner(), inner(), inner()),
-            lambda: ArrayValue(inner(), inner(), inner()),
-        ]
-    )()
+    made: list[Callable[[], Any]] = [
+        several,
+        lambda: tuple(several()),
+        mapping,
+        thing,
+        called,
+        called,
+        lambda: SetValue(several()),
+        lambda: Parameter(inner(), inner(), inner()),
+        lambda: TypedTensor(inner(), inner(), inner()),
+        lambda: Composite("thing", inner(), mapping(), inner(), is_local=rng.random() < 0.5),
+        lambda: TensorValue(*(inner() for _ in range(8))),
+        lambda: TensorValue(
+            Storage(inner(), inner(), inner(), inner(), inner()), 0, (1,), (1,), *(inner() for _ in "123")
+        ),
+        lambda: Storage(inner(), inner(), inner(), inner()),
+        lambda: ArrayValue(inner(), inner(), inner()),
+    ]
+    return rng.choice(made)()
 
 
 def test_any_graph_is_listed() -> None:
@@ -217,7 +217,7 @@ def test_any_graph_is_listed() -> None:
         found = names(result)
         assert len(set(found)) == len(found)
         assert all(info.unreadable or info.offset is not None for info in result.lister.tensors)
-        assert all(isinstance(text, str) and len(text) <= 200 for text in result.metadata.values())
+        assert all(type(text) is str and len(text) <= 200 for text in result.metadata.values())
         result.findings()
         listed += len(found)
     assert listed > 500

@@ -324,7 +324,7 @@ def test_a_whole_module(tmp_path: Path, legacy: bool) -> None:
 def test_torchscript(tmp_path: Path, how: str) -> None:
     import torch
 
-    class WithConstant(torch.nn.Module):
+    class WithConstant(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(3, 2)
@@ -362,7 +362,7 @@ def test_torchscript(tmp_path: Path, how: str) -> None:
 def test_an_exported_program(tmp_path: Path) -> None:
     import torch
 
-    class Exported(torch.nn.Module):
+    class Exported(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(3, 2, dtype=torch.bfloat16)
