@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a tensor or a container, as data. The rules themselves stand in ``core.rules``."""
+"""Findings: what is wrong with a tensor or a container, as data. The rules that make them are in ``core.health``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from tui_params.core.channels import Channels
-from tui_params.core.figures import Figures
-from tui_params.core.tensor import TensorInfo
-
 Severity = Literal["error", "warning", "info"]
 
 SEVERITY_WORDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "remark"}
-"""What a person reads; their plural ends in s."""
+"""What a person reads; each plural ends in s."""
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
@@ -28,10 +24,3 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     tensor: str | None
     evidence: str
     indices: tuple[tuple[int, ...], ...] = ()
-
-
-def findings_of(info: TensorInfo, figures: Figures, channels: Channels | None = None) -> tuple[Finding, ...]:
-    """What the rules of single tensors say of one that was read (or sampled), with the thresholds as they are set."""
-    from tui_params.core.health.registry import apply_rules
-
-    return apply_rules(info, figures, channels)

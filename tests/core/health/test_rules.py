@@ -18,7 +18,7 @@ import tui_params
 from tests.factories_memory import MemorySource
 from tui_params.core import text
 from tui_params.core.figures import Figures
-from tui_params.core.findings import Finding, findings_of
+from tui_params.core.findings import Finding
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES, apply_rules
 from tui_params.core.health.thresholds import DEFAULT, MEANINGS, Thresholds, with_threshold
@@ -96,7 +96,7 @@ def test_of_a_single_value_no_share_is_told() -> None:
 def test_findings_of_a_sample_say_only_what_is_certain() -> None:
     info, figures = measured(with_values(np.zeros((4, 4), np.float32), np.nan))
     sampled = msgspec.structs.replace(figures, is_exact=False)
-    assert [finding.rule for finding in findings_of(info, sampled)] == ["nan"]
+    assert [finding.rule for finding in apply_rules(info, sampled)] == ["nan"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
 from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.figures import Figures
-from tui_params.core.findings import Finding, findings_of
+from tui_params.core.findings import Finding
+from tui_params.core.health.registry import apply_rules
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.tree import Entry, Tree
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
@@ -76,8 +77,8 @@ def views() -> dict[str, TensorView]:
             findings=(Finding("info", "a", LONG, "a long sentence about it, " * 12),),
             gradient="∇ g shows its gradient",
         ),
-        "bad": TensorView(bad, figures=bad_figures, findings=findings_of(bad, bad_figures), is_tight=True),
-        "none": TensorView(none, figures=none_figures, findings=findings_of(none, none_figures)),
+        "bad": TensorView(bad, figures=bad_figures, findings=apply_rules(bad, bad_figures), is_tight=True),
+        "none": TensorView(none, figures=none_figures, findings=apply_rules(none, none_figures)),
         "integers": TensorView(integers, figures=integer_figures),
         "sampled": TensorView(info, figures=sampled),
         "constant": TensorView(*_constant()),
