@@ -21,7 +21,7 @@ from tests.factories_terminal import Terminal
 from tui_params.cli.app import run
 from tui_params.cli.diff import document
 from tui_params.cli.output import encode_json
-from tui_params.core.compare.compare import compare
+from tui_params.core.compare.comparer import compare
 from tui_params.errors import OpenError
 
 

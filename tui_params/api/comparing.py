@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tui_params.api.opening import open_source
-from tui_params.core.compare.compare import Comparison, Progress
-from tui_params.core.compare.compare import compare as compare_sources
+from tui_params.core.compare.comparer import Comparison, Progress
+from tui_params.core.compare.comparer import compare as compare_sources
 from tui_params.core.compare.renames import Rename
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source

@@ -13,7 +13,7 @@ from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
-    from tui_params.core.compare.compare import Change, Comparison, Progress
+    from tui_params.core.compare.comparer import Change, Comparison, Progress
     from tui_params.core.compare.renames import Rename
     from tui_params.core.source import Listing
 
@@ -86,7 +86,7 @@ def _compare(
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and what the sources list. Raises OpenError."""
     from tui_params.api.opening import open_source
-    from tui_params.core.compare.compare import compare
+    from tui_params.core.compare.comparer import compare
 
     with open_source(a) as source_a, open_source(b) as source_b:
         show = _Progress() if sys.stderr.isatty() else None

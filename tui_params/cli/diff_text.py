@@ -10,7 +10,7 @@ from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, group_changes, severity
-from tui_params.core.compare.compare import Change, Comparison
+from tui_params.core.compare.comparer import Change, Comparison
 from tui_params.core.compare.renames import Suggestion
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing

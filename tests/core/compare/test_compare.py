@@ -23,7 +23,7 @@ from tests.factories_numbers import READABLE, BytesSource, pack_codes, part_of
 from tests.factories_safetensors import entry, file_bytes, write_index
 from tui_params.api.opening import open_source
 from tui_params.core.compare.changes_by_kind import group_changes
-from tui_params.core.compare.compare import Comparer, Comparison, Progress, Verdict, compare
+from tui_params.core.compare.comparer import Comparer, Comparison, Progress, Verdict, compare
 from tui_params.core.compare.side_by_side import PIECE, WINDOW, ByteComparison, gathered, one_side, pieces, windows
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
 from tui_params.core.source import Source

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tui_params.core.compare.compare import Change, Comparison
+from tui_params.core.compare.comparer import Change, Comparison
 from tui_params.core.kinds import kind_of
 
 

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
-from tui_params.core.compare.compare import RANGE_NBYTES, Progress, Verdict, judge, unread
+from tui_params.core.compare.comparer import RANGE_NBYTES, Progress, Verdict, judge, unread
 from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.numbers.difference import Tally
@@ -19,7 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
 if TYPE_CHECKING:
-    from tui_params.core.compare.compare import Comparer
+    from tui_params.core.compare.comparer import Comparer
 
 MOST_THREADS = 4
 POLL_SECONDS = 0.05
