@@ -18,10 +18,10 @@ from tests.cli.conftest import refuse
 from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
+from tui_params.api.comparing import compare
 from tui_params.cli.app import run
 from tui_params.cli.diff import document
 from tui_params.cli.output import encode_json
-from tui_params.core.compare.comparer import compare
 from tui_params.errors import OpenError
 
 

@@ -1,4 +1,4 @@
-"""``compare``: what changed between two of anything that can be opened."""
+"""``tui_params.compare``: what changed between two of anything that can be opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tui_params.api.opening import open_source
-from tui_params.core.compare.comparer import Comparison, Progress
-from tui_params.core.compare.comparer import compare as compare_sources
+from tui_params.core.compare.comparer import Comparer, Comparison
 from tui_params.core.compare.renames import Rename
+from tui_params.core.compare.verdict import Progress, Tolerance, Verdict
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 
@@ -33,26 +33,27 @@ def compare(
 ) -> Comparison:
     """What changed between ``a`` and ``b``: paths, modules, state dicts or sources, in any combination.
 
-    Names, shapes and element types first, then values: the same bytes are identical; else an element changed if
-    |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element types. Another element type is a
-    difference even so, unless ``ignore_dtype``. A Source that is passed in stays open. Raises OpenError, TypeError,
-    ValueError, StoppedError.
+    Names, shapes and element types are compared first, then values. Tensors with the same bytes are identical;
+    otherwise an element changed if |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element
+    types. Another element type is a difference by itself, unless ``ignore_dtype``. ``renames`` are applied to names
+    before they are matched (``OLD=NEW``, see ``parse_rename``), ``auto_rename`` applies those that are suggested.
+
+    ``should_stop`` and ``progress`` are called several times a second on the caller's thread. ``threads`` is how many
+    read at the same time (None: as many as there are processors, at most 4). A Source that is passed in stays open.
+    Raises OpenError, TypeError, ValueError (a negative tolerance, a text that is no rename), StoppedError.
     """
+    tolerance = Tolerance(rtol, atol, ignore_dtype)
     with ExitStack() as stack:
-        sources = []
-        for target in (a, b):
-            source = open_source(target)
-            if not isinstance(target, Source):
-                stack.callback(source.close)
-            sources.append(source)
-        return compare_sources(
-            *sources,
-            rtol=rtol,
-            atol=atol,
-            renames=renames,
-            auto_rename=auto_rename,
-            ignore_dtype=ignore_dtype,
-            should_stop=should_stop,
-            progress=progress,
-            threads=threads,
-        )
+        source_a, source_b = (_opened(target, stack) for target in (a, b))
+        comparer = Comparer(source_a, source_b, tolerance, renames=renames, auto_rename=auto_rename)
+        verdicts: list[Verdict] = []
+        comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
+        return comparer.comparison(verdicts)
+
+
+def _opened(target: Target, stack: ExitStack) -> Source:
+    """The source of ``target``; ``stack`` closes it, unless it was open before."""
+    source = open_source(target)
+    if not isinstance(target, Source):
+        stack.callback(source.close)
+    return source

@@ -13,8 +13,9 @@ from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
-    from tui_params.core.compare.comparer import Change, Comparison, Progress
+    from tui_params.core.compare.comparer import Comparison
     from tui_params.core.compare.renames import Rename
+    from tui_params.core.compare.verdict import Change, Progress
     from tui_params.core.source import Listing
 
 
@@ -85,8 +86,8 @@ def _compare(
     a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and what the sources list. Raises OpenError."""
+    from tui_params.api.comparing import compare
     from tui_params.api.opening import open_source
-    from tui_params.core.compare.comparer import compare
 
     with open_source(a) as source_a, open_source(b) as source_b:
         show = _Progress() if sys.stderr.isatty() else None
@@ -156,12 +157,12 @@ def document(
     return found
 
 
+_DIFFERENCE = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction")
 _FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf")
 _OF_KIND = (
     "kind", "count", "changed", "equal", "identical", "uncompared", "max_abs", "relative_l2", "cosine", "elements",
     "changed_elements", "other_shape", "other_dtype", "new_nan", "new_inf", "unread",
 )  # fmt: skip
-_COMPARED = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction", "first_index")
 
 
 def _entry(change: Change) -> dict[str, Any]:
@@ -174,7 +175,8 @@ def _entry(change: Change) -> dict[str, Any]:
         "shape_b": change.shape_b,
         "dtype_a": change.dtype_a,
         "dtype_b": change.dtype_b,
-        **{name: getattr(change, name) for name in _COMPARED},
+        **{name: None if difference is None else getattr(difference, name) for name in _DIFFERENCE},
+        "first_index": change.first_index,
         "changed_count": None if difference is None else difference.changed,
         **{name: None if difference is None else getattr(difference, name) for name in _FIGURES},
         "reason": change.reason,

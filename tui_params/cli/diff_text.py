@@ -10,8 +10,9 @@ from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, group_changes, severity
-from tui_params.core.compare.comparer import Change, Comparison
+from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.renames import Suggestion
+from tui_params.core.compare.verdict import Change
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing
 
@@ -334,7 +335,7 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
         most = None if names else _MOST
         for change in comparison.equal[:most]:
             line = _row("  ", change.name, "", output)
-            note = f"max |b-a| {text.number(change.max_abs, 3)}"
+            note = f"max |b-a| {text.number(change.difference.max_abs if change.difference else None, 3)}"
             note = f"{_became(change)}, {note}" if change.change == "dtype" else note
             yield line + output.note(note, "dim", len(line))
         yield from _rest(len(comparison.equal), most)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_what_is_no_rename_is_refused_in_a_sentence(expression: str) -> None:
 @settings(max_examples=100, deadline=None)
 def test_no_name_is_lost_in_a_random_rename(names: list[str], rename: Rename) -> None:
     for side in ("a", "b"):
-        called = renamed(names, [rename], side)  # type: ignore[arg-type]
+        called = renamed(names, [rename], side)
         assert sorted(called.values()) == sorted(names)
 
 
@@ -95,7 +97,7 @@ def test_a_renamed_tensor_takes_the_name_from_the_one_that_has_it() -> None:
         ),
     ],
 )
-def test_wrappers_are_recognised(a, b, expected) -> None:  # type: ignore[no-untyped-def]
+def test_wrappers_are_recognised(a: Callable[[str], str], b: Callable[[str], str], expected: list[str]) -> None:
     names_a, names_b = [a(name) for name in NAMES], [b(name) for name in NAMES]
     left_a = [name for name in names_a if name not in set(names_b)]
     left_b = [name for name in names_b if name not in set(names_a)]

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tui_params.core.compare.comparer import Change, Comparison
+from tui_params.core.compare.comparer import Comparison
+from tui_params.core.compare.verdict import Change
 from tui_params.core.kinds import kind_of
 
 

@@ -9,94 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from tui_params.core.compare.renames import Rename, Suggestion
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
+from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-
-if TYPE_CHECKING:
-    from tui_params.core.numbers.difference import Difference
-
-State = Literal["identical", "equal", "changed", "uncompared"]
-
-RANGE_NBYTES = 64 << 20
-"""Bytes of a tensor that one thread compares before the next range is handed out, so that all have work."""
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A tensor that both sources have and that is not the same.
-
-    ``change`` is the first that applies: another shape (then no value is compared), another element type, other
-    values. ``name`` is that of A, ``name_in_b`` that of B; the types are short names. ``difference`` is None where
-    values were not compared; of the same shape, ``reason`` says why.
-    """
-
-    name: str
-    name_in_b: str
-    change: Literal["shape", "dtype", "values"]
-    shape_a: tuple[int, ...]
-    shape_b: tuple[int, ...]
-    dtype_a: str
-    dtype_b: str
-    difference: Difference | None
-    reason: str | None = None
-
-    @property
-    def max_abs(self) -> float | None:
-        return None if self.difference is None else self.difference.max_abs
-
-    @property
-    def mean_abs(self) -> float | None:
-        return None if self.difference is None else self.difference.mean_abs
-
-    @property
-    def relative_l2(self) -> float | None:
-        return None if self.difference is None else self.difference.relative_l2
-
-    @property
-    def cosine(self) -> float | None:
-        return None if self.difference is None else self.difference.cosine
-
-    @property
-    def changed_fraction(self) -> float | None:
-        return None if self.difference is None else self.difference.changed_fraction
-
-    @property
-    def first_index(self) -> tuple[int, ...] | None:
-        """The index of the first element, in row-major order, that differs."""
-        place = None if self.difference is None else self.difference.first
-        if place is None:
-            return None
-        index = []
-        for length in reversed(self.shape_a):
-            place, position = divmod(place, length)
-            index.append(position)
-        return tuple(reversed(index))
-
-
-class Uncompared(msgspec.Struct, frozen=True):
-    """A tensor that both sources have and of which it is not known whether it changed, and why, one sentence."""
-
-    name: str
-    reason: str
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What came of comparing one tensor, by its name in A.
-
-    "identical": same shape, type and bytes. "equal": other bytes, and no element that differs in value (a zero's sign,
-    a NaN's bits, less than the tolerance, or another element type where that was to be ignored). ``change`` is set
-    where it is "equal" or "changed", ``reason`` where it is "uncompared".
-    """
-
-    name: str
-    state: State
-    change: Change | None = None
-    reason: str | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -132,15 +53,6 @@ class Comparison(msgspec.Struct, frozen=True):
         return "uncompared" if self.uncompared else "same"
 
 
-class Progress(msgspec.Struct, frozen=True, gc=False):
-    """How far a comparison is: bytes of A, and tensors."""
-
-    nbytes: int
-    total_nbytes: int
-    tensors: int
-    total_tensors: int
-
-
 class Comparer:
     """The comparison of two sources, one tensor after another.
 
@@ -152,19 +64,14 @@ class Comparer:
         self,
         a: Source,
         b: Source,
+        tolerance: Tolerance = EXACT,
         *,
-        rtol: float = 0.0,
-        atol: float = 0.0,
         renames: Iterable[str | Rename] = (),
         auto_rename: bool = False,
-        ignore_dtype: bool = False,
     ) -> None:
-        """Lay the structures over each other. Raises ValueError: a tolerance below 0, a text that is no rename."""
-        if not (0 <= rtol < math.inf and 0 <= atol < math.inf):
-            raise ValueError("a tolerance is a finite number that is not negative")
+        """Match the names of both sources. Raises ValueError for a text that is no rename."""
         self.a, self.b = a, b
-        self.rtol, self.atol = rtol, atol
-        self.ignore_dtype = ignore_dtype
+        self.tolerance = tolerance
         self.structure: Structure = structure(a, b, renames=renames, auto_rename=auto_rename)
 
     def run(
@@ -181,6 +88,7 @@ class Comparer:
         Everything is called on the caller's thread: ``deliver`` once for each tensor in the order in which they are
         done, ``progress`` and ``should_stop`` several times a second. Raises StoppedError.
         """
+        # Imports numpy, which the structure alone does not need.
         from tui_params.core.compare.lockstep import Job, compare_values
 
         wanted = None if names is None else set(names)
@@ -189,7 +97,7 @@ class Comparer:
         for pair in self.structure.pairs:
             if wanted is not None and pair.name not in wanted:
                 continue
-            verdict = _at_once(pair, self.ignore_dtype)
+            verdict = _at_once(pair, self.tolerance)
             if verdict is not None:
                 settled.append(verdict)
                 continue
@@ -198,7 +106,17 @@ class Comparer:
             jobs.setdefault(key, Job(pair.a, pair.b, [])).pairs.append(pair)
         for verdict in settled:
             deliver(verdict)
-        compare_values(self, list(jobs.values()), len(settled), deliver, should_stop, progress, threads)
+        compare_values(
+            self.a,
+            self.b,
+            list(jobs.values()),
+            self.tolerance,
+            deliver,
+            settled=len(settled),
+            should_stop=should_stop,
+            progress=progress,
+            threads=threads,
+        )
 
     def comparison(self, verdicts: Iterable[Verdict]) -> Comparison:
         """The verdicts and the structure as one value, in the order of A."""
@@ -208,8 +126,8 @@ class Comparer:
         return Comparison(
             self.a.label,
             self.b.label,
-            self.rtol,
-            self.atol,
+            self.tolerance.rtol,
+            self.tolerance.atol,
             laid.only_in_a,
             laid.only_in_b,
             laid.implied,
@@ -221,7 +139,7 @@ class Comparer:
             ),
             laid.applied,
             laid.suggested,
-            self.ignore_dtype,
+            self.tolerance.ignore_dtype,
             {
                 pair.name: pair.a.numel * (2 if pair.a.dtype.is_complex else 1)
                 for pair in laid.pairs
@@ -230,35 +148,11 @@ class Comparer:
         )
 
 
-def compare(
-    a: Source,
-    b: Source,
-    *,
-    rtol: float = 0.0,
-    atol: float = 0.0,
-    renames: Iterable[str | Rename] = (),
-    auto_rename: bool = False,
-    ignore_dtype: bool = False,
-    should_stop: Callable[[], bool] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    threads: int | None = None,
-) -> Comparison:
-    """Compare everything in two sources. An element changed if |b - a| > atol + rtol |a|.
-
-    With ``ignore_dtype`` another element type alone is no difference. Raises ValueError (a tolerance below 0, a text
-    that is no rename), StoppedError.
-    """
-    comparer = Comparer(a, b, rtol=rtol, atol=atol, renames=renames, auto_rename=auto_rename, ignore_dtype=ignore_dtype)
-    verdicts: list[Verdict] = []
-    comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
-    return comparer.comparison(verdicts)
-
-
 def _identity(info: TensorInfo) -> tuple[Any, ...]:
     return (info.first_name, info.shape, info.dtype.name, info.stride)
 
 
-def _at_once(pair: Pair, ignore_dtype: bool) -> Verdict | None:
+def _at_once(pair: Pair, tolerance: Tolerance) -> Verdict | None:
     """The verdict where it needs no value, else None."""
     a, b = pair.a, pair.b
     for side, info in (("A", a), ("B", b)):
@@ -269,32 +163,9 @@ def _at_once(pair: Pair, ignore_dtype: bool) -> Verdict | None:
         return Verdict(pair.name, "changed", make_change(pair, "shape", None))
     for side, info in (("A", a), ("B", b)):
         if info.unreadable is not None:
-            return unread(pair, f"in {side}: {info.unreadable}", ignore_dtype)
+            return unread(pair, f"in {side}: {info.unreadable}", tolerance)
     obstacle = _quantisation(a, b)
-    return None if obstacle is None else unread(pair, obstacle, ignore_dtype)
-
-
-def make_change(
-    pair: Pair, change: Literal["shape", "dtype", "values"], difference: Difference | None, reason: str | None = None
-) -> Change:
-    a, b = pair.a, pair.b
-    return Change(a.name, b.name, change, a.shape, b.shape, a.dtype.short, b.dtype.short, difference, reason)
-
-
-def unread(pair: Pair, reason: str, ignore_dtype: bool) -> Verdict:
-    """The verdict where values could not be read: another element type is a change all the same, unless ignored."""
-    if pair.has_same_dtype or ignore_dtype:
-        return Verdict(pair.name, "uncompared", None, reason)
-    return Verdict(pair.name, "changed", make_change(pair, "dtype", None, reason))
-
-
-def judge(pair: Pair, difference: Difference | None, ignore_dtype: bool) -> Verdict:
-    """The verdict of values that were compared; ``difference`` is None if type and bytes are the same."""
-    if difference is None:
-        return Verdict(pair.name, "identical")
-    is_changed = difference.changed > 0 or not (pair.has_same_dtype or ignore_dtype)
-    change = make_change(pair, "values" if pair.has_same_dtype else "dtype", difference)
-    return Verdict(pair.name, "changed" if is_changed else "equal", change)
+    return None if obstacle is None else unread(pair, obstacle, tolerance)
 
 
 _SCALE = re.compile(r"\bscale (\S+), zero point (\S+)$")

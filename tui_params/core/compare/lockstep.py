@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
-from typing import TYPE_CHECKING
 
-from tui_params.core.compare.comparer import RANGE_NBYTES, Progress, Verdict, judge, unread
 from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
 from tui_params.core.compare.structure import Pair
+from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge, unread
 from tui_params.core.numbers.difference import Tally
 from tui_params.core.reading.tensor_reading import reason_of
+from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
-if TYPE_CHECKING:
-    from tui_params.core.compare.comparer import Comparer
+RANGE_NBYTES = 64 << 20
+"""Bytes of a tensor that one thread compares before it takes the next range, so that every thread has work."""
 
 MOST_THREADS = 4
 POLL_SECONDS = 0.05
@@ -49,21 +49,27 @@ class Job:
 
 
 def compare_values(
-    comparer: Comparer,
+    source_a: Source,
+    source_b: Source,
     jobs: Sequence[Job],
-    settled: int,
+    tolerance: Tolerance,
     deliver: Callable[[Verdict], None],
-    should_stop: Callable[[], bool] | None,
-    progress: Callable[[Progress], None] | None,
-    threads: int | None,
+    *,
+    settled: int = 0,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    threads: int | None = None,
 ) -> None:
-    """Judge every job; ``settled`` tensors were before. All is called on this thread. Raises StoppedError."""
+    """Read and judge every job; ``settled`` more tensors, which were judged before, count as progress.
+
+    All callbacks are called on this thread. Raises StoppedError.
+    """
     total = sum(job.a.nbytes for job in jobs)
     tensors = settled + sum(len(job.pairs) for job in jobs)
     done = settled
     told = 0.0
     count = max(1, threads or min(_processors(), MOST_THREADS))
-    readers = _Readers(comparer, sorted(jobs, key=_place), count)
+    readers = _Readers(source_a, source_b, sorted(jobs, key=_place), tolerance, count)
     with ThreadPoolExecutor(count, "tui-params compare") as pool:
         futures = [pool.submit(readers.work, number) for number in range(count)]
         try:
@@ -95,11 +101,14 @@ def compare_values(
 class _Readers:
     """The work that the threads share."""
 
-    def __init__(self, comparer: Comparer, jobs: Sequence[Job], threads: int) -> None:
+    def __init__(
+        self, source_a: Source, source_b: Source, jobs: Sequence[Job], tolerance: Tolerance, threads: int
+    ) -> None:
         self.verdicts: SimpleQueue[Verdict | None] = SimpleQueue()
         self.is_stopped = Event()
         self.nbytes = [0] * threads
-        self._comparer = comparer
+        self._source_a, self._source_b = source_a, source_b
+        self._tolerance = tolerance
         self._lock = Lock()
         self._ranges = self._in_order(jobs)
 
@@ -154,7 +163,7 @@ class _Readers:
         tally = None if is_same_type else self._tally(job)
         start, stop = part
         same = start
-        for piece in pieces(self._comparer.a, a, self._comparer.b, b, start, stop):
+        for piece in pieces(self._source_a, a, self._source_b, b, start, stop):
             if is_same_type and compared.is_same(piece.a, piece.b):
                 if tally is None:
                     same = piece.start + piece.numel
@@ -173,7 +182,7 @@ class _Readers:
             # The norms are those of the whole tensor: read what was only compared.
             try:
                 for start, stop in job.same:
-                    for raw, numel in one_side(self._comparer.a, job.a, start, stop):
+                    for raw, numel in one_side(self._source_a, job.a, start, stop):
                         tally.add_equal(raw, numel)
                         self._stop_if_unwanted()
             except StoppedError:
@@ -182,12 +191,14 @@ class _Readers:
                 reason = reason_of(error)
         difference = None if reason is not None or tally is None else tally.difference()
         for pair in job.pairs:
-            is_ignored = self._comparer.ignore_dtype
-            verdict = judge(pair, difference, is_ignored) if reason is None else unread(pair, reason, is_ignored)
+            if reason is None:
+                verdict = judge(pair, difference, self._tolerance)
+            else:
+                verdict = unread(pair, reason, self._tolerance)
             self.verdicts.put(verdict)
 
     def _tally(self, job: Job) -> Tally:
-        return Tally(job.a.dtype, job.b.dtype, self._comparer.rtol, self._comparer.atol)
+        return Tally(job.a.dtype, job.b.dtype, self._tolerance.rtol, self._tolerance.atol)
 
     def _stop_if_unwanted(self) -> None:
         if self.is_stopped.is_set():
