@@ -104,7 +104,7 @@ def test_a_rule_that_fails_does_not_leave_a_tensor_healthy(monkeypatch: pytest.M
     def fails(subject: Subject) -> tuple[Finding, ...]:
         raise ZeroDivisionError("a fault of the rule")
 
-    monkeypatch.setattr("tui_params.core.health.checker.judge", fails)
+    monkeypatch.setattr("tui_params.core.health.checker.check_tensor", fails)
     with pytest.raises(ZeroDivisionError, match="a fault of the rule"):
         check(MemorySource({"a": np.ones(4, np.float32)}))
 

@@ -12,21 +12,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from tests.bench.bench_stats import PrivateMemory
 from tests.bench.line import Line
 from tests.factories_faults import FULL, planted, write_faulty
 from tui_params.api.opening import open_source
+from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
-from tui_params.core.health.duplicates import find_duplicates
 from tui_params.core.health.places import locate
 from tui_params.core.health.registry import RULES, apply_rules, subject_of
-from tui_params.core.health.rule import Sketch, Subject, sketch
-from tui_params.core.health.siblings import find_odd_ones, find_unlike_siblings
-from tui_params.core.health.start import find_untrained_zero_init
+from tui_params.core.health.rule import Checkpoint, CrossCheck, Subject, sketch
 from tui_params.core.health.thresholds import DEFAULT
-from tui_params.core.health.training import find_faint_norms, find_idle_optimizer, find_untrained_lora
 from tui_params.core.kernels import by_numpy as kernels
 from tui_params.core.reading.scanner import Outcome, scan_all
 from tui_params.core.source import Source
@@ -72,11 +73,11 @@ def plain_read(path: Path) -> float:
     return min(taken)
 
 
-def measure(path: Path) -> dict[str, object]:
+def measure(path: Path) -> dict[str, Any]:
     """One check in a fresh process."""
     command = [sys.executable, "-m", "tests.bench.bench_check", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result: dict[str, object] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
@@ -127,34 +128,33 @@ def costs(path: Path, whole: float) -> Iterator[Line]:
         for rule in RULES:
             if rule.check is not None:
                 yield Line(f"rule {rule.id}", cost(rule.check, subjects, whole), "", None)
-        yield from compared(source, subjects, whole)
+        yield from cross_checks(source, subjects, whole)
 
 
 def cost(rule: Callable[[Subject], object], subjects: list[Subject], whole: float) -> str:
     return shown(seconds(lambda: [rule(subject) for subject in subjects]), whole)
 
 
-def compared(source: Source, subjects: list[Subject], whole: float) -> Iterator[Line]:
+def cross_checks(source: Source, subjects: list[Subject], whole: float) -> Iterator[Line]:
     """The rules that look at all tensors, and the second reading of those that are not finite."""
-    sketches: list[Sketch] = [sketch(subject) for subject in subjects]
-    infos = [subject.info for subject in subjects]
+    sketches = tuple(sketch(subject) for subject in subjects)
+    infos = tuple(subject.info for subject in subjects)
 
     def places() -> None:
         for subject in subjects:
             if subject.figures.non_finite:
                 locate(source, subject.info, apply_rules(subject.info, subject.figures))
 
-    for what, work in (
-        ("rule untrained-lora", lambda: list(find_untrained_lora(sketches, {}))),
-        ("rule untrained-zero-init", lambda: list(find_untrained_zero_init(sketches, {}))),
-        ("rule norm-near-zero", lambda: list(find_faint_norms(sketches, {}, DEFAULT))),
-        ("rule optimizer-never-stepped", lambda: list(find_idle_optimizer(sketches, {}))),
-        ("rules abs-max-of-kind, std-of-kind", lambda: list(find_unlike_siblings(sketches, DEFAULT))),
-        ("rules dtype-of-kind, shape-of-kind", lambda: list(find_odd_ones(infos, DEFAULT))),
-        ("rule identical-bytes", lambda: list(find_duplicates(source, sketches, DEFAULT))),
-        ("places of NaN and infinities (read again)", places),
-    ):
-        yield Line(what, shown(seconds(work), whole), "", None)
+    for rule in RULES:
+        if rule.cross_check is not None:
+            # Each time a new checkpoint, so that each rule pays for the groups that the first one makes for all.
+            work = partial(cross_check_once, rule.cross_check, Checkpoint(source, sketches, infos, DEFAULT))
+            yield Line(f"rule {rule.id}", shown(seconds(work), whole), "", None)
+    yield Line("places of NaN and infinities (read again)", shown(seconds(places), whole), "", None)
+
+
+def cross_check_once(rule: CrossCheck, checkpoint: Checkpoint) -> list[Finding]:
+    return list(rule(msgspec.structs.replace(checkpoint)))
 
 
 def seconds(work: Callable[[], object], times: int = RUNS) -> float:

@@ -20,7 +20,6 @@ from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
 from tui_params.cli.app import run
 from tui_params.core.findings import Finding
-from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES
 from tui_params.core.health.thresholds import MEANINGS
 from tui_params.core.tensor import TensorInfo
@@ -351,7 +350,7 @@ def test_a_source_that_cannot_be_opened(cli: Cli, serve: Serve) -> None:
 def test_rules_are_listed_with_their_thresholds_and_sources(cli: Cli) -> None:
     ran = cli("check", "--rules", "--threshold", "sibling-z=9")
     assert (ran.code, ran.err) == (0, "")
-    for rule in (*RULES, *CONTAINER_RULES):
+    for rule in RULES:
         assert f"  {rule.id} " in ran.out
         assert rule.meaning in ran.out
         assert rule.source in ran.out
@@ -362,10 +361,10 @@ def test_rules_are_listed_with_their_thresholds_and_sources(cli: Cli) -> None:
 
 def test_rules_as_markdown_and_as_json(cli: Cli) -> None:
     table = cli("check", "--rules", "--markdown").out.splitlines()
-    assert len(table) == 2 + len(RULES) + len(CONTAINER_RULES)
+    assert len(table) == 2 + len(RULES)
     assert {line.count("|") for line in table} == {6}
     listed = cli("check", "--rules", "--json").json()
-    assert [rule["id"] for rule in listed["rules"]] == [rule.id for rule in (*RULES, *CONTAINER_RULES)]
+    assert [rule["id"] for rule in listed["rules"]] == [rule.id for rule in RULES]
     assert listed["rules"][4]["thresholds"] == {"mostly-zero": 0.8, "mostly-zero-embedding": 0.5}
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from tui_params.cli.output import Output, write_json
 from tui_params.core.findings import SEVERITY_WORDS
-from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.thresholds import MEANINGS, Thresholds
@@ -16,7 +15,7 @@ from tui_params.core.health.thresholds import MEANINGS, Thresholds
 def print_rules(thresholds: Thresholds, *, as_json: bool, as_markdown: bool) -> None:
     """Print the table of the rules, with the thresholds as they would be used."""
     if as_json:
-        write_json({"rules": [entry(rule, thresholds) for rule in (*RULES, *CONTAINER_RULES)], "thresholds": MEANINGS})
+        write_json({"rules": [entry(rule, thresholds) for rule in RULES], "thresholds": MEANINGS})
         return
     output = Output()
     output.lines(markdown(thresholds) if as_markdown else lines(thresholds, output))
@@ -41,9 +40,11 @@ def shown(name: str) -> str:
 
 def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
     """What a person reads."""
-    for title, rules in (("Tensors", RULES), ("Containers", CONTAINER_RULES)):
+    for title, is_container in (("Tensors", False), ("Containers", True)):
         yield output.style(title, "bold")
-        for rule in rules:
+        for rule in RULES:
+            if (rule.scope == "container") is not is_container:
+                continue
             yield f"  {rule.id:<26}{output.style(_severities(rule), 'dim')}"
             yield f"      {rule.meaning}"
             if rule.thresholds:
@@ -59,7 +60,7 @@ def markdown(thresholds: Thresholds) -> Iterator[str]:
     """The same as a Markdown table."""
     yield "| rule | severity | meaning | thresholds | source |"
     yield "| --- | --- | --- | --- | --- |"
-    for rule in (*RULES, *CONTAINER_RULES):
+    for rule in RULES:
         yield f"| `{rule.id}` | {_severities(rule)} | {rule.meaning} | {_values(rule, thresholds)} | {rule.source} |"
 
 

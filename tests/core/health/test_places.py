@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tui_params.core.findings import Finding
+from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.health.checker import check
-from tui_params.core.health.places import MAX_INDICES, NAN, NEG_INF, POS_INF, Sought, first_places, locate, unravel
+from tui_params.core.health.places import first_places, locate, unravel
+from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError
 

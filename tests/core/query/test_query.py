@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from tui_params.core.dtypes import from_torch, unknown
 from tui_params.core.figures import Figures
-from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES
 from tui_params.core.query.fields import FIELDS
 from tui_params.core.query.findings import findings_called
@@ -517,7 +516,7 @@ def test_a_finding_that_there_is_not_is_an_error_with_what_there_is(word: str) -
 
 
 def test_every_rule_is_found_by_its_name() -> None:
-    for rule in (*RULES, *CONTAINER_RULES):
+    for rule in RULES:
         assert rule.id in findings_called(rule.id)
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_params.core.channels import Side
-from tui_params.core.findings import Finding, Severity
+from tui_params.core.findings import MAX_INDICES, Finding, Index, Severity
 from tui_params.core.health.roles import PARAMETERS
 from tui_params.core.health.rule import Rule, Subject
 from tui_params.core.text import number, percent, plural
 
 _NONE: tuple[Finding, ...] = ()
 _WEIGHTS = PARAMETERS - {"bias"}
-MAX_INDICES = 5
-
-Index = tuple[int, ...]
 
 
 def row_index(shape: Index, row: int) -> Index:

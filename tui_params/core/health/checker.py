@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.duplicates import find_duplicates
 from tui_params.core.health.places import locate
-from tui_params.core.health.registry import SEVERITIES, judge, subject_of
-from tui_params.core.health.rule import Sketch, sketch
-from tui_params.core.health.siblings import find_odd_ones, find_unlike_siblings
-from tui_params.core.health.start import find_untrained_zero_init, gather_start_values
+from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
+from tui_params.core.health.rule import Checkpoint, Sketch, sketch
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
-from tui_params.core.health.training import find_faint_norms, find_idle_optimizer, find_untrained_lora
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Tree
@@ -106,7 +102,7 @@ class Checker:
             return ()
         subject = subject_of(first, outcome.figures, outcome.channels, self._thresholds)
         self._sketches[first.name] = sketch(subject)
-        found = judge(subject)
+        found = check_tensor(subject)
         self._add(found)
         return found
 
@@ -123,17 +119,23 @@ class Checker:
                 self._findings[tensor] = locate(
                     self._source, self._infos[tensor], findings, should_stop, self._thresholds
                 )
-        sketches = [self._sketches[name] for name in self._infos if name in self._sketches]
-        found = tuple(self._compared(sketches, should_stop))
+        checkpoint = Checkpoint(
+            self._source,
+            tuple([self._sketches[name] for name in self._infos if name in self._sketches]),
+            # The type and the shape of a damaged or missing tensor may be unknown.
+            tuple([info for info in self._infos.values() if info.tied_to is None and info.unreadable is None]),
+            self._thresholds,
+            should_stop,
+        )
+        found = tuple(cross_check(checkpoint))
         self._add(found)
-        self._findings, start = gather_start_values(self._findings, sketches)
-        if start is not None:
-            self._add((start,))
-            found = (*found, start)
+        remaining, gathered = gather(self._findings, checkpoint)
+        self._findings = dict(remaining)
+        self._add(gathered)
         changed = self._source.changed()
         if changed is not None:
             self._unchecked[None] = changed
-        return found
+        return (*found, *gathered)
 
     def add(self, findings: Iterable[Finding], unchecked: str | None = None) -> None:
         """Findings from elsewhere, and why the source as a whole is not checked, if it is not."""
@@ -171,18 +173,6 @@ class Checker:
         if first is None or first.dtype != info.dtype or first.unreadable is not None:
             return info.name
         return first.name
-
-    def _compared(self, sketches: list[Sketch], should_stop: Callable[[], bool] | None) -> Iterator[Finding]:
-        metadata = self._source.listing.metadata
-        yield from find_untrained_lora(sketches, metadata)
-        yield from find_untrained_zero_init(sketches, metadata)
-        yield from find_faint_norms(sketches, metadata, self._thresholds)
-        yield from find_idle_optimizer(sketches, metadata)
-        yield from find_unlike_siblings(sketches, self._thresholds)
-        # Of what is damaged or missing the type and the shape may be unknown: then it is no odd one.
-        known = [info for info in self._infos.values() if info.tied_to is None and info.unreadable is None]
-        yield from find_odd_ones(known, self._thresholds)
-        yield from find_duplicates(self._source, sketches, self._thresholds, should_stop)
 
     def _add(self, findings: Iterable[Finding]) -> None:
         for finding in findings:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role
-from tui_params.core.health.rule import Sketch
-from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.health.rule import Checkpoint, Rule
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import size
@@ -24,19 +23,19 @@ _CHUNK = 1 << 20
 """Elements of each of two tensors that are compared at a time."""
 
 
-def find_duplicates(
-    source: Source, sketches: Sequence[Sketch], thresholds: Thresholds, should_stop: Callable[[], bool] | None = None
-) -> Iterator[Finding]:
-    """Tensors whose bytes are those of one before them; ``sketches`` are of tensors that are not tied to each other.
+def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Tensors that have the same bytes as one before them and are not tied to it.
 
     Masks, buffers, counters, biases and tensors of one value are left out: they are alike by nature. So are the
     states of an optimizer, which begin as copies. A tensor whose second reading fails is no duplicate. Raises
     StoppedError.
     """
+    source, should_stop = checkpoint.source, checkpoint.should_stop
+    least = checkpoint.thresholds.duplicate_nbytes
     groups: dict[object, list[TensorInfo]] = {}
-    for sketch in sketches:
+    for sketch in checkpoint.sketches:
         info = sketch.info
-        is_candidate = info.nbytes >= thresholds.duplicate_nbytes and info.dtype.kind != "bool" and info.stride is None
+        is_candidate = info.nbytes >= least and info.dtype.kind != "bool" and info.stride is None
         if is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max:
             groups.setdefault((info.dtype.name, info.shape, sketch.fingerprint), []).append(info)
     for members in groups.values():
@@ -78,3 +77,16 @@ def _bytes(source: Source, info: TensorInfo, start: int, stop: int) -> NDArray[n
     if done != wanted:
         raise ReadError(f"{info.name} ended after {done} of {wanted} bytes")
     return whole
+
+
+DUPLICATE_RULES: tuple[Rule, ...] = (
+    Rule(
+        "identical-bytes",
+        "Identical bytes",
+        ("info",),
+        "Two tensors that are not tied have the same bytes: a copy that costs space, or a layer loaded twice.",
+        "safetensors: torch shared tensors",
+        ("duplicate_nbytes",),
+        cross_check=find_duplicates,
+    ),
+)

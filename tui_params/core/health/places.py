@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import MAX_INDICES, Finding, Index
+from tui_params.core.health.registry import sought_by
+from tui_params.core.health.sought import NAN, NEG_INF, NOT_FINITE, POS_INF, Sought
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
-from tui_params.core.numbers.decode import decode, part_dtype
+from tui_params.core.numbers.decode import decode
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
@@ -20,41 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_INDICES = 5
 _LARGEST_SLICE = 1 << 22
 """Elements of one index of the first dimension up to which a tensor that is not contiguous is looked through."""
 
-Index = tuple[int, ...]
 
-
-class Sought(NamedTuple):
-    """Which values are looked for: those that ``is_met`` names, compared with ``limit`` where there is one."""
-
-    what: Literal["NaN", "+Inf", "-Inf", "not finite", "zero", "below", "beyond", "at"]
-    limit: float = 0.0
-
-    def is_met(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which of some values (float64) are sought; ``beyond`` and ``at`` are about magnitudes."""
-        import numpy as np
-
-        found: NDArray[np.bool_]
-        if self.what == "NaN":
-            found = np.isnan(values)
-        elif self.what == "not finite":
-            found = ~np.isfinite(values)
-        elif self.what == "below":
-            found = values < self.limit
-        elif self.what == "beyond":
-            found = (np.abs(values) > self.limit) & np.isfinite(values)
-        elif self.what == "at":
-            found = np.abs(values) == self.limit
-        else:
-            found = values == {"+Inf": np.inf, "-Inf": -np.inf, "zero": 0.0}[self.what]
-        return found
-
-
-NAN, POS_INF, NEG_INF = Sought("NaN"), Sought("+Inf"), Sought("-Inf")
-_ARE_NOT_FINITE = frozenset({NAN, POS_INF, NEG_INF, Sought("not finite")})
+_ARE_NOT_FINITE = frozenset({NAN, POS_INF, NEG_INF, NOT_FINITE})
 
 
 def locate(
@@ -69,7 +41,7 @@ def locate(
     Reads the tensor once more, from the start until all wanted are found. Where that fails the findings stand without
     places. Raises StoppedError.
     """
-    wanted = [_sought_by(finding, info, thresholds) for finding in findings]
+    wanted = [sought_by(finding, info, thresholds) for finding in findings]
     if not any(wanted):
         return tuple(findings)
     try:
@@ -80,27 +52,6 @@ def locate(
         msgspec.structs.replace(finding, indices=found[what]) if what else finding
         for finding, what in zip(findings, wanted, strict=True)
     )
-
-
-def _sought_by(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought | None:
-    """Which values a finding is about, if it is about single ones."""
-    is_error = finding.severity == "error"
-    found: Sought | None = None
-    if finding.rule == "nan":
-        found = NAN
-    elif finding.rule == "inf":
-        found = NEG_INF if finding.evidence.endswith("-Inf") else POS_INF
-    elif finding.rule == "abs-max":
-        found = Sought("beyond", thresholds.abs_max_error if is_error else thresholds.abs_max_warning)
-    elif finding.rule in ("fp16-saturation", "fp8-saturation"):
-        from tui_params.core.numbers.moments import largest_finite
-
-        found = Sought("at", largest_finite(part_dtype(info.dtype)))
-    elif finding.rule == "broken-scale":
-        found = Sought("not finite" if "not finite" in finding.evidence else "zero")
-    elif finding.rule == "batchnorm" and finding.severity != "info":
-        found = Sought("below", 0.0 if is_error else thresholds.running_var)
-    return found
 
 
 def first_places(

@@ -1,20 +1,24 @@
-"""Rule: what a health rule is, and what it is given to look at."""
+"""Rule: what a health rule is, and what it may look at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
 from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
-from tui_params.core.findings import Finding, Severity
+from tui_params.core.findings import Finding, Index, Severity
 from tui_params.core.health.roles import Role
+from tui_params.core.health.sought import Sought
 from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.kinds import kind_of
+from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
-Scope = Literal["tensor", "checkpoint"]
+Scope = Literal["tensor", "checkpoint", "container"]
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -32,16 +36,14 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
         """The elements of the whole tensor; the parts of complex numbers are two."""
         return self.figures.numel * self.figures.parts
 
-    def finding(
-        self, severity: Severity, rule: str, evidence: str, indices: tuple[tuple[int, ...], ...] = ()
-    ) -> Finding:
+    def finding(self, severity: Severity, rule: str, evidence: str, indices: tuple[Index, ...] = ()) -> Finding:
         return Finding(severity, rule, self.info.name, evidence, indices)
 
 
 class Sketch(msgspec.Struct, frozen=True, gc=False):
-    """The few numbers of a tensor that comparing it with others needs; small, for there may be 100,000 of them.
+    """The few numbers of a tensor that a cross-check needs; small, because there may be 100,000 of them.
 
-    ``fingerprint`` is the hash of all its figures: equal bytes of one type and shape have equal ones.
+    ``fingerprint`` is the hash of all its figures: tensors with the same bytes, type and shape have the same one.
     """
 
     info: TensorInfo
@@ -66,21 +68,69 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
 
 
 def sketch(subject: Subject) -> Sketch:
-    """What is kept of a tensor when its own rules have spoken."""
+    """What is kept of a tensor after its own rules were applied."""
     f = subject.figures
     low, high, largest = f.min, f.max, f.abs_max
     return Sketch(subject.info, subject.role, f.count, f.zeros, low, high, f.std, f.rms, largest, f.is_exact, hash(f))
 
 
+class Checkpoint(msgspec.Struct, frozen=True, dict=True):
+    """All tensors of one source after they were read, as a rule that cross-checks them sees them.
+
+    ``sketches`` are of the tensors that could be read, one for each group of tied ones, in the order of the tree.
+    ``infos`` are the tensors whose type and shape are known, read or not, again one for each group of tied ones. A
+    rule that reads from ``source`` asks ``should_stop`` about every MB and raises StoppedError.
+    """
+
+    source: Source
+    sketches: tuple[Sketch, ...]
+    infos: tuple[TensorInfo, ...]
+    thresholds: Thresholds
+    should_stop: Callable[[], bool] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the source says about itself: the step of a run, the settings of an optimizer."""
+        return self.source.listing.metadata
+
+    @cached_property
+    def sketches_by_kind(self) -> Mapping[str, Sequence[Sketch]]:
+        """The sketches of each kind, ``layers.#.mlp.up_proj.weight``."""
+        kinds: dict[str, list[Sketch]] = {}
+        for sketch in self.sketches:
+            kinds.setdefault(kind_of(sketch.info.name), []).append(sketch)
+        return kinds
+
+    @cached_property
+    def infos_by_kind(self) -> Mapping[str, Sequence[TensorInfo]]:
+        """The same of ``infos``."""
+        kinds: dict[str, list[TensorInfo]] = {}
+        for info in self.infos:
+            kinds.setdefault(kind_of(info.name), []).append(info)
+        return kinds
+
+
 Check = Callable[[Subject], Sequence[Finding]]
+CrossCheck = Callable[[Checkpoint], Iterable[Finding]]
+ByTensor = Mapping[str | None, tuple[Finding, ...]]
+Gather = Callable[[ByTensor, Checkpoint], tuple[ByTensor, tuple[Finding, ...]]]
+Seek = Callable[[Finding, TensorInfo, Thresholds], "Sought | None"]
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One health rule.
+    """One health rule: what it says, why, and the one pure function that applies it.
 
-    ``severities`` are those that it can say, the worst first. ``source`` is the paper, issue or library that it
-    stands on. ``thresholds`` are fields of Thresholds. ``check`` looks at one tensor; it is None for the rules that
-    compare tensors with each other (scope ``checkpoint``), which run when all have been read.
+    ``severities`` are those that it can say, the worst first. ``source`` is the paper, issue or library that it is
+    based on. ``thresholds`` are the fields of Thresholds that it compares with. One of these applies it:
+
+    * ``check`` looks at one tensor;
+    * ``cross_check`` looks at all tensors of a source, after they were read;
+    * ``gather`` comes last: it takes the findings of the others (by tensor) and returns those that remain, and one or
+      more of its own that replace the rest;
+    * none of them: the reader of the container applies it when the source is opened.
+
+    ``seek`` tells which values a finding of ``check`` is about, if it is about single ones; their first places are
+    looked up afterwards.
     """
 
     id: str
@@ -90,7 +140,13 @@ class Rule(msgspec.Struct, frozen=True):
     source: str
     thresholds: tuple[str, ...] = ()
     check: Check | None = None
+    cross_check: CrossCheck | None = None
+    gather: Gather | None = None
+    seek: Seek | None = None
 
     @property
     def scope(self) -> Scope:
-        return "checkpoint" if self.check is None else "tensor"
+        """What the rule looks at."""
+        if self.check is not None:
+            return "tensor"
+        return "container" if self.cross_check is None and self.gather is None else "checkpoint"

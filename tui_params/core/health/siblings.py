@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from tui_params.core.findings import Finding, Severity
+from tui_params.core.findings import Finding
 from tui_params.core.health.roles import PARAMETERS, is_matrix, role_of
-from tui_params.core.health.rule import Rule, Sketch
+from tui_params.core.health.rule import Checkpoint, Rule, Sketch
 from tui_params.core.health.thresholds import Thresholds
-from tui_params.core.kinds import kind_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, shape
 
@@ -52,67 +51,98 @@ def _median(values: Sequence[float]) -> float:
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def find_unlike_siblings(sketches: Sequence[Sketch], thresholds: Thresholds) -> Iterator[Finding]:
-    """Tensors whose largest magnitude or standard deviation is far from those of the same kind and type."""
-    # Layers of other shapes, as in a row of convolutions, are initialised with other spreads.
-    groups: dict[tuple[str, str, tuple[int, ...]], list[Sketch]] = {}
-    for sketch in sketches:
-        if sketch.role in PARAMETERS and sketch.info.dtype.kind in ("float", "complex") and sketch.is_exact:
-            groups.setdefault((kind_of(sketch.info.name), sketch.info.dtype.name, sketch.info.shape), []).append(sketch)
-    for (kind, _, _), members in groups.items():
-        yield from _far_off("abs-max-of-kind", "info", "largest magnitude", kind, members, thresholds)
-        yield from _far_off("std-of-kind", "warning", "standard deviation", kind, members, thresholds)
+def find_unlike_abs_max(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Tensors whose largest magnitude is far beyond that of the others of their kind, type and shape."""
+    for kind, members in _siblings(checkpoint):
+        measured = [(sketch, float(sketch.abs_max)) for sketch in members if sketch.abs_max]
+        for sketch, z, evidence in _far_off("largest magnitude", kind, measured, checkpoint.thresholds):
+            if z > 0:
+                yield sketch.finding("info", "abs-max-of-kind", evidence)
+
+
+def find_unlike_std(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Tensors whose standard deviation is far from that of the others of their kind, type and shape."""
+    for kind, members in _siblings(checkpoint):
+        measured = [(sketch, sketch.std) for sketch in members if sketch.std]
+        for sketch, _, evidence in _far_off("standard deviation", kind, measured, checkpoint.thresholds, is_noisy=True):
+            # Biases and gains may differ between layers as they like: a remark.
+            yield sketch.finding("warning" if is_matrix(sketch.info) else "info", "std-of-kind", evidence)
+
+
+def _siblings(checkpoint: Checkpoint) -> Iterator[tuple[str, list[Sketch]]]:
+    """The parameters of each kind that have one type and one shape."""
+    for kind, members in checkpoint.sketches_by_kind.items():
+        # Layers of other shapes, as in a row of convolutions, are initialised with other spreads.
+        groups: dict[tuple[str, tuple[int, ...]], list[Sketch]] = {}
+        for sketch in members:
+            if sketch.role in PARAMETERS and sketch.info.dtype.kind in ("float", "complex") and sketch.is_exact:
+                groups.setdefault((sketch.info.dtype.name, sketch.info.shape), []).append(sketch)
+        for group in groups.values():
+            yield kind, group
 
 
 def _far_off(
-    rule: str, worst: Severity, what: str, kind: str, members: list[Sketch], thresholds: Thresholds
-) -> Iterator[Finding]:
-    is_one_sided = rule == "abs-max-of-kind"
-    measured = []
-    for sketch in members:
-        value = sketch.abs_max if is_one_sided else sketch.std
-        if value:
-            measured.append((sketch, float(value), math.log10(value)))
+    what: str, kind: str, measured: list[tuple[Sketch, float]], thresholds: Thresholds, *, is_noisy: bool = False
+) -> Iterator[tuple[Sketch, float, str]]:
+    """The tensors of a kind with a value far from the median, its robust z-score and a sentence.
+
+    ``is_noisy``: the values are standard deviations, each with a standard error of its own.
+    """
     if len(measured) < max(thresholds.siblings, _FEWEST):
         return
-    spread = spread_of([decade for _, _, decade in measured])
-    for sketch, value, decade in measured:
+    decades = [math.log10(value) for _, value in measured]
+    spread = spread_of(decades)
+    for (sketch, value), decade in zip(measured, decades, strict=True):
         # The standard deviation of n normal numbers is off by 1 / sqrt(2n) of itself: a vector of 4 says little.
-        z = spread.z(decade, 0.0 if is_one_sided else _DECADE / math.sqrt(2 * sketch.count))
-        if abs(z) <= thresholds.sibling_z or (is_one_sided and z < 0):
-            continue
+        z = spread.z(decade, _DECADE / math.sqrt(2 * sketch.count) if is_noisy else 0.0)
         ratio = 10 ** abs(decade - spread.median)
-        if ratio < thresholds.sibling_ratio:
+        if abs(z) <= thresholds.sibling_z or ratio < thresholds.sibling_ratio:
             continue
         evidence = (
             f"the {what} is {number(value)}, {number(ratio, 3)} times {'above' if z > 0 else 'below'} the median "
             f"of {len(measured):,} {kind} ({number(10**spread.median)}; robust z {z:+.1f})"
         )
-        # Biases and gains differ between layers as they like; of them it is a remark.
-        yield sketch.finding(worst if is_matrix(sketch.info) else "info", rule, evidence)
+        yield sketch, z, evidence
 
 
-def find_odd_ones(infos: Sequence[TensorInfo], thresholds: Thresholds) -> Iterator[Finding]:
-    """Tensors whose type or shape breaks the pattern of their kind; needs no value."""
-    groups: dict[str, list[TensorInfo]] = {}
-    for info in infos:
-        # The states of an optimizer are numbered in the order of the parameters, whatever these are.
-        if role_of(info) != "optimizer":
-            groups.setdefault(kind_of(info.name), []).append(info)
-    for kind, members in groups.items():
-        if len(members) < max(thresholds.siblings, _FEWEST):
-            continue
-        yield from _odd("dtype-of-kind", "dtype", kind, members, lambda info: info.dtype.short, thresholds)
-        # The first and the last layer of a row often have a shape of their own.
-        inner = {info.shape for info in members[1:-1]}
-        if len(inner) > 1:
-            yield from _odd("shape-of-kind", "shape", kind, members, lambda info: shape(info.shape), thresholds)
+def find_odd_dtypes(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Tensors whose element type breaks the pattern of their kind; no value is needed."""
+    for kind, infos in checkpoint.infos_by_kind.items():
+        if len({info.dtype.name for info in infos}) > 1:
+            members = _without_optimizer(infos)
+            yield from _odd("dtype-of-kind", "dtype", kind, members, _dtype_text, checkpoint.thresholds)
+
+
+def find_odd_shapes(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Tensors whose shape breaks the pattern of their kind; no value is needed."""
+    for kind, infos in checkpoint.infos_by_kind.items():
+        if len({info.shape for info in infos}) > 1:
+            members = _without_optimizer(infos)
+            # The first and the last layer of a row often have a shape of their own.
+            if len({info.shape for info in members[1:-1]}) > 1:
+                yield from _odd("shape-of-kind", "shape", kind, members, _shape_text, checkpoint.thresholds)
+
+
+def _without_optimizer(infos: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """All but the states of an optimizer, which are numbered in the order of the parameters, whatever these are."""
+    return [info for info in infos if role_of(info) != "optimizer"]
+
+
+def _dtype_text(info: TensorInfo) -> str:
+    return info.dtype.short
+
+
+def _shape_text(info: TensorInfo) -> str:
+    return shape(info.shape)
 
 
 def _odd(
-    rule: str, what: str, kind: str, members: list[TensorInfo], get: Callable[[TensorInfo], Hashable],
+    rule: str, what: str, kind: str, members: list[TensorInfo], get: Callable[[TensorInfo], str],
     thresholds: Thresholds,
 ) -> Iterator[Finding]:  # fmt: skip
+    """The few tensors of a kind that differ from nearly all others."""
+    if len(members) < max(thresholds.siblings, _FEWEST):
+        return
     values = [get(info) for info in members]
     counts = Counter(values)
     if len(counts) == 1:
@@ -134,6 +164,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "Its largest magnitude is far beyond that of the same weight in the other layers.",
         "super weights (arXiv 2411.07191); robust z of log10 (Iglewicz and Hoaglin 1993), the limit is our choice",
         ("siblings", "sibling_z", "sibling_ratio"),
+        cross_check=find_unlike_abs_max,
     ),
     Rule(
         "std-of-kind",
@@ -142,6 +173,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "Spread far wider, or narrower, than the same weight in the other layers: it explodes, or is dead.",
         "robust z of log10 (Iglewicz and Hoaglin 1993), the limit is our choice",
         ("siblings", "sibling_z", "sibling_ratio"),
+        cross_check=find_unlike_std,
     ),
     Rule(
         "dtype-of-kind",
@@ -150,6 +182,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "Nearly all tensors of this kind have another element type: a cast or a quantisation left it out.",
         "bitsandbytes and torchao leave layers out on purpose; the share is our choice",
         ("siblings", "pattern_share"),
+        cross_check=find_odd_dtypes,
     ),
     Rule(
         "shape-of-kind",
@@ -158,13 +191,6 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "Nearly all tensors of this kind have another shape.",
         "the share is our choice",
         ("siblings", "pattern_share"),
-    ),
-    Rule(
-        "identical-bytes",
-        "Identical bytes",
-        ("info",),
-        "Two tensors that are not tied have the same bytes: a copy that costs space, or a layer loaded twice.",
-        "safetensors: torch shared tensors",
-        ("duplicate_nbytes",),
+        cross_check=find_odd_shapes,
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role
-from tui_params.core.health.rule import Rule, Sketch
+from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Sketch
 from tui_params.core.health.training import step_of
 from tui_params.core.text import plural
 
@@ -18,16 +18,14 @@ _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
 _SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped"})
 """Rules that say of a tensor that it is zero, and why that matters."""
 
-ByTensor = Mapping[str | None, tuple[Finding, ...]]
 
-
-def find_untrained_zero_init(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+def find_untrained_zero_init(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Layers that start at zero, and are zero where others of their kind, or the steps of the run, say: trained."""
     kinds: dict[str, list[Sketch]] = {}
-    for sketch in sketches:
+    for sketch in checkpoint.sketches:
         if sketch.role == "zero_init" and sketch.count and sketch.is_exact:
             kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
-    step = step_of(metadata)
+    step = step_of(checkpoint.metadata)
     for kind, members in kinds.items():
         others = sum(not sketch.is_zero for sketch in members)
         if not others and not step:
@@ -48,28 +46,25 @@ def _same_of_layers(name: str) -> str:
     return name if first is None else ".".join([*segments[:first], "#", *segments[first + 1 :]])
 
 
-def gather_start_values(
-    findings: ByTensor, sketches: Sequence[Sketch]
-) -> tuple[dict[str | None, tuple[Finding, ...]], Finding | None]:
+def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByTensor, tuple[Finding, ...]]:
     """``findings`` without the remarks on zeros and ones that a fresh model is full of, and one that counts these.
 
     A tensor is left alone where another of its kind differs from it: then it may be the one that training missed.
     """
     left = {tensor: _without_repetition(found) for tensor, found in findings.items()}
     kinds: dict[str, list[Sketch]] = {}
-    for sketch in sketches:
+    for sketch in checkpoint.sketches:
         kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
     gathered: dict[str, Finding] = {}
     for members in kinds.values():
         found = [_start_finding(sketch, left.get(sketch.info.name, ())) for sketch in members]
         if all(found):
             gathered |= {finding.tensor: finding for finding in found if finding and finding.tensor}
+    summary: tuple[Finding, ...] = ()
     if len(gathered) > MOST_APART:
         for tensor, finding in gathered.items():
             left[tensor] = tuple(other for other in left[tensor] if other is not finding)
-        summary = _summary(gathered, len(sketches))
-    else:
-        summary = None
+        summary = (_summary(gathered, len(checkpoint.sketches)),)
     return {tensor: found for tensor, found in left.items() if found}, summary
 
 
@@ -109,6 +104,7 @@ START_RULES: tuple[Rule, ...] = (
         ("warning",),
         "A layer that starts at zero (ControlNet, adaLN-Zero, sampling offsets) and never left it, as others did.",
         "ControlNet (arXiv 2302.05543), DiT (arXiv 2212.09748), Deformable DETR (arXiv 2010.04159)",
+        cross_check=find_untrained_zero_init,
     ),
     Rule(
         "start-values",
@@ -116,5 +112,6 @@ START_RULES: tuple[Rule, ...] = (
         ("info",),
         "Biases of zeros, gains of ones, a lora_B of zeros: many of them in one remark, for so every model begins.",
         "torch.nn.init; how many are told one by one is our choice",
+        gather=gather_start_values,
     ),
 )

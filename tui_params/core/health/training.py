@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.roles import is_input_scale
-from tui_params.core.health.rule import Rule, Sketch, Subject
+from tui_params.core.health.rule import Checkpoint, Rule, Subject
+from tui_params.core.health.sought import NOT_FINITE, ZERO, Sought
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, plural
 
 _NONE: tuple[Finding, ...] = ()
@@ -24,14 +26,13 @@ _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_
 _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 
 
-def find_faint_norms(
-    sketches: Sequence[Sketch], metadata: Mapping[str, str], thresholds: Thresholds
-) -> Iterator[Finding]:
+def find_faint_norms(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Gains near zero in a model whose other gains are not.
 
     Where most are, the model multiplies by 1 + gain (Gemma). Where all of a kind are zero and no step was counted,
     the residual branch was started so (torchvision's ``zero_init_residual``, arXiv 1706.02677).
     """
+    sketches, thresholds = checkpoint.sketches, checkpoint.thresholds
     norms = [sketch for sketch in sketches if sketch.role == "norm" and sketch.is_exact and sketch.info.ndim == 1]
     measured = [(sketch, sketch.rms) for sketch in norms if sketch.rms is not None]
     faint = [(sketch, rms) for sketch, rms in measured if rms < thresholds.norm_rms]
@@ -41,7 +42,7 @@ def find_faint_norms(
     zeros = Counter(kind_of(sketch.info.name) for sketch, _ in faint if sketch.is_zero)
     below = Counter(module for sketch, _ in measured for module in _modules(sketch.info.name))
     faint_below = Counter(module for sketch, _ in faint for module in _modules(sketch.info.name))
-    has_stepped = step_of(metadata) > 0
+    has_stepped = step_of(checkpoint.metadata) > 0
     for sketch, rms in faint:
         kind = kind_of(sketch.info.name)
         if 1 < zeros[kind] == kinds[kind] and not has_stepped:
@@ -86,6 +87,10 @@ def check_scale(subject: Subject) -> Sequence[Finding]:
     return found
 
 
+def seek_scale(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought:
+    return NOT_FINITE if "not finite" in finding.evidence else ZERO
+
+
 def check_batchnorm(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     last = subject.info.name.rpartition(".")[2]
@@ -105,11 +110,18 @@ def check_batchnorm(subject: Subject) -> Sequence[Finding]:
     return _NONE
 
 
-def find_untrained_lora(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+def seek_variance(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought | None:
+    if finding.severity == "info":
+        return None
+    return Sought("below", 0.0 if finding.severity == "error" else thresholds.running_var)
+
+
+def find_untrained_lora(checkpoint: Checkpoint) -> Iterator[Finding]:
     """``lora_B`` of zeros beside others that are not, or after a step of training."""
+    sketches = checkpoint.sketches
     adapters = [sketch for sketch in sketches if sketch.role == "lora_b" and sketch.count and sketch.is_exact]
     zero = [sketch for sketch in adapters if sketch.is_zero]
-    step = step_of(metadata)
+    step = step_of(checkpoint.metadata)
     others = len(adapters) - len(zero)
     if not zero or (not others and not step):
         return
@@ -118,20 +130,20 @@ def find_untrained_lora(sketches: Sequence[Sketch], metadata: Mapping[str, str])
         yield sketch.finding("warning", "untrained-lora", f"lora_B is zero as at the start, but {reason}")
 
 
-def find_idle_optimizer(sketches: Sequence[Sketch], metadata: Mapping[str, str]) -> Iterator[Finding]:
+def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Second moments of zeros although steps were counted: the parameter never had a gradient."""
     steps = {
         sketch.info.name.rpartition(".")[0]: sketch.max
-        for sketch in sketches
+        for sketch in checkpoint.sketches
         if sketch.count == 1 and sketch.info.name.endswith(".step")
     }
-    for sketch in sketches:
+    for sketch in checkpoint.sketches:
         if not sketch.is_zero or sketch.info.name.rpartition(".")[2] not in _SECOND_MOMENTS:
             continue
         prefix = sketch.info.name.rpartition(".")[0]
         step = steps.get(prefix)
         if step is None:
-            step = _integer(metadata.get(f"{prefix}.step", "")) or 0
+            step = _integer(checkpoint.metadata.get(f"{prefix}.step", "")) or 0
         if step > 0:
             after = plural(int(step), "step")
             evidence = f"all {sketch.count:,} second moments are zero after {after}: it never had a gradient"
@@ -160,6 +172,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "The gains of a normalisation let nothing pass; a model that multiplies by 1 + gain (Gemma) is well with them.",
         "BERT Busters (arXiv 2105.06990) on how much hangs on these gains; the threshold is our choice",
         ("norm_rms",),
+        cross_check=find_faint_norms,
     ),
     Rule(
         "broken-scale",
@@ -169,6 +182,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "aprender PR 2039, llama.cpp check_tensors",
         (),
         check_scale,
+        seek=seek_scale,
     ),
     Rule(
         "batchnorm",
@@ -178,6 +192,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "torch.nn.BatchNorm2d",
         ("running_var",),
         check_batchnorm,
+        seek=seek_variance,
     ),
     Rule(
         "untrained-lora",
@@ -185,6 +200,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         ("warning",),
         "lora_B starts at zero; in a trained adapter a zero one changes nothing.",
         "LoRA (arXiv 2106.09685), peft",
+        cross_check=find_untrained_lora,
     ),
     Rule(
         "optimizer-never-stepped",
@@ -192,5 +208,6 @@ TRAINING_RULES: tuple[Rule, ...] = (
         ("warning",),
         "Second moments of zeros after steps: the parameter was given to the optimizer but never had a gradient.",
         "torch.optim (Adam, AdamW, RMSprop, Adamax, Adafactor)",
+        cross_check=find_idle_optimizer,
     ),
 )

@@ -9,6 +9,9 @@ from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.roles import PARAMETERS
 from tui_params.core.health.rule import Rule, Subject
+from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
+from tui_params.core.health.thresholds import Thresholds
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, percent
 
 _NONE: tuple[Finding, ...] = ()
@@ -45,6 +48,10 @@ def check_nan(subject: Subject) -> Sequence[Finding]:
     return (subject.finding("error", "nan", f"{_of(nan, subject.total)} NaN"),) if nan else _NONE
 
 
+def seek_nan(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought:
+    return NAN
+
+
 def check_inf(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     if not figures.pos_inf and not figures.neg_inf:
@@ -58,6 +65,10 @@ def check_inf(subject: Subject) -> Sequence[Finding]:
         for count, what in ((figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf"))
         if count
     )
+
+
+def seek_inf(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought:
+    return NEG_INF if finding.evidence.endswith("-Inf") else POS_INF
 
 
 def check_all_zero(subject: Subject) -> Sequence[Finding]:
@@ -120,6 +131,10 @@ def check_abs_max(subject: Subject) -> Sequence[Finding]:
     return (subject.finding("error" if is_error else "warning", "abs-max", evidence),)
 
 
+def seek_abs_max(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought:
+    return Sought("beyond", thresholds.abs_max_error if finding.severity == "error" else thresholds.abs_max_warning)
+
+
 def _forbids(figures: Figures, limit: float) -> bool:
     """Whether the largest magnitude is the -1e9 (a power of ten, or the end of the type) by which a table of scores
     says "never", as the transitions of a CRF do.
@@ -167,6 +182,10 @@ def check_fp8_saturation(subject: Subject) -> Sequence[Finding]:
     return check_saturation(subject) if subject.info.dtype.bits == 8 else _NONE
 
 
+def seek_saturation(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> Sought:
+    return Sought("at", _LARGEST[info.dtype.name])
+
+
 def check_subnormals(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     # Types below 8 bits have a handful of values, of which the smallest are subnormal and normal to see.
@@ -199,6 +218,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "A value that is not a number spreads to everything that is computed from it.",
         "vLLM PR 53537 (--verify-weights), diffusers PR 5316, ultralytics PR 24307",
         check=check_nan,
+        seek=seek_nan,
     ),
     Rule(
         "inf",
@@ -207,6 +227,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "An infinite value; masks, bounds that clip nothing, extremes that have seen no value are made of them (info).",
         "vLLM PR 53537, transformers DebugUnderflowOverflow",
         check=check_inf,
+        seek=seek_inf,
     ),
     Rule(
         "all-zero",
@@ -241,6 +262,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "aprender PR 2039, sglang issue 26745",
         ("abs_max_warning", "abs_max_error"),
         check_abs_max,
+        seek=seek_abs_max,
     ),
     Rule(
         "fp16-saturation",
@@ -250,6 +272,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "transformers guide to fp16 overflow (T5)",
         ("saturated_share",),
         check_fp16_saturation,
+        seek=seek_saturation,
     ),
     Rule(
         "fp8-saturation",
@@ -259,6 +282,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "torch 2.13 (casts to float8_e4m3fn saturate); scales by row or block put one value a row or block there",
         ("saturated_share",),
         check_fp8_saturation,
+        seek=seek_saturation,
     ),
     Rule(
         "many-subnormals",

@@ -23,11 +23,9 @@ SEVERITIES = {
 @cache
 def _rules() -> dict[str, tuple[bool, frozenset[str]]]:
     """Every rule: whether only a check of everything can tell, and what severities it has."""
-    from tui_params.core.health.container import CONTAINER_RULES
     from tui_params.core.health.registry import RULES
 
-    rules = (*RULES, *CONTAINER_RULES)
-    return {rule.id: (rule.scope == "checkpoint", frozenset(rule.severities)) for rule in rules}
+    return {rule.id: (rule.scope != "tensor", frozenset(rule.severities)) for rule in RULES}
 
 
 def findings_called(word: str) -> frozenset[str]:

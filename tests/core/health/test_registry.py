@@ -1,0 +1,197 @@
+"""The registry: a new rule is its own file and at most one row, and none comes in without its documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tui_params
+from tui_params.core.health.container import CONTAINER_RULES
+from tui_params.core.health.registry import RULES, collect
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.values import check_nan, seek_nan
+
+# What a developer writes: a family of its own, with a rule about one tensor and a cross-check.
+EXAMPLE = '''
+"""Rules that a test added."""
+
+from tui_params.core.health.rule import Rule
+
+
+def check_positive(subject):
+    low = subject.figures.min
+    if low is None or low <= 0:
+        return ()
+    return (subject.finding("warning", "all-positive", f"the smallest value is {low:g}"),)
+
+
+def find_lonely(checkpoint):
+    if len(checkpoint.infos) == 1:
+        yield checkpoint.sketches[0].finding("info", "lonely", "it is the only tensor")
+
+
+EXAMPLE_RULES = (
+    Rule("all-positive", "All positive", ("warning",), "No value is below zero.", "a test", check=check_positive),
+    Rule("lonely", "Lonely", ("info",), "There is no other tensor.", "a test", cross_check=find_lonely),
+)
+'''
+
+# And one more rule in a file that is there.
+ADDED = """    Rule(
+        "seen",
+        "Seen",
+        ("info",),
+        "It is said of every tensor.",
+        "a test",
+        ("mostly_zero",),
+        check=lambda subject: (subject.finding("info", "seen", "it was looked at"),),
+    ),
+)
+"""
+
+
+class Copy:
+    """A copy of the package to which a developer adds rules."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        package = Path(tui_params.__file__).parent
+        shutil.copytree(package, folder / "tui_params", ignore=shutil.ignore_patterns("__pycache__"))
+        self.health = folder / "tui_params" / "core" / "health"
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.health / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def add_family(self, text: str = EXAMPLE) -> None:
+        """A file and a row."""
+        (self.health / "example.py").write_text(text, encoding="utf-8")
+        last = "from tui_params.core.health.duplicates import DUPLICATE_RULES\n"
+        self.replace("registry.py", last, f"{last}from tui_params.core.health.example import EXAMPLE_RULES\n")
+        self.replace("registry.py", "        DUPLICATE_RULES,\n", "        DUPLICATE_RULES,\n        EXAMPLE_RULES,\n")
+
+    def add_to_values(self) -> None:
+        """A rule in a family that is there: its own file alone."""
+        path = self.health / "values.py"
+        text = path.read_text(encoding="utf-8")
+        assert text.endswith("    ),\n)\n")
+        path.write_text(text.removesuffix(")\n") + ADDED, encoding="utf-8")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``tui-params`` as it is in the copy."""
+        return subprocess.run(
+            [sys.executable, "-m", "tui_params", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"TUI_PARAMS_CACHE": "off"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+
+def test_a_new_rule_is_listed_explained_and_applied(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    copy.add_family()
+    copy.add_to_values()
+    listed = copy.run("check", "--rules").stdout
+    for words in ("  all-positive ", "No value is below zero.", "  lonely ", "  seen ", "mostly-zero 0.8"):
+        assert words in listed
+    tensors, _, containers = listed.partition("\nContainers\n")
+    assert "all-positive" in tensors
+    assert "all-positive" not in containers
+    by_id = {rule["id"]: rule for rule in copy.json("check", "--rules")["rules"]}
+    assert by_id["all-positive"] == {
+        "id": "all-positive",
+        "title": "All positive",
+        "severities": ["warning"],
+        "meaning": "No value is below zero.",
+        "source": "a test",
+        "thresholds": {},
+    }
+    assert by_id["seen"]["thresholds"] == {"mostly-zero": 0.8}
+    assert set(by_id) == {rule.id for rule in RULES} | {"all-positive", "lonely", "seen"}
+    save_file({"layers.0.fc.weight": np.arange(1, 13, dtype=np.float32).reshape(3, 4)}, tmp_path / "x.safetensors")
+    found = copy.json("check", "x.safetensors")["findings"]
+    assert [(finding["rule"], finding["tensor"], finding["evidence"]) for finding in found] == [
+        ("all-positive", "layers.0.fc.weight", "the smallest value is 1"),
+        ("seen", "layers.0.fc.weight", "it was looked at"),
+        ("lonely", "layers.0.fc.weight", "it is the only tensor"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('Rule("lonely"', 'Rule("nan"', "there are two rules 'nan': 'NaN' and 'Lonely'"),
+        ('"No value is below zero."', '""', "the rule 'all-positive' has no meaning"),
+    ],
+)
+def test_a_planted_fault_fails_at_once(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    copy = Copy(tmp_path)
+    copy.add_family(EXAMPLE.replace(old, new))
+    ran = copy.run("check", "--rules")
+    assert (ran.returncode == 0, ran.stdout) == (False, "")
+    assert sentence in ran.stderr
+
+
+GOOD = Rule("good", "Good", ("error", "info"), "It is good.", "a paper", ("dead_share",), check_nan, seek=seek_nan)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id": ""}, "must have an id of small letters"),
+        ({"id": "Good Rule"}, "must have an id of small letters"),
+        ({"id": "good--rule"}, "must have an id of small letters"),
+        ({"title": " "}, "has no title"),
+        ({"meaning": ""}, "has no meaning"),
+        ({"meaning": "It is good"}, "must explain its meaning in a whole sentence"),
+        ({"source": ""}, "has no source"),
+        ({"severities": ()}, "must list each severity"),
+        ({"severities": ("info", "error")}, "the worst first"),
+        ({"severities": ("info", "info")}, "must list each severity"),
+        (
+            {"thresholds": ("dead_share", "speed")},
+            "compares with 'speed', which is no threshold",
+        ),
+        ({"check": None, "seek": None}, "has 0 of check, cross_check and gather; it needs one"),
+        ({"cross_check": lambda checkpoint: ()}, "has 2 of check, cross_check and gather; it needs one"),
+        ({"check": None, "cross_check": lambda checkpoint: ()}, "has seek without check"),
+    ],
+)
+def test_a_rule_that_is_not_whole_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    assert collect([[GOOD]]) == (GOOD,)
+    with pytest.raises(ValueError, match=r"^the rule '.*' ") as caught:
+        collect([[GOOD], [msgspec.structs.replace(GOOD, **changes)]])
+    assert sentence in str(caught.value)
+
+
+def test_an_id_stands_for_one_rule() -> None:
+    other = msgspec.structs.replace(GOOD, title="Better")
+    with pytest.raises(ValueError, match="there are two rules 'good': 'Good' and 'Better'"):
+        collect([[GOOD], [other]])
+    of_reader = msgspec.structs.replace(CONTAINER_RULES[0], id="good")
+    with pytest.raises(ValueError, match="there are two rules 'good'"):
+        collect([[GOOD]], of_readers=[of_reader])
+
+
+def test_rules_of_readers_apply_themselves() -> None:
+    assert {rule.scope for rule in CONTAINER_RULES} == {"container"}
+    assert {rule.scope for rule in RULES[: -len(CONTAINER_RULES)]} == {"tensor", "checkpoint"}
+    with pytest.raises(ValueError, match="has 1 of check, cross_check and gather; it needs none"):
+        collect([], of_readers=[GOOD])
