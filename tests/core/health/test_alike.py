@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unhurried import UNHURRIED
 from tui_params.core.findings import Finding
 from tui_params.core.health.alike import MOST_ALONE, Alike, group_findings, group_reasons
 
@@ -14,7 +15,7 @@ SENTENCES = st.sampled_from(["3 of 9 values are NaN", "4 of 9 values are NaN", "
 
 
 @given(st.lists(st.builds(Finding, st.just("error"), RULES, NAMES, SENTENCES), max_size=30))
-@settings(max_examples=150)
+@settings(UNHURRIED, max_examples=150)
 def test_every_finding_is_in_one_group(findings: list[Finding]) -> None:
     groups = group_findings(findings)
     assert sorted(place for group in groups for place in group.members) == list(range(len(findings)))
@@ -28,7 +29,7 @@ def test_every_finding_is_in_one_group(findings: list[Finding]) -> None:
 
 
 @given(st.lists(st.tuples(NAMES, SENTENCES), max_size=30))
-@settings(max_examples=150)
+@settings(UNHURRIED, max_examples=150)
 def test_every_reason_is_in_one_group(entries: list[tuple[str | None, str]]) -> None:
     groups = group_reasons(entries)
     assert sorted(place for group in groups for place in group.members) == list(range(len(entries)))
@@ -38,9 +39,11 @@ def test_every_reason_is_in_one_group(entries: list[tuple[str | None, str]]) -> 
 
 
 def test_reasons_are_one_whatever_numbers_and_own_names_they_have() -> None:
-    entries = [(f"layers.{number}.w", f"layers.{number}.w ends at byte {number:,} of 4,096") for number in range(5)]
+    entries: list[tuple[str | None, str]] = [
+        (f"layers.{number}.w", f"layers.{number}.w ends at byte {number:,} of 4,096") for number in range(5)
+    ]
     entries += [("head", "head ends at byte 3 of 9"), ("tail", "its shard is missing"), (None, "its shard is missing")]
-    groups = group_reasons([*entries])
+    groups = group_reasons(entries)
     assert [group.members for group in groups] == [(0, 1, 2, 3, 4, 5), (6,), (7,)]
     assert [group.is_same for group in groups] == [False, True, True]
     assert groups[0].title("layers.0.w") == "layers.0.w and 5 more"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import tui_params
 from tests.factories_memory import MemorySource
+from tests.unhurried import UNHURRIED
 from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding
@@ -86,7 +87,7 @@ def test_infinities_that_mean_something_are_no_errors(name: str) -> None:
 
 
 def test_of_a_single_value_no_share_is_told() -> None:
-    said = {}
+    said: dict[str, str] = {}
     for value in (np.nan, -np.inf, 0.0):
         info, figures = measured(np.full(1, value, np.float32), "layers.0.proj.bias")
         said |= {finding.rule: finding.evidence for finding in apply_rules(info, figures)}
@@ -132,7 +133,7 @@ def test_zeros_of_gradients_buffers_and_integers() -> None:
     assert found(np.zeros((4, 4), np.int64), "position_ids")["all-zero"] == "info"
     assert found(np.zeros(4, np.float32), "bn.running_mean") == {}
     assert found(np.zeros(4, np.float32), kind="gradient")["all-zero"] == "info"
-    assert found(np.zeros((1, 4), np.int64), "token_type_ids") == found(np.uint8(0), "fc.weight_format") == {}
+    assert found(np.zeros((1, 4), np.int64), "token_type_ids") == found(np.array(0, np.uint8), "fc.weight_format") == {}
     assert "all-zero" not in found(with_values(zeros, 1e-30))
     assert found(np.zeros((0, 4), np.float32)) == {}
 
@@ -174,13 +175,14 @@ def test_magnitudes_beyond_reason() -> None:
         assert found(with_values(normal(4, 4, dtype=dtype), -1e9, 1e5))["abs-max"] == "error"
         forbidden = float(ml_dtypes.finfo(dtype).min)
         assert found(with_values(normal(4, 4, dtype=dtype), forbidden))["abs-max"] == "warning"
-    for name, array in {
+    arrays: dict[str, NDArray[Any]] = {
         "attn.masked_bias": np.array(-1e9, np.float32),
         "model.attn_mask": np.full(4, -3e38, np.float32),
         "optimizer.state.0.step": np.array(2e6, np.float32),
         "bn.running_var": np.array([1e7, 1.0], np.float32),
         "fc.weight": np.full((2, 2), 10**7, np.int32) + np.arange(2, dtype=np.int32),
-    }.items():
+    }
+    for name, array in arrays.items():
         assert "abs-max" not in found(array, name), name
     assert "abs-max" not in found(with_values(normal(4, 4, scale=1e4, dtype=E5M2), 57344))
 
@@ -238,7 +240,7 @@ def test_a_cast_without_a_scale_saturates() -> None:
     assert found(clipped) == {"abs-max": "warning", "fp16-saturation": "warning"}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(UNHURRIED, max_examples=50)
 @given(
     st.sampled_from([np.float16, E4M3, E5M2]),
     st.lists(st.sampled_from([1.0, -1.0, 0.99, 0.5, 0.0, np.nan]), min_size=1, max_size=60),
@@ -313,7 +315,7 @@ NAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(UNHURRIED, max_examples=150)
 @given(VALUES, NAMES, st.sampled_from([np.float32, np.float16, BF16, E4M3, np.int32, np.bool_]), st.booleans())
 def test_random_tensors_get_findings_that_their_rules_announce(
     values: list[float], name: str, dtype: Any, is_matrix: bool

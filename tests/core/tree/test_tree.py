@@ -6,16 +6,21 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_params.core.dtypes import from_torch
+from tests.unhurried import UNHURRIED
+from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.order import Sort
 from tui_params.core.tree.tree import Entry, Tree
 
-F32 = from_torch("float32")
-BF16 = from_torch("bfloat16")
-assert F32 is not None
-assert BF16 is not None
+
+def dtype_of(name: str) -> DType:
+    dtype = from_torch(name)
+    assert dtype is not None
+    return dtype
+
+
+F32, BF16 = dtype_of("float32"), dtype_of("bfloat16")
 
 segments = st.sampled_from(["a", "b", "0", "2", "10", "layers", "", "w"])
 names = st.lists(st.lists(segments, min_size=1, max_size=5).map(".".join), unique=True, max_size=30)
@@ -71,6 +76,7 @@ def test_a_name_of_ten_thousand_digits_or_segments() -> None:
     assert tree.label[0].endswith("8")
 
 
+@UNHURRIED
 @given(names, st.booleans())
 def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str], is_ordered: bool) -> None:
     tree = tree_of(*listed, is_ordered=is_ordered)
@@ -95,6 +101,7 @@ def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str],
             assert tree.find(path) == node
 
 
+@UNHURRIED
 @given(names)
 def test_siblings_are_in_natural_order(listed: list[str]) -> None:
     tree = tree_of(*listed)
@@ -109,9 +116,10 @@ def test_siblings_are_in_natural_order(listed: list[str]) -> None:
     assert leaves == sorted(listed, key=key)
 
 
+@UNHURRIED
 @given(names.filter(bool), st.data())
 def test_tied_tensors_count_once_in_every_subtree(listed: list[str], data: st.DataObject) -> None:
-    infos = []
+    infos: list[TensorInfo] = []
     for position, name in enumerate(listed):
         first = data.draw(st.integers(0, position)) if position else 0
         target = infos[first].first_name if first < position else None
@@ -184,6 +192,7 @@ def test_sorting_by_a_value_within_modules_and_flat() -> None:
     assert flat.name(node) == "b.y"
 
 
+@UNHURRIED
 @given(names, st.booleans(), st.booleans())
 def test_sorting_keeps_every_leaf(listed: list[str], is_flat: bool, is_ascending: bool) -> None:
     listing = Listing("test", tuple(describe(name, (len(name),), F32) for name in listed))
@@ -210,13 +219,15 @@ def test_sorted_by_a_sum_modules_stand_by_all_that_is_below_them() -> None:
     assert order(Sort(lambda info: info.numel, is_total=True, is_flat=True))[:3] == ["c", "d.x", "d.y"]
 
 
+@UNHURRIED
 @given(names, st.data())
 def test_sorted_by_a_sum_every_module_is_in_the_order_of_its_totals(listed: list[str], data: st.DataObject) -> None:
     infos: list[TensorInfo] = []
     for name in listed:
         info = describe(name, (data.draw(st.integers(0, 4)),), F32)
         earlier = [other for other in infos if other.shape == info.shape and other.tied_to is None]
-        if earlier and data.draw(st.booleans()):
+        is_tied = data.draw(st.booleans())
+        if earlier and is_tied:
             info = msgspec.structs.replace(info, tied_to=data.draw(st.sampled_from(earlier)).name)
         infos.append(info)
     tree = Tree(Listing("test", tuple(infos)), Sort(lambda info: info.numel, is_total=True))

@@ -21,7 +21,9 @@ from tui_params.errors import QueryError
 PATTERN_LENGTH = 200
 REPEAT_LIMIT = 1000
 REGEX_SECONDS = 0.25
-_STEP = 256
+STEP = 256
+"""Names that a regular expression looks at before it asks for the time."""
+
 _STEPS = 10_000_000
 _SHORTEST_LIMIT = 64
 
@@ -92,10 +94,10 @@ class NameTest(msgspec.Struct, frozen=True):
             candidates = [i for i in candidates if len(seen[i]) <= self.longest] if skipped else candidates
         passed: list[int] = []
         deadline = perf_counter() + REGEX_SECONDS
-        for first in range(0, len(candidates), _STEP):
+        for first in range(0, len(candidates), STEP):
             if perf_counter() > deadline:
                 return passed, [*skipped, *candidates[first:]]
-            passed += [i for i in candidates[first : first + _STEP] if (search(seen[i]) is None) is inverted]
+            passed += [i for i in candidates[first : first + STEP] if (search(seen[i]) is None) is inverted]
         return passed, skipped
 
 
