@@ -9,7 +9,7 @@ from typing import TypeVar
 from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.output import Output
 from tui_params.core import text
-from tui_params.core.compare.changes_by_kind import KindChange, group_changes, severity
+from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.renames import Suggestion
 from tui_params.core.compare.verdict import Change
@@ -191,7 +191,7 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
         line = f"  {_fitted(kind, width, output):<{width}}  {share:>{share_width}}{_kind_figures(group, output)}"
         yield line + output.note(", ".join(_sorts(group, became[group.kind])), "dim", len(line))
     yield from _rest(len(found), most)
-    ranked = list(comparison.changed) if names else sorted(comparison.changed, key=severity, reverse=True)
+    ranked = list(comparison.changed) if names else sorted(comparison.changed, key=change_rank, reverse=True)
     most = None if names else _MOST_CHANGES
     yield ""
     yield output.style("Changed tensors" if names or len(ranked) <= _MOST_CHANGES else "The largest changes", "bold")

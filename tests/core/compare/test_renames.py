@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
 from tests.unhurried import UNHURRIED
-from tui_params.core.compare.renames import Rename, Suggestion, choose, parse_rename, renamed, suggest
+from tui_params.core.compare.renames import Rename, Suggestion, choose_renames, parse_rename, renamed, suggest_renames
 from tui_params.core.compare.structure import structure
 
 NAMES = ["embed.weight", *(f"layers.{i}.{part}.weight" for i in range(8) for part in ("attn", "mlp")), "norm.weight"]
@@ -102,7 +102,7 @@ def test_wrappers_are_recognised(a: Callable[[str], str], b: Callable[[str], str
     names_a, names_b = [a(name) for name in NAMES], [b(name) for name in NAMES]
     left_a = [name for name in names_a if name not in set(names_b)]
     left_b = [name for name in names_b if name not in set(names_a)]
-    best = suggest(left_a, left_b)[0]
+    best = suggest_renames(left_a, left_b)[0]
     assert ([str(rename) for rename in best.renames], best.matches) == (expected, len(left_a))
     laid = structure(listed(*names_a), listed(*names_b), auto_rename=True)
     assert len(laid.pairs) == len(NAMES)
@@ -119,15 +119,15 @@ def test_suggestions_are_ranked_and_not_applied_unasked() -> None:
 
 
 def test_names_without_likeness_suggest_nothing() -> None:
-    assert suggest(["a.b", "c"], ["d.e", "f"]) == ()
-    assert suggest([], ["a"]) == suggest(["a"], []) == ()
-    assert choose(["a.b"], ["c"]) == ()
+    assert suggest_renames(["a.b", "c"], ["d.e", "f"]) == ()
+    assert suggest_renames([], ["a"]) == suggest_renames(["a"], []) == ()
+    assert choose_renames(["a.b"], ["c"]) == ()
 
 
 def test_renames_of_several_parts_are_found_one_after_the_other() -> None:
     names_a = [f"policy.{name}" for name in NAMES] + [f"module.critic.{name}" for name in NAMES[:5]]
     names_b = [*NAMES, *(f"critic.{name}" for name in NAMES[:5])]
-    chosen = choose(names_a, names_b)
+    chosen = choose_renames(names_a, names_b)
     assert [str(rename) for rename in chosen] == ["policy.=", "module.="]
     laid = structure(listed(*names_a), listed(*names_b), auto_rename=True)
     assert len(laid.pairs) == len(names_b)
@@ -135,7 +135,7 @@ def test_renames_of_several_parts_are_found_one_after_the_other() -> None:
 
 def test_many_names_are_no_trouble() -> None:
     names = [f"layers.{i}.experts.{j}.weight" for i in range(40) for j in range(256)]
-    assert suggest([f"_orig_mod.{name}" for name in names], names)[0] == Suggestion(
+    assert suggest_renames([f"_orig_mod.{name}" for name in names], names)[0] == Suggestion(
         (Rename("_orig_mod.", ""),), len(names)
     )
 

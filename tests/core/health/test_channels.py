@@ -104,7 +104,7 @@ def test_the_row_of_a_padding_token_is_called_so() -> None:
     array[0] = 0
     finding = said(array, "model.embed_tokens.weight")["dead-rows"]
     assert (finding.severity, finding.indices) == ("info", ((0, 0),))
-    assert finding.evidence == "1 of 100 rows (1.00 %) holds zeros only, as that of a padding token does"
+    assert finding.evidence == "1 of 100 rows (1.00 %) holds zeros only, like the row of a padding token"
     assert said(array)["dead-rows"].evidence == "1 of 100 rows (1.00 %) holds zeros only"
     assert said(array[:3], "model.token_type_embeddings.weight")["dead-rows"].severity == "info"
     assert said(array[:3])["dead-rows"].severity == "warning"

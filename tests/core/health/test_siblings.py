@@ -148,7 +148,7 @@ def copies() -> dict[str, NDArray[Any]]:
 
 
 def test_identical_bytes_that_are_not_tied() -> None:
-    assert said(copies()) == {("identical-bytes", "c"): "its 16.0 KiB are those of a, and the two are not tied"}
+    assert said(copies()) == {("identical-bytes", "c"): "it has the same 16.0 KiB as a, but is not tied to it"}
     assert said(copies(), tied_to={"c": "a"}) == {}
     assert said(copies(), with_threshold(DEFAULT, "duplicate-nbytes", 1 << 20)) == {}
 

@@ -139,7 +139,7 @@ def test_a_layer_that_starts_at_zero_is_a_warning_only_after_training() -> None:
     (finding,) = told(arrays)
     assert (finding.severity, finding.tensor) == ("warning", name.format(2))
     assert finding.evidence == (
-        "all 64 values are zero as at the start, but 3 of 4 blocks.#.adaLN_modulation.1.weight are not"
+        "all 64 values are still zero, as at the start, but 3 of 4 blocks.#.adaLN_modulation.1.weight are not"
     )
     assert said({name.format(i): normal(8, 8, seed=i) for i in range(4)}, {"global_step": "9"}) == set()
 

@@ -1,1 +1,1 @@
-"""What lies between two sources: names, shapes, types and values."""
+"""Comparing two sources: names, shapes, element types and values."""

@@ -1,4 +1,4 @@
-"""The changes of a comparison, kind by kind: what happened to ``layers.#.mlp.up_proj.weight`` as a whole."""
+"""Groups the changes of a comparison by kind: what happened to ``layers.#.mlp.up_proj.weight`` as a whole."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tui_params.core.kinds import kind_of
 class KindChange(msgspec.Struct, frozen=True):
     """The tensors of one kind that both sources have.
 
-    ``count`` of them, of which so many changed, are equal, identical, were not compared. The figures are of all that
-    were compared: the largest ``max_abs`` and ``relative_l2`` and the smallest ``cosine`` of those that changed (each
-    None where none of them has it; ``relative_l2`` also where one of them was zero before, so that it is beyond any
-    number), and ``changed_elements`` of ``elements``, identical tensors included. Of the tensors that changed so many
-    have another shape, another element type, new NaN, new infinities, and values that could not be compared.
-    ``worst`` is the one that changed most, by relative L2 norm.
+    ``count`` is how many there are; ``changed``, ``equal``, ``identical`` and ``uncompared`` add up to it.
+    ``max_abs`` and ``relative_l2`` are the largest, ``cosine`` the smallest of the tensors that changed. Each is None
+    if no tensor has it; ``relative_l2`` also if a tensor was zero before, which makes it infinite.
+    ``changed_elements`` of all ``elements`` that were compared changed, identical tensors included.
+    ``other_shape``, ``other_dtype``, ``new_nan``, ``new_inf`` and ``unread`` count the changed tensors with another
+    shape, another element type, new NaN, new infinities, and values that could not be compared. ``worst`` is the
+    tensor that changed most, see ``change_rank``.
     """
 
     kind: str
@@ -52,7 +53,7 @@ class _Group:
 
 
 def group_changes(comparison: Comparison) -> tuple[KindChange, ...]:
-    """The kinds of everything that both sources have, those with the largest changes first, then in order."""
+    """The kinds of all tensors that both sources have: the largest changes first, then in the order of the sources."""
     groups: dict[str, _Group] = {}
 
     def group(name: str) -> _Group:
@@ -70,7 +71,7 @@ def group_changes(comparison: Comparison) -> tuple[KindChange, ...]:
         group(uncompared.name).uncompared += 1
     kinds = [_kind_change(kind, found) for kind, found in groups.items()]
     # Sorting is stable: kinds without a change keep the order of the sources.
-    return tuple(sorted(kinds, key=lambda kind: severity(kind.worst) if kind.worst else (), reverse=True))
+    return tuple(sorted(kinds, key=lambda kind: change_rank(kind.worst) if kind.worst else (), reverse=True))
 
 
 def _kind_change(kind: str, group: _Group) -> KindChange:
@@ -95,7 +96,7 @@ def _kind_change(kind: str, group: _Group) -> KindChange:
         sum(figure.became_nan > 0 for figure in figures),
         sum(figure.became_inf > 0 for figure in figures),
         sum(change.reason is not None for change in changed),
-        max(changed, key=severity, default=None),
+        max(changed, key=change_rank, default=None),
     )
 
 
@@ -107,8 +108,8 @@ def _least(values: Iterable[float | None]) -> float | None:
     return min((value for value in values if value is not None), default=None)
 
 
-def severity(change: Change) -> tuple[float, ...]:
-    """By what changes are ranked: another shape, then new NaN and infinities, then the relative L2 norm."""
+def change_rank(change: Change) -> tuple[float, ...]:
+    """A sort key: larger for another shape, then for new NaN and infinities, then by the relative L2 norm."""
     difference = change.difference
     if difference is None:
         return (3.0 if change.change == "shape" else 2.0, 0.0, 0.0)

@@ -1,6 +1,6 @@
-"""Two sources: what changed, and what did not. First names, shapes and types, of which no value is read; then values.
+"""Compares two sources: first names, shapes and element types, for which no value is read; then values.
 
-Bytes are compared before anything is computed: what has the same bytes is identical, and only blocks that differ
+Bytes are compared before anything is computed: tensors with the same bytes are identical, and only blocks that differ
 are turned into numbers.
 """
 
@@ -23,10 +23,10 @@ from tui_params.core.tensor import TensorInfo
 class Comparison(msgspec.Struct, frozen=True):
     """Everything that differs between A and B, and everything that does not, in the order of A.
 
-    ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance; ``equal``
-    those whose bytes differ and whose values do not, with ``ignore_dtype`` also if their element types differ.
-    ``implied`` stand on one side alone and make no difference. ``identical_counts`` are the elements of those that
-    are identical, of complex ones two each, as ``Difference.count``.
+    ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance. ``equal`` has
+    those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
+    ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
+    elements of each identical tensor; complex elements count twice, as in ``Difference.count``.
     """
 
     a: str
@@ -47,7 +47,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
-        """One word; "uncompared" where no difference was found and not everything could be compared."""
+        """The result in one word; "uncompared" if no difference was found but not everything could be compared."""
         if self.only_in_a or self.only_in_b or self.changed:
             return "different"
         return "uncompared" if self.uncompared else "same"
@@ -56,7 +56,7 @@ class Comparison(msgspec.Struct, frozen=True):
 class Comparer:
     """The comparison of two sources, one tensor after another.
 
-    ``structure`` is there at once. ``run`` reads the values and may be called again, for all or for some names. Memory
+    ``structure`` is known at once. ``run`` reads the values and may be called again, for all names or for some. Memory
     is bounded whatever the size of the tensors: about 10 MB for each thread.
     """
 
@@ -83,10 +83,11 @@ class Comparer:
         progress: Callable[[Progress], None] | None = None,
         threads: int | None = None,
     ) -> None:
-        """Compare the tensors that both have (``names`` of A: those alone) and deliver a Verdict of each.
+        """Compare the tensors that both sources have, and deliver a Verdict on each.
 
-        Everything is called on the caller's thread: ``deliver`` once for each tensor in the order in which they are
-        done, ``progress`` and ``should_stop`` several times a second. Raises StoppedError.
+        ``names`` (as A has them) selects some of them. All callbacks are called on the caller's thread: ``deliver``
+        once for each tensor as soon as it is done, ``progress`` and ``should_stop`` several times a second. Raises
+        StoppedError.
         """
         # Imports numpy, which the structure alone does not need.
         from tui_params.core.compare.lockstep import Job, compare_values
@@ -119,7 +120,7 @@ class Comparer:
         )
 
     def comparison(self, verdicts: Iterable[Verdict]) -> Comparison:
-        """The verdicts and the structure as one value, in the order of A."""
+        """The structure and the verdicts so far as one value, in the order of A."""
         by_name = {verdict.name: verdict for verdict in verdicts}
         ordered = [by_name[pair.name] for pair in self.structure.pairs if pair.name in by_name]
         laid = self.structure
@@ -153,10 +154,10 @@ def _identity(info: TensorInfo) -> tuple[Any, ...]:
 
 
 def _at_once(pair: Pair, tolerance: Tolerance) -> Verdict | None:
-    """The verdict where it needs no value, else None."""
+    """The verdict if it can be given without reading values, else None."""
     a, b = pair.a, pair.b
     for side, info in (("A", a), ("B", b)):
-        # Of what is damaged or not materialised the shape may be unknown: it says nothing then.
+        # The shape of a damaged or missing tensor may be unknown: then it proves no difference.
         if info.unreadable is not None and (math.prod(info.shape) != info.numel or not pair.has_same_shape):
             return Verdict(pair.name, "uncompared", None, f"in {side}: {info.unreadable}")
     if not pair.has_same_shape:
@@ -172,19 +173,19 @@ _SCALE = re.compile(r"\bscale (\S+), zero point (\S+)$")
 
 
 def _quantisation(a: TensorInfo, b: TensorInfo) -> str | None:
-    """Why stored integers do not say whether two quantised tensors are the same, or None."""
+    """Why the stored integers cannot tell whether two quantised tensors are the same; None if they can."""
     if not a.dtype.name.startswith(("qint", "quint")) or not b.dtype.name.startswith(("qint", "quint")):
         return None
     found = [[match.groups() for note in info.notes if (match := _SCALE.search(note))] for info in (a, b)]
     if not (found[0] and found[1]):
-        # In files the scales are tensors of their own, and are compared as such.
+        # In files the scales are separate tensors, which are compared by themselves.
         is_apart = all(info.file is not None for info in (a, b))
         return None if is_apart and a.notes == b.notes else "the scales of its channels cannot be compared"
     try:
         (scale_a, zero_a), (scale_b, zero_b) = [tuple(map(float, match[0])) for match in found]
     except ValueError:
         return "its scale is not a number"
-    # A live tensor tells six digits of its scale.
+    # The note of a live tensor has six digits of its scale.
     if zero_a == zero_b and math.isclose(scale_a, scale_b, rel_tol=1e-5):
         return None
     return f"it is quantised by a scale of {found[0][0][0]} in A and of {found[1][0][0]} in B"

@@ -1,4 +1,4 @@
-"""Threads that read pairs of tensors and judge them: ranges in the order of the file, through bounded buffers."""
+"""Threads that read pairs of tensors and judge them: range by range in the order of the file, in bounded memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Range = tuple[int, int]
 
 
 class Job:
-    """The same elements under one or several names: what is to be read of them, and what is known so far."""
+    """One pair of tensors to read, which may have several names, and what is known about it so far."""
 
     def __init__(self, a: TensorInfo, b: TensorInfo, pairs: list[Pair]) -> None:
         self.a, self.b = a, b
@@ -41,7 +41,7 @@ class Job:
         self.left = 0
 
     def ranges(self) -> list[Range]:
-        """Elements to compare at a time; a tensor that has to be gathered is one range."""
+        """The ranges of elements to compare; a tensor that is not contiguous is one range."""
         if self.a.stride is not None or self.b.stride is not None:
             return [(0, self.a.numel)]
         step = RANGE_NBYTES * 8 // max(self.a.dtype.bits, self.b.dtype.bits, 1) // 8 * 8
@@ -93,7 +93,7 @@ def compare_values(
         finally:
             readers.is_stopped.set()
     for future in futures:
-        future.result()  # raises what nobody expected
+        future.result()  # raises an error that was not foreseen
     if progress is not None:
         progress(Progress(total, total, done, tensors))
 
@@ -120,7 +120,7 @@ class _Readers:
                 yield job, part
 
     def work(self, number: int) -> None:
-        """Compare one range after another, until there is none or nobody wants to know."""
+        """Compare one range after another until none is left or the comparison is stopped."""
         compared = ByteComparison()
         try:
             while not self.is_stopped.is_set():
@@ -132,7 +132,7 @@ class _Readers:
         except StoppedError:
             return
         finally:
-            # No verdict of this thread comes after it.
+            # The sign that this thread has no more verdicts.
             self.verdicts.put(None)
 
     def _compare(self, job: Job, part: Range, compared: ByteComparison, number: int) -> None:
@@ -157,7 +157,7 @@ class _Readers:
             self._finish(job)
 
     def _read(self, job: Job, part: Range, compared: ByteComparison, number: int) -> tuple[Tally | None, Range]:
-        """The tally of a range from its first difference on, and the elements before it."""
+        """The tally of a range from its first difference on, and the range of equal elements before it."""
         a, b = job.a, job.b
         is_same_type = a.dtype == b.dtype
         tally = None if is_same_type else self._tally(job)
@@ -179,7 +179,7 @@ class _Readers:
     def _finish(self, job: Job) -> None:
         reason, tally = job.reason, job.tally
         if reason is None and tally is not None:
-            # The norms are those of the whole tensor: read what was only compared.
+            # The norms are of the whole tensor: count the elements in that were only compared as bytes.
             try:
                 for start, stop in job.same:
                     for raw, numel in one_side(self._source_a, job.a, start, stop):
@@ -206,10 +206,10 @@ class _Readers:
 
 
 def _place(job: Job) -> tuple[str, int]:
-    """The order of the bytes on the disk."""
+    """A sort key: the order of the bytes on the disk."""
     return job.a.file or "", job.a.offset or 0
 
 
 def _processors() -> int:
-    # Not os.cpu_count: a container or a scheduler may have given us fewer.
+    # os.cpu_count would ignore the limits of a container or a scheduler.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

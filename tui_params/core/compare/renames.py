@@ -1,4 +1,4 @@
-"""Renames: how the names of one source become those of another, and which ones would help.
+"""Renames: how the names of one source become those of another, and which renames to suggest.
 
 Wrappers put their own segment into every name: DDP ``module.``, torch.compile ``_orig_mod.``, FSDP
 ``_fsdp_wrapped_module.``, activation checkpointing ``_checkpoint_wrapped_module.``, PEFT ``base_model.model.``,
@@ -26,10 +26,10 @@ PREFIXES = (
     "_checkpoint_wrapped_module.",
     "state_dict.",
 )
-"""What stands in front of every name of a model that was wrapped or nested."""
+"""Prefixes of every name in a model that was wrapped or nested."""
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-"""What may stand in front of any segment, because submodules are wrapped one by one."""
+"""Prefixes of any segment of a name, because submodules are wrapped one by one."""
 
 MOST_SUGGESTIONS = 3
 _MOST_PREFIXES = 6
@@ -52,24 +52,24 @@ class Rename(msgspec.Struct, frozen=True):
         return f"{'b:' if self.side == 'b' else ''}{'*' if self.is_anywhere else ''}{self.old}={self.new}"
 
     def apply(self, name: str) -> str:
-        """What ``name`` is called after the rename; itself where the rename says nothing of it."""
+        """``name`` after the rename; unchanged if the rename does not apply to it."""
         if self.is_anywhere:
             return re.sub(rf"(?:(?<=\.)|^){re.escape(self.old)}", lambda _: self.new, name)
         return self.new + name[len(self.old) :] if name.startswith(self.old) else name
 
 
 class Suggestion(msgspec.Struct, frozen=True):
-    """Renames that, applied together, let ``matches`` more names have a partner."""
+    """Renames that, applied together, give ``matches`` more names a partner."""
 
     renames: tuple[Rename, ...]
     matches: int
 
 
 def parse_rename(expression: str) -> Rename:
-    """The rename that ``OLD=NEW`` means: at the start of names of A.
+    """The rename that an expression means: ``OLD=NEW`` changes how names of A start.
 
-    ``b:OLD=NEW`` is about the names of B, ``*OLD=NEW`` about every place where a segment starts, ``OLD=`` takes away,
-    ``=NEW`` puts before. Raises ValueError, one sentence.
+    ``b:OLD=NEW`` changes names of B, ``*OLD=NEW`` every segment that starts with OLD; ``OLD=`` takes OLD away, and
+    ``=NEW`` puts NEW before every name. Raises ValueError, one sentence.
     """
     old, separator, new = expression.partition("=")
     if not separator:
@@ -88,11 +88,10 @@ def parse_rename(expression: str) -> Rename:
 
 
 def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict[str, str]:
-    """The names of ``side`` by what they are called after ``renames``, one after the other.
+    """The names of ``side``, by their new names after all ``renames`` in order.
 
-    Where two would be called the same, the one that was renamed has the new name and the other one keeps no
-    partner: it stands under its own name with a NUL before it, which no other has. Of two that were renamed the first
-    counts.
+    If two would get the same name, the one that was renamed gets it, or the first of two that were. The other one has
+    no partner then: it is listed under its own name with a NUL before it, which no other name has.
     """
     mine = [rename for rename in renames if rename.side == side]
     found: dict[str, str] = {}
@@ -110,11 +109,11 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict
     return found
 
 
-def suggest(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> tuple[Suggestion, ...]:
-    """The renames that match most of the names without a partner; the best first, none that matches nothing.
+def suggest_renames(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> tuple[Suggestion, ...]:
+    """Renames that match names without a partner: those that match most come first, and each matches at least one.
 
-    Looked for are wrapper segments anywhere, chains of the usual prefixes, and any other prefix that one side has
-    before names of the other.
+    They remove wrapper segments anywhere, chains of the usual prefixes, and any other prefix that one side has before
+    names of the other.
     """
     if not unmatched_a or not unmatched_b:
         return ()
@@ -125,22 +124,22 @@ def suggest(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> tuple[Sug
         matches = len(called_a & called_b)
         if matches and (renames_a or renames_b):
             found[renames_a + renames_b] = matches
-    # Of two ways to the same end the one with fewer and shorter renames.
+    # If two ways match equally many, fewer and shorter renames are better.
     ranked = sorted(found.items(), key=lambda item: (-item[1], len(item[0]), len(" ".join(map(str, item[0])))))
     suggestions: list[Suggestion] = []
     for renames, matches in ranked:
-        # What does less with no fewer renames than one before is no choice.
+        # Keep only what matches fewer names than every earlier suggestion, but with no more renames.
         if all(matches < other.matches and len(renames) <= len(other.renames) for other in suggestions):
             suggestions.append(Suggestion(renames, matches))
     return tuple(suggestions[:MOST_SUGGESTIONS])
 
 
-def choose(names_a: Iterable[str], names_b: Iterable[str]) -> tuple[Rename, ...]:
-    """The best suggestions one after the other, until none matches any more name."""
+def choose_renames(names_a: Iterable[str], names_b: Iterable[str]) -> tuple[Rename, ...]:
+    """Take the best suggestion again and again until none matches another name."""
     left_a, left_b = list(names_a), list(names_b)
     chosen: list[Rename] = []
     for _ in range(_MOST_ROUNDS):
-        best = next(iter(suggest(left_a, left_b)), None)
+        best = next(iter(suggest_renames(left_a, left_b)), None)
         if best is None:
             break
         chosen += [rename for rename in best.renames if rename not in chosen]
@@ -152,7 +151,7 @@ def choose(names_a: Iterable[str], names_b: Iterable[str]) -> tuple[Rename, ...]
 
 
 def _ways(names: Sequence[str], others: frozenset[str], side: Side) -> Mapping[tuple[Rename, ...], frozenset[str]]:
-    """What ``names`` could be called, by the renames that call them so; by none, they keep their names."""
+    """What ``names`` could be called, by the renames that do it; without renames they keep their names."""
     ways: dict[tuple[Rename, ...], frozenset[str]] = {(): frozenset(names)}
     unwrapping = tuple(
         Rename(wrapper, "", side, is_anywhere=True)
@@ -172,8 +171,10 @@ def _ways(names: Sequence[str], others: frozenset[str], side: Side) -> Mapping[t
 
 
 def _prefixes(names: Sequence[str], others: frozenset[str]) -> list[str]:
-    """The prefixes that are worth a try, those of most names first: chains of the usual ones, and what is before
-    names that the other side has."""
+    """Prefixes that are worth a try, those of most names first.
+
+    They are chains of the usual ones, and whatever comes before a name that the other side has.
+    """
     found: Counter[str] = Counter()
     for name in names:
         chain = 0
@@ -186,7 +187,7 @@ def _prefixes(names: Sequence[str], others: frozenset[str]) -> list[str]:
         place = name.find(".")
         while place >= 0:
             if name[place + 1 :] in others:
-                # Worth more than a usual prefix that leads to no name of the other side.
+                # This counts more than a usual prefix that leads to no name of the other side.
                 found[name[: place + 1]] += 1 + (place + 1 > chain)
             place = name.find(".", place + 1)
     return [prefix for prefix, _ in found.most_common(_MOST_PREFIXES)]

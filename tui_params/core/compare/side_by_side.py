@@ -1,4 +1,4 @@
-"""The storage bytes of two tensors of one shape, read in step whatever the blocks of their sources."""
+"""Reads the bytes of two tensors of one shape in step, whatever blocks their sources deliver."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
 
 PIECE = 1 << 20
-"""Bytes of the wider type that are looked at at once, of each side."""
+"""Bytes of each side that are looked at together; of the wider type if the types differ."""
 
 WINDOW = 1 << 19
-"""Elements of a tensor that is not contiguous that are gathered at once."""
+"""Elements of a tensor that is not contiguous are gathered so many at a time."""
 
 Bytes = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ class Piece(NamedTuple):
 
 
 class ByteComparison:
-    """Whether two runs of bytes are the same; keeps one small array to work in."""
+    """Tells whether two runs of bytes are the same; keeps one small array to work in."""
 
     def __init__(self) -> None:
         self._same = np.empty(PIECE // 8, np.bool_)
@@ -52,9 +52,9 @@ class ByteComparison:
 
 
 def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, start: int, stop: int) -> Iterator[Piece]:
-    """Elements ``start:stop`` of both, row-major. Raises ReadError, SliceError, at any step.
+    """Elements ``start:stop`` of two tensors of the same shape, row-major; ``start`` is a multiple of 8.
 
-    ``start`` is a multiple of 8; both have the same shape.
+    Raises ReadError and SliceError, at any step.
     """
     left, right = _Stream(source_a, a, start, stop), _Stream(source_b, b, start, stop)
     most = max(PIECE * 8 // max(a.dtype.bits, b.dtype.bits) // 8 * 8, 8)
@@ -65,7 +65,10 @@ def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, sta
 
 
 def one_side(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[tuple[Bytes, int]]:
-    """Bytes and number of elements of ``start:stop`` of one tensor, row-major. Raises ReadError, at any step."""
+    """The bytes of elements ``start:stop`` of one tensor, row-major, and how many elements they are.
+
+    Raises ReadError, at any step.
+    """
     stream = _Stream(source, info, start, stop)
     while start < stop:
         numel = stream.available()
@@ -74,7 +77,7 @@ def one_side(source: Source, info: TensorInfo, start: int, stop: int) -> Iterato
 
 
 class _Stream:
-    """The elements of one side, in order, as many at a time as the other side has too."""
+    """The elements of one side, in order; the caller takes as many at a time as both sides have."""
 
     def __init__(self, source: Source, info: TensorInfo, start: int, stop: int) -> None:
         if info.dtype.bits == 0:
@@ -87,13 +90,13 @@ class _Stream:
         self._at = self._count = 0
 
     def available(self) -> int:
-        """How many elements the current block still has; the next one is read when it is used up."""
+        """How many elements the current block still has; the next block is read when it is used up."""
         while self._at == self._count:
             block = next(self._blocks, None)
             if block is None:
                 raise ReadError(f"{self._info.name} ended {self._left:,} elements early")
             self._block, self._at = block, 0
-            # The last byte of a packed tensor may be padded with what is no element.
+            # The last byte of a packed tensor may have unused bits.
             self._count = min(block.size * 8 // self._bits, self._left)
             if self._count < self._left and self._count * self._bits != block.size * 8:
                 raise ReadError(f"{self._info.name} came in a block that ends inside an element")
@@ -109,7 +112,7 @@ class _Stream:
 
 
 def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[Bytes]:
-    """The bytes of elements ``start:stop`` in row-major order, of a tensor that does not lie so. Raises ReadError."""
+    """The bytes of elements ``start:stop`` of a tensor that is not contiguous, row-major. Raises ReadError."""
     if info.dtype.is_packed:
         raise ReadError(f"{info.name} is a strided view of packed {info.dtype.name} elements")
     part_dtype(info.dtype)
@@ -120,7 +123,7 @@ def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterato
         if first < last:
             values = source.read_window(info, window).reshape(-1)[first:last]
             if info.dtype.name == "complex32":
-                # It is read as complex64, because numpy has no type for it; the way back is exact.
+                # numpy has no such type, so it was read as complex64; converting it back is exact.
                 with np.errstate(invalid="ignore"):
                     values = values.view(np.float32).astype(np.float16)
             yield _little_endian(np.ascontiguousarray(values)).view(np.uint8)
@@ -130,7 +133,7 @@ def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterato
 
 
 def windows(shape: tuple[int, ...], most: int) -> Iterator[Window]:
-    """Windows of at most ``most`` elements that, one after the other, are a tensor of ``shape`` in row-major order."""
+    """Windows of at most ``most`` elements that together, in order, are a tensor of ``shape`` in row-major order."""
     if prod(shape) == 0:
         return
     axis = next((axis for axis in range(len(shape)) if prod(shape[axis + 1 :]) <= most), len(shape))

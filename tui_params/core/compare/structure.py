@@ -1,4 +1,4 @@
-"""The structure of two sources side by side: which names both have, and which only one. No value is read for it."""
+"""The structure of two sources side by side: which names both have and which only one has. No value is read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tui_params.core.compare.renames import Rename, Side, Suggestion, choose, parse_rename, renamed, suggest
+from tui_params.core.compare.renames import (
+    Rename,
+    Side,
+    Suggestion,
+    choose_renames,
+    parse_rename,
+    renamed,
+    suggest_renames,
+)
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
 NOT_SAVED = frozenset({"not saved in the state dict", "persistent=False"})
-"""The notes of a buffer that no state dict holds: of a live model, and of a module in a pickle."""
+"""The notes of a buffer that is not in any state dict: in a live model, and in a pickled module."""
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):
-    """The tensors of both sources that stand for the same thing; ``name`` is that of A."""
+    """A tensor of A and its partner in B; ``name`` is its name in A."""
 
     a: TensorInfo
     b: TensorInfo
@@ -34,7 +42,7 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
 
 class Implied(msgspec.Struct, frozen=True, gc=False):
-    """A tensor of one side alone that makes no difference, and why, one sentence."""
+    """A tensor that only one side has but that is no difference, and the reason, one sentence."""
 
     name: str
     side: Side
@@ -42,11 +50,11 @@ class Implied(msgspec.Struct, frozen=True, gc=False):
 
 
 class Structure(msgspec.Struct, frozen=True):
-    """Two listings laid over each other, in the order of A.
+    """Two listings with their names matched, in the order of A.
 
-    ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` are left out of both: buffers
-    that are never saved, and further names of tied tensors of which both sides have one. ``applied`` are the
-    renames that were asked for or chosen, ``suggested`` others that would match more names, the best first.
+    ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` tensors are in neither:
+    buffers that are never saved, and further names of a tied tensor that both sides have. ``applied`` are the renames
+    that were requested or chosen; ``suggested`` are others that would match more names, the best first.
     """
 
     pairs: tuple[Pair, ...]
@@ -65,10 +73,10 @@ class Structure(msgspec.Struct, frozen=True):
 
 
 def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), auto_rename: bool = False) -> Structure:
-    """Lay the listings of two sources over each other.
+    """Match the names of two sources.
 
-    ``renames`` are applied first, in order. With ``auto_rename`` the suggested ones are applied too, to the names that
-    are still without a partner. Raises ValueError for an expression that is no rename.
+    ``renames`` are applied first, in order. With ``auto_rename`` the suggested ones are then applied to the names that
+    still have no partner. Raises ValueError for an expression that is no rename.
     """
     applied = [rename if isinstance(rename, Rename) else parse_rename(rename) for rename in renames]
     infos_a = {info.name: info for info in a.listing.tensors}
@@ -79,7 +87,7 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     left_a = [name for name in infos_a if name not in partners]
     left_b = [name for name in infos_b if name not in taken]
     if auto_rename:
-        chosen = choose(left_a, left_b)
+        chosen = choose_renames(left_a, left_b)
         applied += chosen
         called_a, called_b = renamed(left_a, chosen, "a"), renamed(left_b, chosen, "b")
         partners |= {called_a[called]: name for called, name in called_b.items() if called in called_a}
@@ -96,8 +104,8 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         only_in_b,
         tuple(implied),
         tuple(applied),
-        # A buffer that is not saved on one side may still be the partner of one that is.
-        suggest(left_a, left_b) if only_in_a or only_in_b else (),
+        # A buffer that one side does not save may still be the partner of one that the other side has.
+        suggest_renames(left_a, left_b) if only_in_a or only_in_b else (),
     )
 
 

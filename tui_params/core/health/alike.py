@@ -1,4 +1,4 @@
-"""What says the same about many tensors, as one: findings about one kind, a sentence or a reason that many share."""
+"""Groups findings and reasons that repeat: many about one kind of tensor, or many with the same sentence."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.kinds import kind_of
 
 MOST_ALONE = 3
-"""Findings of one rule about tensors of one kind that are told one by one; more of them become one."""
+"""Up to so many findings of one rule about one kind are listed one by one; more become one group."""
 
 _READERS = frozenset(rule.id for rule in CONTAINER_RULES)
 _NUMBER = re.compile(r"\d[\d,.]*")
 
 
 class Alike(msgspec.Struct, frozen=True):
-    """Entries that are told as one.
+    """Entries that are shown as one.
 
-    ``members`` are their positions in what was grouped, in order. ``kind`` is that of all the tensors, if they have
-    one in common. ``is_same`` says that all of them have the same sentence.
+    ``members`` are their positions in the list that was grouped, in order. ``kind`` is set if all the tensors are of
+    one kind. ``is_same``: all of them have the same sentence.
     """
 
     members: tuple[int, ...]
@@ -32,7 +32,7 @@ class Alike(msgspec.Struct, frozen=True):
     is_same: bool
 
     def title(self, first: str, below: str = "") -> str:
-        """What stands for the tensors, of which ``first`` is the name of the first, without the module around them."""
+        """One text for all the tensors; ``first`` is the name of the first, ``below`` the module around them."""
         count, kind = len(self.members), self.kind
         if kind is not None and count > MOST_ALONE:
             return f"{text.name(kind.removeprefix(f'{kind_of(below)}.') if below else kind)} × {count:,}"
@@ -41,9 +41,9 @@ class Alike(msgspec.Struct, frozen=True):
 
 
 def group_findings(findings: Sequence[Finding]) -> list[Alike]:
-    """The findings of one severity: many of one rule about one kind are one.
+    """Group the findings of one severity: many of one rule about one kind become one.
 
-    So are many of a reader that say the same of different kinds, as of all that a shard lacks.
+    So do many of a reader with the same sentence about different kinds, such as all tensors of a missing shard.
     """
     kinds = [kind_of(finding.tensor) if finding.tensor is not None else None for finding in findings]
     counts = Counter((finding.rule, kind) for finding, kind in zip(findings, kinds, strict=True) if kind is not None)
@@ -66,7 +66,7 @@ def group_findings(findings: Sequence[Finding]) -> list[Alike]:
 
 
 def group_reasons(entries: Sequence[tuple[str | None, str]]) -> list[Alike]:
-    """Names (None: the source as a whole) and reasons: those that differ in numbers and the own name only are one."""
+    """Group names (None: the source as a whole) by their reasons, which may differ in numbers and in that name."""
     groups: dict[tuple[bool, str], list[int]] = {}
     patterns: dict[str, str] = {}
     for place, (name, reason) in enumerate(entries):

@@ -29,7 +29,7 @@ def column_index(shape: Index, column: int) -> Index:
 
 
 def _is_dying(subject: Subject) -> bool:
-    """Whether dead rows mean something: of a weight that is not dead as a whole."""
+    """Whether dead rows mean something: in a weight that is not all zero."""
     figures = subject.figures
     return figures.is_exact and subject.role in _WEIGHTS and subject.is_matrix and figures.zeros < figures.count
 
@@ -45,7 +45,7 @@ def check_dead_rows(subject: Subject) -> Sequence[Finding]:
         if subject.role == "embedding":
             evidence += ", as in a vocabulary that was padded"
     elif rows.dead == 1 and subject.role == "embedding":
-        evidence += ", as that of a padding token does"
+        evidence += ", like the row of a padding token"
     severity = "info" if rows.dead == 1 and subject.role == "embedding" else _dead_severity(rows, subject)
     return (subject.finding(severity, "dead-rows", evidence, indices),)
 
@@ -125,7 +125,7 @@ CHANNEL_RULES: tuple[Rule, ...] = (
         "dead-columns",
         "Dead columns",
         ("warning", "info"),
-        "Columns of zeros: inputs that are never looked at.",
+        "Columns of zeros: inputs that are never used.",
         "aprender F-DATA-QUALITY-007; the share is our choice",
         ("dead_share",),
         check_dead_columns,
@@ -134,7 +134,7 @@ CHANNEL_RULES: tuple[Rule, ...] = (
         "outlier-channels",
         "Outlier channels",
         ("info",),
-        "A row or column far larger than the others; large language models have them, and quantisation suffers.",
+        "A row or column far larger than the others. Large language models have them; quantisation loses precision.",
         "LLM.int8 (arXiv 2208.07339), massive activations (arXiv 2402.17762); the ratio is our choice",
         ("outlier_ratio",),
         check_outliers,
@@ -143,7 +143,7 @@ CHANNEL_RULES: tuple[Rule, ...] = (
         "untrained-embedding-rows",
         "Untrained embedding rows",
         ("info",),
-        "Rows of an embedding below 1/100 of the median of all, a fixed share: tokens that training hardly ever met.",
+        "Rows of an embedding below 1/100 of the median of all (a fixed share): tokens that training hardly ever saw.",
         "Fishing for Magikarp (EMNLP 2024)",
         (),
         check_untrained_rows,

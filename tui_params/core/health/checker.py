@@ -1,4 +1,4 @@
-"""The check of a whole source: everything is read, every rule is applied, and nothing unread is called healthy."""
+"""The check of a whole source: reads everything, applies every rule, and calls nothing healthy that was not read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Status = Literal["ok", "findings", "unchecked"]
 
 
 _WORTH_TELLING = 64 << 20
-"""Bytes of which the second reading is told as progress."""
+"""A second reading of more bytes than this shows its progress."""
 
 
 class Unchecked(msgspec.Struct, frozen=True, gc=False):
@@ -39,11 +39,10 @@ class Report(msgspec.Struct, frozen=True):
     """What a check found.
 
     ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read; else
-    ``ok``. ``checked`` counts the tensors that were read whole. ``findings`` are sorted, the worst first, then in
-    the order of the tree, those of the container before those of tensors; of tied tensors they stand on the first.
-    ``states`` are the tensors that are not ok, by name; ``names`` are those of all. ``not_opened`` are files that lie
-    beside what was opened and were left alone (``Listing.not_opened``): nothing is known of them, and ``status`` does
-    not speak of them.
+    ``ok``. ``checked`` counts the tensors that were read completely. ``findings`` are sorted: the worst first, then
+    those about the container, then in the order of the tree; a finding about tied tensors names the first of them.
+    ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
+    source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
     """
 
     status: Status
@@ -57,14 +56,14 @@ class Report(msgspec.Struct, frozen=True):
     def state(self, name: str) -> Status:
         """Whether a tensor is ok, has findings (any severity), or could not be checked. Raises UnknownTensorError."""
         if name not in self.names:
-            raise UnknownTensorError(f"no tensor of the name {name!r} was to be checked")
+            raise UnknownTensorError(f"there was no tensor named {name!r} to check")
         return self.states.get(name, "ok")
 
 
 class Checker:
-    """A check under way: it takes what a scan delivers, in any order, and says at once what is wrong with each tensor.
+    """A check under way: it takes the outcomes of a scan, in any order, and returns the findings about each at once.
 
-    One thread at a time. ``take`` reads nothing; ``finish`` does.
+    It may be used by one thread at a time. ``take`` reads nothing; ``finish`` does.
     """
 
     def __init__(self, source: Source, thresholds: Thresholds = DEFAULT) -> None:
@@ -88,7 +87,7 @@ class Checker:
         return tuple(self._infos)
 
     def take(self, outcome: Outcome) -> tuple[Finding, ...]:
-        """What the outcome of one tensor says; nothing where it is of a sample, for the whole will follow."""
+        """The findings about one tensor; none if the outcome is of a sample, because the final one will follow."""
         info = self._infos.get(outcome.name)
         if not outcome.is_final or info is None or outcome.name in self._checked:
             return ()
@@ -107,9 +106,9 @@ class Checker:
         return found
 
     def finish(self, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
-        """What comparing the tensors says; also the first places of NaN and infinities are looked up, by reading.
+        """Cross-check all tensors and return the findings; also look up the first places of single values, by reading.
 
-        Tensors that no outcome was taken of are unchecked. Raises StoppedError.
+        Tensors without an outcome are unchecked. Raises StoppedError.
         """
         for name in self._infos:
             if name not in self._checked:
@@ -138,13 +137,13 @@ class Checker:
         return (*found, *gathered)
 
     def add(self, findings: Iterable[Finding], unchecked: str | None = None) -> None:
-        """Findings from elsewhere, and why the source as a whole is not checked, if it is not."""
+        """Add findings from elsewhere and, if the source as a whole could not be checked, the reason."""
         self._add(findings)
         if unchecked is not None:
             self._unchecked.setdefault(None, unchecked)
 
     def report(self) -> Report:
-        """Everything that is known by now, as one frozen value."""
+        """Everything that is known so far, as one frozen value."""
         findings = sorted(chain.from_iterable(self._findings.values()), key=self._order)
         states: dict[str, Status] = {}
         for name, info in self._infos.items():
@@ -168,7 +167,7 @@ class Checker:
         )
 
     def _first_of(self, info: TensorInfo) -> str:
-        """The name on which findings about the elements of a tensor stand: the first that can be read."""
+        """The name that findings about the elements of a tensor go to: the first of tied ones that can be read."""
         first = self._infos.get(info.first_name)
         if first is None or first.dtype != info.dtype or first.unreadable is not None:
             return info.name
@@ -193,8 +192,8 @@ def check(
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
-    Checksums that the containers keep are verified on the way. ``should_stop`` is asked about every MB, ``progress``
-    is told how far the scan is.
+    Checksums that the container has are verified on the way. ``should_stop`` is called about every MB; ``progress``
+    gets how far the scan is.
     """
     from tui_params.core.reading.checksums import watched
     from tui_params.core.reading.scanner import ScanProgress, scan_all

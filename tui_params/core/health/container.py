@@ -1,4 +1,4 @@
-"""Rules about the container: the readers apply them when a source is opened, and this is what they can say."""
+"""Rules about the container. The readers apply them when a source is opened; here they are explained."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "size-mismatch",
         "Size mismatch",
         ("error", "warning"),
-        "A tensor has fewer bytes than its shape, or more.",
+        "A tensor has fewer or more bytes than its shape needs.",
         _SAFETENSORS,
     ),
-    Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor as no tensor can be.", _SAFETENSORS),
+    Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor that cannot exist.", _SAFETENSORS),
     Rule("unknown-dtype", "Unknown type", ("warning",), "An element type that cannot be decoded here.", _SAFETENSORS),
-    Rule("duplicate-name", "Duplicate name", ("error",), "A name stands twice in the header.", _SAFETENSORS),
-    Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are no texts by name.", _SAFETENSORS),
+    Rule("duplicate-name", "Duplicate name", ("error",), "The header has the same name twice.", _SAFETENSORS),
+    Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are not a map of names to texts.", _SAFETENSORS),
     Rule(
         "local-shapes",
         "Local shapes",
@@ -31,22 +31,22 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "One rank's piece of a distributed checkpoint: the shapes are those of the piece.",
         "torch.distributed.checkpoint: DCP_SHARDING_INFO in the metadata",
     ),
-    Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not the text that it should be.", _SAFETENSORS),
-    Rule("missing-shard", "Missing shard", ("error",), "A shard that is named is not there.", _INDEX),
+    Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not valid UTF-8 text.", _SAFETENSORS),
+    Rule("missing-shard", "Missing shard", ("error",), "A shard that should be there is missing.", _INDEX),
     Rule("bad-shard", "Bad shard", ("error",), "A shard cannot be opened.", _INDEX),
     Rule("missing-tensor", "Missing tensor", ("error",), "The index names a tensor that no shard has.", _INDEX),
     Rule(
         "misplaced-tensor",
         "Misplaced tensor",
         ("error",),
-        "A tensor lies in another shard than the index says.",
+        "A tensor is in another shard than the index says.",
         _INDEX,
     ),
     Rule("in-two-shards", "In two shards", ("error",), "Two shards have a tensor of the same name.", _INDEX),
     Rule(
-        "unindexed-tensor", "Unindexed tensor", ("warning",), "A shard has a tensor that the index leaves out.", _INDEX
+        "unindexed-tensor", "Unindexed tensor", ("warning",), "A shard has a tensor that is not in the index.", _INDEX
     ),
-    Rule("unindexed-shard", "Unindexed shard", ("warning",), "A shard lies there that the index leaves out.", _INDEX),
+    Rule("unindexed-shard", "Unindexed shard", ("warning",), "There is a shard that is not in the index.", _INDEX),
     Rule(
         "unindexed-whole",
         "Unindexed whole",
@@ -55,28 +55,28 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "transformers: from_pretrained takes model.safetensors before its index",
     ),
     Rule("bad-index", "Bad index", ("error",), "The index cannot be read.", _INDEX),
-    Rule("total-size", "Total size", ("info",), "The index counts other bytes than the shards have.", _INDEX),
+    Rule("total-size", "Total size", ("info",), "The size in the index is not that of the shards.", _INDEX),
     Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),
     Rule("malformed-tensor", "Malformed tensor", ("error",), "A tensor whose description makes no sense.", _TORCH),
     Rule(
         "pickle-code",
         "Code in the pickle",
         ("warning",),
-        "The pickle calls what no checkpoint needs; it was not run.",
+        "The pickle calls something that no checkpoint needs; it was not run.",
         _TORCH,
     ),
     Rule("pickle-classes", "Classes in the pickle", ("info",), "Objects of classes that are shown as text.", _TORCH),
-    Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of a type that is not known.", _TORCH),
+    Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of an unknown type.", _TORCH),
     Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
     Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
     Rule(
         "checksum",
         "Wrong checksum",
         ("error",),
-        "Bytes of the archive are not those of which it keeps the checksum: damaged, or edited in place.",
+        "Bytes of the archive do not match their checksum: they were damaged, or edited in place.",
         "torch.save: the CRC-32 in its ZIP directory, which torch itself never compares",
     ),
-    Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no room on the disk.", _TORCH),
+    Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no space on the disk.", _TORCH),
     Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),
 )
-"""Everything that readers say of a container."""
+"""Everything that readers can say about a container."""

@@ -1,4 +1,4 @@
-"""Duplicates: tensors of the same bytes that are not tied, found by their figures and proved by reading both."""
+"""Duplicates: tensors with the same bytes that are not tied, found by their figures and proved by reading both."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
             if first is None:
                 originals.append(info)
             else:
-                evidence = f"its {size(info.nbytes)} are those of {first.name}, and the two are not tied"
+                evidence = f"it has the same {size(info.nbytes)} as {first.name}, but is not tied to it"
                 yield Finding("info", "identical-bytes", info.name, evidence)
 
 
@@ -65,7 +65,7 @@ def _is_same(source: Source, a: TensorInfo, b: TensorInfo, should_stop: Callable
 
 
 def _bytes(source: Source, info: TensorInfo, start: int, stop: int) -> NDArray[np.uint8]:
-    """The storage bytes of some elements in one array of their own."""
+    """The storage bytes of some elements, as a new array."""
     import numpy as np
 
     wanted = info.dtype.nbytes(stop - start)

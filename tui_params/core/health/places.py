@@ -1,4 +1,4 @@
-"""Places: where in a tensor the first values stand that a finding is about."""
+"""Places: where in a tensor the first values are that a finding is about."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LARGEST_SLICE = 1 << 22
-"""Elements of one index of the first dimension up to which a tensor that is not contiguous is looked through."""
+"""A tensor that is not contiguous is searched only if one index of its first dimension has at most so many elements."""
 
 
 _ARE_NOT_FINITE = frozenset({NAN, POS_INF, NEG_INF, NOT_FINITE})
@@ -36,9 +36,9 @@ def locate(
     should_stop: Callable[[], bool] | None = None,
     thresholds: Thresholds = DEFAULT,
 ) -> tuple[Finding, ...]:
-    """The ``findings`` of one tensor, those about single values with the first MAX_INDICES places of these.
+    """The ``findings`` of one tensor; those about single values get the first MAX_INDICES places of these.
 
-    Reads the tensor once more, from the start until all wanted are found. Where that fails the findings stand without
+    Reads the tensor once more, from the start until enough places are found. If reading fails, the findings have no
     places. Raises StoppedError.
     """
     wanted = [sought_by(finding, info, thresholds) for finding in findings]
@@ -57,9 +57,9 @@ def locate(
 def first_places(
     source: Source, info: TensorInfo, wanted: Sequence[Sought], should_stop: Callable[[], bool] | None = None
 ) -> dict[Sought, tuple[Index, ...]]:
-    """The first MAX_INDICES indices, in row-major order, of the values that are wanted.
+    """The first MAX_INDICES indices, in row-major order, of each kind of value that is wanted.
 
-    The scan stops once there are so many of each. Raises ReadError, StoppedError.
+    Reading stops once all of these are found. Raises ReadError, StoppedError.
     """
     import numpy as np
 
@@ -71,7 +71,7 @@ def first_places(
             raise StoppedError(f"the reading of {info.name} was stopped")
         suspects = np.flatnonzero(~_is_finite(values)) if is_quick else np.arange(values.size)
         if suspects.size:
-            # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), of which numpy warns.
+            # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), and numpy warns about it.
             with np.errstate(invalid="ignore"):
                 special = values[suspects].astype(np.complex128 if values.dtype.kind == "c" else np.float64)
             for sought, places in flat.items():
@@ -83,7 +83,7 @@ def first_places(
 
 
 def unravel(place: int, shape: Index) -> Index:
-    """The index in ``shape`` of the element number ``place`` in row-major order."""
+    """The index in ``shape`` of element number ``place`` in row-major order."""
     index = []
     for size in reversed(shape):
         place, remainder = divmod(place, size)
@@ -106,7 +106,7 @@ def _chunks(source: Source, info: TensorInfo) -> Iterator[NDArray[Any]]:
 
 
 def _slices(source: Source, info: TensorInfo) -> Iterator[NDArray[Any]]:
-    """The same of a tensor that is not contiguous, whose blocks come in any order."""
+    """The same for a tensor that is not contiguous, whose blocks come in any order."""
     each = prod(info.shape[1:])
     if each > _LARGEST_SLICE or not info.numel:
         return

@@ -1,4 +1,4 @@
-"""Roles: what a tensor is for, as far as its name tells. What is a fault in a weight is how a mask is made."""
+"""Roles: what a tensor is for, as far as its name tells. A fault in a weight may be normal in a mask."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Role = Literal[
     "buffer",
     "other",
 ]
-"""``weight`` is what no rule below claims, of a real floating or complex type; ``other`` the same of another type."""
+"""``weight``: a floating or complex type and none of the others fits. ``other``: the same with another type."""
 
 PARAMETERS: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init"})
-"""What training changes and a forward pass multiplies or adds."""
+"""Tensors that training changes and a forward pass multiplies or adds."""
 
 _STATES = frozenset(
     {
@@ -33,19 +33,19 @@ _STATES = frozenset(
         "col_var", "variance", "state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2", "z", "momentum",
     }
 )  # fmt: skip
-"""Names of the state of torch.optim, transformers.Adafactor and bitsandbytes; alone they say nothing."""
+"""Names of the state of torch.optim, transformers.Adafactor and bitsandbytes; most prove nothing by themselves."""
 
 _SURE_STATES = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "exp_avg_sq_row"})
 
 _NO_MODEL = frozenset({"callbacks", "loops", "lr_schedulers", "scaler", "rng_state"})
-"""What lightning and training scripts put beside the model."""
+"""What Lightning and training scripts save beside the model."""
 
 _MASKS = frozenset({"alibi", "attn_bias", "causal"})
 _TABLES = ("_index", "_ids")
 """The ends of the names of tables that follow from sizes alone: ``relative_position_index``, ``position_ids``."""
 
 _MADE = frozenset({"fb", "mel_filters", "mel_basis", "melw", "window", "inv_freq", "freqs_cis"})
-"""Filters and frequencies that no training changes: torchaudio's transforms, rotary embeddings."""
+"""Filters and frequencies that training never changes: torchaudio's transforms, rotary embeddings."""
 
 _SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
 _SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
@@ -71,7 +71,7 @@ the positions of SAM (2304.02643), the offsets and boxes of Deformable DETR (201
 peft (of an embedding A starts at zero, not B) and LyCORIS."""
 
 _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
-"""What names a parameter by itself, not the ``weight`` of a layer, that often starts at one value."""
+"""Parts of the names of parameters that often start at one value: not the ``weight`` of a layer."""
 
 _EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
 
@@ -124,7 +124,7 @@ def is_scale_name(last: str) -> bool:
 
 
 def is_input_scale(last: str) -> bool:
-    """Whether a scale is of activations, so that it stays at its start where nobody has calibrated."""
+    """Whether a scale is for activations: it keeps its initial value until somebody calibrates it."""
     return is_scale_name(last) and not last.startswith(("weight", "w_", "scale", "absmax", "nested", "block"))
 
 

@@ -19,17 +19,17 @@ _NORMAL_MAD = 0.6745
 """The median absolute deviation of a standard normal distribution: MAD / 0.6745 estimates its standard deviation."""
 
 _LEAST_MAD = 0.02
-"""In decades: siblings that are all but equal must not make a difference of 10 % an outlier."""
+"""In decades. Without it a difference of 10 % would be an outlier among siblings that are nearly equal."""
 
 _DECADE = math.log10(math.e)
-"""What a relative error of 1 is in decades, to first order."""
+"""A relative error of 1 in decades, to first order."""
 
 _FEWEST = 3
-"""Siblings without which no median says anything, whatever the threshold."""
+"""With fewer siblings a median means nothing, whatever the threshold."""
 
 
 class Spread(msgspec.Struct, frozen=True, gc=False):
-    """The median of some numbers and their median absolute deviation from it."""
+    """The median of some numbers, and their median absolute deviation (MAD) from it."""
 
     median: float
     mad: float
@@ -40,7 +40,7 @@ class Spread(msgspec.Struct, frozen=True, gc=False):
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """Of at least one number."""
+    """The spread of at least one number."""
     median = _median(values)
     return Spread(median, _median([abs(value - median) for value in values]))
 
@@ -170,7 +170,7 @@ SIBLING_RULES: tuple[Rule, ...] = (
         "std-of-kind",
         "Standard deviation unlike its kind",
         ("warning", "info"),
-        "Spread far wider, or narrower, than the same weight in the other layers: it explodes, or is dead.",
+        "It spreads far wider or narrower than the same weight in the other layers: it explodes, or is dead.",
         "robust z of log10 (Iglewicz and Hoaglin 1993), the limit is our choice",
         ("siblings", "sibling_z", "sibling_ratio"),
         cross_check=find_unlike_std,

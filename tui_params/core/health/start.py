@@ -1,4 +1,4 @@
-"""Rules about what still stands where initialisation put it: of each tensor by itself that is no fault."""
+"""Rules about tensors that still have their initial values, which is no fault in one tensor by itself."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tui_params.core.health.training import step_of
 from tui_params.core.text import plural
 
 MOST_APART = 3
-"""Tensors of one value that are told one by one; more of them become one remark."""
+"""Up to so many tensors of one value are listed one by one; more become one remark."""
 
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
 _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
 _SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped"})
-"""Rules that say of a tensor that it is zero, and why that matters."""
+"""Rules that say that a tensor is zero and also why that matters."""
 
 
 def find_untrained_zero_init(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """Layers that start at zero, and are zero where others of their kind, or the steps of the run, say: trained."""
+    """Layers that start at zero and are still zero, although others of their kind are not or the run has made steps."""
     kinds: dict[str, list[Sketch]] = {}
     for sketch in checkpoint.sketches:
         if sketch.role == "zero_init" and sketch.count and sketch.is_exact:
@@ -33,13 +33,15 @@ def find_untrained_zero_init(checkpoint: Checkpoint) -> Iterator[Finding]:
         reason = f"{others:,} of {len(members):,} {kind} are not" if others else f"the run is at step {step:,}"
         for sketch in members:
             if sketch.is_zero:
-                evidence = f"all {sketch.count:,} values are zero as at the start, but {reason}"
+                evidence = f"all {sketch.count:,} values are still zero, as at the start, but {reason}"
                 yield sketch.finding("warning", "untrained-zero-init", evidence)
 
 
 def _same_of_layers(name: str) -> str:
-    """The name with ``#`` for its first number: of a head of three layers only the last may start at zero, and of a
-    block its norm.
+    """The name with ``#`` for its first number only.
+
+    The numbers after it tell layers apart that start differently: in a head of three layers only the last one starts
+    at zero.
     """
     segments = name.split(".")
     first = next((place for place, segment in enumerate(segments) if segment.isdecimal()), None)
@@ -47,9 +49,9 @@ def _same_of_layers(name: str) -> str:
 
 
 def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByTensor, tuple[Finding, ...]]:
-    """``findings`` without the remarks on zeros and ones that a fresh model is full of, and one that counts these.
+    """Replaces the remarks on zeros and ones that a fresh model is full of by one remark that counts them.
 
-    A tensor is left alone where another of its kind differs from it: then it may be the one that training missed.
+    A tensor keeps its own remark if another of its kind differs from it: it may be the one that training missed.
     """
     left = {tensor: _without_repetition(found) for tensor, found in findings.items()}
     kinds: dict[str, list[Sketch]] = {}
@@ -75,7 +77,7 @@ def _without_repetition(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def _start_finding(sketch: Sketch, found: Sequence[Finding]) -> Finding | None:
-    """The remark that a tensor holds one value, if that is a value to start from."""
+    """The remark that a tensor holds one value, if training may start from it."""
     if sketch.role not in _START_ROLES:
         return None
     return next((f for f in found if f.severity == "info" and f.rule in _START_RULES), None)
@@ -102,16 +104,16 @@ START_RULES: tuple[Rule, ...] = (
         "untrained-zero-init",
         "Untrained zero layer",
         ("warning",),
-        "A layer that starts at zero (ControlNet, adaLN-Zero, sampling offsets) and never left it, as others did.",
+        "A layer that starts at zero (ControlNet, adaLN-Zero, sampling offsets) and is still zero, unlike the others.",
         "ControlNet (arXiv 2302.05543), DiT (arXiv 2212.09748), Deformable DETR (arXiv 2010.04159)",
         cross_check=find_untrained_zero_init,
     ),
     Rule(
         "start-values",
-        "Values of the start",
+        "Initial values",
         ("info",),
-        "Biases of zeros, gains of ones, a lora_B of zeros: many of them in one remark, for so every model begins.",
-        "torch.nn.init; how many are told one by one is our choice",
+        "Biases of zeros, gains of ones, a lora_B of zeros: every model starts with them, so many become one remark.",
+        "torch.nn.init; how many are listed one by one is our choice",
         gather=gather_start_values,
     ),
 )

@@ -1,4 +1,4 @@
-"""Thresholds: the numbers that the health rules compare with, as one value that a user may change."""
+"""Thresholds: the numbers that the health rules compare with, which a user may change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Thresholds(msgspec.Struct, frozen=True, gc=False):
-    """Every number that a rule compares with. Shares are between 0 and 1; what each means stands in MEANINGS."""
+    """Every number that a rule compares with. Shares are between 0 and 1; MEANINGS explains each."""
 
     mostly_zero: float = 0.8
     mostly_zero_embedding: float = 0.5
@@ -33,20 +33,20 @@ MEANINGS: dict[str, str] = {
     "mostly_zero": "the share of zeros in a matrix beyond which it is mostly zero",
     "mostly_zero_embedding": "the same for embeddings and output layers",
     "dead_share": "the share of dead rows (or columns) beyond which they are a warning",
-    "outlier_ratio": "how many times the median of all rows (or columns) the largest magnitude of an outlier is",
+    "outlier_ratio": "how many times the median of all rows (or columns) an outlier reaches, at least",
     "abs_max_warning": "the magnitude beyond which a weight is suspicious",
     "abs_max_error": "the magnitude beyond which a matrix is broken",
-    "saturated_share": "the share of elements at the largest value of the type, beyond what scaling puts there",
+    "saturated_share": "the share of elements at the largest value of the type, not counting what scaling puts there",
     "subnormal_share": "the share of subnormal elements",
     "norm_rms": "the root mean square below which the gain of a normalisation is near zero",
     "running_var": "the running variance below which a channel of a BatchNorm is constant",
-    "storage_ratio": "how many times its own size the storage is that a view keeps alive",
-    "storage_nbytes": "the bytes that such a storage has beyond the view, at least",
-    "siblings": "the tensors of one kind, type and shape that a comparison between them needs",
-    "sibling_z": "the robust z-score of log10 beyond which a tensor is unlike its kind",
-    "sibling_ratio": "how many times larger or smaller than the median of its kind it is, at least",
-    "pattern_share": "the share of a kind that must agree on a type or a shape for the others to break the pattern",
-    "duplicate_nbytes": "the bytes that two tensors have at least for their being identical to be worth a word",
+    "storage_ratio": "how many times larger than a view the storage is that it keeps alive, at least",
+    "storage_nbytes": "how many bytes such a storage has besides those of the view, at least",
+    "siblings": "how many tensors of one kind a comparison between them needs, at least",
+    "sibling_z": "the robust z-score of log10 beyond which a tensor differs from its kind",
+    "sibling_ratio": "how many times larger or smaller than the median of its kind such a tensor is, at least",
+    "pattern_share": "the share of a kind that must have one type or shape, so that the others break the pattern",
+    "duplicate_nbytes": "how many bytes identical tensors have, at least, to be mentioned",
 }
 """What each threshold means, by its field."""
 
@@ -56,7 +56,7 @@ DEFAULT = Thresholds()
 def with_threshold(thresholds: Thresholds, name: str, value: float) -> Thresholds:
     """``thresholds`` with one changed; ``name`` may have dashes for underscores.
 
-    Raises ValueError, as one sentence, for a name that there is not and for a number that is none.
+    Raises ValueError, one sentence, for an unknown name and for a value that is negative or not finite.
     """
     field = name.strip().replace("-", "_")
     if field not in MEANINGS:

@@ -17,7 +17,7 @@ from tui_params.core.text import number, plural
 
 _NONE: tuple[Finding, ...] = ()
 _FEW_NORMS = 4
-"""Norms below a module from which on it can be told how it is made."""
+"""With fewer norms a module says nothing about how its gains are used."""
 
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
@@ -29,8 +29,8 @@ _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 def find_faint_norms(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Gains near zero in a model whose other gains are not.
 
-    Where most are, the model multiplies by 1 + gain (Gemma). Where all of a kind are zero and no step was counted,
-    the residual branch was started so (torchvision's ``zero_init_residual``, arXiv 1706.02677).
+    If most gains are near zero, the model multiplies by 1 + gain (Gemma). If all gains of a kind are zero and no step
+    was counted, the residual branch starts that way (torchvision's ``zero_init_residual``, arXiv 1706.02677).
     """
     sketches, thresholds = checkpoint.sketches, checkpoint.thresholds
     norms = [sketch for sketch in sketches if sketch.role == "norm" and sketch.is_exact and sketch.info.ndim == 1]
@@ -47,7 +47,7 @@ def find_faint_norms(checkpoint: Checkpoint) -> Iterator[Finding]:
         kind = kind_of(sketch.info.name)
         if 1 < zeros[kind] == kinds[kind] and not has_stepped:
             continue
-        # A part of a model may be made otherwise than the rest: the text model of one that sees.
+        # A part of a model may be made differently: the text model inside a vision-language model.
         module = next((module for module in _modules(sketch.info.name) if below[module] >= _FEW_NORMS), "")
         total, others = below[module], below[module] - faint_below[module]
         if total > 1 and 2 * others < total:
@@ -60,7 +60,7 @@ def find_faint_norms(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def _modules(name: str) -> list[str]:
-    """The modules around a norm, the innermost first, that are no single layer of a list: "" is the whole."""
+    """The modules around a norm, the innermost first, without the layers of a list; "" is the whole model."""
     segments = name.split(".")
     numbers = [place for place, segment in enumerate(segments) if segment.isdecimal()]
     end = numbers[0] if numbers else len(segments) - 2
@@ -78,7 +78,7 @@ def check_scale(subject: Subject) -> Sequence[Finding]:
         found.append(subject.finding("error", "broken-scale", evidence))
     if figures.zeros and figures.is_exact:
         is_all = figures.zeros == figures.count
-        # A block of zeros has the scale 0 in bitsandbytes, and rightly so.
+        # In bitsandbytes a block of zeros has the scale 0, which is correct.
         severity: Severity = "info" if last.endswith("absmax") else "warning"
         if is_all and not is_input_scale(last):
             severity = "error"
@@ -95,9 +95,7 @@ def check_batchnorm(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     last = subject.info.name.rpartition(".")[2]
     if last == "num_batches_tracked" and figures.count and figures.zeros == figures.count:
-        return (
-            subject.finding("info", "batchnorm", "no batch was ever tracked: the statistics are those of the start"),
-        )
+        return (subject.finding("info", "batchnorm", "no batch was ever tracked: the statistics are the initial ones"),)
     if last != "running_var" or figures.min is None or not figures.is_exact:
         return _NONE
     if figures.min < 0:
@@ -117,7 +115,7 @@ def seek_variance(finding: Finding, info: TensorInfo, thresholds: Thresholds) ->
 
 
 def find_untrained_lora(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """``lora_B`` of zeros beside others that are not, or after a step of training."""
+    """A ``lora_B`` that is zero although others are not, or after a step of training."""
     sketches = checkpoint.sketches
     adapters = [sketch for sketch in sketches if sketch.role == "lora_b" and sketch.count and sketch.is_exact]
     zero = [sketch for sketch in adapters if sketch.is_zero]
@@ -127,11 +125,11 @@ def find_untrained_lora(checkpoint: Checkpoint) -> Iterator[Finding]:
         return
     reason = f"{others:,} of {len(adapters):,} in this file are not" if others else f"the run is at step {step:,}"
     for sketch in zero:
-        yield sketch.finding("warning", "untrained-lora", f"lora_B is zero as at the start, but {reason}")
+        yield sketch.finding("warning", "untrained-lora", f"lora_B is still zero, as at the start, but {reason}")
 
 
 def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """Second moments of zeros although steps were counted: the parameter never had a gradient."""
+    """Second moments that are all zero although steps were counted: the parameter never had a gradient."""
     steps = {
         sketch.info.name.rpartition(".")[0]: sketch.max
         for sketch in checkpoint.sketches
@@ -151,7 +149,7 @@ def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def step_of(metadata: Mapping[str, str]) -> int:
-    """The step that a run has reached, as its metadata tells; 0 where they do not."""
+    """The step that a run has reached, according to its metadata; 0 if they do not say."""
     best = 0
     for name, value in metadata.items():
         if name.rpartition(".")[2] in _STEP_NAMES:
@@ -169,8 +167,8 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "norm-near-zero",
         "Norm gain near zero",
         ("warning",),
-        "The gains of a normalisation let nothing pass; a model that multiplies by 1 + gain (Gemma) is well with them.",
-        "BERT Busters (arXiv 2105.06990) on how much hangs on these gains; the threshold is our choice",
+        "The gains of a normalisation let almost nothing pass; normal where the model multiplies by 1 + gain (Gemma).",
+        "BERT Busters (arXiv 2105.06990) on how much depends on these gains; the threshold is our choice",
         ("norm_rms",),
         cross_check=find_faint_norms,
     ),
@@ -188,7 +186,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "batchnorm",
         "BatchNorm statistics",
         ("error", "warning", "info"),
-        "A running variance that is negative or zero, or statistics of no batch at all.",
+        "A running variance that is negative or zero, or statistics that no batch has ever changed.",
         "torch.nn.BatchNorm2d",
         ("running_var",),
         check_batchnorm,
@@ -198,7 +196,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "untrained-lora",
         "Untrained lora_B",
         ("warning",),
-        "lora_B starts at zero; in a trained adapter a zero one changes nothing.",
+        "lora_B starts at zero. In a trained adapter, one that is still zero changes nothing.",
         "LoRA (arXiv 2106.09685), peft",
         cross_check=find_untrained_lora,
     ),
@@ -206,7 +204,7 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "optimizer-never-stepped",
         "Optimizer never stepped",
         ("warning",),
-        "Second moments of zeros after steps: the parameter was given to the optimizer but never had a gradient.",
+        "Second moments still zero after some steps: the parameter is in the optimizer but never had a gradient.",
         "torch.optim (Adam, AdamW, RMSprop, Adamax, Adafactor)",
         cross_check=find_idle_optimizer,
     ),

@@ -1,4 +1,4 @@
-"""Rules about the values of one tensor: what its statistics alone say."""
+"""Rules about the values of one tensor: what can be seen from its statistics alone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LARGEST = {
 """The largest finite value of the types that weights are cast down to."""
 
 _BLOCK = 128
-"""The block of DeepSeek-V3's scales, the smallest in use beside those of MX formats."""
+"""The block size of DeepSeek-V3's scales, the smallest in use apart from the MX formats."""
 
 _ROUNDED = 0.002
-"""Decades by which bfloat16 misses a power of ten, at most."""
+"""The most that rounding to bfloat16 moves a power of ten, in decades."""
 
 _EXTREMES = frozenset(
     {
@@ -56,7 +56,7 @@ def check_inf(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     if not figures.pos_inf and not figures.neg_inf:
         return _NONE
-    # A mask of attention is made of -Inf; observers and callbacks begin at an infinity before the first value.
+    # Attention masks are made of -Inf; observers and callbacks start at an infinity before they see a value.
     last = subject.info.name.rpartition(".")[2]
     is_normal = subject.role == "mask" or last in _EXTREMES or subject.info.name.startswith("callbacks.")
     severity: Severity = "info" if is_normal else "error"
@@ -119,7 +119,7 @@ def check_abs_max(subject: Subject) -> Sequence[Finding]:
     largest = figures.abs_max
     if largest is None or largest <= min(limits.abs_max_warning, limits.abs_max_error):
         return _NONE
-    # Eight bits and less are codes: their scale decides what they mean.
+    # Elements of eight bits or less are codes: what they mean depends on their scale.
     if subject.info.dtype.bits <= 8 or subject.role not in PARAMETERS | {"gradient"}:
         return _NONE
     is_error = largest > limits.abs_max_error and subject.is_matrix and subject.role in PARAMETERS
@@ -136,8 +136,9 @@ def seek_abs_max(finding: Finding, info: TensorInfo, thresholds: Thresholds) -> 
 
 
 def _forbids(figures: Figures, limit: float) -> bool:
-    """Whether the largest magnitude is the -1e9 (a power of ten, or the end of the type) by which a table of scores
-    says "never", as the transitions of a CRF do.
+    """Whether the largest magnitude is a -1e9 that means "never" in a table of scores, as in the transitions of a CRF.
+
+    It is a negative power of ten, or the lowest value of the type.
     """
     if figures.min is None or figures.max is None or figures.min != -(figures.abs_max or 0) or figures.max > limit:
         return False
@@ -146,10 +147,10 @@ def _forbids(figures: Figures, limit: float) -> bool:
 
 
 def check_saturation(subject: Subject) -> Sequence[Finding]:
-    """Whether more elements stand at the end of their type than the others and scaling explain.
+    """More elements at the largest value of their type than the distribution and scaling explain.
 
-    The tail of a distribution that ends there puts no more on the last value than on the one below it. Scaling puts
-    the largest of each row, column or block there.
+    The tail of a distribution puts no more elements on the last value than on the one below it. Scaling puts the
+    largest element of each row, column or block there.
     """
     figures, dtype = subject.figures, subject.info.dtype
     largest = _LARGEST.get(dtype.name)
@@ -169,7 +170,7 @@ def check_saturation(subject: Subject) -> Sequence[Finding]:
 
 
 def _scaled(shape: tuple[int, ...], count: int) -> int:
-    """At most so many elements are the largest of their row, of their column, or of a block of 128."""
+    """How many elements at most are the largest of their row, of their column, or of a block of 128."""
     shortest = min([*shape[-2:], _BLOCK])
     return count // shortest if len(shape) > 1 and shortest else 1
 
@@ -188,7 +189,7 @@ def seek_saturation(finding: Finding, info: TensorInfo, thresholds: Thresholds) 
 
 def check_subnormals(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
-    # Types below 8 bits have a handful of values, of which the smallest are subnormal and normal to see.
+    # Types below 8 bits have a handful of values, and it is normal that the subnormal ones occur.
     if not figures.subnormals or subject.info.dtype.bits < 8 or not figures.is_exact:
         return _NONE
     if subject.role not in PARAMETERS | {"gradient"}:
@@ -224,7 +225,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "inf",
         "Infinity",
         ("error", "info"),
-        "An infinite value; masks, bounds that clip nothing, extremes that have seen no value are made of them (info).",
+        "An infinite value. Masks, bounds that clip nothing and extremes that saw no value have it on purpose (info).",
         "vLLM PR 53537, transformers DebugUnderflowOverflow",
         check=check_inf,
         seek=seek_inf,
@@ -233,7 +234,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "all-zero",
         "All zero",
         ("error", "warning", "info"),
-        "A weight matrix of zeros passes nothing on; biases, masks, gradients and what starts so may be.",
+        "A weight matrix of zeros passes nothing on. Biases, masks, gradients and layers that start so may be zero.",
         "aprender F-DATA-QUALITY-001",
         check=check_all_zero,
     ),
@@ -241,7 +242,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "constant",
         "Constant",
         ("warning", "info"),
-        "Every value of a matrix is the same, so all its rows say the same; gains of 1 are how training starts (info).",
+        "Every value of a matrix is the same, so all its outputs are equal. Gains of 1 are how training starts (info).",
         "aprender F-DATA-QUALITY-003",
         check=check_constant,
     ),
@@ -249,7 +250,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "mostly-zero",
         "Mostly zero",
         ("warning",),
-        "So many zeros that a part of a weight was pruned, lost, or never written.",
+        "Most of a weight is zero: a part of it was pruned, lost, or never written.",
         "aprender F-DATA-QUALITY-001",
         ("mostly_zero", "mostly_zero_embedding"),
         check_mostly_zero,
@@ -258,7 +259,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "abs-max",
         "Absurd magnitude",
         ("error", "warning"),
-        "Good weights stay below about 1,000; beyond, bits were flipped, or a scale is missing. A -1e9 is no error.",
+        "Good weights stay below about 1,000. Far beyond, bits were flipped or a scale is missing. A -1e9 is no error.",
         "aprender PR 2039, sglang issue 26745",
         ("abs_max_warning", "abs_max_error"),
         check_abs_max,
@@ -278,8 +279,8 @@ VALUE_RULES: tuple[Rule, ...] = (
         "fp8-saturation",
         "Saturated float8",
         ("warning",),
-        "A pile of values at the largest of the type: the cast saturates, so an overflow shows as no NaN.",
-        "torch 2.13 (casts to float8_e4m3fn saturate); scales by row or block put one value a row or block there",
+        "A pile of values at the largest value of the type: casts to it saturate, so an overflow does not become NaN.",
+        "torch 2.13 (casts to float8_e4m3fn saturate); scaling by row or block puts one value of each there",
         ("saturated_share",),
         check_fp8_saturation,
         seek=seek_saturation,
@@ -288,7 +289,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "many-subnormals",
         "Many subnormals",
         ("warning", "info"),
-        "So many values below the smallest normal number of their type have lost precision, and others became zero.",
+        "Values below the smallest normal number of their type have lost precision, and smaller ones became zero.",
         "transformers DebugUnderflowOverflow",
         ("subnormal_share",),
         check_subnormals,
@@ -297,7 +298,7 @@ VALUE_RULES: tuple[Rule, ...] = (
         "view-of-large-storage",
         "View of a large storage",
         ("info",),
-        "A slice was saved with all of the storage that it was cut from.",
+        "A slice was saved together with the whole storage that it was cut from.",
         "torch.save saves storages, not views",
         ("storage_ratio", "storage_nbytes"),
         check_view,
