@@ -12,8 +12,8 @@ import pytest
 
 from tui_params.api import opening
 from tui_params.cache.figures import ENVIRONMENT
-from tui_params.core.kernels import by_numpy as kernels
-from tui_params.core.kernels.compiled import Compilation
+from tui_params.core.kernels import choice as kernels
+from tui_params.core.kernels.compilation import Compilation
 
 assert opening  # which says where compiled loops are kept
 

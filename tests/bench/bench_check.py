@@ -28,7 +28,7 @@ from tui_params.core.health.places import locate
 from tui_params.core.health.registry import RULES, apply_rules, subject_of
 from tui_params.core.health.rule import Checkpoint, CrossCheck, Subject, sketch
 from tui_params.core.health.thresholds import DEFAULT
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 from tui_params.core.reading.scanner import Outcome, scan_all
 from tui_params.core.source import Source
 

@@ -19,7 +19,7 @@ import numpy as np
 from tests.bench.bench_stats import PrivateMemory, seconds
 from tests.bench.line import Line
 from tui_params.api.comparing import compare
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 
 TENSORS, SIDE = 170, 2048
 RATIO = 2.0

@@ -27,7 +27,7 @@ from tests.factories_faults import FULL, write_faulty
 from tui_params.api.opening import open_source
 from tui_params.cache.figures import FigureCache
 from tui_params.core.health.checker import check
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 from tui_params.core.reading.scanner import Outcome, Scanner, measure, scan_all, summarize
 from tui_params.core.source import Source
 

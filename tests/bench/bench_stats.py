@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tests.bench.line import Line
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 from tui_params.core.reading import scanner as scan
 from tui_params.core.reading.scanner import sample, summarize
 from tui_params.core.source import Listing, Source

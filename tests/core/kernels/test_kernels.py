@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 
 from tests.factories_kernels import compiled, engine, kept_in
 from tui_params.core.dtypes import from_torch, numpy_dtype
-from tui_params.core.kernels import by_numpy as kernels
-from tui_params.core.kernels import compiler
-from tui_params.core.kernels.by_numpy import (
+from tui_params.core.kernels import choice as kernels
+from tui_params.core.kernels import compilation as attempts
+from tui_params.core.kernels.by_numpy import NumpyKernels
+from tui_params.core.kernels.compilation import Compilation
+from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
+from tui_params.core.kernels.proof import prove
+from tui_params.core.kernels.protocol import (
     DECODED,
     LANES,
-    LIMB_SUMS,
     WORDS,
     Gap,
     Kernels,
-    NumpyKernels,
     Sums,
-    limb_totals,
     ordered,
     ordered64,
     unordered,
     unordered64,
 )
-from tui_params.core.kernels.compiled import Compilation, prove
 
 __all__ = ["engine"]
 pytest.importorskip("numba")
@@ -311,7 +311,7 @@ def run(code: str, **environment: str) -> str:
 COMPILE = """
 import sys
 from tui_params.api import opening
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 compilation = kernels.start_compiling()
 compilation.done.wait(60)
 print(compilation.reason, kernels.ready(), "numba" in sys.modules)
@@ -320,9 +320,11 @@ print(compilation.reason, kernels.ready(), "numba" in sys.modules)
 
 def test_importing_the_numbers_does_not_import_numba() -> None:
     modules = ", ".join(
-        f"tui_params.core.{name}" for name in ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.by_numpy")
+        f"tui_params.core.{name}"
+        for name in ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.compilation")
     )
-    assert run(f"import sys, {modules}; print('numba' in sys.modules)") == "False"
+    unwanted = "{'numba', 'tui_params.core.kernels.compiler'}"
+    assert run(f"import sys, {modules}; print({unwanted} & set(sys.modules))") == "set()"
 
 
 def test_numba_is_imported_by_another_process_and_its_machine_code_kept(tmp_path: Path) -> None:
@@ -358,7 +360,7 @@ def test_without_llvm_numpy_serves() -> None:
 
 def test_a_compiler_that_hangs_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
-    monkeypatch.setattr(compiler, "start", lambda: hanging)
+    monkeypatch.setattr(attempts, "start", lambda: hanging)
     compilation = Compilation()
     running = Thread(target=compilation.run)
     with kept_in(None):
@@ -371,8 +373,8 @@ def test_a_compiler_that_hangs_ends_with_its_parent(monkeypatch: pytest.MonkeyPa
 
 def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
-    monkeypatch.setattr(compiler, "start", lambda: hanging)
-    monkeypatch.setattr(compiler, "SECONDS", 0.01)
+    monkeypatch.setattr(attempts, "start", lambda: hanging)
+    monkeypatch.setattr(attempts, "SECONDS", 0.01)
     compilation = Compilation()
     compilation.run()
     assert compilation.reason == "compiling took longer than 0 s"

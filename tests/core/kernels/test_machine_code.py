@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_params.core.kernels import compiled, machine_code
-from tui_params.core.kernels.compiled import Compilation
+from tui_params.core.kernels import compilation as attempts
+from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.compilation import Compilation
 from tui_params.core.kernels.machine_code import MachineCode, Origin, decode, encode, file_name
 
 ORIGIN = Origin("ab", "x86_64-unknown-linux-gnu", "znver4", "+avx")
@@ -55,6 +59,14 @@ def test_a_file_name_is_the_same_each_time_and_of_the_cache() -> None:
     assert len(file_name()) == 37
 
 
+def test_code_is_compiled_anew_after_a_change_of_any_file_that_numba_compiles() -> None:
+    folder = Path(machine_code.__file__).parent
+    importing = [
+        path.name for path in folder.glob("*.py") if re.search(r"^ *(?:from|import) numba", path.read_text(), re.M)
+    ]
+    assert sorted(importing) == sorted(machine_code._SOURCES)
+
+
 @pytest.mark.parametrize(
     ("kept", "reason"),
     [
@@ -69,7 +81,7 @@ def test_what_is_kept_and_does_not_fit_is_not_loaded(
 ) -> None:
     pytest.importorskip("llvmlite")
     monkeypatch.setattr(machine_code, "_find_store", lambda: Shelf(kept))
-    monkeypatch.setattr(compiled, "CompiledKernels", lambda code: pytest.fail("was loaded"))
+    monkeypatch.setattr(attempts, "CompiledKernels", lambda code: pytest.fail("was loaded"))
     compilation = Compilation()
     assert not compilation.load()
     assert (compilation.kernels, compilation.reason, compilation.done.is_set()) == (None, reason, False)

@@ -11,6 +11,7 @@ from tests.factories_kernels import engine
 from tests.factories_numbers import pack_codes
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.kernels.buckets import FLOAT64_SHIFT, bounds, truncated
+from tui_params.core.kernels.protocol import STEP
 from tui_params.core.numbers import patterns
 from tui_params.core.numbers.moments import root
 from tui_params.core.numbers.patterns import Float32Tally, Float64Tally, NarrowTally, tally
@@ -66,7 +67,7 @@ def test_the_largest_mantissas_of_a_whole_step_add_up(name: str) -> None:
     # Here the float64 sums of a step come closest to 2**53.
     dtype = dtype_named(name)
     value = float(np.nextafter(np.array(2, dtype.numpy), np.array(0, dtype.numpy)))
-    for count in (patterns.STEP, 9 * patterns.STEP + 1):
+    for count in (STEP, 9 * STEP + 1):
         counter = tally(dtype)
         counter.add(np.full(count, value, dtype.numpy).view(np.uint8), count)
         found = counter.moments()
@@ -80,10 +81,10 @@ def test_the_largest_mantissas_of_a_whole_step_add_up(name: str) -> None:
 def test_large_integers_of_a_whole_step_add_up() -> None:
     for name, value in (("int64", -(2**63)), ("uint64", 2**64 - 1), ("int64", 2**34), ("int32", -(2**18))):
         counter = tally(dtype_named(name))
-        counter.add(np.full(patterns.STEP, value, dtype_named(name).numpy).view(np.uint8), patterns.STEP)
+        counter.add(np.full(STEP, value, dtype_named(name).numpy).view(np.uint8), STEP)
         found = counter.moments()
         assert found is not None
-        assert (found.total, found.squares) == (value * patterns.STEP, value * value * patterns.STEP)
+        assert (found.total, found.squares) == (value * STEP, value * value * STEP)
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30), st.lists(st.integers(0, 2**64 - 1), max_size=30))

@@ -7,48 +7,21 @@ that crashes then takes nobody with it; and because it may outlive a command tha
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.compiled import CompiledKernels
 from tui_params.core.kernels.machine_code import MachineCode, encode, origin_here
-
-SECONDS = 180.0
-"""A compiler that takes longer is given up; 4 s are usual."""
+from tui_params.core.kernels.proof import prove
 
 NICENESS = 10
-
-_START = """\
-import sys
-keeper, *sys.path[:] = sys.argv[1:]
-from tui_params.core.kernels.compiler import main
-main(keeper)
-"""
-
-
-def start() -> subprocess.Popen[bytes]:
-    """A process of this Python that compiles. Raises OSError, and RuntimeError where this is no usual Python."""
-    if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
-        raise RuntimeError("Python runs inside another program, which cannot be started to compile")
-    return subprocess.Popen(
-        # -B: nothing is written but what the cache keeps.
-        [sys.executable, "-I", "-B", "-c", _START, machine_code.keeper(), *sys.path],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A ctrl+c in the terminal is for us.
-        start_new_session=True,
-    )
 
 
 def main(keeper: str) -> None:
     """Compile, try what came out, and keep it where the module ``keeper`` says, before anybody is told of it."""
-    from tui_params.core.kernels.compiled import CompiledKernels, prove
-
     os.nice(NICENESS)
     code = build()
     prove(CompiledKernels(code))

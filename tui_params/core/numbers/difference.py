@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DType
-from tui_params.core.kernels import by_numpy as kernels
-from tui_params.core.kernels.by_numpy import Gap
+from tui_params.core.kernels import choice as kernels
+from tui_params.core.kernels.protocol import Gap
 from tui_params.core.numbers.decode import numbers, part_dtype, unpack
 
 STEP = 1 << 16

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.dtypes import DType, numpy_dtype
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 from tui_params.core.numbers.decode import numbers
 from tui_params.core.tensor import TensorInfo
 

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DType, numpy_dtype
-
-LIMB = 18
-"""Bits of a limb: the product of two, times 2**17 elements, is below 2**53 and so exact in float64 and int64."""
+from tui_params.core.kernels.limbs import LIMB, integer_limbs
 
 _FEW = 16
 """Up to so many rows of a table are added up quicker by Python than by numpy."""
@@ -208,10 +206,3 @@ def _integer_sums(values: NDArray[Any], counts: NDArray[np.int64], part: DType) 
         for j in range(i + 1):
             squares += int((weighted * limbs[j]).sum()) << 16 * (i + j) + int(i != j)
     return total, squares
-
-
-def integer_limbs(values: NDArray[Any], number: int) -> list[NDArray[np.int64]]:
-    """``values`` (int64 or uint64) as the sum of limb[i] * 2**16i, all in 0..65535, but the last with the sign."""
-    limbs = [(values >> 16 * i & 0xFFFF).astype(np.int64) for i in range(number - 1)]
-    limbs.append((values >> 16 * (number - 1)).astype(np.int64))
-    return limbs

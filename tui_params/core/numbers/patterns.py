@@ -13,19 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DType
-from tui_params.core.kernels import by_numpy as kernels
+from tui_params.core.kernels import choice as kernels
 from tui_params.core.kernels.buckets import FLOAT64_BITS
-from tui_params.core.kernels.by_numpy import (
-    LANES,
-    LIMB_SUMS,
-    PACKED_COUNT,
-    PACKED_LIMIT,
-    STEP,
-    WORDS,
-    limb_totals,
-    unordered,
-    unordered64,
-)
+from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
+from tui_params.core.kernels.protocol import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered, unordered64
 from tui_params.core.numbers.decode import unpack
 from tui_params.core.numbers.moments import Moments
 

@@ -59,7 +59,7 @@ def scan_all(
     the calling thread all the same; ``should_stop`` (about every MB) and ``known`` on the one that reads. Raises
     StoppedError, of several devices after two seconds even if one hangs.
     """
-    from tui_params.core.kernels import by_numpy as kernels
+    from tui_params.core.kernels import choice as kernels
 
     order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
     first = {info.first_name: info for info in reversed(order)}

@@ -164,7 +164,7 @@ class Reading:
         threads: int | None = None,
     ) -> None:
         """Read what is still to be read. Raises ReadError, StoppedError, and OSError and MemoryError of the source."""
-        from tui_params.core.kernels import by_numpy as kernels
+        from tui_params.core.kernels import choice as kernels
 
         self._raise_if_stopped(should_stop)
         kernels.expect((self._wanted - self.done) * self._info.dtype.bits // 8)
@@ -200,7 +200,7 @@ class Reading:
 
     def _useful_threads(self, threads: int | None) -> int:
         """How many threads are worth their start: one where the loops would wait for the GIL."""
-        from tui_params.core.kernels import by_numpy as kernels
+        from tui_params.core.kernels import choice as kernels
 
         info = self._info
         left = (self._wanted - self.done) * info.dtype.bits // 8

@@ -1,0 +1,124 @@
+"""Compilation: one attempt to get compiled kernels. An earlier run has left them, or another process compiles them.
+
+That process runs ``compiler``, which compares the kernels with numpy's before they are used or kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.compiled import CompiledKernels
+from tui_params.core.kernels.protocol import Kernels
+
+SECONDS = 180.0
+"""A compiler that takes longer is given up; 4 s are usual."""
+
+_START = f"""\
+import sys
+keeper, *sys.path[:] = sys.argv[1:]
+from {__package__}.compiler import main
+main(keeper)
+"""
+
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    SystemError,
+    TypeError,
+    ValueError,
+)
+"""What an llvmlite raises that does not fit this Python or processor."""
+
+
+class Compilation:
+    """One attempt to have compiled kernels. ``done`` is set when it is decided, ``reason`` says why there are none."""
+
+    def __init__(self, build: Callable[[], bytes] | None = None) -> None:
+        self._build = build or self._compile
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
+        self.kernels: Kernels | None = None
+        self.reason: str | None = None
+        self.done = Event()
+
+    def load(self) -> bool:
+        """Whether an earlier run has left machine code that serves: 0.05 s where it has, nothing where not."""
+        store = machine_code.store()
+        if store is None or sys.byteorder != "little":
+            return False
+        try:
+            kept = store.read(machine_code.file_name())
+        except OSError as error:
+            self.reason = str(error)
+            return False
+        if kept is not None and self._attempt(lambda: kept[0]):
+            self.done.set()
+        return self.done.is_set()
+
+    def run(self) -> None:
+        """Have the loops compiled, which takes seconds."""
+        self._attempt(self._build)
+        self.done.set()
+
+    def stop(self) -> None:
+        """This process is about to end: compile no further, unless that is kept for the next."""
+        self._is_stopped = machine_code.store() is None
+        if self._is_stopped and self._process is not None:
+            self._process.kill()
+
+    def _attempt(self, find: Callable[[], bytes]) -> bool:
+        try:
+            code = machine_code.decode(find())
+            if code.origin != machine_code.origin_here():
+                raise RuntimeError("the machine code is for another processor")
+            self.kernels = CompiledKernels(code)
+        except _FAILURES as error:
+            self.reason = str(error) or type(error).__name__
+            return False
+        self.reason = None
+        return True
+
+    def _compile(self) -> bytes:
+        if sys.byteorder != "little":
+            raise RuntimeError("the compiled loops are for little-endian processors")
+        with start() as process:
+            self._process = process
+            if self._is_stopped:
+                process.kill()
+            try:
+                data, complaint = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise RuntimeError(f"compiling took longer than {SECONDS:.0f} s") from None
+        if process.returncode:
+            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(last or f"the compiler ended with {process.returncode}")
+        return data
+
+
+def start() -> subprocess.Popen[bytes]:
+    """A process of this Python that compiles. Raises OSError, and RuntimeError where this is no usual Python."""
+    if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
+        raise RuntimeError("Python runs inside another program, which cannot be started to compile")
+    return subprocess.Popen(
+        # -B: nothing is written but what the cache keeps.
+        [sys.executable, "-I", "-B", "-c", _START, machine_code.keeper(), *sys.path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A ctrl+c in the terminal is for us.
+        start_new_session=True,
+    )

@@ -1,0 +1,64 @@
+"""The proof of compiled kernels: on some bytes they must find what numpy finds, before they serve or are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.kernels.by_numpy import NumpyKernels
+from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
+from tui_params.core.kernels.protocol import LANES, WORDS, Kernels
+
+
+def prove(kernels: Kernels) -> None:
+    """Raise RuntimeError unless ``kernels`` find in some bytes what numpy finds."""
+    raw = np.frombuffer(bytes((i * i * 7 + i // 3) & 0xFF for i in range(8 * 515)), np.uint8)
+    if _results(kernels, raw) != _results(NumpyKernels(), raw):
+        raise RuntimeError("a compiled loop counts wrongly")
+    _prove_difference(kernels)
+
+
+def _prove_difference(kernels: Kernels) -> None:
+    """Numpy has no loop of its own for differences: here it is the definition, with some at the very tolerance."""
+    a = np.arange(2600, dtype=np.float32) / 64
+    b = a + np.where(np.arange(2600) % 7 == 3, a * np.float32(0.25) + np.float32(0.125), 0).astype(np.float32)
+    a[2000], b[2000] = 3, 4
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    for atol, rtol in ((0.0, 0.0), (0.125, 0.25), (0.1, 0.3)):
+        found = kernels.difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), a.size, atol, rtol)
+        changed = abs(y - x) > atol + rtol * abs(x)
+        if found is None:
+            continue
+        sums = (found.aa, found.bb, found.ab, found.dd, found.total)
+        expected = (x @ x, y @ y, x @ y, (y - x) @ (y - x), abs(y - x).sum())
+        is_right = all(abs(one - other) <= 1e-12 * other for one, other in zip(sums, expected, strict=True))
+        first = int(changed.argmax()) if changed.any() else found.first
+        if not is_right or (found.peak, found.changed, found.first) != (abs(y - x).max(), changed.sum(), first):
+            raise RuntimeError("a compiled loop compares wrongly")
+
+
+def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:
+    lanes = np.zeros((LANES, WORDS), np.uint32)
+    kernels.count16(raw.view("<u2"), lanes)
+    packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
+    results: list[Any] = [kernels.float32(raw.view("<u4"), packed, squares), packed.tobytes(), squares.tobytes()]
+    results.append(lanes.sum(0).tobytes())
+    finite = np.where(raw.view("<u8") >> 52 & 0x7FF == 0x7FF, 0, raw.view("<u8"))
+    counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
+    results += [kernels.float64(finite, counts, sums), _filled(counts), list(map(limb_totals, sums.tolist()))]
+    for kind in ("<i4", "<u4", "<i8", "<u8"):
+        counts.fill(0)
+        results += [kernels.integers(raw.view(kind), counts), _filled(counts)]
+    for size in (1, 2, 4, 8):
+        grid = raw.view(f"<u{size}").reshape(-1, 103)
+        rows, columns = np.zeros(grid.shape[0], grid.dtype), np.zeros(103, grid.dtype)
+        kernels.maxima(grid, rows, columns, int(np.iinfo(grid.dtype).max) - 9, is_doubled=True)
+        results += [rows.tolist(), columns.tolist()]
+    return results
+
+
+def _filled(counts: NDArray[np.int64]) -> list[list[int]]:
+    places = np.flatnonzero(counts)
+    return [places.tolist(), counts[places].tolist()]

@@ -1,0 +1,127 @@
+"""Kernels: what the inner loops of every read take and give, whoever runs them, and how their tables are laid out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS = 1 << 16
+
+LANES = 4
+"""Tables that are counted into in turn: one alone makes many processors wait for their own store."""
+
+PACKED_COUNT = 40
+"""Bits of the sum of the lower halves in a row of the packed float32 table; the count stands above."""
+
+PACKED_LIMIT = (1 << 64 - PACKED_COUNT) - 1
+"""Elements after which a count or a sum might not fit into its part of a packed row."""
+
+STEP = 1 << 17
+"""Elements that numpy looks at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
+
+
+class Extremes(msgspec.Struct, frozen=True, gc=False):
+    """Of some floats: the least and greatest finite word as ``ordered`` (low > high: there is none), and counts."""
+
+    low: int
+    high: int
+    pos_zeros: int
+    neg_zeros: int
+    pos_inf: int
+    neg_inf: int
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """Of some integers, at least one: their sum, the sum of their squares, the least and the greatest."""
+
+    total: int
+    squares: int
+    low: int
+    high: int
+
+
+class Gap(msgspec.Struct, frozen=True, gc=False):
+    """How elements b differ from elements a, all finite: sums in float64 of their squares and products (``aa``, ``bb``,
+    ``ab``), of the squares and the sizes of b - a, the greatest size, how many are changed, and the first of these.
+    """
+
+    aa: float
+    bb: float
+    ab: float
+    dd: float
+    total: float
+    peak: float
+    changed: int
+    first: int
+
+
+DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
+"""Types that have a compiled loop of differences, all of which a float32 holds."""
+
+
+class Kernels(Protocol):
+    """The loops. Inputs are contiguous, may be read-only and unaligned; tables are added to in place."""
+
+    def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
+        """Count ``words`` into ``lanes[LANES, WORDS]``, which must be emptied before 2**32 words."""
+
+    def float32(self, words: NDArray[np.uint32], packed: NDArray[np.uint64], squares: NDArray[np.uint64]) -> Extremes:
+        """Count the upper halves and sum up the lower halves into ``packed[WORDS]``; the squares of the lower halves
+        by sign and exponent into ``squares[512]``. At most PACKED_LIMIT elements between two unpackings.
+        """
+
+    def float64(self, words: NDArray[np.uint64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Extremes:
+        """Count the upper 19 bits into ``counts[2**19]``; by sign and exponent, add to ``sums[4096, LIMB_SUMS]`` what
+        ``limb_totals`` understands. Of NaN and infinities these may be anything. At most 2**26 elements before
+        ``sums`` must be emptied.
+        """
+
+    def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
+        """Count integers of 32 or 64 bits by their buckets into ``counts[2**19]``; 1 to 2**30 of them."""
+
+    def maxima(
+        self,
+        grid: NDArray[Any],
+        rows: NDArray[Any],
+        columns: NDArray[Any],
+        most: int,
+        *,
+        is_doubled: bool,
+    ) -> None:
+        """Raise ``rows[r]`` and ``columns[c]`` to the greatest of the unsigned ``grid[r, c]``, doubled (without the
+        top bit) if ``is_doubled``; what is greater than ``most`` counts as 1. ``columns`` may be empty: rows only.
+        """
+
+    def difference(
+        self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
+    ) -> Gap | None:
+        """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
+        changed. None where there is no loop for these types, or where one of the elements is not finite.
+        """
+
+
+def ordered(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """float32 words as unsigned numbers in the order of their values, -0 just below +0."""
+    negative = (words.view(np.int32) >> 31).view(np.uint32)
+    return words ^ (negative | np.uint32(0x80000000))
+
+
+def unordered(key: int) -> float:
+    """The float32 of a number that ``ordered`` gave; of -0 too it is 0."""
+    word = key ^ (0x80000000 if key >> 31 else 0xFFFFFFFF)
+    return float(np.uint32(word).view(np.float32)) + 0.0
+
+
+def ordered64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """float64 words as unsigned numbers in the order of their values, -0 just below +0."""
+    negative = (words.view(np.int64) >> 63).view(np.uint64)
+    return words ^ (negative | np.uint64(1 << 63))
+
+
+def unordered64(key: int) -> float:
+    """The float64 of a number that ``ordered64`` gave; of -0 too it is 0."""
+    word = key ^ (1 << 63 if key >> 63 else (1 << 64) - 1)
+    return float(np.uint64(word).view(np.float64)) + 0.0
