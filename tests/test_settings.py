@@ -11,7 +11,8 @@ import pytest
 from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage
 from tui_params.core.health.thresholds import Thresholds
-from tui_params.core.reading.scanner import Outcome, summarize
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.tensor_reading import summarize
 from tui_params.settings import Settings, load, load_limits, path
 from tui_params.tui import keys
 from tui_params.tui.desk.desk import Desk

@@ -29,7 +29,8 @@ from tui_params.core.health.registry import RULES, apply_rules, subject_of
 from tui_params.core.health.rule import Checkpoint, CrossCheck, Subject, sketch
 from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.kernels import choice as kernels
-from tui_params.core.reading.scanner import Outcome, scan_all
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.sweep import scan_all
 from tui_params.core.source import Source
 
 MEMORY_LIMIT_MB = 200

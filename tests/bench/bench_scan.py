@@ -28,7 +28,10 @@ from tui_params.api.opening import open_source
 from tui_params.cache.figures import FigureCache
 from tui_params.core.health.checker import check
 from tui_params.core.kernels import choice as kernels
-from tui_params.core.reading.scanner import Outcome, Scanner, measure, scan_all, summarize
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.scanner import Scanner
+from tui_params.core.reading.sweep import scan_all
+from tui_params.core.reading.tensor_reading import measure, summarize
 from tui_params.core.source import Source
 
 BYTES = 4_000_000_000

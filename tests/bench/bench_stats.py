@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from tests.bench.line import Line
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
 from tui_params.core.kernels import choice as kernels
-from tui_params.core.reading import scanner as scan
-from tui_params.core.reading.scanner import sample, summarize
+from tui_params.core.reading import tensor_reading
+from tui_params.core.reading.tensor_reading import sample, summarize
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Window
@@ -143,7 +143,7 @@ def measure(name: str, numel: int, *, is_promised: bool, folder: Path) -> Iterat
             yield Line(
                 f"{what}: every statistic, {threads} threads", f"{whole:.3f} s, {whole / dd:.1f} x dd", target, is_quick
             )
-        both = seconds(lambda: scan.measure(source, info, threads=1))
+        both = seconds(lambda: tensor_reading.measure(source, info, threads=1))
         kernels.forget()
     yield Line(f"{what}: the channels as well", f"{both:.3f} s, {both / dd:.1f} x dd", "", None)
     yield Line(f"{what}: by numpy", f"{with_numpy:.3f} s, {with_numpy / dd:.1f} x dd", "", None)

@@ -654,7 +654,7 @@ def test_importing_the_module_does_not_import_torch() -> None:
 
 
 def test_summaries_agree_with_torch() -> None:
-    from tui_params.core.reading.scanner import summarize
+    from tui_params.core.reading.tensor_reading import summarize
 
     generator = torch.Generator().manual_seed(3)
     wide = torch.randn(60, 70, generator=generator)

@@ -28,7 +28,8 @@ from tui_params.cache.records import (
 )
 from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
-from tui_params.core.source import FileStamp, Source
+from tui_params.core.reading.readable import FileStamp
+from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import UnknownTensorError
 

@@ -16,7 +16,7 @@ from tui_params.cli.output import Output, complain, write_json
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
     from tui_params.core.health.thresholds import Thresholds
-    from tui_params.core.reading.scanner import ScanProgress
+    from tui_params.core.reading.sweep import ScanProgress
 
 
 @click.command(name="check", short_help="Look for what is wrong.", epilog=epilog(CHECK, f"With --rules:\n{RULES}"))

@@ -70,7 +70,7 @@ def command(source: str, name: str | None, as_json: bool) -> int:
 
 def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
     """The figures of each tensor, one after another; elements that are tied are read once."""
-    from tui_params.core.reading.scanner import summarize
+    from tui_params.core.reading.tensor_reading import summarize
 
     of_tied: dict[str, Result] = {}
     for info in tensors:

@@ -7,22 +7,22 @@ array that the caller may keep (``read``) or may use only until the next step (`
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.float_mode import with_subnormals
+from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tui_params.core.numbers.summary import Summary
@@ -66,28 +66,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     covering: tuple[str, ...] = ()
 
 
-class FileStamp(Protocol):
-    """A file as it was when it was opened: where it lies, and what tells this state of it from another."""
+class Source(Readable):
+    """A place that tensors come from; what reading needs of it is ``Readable``."""
 
-    @property
-    def path(self) -> Path: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def mtime_ns(self) -> int: ...
-    @property
-    def inode(self) -> int: ...
-    @property
-    def device(self) -> int: ...
-
-
-class Source(ABC):
-    """A place that tensors come from.
-
-    ``label`` is what the user would call it: a file name, a folder, the class of a model.
-    """
-
-    label: str
     listing: Listing
 
     @abstractmethod
@@ -97,22 +78,6 @@ class Source(ABC):
         The array has the element's own numpy or ml_dtypes type (``core.dtypes.numpy_dtype``; complex32 as
         complex64), so no value is changed. Raises ReadError.
         """
-
-    @abstractmethod
-    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
-
-        Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
-        unless it is the end) are multiples of 8 elements. An array is valid until the next one is asked for.
-        Raises ReadError, at any step.
-        """
-
-    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
-        """The file that holds the elements of ``info``, and ``info`` as it is described by that file alone.
-
-        None where they lie in no file. Also answered after ``close``.
-        """
-        return None
 
     def records(self) -> tuple[Record, ...]:
         """The runs of bytes that have a checksum, in the order of the files; none where no container keeps any.
@@ -135,15 +100,15 @@ class Source(ABC):
 
     def find(self, name: str) -> TensorInfo:
         """The tensor of that name; a gradient is found as ``<parameter>.grad``. Raises UnknownTensorError."""
-        index: dict[str, TensorInfo] | None = self.__dict__.get("_index")
-        if index is None:
-            index = {info.name: info for info in self.listing.gradients.values()}
-            index |= {info.name: info for info in self.listing.tensors}
-            self.__dict__["_index"] = index
-        info = index.get(name)
+        info = self._index.get(name)
         if info is None:
             raise UnknownTensorError(f"{self.label} has no tensor {name!r}")
         return info
+
+    @cached_property
+    def _index(self) -> dict[str, TensorInfo]:
+        gradients = {info.name: info for info in self.listing.gradients.values()}
+        return gradients | {info.name: info for info in self.listing.tensors}
 
     @with_subnormals
     def read(self, name: str, expression: str = "") -> NDArray[Any]:
@@ -157,7 +122,7 @@ class Source(ABC):
     @with_subnormals
     def summarize(self, name: str, *, should_stop: Callable[[], bool] | None = None) -> Summary:
         """Exact statistics over every element of ``name``. Raises UnknownTensorError, ReadError, StoppedError."""
-        from tui_params.core.reading.scanner import summarize
+        from tui_params.core.reading.tensor_reading import summarize
 
         return summarize(self, self.find(name), should_stop=should_stop)
 

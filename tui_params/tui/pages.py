@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
     from tui_params.core.reading.grid import Grid
-    from tui_params.core.reading.scanner import Outcome
+    from tui_params.core.reading.outcome import Outcome
 
 HOLD = 0.15
 

@@ -14,7 +14,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.health.channels import column_index, row_index
 from tui_params.core.health.registry import apply_rules
 from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
-from tui_params.core.reading.scanner import measure, summarize
+from tui_params.core.reading.tensor_reading import measure, summarize
 
 
 def side_of(largest: NDArray[Any]) -> Side:

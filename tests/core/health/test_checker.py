@@ -23,7 +23,9 @@ from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import Checker, Report, check
 from tui_params.core.health.thresholds import Thresholds
-from tui_params.core.reading.scanner import Outcome, ScanProgress, scan_all, summarize
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.sweep import ScanProgress, scan_all
+from tui_params.core.reading.tensor_reading import summarize
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError, UnknownTensorError
 

@@ -24,7 +24,7 @@ from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES, apply_rules
 from tui_params.core.health.thresholds import DEFAULT, MEANINGS, Thresholds, with_threshold
 from tui_params.core.health.values import _LARGEST
-from tui_params.core.reading.scanner import summarize
+from tui_params.core.reading.tensor_reading import summarize
 from tui_params.core.tensor import TensorInfo
 
 BF16, E4M3, E5M2 = ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2

@@ -319,10 +319,8 @@ print(compilation.reason, kernels.ready(), "numba" in sys.modules)
 
 
 def test_importing_the_numbers_does_not_import_numba() -> None:
-    modules = ", ".join(
-        f"tui_params.core.{name}"
-        for name in ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.compilation")
-    )
+    names = ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.compilation")
+    modules = ", ".join(f"tui_params.core.{name}" for name in names)
     unwanted = "{'numba', 'tui_params.core.kernels.compiler'}"
     assert run(f"import sys, {modules}; print({unwanted} & set(sys.modules))") == "set()"
 

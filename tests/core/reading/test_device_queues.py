@@ -16,8 +16,9 @@ from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.reading import device_queues
 from tui_params.core.reading import tensor_reading as reading
 from tui_params.core.reading.device_queues import ReadTogether, device_of, split_by_device
+from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import ScanProgress, scan_all
-from tui_params.core.reading.tensor_reading import Outcome, measure
+from tui_params.core.reading.tensor_reading import measure
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError
 

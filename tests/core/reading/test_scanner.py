@@ -16,7 +16,9 @@ from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading import scanner as scan
 from tui_params.core.reading import tensor_reading as reading
-from tui_params.core.reading.scanner import Activity, HistogramOutcome, Outcome, Scanner, sample, summarize
+from tui_params.core.reading.outcome import HistogramOutcome, Outcome
+from tui_params.core.reading.scanner import Activity, Scanner
+from tui_params.core.reading.tensor_reading import sample, summarize
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError, StoppedError
 

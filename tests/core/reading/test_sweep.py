@@ -21,8 +21,9 @@ from tui_params.api.opening import open_source
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading import tensor_reading as reading
+from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import ScanProgress, plan, scan_all
-from tui_params.core.reading.tensor_reading import Outcome, Reading, measure
+from tui_params.core.reading.tensor_reading import Reading, measure
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError, StoppedError

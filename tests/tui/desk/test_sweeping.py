@@ -21,7 +21,7 @@ from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import PATIENCE, GatedSource, Stage, eventually, on_stage, ramp
 from tui_params.api.opening import open_source
 from tui_params.core.reading import sweep as core_sweep
-from tui_params.core.reading.tensor_reading import Outcome
+from tui_params.core.reading.outcome import Outcome
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.desk import sweeping

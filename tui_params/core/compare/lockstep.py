@@ -13,7 +13,7 @@ from tui_params.core.compare.side_by_side import ByteComparison, one_side, piece
 from tui_params.core.compare.structure import Pair
 from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge, unread
 from tui_params.core.numbers.difference import Tally
-from tui_params.core.reading.tensor_reading import reason_of
+from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError

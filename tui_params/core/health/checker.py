@@ -19,7 +19,8 @@ from tui_params.core.tree.tree import Tree
 from tui_params.errors import UnknownTensorError
 
 if TYPE_CHECKING:
-    from tui_params.core.reading.scanner import Outcome, ScanProgress
+    from tui_params.core.reading.outcome import Outcome
+    from tui_params.core.reading.sweep import ScanProgress
 
 Status = Literal["ok", "findings", "unchecked"]
 
@@ -196,7 +197,7 @@ def check(
     gets how far the scan is.
     """
     from tui_params.core.reading.checksums import watched
-    from tui_params.core.reading.scanner import ScanProgress, scan_all
+    from tui_params.core.reading.sweep import ScanProgress, scan_all
 
     checker = Checker(source, thresholds)
     watching = watched(source)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import FileStamp, Record, Source
+from tui_params.core.reading.readable import FileStamp
+from tui_params.core.source import Record, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Window

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-from tui_params.core.source import Source
+from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ LEAVE_SECONDS = 2.0
 """How long a reader that was told to stop is waited for: its disk may hang."""
 
 
-def device_of(source: Source, info: TensorInfo) -> int | None:
+def device_of(source: Readable, info: TensorInfo) -> int | None:
     """The ``st_dev`` of the file that holds a tensor as it was opened, links followed; None where it lies in none."""
     found = source.data_file(info)
     return None if found is None else found[0].device

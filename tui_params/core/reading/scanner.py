@@ -11,30 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_params.core.figures import Figures, Histogram
+from tui_params.core.figures import Figures
 from tui_params.core.reading import tensor_reading as reading
-from tui_params.core.reading.sweep import ScanProgress, plan, scan_all
-from tui_params.core.reading.tensor_reading import Measurement, Outcome, Reading, measure, reason_of, sample, summarize
-from tui_params.core.source import Source
+from tui_params.core.reading.outcome import HistogramOutcome, Outcome, reason_of
+from tui_params.core.reading.readable import Readable
+from tui_params.core.reading.tensor_reading import Measurement, Reading, sample
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
 if TYPE_CHECKING:
     from tui_params.core.numbers.summary import Summary
-
-__all__ = [
-    "Activity",
-    "HistogramOutcome",
-    "Measurement",
-    "Outcome",
-    "ScanProgress",
-    "Scanner",
-    "measure",
-    "plan",
-    "sample",
-    "scan_all",
-    "summarize",
-]
 
 KEPT_SUMMARIES = 16
 """Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
@@ -45,18 +31,6 @@ KEPT_PAUSED = 4
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 POLL_SECONDS = 0.05
-
-
-class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
-    """What came of asking for one histogram: it, or the ``reason`` (one sentence) why there is none.
-
-    Where ``is_final`` is False it is of a sample, and another answer to the same question follows.
-    """
-
-    name: str
-    histogram: Histogram | None
-    reason: str | None
-    is_final: bool
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False):
@@ -97,7 +71,7 @@ class Scanner:
 
     def __init__(
         self,
-        source: Source,
+        source: Readable,
         deliver: Callable[[Outcome], None],
         on_activity: Callable[[Activity | None], None],
     ) -> None:

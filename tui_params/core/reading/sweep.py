@@ -13,8 +13,9 @@ import msgspec
 
 from tui_params.core.reading import device_queues
 from tui_params.core.reading.device_queues import ReadTogether, split_by_device
-from tui_params.core.reading.tensor_reading import Outcome, cores, measure, reason_of
-from tui_params.core.source import Source
+from tui_params.core.reading.outcome import Outcome, reason_of
+from tui_params.core.reading.readable import Readable
+from tui_params.core.reading.tensor_reading import cores, measure
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
@@ -38,7 +39,7 @@ def plan(infos: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
 
 
 def scan_all(
-    source: Source,
+    source: Readable,
     names: Sequence[str],
     deliver: Callable[[Outcome], None],
     *,
@@ -121,7 +122,7 @@ def _read_together(
 
 
 def _read(
-    source: Source,
+    source: Readable,
     first: Mapping[str, TensorInfo],
     sharing: Mapping[str, int],
     known: Callable[[TensorInfo], Outcome | None] | None,
@@ -148,7 +149,7 @@ def _read(
         yield _Result(outcome, number, info.nbytes if first[identity] is info else 0)
 
 
-def _found(source: Source, name: str, deliver: Callable[[Outcome], None]) -> TensorInfo | None:
+def _found(source: Readable, name: str, deliver: Callable[[Outcome], None]) -> TensorInfo | None:
     try:
         return source.find(name)
     except TuiParamsError as error:
@@ -157,7 +158,7 @@ def _found(source: Source, name: str, deliver: Callable[[Outcome], None]) -> Ten
 
 
 def _outcome(
-    source: Source,
+    source: Readable,
     info: TensorInfo,
     should_stop: Callable[[], bool] | None,
     reading: Callable[[int], None],

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.channels import Channels
-from tui_params.core.figures import Figures
-from tui_params.core.source import Source
+from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError, TuiParamsError
 
@@ -41,20 +40,6 @@ MIN_RANGE, MAX_RANGE = 1 << 21, 1 << 25
 POLL_SECONDS = 0.02
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What came of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
-
-    Where ``is_final`` is False the figures are of a sample, and another Outcome of the tensor may follow.
-    ``channels`` come with the final figures of what has rows and columns (``core.channels``).
-    """
-
-    name: str
-    figures: Figures | None
-    reason: str | None
-    is_final: bool
-    channels: Channels | None = None
-
-
 class Measurement(msgspec.Struct, frozen=True, eq=False):
     """What one read of a tensor gives: its summary, and its rows and columns where it has any."""
 
@@ -63,7 +48,7 @@ class Measurement(msgspec.Struct, frozen=True, eq=False):
 
 
 def measure(
-    source: Source,
+    source: Readable,
     info: TensorInfo,
     *,
     should_stop: Callable[[], bool] | None = None,
@@ -81,7 +66,7 @@ def measure(
 
 
 def summarize(
-    source: Source,
+    source: Readable,
     info: TensorInfo,
     *,
     should_stop: Callable[[], bool] | None = None,
@@ -94,7 +79,7 @@ def summarize(
     return reading.measurement().summary
 
 
-def sample(source: Source, info: TensorInfo, *, should_stop: Callable[[], bool] | None = None) -> Summary:
+def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool] | None = None) -> Summary:
     """The summary of about a million elements in evenly spread runs, of a tensor of more than SAMPLE_BEYOND.
 
     A smaller one is read whole. Raises ReadError, StoppedError.
@@ -137,7 +122,7 @@ class Reading:
 
     def __init__(
         self,
-        source: Source,
+        source: Readable,
         info: TensorInfo,
         *,
         has_channels: bool,
@@ -299,12 +284,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), MAX_THREADS)
     return min(os.cpu_count() or 1, MAX_THREADS)
-
-
-def reason_of(error: Exception) -> str:
-    """Why a tensor could not be read, as one sentence."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to read it"
-    if isinstance(error, OSError):
-        return f"it could not be read: {error.strerror or error}"
-    return str(error)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.source import FileStamp, Listing, Record, Source
+from tui_params.core.reading.readable import FileStamp
+from tui_params.core.source import Listing, Record, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tui_params.core.figures import Figures, Histogram
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Checker, Report
-    from tui_params.core.reading.scanner import Activity, HistogramOutcome, Scanner
-    from tui_params.core.reading.tensor_reading import Outcome
+    from tui_params.core.reading.outcome import HistogramOutcome, Outcome
+    from tui_params.core.reading.scanner import Activity, Scanner
 
 Post = Callable[[Message], object]
 
@@ -233,7 +233,7 @@ class Desk:
 
     def _compare_what_is_kept(self) -> None:
         """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
-        from tui_params.core.reading.tensor_reading import Outcome
+        from tui_params.core.reading.outcome import Outcome
 
         infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
         left = [info for info in infos if info.name not in self._done]
@@ -288,7 +288,7 @@ class Desk:
 
     def _take_kept(self, kept: SourceCache) -> None:
         """Show what was computed when the source was opened before; of what is on screen first."""
-        from tui_params.core.reading.tensor_reading import Outcome
+        from tui_params.core.reading.outcome import Outcome
 
         on_screen = map(self.opened.source.find, self._wanted)
         for info in (*on_screen, *self.opened.tensors):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
     from tui_params.core.reading.grid import Grid
-    from tui_params.core.reading.scanner import Activity, Outcome
+    from tui_params.core.reading.outcome import Outcome
+    from tui_params.core.reading.scanner import Activity
     from tui_params.tui.state.opened import Opened
     from tui_params.tui.widgets.canvas import Line
 

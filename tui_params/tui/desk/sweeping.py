@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tui_params.tui.desk.messages import JudgedOutcome, SweepProgress
 
 if TYPE_CHECKING:
-    from tui_params.core.reading.scanner import Outcome, Scanner
+    from tui_params.core.reading.outcome import Outcome
+    from tui_params.core.reading.scanner import Scanner
     from tui_params.core.reading.sweep import ScanProgress
     from tui_params.core.source import Source
     from tui_params.core.tensor import TensorInfo

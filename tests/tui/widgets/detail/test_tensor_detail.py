@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tests.factories_memory import MemorySource
 from tests.factories_screen import GatedSource, on_stage, ramp, small_model
 from tui_params.core.reading import tensor_reading as reading
-from tui_params.core.reading.scanner import Outcome, summarize
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.tensor_reading import summarize
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Measured
 from tui_params.tui.widgets.detail.tensor_detail import Facts
 

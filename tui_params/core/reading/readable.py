@@ -1,0 +1,58 @@
+"""Readable: the part of a source that the reading of statistics needs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tui_params.core.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class FileStamp(Protocol):
+    """A file as it was when it was opened: where it lies, and what tells this state of it from another."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def inode(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+
+
+class Readable(Protocol):
+    """Something whose tensors are found by name and read block by block, from any thread.
+
+    ``label`` is what the user would call it: a file name, a folder, the class of a model.
+    """
+
+    label: str
+
+    @abstractmethod
+    def find(self, name: str) -> TensorInfo:
+        """The tensor of that name; a gradient is found as ``<parameter>.grad``. Raises UnknownTensorError."""
+
+    @abstractmethod
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
+
+        Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
+        unless it is the end) are multiples of 8 elements. An array is valid until the next one is asked for.
+        Raises ReadError, at any step.
+        """
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        """The file that holds the elements of ``info``, and ``info`` as it is described by that file alone.
+
+        None where they lie in no file. Also answered after ``close``.
+        """
+        return None
