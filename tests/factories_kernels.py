@@ -1,54 +1,84 @@
-"""Both sets of kernels, one after the other: a module of tests that uses ``engine`` runs over each."""
+"""Engines for tests: one that computes by numpy alone, and one with the compiled loops of the test session."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tui_params.api import opening
+from tui_params.api.opening import code_store
 from tui_params.cache.figures import ENVIRONMENT
-from tui_params.core.kernels import choice as kernels
-from tui_params.core.kernels.compilation import Compilation
+from tui_params.core.kernels.engine import Engine
 
-assert opening  # which says where compiled loops are kept
+NEVER = 1 << 62
+
+COMPILE = """
+import sys
+from tui_params.api.opening import ENGINE
+compilation = ENGINE.start_compiling()
+compilation.done.wait()
+print(compilation.reason, ENGINE.ready(), "numba" in sys.modules)
+"""
 
 
-@cache
-def compiled() -> Compilation:
-    """The compiled kernels, made once in a test process and kept nowhere."""
-    compilation = Compilation()
-    with kept_in(None):
-        compilation.run()
-    return compilation
+def run(code: str, **environment: str) -> str:
+    """What a script prints in a process of its own, which must say nothing on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def numpy_engine() -> Engine:
+    """An engine that neither loads nor compiles anything, however much is read."""
+    return Engine(worth_loading=NEVER, worth_compiling=NEVER)
 
 
 @contextmanager
 def kept_in(folder: Path | None) -> Iterator[None]:
     """Compiled loops are kept in a folder, or nowhere, while this lasts."""
-    before = os.environ.get(ENVIRONMENT)
-    os.environ[ENVIRONMENT] = "off" if folder is None else str(folder)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, "off" if folder is None else str(folder))
         yield
-    finally:
-        del os.environ[ENVIRONMENT]
-        if before is not None:
-            os.environ[ENVIRONMENT] = before
+
+
+@pytest.fixture(scope="session")
+def code_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the compiled loops: compiled once in a test session, for all of its processes."""
+    pytest.importorskip("numba")
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a folder of its own in that of the session.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            assert run(COMPILE, **{ENVIRONMENT: str(folder)}) == "None True False"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compiled_engine(code_folder: Path) -> Engine:
+    """An engine with the compiled loops."""
+    engine = Engine(code_store)
+    with kept_in(code_folder):
+        compilation = engine.start_compiling()
+    assert compilation.done.is_set()  # they were loaded
+    assert compilation.reason is None
+    assert engine.ready()
+    return engine
 
 
 @pytest.fixture(scope="module", params=["numpy", "numba"])
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels._compilation
-    if request.param == "numba":
-        pytest.importorskip("numba")
-        assert compiled().reason is None
-        kernels._compilation = compiled()
-    else:
-        kernels._compilation = Compilation()  # never run
-    assert kernels.ready() == (request.param == "numba")
-    yield request.param
-    kernels._compilation = before
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Both engines, one after the other."""
+    if request.param == "numpy":
+        return numpy_engine()
+    engine: Engine = request.getfixturevalue("compiled_engine")
+    return engine

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch, numpy_dtype
-from tui_params.core.source import Source
+from tui_params.core.kernels.engine import Engine
+from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 
@@ -121,9 +122,15 @@ READABLE = tuple(dtype for dtype in DTYPES if part_of(dtype).numpy)
 class BytesSource(Source):
     """Tensors in memory, given out in blocks of ``step`` elements from one buffer that is used again."""
 
-    def __init__(self, tensors: dict[TensorInfo, NDArray[np.uint8]] | None = None, step: int = 4096) -> None:
-        from tui_params.core.source import Listing
-
+    def __init__(
+        self,
+        tensors: dict[TensorInfo, NDArray[np.uint8]] | None = None,
+        step: int = 4096,
+        *,
+        engine: Engine | None = None,
+    ) -> None:
+        if engine is not None:
+            self.engine = engine
         self.label = "bytes"
         self.tensors = {info.name: raw for info, raw in (tensors or {}).items()}
         self.listing = Listing("bytes", tuple(tensors or {}))

@@ -21,14 +21,13 @@ import msgspec
 from tests.bench.bench_stats import PrivateMemory
 from tests.bench.line import Line
 from tests.factories_faults import FULL, planted, write_faulty
-from tui_params.api.opening import open_source
+from tui_params.api.opening import ENGINE, open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 from tui_params.core.health.places import locate
 from tui_params.core.health.registry import RULES, apply_rules, subject_of
 from tui_params.core.health.rule import Checkpoint, CrossCheck, Subject, sketch
 from tui_params.core.health.thresholds import DEFAULT
-from tui_params.core.kernels import choice as kernels
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import scan_all
 from tui_params.core.source import Source
@@ -40,7 +39,7 @@ RUNS = 3
 def run() -> Iterator[Line]:
     """The lines of this benchmark."""
     # As any earlier use leaves them: the loops compiled, and kept for the processes that follow.
-    kernels.start_compiling().done.wait()
+    ENGINE.start_compiling().done.wait()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faulty.safetensors"
         nbytes = write_faulty(path, FULL)
@@ -113,7 +112,7 @@ def process_start() -> float:
 
 def costs(path: Path, whole: float) -> Iterator[Line]:
     """What each part of a check costs, in this process and once the loops are compiled."""
-    kernels.start_compiling().done.wait()
+    ENGINE.start_compiling().done.wait()
     outcomes: list[Outcome] = []
     with open_source(path) as source:
         names = [info.name for info in source.listing.tensors]

@@ -19,7 +19,7 @@ import numpy as np
 from tests.bench.bench_stats import PrivateMemory, seconds
 from tests.bench.line import Line
 from tui_params.api.comparing import compare
-from tui_params.core.kernels import choice as kernels
+from tui_params.api.opening import ENGINE
 
 TENSORS, SIDE = 170, 2048
 RATIO = 2.0
@@ -75,7 +75,7 @@ def print_peak(a: str, b: str) -> None:
 def run() -> Iterator[Line]:
     """The lines of this benchmark."""
     # As any earlier use leaves them: the loops compiled, and kept for the processes that follow.
-    kernels.start_compiling().done.wait()
+    ENGINE.start_compiling().done.wait()
     with tempfile.TemporaryDirectory() as folder:
         a, b, c = (Path(folder) / f"{name}.safetensors" for name in "abc")
         write(a, changed=0)

@@ -24,10 +24,9 @@ import numpy as np
 from tests.bench.bench_stats import PrivateMemory, dtype_named, encoded, seconds
 from tests.bench.line import Line
 from tests.factories_faults import FULL, write_faulty
-from tui_params.api.opening import open_source
+from tui_params.api.opening import ENGINE, open_source
 from tui_params.cache.figures import FigureCache
 from tui_params.core.health.checker import check
-from tui_params.core.kernels import choice as kernels
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.scanner import Scanner
 from tui_params.core.reading.sweep import scan_all
@@ -140,7 +139,7 @@ def run() -> Iterator[Line]:
         what = f"{path.stat().st_size / 1e9:.1f} GB, 7 types"
         cat = seconds(lambda: subprocess.run(["cat", str(path)], stdout=subprocess.DEVNULL, check=True))
         yield Line(f"{what}: cat", f"{cat:.2f} s", "", None)
-        kernels.start_compiling().done.wait()
+        ENGINE.start_compiling().done.wait()
         with open_source(path) as source:
             for threads in (1, 2):
                 taken = seconds(partial(scan, source, threads), 2)
@@ -242,7 +241,7 @@ def peak_megabytes(path: Path) -> float:
 
 
 def print_peak(path: str) -> None:
-    kernels.start_compiling().done.wait()
+    ENGINE.start_compiling().done.wait()
     with open_source(path) as source, PrivateMemory() as memory:
         for _ in scan(source, 2):
             pass

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.line import Line
+from tests.factories_kernels import numpy_engine
+from tui_params.api.opening import code_store
 from tui_params.core.dtypes import DType, from_torch, numpy_dtype
-from tui_params.core.kernels import choice as kernels
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.reading import tensor_reading
 from tui_params.core.reading.tensor_reading import sample, summarize
 from tui_params.core.source import Listing, Source
@@ -43,7 +45,8 @@ def dtype_named(name: str) -> DType:
 class FileSource(Source):
     """One file that is one tensor, read with preadv into a buffer for each read."""
 
-    def __init__(self, path: Path, info: TensorInfo) -> None:
+    def __init__(self, path: Path, info: TensorInfo, engine: Engine) -> None:
+        self.engine = engine
         self.label = path.name
         self.listing = Listing("raw", (info,))
         self._file = os.open(path, os.O_RDONLY)
@@ -132,11 +135,13 @@ def measure(name: str, numel: int, *, is_promised: bool, folder: Path) -> Iterat
     path = folder / name
     write(path, dtype, info.numel)
     what = f"{numel / 1e6:.0f} M {dtype.short} ({info.nbytes / 1e6:.0f} MB)"
-    with FileSource(path, info) as source:
+    by_numpy, compiled = numpy_engine(), Engine(code_store)
+    with FileSource(path, info, by_numpy) as source:
         dd = seconds(partial(plain_read, path))
         sample_at_once = seconds(lambda: sample(source, info).figures(info.numel), 1)
         with_numpy = seconds(partial(statistics, source, info, 1), 2)
-        kernels.start_compiling().done.wait()
+        compiled.start_compiling().done.wait()
+        source.engine = compiled
         for threads, limit in ((1, 5), (2, 3)):
             whole = seconds(partial(statistics, source, info, threads))
             target, is_quick = (f"under {limit} x dd", whole < limit * dd) if is_promised else ("", None)
@@ -144,7 +149,6 @@ def measure(name: str, numel: int, *, is_promised: bool, folder: Path) -> Iterat
                 f"{what}: every statistic, {threads} threads", f"{whole:.3f} s, {whole / dd:.1f} x dd", target, is_quick
             )
         both = seconds(lambda: tensor_reading.measure(source, info, threads=1))
-        kernels.forget()
     yield Line(f"{what}: the channels as well", f"{both:.3f} s, {both / dd:.1f} x dd", "", None)
     yield Line(f"{what}: by numpy", f"{with_numpy:.3f} s, {with_numpy / dd:.1f} x dd", "", None)
     used = peak_megabytes(path, name, info.numel)
@@ -165,15 +169,12 @@ def plain_read(path: Path) -> None:
 
 def run(*, is_full: bool = False) -> Iterator[Line]:
     """The lines of this benchmark; ``is_full`` adds the types that no promise is made for."""
-    # Here it is decided by hand which loops run.
-    kernels.WORTH_LOADING = kernels.WORTH_COMPILING = 1 << 60
-    kernels.forget()
     with tempfile.TemporaryDirectory() as folder:
         # The import of numpy and ml_dtypes is not what is measured.
         sample_info = describe("warm", (8,), dtype_named("bfloat16"))
         path = Path(folder) / "warm"
         path.write_bytes(bytes(16))
-        with FileSource(path, sample_info) as source:
+        with FileSource(path, sample_info, numpy_engine()) as source:
             summarize(source, sample_info).figures(8)
         yield from measure("bfloat16", 201_000_000, is_promised=True, folder=Path(folder))
         yield from measure("float32", 100_000_000, is_promised=True, folder=Path(folder))
@@ -193,7 +194,7 @@ def print_peak(path: str, name: str, numel: str) -> None:
     from tui_params.core.numbers.summary import Summary
 
     Summary.empty(info.dtype)
-    with FileSource(Path(path), info) as source, PrivateMemory() as memory:
+    with FileSource(Path(path), info, Engine(code_store)) as source, PrivateMemory() as memory:
         sample(source, info).figures(info.numel)
         summarize(source, info).figures(info.numel)
     print(memory.megabytes)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.engine import Engine
+from tui_params.core.kernels.machine_code import Store
 from tui_params.core.source import Source
 from tui_params.sources.detect import open_path
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     Target: TypeAlias = str | os.PathLike[str] | Source | torch.nn.Module | Mapping[str, Any]
 
 
-def _code_store() -> machine_code.Store | None:
+def code_store() -> Store | None:
+    """Where compiled loops are kept from one run to the next: in the folder of the cache, if there is one."""
     from tui_params.cache.figures import FigureCache
 
     return FigureCache().code_store
 
 
-machine_code.keep_in(_code_store)
+ENGINE = Engine(code_store)
+"""The engine of everything that is opened here."""
 
 
 def open_source(target: Target, *, optimizer: torch.optim.Optimizer | None = None) -> Source:
@@ -34,6 +37,13 @@ def open_source(target: Target, *, optimizer: torch.optim.Optimizer | None = Non
     cannot be opened, and TypeError for another kind of target, an optimizer that is none, and one beside a target that
     is no module.
     """
+    source = _open(target, optimizer)
+    if source is not target:
+        source.engine = ENGINE
+    return source
+
+
+def _open(target: Target, optimizer: torch.optim.Optimizer | None) -> Source:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(target, torch.nn.Module):
         from tui_params.live.source import ModelSource

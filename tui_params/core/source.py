@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.findings import Finding
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
@@ -70,6 +71,8 @@ class Source(Readable):
     """A place that tensors come from; what reading needs of it is ``Readable``."""
 
     listing: Listing
+    engine: Engine = Engine()
+    """Without another one, all sources share this engine, which keeps no compiled loops for later runs."""
 
     @abstractmethod
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:

@@ -1,12 +1,6 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from subprocess import PIPE
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -15,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.factories_kernels import compiled, engine, kept_in
 from tui_params.core.dtypes import from_torch, numpy_dtype
-from tui_params.core.kernels import choice as kernels
-from tui_params.core.kernels import compilation as attempts
 from tui_params.core.kernels.by_numpy import NumpyKernels
-from tui_params.core.kernels.compilation import Compilation
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
 from tui_params.core.kernels.proof import prove
 from tui_params.core.kernels.protocol import (
@@ -36,8 +27,10 @@ from tui_params.core.kernels.protocol import (
     unordered64,
 )
 
-__all__ = ["engine"]
-pytest.importorskip("numba")
+
+@pytest.fixture(scope="session")
+def compiled(compiled_engine: Engine) -> Kernels:
+    return compiled_engine.current()
 
 
 def words(count: int, seed: int = 0) -> NDArray[np.uint32]:
@@ -69,10 +62,12 @@ def finite_words(count: int, low: float, high: float) -> NDArray[np.uint32]:
     ],
     ids=["any", "mixed", "positive", "negative", "tiny", "-0", "one odd", "least"],
 )
-def test_compiled_float32_is_that_of_numpy(make: Callable[[int], NDArray[np.uint32]], count: int) -> None:
+def test_compiled_float32_is_that_of_numpy(
+    compiled: Kernels, make: Callable[[int], NDArray[np.uint32]], count: int
+) -> None:
     some = make(count)
     both = []
-    for each in (NumpyKernels(), _compiled()):
+    for each in (NumpyKernels(), compiled):
         packed, squares = np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64)
         found = each.float32(some, packed, squares)
         both.append((found, packed.tolist(), squares.tolist()))
@@ -81,13 +76,13 @@ def test_compiled_float32_is_that_of_numpy(make: Callable[[int], NDArray[np.uint
 
 @pytest.mark.parametrize("mask", [0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFE0000000, 0xFFF0000000000000])
 @pytest.mark.parametrize("count", [0, 1, 2, 2047, 2048, 2049, 140_003])
-def test_compiled_float64_is_that_of_numpy(count: int, mask: int) -> None:
+def test_compiled_float64_is_that_of_numpy(compiled: Kernels, count: int, mask: int) -> None:
     pairs = words(2 * count).view(np.uint64)[:count] & np.uint64(mask)
     pairs[::5] &= np.uint64(0x800FFFFFFFFFFFFF)
     pairs[1::7] |= np.uint64(0x7FE0000000000000)
     for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64)):
         both = []
-        for each in (NumpyKernels(), _compiled()):
+        for each in (NumpyKernels(), compiled):
             counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
             for part in np.array_split(some, 3):
                 found = each.float64(part, counts, sums)
@@ -102,9 +97,9 @@ def test_compiled_float64_is_that_of_numpy(count: int, mask: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 1001, 140_003])
-def test_compiled_counts_are_those_of_numpy(count: int) -> None:
+def test_compiled_counts_are_those_of_numpy(compiled: Kernels, count: int) -> None:
     both = []
-    for each in (NumpyKernels(), _compiled()):
+    for each in (NumpyKernels(), compiled):
         lanes = np.zeros((LANES, WORDS), np.uint32)
         each.count16(words(count).view(np.uint16)[:count], lanes)
         each.count16(np.full(count, 0xFFFF, np.uint16), lanes)
@@ -114,12 +109,12 @@ def test_compiled_counts_are_those_of_numpy(count: int) -> None:
 
 @pytest.mark.parametrize("kind", ["<i4", "<u4", "<i8", "<u8"])
 @pytest.mark.parametrize("count", [1, 2, 1001, 140_003])
-def test_compiled_sums_of_integers_are_those_of_numpy(kind: str, count: int) -> None:
+def test_compiled_sums_of_integers_are_those_of_numpy(compiled: Kernels, kind: str, count: int) -> None:
     values = words(2 * count).view(kind)[:count]
     extremes = np.iinfo(kind)
     for some in (values, np.full(count, extremes.min, kind), np.full(count, extremes.max, kind)):
         both = []
-        for each in (NumpyKernels(), _compiled()):
+        for each in (NumpyKernels(), compiled):
             counts = np.zeros(1 << 19, np.int64)
             both.append((each.integers(some, counts), counts.nonzero()[0].tolist(), counts[counts > 0].tolist()))
         assert both[0] == both[1]
@@ -145,7 +140,7 @@ def finite_values(name: str, count: int, seed: int) -> NDArray[np.generic]:
 @pytest.mark.parametrize("name_a", DECODED)
 @pytest.mark.parametrize("name_b", DECODED)
 @pytest.mark.parametrize("count", [1, 1024, 70_003])
-def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, count: int) -> None:
+def test_compiled_differences_are_those_of_float64(compiled: Kernels, name_a: str, name_b: str, count: int) -> None:
     a, b = finite_values(name_a, count, 0), finite_values(name_b, count, 1)
     with np.errstate(all="ignore"):
         b[:count:3] = a[:count:3].astype(b.dtype)
@@ -153,7 +148,7 @@ def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, cou
     raw_a, raw_b = a.view(np.uint8), b.view(np.uint8)
     x, y = a.astype(np.float64), b.astype(np.float64)
     for atol, rtol in ((0.0, 0.0), (1e-3, 1e-2)):
-        found = _compiled().difference(raw_a, raw_b, (name_a, name_b), count, atol, rtol)
+        found = compiled.difference(raw_a, raw_b, (name_a, name_b), count, atol, rtol)
         assert found is not None
         delta = y - x
         changed = abs(delta) > atol + rtol * abs(x)
@@ -166,16 +161,16 @@ def test_compiled_differences_are_those_of_float64(name_a: str, name_b: str, cou
     for place in (0, count // 2, count - 1):
         odd = b.copy()
         odd[place] = np.nan
-        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+        assert compiled.difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
         if name_b != "float8_e4m3fn":
             odd[place] = -np.inf
-        assert _compiled().difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
+        assert compiled.difference(raw_a, odd.view(np.uint8), (name_a, name_b), count, 0.0, 0.0) is None
 
 
 @given(st.integers(1, 100), st.integers(1, 500), st.integers(1, 256), st.sampled_from([-1, 0, 1]))
 @settings(deadline=None)
 def test_at_the_very_tolerance_a_compiled_difference_is_rounded_as_numpy_rounds_it(
-    hundredths: int, thousandths: int, quarters: int, step: int
+    compiled: Kernels, hundredths: int, thousandths: int, quarters: int, step: int
 ) -> None:
     atol, rtol = hundredths / 100, thousandths / 1000
     a = np.full(100, quarters / 4, np.float32)
@@ -183,30 +178,29 @@ def test_at_the_very_tolerance_a_compiled_difference_is_rounded_as_numpy_rounds_
     b = a.copy()
     b[57] = np.float32(a[57] + limit[57])
     b[57] = np.nextafter(b[57], np.float32(step * 1e9), dtype=np.float32) if step else b[57]
-    found = _compiled().difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), 100, atol, rtol)
+    found = compiled.difference(a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), 100, atol, rtol)
     changed = np.abs(b.astype(np.float64) - a.astype(np.float64)) > limit
     assert found is not None
     assert (found.changed, found.first) == (changed.sum(), 57 if changed.any() else 0)
 
 
-def test_types_without_a_loop_are_left_to_numpy() -> None:
+def test_types_without_a_loop_are_left_to_numpy(compiled: Kernels) -> None:
     raw = np.zeros(16, np.uint8)
-    for each in (NumpyKernels(), _compiled()):
+    for each in (NumpyKernels(), compiled):
         assert each.difference(raw, raw, ("float64", "float64"), 2, 0.0, 0.0) is None
     assert NumpyKernels().difference(raw, raw, ("float32", "float32"), 4, 0.0, 0.0) is None
 
 
-@pytest.mark.usefixtures("engine")
-def test_read_only_and_unaligned_input_is_taken() -> None:
+def test_read_only_and_unaligned_input_is_taken(engine: Engine) -> None:
     raw = np.frombuffer(bytes(range(256)) * 4 + b"\0", np.uint8)[1:]
     assert not raw.flags.writeable
     lanes = np.zeros((LANES, WORDS), np.uint32)
-    kernels.current().count16(raw.view("<u2"), lanes)
+    engine.current().count16(raw.view("<u2"), lanes)
     assert lanes.sum() == 512
-    found = kernels.current().float32(raw.view("<u4"), np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64))
+    found = engine.current().float32(raw.view("<u4"), np.zeros(WORDS, np.uint64), np.zeros(512, np.uint64))
     assert unordered(found.high) == raw.copy().view("<f4").max()
     rows = np.zeros(4, np.uint16)
-    kernels.current().maxima(raw.view("<u2").reshape(4, 128), rows, rows[:0], 0xFFFF, is_doubled=False)
+    engine.current().maxima(raw.view("<u2").reshape(4, 128), rows, rows[:0], 0xFFFF, is_doubled=False)
     assert rows.tolist() == raw.copy().view("<u2").reshape(4, 128).max(1).tolist()
 
 
@@ -228,12 +222,6 @@ def test_ordered_words_have_the_order_of_the_doubles(values: list[float]) -> Non
     assert np.all(np.diff(floats[np.argsort(keys)]) >= 0)
 
 
-def _compiled() -> Kernels:
-    found = compiled().kernels
-    assert found is not None
-    return found
-
-
 class Miscomparing(NumpyKernels):
     def difference(self, *arguments: Any) -> Gap:
         return Gap(0, 0, 0, 0, 0, 0, 0, 0)
@@ -244,7 +232,7 @@ class Miscounting(NumpyKernels):
         super().count16(words[1:], lanes)
 
 
-def test_a_loop_that_counts_wrongly_is_found_out() -> None:
+def test_a_loop_that_counts_wrongly_is_found_out(compiled: Kernels) -> None:
     prove(NumpyKernels())
     with pytest.raises(RuntimeError, match="a compiled loop counts wrongly"):
         prove(Miscounting())
@@ -252,134 +240,8 @@ def test_a_loop_that_counts_wrongly_is_found_out() -> None:
         prove(Miscomparing())
 
 
-@pytest.mark.parametrize("error", [ImportError("no numba"), RuntimeError("no locator"), TypeError("x"), OSError("y")])
-def test_whatever_is_wrong_with_compiling_is_a_reason(error: Exception) -> None:
-    def build() -> bytes:
-        raise error
-
-    compilation = Compilation(build)
-    compilation.run()
-    assert compilation.done.is_set()
-    assert compilation.kernels is None
-    assert compilation.reason == str(error)
-
-
-@pytest.mark.parametrize(
-    ("has_code", "nbytes", "expected"),
-    [
-        (True, kernels.WORTH_LOADING - 1, []),
-        (True, kernels.WORTH_LOADING, ["load"]),
-        (False, kernels.WORTH_COMPILING - 1, ["load"]),
-        (False, kernels.WORTH_COMPILING, ["load", "run"]),
-    ],
-)
-def test_loops_are_loaded_when_it_is_worth_it_and_compiled_when_that_is(
-    monkeypatch: pytest.MonkeyPatch, has_code: bool, nbytes: int, expected: list[str]
-) -> None:
-    done: list[str] = []
-    began = Event()
-
-    def load(self: Compilation) -> bool:
-        done.append("load")
-        return has_code
-
-    def run(self: Compilation) -> None:
-        done.append("run")
-        began.set()
-
-    monkeypatch.setattr(Compilation, "load", load)
-    monkeypatch.setattr(Compilation, "run", run)
-    for name, value in (("_compilation", None), ("_has_looked", False), ("_wanted", 0)):
-        monkeypatch.setattr(kernels, name, value)
-    kernels.expect(nbytes // 2)
-    kernels.expect(nbytes - nbytes // 2)
-    if "run" in expected:
-        assert began.wait(10)
-    assert done == expected
-    kernels.expect(nbytes)
-    assert done.count("load") <= 1
-
-
-def run(code: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
-    )
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
-COMPILE = """
-import sys
-from tui_params.api import opening
-from tui_params.core.kernels import choice as kernels
-compilation = kernels.start_compiling()
-compilation.done.wait(60)
-print(compilation.reason, kernels.ready(), "numba" in sys.modules)
-"""
-
-
-def test_importing_the_numbers_does_not_import_numba() -> None:
-    names = ("reading.sweep", "numbers.maxima", "numbers.summary", "kernels.compilation")
-    modules = ", ".join(f"tui_params.core.{name}" for name in names)
-    unwanted = "{'numba', 'tui_params.core.kernels.compiler'}"
-    assert run(f"import sys, {modules}; print({unwanted} & set(sys.modules))") == "set()"
-
-
-def test_numba_is_imported_by_another_process_and_its_machine_code_kept(tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
-    (kept,) = folder.iterdir()
-    assert kept.suffix == ".code"
-    assert kept.stat().st_mode & 0o777 == 0o600
-    # Where nothing can be compiled, what is kept serves.
-    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
-    data = bytearray(kept.read_bytes())
-    data[-100] ^= 1
-    kept.write_bytes(data)
-    message = "Python runs inside another program, which cannot be started to compile False False"
-    assert run("import sys; sys.executable = ''\n" + COMPILE, TUI_PARAMS_CACHE=str(folder)) == message
-
-
-def test_where_nothing_can_be_kept_the_loops_serve_all_the_same(tmp_path: Path) -> None:
-    folder = tmp_path / "a file"
-    folder.write_text("no folder")
-    assert run(COMPILE, TUI_PARAMS_CACHE=str(folder)) == "None True False"
-
-
-def test_where_numba_is_told_not_to_compile_numpy_serves() -> None:
-    found = run(COMPILE, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off")
-    assert found == "RuntimeError: numba is told not to compile False False"
-
-
-def test_without_llvm_numpy_serves() -> None:
-    code = "import sys; sys.modules['llvmlite'] = None\n" + COMPILE
-    assert run(code, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off").endswith(" False False")
-
-
-def test_a_compiler_that_hangs_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
-    monkeypatch.setattr(attempts, "start", lambda: hanging)
-    compilation = Compilation()
-    running = Thread(target=compilation.run)
-    with kept_in(None):
-        running.start()
-        compilation.stop()
-        running.join(30)
-    assert not running.is_alive()
-    assert compilation.reason == "the compiler ended with -9"
-
-
-def test_a_compiler_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=PIPE, stderr=PIPE)
-    monkeypatch.setattr(attempts, "start", lambda: hanging)
-    monkeypatch.setattr(attempts, "SECONDS", 0.01)
-    compilation = Compilation()
-    compilation.run()
-    assert compilation.reason == "compiling took longer than 0 s"
-    assert hanging.poll() is not None
-
-
 def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
+    pytest.importorskip("numba")
     from tui_params.core.kernels import compiled, loops_difference
 
     assert compiled.CHUNK == loops_difference.CHUNK

@@ -61,9 +61,8 @@ def test_a_file_name_is_the_same_each_time_and_of_the_cache() -> None:
 
 def test_code_is_compiled_anew_after_a_change_of_any_file_that_numba_compiles() -> None:
     folder = Path(machine_code.__file__).parent
-    importing = [
-        path.name for path in folder.glob("*.py") if re.search(r"^ *(?:from|import) numba", path.read_text(), re.M)
-    ]
+    imports = re.compile(r"^ *(?:from|import) numba", re.M)
+    importing = [path.name for path in folder.glob("*.py") if imports.search(path.read_text())]
     assert sorted(importing) == sorted(machine_code._SOURCES)
 
 
@@ -80,23 +79,20 @@ def test_what_is_kept_and_does_not_fit_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch, kept: bytes | None, reason: str | None
 ) -> None:
     pytest.importorskip("llvmlite")
-    monkeypatch.setattr(machine_code, "_find_store", lambda: Shelf(kept))
     monkeypatch.setattr(attempts, "CompiledKernels", lambda code: pytest.fail("was loaded"))
-    compilation = Compilation()
+    compilation = Compilation(lambda: Shelf(kept))
     assert not compilation.load()
     assert (compilation.kernels, compilation.reason, compilation.done.is_set()) == (None, reason, False)
 
 
-def test_without_a_store_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_code, "_find_store", None)
+def test_without_a_store_nothing_is_loaded() -> None:
     assert not Compilation().load()
-    assert machine_code.keeper() == ""
+    assert not Compilation(lambda: None).load()
 
 
 def test_where_the_text_of_the_loops_cannot_be_read_numpy_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_code, "_find_store", lambda: Shelf(None))
     monkeypatch.setattr(machine_code, "_SOURCES", ("absent.py",))
-    compilation = Compilation()
+    compilation = Compilation(lambda: Shelf(None))
     assert not compilation.load()
     assert compilation.kernels is None
     assert "absent.py" in str(compilation.reason)

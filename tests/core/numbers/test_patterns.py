@@ -7,17 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.factories_kernels import engine
 from tests.factories_numbers import pack_codes
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.kernels.buckets import FLOAT64_SHIFT, bounds, truncated
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.protocol import STEP
 from tui_params.core.numbers import patterns
 from tui_params.core.numbers.moments import root
 from tui_params.core.numbers.patterns import Float32Tally, Float64Tally, NarrowTally, tally
-
-__all__ = ["engine"]
-pytestmark = pytest.mark.usefixtures("engine")
 
 
 def dtype_named(name: str) -> DType:
@@ -29,9 +26,11 @@ def dtype_named(name: str) -> DType:
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_narrow_patterns_are_counted_whatever_the_number_of_them(bits: int, data: st.DataObject) -> None:
+def test_narrow_patterns_are_counted_whatever_the_number_of_them(
+    engine: Engine, bits: int, data: st.DataObject
+) -> None:
     counts: Counter[int] = Counter()
-    counter = NarrowTally(bits)
+    counter = NarrowTally(bits, engine.current)
     for _ in range(data.draw(st.integers(1, 3))):
         codes = data.draw(st.lists(st.integers(0, (1 << bits) - 1), max_size=30))
         raw = pack_codes(codes, bits)
@@ -46,16 +45,18 @@ def test_narrow_patterns_are_counted_whatever_the_number_of_them(bits: int, data
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
-def test_sums_are_the_same_however_often_they_are_carried_over(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_are_the_same_however_often_they_are_carried_over(
+    engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = np.random.default_rng(0).standard_normal(20_000).astype(dtype_named(name).numpy)
     values[::31] = 0
     raw = values.view(np.uint8)
-    once = tally(dtype_named(name))
+    once = tally(dtype_named(name), engine.current)
     once.add(raw, values.size)
     monkeypatch.setattr(patterns, "STEP", 100)
     monkeypatch.setattr(Float32Tally, "_FLUSH", 1000)
     monkeypatch.setattr(Float64Tally, "_FLUSH", 1000)
-    often = tally(dtype_named(name))
+    often = tally(dtype_named(name), engine.current)
     often.add(raw, values.size)
     assert once.moments() == often.moments()
     for a, b in zip(once.table(), often.table(), strict=True):
@@ -63,12 +64,12 @@ def test_sums_are_the_same_however_often_they_are_carried_over(name: str, monkey
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
-def test_the_largest_mantissas_of_a_whole_step_add_up(name: str) -> None:
+def test_the_largest_mantissas_of_a_whole_step_add_up(engine: Engine, name: str) -> None:
     # Here the float64 sums of a step come closest to 2**53.
     dtype = dtype_named(name)
     value = float(np.nextafter(np.array(2, dtype.numpy), np.array(0, dtype.numpy)))
     for count in (STEP, 9 * STEP + 1):
-        counter = tally(dtype)
+        counter = tally(dtype, engine.current)
         counter.add(np.full(count, value, dtype.numpy).view(np.uint8), count)
         found = counter.moments()
         assert found is not None
@@ -78,9 +79,9 @@ def test_the_largest_mantissas_of_a_whole_step_add_up(name: str) -> None:
         assert found.squares == ((numerator << quantum) // denominator) ** 2 * count
 
 
-def test_large_integers_of_a_whole_step_add_up() -> None:
+def test_large_integers_of_a_whole_step_add_up(engine: Engine) -> None:
     for name, value in (("int64", -(2**63)), ("uint64", 2**64 - 1), ("int64", 2**34), ("int32", -(2**18))):
-        counter = tally(dtype_named(name))
+        counter = tally(dtype_named(name), engine.current)
         counter.add(np.full(STEP, value, dtype_named(name).numpy).view(np.uint8), STEP)
         found = counter.moments()
         assert found is not None

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.factories_kernels import engine
 from tests.factories_numbers import BytesSource
 from tui_params.api.opening import open_source
 from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading import tensor_reading as reading
 from tui_params.core.reading.outcome import Outcome
@@ -27,8 +27,6 @@ from tui_params.core.reading.tensor_reading import Reading, measure
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError, StoppedError
-
-__all__ = ["engine"]
 
 
 def dtype_named(name: str) -> DType:
@@ -97,10 +95,9 @@ def test_a_plan_loses_nothing_and_never_turns_back(places: list[tuple[str | None
         assert before.file != after.file or (before.offset or 0) <= (after.offset or 0)
 
 
-@pytest.mark.usefixtures("engine")
-def test_every_tensor_comes_once_with_what_measure_finds() -> None:
+def test_every_tensor_comes_once_with_what_measure_finds(engine: Engine) -> None:
     tensors = dict([tensor("a", (30, 40)), tensor("b", (7,), F32), tensor("c", (), F32), tensor("d", (0, 3))])
-    source = BytesSource(tensors)
+    source = BytesSource(tensors, engine=engine)
     outcomes = swept(source)
     assert [outcome.name for outcome in outcomes] == ["a", "b", "c", "d"]
     for info, outcome in zip(tensors, outcomes, strict=True):
@@ -183,7 +180,8 @@ class TestThreads:
     """Large tensors, made of small ranges."""
 
     @pytest.fixture(autouse=True)
-    def _many_ranges(self, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    def _many_ranges(self, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+        monkeypatch.setattr(Source, "engine", engine)
         monkeypatch.setattr(reading, "THREADS_BEYOND", 1)
         monkeypatch.setattr(reading, "MIN_RANGE", 1 << 10)
         monkeypatch.setattr(reading, "MAX_RANGE", 1 << 11)

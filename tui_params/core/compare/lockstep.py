@@ -171,6 +171,7 @@ class _Readers:
                     tally.add_equal(piece.a, piece.numel)
             else:
                 tally = tally or self._tally(job)
+                self._comparer.a.engine.expect(piece.a.size + piece.b.size)
                 tally.add(piece.a, piece.b, piece.numel, piece.start)
             self.nbytes[number] += piece.a.size
             self._stop_if_unwanted()
@@ -198,7 +199,8 @@ class _Readers:
             self.verdicts.put(verdict)
 
     def _tally(self, job: Job) -> Tally:
-        return Tally(job.a.dtype, job.b.dtype, self._tolerance.rtol, self._tolerance.atol)
+        kernels = self._source_a.engine.current
+        return Tally(job.a.dtype, job.b.dtype, self._tolerance.rtol, self._tolerance.atol, kernels)
 
     def _stop_if_unwanted(self) -> None:
         if self.is_stopped.is_set():

@@ -13,6 +13,7 @@ from threading import Event
 
 from tui_params.core.kernels import machine_code
 from tui_params.core.kernels.compiled import CompiledKernels
+from tui_params.core.kernels.machine_code import FindStore, Store
 from tui_params.core.kernels.protocol import Kernels
 
 SECONDS = 180.0
@@ -46,7 +47,8 @@ _FAILURES = (
 class Compilation:
     """One attempt to have compiled kernels. ``done`` is set when it is decided, ``reason`` says why there are none."""
 
-    def __init__(self, build: Callable[[], bytes] | None = None) -> None:
+    def __init__(self, find_store: FindStore | None = None, build: Callable[[], bytes] | None = None) -> None:
+        self._find_store = find_store
         self._build = build or self._compile
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
@@ -56,7 +58,7 @@ class Compilation:
 
     def load(self) -> bool:
         """Whether an earlier run has left machine code that serves: 0.05 s where it has, nothing where not."""
-        store = machine_code.store()
+        store = self._store()
         if store is None or sys.byteorder != "little":
             return False
         try:
@@ -75,9 +77,12 @@ class Compilation:
 
     def stop(self) -> None:
         """This process is about to end: compile no further, unless that is kept for the next."""
-        self._is_stopped = machine_code.store() is None
+        self._is_stopped = self._store() is None
         if self._is_stopped and self._process is not None:
             self._process.kill()
+
+    def _store(self) -> Store | None:
+        return None if self._find_store is None else self._find_store()
 
     def _attempt(self, find: Callable[[], bytes]) -> bool:
         try:
@@ -94,7 +99,7 @@ class Compilation:
     def _compile(self) -> bytes:
         if sys.byteorder != "little":
             raise RuntimeError("the compiled loops are for little-endian processors")
-        with start() as process:
+        with start(self._find_store) as process:
             self._process = process
             if self._is_stopped:
                 process.kill()
@@ -109,13 +114,17 @@ class Compilation:
         return data
 
 
-def start() -> subprocess.Popen[bytes]:
-    """A process of this Python that compiles. Raises OSError, and RuntimeError where this is no usual Python."""
+def start(find_store: FindStore | None) -> subprocess.Popen[bytes]:
+    """Start a process of this Python that compiles, keeps the machine code in the store, and writes it to stdout.
+
+    Raises OSError, and RuntimeError where this is no usual Python.
+    """
     if not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
         raise RuntimeError("Python runs inside another program, which cannot be started to compile")
+    keeper = "" if find_store is None else f"{find_store.__module__}:{find_store.__qualname__}"
     return subprocess.Popen(
-        # -B: nothing is written but what the cache keeps.
-        [sys.executable, "-I", "-B", "-c", _START, machine_code.keeper(), *sys.path],
+        # -B: nothing is written but what the store keeps.
+        [sys.executable, "-I", "-B", "-c", _START, keeper, *sys.path],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,28 +9,30 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
-from tui_params.core.kernels import machine_code
 from tui_params.core.kernels.compiled import CompiledKernels
-from tui_params.core.kernels.machine_code import MachineCode, encode, origin_here
+from tui_params.core.kernels.machine_code import FindStore, MachineCode, encode, file_name, origin_here
 from tui_params.core.kernels.proof import prove
 
 NICENESS = 10
 
 
 def main(keeper: str) -> None:
-    """Compile, try what came out, and keep it where the module ``keeper`` says, before anybody is told of it."""
+    """Compile, prove the result, keep it in the store that the function named ``keeper`` finds, and write it to stdout.
+
+    ``keeper`` is ``module:function``, or empty: then nothing is kept.
+    """
     os.nice(NICENESS)
     code = build()
     prove(CompiledKernels(code))
     data = encode(code)
     if keeper:
-        import_module(keeper)
-        store = machine_code.store()
+        find_store: FindStore = resolve_name(keeper)
+        store = find_store()
         if store is not None:
-            store.write(machine_code.file_name(), data)
+            store.write(file_name(), data)
     # Nobody may be there to read it any more.
     with suppress(BrokenPipeError):
         sys.stdout.buffer.write(data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,10 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes) -> object:
         """Replace the bytes of that name."""
+
+
+FindStore: TypeAlias = Callable[[], Store | None]
+"""A function that finds where machine code is kept; None: nowhere."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -53,25 +57,6 @@ class MachineCode(msgspec.Struct, frozen=True):
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     origin: Origin
     symbols: dict[str, str]
-
-
-_find_store: Callable[[], Store | None] | None = None
-
-
-def keep_in(find: Callable[[], Store | None]) -> None:
-    """Say who knows where machine code is kept: ``find`` is called when there is some to keep or to load."""
-    global _find_store
-    _find_store = find
-
-
-def keeper() -> str:
-    """The module that called ``keep_in``, so that another process can import it; empty if none did."""
-    return "" if _find_store is None else _find_store.__module__
-
-
-def store() -> Store | None:
-    """Where machine code is kept, or None: nowhere."""
-    return None if _find_store is None else _find_store()
 
 
 def encode(code: MachineCode) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -101,6 +102,10 @@ class Kernels(Protocol):
         """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
         changed. None where there is no loop for these types, or where one of the elements is not finite.
         """
+
+
+KernelSupply: TypeAlias = Callable[[], Kernels]
+"""A function that gives the kernels that serve now; it is called again for each block, and may change its answer."""
 
 
 def ordered(words: NDArray[np.uint32]) -> NDArray[np.uint32]:

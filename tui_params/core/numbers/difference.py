@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DType
-from tui_params.core.kernels import choice as kernels
-from tui_params.core.kernels.protocol import Gap
+from tui_params.core.kernels.by_numpy import NumpyKernels
+from tui_params.core.kernels.protocol import Gap, KernelSupply
 from tui_params.core.numbers.decode import numbers, part_dtype, unpack
 
 STEP = 1 << 16
@@ -62,8 +62,11 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
 class Tally:
     """The figures of some elements of one pair of tensors; those of the rest are merged in."""
 
-    def __init__(self, a: DType, b: DType, rtol: float = 0.0, atol: float = 0.0) -> None:
-        """An empty tally. Raises ReadError for a type that nobody here can decode."""
+    def __init__(
+        self, a: DType, b: DType, rtol: float = 0.0, atol: float = 0.0, kernels: KernelSupply = NumpyKernels
+    ) -> None:
+        """An empty tally, which compares by ``kernels``. Raises ReadError for a type that nobody here can decode."""
+        self._kernels = kernels
         self._a, self._b = (a, part_dtype(a)), (b, part_dtype(b))
         self._rtol, self._atol = rtol, atol
         # A complex tensor beside a real one: the real one has no imaginary parts.
@@ -78,10 +81,9 @@ class Tally:
 
     def add(self, raw_a: NDArray[np.uint8], raw_b: NDArray[np.uint8], numel: int, start: int) -> None:
         """Compare ``numel`` elements from position ``start`` of the tensor; ``raw_a``, ``raw_b`` are their bytes."""
-        kernels.expect(raw_a.size + raw_b.size)
         for at, count in _steps(numel):
             pieces = _piece(raw_a, self._a[0], at, count), _piece(raw_b, self._b[0], at, count)
-            gap = kernels.current().difference(*pieces, self._names, count, self._atol, self._rtol)
+            gap = self._kernels().difference(*pieces, self._names, count, self._atol, self._rtol)
             if gap is not None:
                 self._add_gap(gap, count, start + at)
                 continue
@@ -94,7 +96,7 @@ class Tally:
         """Count elements whose bytes are the same on both sides; only the norms need them."""
         for at, count in _steps(numel):
             piece = _piece(raw, self._a[0], at, count)
-            gap = kernels.current().difference(piece, piece, (self._names[0],) * 2, count, 0.0, 0.0)
+            gap = self._kernels().difference(piece, piece, (self._names[0],) * 2, count, 0.0, 0.0)
             if gap is not None:
                 self._add_gap(gap, count, at)
                 continue

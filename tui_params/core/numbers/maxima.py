@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tui_params.core.channels import FAINT, Channel, Channels, Side
 from tui_params.core.dtypes import DType, numpy_dtype
-from tui_params.core.kernels import choice as kernels
+from tui_params.core.kernels.by_numpy import NumpyKernels
+from tui_params.core.kernels.protocol import KernelSupply
 from tui_params.core.numbers.decode import numbers
 from tui_params.core.tensor import TensorInfo
 
@@ -32,7 +33,7 @@ _UNORDERED = ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 """Types that have NaN in the place of -0, or no zero."""
 
 
-def maxima_of(info: TensorInfo) -> Maxima | None:
+def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima | None:
     """Empty Maxima, or None of what has no channels: complex, packed and bool types, views, fewer than 2 dimensions."""
     if info.stride is not None or not info.numel or info.ndim < 2 or info.dtype.kind not in ("float", "int"):
         return None
@@ -45,7 +46,7 @@ def maxima_of(info: TensorInfo) -> Maxima | None:
     columns = width if width > group or info.ndim <= 3 else 0
     if info.ndim > 3 and rows + columns > MAX_CHANNELS:
         columns = 0
-    return Maxima(info.dtype, rows, width, columns, group) if rows + columns <= MAX_CHANNELS else None
+    return Maxima(info.dtype, rows, width, columns, group, kernels) if rows + columns <= MAX_CHANNELS else None
 
 
 class Maxima:
@@ -54,9 +55,18 @@ class Maxima:
     ``group`` neighbours in a row count as one column in the end: the places of a kernel.
     """
 
-    def __init__(self, dtype: DType, rows: int, width: int, columns: int, group: int = 1) -> None:
+    def __init__(
+        self,
+        dtype: DType,
+        rows: int,
+        width: int,
+        columns: int,
+        group: int = 1,
+        kernels: KernelSupply = NumpyKernels,
+    ) -> None:
         native = numpy_dtype(dtype)
         assert native is not None
+        self._kernels = kernels
         self._dtype = dtype
         self._width = width
         self._group = group
@@ -88,7 +98,7 @@ class Maxima:
     def _raise(self, grid: NDArray[Any], row: int, column: int) -> None:
         rows = self._rows[row : row + grid.shape[0]]
         columns = self._columns[column : column + grid.shape[1]] if self._columns.size else self._columns
-        kernels.current().maxima(grid, rows, columns, self._most, is_doubled=self._is_float)
+        self._kernels().maxima(grid, rows, columns, self._most, is_doubled=self._is_float)
 
     def merge(self, other: Maxima) -> None:
         """Take in what another one of the same tensor has seen."""

@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DType
-from tui_params.core.kernels import choice as kernels
 from tui_params.core.kernels.buckets import FLOAT64_BITS
+from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
-from tui_params.core.kernels.protocol import LANES, PACKED_COUNT, PACKED_LIMIT, STEP, WORDS, unordered, unordered64
+from tui_params.core.kernels.protocol import (
+    LANES,
+    PACKED_COUNT,
+    PACKED_LIMIT,
+    STEP,
+    WORDS,
+    KernelSupply,
+    unordered,
+    unordered64,
+)
 from tui_params.core.numbers.decode import unpack
 from tui_params.core.numbers.moments import Moments
 
@@ -40,13 +49,13 @@ class Tally(Protocol):
         """The moments of a wide type; None of a narrow one, whose table has them."""
 
 
-def tally(part: DType) -> Tally:
-    """An empty Tally for a real type."""
+def tally(part: DType, kernels: KernelSupply = NumpyKernels) -> Tally:
+    """An empty Tally for a real type, which counts by ``kernels``."""
     if part.bits <= 16:
-        return NarrowTally(part.bits)
+        return NarrowTally(part.bits, kernels)
     if part.kind == "int":
-        return IntegerTally(part)
-    return Float32Tally() if part.bits == 32 else Float64Tally()
+        return IntegerTally(part, kernels)
+    return Float32Tally(kernels) if part.bits == 32 else Float64Tally(kernels)
 
 
 def sparse(counts: NDArray[np.int64], dtype: Any) -> Table:
@@ -70,7 +79,8 @@ class NarrowTally:
 
     _FLUSH = 1 << 31  # words after which a lane might not hold a count
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, kernels: KernelSupply) -> None:
+        self._kernels = kernels
         self._bits = bits
         self._counts = np.zeros(1 << bits if bits == 6 else WORDS, np.int64)
         self._lanes = np.zeros((LANES, 0 if bits == 6 else WORDS), np.uint32)
@@ -88,7 +98,7 @@ class NarrowTally:
         if self._added + whole // 2 >= self._FLUSH:
             self._flush()
         self._added += whole // 2
-        kernels.current().count16(raw[:whole].view("<u2"), self._lanes)
+        self._kernels().count16(raw[:whole].view("<u2"), self._lanes)
         rest = numel - whole * 8 // self._bits
         if rest:
             codes = unpack(raw[whole:], 4, rest) if self._bits == 4 else raw[whole:]
@@ -121,7 +131,8 @@ class Float32Tally:
 
     _FLUSH = PACKED_LIMIT
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: KernelSupply) -> None:
+        self._kernels = kernels
         self._counts = np.zeros(WORDS, np.int64)
         self._packed = np.zeros(WORDS, np.uint64)
         self._squares = np.zeros(512, np.uint64)
@@ -137,7 +148,7 @@ class Float32Tally:
     def _add(self, words: NDArray[np.uint32]) -> None:
         if self._added + words.size > self._FLUSH:
             self._flush()
-        found = kernels.current().float32(words, self._packed, self._squares)
+        found = self._kernels().float32(words, self._packed, self._squares)
         self._added += words.size
         self._pos_zeros += found.pos_zeros
         low = high = None
@@ -204,7 +215,8 @@ class Float64Tally:
 
     _FLUSH = 1 << 26  # elements after which a sum of products of limbs might not fit into int64
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: KernelSupply) -> None:
+        self._kernels = kernels
         self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
         self._sums = np.zeros((4096, LIMB_SUMS), np.int64)
         self._flushed = np.zeros(4096, np.int64)
@@ -220,7 +232,7 @@ class Float64Tally:
     def _add(self, words: NDArray[np.uint64]) -> None:
         if self._added + words.size > self._FLUSH:
             self._flush()
-        found = kernels.current().float64(words, self._counts, self._sums)
+        found = self._kernels().float64(words, self._counts, self._sums)
         self._added += words.size
         self._pos_zeros += found.pos_zeros
         low = high = None
@@ -277,7 +289,8 @@ class IntegerTally:
 
     _FLUSH = 1 << 30  # elements after which a sum of the halves of squares might not fit into 64 bits
 
-    def __init__(self, part: DType) -> None:
+    def __init__(self, part: DType, kernels: KernelSupply) -> None:
+        self._kernels = kernels
         self._type = np.dtype(f"<{'u' if part.name.startswith('u') else 'i'}{part.bits // 8}")
         self._counts = np.zeros(1 << FLOAT64_BITS, np.int64)
         self._moments = Moments()
@@ -287,7 +300,7 @@ class IntegerTally:
         for start in range(0, numel, self._FLUSH):
             some = values[start : start + self._FLUSH]
             before = int(self._counts[0])
-            found = kernels.current().integers(some, self._counts)
+            found = self._kernels().integers(some, self._counts)
             zeros = int(self._counts[0]) - before
             self._moments += Moments(
                 some.size, zeros=zeros, total=found.total, squares=found.squares, low=found.low, high=found.high

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from tui_params.core.dtypes import DType
 from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures, Histogram
 from tui_params.core.kernels.buckets import bounds
+from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.float_mode import with_subnormals
+from tui_params.core.kernels.protocol import KernelSupply
 from tui_params.core.numbers.decode import numbers, part_dtype, unpack
 from tui_params.core.numbers.moments import Moments, codes_below_max, measure, quantum
 from tui_params.core.numbers.order_statistics import Quantile, Ranks, linear_edges, log_edges
@@ -55,9 +57,9 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
         return Accumulator(dtype).summary()
 
     @staticmethod
-    def of(raw: NDArray[np.uint8], dtype: DType, numel: int) -> Summary:
+    def of(raw: NDArray[np.uint8], dtype: DType, numel: int, kernels: KernelSupply = NumpyKernels) -> Summary:
         """The summary of ``numel`` elements from their storage bytes (little-endian). Raises ReadError."""
-        accumulator = Accumulator(dtype)
+        accumulator = Accumulator(dtype, kernels)
         accumulator.add(raw, numel)
         return accumulator.summary()
 
@@ -205,10 +207,11 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
 
 class Accumulator:
-    """The builder of a Summary: one thread adds storage bytes, then takes the summary."""
+    """The builder of a Summary: one thread adds storage bytes, which ``kernels`` count, then takes the summary."""
 
-    def __init__(self, dtype: DType) -> None:
+    def __init__(self, dtype: DType, kernels: KernelSupply = NumpyKernels) -> None:
         """Raises ReadError, naming the type, if it cannot be decoded."""
+        self._kernels = kernels
         self.dtype = dtype
         self._part = part_dtype(dtype)
         self._limit = EXACT_LIMIT if self._part.bits > 16 else 0 if self._part.is_packed else _SMALL
@@ -233,7 +236,7 @@ class Accumulator:
             self._waiting.append(self._codes(raw, numel))
             return
         if self._tally is None:
-            self._tally = tally(self._part)
+            self._tally = tally(self._part, self._kernels)
             waiting, self._waiting = self._waiting, []
             for codes in waiting:
                 self._tally.add(codes.view(np.uint8), codes.size)

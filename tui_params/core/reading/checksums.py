@@ -45,6 +45,7 @@ class WatchedSource(Source):
     def __init__(self, source: Source, records: Sequence[Record]) -> None:
         self.label = source.label
         self.listing = source.listing
+        self.engine = source.engine
         self._source = source
         self._records = records
         self._covered: Mapping[str, int] = {

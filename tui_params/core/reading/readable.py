@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ class FileStamp(Protocol):
 class Readable(Protocol):
     """Something whose tensors are found by name and read block by block, from any thread.
 
-    ``label`` is what the user would call it: a file name, a folder, the class of a model.
+    ``label`` is what the user would call it: a file name, a folder, the class of a model. ``engine`` decides which
+    kernels compute the statistics of its tensors.
     """
 
     label: str
+    engine: Engine
 
     @abstractmethod
     def find(self, name: str) -> TensorInfo:

@@ -60,12 +60,10 @@ def scan_all(
     the calling thread all the same; ``should_stop`` (about every MB) and ``known`` on the one that reads. Raises
     StoppedError, of several devices after two seconds even if one hangs.
     """
-    from tui_params.core.kernels import choice as kernels
-
     order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
     first = {info.first_name: info for info in reversed(order)}
     total = sum(info.nbytes for info in first.values())
-    kernels.prepare(total)
+    source.engine.prepare(total)
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
     sweep = _Sweep(total, len(order), progress, len(queues))
     read = partial(_read, source, first, Counter(info.first_name for info in order), known)

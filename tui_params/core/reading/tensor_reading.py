@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tui_params.core.kernels.protocol import KernelSupply
     from tui_params.core.numbers.maxima import Maxima
     from tui_params.core.numbers.summary import Summary
 
@@ -97,15 +98,15 @@ def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool
 class _Share:
     """What one thread has found."""
 
-    def __init__(self, info: TensorInfo, *, has_channels: bool) -> None:
+    def __init__(self, info: TensorInfo, kernels: KernelSupply, *, has_channels: bool) -> None:
         from tui_params.core.numbers.summary import Accumulator
 
-        self.accumulator = Accumulator(info.dtype)
+        self.accumulator = Accumulator(info.dtype, kernels)
         self.maxima: Maxima | None = None
         if has_channels:
             from tui_params.core.numbers.maxima import maxima_of
 
-            self.maxima = maxima_of(info)
+            self.maxima = maxima_of(info, kernels)
 
     def add(self, block: NDArray[np.uint8], first: int, count: int) -> None:
         self.accumulator.add(block, count)
@@ -133,7 +134,7 @@ class Reading:
         self._source = source
         self._info = info
         self._has_channels = has_channels
-        self._shares = [_Share(info, has_channels=has_channels)]
+        self._shares = [_Share(info, self._source.engine.current, has_channels=has_channels)]
         self._lock = Lock()
         # Guarded by the lock.
         self._todo = deque([(0, info.numel)] if ranges is None else ranges)
@@ -149,10 +150,8 @@ class Reading:
         threads: int | None = None,
     ) -> None:
         """Read what is still to be read. Raises ReadError, StoppedError, and OSError and MemoryError of the source."""
-        from tui_params.core.kernels import choice as kernels
-
         self._raise_if_stopped(should_stop)
-        kernels.expect((self._wanted - self.done) * self._info.dtype.bits // 8)
+        self._source.engine.expect((self._wanted - self.done) * self._info.dtype.bits // 8)
         halt = Event()
         helpers = self._start_helpers(self._useful_threads(threads), halt)
         try:
@@ -185,13 +184,11 @@ class Reading:
 
     def _useful_threads(self, threads: int | None) -> int:
         """How many threads are worth their start: one where the loops would wait for the GIL."""
-        from tui_params.core.kernels import choice as kernels
-
         info = self._info
         left = (self._wanted - self.done) * info.dtype.bits // 8
         if threads is None:
             threads = cores()
-        if left < THREADS_BEYOND or info.stride is not None or not kernels.ready():
+        if left < THREADS_BEYOND or info.stride is not None or not self._source.engine.ready():
             return 1
         return max(threads, 1)
 
@@ -206,7 +203,7 @@ class Reading:
         helpers = []
         for number in range(1, threads):
             if number == len(self._shares):
-                self._shares.append(_Share(info, has_channels=self._has_channels))
+                self._shares.append(_Share(info, self._source.engine.current, has_channels=self._has_channels))
             helper = Thread(target=self._help, args=(self._shares[number], halt), name="tui-params reader", daemon=True)
             try:
                 helper.start()

@@ -1,0 +1,22 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.factories_kernels import code_folder, compiled_engine, engine, numpy_engine
+from tui_params.api import opening
+from tui_params.core.source import Source
+
+__all__ = ["code_folder", "compiled_engine", "engine"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sources_compute_by_numpy() -> Iterator[None]:
+    """No test compiles loops in passing: a test that wants compiled ones gives its source the ``engine`` fixture."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Source, "engine", numpy_engine())
+        patch.setattr(opening, "ENGINE", numpy_engine())
+        yield
