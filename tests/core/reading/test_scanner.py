@@ -175,7 +175,7 @@ def test_tensors_come_in_the_order_in_which_they_are_wanted(watch: Callable[[Byt
     outcomes = [seen.next() for _ in range(3)]
     assert [outcome.name for outcome in outcomes] == ["c", "a", "b"]
     for info, raw in tensors:
-        assert seen.scanner.figures(info.name) == Summary.of(raw, BF16, 100).figures(100)
+        assert seen.scanner.ledger.figures(info.name) == Summary.of(raw, BF16, 100).figures(100)
     seen.idle.get(timeout=SOON)
     assert seen.activities[-1] is None
 
@@ -216,7 +216,7 @@ def test_a_more_urgent_tensor_puts_the_running_one_aside_which_then_goes_on_wher
     gate.set()
     assert [seen.next().name for _ in range(2)] == ["small", "big"]
     assert source.reads == [("big", 0, 1024), ("small", 0, 100), ("big", 256, 1024)]
-    assert seen.scanner.figures("big") == Summary.of(raw, BF16, 1024).figures(1024)
+    assert seen.scanner.ledger.figures("big") == Summary.of(raw, BF16, 1024).figures(1024)
 
 
 def test_a_strided_tensor_starts_again_because_its_order_is_not_known(watch: Callable[[BytesSource], Watch]) -> None:
@@ -255,7 +255,7 @@ def test_what_is_no_longer_wanted_is_not_delivered(watch: Callable[[BytesSource]
     gate.set()
     seen.idle.get(timeout=SOON)
     assert seen.outcomes.empty()
-    assert seen.scanner.figures("a") is None
+    assert seen.scanner.ledger.figures("a") is None
 
 
 @pytest.mark.parametrize(
@@ -439,11 +439,14 @@ def test_a_sweep_waits_while_something_is_wanted(watch: Callable[[BytesSource], 
     source = source_of(tensor("a", 1024), tensor("b", 100), step=256)
     gate = source.gates["a"] = Event()
     seen = watch(source)
-    seen.scanner.give_way(never)
+    seen.scanner.ledger.give_way(never)
     seen.scanner.want(["a"])
     source.reached.get(timeout=SOON)
-    waiting = [in_a_thread(lambda: seen.scanner.give_way(never)), in_a_thread(lambda: seen.scanner.lend("a", never))]
-    stopped = in_a_thread(lambda: seen.scanner.lend("b", lambda: True))
+    waiting = [
+        in_a_thread(lambda: seen.scanner.ledger.give_way(never)),
+        in_a_thread(lambda: seen.scanner.ledger.lend("a", never)),
+    ]
+    stopped = in_a_thread(lambda: seen.scanner.ledger.lend("b", lambda: True))
     assert stopped.get(timeout=SOON) is None
     assert [answer.empty() for answer in waiting] == [True, True]
     gate.set()
@@ -453,15 +456,15 @@ def test_a_sweep_waits_while_something_is_wanted(watch: Callable[[BytesSource], 
 def test_what_is_lent_is_not_read_a_second_time(watch: Callable[[BytesSource], Watch]) -> None:
     source = source_of(tensor("a", 100), tensor("b", 100))
     seen = watch(source)
-    assert seen.scanner.lend("a", never) is None
+    assert seen.scanner.ledger.lend("a", never) is None
     seen.scanner.want(["a", "b"])
     assert seen.next().name == "b"
     seen.idle.get(timeout=SOON)
     assert [name for name, _, _ in source.reads] == ["b"]
     found = Outcome("a", None, "found elsewhere", True)
-    assert seen.scanner.take(found)
-    assert not seen.scanner.take(Outcome("a", None, "and once more", True))
-    assert seen.scanner.lend("a", never) == found
+    assert seen.scanner.ledger.take(found)
+    assert not seen.scanner.ledger.take(Outcome("a", None, "and once more", True))
+    assert seen.scanner.ledger.lend("a", never) == found
     seen.ask("a")
     assert seen.histogram().reason == "found elsewhere"
 
@@ -472,18 +475,18 @@ def test_what_is_tied_to_what_is_known_is_not_lent(watch: Callable[[BytesSource]
     seen = watch(source)
     seen.scanner.want(["a"])
     seen.idle.get(timeout=SOON)
-    known = seen.scanner.lend("tied", never)
+    known = seen.scanner.ledger.lend("tied", never)
     assert known == msgspec.structs.replace(seen.next(), name="tied")
-    assert seen.scanner.take(known)
+    assert seen.scanner.ledger.take(known)
     assert [name for name, _, _ in source.reads] == ["a"]
 
 
 def test_what_was_lent_and_is_given_back_is_read(watch: Callable[[BytesSource], Watch]) -> None:
     source = source_of(tensor("a", 100))
     seen = watch(source)
-    assert seen.scanner.lend("a", never) is None
+    assert seen.scanner.ledger.lend("a", never) is None
     seen.scanner.want(["a"])
-    seen.scanner.take_back()
+    seen.scanner.ledger.take_back()
     assert seen.next().figures is not None
 
 
@@ -494,7 +497,7 @@ def test_of_a_large_tensor_that_is_lent_there_is_a_sample(
     info, raw = tensor("a", (1 << 20) + 8)
     source = source_of((info, raw), step=1 << 16)
     seen = watch(source)
-    assert seen.scanner.lend("a", never) is None
+    assert seen.scanner.ledger.lend("a", never) is None
     seen.scanner.want(["a"])
     assert not seen.next().is_final
     seen.idle.get(timeout=SOON)
@@ -508,7 +511,7 @@ def test_a_scanner_that_is_closed_keeps_no_sweep_waiting() -> None:
     seen = Watch(source)
     seen.scanner.want(["a"])
     source.reached.get(timeout=SOON)
-    waiting = in_a_thread(lambda: seen.scanner.give_way(never))
+    waiting = in_a_thread(lambda: seen.scanner.ledger.give_way(never))
     gate.set()
     seen.scanner.close()
     assert waiting.get(timeout=SOON) is None

@@ -207,7 +207,7 @@ def check(
 
     def tell(done: int, total: int) -> None:
         if progress is not None and total > _WORTH_TELLING:
-            progress(ScanProgress(done, total, len(checker.names), len(checker.names)))
+            progress(ScanProgress(done, total))
 
     scan_all(watching or source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
     checker.finish(should_stop)

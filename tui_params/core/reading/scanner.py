@@ -6,13 +6,13 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from threading import Condition, Thread, current_thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_params.core.figures import Figures
 from tui_params.core.reading import tensor_reading as reading
+from tui_params.core.reading.ledger import Ledger
 from tui_params.core.reading.outcome import HistogramOutcome, Outcome, reason_of
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.tensor_reading import Measurement, Reading, sample
@@ -30,7 +30,6 @@ KEPT_PAUSED = 4
 
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
-POLL_SECONDS = 0.05
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False):
@@ -65,8 +64,8 @@ class Scanner:
     ``deliver`` and ``on_activity`` are called on that thread, never under a lock; they must not block.
     ``on_activity`` is called at most ten times a second while a tensor is read, and with None when all is done.
 
-    A sweep of the same source on another thread asks ``lend`` before each tensor, ``give_way`` while it reads, and
-    then ``take``s what it found: so it waits while something is wanted here, and nothing is read twice.
+    ``ledger`` has the final outcomes. A sweep of the same source on another thread uses it to borrow tensors, and so
+    waits while something is wanted here.
     """
 
     def __init__(
@@ -78,14 +77,12 @@ class Scanner:
         self._source = source
         self._deliver = deliver
         self._on_activity = on_activity
-        # Guarded by the condition.
-        self._condition = Condition()
+        # Guarded by the condition of the ledger.
         self._waiting: deque[str] = deque()
         self._questions: dict[str, _Question] = {}
-        self._final: dict[str, Outcome] = {}
-        self._running: str | None = None
-        self._lent: set[str] = set()
         self._is_closed = False
+        self.ledger = Ledger(source, self._questions)
+        self._condition = self.ledger.condition
         # Of the worker alone.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._paused: OrderedDict[str, Reading] = OrderedDict()
@@ -102,7 +99,7 @@ class Scanner:
         with self._condition:
             if self._is_closed:
                 return
-            self._waiting = deque(dict.fromkeys(name for name in names if name not in self._final))
+            self._waiting = deque(dict.fromkeys(name for name in names if self.ledger.final(name) is None))
             self._condition.notify_all()
 
     def want_histogram(
@@ -125,49 +122,6 @@ class Scanner:
             self._questions[name] = _Question(bins, low, high, is_log_axis, deliver_histogram)
             self._condition.notify_all()
 
-    def lend(self, name: str, should_stop: Callable[[], bool]) -> Outcome | None:
-        """What is known of a tensor that the caller is about to read; None: it is the caller's until ``take``.
-
-        Waits while something is wanted. What was lent is sampled here if it is wanted, but not read whole.
-        """
-        with self._condition:
-            self._wait_for_rest(should_stop)
-            outcome = self._final.get(name) or self._tied(self._source.find(name))
-            if outcome is None:
-                self._lent.add(name)
-            return outcome
-
-    def give_way(self, should_stop: Callable[[], bool]) -> None:
-        """Wait while something is wanted, or until ``should_stop``."""
-        if self._running is not None:
-            with self._condition:
-                self._wait_for_rest(should_stop)
-
-    def _wait_for_rest(self, should_stop: Callable[[], bool]) -> None:
-        while self._running is not None and not should_stop():
-            self._condition.wait(POLL_SECONDS)
-
-    def take(self, outcome: Outcome) -> bool:
-        """What became of a tensor that was lent; whether that is news."""
-        with self._condition:
-            self._lent.discard(outcome.name)
-            is_news = outcome.name not in self._final
-            self._final.setdefault(outcome.name, outcome)
-            if outcome.name in self._questions:  # else there is nothing to wake up for
-                self._condition.notify_all()
-            return is_news
-
-    def take_back(self) -> None:
-        """What was lent will not be read."""
-        with self._condition:
-            self._lent.clear()
-            self._condition.notify_all()
-
-    def figures(self, name: str) -> Figures | None:
-        """The final figures of a tensor, or None: not read yet, or not readable."""
-        outcome = self._final.get(name)
-        return outcome.figures if outcome is not None else None
-
     def close(self) -> None:
         """Stop within a block, and deliver nothing more. Waits two seconds at most; may be called twice."""
         with self._condition:
@@ -183,9 +137,9 @@ class Scanner:
         while True:
             self._answer()
             with self._condition:
-                self._running = name = self._next()
+                self.ledger.running = name = self._next()
                 if name is None:
-                    self._condition.notify_all()  # whoever gives way
+                    self._condition.notify_all()  # the sweep that waits
                 if self._is_closed:
                     return
                 if name is None and is_idle and not self._has_answer():
@@ -202,30 +156,28 @@ class Scanner:
         """What to read now; under the lock."""
         for name in self._questions:
             kept = self._kept.get(name)
-            if not (kept is not None and kept.is_final) and not self._has_failed(name) and not self._is_lent(name):
+            is_answered = (kept is not None and kept.is_final) or self.ledger.has_failed(name)
+            if not is_answered and not self._is_lent(name):
                 return name
-        while self._waiting and self._waiting[0] in self._final:
+        while self._waiting and self.ledger.final(self._waiting[0]) is not None:
             self._waiting.popleft()
-        return next((name for name in self._waiting if name not in self._final and not self._is_lent(name)), None)
+        wanted = (name for name in self._waiting if self.ledger.final(name) is None)
+        return next((name for name in wanted if not self._is_lent(name)), None)
 
     def _is_lent(self, name: str) -> bool:
         """Whether nothing is left to do here for a tensor, because somebody else reads it."""
-        if name not in self._lent:
+        if not self.ledger.is_lent(name):
             return False
         return name in self._sampled or self._source.find(name).numel <= reading.SAMPLE_BEYOND
 
     def _has_answer(self) -> bool:
-        return any(name in self._kept or self._has_failed(name) for name in self._questions)
-
-    def _has_failed(self, name: str) -> bool:
-        outcome = self._final.get(name)
-        return outcome is not None and outcome.figures is None
+        return any(name in self._kept or self.ledger.has_failed(name) for name in self._questions)
 
     def _is_unwanted(self) -> bool:
         """Whether the running read is no longer the most urgent; asked once per block."""
         self._answer()
         with self._condition:
-            return self._is_closed or self._next() != self._running
+            return self._is_closed or self._next() != self.ledger.running
 
     def _read(self, name: str) -> None:
         for is_final in (False, True):
@@ -234,9 +186,9 @@ class Scanner:
                 continue
             question = None
             with self._condition:
-                is_news = name not in self._final and not self._is_closed
+                is_news = self.ledger.final(name) is None and not self._is_closed
                 if outcome.is_final and is_news:
-                    self._final[name] = outcome
+                    self.ledger.take(outcome)
                 if outcome.reason is not None:
                     question = self._questions.pop(name, None)
             if is_news:
@@ -250,12 +202,12 @@ class Scanner:
         """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
         try:
             info = self._source.find(name)
-            tied = self._tied(info)
+            tied = self.ledger.tied(info)
             if tied is not None and name not in self._questions:
                 return tied
             channels = None
             if is_final:
-                if name in self._lent:
+                if self.ledger.is_lent(name):
                     return None
                 found = self._measure(info)
                 summary, channels = found.summary, found.channels
@@ -274,13 +226,6 @@ class Scanner:
         if len(self._kept) > KEPT_SUMMARIES:
             self._kept.popitem(last=False)
         return Outcome(name, figures, None, is_final, channels)
-
-    def _tied(self, info: TensorInfo) -> Outcome | None:
-        """What was found under the first name of the same elements."""
-        outcome = None if info.tied_to is None else self._final.get(info.tied_to)
-        if outcome is None or outcome.figures is None:
-            return None
-        return msgspec.structs.replace(outcome, name=info.name)
 
     def _measure(self, info: TensorInfo) -> Measurement:
         reading = self._paused.pop(info.name, None) or Reading(self._source, info, has_channels=True)
@@ -308,7 +253,7 @@ class Scanner:
         with self._condition:
             for name, question in list(self._questions.items()):
                 kept = self._kept.get(name)
-                if self._has_failed(name) or (kept is not None and kept.is_final):
+                if self.ledger.has_failed(name) or (kept is not None and kept.is_final):
                     del self._questions[name]
                 elif kept is None or question.has_sample:
                     continue
@@ -316,7 +261,8 @@ class Scanner:
                 ready.append((name, question, kept))
         for name, question, kept in ready:
             if kept is None:
-                question.deliver(HistogramOutcome(name, None, self._final[name].reason, True))
+                failed = self.ledger.final(name)
+                question.deliver(HistogramOutcome(name, None, failed.reason if failed is not None else None, True))
             else:
                 self._kept.move_to_end(name)
                 question.deliver(_answered(name, question, kept))

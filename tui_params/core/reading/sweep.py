@@ -27,8 +27,6 @@ class ScanProgress(msgspec.Struct, frozen=True, gc=False):
 
     done_bytes: int
     total_bytes: int
-    done_tensors: int
-    total_tensors: int
 
 
 def plan(infos: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -65,7 +63,7 @@ def scan_all(
     total = sum(info.nbytes for info in first.values())
     source.engine.prepare(total)
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
-    sweep = _Sweep(total, len(order), progress, len(queues))
+    sweep = _Sweep(total, progress, len(queues))
     read = partial(_read, source, first, Counter(info.first_name for info in order), known)
     if len(queues) < 2:
 
@@ -82,7 +80,7 @@ def scan_all(
         for result in results:
             sweep.finish(result.queue, result.nbytes)
             deliver(result.outcome)
-            sweep.count()
+            sweep.publish()
     sweep.publish(is_last=True)
 
 
@@ -177,10 +175,10 @@ def _outcome(
 class _Sweep:
     """The running totals of one sweep, and when they were last told. What a queue is reading its own thread notes."""
 
-    def __init__(self, nbytes: int, tensors: int, progress: Callable[[ScanProgress], None] | None, queues: int) -> None:
-        self._total_bytes, self._total_tensors = nbytes, tensors
+    def __init__(self, nbytes: int, progress: Callable[[ScanProgress], None] | None, queues: int) -> None:
+        self._total_bytes = nbytes
         self._progress = progress
-        self._done_bytes = self._done_tensors = self._most = 0
+        self._done_bytes = self._most = 0
         self._reading = [0] * max(1, queues)
         self._told = time.monotonic()
 
@@ -191,10 +189,6 @@ class _Sweep:
         self._done_bytes += nbytes
         self._reading[queue] = 0
 
-    def count(self) -> None:
-        self._done_tensors += 1
-        self.publish()
-
     def publish(self, *, is_last: bool = False) -> None:
         if self._progress is None:
             return
@@ -203,4 +197,4 @@ class _Sweep:
             self._told = now
             # A queue may be at its next tensor before the last one has been counted: then nothing goes backwards.
             self._most = max(self._most, min(self._done_bytes + sum(self._reading), self._total_bytes))
-            self._progress(ScanProgress(self._most, self._total_bytes, self._done_tensors, self._total_tensors))
+            self._progress(ScanProgress(self._most, self._total_bytes))

@@ -95,7 +95,7 @@ class Desk:
 
     def figures(self, name: str) -> Figures | None:
         """What is known of a tensor at once: exact figures."""
-        figures = self._scanner.figures(name) if self._scanner is not None else None
+        figures = self._scanner.ledger.figures(name) if self._scanner is not None else None
         if figures is None:
             known = self._known.get(name)
             figures = known.figures if known is not None else None

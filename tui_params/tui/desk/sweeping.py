@@ -105,15 +105,17 @@ class Sweep:
         """Read what is not known yet; ``deliver`` it, and ``tell`` of each ``progress``. Raises StoppedError."""
         from tui_params.core.reading.sweep import scan_all
 
+        ledger = scanner.ledger
+
         def should_stop() -> bool:
-            scanner.give_way(self.is_over)
+            ledger.give_way(self.is_over)
             return self.is_over()
 
         def known(info: TensorInfo) -> Outcome | None:
-            return scanner.lend(info.name, self.is_over)
+            return ledger.lend(info.name, self.is_over)
 
         def take(outcome: Outcome) -> None:
-            if scanner.take(outcome):
+            if ledger.take(outcome):
                 deliver(outcome)
 
         def progress(far: ScanProgress) -> None:
@@ -123,5 +125,5 @@ class Sweep:
         try:
             scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known)
         finally:
-            scanner.take_back()
-        scanner.give_way(self.is_over)  # what it has read, but not delivered yet
+            ledger.take_back()
+        ledger.give_way(self.is_over)  # what it has read, but not delivered yet
