@@ -224,7 +224,7 @@ def test_a_fault_in_a_thread_of_others_is_told_by_python(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["before it runs", "while it runs"])
 async def test_leave_ends_the_app(is_running: bool) -> None:
-    app = ParamsApp(Opening("memory", lambda: MemorySource({})))
+    app = ParamsApp(PendingSource("memory", lambda: MemorySource({})))
     if not is_running:
         app.leave()
     async with app.run_test() as pilot:
