@@ -7,8 +7,14 @@ first use, so that importing the package costs nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # type checkers take this name for true; importing typing for it would cost some milliseconds
+    from typing import Any
+
+    from tui_params.api.checking import check as check
+    from tui_params.api.comparing import compare as compare
+    from tui_params.api.opening import open_source as open_source
+    from tui_params.tui.explore import explore as explore
 
 __version__ = "0.1.0"
 
@@ -21,17 +27,13 @@ _HOME = {
     "open_source": "tui_params.api.opening",
 }
 
-if TYPE_CHECKING:
-    from tui_params.api.checking import check as check
-    from tui_params.api.comparing import compare as compare
-    from tui_params.api.opening import open_source as open_source
-    from tui_params.tui.explore import explore as explore
-
 
 def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'tui_params' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(home), name)
 
 

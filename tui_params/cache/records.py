@@ -8,6 +8,7 @@ Measured or, where an integer is beyond the 64 bits of msgpack, a byte string th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from hashlib import blake2b
 
 import msgspec
@@ -81,8 +82,17 @@ def describe_layout(engine: int, *structs: type[msgspec.Struct]) -> bytes:
 LAYOUT = describe_layout(ENGINE, Measured, Identity, Figures, Channels, Side, Channel)
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_record = msgspec.msgpack.Decoder(_Measured).decode
-_decode_contents = msgspec.msgpack.Decoder(_Contents).decode
+
+
+# Made when the first cache file is read: the explorer imports this before its first screen.
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[_Measured]:
+    return msgspec.msgpack.Decoder(_Measured)
+
+
+@cache
+def _contents_decoder() -> msgspec.msgpack.Decoder[_Contents]:
+    return msgspec.msgpack.Decoder(_Contents)
 
 
 def tensor_key(info: TensorInfo) -> bytes:
@@ -115,7 +125,7 @@ def decode_record(data: bytes | msgspec.Raw) -> Measured | None:
 
             record = msgspec.convert(json.loads(msgspec.msgpack.decode(data, type=bytes)), _Measured)
         else:
-            record = _decode_record(data)
+            record = _decoder().decode(data)
         return msgspec.convert(record, Measured, from_attributes=True)
     except (msgspec.MsgspecError, ValueError):
         return None
@@ -138,7 +148,7 @@ def unpack(data: bytes) -> tuple[Identity, dict[bytes, msgspec.Raw]]:
     if blake2b(rest, digest_size=_DIGEST).digest() != data[_HEAD - _DIGEST : _HEAD]:
         raise ValueError("it is damaged")
     try:
-        contents = _decode_contents(rest)
+        contents = _contents_decoder().decode(rest)
     except msgspec.MsgspecError:
         raise ValueError("it is damaged") from None
     return contents.identity, contents.records

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
 
 import click
 
 from tui_params import __version__
-from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE
-from tui_params.cli.output import complain, silence
+from tui_params.cli import streams
+from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
+from tui_params.cli.output import complain
 from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
@@ -53,29 +52,6 @@ class _App(click.Group):
             formatter.write_dl(describe_formats())
         super().format_epilog(ctx, formatter)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """The exit code of the command; errors of our own become one line on stderr."""
-        try:
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            silence(sys.stdout)
-            return BROKEN_PIPE
-        except StoppedError:
-            return INTERRUPTED
-        except (UnknownTensorError, SliceError) as error:
-            complain(str(error))
-            return USAGE
-        except TuiParamsError as error:
-            complain(str(error))
-            return FAILED
-        except OSError as error:
-            # Readers turn their own into ReadError: this is stdout (a full disk) or the terminal.
-            complain(f"the output cannot be written: {error.strerror or error}")
-            silence(sys.stdout)
-            return FAILED
-        return code
-
 
 @click.group(
     cls=_App,
@@ -92,8 +68,8 @@ Examples:
 \b
 Exit codes:
   0 fine; 1 the answer is "no" (findings, differences); 2 wrong usage;
-  3 could not be opened, read or compared; 70 a fault of tui-params itself;
-  130 interrupted; 141 the pipe that it printed into was closed.
+  3 could not be opened, read, compared or printed; 70 a fault of tui-params
+  itself; 130 interrupted; 141 the pipe that it printed into was closed.
 
 A SOURCE that is called like a command is written ./ls.""",
 )
@@ -124,24 +100,46 @@ def _explore(source: str) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default the process's own) and return its exit code."""
-    _prepare_streams()
+    streams.prepare()
+    code = _run(arguments)
+    try:
+        streams.flush_output()
+    except OSError as error:
+        # An answer that nobody got is none; what was wrong before keeps its code.
+        lost = _lost(error)
+        return lost if code in (OK, FOUND) else code
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit code of the command; errors of our own become one line on stderr."""
     try:
         code = app.main(None if arguments is None else list(arguments), prog_name="tui-params", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with streams.losing_complaints():
+            error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, StoppedError):
         return INTERRUPTED
     except SystemExit:
-        return BROKEN_PIPE  # click exits with 1 where the pipe that --help or --version is printed into is closed
+        return BROKEN_PIPE  # click's answer to a closed pipe
+    except (UnknownTensorError, SliceError) as error:
+        complain(str(error))
+        return USAGE
+    except TuiParamsError as error:
+        complain(str(error))
+        return FAILED
+    except OSError as error:
+        streams.silence(sys.stdout)
+        return _lost(error)
     return code if isinstance(code, int) else OK
 
 
-def _prepare_streams() -> None:
-    """Make a stream that is closed, or too narrow for a name's characters, take what is written to it."""
-    for name in ("stdin", "stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
-        elif name != "stdin" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def _lost(error: OSError) -> int:
+    """Say why the output could not be printed, unless nobody reads it any more; the exit code of that."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    # Readers turn their own OSErrors into ReadError. Those of a stream name no file.
+    where = "the output cannot be written" if error.filename is None else str(error.filename)
+    complain(f"{where}: {streams.reason(error)}")
+    return FAILED

@@ -1,4 +1,4 @@
-"""What the exit code of every command says."""
+"""What the exit codes mean; they are the same for every command."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ FOUND = 1
 
 USAGE = 2
 FAILED = 3
-"""Something could not be opened, read or written."""
+"""Something could not be opened, read, compared or printed."""
 
 FAULT = 70
-"""A fault of this program, which is no answer (EX_SOFTWARE of sysexits.h)."""
+"""A fault of this program, which answers nothing (EX_SOFTWARE of sysexits.h)."""
 
 INTERRUPTED = 130
 """128 + SIGINT: ctrl+c."""
 
 BROKEN_PIPE = 141
-"""128 + SIGPIPE, which the shell reports of ``cat`` in the same place."""
+"""128 + SIGPIPE: what the shell reports when ``cat`` prints into a closed pipe."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable
 from textwrap import wrap
 from typing import TYPE_CHECKING, TextIO
 
+from tui_params.cli.streams import losing_complaints
 from tui_params.core.text import clean
 
 if TYPE_CHECKING:
@@ -95,8 +95,10 @@ def hanging(sentence: str, width: int, indent: int) -> list[str]:
 
 
 def complain(message: str) -> None:
-    """One line on stderr: what could not be done."""
-    print(f"tui-params: {clean(message)}", file=sys.stderr)
+    """Print one line on stderr that says what could not be done."""
+    if sys.stderr is not None:  # print would take None for stdout
+        with losing_complaints():
+            print(f"tui-params: {clean(message)}", file=sys.stderr)
 
 
 def write_json(document: object) -> None:
@@ -121,17 +123,3 @@ def encode_json(value: object) -> str:
 def _escape(match: re.Match[str]) -> str:
     units = match.group().encode("utf-16-be")
     return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
-
-
-def silence(*streams: TextIO | None) -> None:
-    """Send what is still in the buffers nowhere, so that Python's flush at exit does not complain."""
-    for stream in streams:
-        if stream is None:
-            continue
-        try:
-            number = stream.fileno()
-        except (OSError, ValueError):
-            continue
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)

@@ -20,6 +20,10 @@ def open_explorer(path: str) -> int | None:
     """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it."""
     if not has_terminal():
         return None
-    from tui_params.tui.explore import run_path
+    from tui_params.cli.interrupts import exiting_at_once
 
-    return run_path(path)
+    # The explorer imports while it already opens the file, and holds signals itself while it has the terminal.
+    with exiting_at_once():
+        from tui_params.tui.explore import run_path
+
+        return run_path(path)
