@@ -1,7 +1,8 @@
-"""The fields that each command prints with ``--json``: what ``--help`` and the README say, and a test holds true.
+"""The fields that each command prints with ``--json``, as its ``--help`` and ``.github/JSON.md`` show them.
 
-A word in quotes is a field. Behind a colon stands what it is, where the name does not say it; braces without quotes
-are objects whose names are data. Lines of at most 78 characters.
+A word in quotes is a field. A colon and what the field holds follow where the name does not say it; braces without
+quotes are objects whose names are data. No line is longer than 78 characters. A test compares what is documented with
+what the commands print.
 """
 
 from __future__ import annotations
@@ -12,32 +13,32 @@ LS = """\
  "findings": [{"severity", "rule", "tensor", "evidence", "indices"}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
    "kind": tensor | parameter | buffer, "tied_to": a name or null, "location",
-   "unreadable": the reason or null, "storage_shape": bytes of packed types,
+   "unreadable": the reason or null, "storage_shape": bytes, if packed,
    "notes"}],
- "kinds": with --kinds, in place of tensors [{"kind", "count",
+ "kinds": with --kinds, in place of tensors [{"kind", "count": of tensors,
    "numbers": ranges for each #, "shapes", "distinct_shapes", "dtypes",
    "numel", "nbytes", "tied": how many, "unreadable": how many}]}"""
 
 STATS = """\
 {"source", "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
-   "summary": null if unchecked {"count", "finite", "nan", "pos_inf",
+   "summary": null if it is unchecked {"count", "finite", "nan", "pos_inf",
      "neg_inf", "zeros", "subnormals", "at_max", "min", "max", "mean", "std",
      "abs_max", "l2_norm", "rms", "quantiles": {probability: value},
      "exact", "quantiles_exact", "quantile_error": relative, "sampled",
-     "parts": 2 of complex numbers},
+     "parts": 2 for complex numbers, else 1},
    "unchecked": the reason or null}]}"""
 
 VALUES = """\
-{"name", "slice", "dtype", "shape", "values": nested lists; here NaN and the
-   infinities are the texts nan, inf, -inf, and complex numbers are pairs}"""
+{"name", "slice", "dtype", "shape", "values": nested lists, in which NaN and
+   infinities are the strings nan, inf and -inf, and complex numbers pairs}"""
 
 CHECK = """\
 {"source", "status": ok | findings (errors or warnings) | unchecked,
- "checked": tensors that were read whole, "tensors": that there are,
+ "checked": how many tensors were read whole, "tensors": how many there are,
  "findings": [{"severity": error | warning | info (a remark), "rule",
-   "tensor": null is the container, "evidence", "indices": the first places}],
- "unchecked": [{"tensor": null is the source itself, "reason"}],
- "not_opened": files beside the model of which nothing is known}"""
+   "tensor": null for the container, "evidence", "indices": the first few}],
+ "unchecked": [{"tensor": null for the source itself, "reason"}],
+ "not_opened": files beside the model, which were not read}"""
 
 RULES = """\
 {"rules": [{"id", "title", "severities", "meaning", "source",
@@ -50,23 +51,24 @@ DIFF = """\
  "renames", "suggested_renames": [{"renames", "matches"}],
  "only_in_a", "only_in_b", "implied": [{"name", "in": a | b, "reason"}],
  "identical": how many, "identical_names": with --names,
- "equal": as changed, but no value is beyond the tolerance,
+ "equal": the same fields as changed; no value is beyond the tolerance,
  "changed": [{"name", "name_in_b", "change": shape | dtype | values,
    "shape_a", "shape_b", "dtype_a", "dtype_b", "max_abs", "mean_abs",
    "relative_l2", "cosine", "changed_fraction", "changed_count", "count",
    "pairs": finite on both sides, "first_index", "became_nan", "was_nan",
    "became_inf", "was_inf", "reason": why no value was compared}],
- "changed_type", "changed_type_and_value": how many of changed,
+ "changed_type", "changed_type_and_value": how many of those in changed,
  "uncompared": [{"name", "reason"}],
  "kinds": [{"kind", "count", "changed", "equal", "identical", "uncompared",
    "max_abs", "relative_l2", "cosine", "elements", "changed_elements",
    "other_shape", "other_dtype", "new_nan", "new_inf", "unread",
    "worst": a name or null}],
- "not_opened_a", "not_opened_b": files beside the model}"""
+ "not_opened_a", "not_opened_b": files beside the model, not read}"""
 
 
 def epilog(*blocks: str) -> str:
-    """The end of a command's help, as click takes it: lines that are not filled anew."""
-    parts = ["\b\nFields of --json (more may come, none goes; NaN and infinities are null):\n" + blocks[0]]
+    """The end of a command's help; ``\\b`` keeps click from filling the lines of a block anew."""
+    title = "Fields of --json (later versions may add some; NaN and infinities are null):"
+    parts = [f"\b\n{title}\n{blocks[0]}"]
     parts += [f"\b\n{block}" for block in blocks[1:]]
     return "\n\n".join(parts)
