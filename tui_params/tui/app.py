@@ -15,6 +15,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from tui_params.settings import Settings
 from tui_params.tui import keys
@@ -136,6 +137,17 @@ class ParamsApp(KeyOrder):
         self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
+
+    def action_command_palette(self) -> None:
+        from tui_params.tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        from tui_params.tui.screens.palette import Palette
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ExplorerScreen):

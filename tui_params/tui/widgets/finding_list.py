@@ -109,10 +109,10 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
 
     def _draw(self) -> None:
         width = self.size.width
-        if width <= 0:
-            return
-        lines: list[Line] = list(wrapped(self._note, width, "dim"))
         self._first_lines = []
+        if width <= 0:
+            return  # not laid out yet, or a terminal with no cell to spare: nothing is to be seen
+        lines: list[Line] = list(wrapped(self._note, width, "dim"))
         before: Severity | None = None
         for at, (group, member) in enumerate(self._rows):
             severity = group.first.severity
@@ -166,6 +166,8 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Moved())
 
     def _scroll_to_cursor(self) -> None:
+        if not self._first_lines:
+            return
         first = self._first_lines[self.cursor]
         after = self._first_lines[self.cursor + 1] if self.cursor + 1 < len(self._first_lines) else len(self.lines)
         if self.cursor == 0:
@@ -211,6 +213,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self._draw()
+        self._scroll_to_cursor()
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.top
