@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import eventually, on_stage
+from tests.factories_screen import PATIENCE, eventually, on_stage
 from tui_params.core.source import Source
 from tui_params.errors import ExploreError, OpenError
 from tui_params.tui import app as app_module
@@ -128,6 +129,33 @@ def test_explore_opens_a_model_and_returns_when_the_user_leaves(terminal: Simple
     assert [app.opening.label for app in ended.made] == ["Linear"]
 
 
+@pytest.mark.usefixtures("terminal")
+def test_explore_shows_the_states_of_the_optimizer_also_after_a_reload(ended: type[Ended]) -> None:
+    model = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    explore(model, optimizer=optimizer)
+    opening = ended.made[0].opening
+    for _ in range(2):
+        listed: Queue[list[str]] = Queue()
+        opening.when_done(lambda future, listed=listed: listed.put([info.name for info in future.result().tensors]))
+        assert "optimizer.weight.momentum_buffer" in listed.get(timeout=PATIENCE)
+        opening.start()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_optimizer_without_a_model_and_an_unknown_option_are_errors(ended: type[Ended]) -> None:
+    optimizer = torch.optim.SGD(torch.nn.Linear(2, 3).parameters(), lr=0.1)
+    for target in (MemorySource({}), {"w": torch.ones(2)}, "x.pt"):
+        with pytest.raises(TypeError, match="optimizer"):
+            explore(target, optimizer=optimizer)
+    with pytest.raises(TypeError, match="optimiser"):
+        explore(torch.nn.Linear(2, 3), optimiser=optimizer)  # type: ignore[call-arg]
+    assert ended.made == []
+
+
 def test_what_the_app_fails_with_is_raised(
     terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +268,7 @@ async def test_leave_ends_the_app(is_running: bool) -> None:
 # A live model
 
 
-class Tiny(torch.nn.Module):
+class Tiny(torch.nn.Module):  # type: ignore[misc, name-defined]  # mypy does not read torch
     """Two layers, of which one is frozen, and a buffer."""
 
     def __init__(self) -> None:

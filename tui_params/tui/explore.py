@@ -8,13 +8,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.errors import ExploreError
 
 if TYPE_CHECKING:
+    import torch
+
+    from tui_params.api.opening import Target
     from tui_params.tui.app import ParamsApp
 
 
@@ -30,13 +33,14 @@ def run_path(path: str) -> int:
 
 
 @with_subnormals
-def explore(target: Any, **options: Any) -> None:
+def explore(target: Target, *, optimizer: torch.optim.Optimizer | None = None) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
-    The caller waits, so a model stands still and is read in place. ``options`` go to ``open_source``
-    (``optimizer=``). Raises ExploreError where there is no terminal to take over, inside a running event loop
-    (a notebook) and off the main thread; and OpenError if the target cannot be opened. A fault of the explorer itself
-    is raised as what it is, once the terminal is as it was.
+    The caller waits, so a model stands still and is read in place. With the ``optimizer`` of a model its states are
+    shown too, as ``open_source`` lists them. Raises ExploreError where there is no terminal to take over, inside a
+    running event loop (a notebook) and off the main thread; OpenError if the target cannot be opened; and TypeError if
+    it is none of these, or if an optimizer is given with anything but a model. A fault of the explorer itself is raised
+    once the terminal is given back; so is a signal that came meanwhile (SIGINT, SIGTERM, SIGHUP).
     """
     reason = why_not()
     if reason is not None:
@@ -44,13 +48,13 @@ def explore(target: Any, **options: Any) -> None:
     from tui_params.api.opening import open_source
     from tui_params.errors import OpenError
 
-    source = target if isinstance(target, Source) else open_source(target, **options)
+    source = open_source(target, optimizer=optimizer)
     said: list[str] = []
     first = [source]
 
     def open_it() -> Source:
         # A reload lists a model anew: its parameters may have moved.
-        return first.pop() if first else open_source(target, **options)
+        return first.pop() if first else open_source(target, optimizer=optimizer)
 
     _run(source.label, open_it, said.append)
     if said:
