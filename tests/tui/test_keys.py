@@ -221,7 +221,7 @@ async def test_closing_everything_leaves_the_cursor_on_what_hides_its_tensor() -
         assert stage.cursor == "layers.2.attn"
 
 
-@covers("tree.next_trouble", "tree.previous_trouble")
+@covers("tree.next_mark", "tree.previous_mark")
 async def test_marks_are_visited_in_turn_and_opened() -> None:
     async with on_stage() as stage:
         await stage.press("C", "n")

@@ -443,4 +443,4 @@ async def test_s_twice_finds_nothing_twice() -> None:
         await stage.press("S", "S")
         await stage.rest()
         assert pages.report.findings == before
-        assert pages.troubles.read_below(None) == len(kinds)
+        assert pages.marks.read_below(None) == len(kinds)

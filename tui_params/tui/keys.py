@@ -52,8 +52,8 @@ TREE: tuple[Key, ...] = (
     Key("tree.collapse_below", "c", "collapse_below", "collapse", "Close everything below this module", "c"),
     Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
     Key("tree.collapse_all", "C", "collapse_all", "collapse all", "Close the whole tree", "C"),
-    Key("tree.next_trouble", "n", "trouble(1)", "next mark", "The next tensor marked ! or ~ or x", "n"),
-    Key("tree.previous_trouble", "N", "trouble(-1)", "previous mark", "The marked tensor before", "N"),
+    Key("tree.next_mark", "n", "mark(1)", "next mark", "The next tensor marked ! or ~ or x", "n"),
+    Key("tree.previous_mark", "N", "mark(-1)", "previous mark", "The marked tensor before", "N"),
 )
 
 SCREEN: tuple[Key, ...] = (

@@ -7,7 +7,7 @@ is; until then the old page stays whole. So a page never mixes two tensors, and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
-from tui_params.tui.state.marks import Troubles
+from tui_params.tui.state.coverage import Coverage
+from tui_params.tui.state.marks import Marks
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail.detail_lines import (
@@ -50,7 +51,7 @@ class Pages:
         self.desk = desk
         self.pane = pane
         self.glyphs = glyphs
-        self.troubles = Troubles()
+        self.marks = Marks()
         self.report: Report | None = None
         self.is_gradient = False
         self.is_log_counts = False
@@ -74,7 +75,7 @@ class Pages:
         for info in desk.opened.tensors:
             if info.unreadable is not None:
                 self.has_unknown_sizes |= has_unknown_size(info)
-                self.troubles.record(desk.opened.tree, info.name, (), info.unreadable)
+                self.marks.record(desk.opened.tree, info.name, (), info.unreadable)
 
     def keep_choices_of(self, before: Pages) -> None:
         """Show histograms and gradients as the pages of an earlier opening did."""
@@ -90,6 +91,25 @@ class Pages:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
         return is_drawn and self._places_asked is None
 
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the source has been read and cross-checked."""
+        return Coverage(
+            len(self.desk.opened.tensors),
+            self.marks.read_below(None),
+            len(self.marks.unread),
+            self.desk.is_sweeping,
+            self.desk.is_cross_checking,
+            self.report is not None,
+        )
+
+    def lost_tensors(self) -> Iterator[TensorInfo]:
+        """The tensors whose reading failed."""
+        for name in self.reasons:
+            info = self.find(name)
+            if info is not None:
+                yield info
+
     # Answers
 
     def take_outcome(self, outcome: Outcome, findings: tuple[Finding, ...]) -> None:
@@ -100,17 +120,17 @@ class Pages:
             self._sampled[outcome.name] = outcome.figures
             return
         self._sampled.pop(outcome.name, None)
-        # Read once more, for a histogram, it is not judged again: what was found, also by comparing, stays.
-        found = findings or self.troubles.findings(outcome.name)
-        self.troubles.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
+        # A tensor that is read once more, for a histogram, is not judged again: its findings stay.
+        found = findings or self.marks.findings(outcome.name)
+        self.marks.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
 
     def take_report(self, report: Report) -> None:
         """Everything has been checked."""
         self.report = report
-        self.troubles.replace(self.desk.opened.tree, report.findings)
+        self.marks.replace(self.desk.opened.tree, report.findings)
 
     def take_places(self, message: Located) -> None:
-        """Where in a tensor stands what its findings are about."""
+        """The places of the values that a tensor's findings are about."""
         self._places[message.name] = message.findings
         if message.name == self._places_asked:
             self._places_asked = None
@@ -172,7 +192,7 @@ class Pages:
         """What was found in a tensor under any of its names."""
         found: dict[tuple[str, str], Finding] = {}
         for name in (info.name, *self.tied_to(info)):
-            for finding in self.troubles.findings(name):
+            for finding in self.marks.findings(name):
                 found.setdefault((finding.rule, finding.evidence), finding)
         return tuple(found.values())
 
@@ -330,7 +350,7 @@ class Pages:
 
     def _module_view(self, node: int) -> ModuleView:
         tree = self.desk.opened.tree
-        findings, unread = self.troubles.below(tree, node)
+        findings, unread = self.marks.below(tree, node)
         totals, (first, last) = tree.totals(node), tree.span(node)
         return ModuleView(
             tree.name(node),
@@ -339,7 +359,7 @@ class Pages:
             self._largest_below(node),
             tuple(findings),
             tuple(unread),
-            self.troubles.read_below(node),
+            self.marks.read_below(node),
             last - first - totals.tensors,
             self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
         )

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tui_params.tui.desk import messages
-from tui_params.tui.desk.messages import Checked, Comparing, Measured, SourceFailed, Working
+from tui_params.tui.desk.messages import Checked, CrossChecking, Measured, SourceFailed, Working
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.terminal.frozen_message import FrozenMessage
@@ -65,12 +65,12 @@ def test_textual_keeps_its_books_in_a_message() -> None:
 
 def test_only_the_latest_word_on_what_is_being_read_is_kept() -> None:
     assert Working(None, None).can_replace(Working(None, None))
-    assert not Working(None, None).can_replace(Comparing(1))
-    assert not Comparing(1).can_replace(Working(None, None))
+    assert not Working(None, None).can_replace(CrossChecking(1))
+    assert not CrossChecking(1).can_replace(Working(None, None))
 
 
 def test_messages_of_the_same_content_are_not_the_same_message() -> None:
-    first, second = Comparing(1), Comparing(1)
+    first, second = CrossChecking(1), CrossChecking(1)
     assert first != second
     assert len({first, second}) == 2
 

@@ -279,7 +279,7 @@ async def test_a_sweep_of_what_was_opened_before_says_nothing_after_a_reload() -
         assert pages is not None
         assert desk.figures("layer50") is None
         assert pages.report is None
-        assert pages.troubles.read_below(None) < ROWS
+        assert pages.marks.read_below(None) < ROWS
 
 
 async def test_escape_leaves_no_bar_behind_whatever_is_still_said() -> None:

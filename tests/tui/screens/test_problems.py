@@ -31,11 +31,11 @@ from tui_params.tui.desk.messages import Checked, Working
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
-from tui_params.tui.state.finding_groups import Group, Known, coverage_of, groups_of
+from tui_params.tui.state.finding_groups import Group, Known, groups_of
 from tui_params.tui.state.opened import prepare
+from tui_params.tui.state.places import MOST_PLACES
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list
-from tui_params.tui.widgets.detail.detail_lines import MOST_PLACES
 from tui_params.tui.widgets.finding_list import ProblemList
 
 SIZES = ((60, 20), (80, 24), (120, 36))
@@ -168,7 +168,7 @@ async def test_many_problems_are_grouped_beside_the_screen(monkeypatch: pytest.M
         pages = stage.screen.pages
         assert pages is not None
         await stage.press("exclamation_mark")
-        assert words_of(stage) == coverage_of(pages)  # nothing is called right meanwhile
+        assert words_of(stage) == pages.coverage.sentence  # nothing is called right meanwhile
         await stage.press("down", "right", "enter")
         go_on.set()
         await stage.until(lambda: "layers.0.q.weight and 23 more" in words_of(stage), "they are listed")
@@ -178,13 +178,13 @@ async def test_many_problems_are_grouped_beside_the_screen(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("is_compared", [True, False])
-async def test_enter_goes_to_the_place_in_the_values(size: tuple[int, int], is_compared: bool) -> None:
+@pytest.mark.parametrize("is_checked", [True, False])
+async def test_enter_goes_to_the_place_in_the_values(size: tuple[int, int], is_checked: bool) -> None:
     values = ramp(3, 200, 300)
     values[2, 131, 250] = values[2, 140, 0] = np.nan
     async with on_stage(MemorySource({"b": ramp(9, 9), "deep.a.weight": values}), size) as stage:
         await stage.go("deep.a.weight")
-        await stage.press("home", *(["S"] if is_compared else []))
+        await stage.press("home", *(["S"] if is_checked else []))
         await stage.press("exclamation_mark", "enter")
         await stage.rest()
         assert stage.cursor == "deep.a.weight"
@@ -331,16 +331,16 @@ async def test_what_was_read_is_said_without_green() -> None:
         source.open_gates()
         await stage.rest()
         await stage.press("exclamation_mark")
-        assert said(stage) == "All 62 tensors read whole and compared. Nothing wrong was found."
+        assert said(stage) == "All 62 tensors read whole and cross-checked. Nothing wrong was found."
         assert style_of(stage, "Nothing wrong") == "success"
         await stage.press("S")
-        assert "Every tensor has been read and compared" in stage.text
+        assert "Every tensor has been read and cross-checked" in stage.text
 
 
 async def test_what_could_not_be_read_is_counted_apart() -> None:
     async with on_stage(lost_shard()) as stage:
         await stage.press("S", "exclamation_mark")
-        assert said(stage).startswith("12 of 36 tensors read whole and compared; 24 could not be read.")
+        assert said(stage).startswith("12 of 36 tensors read whole and cross-checked; 24 could not be read.")
 
 
 async def test_a_source_without_tensors() -> None:
@@ -370,10 +370,10 @@ async def test_what_is_found_meanwhile_moves_no_cursor() -> None:
         assert before.tensor == after.tensor
 
 
-# The comparison
+# The cross-check
 
 
-async def test_while_the_tensors_are_compared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_the_tensors_are_cross_checked_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, finish = Event(), Checker.finish
 
     def slowly(self: Checker, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
@@ -383,17 +383,17 @@ async def test_while_the_tensors_are_compared_it_says_so(monkeypatch: pytest.Mon
     monkeypatch.setattr(Checker, "finish", slowly)
     async with on_stage(MemorySource({"a": ramp(4), "b": ramp(3)})) as stage:
         await stage.send("S")
-        await stage.until(lambda: "comparing the tensors" in stage.header, "the header says so")
+        await stage.until(lambda: "cross-checking the tensors" in stage.header, "the header says so")
         await stage.send("S")
-        assert "being compared" in stage.status
+        assert "being cross-checked" in stage.status
         await stage.send("exclamation_mark")
-        assert said(stage).startswith("All 2 tensors read whole. Comparing the tensors with each other.")
+        assert said(stage).startswith("All 2 tensors read whole. Cross-checking the tensors.")
         assert "Nothing wrong was found in the tensors that were read." in said(stage)
         assert style_of(stage, "Nothing wrong") == "text"
         await stage.send("down", "escape")
         go_on.set()
         await stage.rest()
-        assert "comparing" not in stage.header
+        assert "cross-checking" not in stage.header
         assert "checked: nothing found" in stage.header
         await stage.press("S")
         assert "Every tensor has been checked" in stage.status
@@ -425,7 +425,7 @@ def kept(folder: Path, leaving: str = "", **lost: str) -> tuple[Path, FigureCach
 
 @pytest.mark.usefixtures("_at_rest")
 @pytest.mark.parametrize("lost", [{}, {"c": "X9"}], ids=["whole", "one type unknown"])
-async def test_what_the_cache_knows_whole_is_compared_at_once(tmp_path: Path, lost: dict[str, str]) -> None:
+async def test_what_the_cache_knows_whole_is_cross_checked_at_once(tmp_path: Path, lost: dict[str, str]) -> None:
     path, cache = kept(tmp_path, **lost)
     posted: list[Message] = []
     desk = Desk(prepare(open_source(path)), 1, posted.append, cache)
@@ -433,7 +433,7 @@ async def test_what_the_cache_knows_whole_is_compared_at_once(tmp_path: Path, lo
         await asyncio.sleep(0)
         assert not posted  # nothing before the screen asks
         desk.want(["a.weight"])
-        await eventually(lambda: any(isinstance(message, Checked) for message in posted), "it is compared")
+        await eventually(lambda: any(isinstance(message, Checked) for message in posted), "it is cross-checked")
         report = next(message.report for message in posted if isinstance(message, Checked))
         assert report.checked == 2
         assert [entry.tensor for entry in report.unchecked] == list(lost)
@@ -454,7 +454,7 @@ async def test_a_histogram_of_what_the_cache_knows_takes_no_finding_away(tmp_pat
     async with app.run_test(size=(120, 36)) as pilot:
         stage = Stage(app, pilot)
         await stage.until(lambda: len(app.screen_stack) > 1 and stage.is_resting, "the first rest")
-        await stage.until(lambda: stage.screen.pages is not None and stage.screen.pages.report, "it is compared")
+        await stage.until(lambda: stage.screen.pages is not None and stage.screen.pages.report, "it is cross-checked")
         await stage.press("exclamation_mark")
         await stage.press("enter")
         assert stage.cursor == "a.weight"
@@ -463,14 +463,14 @@ async def test_a_histogram_of_what_the_cache_knows_takes_no_finding_away(tmp_pat
 
 
 @pytest.mark.usefixtures("_at_rest")
-async def test_what_the_cache_knows_in_part_is_not_compared(tmp_path: Path) -> None:
+async def test_what_the_cache_knows_in_part_is_not_cross_checked(tmp_path: Path) -> None:
     path, cache = kept(tmp_path, leaving="b.weight")
     posted: list[Message] = []
     desk = Desk(prepare(open_source(path)), 1, posted.append, cache)
     try:
         desk.want(["a.weight"])
         await eventually(lambda: desk.figures("a.weight") is not None, "it is read")
-        assert not desk.is_comparing
+        assert not desk.is_cross_checking
         assert not any(isinstance(message, Checked) for message in posted)
     finally:
         desk.close(PATIENCE)

@@ -19,7 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
 from tui_params.tui.desk.messages import (
     Checked,
-    Comparing,
+    CrossChecking,
     GridReady,
     HistogramReady,
     JudgedOutcome,
@@ -88,8 +88,8 @@ class Desk:
         self._wanted: tuple[str, ...] = ()
         self._flushed = monotonic()
         self._sweep: Sweep | None = None
-        self._is_comparing = False
-        self._is_compared = False
+        self._is_cross_checking = False
+        self._is_cross_checked = False
 
     # Statistics
 
@@ -133,7 +133,7 @@ class Desk:
             self._take_kept(self._kept)
         scanner.want([name for name in self._wanted if name not in self._known])
         self._started.set()
-        self._compare_what_is_kept()
+        self._cross_check_what_is_kept()
 
     def _deliver(self, outcome: Outcome) -> None:
         self._batches.add((outcome, self._judge(outcome) if outcome.is_final else ()))
@@ -165,12 +165,12 @@ class Desk:
     @property
     def is_busy(self) -> bool:
         """Whether a sweep, or the comparison that ends it, is going on, or something found is on its way."""
-        return self._sweep is not None or self._is_comparing or not self._batches.is_empty
+        return self._sweep is not None or self._is_cross_checking or not self._batches.is_empty
 
     @property
-    def is_comparing(self) -> bool:
-        """Whether all has been read, and the tensors are being compared with each other."""
-        return self._is_comparing
+    def is_cross_checking(self) -> bool:
+        """Whether everything has been read, and the tensors are being cross-checked."""
+        return self._is_cross_checking
 
     def sweep(self) -> bool:
         """Read everything that is not known yet, after what is on screen; False if nothing is left to read."""
@@ -181,8 +181,8 @@ class Desk:
             self._start_soon()
             threading.Thread(target=self._read_all, args=(sweep,), name="sweep", daemon=True).start()
             return True
-        if not self._is_compared and not self._is_comparing:
-            self._compare()
+        if not self._is_cross_checked and not self._is_cross_checking:
+            self._cross_check()
         return False
 
     def stop_sweep(self) -> None:
@@ -211,27 +211,27 @@ class Desk:
         except StoppedError:
             return
         if not sweep.is_over():
-            self._compare()
+            self._cross_check()
             if self._sweep is sweep:
                 self._sweep = None
             self._post(Working(None, None))
 
-    def _compare(self) -> None:
-        """When all are read: what comparing the tensors says; answered by Checked."""
+    def _cross_check(self) -> None:
+        """Cross-check the tensors, when all have been read; answered by Checked."""
 
         def compare() -> None:
-            report = None if self._is_compared else self._report()
+            report = None if self._is_cross_checked else self._report()
             if report is not None:
                 self._batches.flush()  # it would say less, and later
                 self._post(Checked(self.generation, report))
-            self._is_compared, self._is_comparing = True, False
-            self._post(Comparing(self.generation))
+            self._is_cross_checked, self._is_cross_checking = True, False
+            self._post(CrossChecking(self.generation))
 
-        self._is_comparing = True
-        self._post(Comparing(self.generation))
+        self._is_cross_checking = True
+        self._post(CrossChecking(self.generation))
         self._keeper.do(compare)
 
-    def _compare_what_is_kept(self) -> None:
+    def _cross_check_what_is_kept(self) -> None:
         """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
         from tui_params.core.reading.outcome import Outcome
 
@@ -241,7 +241,7 @@ class Desk:
             return
         for info in left:
             self._deliver(Outcome(info.name, None, info.unreadable, True))
-        self._compare()
+        self._cross_check()
 
     def _report(self) -> Report | None:
         with self._judging:

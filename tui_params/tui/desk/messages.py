@@ -88,8 +88,8 @@ class Working(FrozenMessage):
 
 
 @dataclass(slots=True, eq=False)
-class Comparing(FrozenMessage):
-    """Everything has been read, and the cross-check of the tensors has begun or ended (``Desk.is_comparing``)."""
+class CrossChecking(FrozenMessage):
+    """Everything has been read, and the cross-check of the tensors has begun or ended (``Desk.is_cross_checking``)."""
 
     generation: int
 

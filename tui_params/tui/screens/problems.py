@@ -13,9 +13,7 @@ from tui_params.tui.pages import Pages
 from tui_params.tui.state.finding_groups import (
     Group,
     Known,
-    Problem,
-    conclusion_of,
-    coverage_of,
+    ListedFinding,
     groups_of,
     known_of,
 )
@@ -33,7 +31,7 @@ _WIDE = 68
 """Cells of the list from which on the keys are told in full."""
 
 
-class ProblemsScreen(ModalScreen[Problem | None]):
+class ProblemsScreen(ModalScreen[ListedFinding | None]):
     """The problems of one source as far as it has been read; dismissed with the one to go to."""
 
     BINDINGS = [
@@ -76,11 +74,11 @@ class ProblemsScreen(ModalScreen[Problem | None]):
 
     def fill(self) -> None:
         """Show what is known by now."""
-        troubles, report = self.pages.troubles, self.pages.report
-        made_of = (troubles, troubles.changes, report)
+        marks, report = self.pages.marks, self.pages.report
+        made_of = (marks, marks.changes, report)
         if made_of != self._made_of and not self._is_grouping:
             self._made_of = made_of
-            known = known_of(self.pages)
+            known = known_of(self.pages.desk.opened.source.listing, report, marks)
             if len(known) <= AT_ONCE:
                 self._groups = groups_of(known)
             else:
@@ -97,15 +95,15 @@ class ProblemsScreen(ModalScreen[Problem | None]):
         self._show()
 
     def _show(self) -> None:
-        conclusion = ("", "text") if self._is_grouping else conclusion_of(self.pages)
-        self.view.show(self._groups, coverage_of(self.pages), conclusion)
+        conclusion = ("", "text") if self._is_grouping else self.pages.coverage.conclusion
+        self.view.show(self._groups, self.pages.coverage.sentence, conclusion)
         if self._hinted_of != self._hintable:
             self._hint()
 
     @property
     def _hintable(self) -> tuple[bool, bool]:
         """Whether there is a group to open, and whether there is something left for ``S``."""
-        scans = self.pages.report is None and not (self.pages.desk.is_sweeping or self.pages.desk.is_comparing)
+        scans = self.pages.report is None and not (self.pages.desk.is_sweeping or self.pages.desk.is_cross_checking)
         return any(not group.is_single for group in self._groups), scans
 
     def _hint(self) -> None:
@@ -142,7 +140,7 @@ class ProblemsScreen(ModalScreen[Problem | None]):
     def action_scan(self) -> None:
         desk = self.pages.desk
         if self.pages.report is not None:
-            self.view.border_subtitle = "Every tensor has been read and compared."
+            self.view.border_subtitle = "Every tensor has been read and cross-checked."
         elif desk.sweep():
             desk.want([])
         self.fill()

@@ -1,17 +1,21 @@
-"""The problems of one source as data: what is wrong, what could not be read, what says the same as one group."""
+"""What is wrong with one source, for a list: findings and tensors that could not be read, grouped where they repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.health.alike import Alike, group_findings, group_reasons
-from tui_params.tui.pages import Pages
-from tui_params.tui.widgets.detail.detail_lines import places_of
+from tui_params.core.source import Listing
+from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.places import places_of
+
+if TYPE_CHECKING:
+    from tui_params.core.health.checker import Report
 
 Severity = Literal["error", "warning", "unreadable", "info"]
 
@@ -19,8 +23,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "unreadable", "info")
 WHOLE = "the file as a whole"
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a tensor, or with the source as a whole (``tensor`` is None)."""
+class ListedFinding(msgspec.Struct, frozen=True):
+    """One line of the list: a finding about a tensor or the whole source (``tensor`` is None), or a failed read."""
 
     severity: Severity
     rule: str
@@ -29,14 +33,17 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Problems that say the same, or a single one. ``name`` is what they are about, ``is_same`` is of ``Alike``."""
+    """Findings that repeat over several tensors, or a single one.
+
+    ``name`` stands for all the tensors; ``is_same`` says whether all have the same sentence.
+    """
 
     name: str
-    members: tuple[Problem, ...]
+    members: tuple[ListedFinding, ...]
     is_same: bool = True
 
     @property
-    def first(self) -> Problem:
+    def first(self) -> ListedFinding:
         return self.members[0]
 
     @property
@@ -49,7 +56,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known by now: findings, and names (None: the source as a whole) and reasons of what could not be read."""
+    """What is known by now: findings, and what could not be read, as (name, reason); the name None is the source."""
 
     findings: tuple[Finding, ...]
     unread: tuple[tuple[str | None, str], ...]
@@ -58,11 +65,11 @@ class Known(msgspec.Struct, frozen=True):
         return len(self.findings) + len(self.unread)
 
 
-def known_of(pages: Pages) -> Known:
+def known_of(listing: Listing, report: Report | None, marks: Marks) -> Known:
     """The findings of the container and of every tensor that was read, and what could not be read."""
-    listing, report, lost = pages.desk.opened.source.listing, pages.report, pages.troubles.unread.items()
+    lost = marks.unread.items()
     if report is None:
-        return Known((*listing.findings, *pages.troubles.all_findings()), tuple(lost))
+        return Known((*listing.findings, *marks.all_findings()), tuple(lost))
     whole = [(None, entry.reason) for entry in report.unchecked if entry.tensor is None]
     return Known(report.findings, (*whole, *lost))
 
@@ -73,66 +80,33 @@ def groups_of(known: Known) -> list[Group]:
     groups: list[Group] = []
     for severity in SEVERITIES:
         if severity == "unreadable":
-            lost = [Problem(severity, "", name, reason) for name, reason in unread]
+            lost = [ListedFinding(severity, "", name, reason) for name, reason in unread]
             groups += (_group(alike, lost) for alike in group_reasons(unread))
         else:
             found = [finding for finding in findings if finding.severity == severity]
-            said = [_problem(finding, severity) for finding in found]
+            said = [_listed(finding, severity) for finding in found]
             groups += (_group(alike, said) for alike in group_findings(found))
     return groups
 
 
-def _problem(finding: Finding, severity: Severity) -> Problem:
-    return Problem(severity, finding.rule, finding.tensor, f"{finding.evidence}{places_of(finding)}")
+def _listed(finding: Finding, severity: Severity) -> ListedFinding:
+    return ListedFinding(severity, finding.rule, finding.tensor, f"{finding.evidence}{places_of(finding)}")
 
 
-def _group(alike: Alike, problems: Sequence[Problem]) -> Group:
-    members = tuple(problems[place] for place in alike.members)
+def _group(alike: Alike, listed: Sequence[ListedFinding]) -> Group:
+    members = tuple(listed[place] for place in alike.members)
     first = members[0].tensor
     return Group(WHOLE if first is None else alike.title(first), members, alike.is_same)
 
 
 def extent(groups: Iterable[Group]) -> str:
-    """How many tensors some groups are about, in words; of how many problems, where a tensor has several."""
-    problems = [problem for group in groups for problem in group.members]
-    about = [problem.tensor for problem in problems if problem.tensor is not None]
+    """How many tensors some groups are about, in words; and how many findings, where a tensor has several."""
+    members = [member for group in groups for member in group.members]
+    about = [member.tensor for member in members if member.tensor is not None]
     tensors = len(set(about))
     words = text.plural(tensors, "tensor")
     if tensors != len(about):
         words = f"{len(about):,} in {words}"
-    if len(about) == len(problems):
+    if len(about) == len(members):
         return words
     return f"{words} and {WHOLE}" if about else WHOLE
-
-
-def coverage_of(pages: Pages) -> str:
-    """How much of the source this rests on, in one sentence."""
-    total, lost = len(pages.desk.opened.tensors), len(pages.troubles.unread)
-    known = pages.troubles.read_below(None)
-    could_not = f"; {lost:,} could not be read" if lost else ""
-    read = f"{known:,} of {text.plural(total, 'tensor')}"
-    if known == total:
-        read = f"All {total:,} tensors" if total > 1 else "The one tensor"
-    if not total:
-        return "There are no tensors here."
-    if pages.desk.is_comparing:
-        return f"{read} read whole{could_not}. Comparing the tensors with each other."
-    if pages.report is not None:
-        return f"{read} read whole and compared{could_not}."
-    if pages.desk.is_sweeping:
-        return f"{read} read whole so far{could_not}."
-    if not known and not lost:
-        return "Nothing has been read yet; S reads everything."
-    how = "S compares them" if known + lost >= total else "S reads the rest"
-    return f"{read} read whole{could_not}; {how}."
-
-
-def conclusion_of(pages: Pages) -> tuple[str, str]:
-    """What stands where no problem is known, and its style: green only where everything was read and compared."""
-    total, known = len(pages.desk.opened.tensors), pages.troubles.read_below(None)
-    if pages.report is not None:
-        return "Nothing wrong was found.", "success"
-    if not known:
-        return "", "text"
-    what = "the tensors" if known == total else "the one" if known == 1 else f"the {known:,}"
-    return f"Nothing wrong was found in {what} that {'was' if known == 1 else 'were'} read.", "text"

@@ -1,6 +1,6 @@
-"""Troubles: which tensors deserve a mark, as far as they were read, and what a module shows of those below it.
+"""Marks: which tensors have a mark, as far as they were read, and the worst mark below each module.
 
-Everything is counted when a tensor is recorded, so that a module of 90,000 tensors is told of without looking at them.
+Everything is counted when a tensor is recorded, so that a module of 90,000 tensors is summed up without a look at them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Mark = Literal["error", "warning", "unreadable", ""]
 _RANK: dict[Mark, int] = {"": 0, "unreadable": 1, "warning": 2, "error": 3}
 
 
-class Troubles:
+class Marks:
     """The findings of each tensor, by name, and the worst mark of every module.
 
-    ``changes`` counts what was found: another number says that lists of it must be made anew.
+    ``changes`` grows whenever something is found: lists of findings that were made before are then out of date.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Troubles:
         return self._worst.get(node, "") if position < 0 else self._marks.get(position, "")
 
     def record(self, tree: Tree, name: str, findings: Iterable[Finding], reason: str | None) -> None:
-        """What was found in one tensor, or why it could not be read."""
+        """Take what was found in one tensor, or why it could not be read."""
         found = tuple(findings)
         if found or reason is not None:
             self.changes += 1
@@ -74,7 +74,7 @@ class Troubles:
             at = tree.parent[at]
 
     def read_below(self, node: int | None) -> int:
-        """How many tensors of a module, or of the whole tree for None, were read."""
+        """How many tensors of a module were read; of the whole tree for None."""
         return self._read.get(-1 if node is None else node, 0)
 
     def below(self, tree: Tree, node: int) -> tuple[list[Finding], list[tuple[str, str]]]:
@@ -115,9 +115,9 @@ class Troubles:
         for name, found in grouped.items():
             self.record(tree, name, found, self.unread.get(name))
 
-    def moved_to(self, tree: Tree) -> Troubles:
-        """The same of a tree whose tensors stand in another order."""
-        moved = Troubles()
+    def moved_to(self, tree: Tree) -> Marks:
+        """The same marks for a tree of the same tensors in another order."""
+        moved = Marks()
         for name, found in self._findings.items():
             moved.record(tree, name, found, self.unread.get(name))
         return moved

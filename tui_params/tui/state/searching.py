@@ -1,27 +1,28 @@
-"""What a filter finds among what has been read so far, and the words for it: what is not known is never "no match"."""
+"""What a filter finds among the tensors read so far, in words that never call "not known yet" a "no match"."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_params.core import text
+from tui_params.tui.state.coverage import Coverage
+from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.opened import Opened
+from tui_params.tui.state.sorting import FiguresOf
 
 if TYPE_CHECKING:
     from tui_params.core.query.query import Query
-    from tui_params.tui.desk.desk import Desk
-    from tui_params.tui.pages import Pages
-    from tui_params.tui.state.opened import Opened
+    from tui_params.core.tensor import TensorInfo
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The tensors that match, by index, of so many; and how many others may match.
+    """The tensors that match, by index, of ``total``; and how many others may match.
 
-    ``coming`` are being read; of those ``untold`` it will not be known. ``late`` says who may find more when all that
-    was asked for has been read: the check of everything. ``types`` are the element types that there are, where the
-    filter asks for one that is not among them.
+    ``coming`` more are being read, and ``untold`` cannot be read. ``late`` says that a check of everything may find
+    more, and how to start it. ``types`` lists the element types of the source, where the filter asks for another one.
     """
 
     indices: tuple[int, ...]
@@ -33,7 +34,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def in_place_of_rows(self) -> str:
-        """What stands in an empty tree."""
+        """The words in a tree without rows."""
         if self.coming:
             return f"no match so far: {text.plural(self.coming, 'tensor')} not read yet"
         if self.late:
@@ -44,7 +45,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def note(self) -> str:
-        """What stands beside the text while it is typed."""
+        """The words beside the filter while it is typed."""
         count = len(self.indices)
         words = f"{count:,} of {self.total:,}"
         if self.coming:
@@ -57,7 +58,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """What stands in the status line while the filter is on."""
+        """The words in the status line while the filter is on."""
         words = f"{len(self.indices):,} match"
         if self.coming:
             return f"{words} so far, {self.coming:,} not read"
@@ -66,50 +67,59 @@ class Found(msgspec.Struct, frozen=True):
         return f"{words}, {self.untold:,} cannot tell" if self.untold else words
 
 
-def look(query: Query, opened: Opened, pages: Pages | None, desk: Desk, scan_key: str) -> Found:
-    """What a filter leaves of a source, as far as it has been read; ``scan_key`` is the one that checks everything."""
+def look(
+    query: Query,
+    opened: Opened,
+    figures_of: FiguresOf,
+    marks: Marks,
+    lost: Iterable[TensorInfo],
+    coverage: Coverage,
+    scan_key: str,
+) -> Found:
+    """What a filter leaves of a source, as far as it has been read.
+
+    ``lost`` are the tensors that could not be read; ``scan_key`` is the key that checks everything.
+    """
 
     def said(name: str) -> frozenset[str] | None:
         """The rules and the severities of the findings about a tensor; None where it has not been read."""
-        rules = pages.troubles.rules(name) if pages is not None else None
-        if not rules or pages is None:
+        rules = marks.rules(name)
+        if not rules:
             return rules
-        return rules.union(finding.severity for finding in pages.troubles.findings(name))
+        return rules.union(finding.severity for finding in marks.findings(name))
 
     matches = query.filter(
         opened.tensors,
-        desk.figures,
+        figures_of,
         lowered=opened.lowered,
         gradients=opened.source.listing.gradients,
         said_of=said,
     )
-    reasons = pages.reasons if pages is not None and query.needs_figures else {}
-    lost = 0
-    for info in map(pages.find, reasons) if pages is not None else ():
-        lost += info is not None and query.match(info) is None
-    coming = max(0, matches.unknown - lost) if query.needs_figures else 0
+    coming = 0
+    if query.needs_figures:
+        coming = max(0, matches.unknown - sum(query.match(info) is None for info in lost))
     types = ""
     if not matches.indices and "type:" in query.text:
         types = text.dtype_mix(dict(opened.tree.totals().nbytes_by_dtype), 4)
     late = ""
-    if query.needs_check and (pages is None or pages.report is None):
-        late = "still checking" if desk.is_sweeping else f"{scan_key} may find more"
+    if query.needs_check and not coverage.is_checked:
+        late = "still checking" if coverage.is_sweeping else f"{scan_key} may find more"
     return Found(matches.indices, len(opened.tensors), coming, matches.unknown - coming, late, types)
 
 
 def note_of(query: Query | None, found: Found | None, room: int) -> tuple[str, Sequence[tuple[int, int]]]:
-    """What is said beside the filter, in ``room`` cells, and which parts of it are wrong."""
+    """The words beside the filter, in ``room`` cells, and which parts of the filter are wrong."""
     error = query.errors[0] if query is not None and query.errors else None
     if query is None or error is None:
         return (found.note if found is not None else ""), ()
     if error.is_unfinished:
         return error.message, ()
-    # What is longer stands whole in the status line.
+    # A longer sentence is shown whole in the status line.
     words = error.message if len(error.message) <= room else error.message.partition(";")[0]
     return words, [(error.start, error.stop) for error in query.errors]
 
 
 def fault_of(query: Query | None, room: int) -> str:
-    """The whole sentence of what is wrong with a filter, where it does not fit beside it."""
+    """What is wrong with a filter, in a whole sentence, if that does not fit beside it; else nothing."""
     error = query.errors[0] if query is not None and query.errors else None
     return error.message if error is not None and not error.is_unfinished and len(error.message) > room else ""

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui_params.core import text
 from tui_params.tui import keys
-from tui_params.tui.state.finding_groups import WHOLE, Group, Problem, Severity, extent
+from tui_params.tui.state.finding_groups import WHOLE, Group, ListedFinding, Severity, extent
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, LinesView
 from tui_params.tui.widgets.detail.detail_lines import mark_of, wrapped
@@ -61,7 +61,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         self._conclusion = ("", "text")
         self._titles: dict[Severity, str] = {}
         self._opened: set[_Key] = set()
-        self._rows: list[tuple[Group, Problem | None]] = []
+        self._rows: list[tuple[Group, ListedFinding | None]] = []
         self._first_lines: list[int] = []
 
     def show(self, groups: Sequence[Group], note: str, conclusion: tuple[str, str]) -> None:
@@ -79,7 +79,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         self._renew()
 
     @property
-    def current(self) -> Problem | None:
+    def current(self) -> ListedFinding | None:
         """The problem at the cursor: the first one of a group."""
         if self.cursor >= len(self._rows):
             return None
@@ -133,7 +133,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         first = f", the first {MOST} groups of {len(groups):,}" if len(groups) > MOST else ""
         return f"{_TITLES[severity]} ({extent(groups)}{first})"
 
-    def _row_lines(self, group: Group, member: Problem | None, is_current: bool, width: int) -> list[Line]:
+    def _row_lines(self, group: Group, member: ListedFinding | None, is_current: bool, width: int) -> list[Line]:
         problem = member or group.first
         mark, style = mark_of(problem.severity, self.glyphs)
         head: Line = [("> " if is_current else "  ", "accent")]

@@ -54,9 +54,9 @@ def test_the_header_says_what_is_open_and_how_it_is_sorted() -> None:
 def test_the_header_says_what_is_running() -> None:
     assert "reading 25 %, 3 to go" in header(replace(STATE, activity=Activity("a.weight", 4, 16, 3)))
     assert "50 %" in header(replace(STATE, sweep=SweepProgress(40, 80, 1.0)))
-    comparing = replace(STATE, sweep=SweepProgress(80, 80, 1.0), is_comparing=True)
-    assert "comparing the tensors" in header(comparing)
-    assert "99 %" not in header(comparing)
+    checking = replace(STATE, sweep=SweepProgress(80, 80, 1.0), is_cross_checking=True)
+    assert "cross-checking the tensors" in header(checking)
+    assert "99 %" not in header(checking)
 
 
 def test_the_header_says_what_is_wrong_the_reason_to_reload_first() -> None:

@@ -50,7 +50,7 @@ class Bars:
         """What there is to show now."""
         desk, pages, opened, node = self._session.desk, self._session.pages, self._session.opened, self._tree.cursor
         report = pages.report if pages is not None else None
-        known = pages.troubles.all_findings() if pages is not None and report is None else ()
+        known = pages.marks.all_findings() if pages is not None and report is None else ()
         return BarState(
             glyphs=self._glyphs,
             label=self._session.pending.label,
@@ -61,7 +61,7 @@ class Bars:
             sort_read=self._order.read,
             activity=self._answers.activity,
             sweep=self._answers.sweep,
-            is_comparing=desk is not None and desk.is_comparing,
+            is_cross_checking=desk is not None and desk.is_cross_checking,
             report=report,
             errors=sum(finding.severity == "error" for finding in known),
             query=self._filter.query,

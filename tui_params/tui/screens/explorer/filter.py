@@ -63,15 +63,18 @@ class Filter:
 
     def apply(self) -> None:
         """Show what matches, by what is known now."""
-        opened, desk, query = self._session.opened, self._session.desk, self.query
-        if opened is None or desk is None:
+        desk, pages, query = self._session.desk, self._session.pages, self.query
+        if desk is None or pages is None:
             return
+        opened = desk.opened
         self.found = None
         if query is None or query.is_empty:
             self._tree.set_spans(None)
             self._tree.keep_only(None)
         else:
-            found = self.found = look(query, opened, self._session.pages, desk, self._scan_key())
+            found = self.found = look(
+                query, opened, desk.figures, pages.marks, pages.lost_tensors(), pages.coverage, self._scan_key()
+            )
             self._tree.set_spans(query.name_spans)
             self._tree.set_empty_text(found.in_place_of_rows)
             self._tree.keep_only(opened.positions[index] for index in found.indices)

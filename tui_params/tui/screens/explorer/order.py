@@ -85,11 +85,11 @@ class Order:
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
         tree = message.opened.tree
-        pages.troubles = pages.troubles.moved_to(tree)
+        pages.marks = pages.marks.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
         self._tree.set_order(self._shown, is_flat=self.choice.is_flat)
-        self._tree.show(rows, desk.figures, pages.troubles)
+        self._tree.show(rows, desk.figures, pages.marks)
         kept = tree.find(self._stays_on) if self._stays_on is not None else None
         if kept is not None:
             self._tree.reveal(kept)
@@ -110,5 +110,5 @@ class Order:
         words = f"By the {read:,} of {text.plural(tensors, 'tensor')} read so far" if read else "No tensor is read yet"
         if desk.is_sweeping:
             self._notice.say(f"{words}; again when all is read.")
-        elif read + len(pages.troubles.unread) < tensors:
+        elif read + len(pages.marks.unread) < tensors:
             self._notice.say(f"{words}; {self._scan_key()} reads all.")

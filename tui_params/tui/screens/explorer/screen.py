@@ -39,7 +39,7 @@ from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
-    from tui_params.tui.state.finding_groups import Problem
+    from tui_params.tui.state.finding_groups import ListedFinding
 
 
 class ExplorerScreen(Screen[None]):
@@ -137,7 +137,7 @@ class ExplorerScreen(Screen[None]):
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))
         self.tree_view.set_empty_text("no tensors here")
-        self.tree_view.show(rows, desk.figures, pages.troubles)
+        self.tree_view.show(rows, desk.figures, pages.marks)
         node = tree.find(return_to) if return_to is not None else None
         if node is not None:
             self.tree_view.reveal(node)
@@ -208,7 +208,7 @@ class ExplorerScreen(Screen[None]):
     def on_working(self, message: messages.Working) -> None:
         self.answers.take_working(message)
 
-    def on_comparing(self, message: messages.Comparing) -> None:
+    def on_cross_checking(self, message: messages.CrossChecking) -> None:
         if message.generation == self.session.generation:
             self.update_bars()
 
@@ -358,8 +358,8 @@ class ExplorerScreen(Screen[None]):
             return
         if self.desk.sweep():
             self.questions.ask()
-        elif self.desk.is_comparing:
-            self.notice.say("Everything is read; the tensors are being compared.")
+        elif self.desk.is_cross_checking:
+            self.notice.say("Everything is read; the tensors are being cross-checked.")
         else:
             self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
 
@@ -370,7 +370,7 @@ class ExplorerScreen(Screen[None]):
 
         self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), self._go_to_problem)
 
-    def _go_to_problem(self, problem: Problem | None) -> None:
+    def _go_to_problem(self, problem: ListedFinding | None) -> None:
         """Go to the tensor of a problem, or the parameter of that gradient, and to the place in its values."""
         if problem is None or problem.tensor is None or self.pages is None:
             return

@@ -47,7 +47,7 @@ class BarState:
 
     activity: Activity | None = None
     sweep: SweepProgress | None = None
-    is_comparing: bool = False
+    is_cross_checking: bool = False
     report: Report | None = None
     errors: int = 0
     """Findings of severity error so far; counted only until there is a report."""
@@ -118,8 +118,8 @@ def _in_optimizer_states(tree: Tree) -> int:
 def _running(state: BarState, width: int) -> list[Part]:
     """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
     sweep, activity, glyphs = state.sweep, state.activity, state.glyphs
-    if state.is_comparing:
-        return [("comparing the tensors ", "accent")]
+    if state.is_cross_checking:
+        return [("cross-checking the tensors ", "accent")]
     if sweep is not None:
         share = sweep.done_bytes / max(1, sweep.total_bytes)
         cells = 12 if width >= 100 else 6
@@ -249,7 +249,7 @@ def _hints(state: BarState) -> list[tuple[str, str]]:
     words = (
         ("sort", "sort"),
         ("tree.expand_below", "expand"),
-        ("tree.next_trouble", "next mark"),
+        ("tree.next_mark", "next mark"),
         ("copy_name", "copy"),
     )
     return [*hints, *(hint(name, word) for name, word in words)]

@@ -16,14 +16,9 @@ from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Entry
+from tui_params.tui.state.places import KEPT_BLANK, MOST_PLACES, places_of
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
-
-MOST_PLACES = 5
-"""As many as are looked up (``places.MAX_INDICES``, which is not imported here: it costs time at the start)."""
-
-_KEPT = "\u00a0"
-"""A blank at which no line breaks, as within an index."""
 
 NO_TYPES = ("?", "unknown")
 """What readers call the type of what they cannot describe."""
@@ -315,16 +310,7 @@ def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -
         lines.append(line)
     if len(lines) > limit:
         lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
-    return [[(line.replace(_KEPT, " "), style)] for line in lines]
-
-
-def places_of(finding: Finding, most: int = MOST_PLACES) -> str:
-    """The first indices of a finding, for the end of its sentence; of a tensor of 0 dimensions they say nothing."""
-    shown = [text.shape(index).replace(" ", _KEPT) for index in finding.indices[:most] if index]
-    if not shown:
-        return ""
-    is_all = len(finding.indices) < min(MOST_PLACES, most + 1)
-    return f", {'' if is_all else 'first '}at {', '.join(shown)}"
+    return [[(line.replace(KEPT_BLANK, " "), style)] for line in lines]
 
 
 def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:

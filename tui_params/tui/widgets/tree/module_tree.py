@@ -19,7 +19,7 @@ from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
-from tui_params.tui.state.marks import Troubles
+from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Canvas
@@ -66,7 +66,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.glyphs = glyphs
         self.rows: Rows | None = None
         self.cursor: int | None = None
-        self.troubles = Troubles()
+        self.troubles = Marks()
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
         self._shown: Shown | None = None
@@ -76,7 +76,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
 
     # What is shown
 
-    def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Troubles) -> None:
+    def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Marks) -> None:
         """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
         self.rows = rows
         self.cursor = self.search_anchor = None  # nodes of the tree before
@@ -308,7 +308,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def action_collapse_all(self) -> None:
         self._change(lambda rows, node: rows.set_all(False), "Everything is closed.")
 
-    def action_trouble(self, step: int) -> None:
+    def action_mark(self, step: int) -> None:
         if self.rows is None:
             return
         node = self.rows.next_leaf(self.cursor_row, step, self.troubles.leaves())

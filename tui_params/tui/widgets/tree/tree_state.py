@@ -10,7 +10,7 @@ from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
-from tui_params.tui.state.marks import Troubles
+from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.tree_row import Columns, RowState
@@ -22,7 +22,7 @@ class Seen(msgspec.Struct, frozen=True):
     """Who knows what of a row: the figures by name, the marks, the hits of the search in a name, and the order."""
 
     figures: Callable[[str], Figures | None]
-    troubles: Troubles
+    troubles: Marks
     spans: Spans | None
     shown: Shown | None
     is_flat: bool
