@@ -56,7 +56,7 @@ Recipe = Literal["normal", "heavy", "norm", "fp8", "scale", "frequencies", "posi
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A tensor that will be written: its safetensors type, and the recipe and standard deviation of its values."""
+    """A tensor to write: its safetensors type, and the recipe and standard deviation of its values."""
 
     name: str
     code: str
@@ -89,7 +89,7 @@ def make_demo(folder: Path | None = None) -> Path:
 
 
 def _default_folder() -> Path:
-    """A folder that only this user can write to; anyone may have made one of that name in a shared /tmp."""
+    """A folder that only this user can write to. In a shared /tmp, someone else may have made one of the same name."""
     own = Path(tempfile.gettempdir()) / f"tui-params-{os.getuid()}"
     own.mkdir(mode=0o700, exist_ok=True)
     found = own.lstat()
@@ -99,7 +99,7 @@ def _default_folder() -> Path:
 
 
 class _Shard(msgspec.Struct, frozen=True):
-    """A safetensors file to be: its header with the length before it, and its tensors in the order of their bytes."""
+    """A safetensors file to write: its header, preceded by the length, and its tensors in the order of their bytes."""
 
     head: bytes
     tensors: tuple[Planned, ...]
@@ -110,7 +110,7 @@ class _Shard(msgspec.Struct, frozen=True):
 
 
 def _files() -> Iterator[tuple[str, _Shard | bytes]]:
-    """The files of the checkpoint by name; the index comes last, when all that it names is there."""
+    """The files of the checkpoint by name; the index comes last, when all files that it names exist."""
     weight_map: dict[str, str] = {}
     planned = sorted(plan(), key=lambda tensor: tensor.name != EMBEDDING)
     per_shard = sum(tensor.nbytes for tensor in planned) / SHARDS

@@ -5,7 +5,7 @@
      │    └── UnknownFormatError    no reader recognises these bytes
      ├── ReadError              this tensor's values cannot be read; the rest can
      │    └── SourceChangedError    the file was replaced, truncated or removed after it was opened
-     ├── StoppedError           the asker no longer wants the answer; never shown
+     ├── StoppedError           the caller cancelled the work; never shown
      ├── UnknownTensorError     no tensor of that name (also a KeyError)
      ├── SliceError             a slice expression that does not parse or does not fit the shape
      ├── QueryError             a filter term that does not parse
@@ -34,11 +34,11 @@ class ReadError(TuiParamsError):
 
 
 class SourceChangedError(ReadError):
-    """What was opened is no longer what lies on the disk."""
+    """The file on the disk is no longer the one that was opened."""
 
 
 class StoppedError(TuiParamsError):
-    """The work was cancelled by whoever asked for it."""
+    """The caller cancelled the work."""
 
 
 class UnknownTensorError(TuiParamsError, KeyError):
@@ -54,7 +54,7 @@ class SliceError(TuiParamsError):
 
 
 class QueryError(TuiParamsError):
-    """A filter term that does not parse, and where it stands in the text: ``text[start:stop]``."""
+    """A filter term that does not parse. It is ``text[start:stop]`` of the filter."""
 
     def __init__(self, message: str, start: int, stop: int) -> None:
         super().__init__(message)

@@ -43,9 +43,9 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ("nowhere/x", "no such file or folder: nowhere/x"),
         ("", "the path is empty"),
-        ("a\0b", r"a\\x00b is no path"),
+        ("a\0b", r"a\\x00b is not a valid path"),
         ("a\nb\x1b[31m", r"no such file or folder: a\\x0ab\\x1b\[31m"),
-        ("~no-such-user-here/x", "is no path"),
+        ("~no-such-user-here/x", "is not a valid path"),
         ("x" * 5000, "file name too long"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One door for everything that can be looked at: a path, a model in memory, a state dict, a source."""
+"""``tui_params.open_source``: opens a path, a model in memory, a state dict, or a source that is open already."""
 
 from __future__ import annotations
 

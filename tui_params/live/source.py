@@ -1,4 +1,4 @@
-"""Models and state dicts in this process as sources.
+"""Sources of what is in this process's memory: modules, and mappings of tensors such as state dicts.
 
 Torch is imported when the first of them is made, never by importing this module.
 """
@@ -28,7 +28,7 @@ _KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "
 
 
 class ProbeSource(Source):
-    """A source that asks a probe. The values are those at the time of the call.
+    """A source whose values are read by a probe, each as it is at the time of the call.
 
     Raises OpenError if nothing can be listed.
     """
@@ -98,7 +98,7 @@ class ProbeSource(Source):
 
         axes = []
         for axis in window.axes:
-            # Torch has no negative steps: read forwards, then turn the small result round.
+            # Torch has no negative steps: read forwards, then reverse the small result.
             start = axis.start + axis.step * max(axis.length - 1, 0) if axis.step < 0 else axis.start
             axes.append((start, abs(axis.step), axis.length))
         try:
@@ -108,7 +108,7 @@ class ProbeSource(Source):
         shape = tuple(axis.length for axis in window.axes)
         element = dtypes.numpy_dtype(info.dtype)
         if element is None:
-            # complex32 is the one readable type without a numpy type: two float16.
+            # complex32 is the only type that can be read but has no numpy type: it is two float16.
             parts = np.frombuffer(raw, np.float16).astype(np.float32)
             values: NDArray[Any] = parts.view(np.complex64).reshape(shape)
         else:
@@ -159,7 +159,7 @@ class ModelSource(ProbeSource):
 
 
 class StateDictSource(ProbeSource):
-    """A dict of tensors in this process, possibly nested; leaves that are no tensors become metadata."""
+    """A mapping of tensors in this process, possibly nested. Leaves that are not tensors become metadata."""
 
     def __init__(self, mapping: Mapping[Any, Any], label: str | None = None) -> None:
         from tui_params.live.inside.probe import MappingProbe

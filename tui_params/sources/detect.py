@@ -214,7 +214,7 @@ def open_path(path: str | os.PathLike[str]) -> Source:
         raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
     except (ValueError, RuntimeError) as error:
         # A null byte in the path; a "~user" that does not exist.
-        raise OpenError(f"{shown} is no path: {clean(str(error), 120)}") from None
+        raise OpenError(f"{shown} is not a valid path: {clean(str(error), 120)}") from None
     if S_ISDIR(mode):
         return _open_directory(full)
     if full.name.endswith(".json"):

@@ -192,7 +192,7 @@ FAULTS = [
     ),
     Fault(
         "duplicate-name",
-        "a stands 2 times",
+        "a occurs 2 times",
         ('{"a":' + PLACE % (0, 1) + ',"a":' + PLACE % (1, 2) + "}").encode(),
         2,
         listed=("a",),
@@ -200,7 +200,7 @@ FAULTS = [
     # Written with escapes, so that counting keys does not find the second one.
     Fault(
         "duplicate-name",
-        "a stands 2 times",
+        "a occurs 2 times",
         ('{"a":' + PLACE % (0, 1) + ',"\\u0061":' + (PLACE % (1, 2)).replace("_", "\\u005f") + "}").encode(),
         2,
         listed=("a",),
@@ -264,7 +264,7 @@ def test_each_fault_is_found_and_hides_nothing_else(tmp_path: Path, fault: Fault
         (b"\1\2\3", "3 bytes, too few"),
         ((10**15).to_bytes(8, "little") + b"{}", "announce a header of 1,000,000,000,000,000 bytes"),
         ((100_000_001).to_bytes(8, "little") + b"{}", "more than the 100,000,000"),
-        (file_bytes(b"{}", b"", announced=50), "ends inside its header: of its 50 bytes only 2"),
+        (file_bytes(b"{}", b"", announced=50), "ends inside its header: only 2 of its 50 bytes"),
         (file_bytes(b"", b""), "does not start with"),
         (file_bytes(b"[]", b""), "does not start with"),
         (file_bytes(b'{"a":', b""), "not valid JSON"),

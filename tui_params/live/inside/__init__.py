@@ -10,6 +10,6 @@ no tui-params, or another version of it, and another Python. From this follow th
 * What it hands out is plain data (numbers, strings, tuples, dicts, bytes), so that it can cross a socket.
 
 Why several small modules, and not one text? Attaching adds a server and hooks to the probe, and together they would be
-a file that nobody can read at once. One text would save nothing: it would have to be registered as a module all the
+a file too long to read. One text would save nothing: it would have to be registered as a module all the
 same, and a debugger interface takes one script either way, which the bundle is. Its loader is twenty lines long.
 """

@@ -70,7 +70,7 @@ class ModelProbe(Probe):
     def _walk_modules(self) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
         """Every module under each of its paths, before its children; a module inside itself is not entered again.
 
-        The flag says that an FSDP1 wrapper stands above, whose parameters are flat pieces.
+        The flag says that the module is inside an FSDP1 wrapper, whose parameters are flat pieces.
         """
         stack: list[tuple[tuple[str, ...], Any, frozenset[int], bool]] = [((), self._model, frozenset(), False)]
         self._is_cut = False
@@ -137,7 +137,7 @@ class ModelProbe(Probe):
             yield description.name.removesuffix(".grad"), description
 
     def _unregistered(self, leaves: list[Leaf]) -> list[str]:
-        """Paths of tensors and modules that stand in plain attributes, where ``state_dict`` does not look."""
+        """Paths of tensors and modules in plain attributes, where ``state_dict`` does not look."""
         known = {id(leaf.tensor) for leaf in leaves}
         entered: dict[int, tuple[tuple[str, ...], Any]] = {}
         for path, module, _ in self._walk_modules():

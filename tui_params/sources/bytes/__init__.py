@@ -1,1 +1,1 @@
-"""Bytes of local files: handles, ranges, strided elements, the directory of a zip."""
+"""Bytes of local files: open handles, a peek at the content, strided elements, the directory of a zip."""

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_WINDOW = 16 * 1024 * 1024
-"""The most elements that one window may have: a window is for looking at, ``blocks`` is for all of a tensor."""
+"""The most elements that one window may have. A window is for looking at; ``blocks`` reads a whole tensor."""
 
 _RECORD_BLOCK = 1 << 20
-"""Bytes of a record that are read at a time: what was read is still in the cache when it is summed up."""
+"""Bytes of a record that are read at a time: few enough to be in the processor's cache while they are summed."""
 
 
 class ExtentSource(Source):
     """A source over files in which every element lies uncompressed, at a known place.
 
-    A tensor that has no entry in ``extents`` is contiguous, at ``info.offset`` of ``info.file``; so a reader of
-    a format that knows nothing else passes an empty mapping.
+    A tensor that has no entry in ``extents`` is contiguous, at ``info.offset`` of ``info.file``. The reader of a format
+    in which every tensor is contiguous passes an empty mapping.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ExtentSource(Source):
         files: Mapping[str, DataFile],
         read_records: Callable[[DataFile], Sequence[Record]] | None = None,
     ) -> None:
-        """``read_records`` says of which bytes of a file there are checksums; it may raise OpenError."""
+        """``read_records`` lists the runs of bytes of a file that have a checksum; it may raise OpenError."""
         self.label = label
         self.listing = listing
         self.extents = extents
@@ -60,7 +60,7 @@ class ExtentSource(Source):
         extent = self.extents.get(info.name)
         if extent is None:
             if info.file is None or info.offset is None:
-                raise ReadError(f"nothing says where the values of {clean(info.name, 120)} lie")
+                raise ReadError(f"it is not known where the values of {clean(info.name, 120)} are")
             extent = Extent(info.file, info.offset, info.offset, info.offset + info.nbytes)
         file = self.files.get(extent.file)
         if file is None:
@@ -93,7 +93,7 @@ class ExtentSource(Source):
         try:
             found = [record for file in self.files.values() for record in self._read_records(file)]
         except OpenError:
-            # What has become of the file is told by whoever reads the tensors.
+            # Reading the tensors will say what has become of the file.
             return ()
         return self._with_tensors(found)
 

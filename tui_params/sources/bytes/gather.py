@@ -1,4 +1,4 @@
-"""Elements out of a file: only the bytes that a window needs, and whole tensors in bounded blocks."""
+"""Reads elements from a file: only the bytes that a window needs, or a whole tensor in bounded blocks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ BLOCK_NBYTES = 2 * 1024 * 1024
 """Bytes read at a time: large enough for the disk, small enough for the second-level cache."""
 
 SPARSE = 32
-"""A span is read whole if it has at most so many elements for each one wanted; else its pieces are read apart."""
+"""A span is read whole if it has at most this many elements for each one that is wanted; otherwise piece by piece."""
 
 SMALL_SPAN = 64 * 1024
-"""Bytes that are read whole whatever is wanted of them: a system call costs more."""
+"""A span of at most this many bytes is always read whole: a second system call would cost more."""
 
 MAX_PLACES = 1 << 20
-"""Reads that one window may take: some seconds' worth, and nobody can stop them."""
+"""The most reads that one window may take: they last some seconds, and cannot be cancelled."""
 
 Dims = list[tuple[int, int]]
 """Length and stride (in elements) of each dimension of a box of elements."""
@@ -93,7 +93,7 @@ def _gather_rows(
     raw = raw_dtype(info.dtype)
     step = max(BLOCK_NBYTES // raw.itemsize, 1)
     if min((stride for stride, dim in zip(extent.stride, info.shape, strict=True) if dim > 1), default=0) > SPARSE:
-        # Every element is a read of its own: come up for air more often.
+        # Every element is a read of its own: yield more often, so that the caller can stop.
         step = min(step, 1 << 16)
     buffer = np.empty(min(step, stop - start), raw)
     for begin in range(start, stop, step):
@@ -128,8 +128,8 @@ class _Reader:
     def gather(self, out: NDArray[Any], first: int, dims: Dims) -> None:
         """Fill ``out`` with the box of elements that starts at element ``first``.
 
-        Where the elements lie close together, the whole span is read and picked from; otherwise the box is cut
-        along its widest dimension, so that memory stays bounded and no byte far from a wanted one is read.
+        If the elements are close together, the whole span is read and the elements are picked from it. Otherwise the
+        box is cut along its widest dimension, so that memory stays bounded and no byte far from a wanted one is read.
         """
         import numpy as np
 
@@ -150,7 +150,7 @@ class _Reader:
         axis = max(range(len(dims)), key=lambda axis: (dims[axis][0] - 1) * abs(dims[axis][1]))
         length, step = dims[axis]
         inner = sum((count - 1) * abs(other) for index, (count, other) in enumerate(dims) if index != axis) + 1
-        # As many indices of the widest dimension as fit a buffer, unless what lies between two of them is waste.
+        # As many indices of the widest dimension as fit a buffer, unless most bytes between two of them are not wanted.
         is_sparse = abs(step) > SPARSE * prod(
             count for index, (count, other) in enumerate(dims) if index != axis and other
         )
@@ -212,7 +212,7 @@ def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Whether a view covers its span without gaps and repeats, in whatever order."""
+    """Whether a view covers its span without gaps or repetitions, in any order."""
     expected = 1
     for step, dim in sorted((step, dim) for step, dim in zip(stride, shape, strict=True) if dim != 1):
         if step != expected:
@@ -232,7 +232,7 @@ def _is_row_major(dims: Dims) -> bool:
 
 
 def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Origin and lengths of boxes that, in row-major order one after the other, are the elements ``start:stop``."""
+    """Boxes (origin, lengths) that together are the elements ``start:stop``, in row-major order."""
     if not shape:
         if start < stop:
             yield (), ()
@@ -254,7 +254,7 @@ def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple
 def raw_dtype(dtype: DType) -> np.dtype[Any]:
     """A plain numpy type as wide as one element; packed elements take a byte each once they are unpacked.
 
-    Raises ReadError for types whose elements nobody can decode.
+    Raises ReadError for types that cannot be decoded here.
     """
     import numpy as np
 
@@ -263,7 +263,7 @@ def raw_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
-    """Conjugate or negate in place what torch left to be done, by turning sign bits over."""
+    """Conjugate or negate in place, by flipping sign bits, where torch has left that to the reader."""
     import numpy as np
 
     if extent.is_conj and dtype.is_complex:
@@ -280,7 +280,7 @@ def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
 
 
 def _values(raw: NDArray[Any], dtype: DType, extent: Extent) -> NDArray[Any]:
-    """Raw elements as the values that they mean."""
+    """The values of raw elements, in the element's own type."""
     import numpy as np
 
     if extent.is_conj or extent.is_neg:

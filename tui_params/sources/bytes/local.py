@@ -1,4 +1,4 @@
-"""Files that are read in pieces: what was opened, whether it is still there, and the bytes at an offset.
+"""Files that are read in pieces: what was opened, whether it has changed since, and the bytes at an offset.
 
 Never memory-mapped: a file that another process truncates must give an error, not a SIGBUS.
 """
@@ -44,7 +44,7 @@ class DataFile(msgspec.Struct, frozen=True):
     device: int
 
     def difference(self, status: os.stat_result | None) -> str | None:
-        """One sentence if ``status`` (None: there is no file any more) is not that of the file opened."""
+        """One sentence if ``status`` is not that of the file that was opened; None means that the file is gone."""
         name = clean(self.name, 120)
         if status is None:
             return f"{name} was removed from the disk after it was opened"
@@ -66,7 +66,7 @@ class DataFile(msgspec.Struct, frozen=True):
         except (FileNotFoundError, NotADirectoryError):
             return self.difference(None)
         except OSError as error:
-            return f"{clean(self.name, 120)} cannot be looked at any more: {reason(error)}"
+            return f"{clean(self.name, 120)} can no longer be accessed: {reason(error)}"
 
 
 def reason(error: OSError) -> str:
@@ -86,9 +86,9 @@ def _descriptor_limit() -> int:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
-    """A descriptor of the regular file at ``path`` for the time of a ``with``, and what it is. Raises OpenError.
+    """A descriptor of the regular file at ``path``, and its DataFile, inside a ``with``. Raises OpenError.
 
-    The type is looked at before opening, because opening a FIFO waits for its writer.
+    The type is checked before opening, because opening a FIFO waits for its writer.
     """
     name = clean(path.name or str(path), 120)
     try:
@@ -176,7 +176,7 @@ class FilePool:
         try:
             _raise_if(file.difference(os.fstat(handle.descriptor)) or file.changed())
             yield handle.descriptor
-            # A write that happened while we read: what came may be half old, half new.
+            # If the file was written to meanwhile, half of the bytes may be old and half new.
             _raise_if(file.difference(os.fstat(handle.descriptor)))
         except OSError as error:
             raise ReadError(f"{clean(file.name, 120)} cannot be read: {reason(error)}") from None
@@ -260,7 +260,7 @@ def _raise_if(sentence: str | None) -> None:
 
 
 POOL = FilePool()
-"""The descriptors of every source of this process: a folder of 163 shards must not use up the limit of the shell."""
+"""The one pool of this process: a folder of 163 shards must not use up the limit of the shell."""
 
 
 def read_into(descriptor: int, file: DataFile, offset: int, buffer: memoryview) -> None:
@@ -275,6 +275,7 @@ def read_into(descriptor: int, file: DataFile, offset: int, buffer: memoryview) 
             buffer[done : done + count] = piece
         if count == 0:
             raise ReadError(
-                f"{clean(file.name, 120)} ends early: of {len(buffer):,} bytes at offset {offset:,} only {done:,} came"
+                f"{clean(file.name, 120)} ends early:"
+                f" only {done:,} of {len(buffer):,} bytes could be read at offset {offset:,}"
             )
         done += count

@@ -36,8 +36,8 @@ _LOCAL = Struct("<4s5H3L2H")
 class Member(msgspec.Struct, gc=False):
     """One file inside a zip. ``header`` is the byte of the file where its local header starts.
 
-    ``crc`` is the CRC-32 of its bytes, or 0 where torch was told to compute none (``set_crc32_options(False)``,
-    ``skip_data``): then no member has any.
+    ``crc`` is the CRC-32 of its bytes. It is 0 for all members of a file that torch wrote without checksums
+    (``set_crc32_options(False)``, ``skip_data``).
     """
 
     name: str
@@ -50,9 +50,9 @@ class Member(msgspec.Struct, gc=False):
 
 
 class Directory(msgspec.Struct):
-    """The members of a zip by name, in order; ``duplicates`` are names that stand in it more than once.
+    """The members of a zip by name, in order; ``duplicates`` are names that occur more than once.
 
-    The last of several members of one name is kept, as ``zipfile`` does.
+    Of several members with one name the last is kept, as in ``zipfile``.
     """
 
     members: dict[str, Member]
@@ -72,30 +72,30 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         )
     _, disk, first_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
-    # Torch always writes the ZIP64 records, and they stand between the directory and its end.
+    # Torch always writes the ZIP64 records; they are between the directory and its end record.
     wide = _read_end64(descriptor, tail, at, tail_start, start)
     if wide is not None:
         count, size, offset, end = wide
     elif disk or first_disk:
         raise OpenError(f"{clean(label, 120)} is one part of a zip in several files: they cannot be read apart")
-    # Bytes before the archive (a self-extractor's) move every offset by as much.
+    # Bytes before the archive (of a self-extracting program) shift every offset by their number.
     shift = end - size - offset
     if size > MAX_DIRECTORY_BYTES or shift < 0 or end - size < start:
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is damaged: it claims {size:,} bytes at offset {offset:,}"
         )
     if shift > start and read_bytes(descriptor, start, 4) == b"PK\3\4":
-        # torch.export stores whole archives as members: a file cut behind one must not pass for it.
+        # torch.export stores whole archives as members: a file that is cut off after one must not be taken for it.
         raise OpenError(
-            f"the last zip directory of {clean(label, 120)} is that of an archive inside it, from byte {shift:,}: the"
-            " file is truncated"
+            f"the last zip directory of {clean(label, 120)} belongs to an archive inside it, from byte {shift:,} on:"
+            " the file is truncated"
         )
     raw = read_bytes(descriptor, end - size, size)
     return _parse(raw, count, shift, label, start, end - size)
 
 
 def _find_end(tail: bytes) -> int:
-    """Where the end record stands whose comment reaches exactly to the end of the file, or else the last one."""
+    """The place of the end record whose comment ends exactly with the file; if there is none, the last end record."""
     last = at = tail.rfind(b"PK\5\6")
     while at >= 0:
         if at + _END.size <= len(tail) and at + _END.size + unpack_from("<H", tail, at + 20)[0] == len(tail):
@@ -111,7 +111,7 @@ def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: i
     signature, _, where, _ = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
     if signature != b"PK\6\7":
         return None
-    # The record stands right before its locator; its stated offset is wrong where bytes precede the archive.
+    # The record comes right before its locator; the offset in the locator is wrong if bytes precede the archive.
     for place in (start + where, tail_start + at - _LOCATOR64.size - _END64.size):
         if not start <= place < tail_start + at:
             continue
@@ -176,9 +176,9 @@ def _zip64_field(extra: bytes, size: int, packed: int, header: int) -> tuple[int
 
 
 def data_offset(descriptor: int, directory: Directory, member: Member) -> int | None:
-    """The byte of the file where the data of ``member`` starts, or None if no local header stands where it should.
+    """The byte of the file where the data of ``member`` start, or None if its local header is not where it should be.
 
-    The lengths of name and extra field come from the local header: those in the directory differ.
+    The lengths of name and extra field are taken from the local header: those in the directory differ.
     """
     if not directory.start <= member.header <= directory.stop - _LOCAL.size:
         return None

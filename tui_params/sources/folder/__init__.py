@@ -1,1 +1,1 @@
-"""Folders of shards as one source."""
+"""Reads a folder of checkpoint files as one source."""

@@ -1,4 +1,4 @@
-"""What the JSON files beside a checkpoint say about it: config.json of transformers, adapter_config.json of PEFT."""
+"""Facts from the JSON files beside a checkpoint: config.json of transformers, adapter_config.json of PEFT."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_configs(folder: Path) -> dict[str, str]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a small file; empty where there is none, for a checkpoint needs no such file."""
+    """The JSON object in a small file; empty if there is none, because a checkpoint does not need the file."""
     try:
         with opened(path) as (descriptor, file):
             text = read_bytes(descriptor, 0, min(file.size, _MAX_NBYTES))

@@ -1,6 +1,6 @@
 """Folders of checkpoint files: Hugging Face shards with an index, adapters, or several files side by side.
 
-One bad or missing file never hides the others: what the index knows of it is listed, with the reason.
+A damaged or missing file never hides the others: the tensors that the index places in it are listed with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tui_params.sources.folder.unindexed import list_unindexed
 
 _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
 
-# What transformers, accelerate and Lightning put beside the weights: no weights, so not opened unasked.
+# Files that transformers, accelerate and Lightning put beside the weights. They hold no weights, so they are opened
+# only when the user names them.
 _BESIDE = re.compile(
     r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state)[\w.-]*$", re.IGNORECASE
 )
@@ -33,10 +34,10 @@ _STATE_SUFFIX = ".pkl"
 """Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
 
 _MAX_BESIDE = 100
-"""Subfolders that are looked into for states that lie beside a model: each costs a call to the file system."""
+"""The most subfolders that are searched for states beside a model: each costs a call to the file system."""
 
 _MAX_FOLDERS = 300
-"""Folders that are looked into for a better suggestion than the one given."""
+"""The most folders that are searched for one to suggest instead."""
 
 
 class FileReader(Protocol):
@@ -75,7 +76,7 @@ def is_index(path: Path) -> bool:
 def open_folder(path: Path, formats: Formats, index: str | None = None) -> Source:
     """All tensors of a folder as one source; ``index`` names the index file if the user chose one.
 
-    Raises OpenError if there is nothing to open, and says what there is instead.
+    Raises OpenError if there is nothing to open; the message says what was found instead.
     """
     names = _file_names(path)
     chosen = index or _choose_index(names)
@@ -100,7 +101,7 @@ def open_folder(path: Path, formats: Formats, index: str | None = None) -> Sourc
 def _file_names(path: Path) -> list[str]:
     try:
         with _scan(path) as entries:
-            # A symbolic link counts as what it leads to; one that leads nowhere is still listed, and told of later.
+            # A symbolic link counts as what it leads to. One that leads nowhere is listed too, and reported later.
             return sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
         raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
@@ -114,14 +115,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link in a circle, or through a folder that is closed to us: opening it will say so.
+        # A link that leads to itself, or through a folder that we may not read: opening it reports the reason.
         return False
 
 
 def _choose_index(names: Iterable[str]) -> str | None:
-    """The index to follow: safetensors before bin, the plain name before variants such as fp16.
+    """The index to use: safetensors before bin, the plain name before variants such as fp16.
 
-    A single unsharded safetensors file is preferred to the index of a bin checkpoint of the same model.
+    An unsharded safetensors file is preferred to the index of a bin checkpoint of the same model.
     """
     found = [name for name in names if _INDEX_NAME.search(name)]
     if any(name.endswith(".safetensors") for name in names):
@@ -144,7 +145,7 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
 
 
 def _folders_beside(path: Path, formats: Formats) -> list[str]:
-    """Direct subfolders with tensors, each with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
+    """Direct subfolders that hold tensors, with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
     try:
         with _scan(path) as entries:
             folders = sorted(

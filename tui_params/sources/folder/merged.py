@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class MergedSource(Source):
     """The tensors of several sources under one listing.
 
-    ``parts`` are by the name of their file, as ``TensorInfo.file`` has it. ``originals`` are the TensorInfos, as
-    their part knows them, of tensors that are listed under another name here.
+    ``parts`` are keyed by the name of their file, which is ``TensorInfo.file``. ``originals`` are keyed by the name
+    that is listed here; each is the TensorInfo of the part, where the tensor has another name.
     """
 
     def __init__(

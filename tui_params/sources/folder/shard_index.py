@@ -1,4 +1,4 @@
-"""Checkpoints with an index: ``*.index.json`` says which shard holds which tensor, and may be wrong about it."""
+"""Checkpoints with an index: ``*.index.json`` says which shard holds which tensor, and may be wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui_params.sources.folder.config import read_configs
 from tui_params.sources.folder.merged import MergedSource
 
 MAX_FINDINGS = 20
-"""Findings of one rule that are told one by one."""
+"""Findings of one rule that are reported one by one; the others are counted."""
 
 _MAX_NBYTES = 512 * 1024 * 1024
 
@@ -51,7 +51,7 @@ def read_index(path: Path) -> Index:
 
 
 class _Complaints:
-    """Findings of one rule, of which the first are told one by one and the rest are counted."""
+    """Findings by rule: the first of each rule are kept one by one, the rest are counted."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
@@ -76,7 +76,7 @@ def list_indexed(
 ) -> MergedSource:
     """The tensors of every shard that ``index`` names, in the order of the shards.
 
-    ``files`` are all of the folder, ``folders`` the subfolders that are only mentioned.
+    ``files`` are all tensor files of the folder; ``folders`` are subfolders that are only mentioned.
     """
     complaints = _Complaints()
     files = list(files)
@@ -86,7 +86,7 @@ def list_indexed(
         complaints.add("warning", "unindexed-shard", None, evidence)
     whole = _whole_name(index_name)
     if whole in files and whole not in index.weight_map.values():
-        # As transformers' from_pretrained does; what is in it may be another state of the model.
+        # transformers' from_pretrained does so. The file may hold another state of the model.
         evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
         complaints.add("warning", "unindexed-whole", None, evidence)
     parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints, open_file)
@@ -122,7 +122,7 @@ def _whole_name(index_name: str) -> str:
 
 
 def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, str]) -> set[str]:
-    """Files that are numbered as shards of the index's own checkpoint, but that it does not name."""
+    """Files that are numbered like shards of the index's checkpoint, but are not named in it."""
     stem, suffix = _whole_name(index_name).rsplit(".", 1)
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}")
     named = set(weight_map.values())
@@ -132,7 +132,7 @@ def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, s
 def _open_shards(
     folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints, open_file: OpenFile
 ) -> tuple[dict[str, Source], dict[str, str]]:
-    """The shards that could be opened, and for each other one the reason why not."""
+    """The shards that could be opened, and the reason for each that could not."""
     parts: dict[str, Source] = {}
     lost: dict[str, str] = {}
     for shard in sorted({*counts, *forgotten}):
@@ -167,7 +167,7 @@ _Strays = list[tuple[str, TensorInfo]]
 
 
 def _claimed(weight_map: Mapping[str, str], parts: Mapping[str, Source]) -> tuple[dict[str, TensorInfo], _Strays]:
-    """The tensors that lie where the index says, and the others with their shard."""
+    """The tensors that are where the index says, and all others with their shard."""
     tensors: dict[str, TensorInfo] = {}
     strays: _Strays = []
     for shard, part in parts.items():
@@ -186,7 +186,7 @@ def _place_strays(
     index_name: str,
     complaints: _Complaints,
 ) -> None:
-    """List the tensors that the index does not know, or believes elsewhere; of two with one name, the index's own."""
+    """List the tensors that the index omits or places elsewhere. Of two with one name, that of the index is shown."""
     named = set(weight_map.values())
     for shard, info in strays:
         name, here = info.name, clean(shard, 120)
@@ -213,7 +213,7 @@ def _list_absent(
     index_name: str,
     complaints: _Complaints,
 ) -> None:
-    """List the tensors that only the index knows: by name, with the reason in place of everything else."""
+    """List the tensors that are only in the index: their names, and the reason why nothing else is known."""
     nothing = unknown("?")
     for name in absent:
         shard = weight_map[name]
@@ -235,7 +235,7 @@ def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, c
 
 
 def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
-    """The metadata of all files; a key that two files give different values appears once for each."""
+    """The metadata of all files. A key to which files give different values appears once for each value."""
     merged: dict[str, str] = {}
     for file, part in parts.items():
         for key, value in part.listing.metadata.items():
@@ -245,7 +245,7 @@ def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
 
 
 def add_configs(metadata: dict[str, str], folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
-    """Add what the JSON files of the folder say, and what follows from it for the tensors."""
+    """Add the facts in the JSON files of the folder, and what they imply for the tensors."""
     metadata |= read_configs(folder)
     if metadata.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in tensors:
         metadata["config.tie_word_embeddings"] = (
@@ -254,7 +254,7 @@ def add_configs(metadata: dict[str, str], folder: Path, tensors: Mapping[str, Te
 
 
 def add_unopened(metadata: dict[str, str], files: list[str]) -> None:
-    """Mention the tensor files of the folder that were left alone."""
+    """Mention the tensor files of the folder that were not opened."""
     if files:
         shown = ", ".join(clean(name, 80) for name in files[:10])
         metadata["folder.not_opened"] = f"{shown}{', ...' if len(files) > 10 else ''} (open by path)"

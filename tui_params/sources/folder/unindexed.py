@@ -35,10 +35,10 @@ def list_unindexed(
     folders: Iterable[str],
     open_file: OpenFile,
 ) -> MergedSource:
-    """The tensors of all ``files``; if a name occurs in two of them, every name gets the stem of its file in front.
+    """The tensors of all ``files``. If a name occurs in two of them, every name is preceded by the stem of its file.
 
-    ``beside`` and ``folders`` are files and subfolders that are only mentioned, ``found`` is what is already known to
-    be wrong. Raises OpenError if none of the files can be opened.
+    ``beside`` and ``folders`` are files and subfolders that are only mentioned; ``found`` are findings made before.
+    Raises OpenError if none of the files can be opened.
     """
     parts, findings, reasons = _open_all(folder, files, open_file)
     findings[:0] = found
@@ -86,7 +86,7 @@ def _open_all(
 def _combine(
     parts: Mapping[str, Source],
 ) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, TensorInfo], dict[str, TensorInfo]]:
-    """Tensors, modules and gradients of all parts, and the originals of what had to be renamed."""
+    """Tensors, modules and gradients of all parts, and the original of each tensor that had to be renamed."""
     names = [info.name for part in parts.values() for info in part.listing.tensors]
     is_clash = len(set(names)) < len(names)
     stems = {file: f"{_stem(file, parts)}." if is_clash else "" for file in parts}
@@ -117,7 +117,7 @@ def _stem(file: str, files: Mapping[str, Source]) -> str:
 
 
 def _missing_numbers(files: list[str]) -> list[Finding]:
-    """Findings about sets such as ``model-00002-of-00003`` of which files are missing."""
+    """Findings about numbered sets, such as ``model-00002-of-00003``, with missing files."""
     found: dict[tuple[str, str, str], set[int]] = {}
     for name in files:
         match = _NUMBERED.match(name)

@@ -1,1 +1,1 @@
-"""A pickle machine that imports no class and runs no code."""
+"""Reads pickles without importing a class or running any code."""

@@ -1,7 +1,7 @@
-"""The closed table of constructors that the pickle machine carries out itself: pure data, and torch's builders.
+"""The closed table of constructors that the pickle machine imitates: those of pure data, and torch's builders.
 
-Each takes the argument tuple that the pickle gives and returns an inert value, or UNFIT. Each takes constant time
-and copies nothing, because a pickle of a few bytes can call it a million times on one large argument.
+Each takes the argument tuple from the pickle and returns an inert value, or UNFIT. Each takes constant time and copies
+nothing, because a pickle of a few bytes can call it a million times on one large argument.
 """
 
 from __future__ import annotations

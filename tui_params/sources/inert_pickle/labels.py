@@ -1,4 +1,4 @@
-"""What the names in a pickle would mean to a plain unpickler. A wrong label costs a wrong word: nothing is ever run."""
+"""What a plain unpickler would do with the names in a pickle. A wrong answer is only a wrong label: nothing is run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui_params.core.text import clean
 
 _SHOWN = 10
 
-# Packages of which any function is more than data.
+# Packages whose functions do more than build data.
 _CODE_PACKAGE_LIST = """
     os posix nt posixpath ntpath subprocess sys pty runpy pip socket shutil webbrowser importlib imp pkgutil ctypes cffi
     _ctypes multiprocessing asyncio commands code codeop timeit cProfile profile pdb bdb doctest trace venv ensurepip

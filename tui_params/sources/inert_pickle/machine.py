@@ -1,7 +1,7 @@
 """An inert pickle machine: it reads protocols 0 to 5 and builds plain data. Nothing is imported, called or hashed.
 
-The opcodes are those of CPython's ``Lib/pickletools.py``. A global becomes a Stub, and a call of one an Obj, unless
-it stands in the closed table of ``pickle_constructors``. Work and memory are bounded by the limits below.
+The opcodes are those of CPython's ``Lib/pickletools.py``. A global becomes a Stub, and a call of it becomes an Obj,
+unless the global is in the closed table of ``constructors``. Work and memory are bounded by the limits below.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _u4 = Struct("<I").unpack_from
 _i4 = Struct("<i").unpack_from
 _f8 = Struct(">d").unpack_from
 
-# Python 2 wrote its own names for these modules; judging a name needs one spelling.
+# Python 2 wrote other names for these modules; the rules for names need one spelling.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "_numpy": "numpy"}
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -49,11 +49,11 @@ class PickleEndsError(OpenError):
 
 
 class PickleMachine:
-    """One pickle in ``data``, from ``pos`` to its STOP; then ``root`` is what it builds, ``pos`` the byte behind it.
+    """Reads one pickle in ``data`` from ``pos`` on. Then ``root`` is what it builds, and ``pos`` the byte after it.
 
-    ``globals`` are all the names that it mentions, ``storages`` all the storages; ``blobs`` are, by identity, the
-    longer byte strings and where in ``data`` they stand. ``what`` is how the user would call these bytes in a sentence.
-    ``budget`` is how many steps it may take, MAX_OPERATIONS unless less is given.
+    ``globals`` are all names that it mentions, ``storages`` all storages. ``blobs`` has the longer byte strings by
+    identity, each with its place in ``data``. ``what`` is what error messages call these bytes. ``budget`` is how many
+    steps the machine may take, by default MAX_OPERATIONS.
     """
 
     def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle", budget: int | None = None) -> None:
@@ -441,7 +441,7 @@ def _construct(cls: Any, args: Any) -> Any:
 
 
 def _build(target: Any, state: Any) -> None:
-    """Keep the state of an object. Dicts of torch carry a ``_metadata`` attribute here, which says nothing new."""
+    """Keep the state of an object. The state of a torch dict (``_metadata``) adds nothing new and is dropped."""
     kind = type(target)
     if kind is Obj:
         target.state = state

@@ -1,7 +1,7 @@
 """Inert values: what the pickle machine builds in place of the objects that a pickle describes.
 
-None of them has behaviour that a pickle could reach: they keep what was written and compare by identity. Numbers,
-strings, lists, tuples and dicts are Python's own; everything else is one of the classes below.
+A pickle can make none of them do anything: they keep what was written, and compare by identity. Numbers, strings,
+lists, tuples and dicts are Python's own; everything else is one of the classes below.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _NESTING_SHOWN = 3
 
 
 class Stub:
-    """The name of a global. Nothing is ever looked up by it.
+    """The name of a global, which is never looked up.
 
-    ``build`` is the re-implemented constructor for the few names that are pure data, else None.
+    ``build`` is our own version of the constructor, for the few names that are pure data; otherwise None.
     """
 
     __slots__ = ("build", "module", "name")
@@ -53,7 +53,7 @@ class Obj:
 
 
 class Text:
-    """A value of which only its printed form matters: a device, a path, a complex number, a layout."""
+    """A value that matters only for its printed form: a device, a path, a complex number, a layout."""
 
     __slots__ = ("text",)
 
@@ -62,7 +62,7 @@ class Text:
 
 
 class Encoded:
-    """Bytes that protocols 0 to 2 write as a latin-1 string, kept as that string: decoding would copy it."""
+    """Bytes that protocols 0 to 2 write as a latin-1 string. They are kept as that string: decoding would copy them."""
 
     __slots__ = ("text",)
 
@@ -71,7 +71,7 @@ class Encoded:
 
 
 class SetValue:
-    """A set or frozenset as the list of its items: hashing what a hostile file nests takes for ever."""
+    """A set or frozenset as the list of its items: hashing values that a hostile file nests would take for ever."""
 
     __slots__ = ("items",)
 
@@ -145,8 +145,8 @@ class Parameter:
 class Composite:
     """A tensor that is made of other tensors: sparse, nested, or a wrapper subclass.
 
-    ``kind`` is what it is in words, ``shape`` and ``dtype`` its own (unchecked), ``parts`` the named pieces.
-    ``is_local`` says that its one part stands for the whole here, as the local shard of a DTensor does.
+    ``kind`` describes it in words; ``shape`` and ``dtype`` are its own, unchecked; ``parts`` are its named pieces.
+    ``is_local`` says that its one part is listed in place of the whole, as the local shard of a DTensor is.
     """
 
     __slots__ = ("dtype", "is_local", "kind", "notes", "parts", "shape")
@@ -261,7 +261,7 @@ def _render_items(items: Any, depth: int) -> str:
 
 
 def render_array(value: ArrayValue) -> str:
-    """A numpy array in a few words, a scalar as its value where its type is a plain number."""
+    """A numpy array in a few words; a scalar as its value, if its type is a plain number."""
     name = render(value.dtype) if type(value.dtype) in (Text, Stub, str) else "unknown type"
     shape = value.shape
     if shape == () and type(value.data) in (bytes, Encoded):

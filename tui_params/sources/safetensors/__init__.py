@@ -1,1 +1,1 @@
-"""Reading safetensors, and what is wrong with their headers."""
+"""The reader of safetensors files, and what can be wrong with them."""

@@ -21,22 +21,22 @@ Place = tuple[int, int, str]
 """First byte, one past the last byte (both from the start of the data), name."""
 
 MAX_FINDINGS = 20
-"""Findings of one rule for one file: the thousandth overlap says nothing new."""
+"""Findings of one rule for one file; the others are only counted."""
 
 MAX_TEXT = 2000
 """Characters that are kept of one piece of metadata."""
 
 MAX_NDIM = 64
-"""Dimensions of a tensor that are believed; numpy and torch have the same limit."""
+"""The most dimensions a tensor may have here; numpy and torch have the same limit."""
 
 MAX_OFFSET = 1 << 60
-"""Bytes, and elements, that are believed: a file offset has 63 bits, and eight bits make a byte."""
+"""The largest offset, and number of elements, that is accepted: a file offset has 63 bits, and a byte 8."""
 
 
 def parse_exactly(header: bytes, file: DataFile) -> tuple[list[tuple[str, Any]], list[Finding]]:
-    """The entries of the header in their order, doubles included, and what is wrong with the text itself.
+    """The entries of the header in order, repeated names included, and what is wrong with the text itself.
 
-    Raises OpenError where the text is no JSON object.
+    Raises OpenError if the text is not a JSON object.
     """
     name = clean(file.name, 120)
     findings: list[Finding] = []
@@ -63,10 +63,10 @@ def parse_exactly(header: bytes, file: DataFile) -> tuple[list[tuple[str, Any]],
         seen[key] = seen.get(key, 0) + 1
     doubles = [key for key, count in seen.items() if count > 1]
     for key in doubles[:MAX_FINDINGS]:
-        evidence = f"{clean(key, 120)} stands {seen[key]} times in the header of {name}; the last one is shown"
+        evidence = f"{clean(key, 120)} occurs {seen[key]} times in the header of {name}; the last one is shown"
         findings.append(Finding("error", "duplicate-name", key, evidence))
     if len(doubles) > MAX_FINDINGS:
-        evidence = f"{plural(len(doubles) - MAX_FINDINGS, 'more name')} stand more than once in the header of {name}"
+        evidence = f"{plural(len(doubles) - MAX_FINDINGS, 'more name')} occur more than once in the header of {name}"
         findings.append(Finding("error", "duplicate-name", None, evidence))
     return [(key, _plain(value)) for key, value in top], findings
 
@@ -80,10 +80,10 @@ def _plain(value: Any) -> Any:
 
 
 def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[TensorInfo, Finding | None]:
-    """The TensorInfo of one header entry that may be anything, and what is wrong with it.
+    """The TensorInfo of one header entry, which may be anything, and what is wrong with it.
 
-    ``base`` is where the data start in the file. A tensor that is only cut off gets no finding of its own:
-    ``layout_findings`` tells of a truncation once.
+    ``base`` is the byte of the file where the data start. A tensor that is only cut off gets no finding of its own:
+    ``layout_findings`` reports a truncation once.
     """
 
     def bad(rule: str, reason: str, severity: str = "error", **fields: Any) -> tuple[TensorInfo, Finding]:
@@ -138,9 +138,9 @@ def _is_natural(value: Any) -> bool:
 def layout_findings(
     places: list[Place], available: int, file: DataFile, tensors: Sequence[TensorInfo]
 ) -> list[Finding]:
-    """What is wrong with the places of the tensors as a whole: the format wants every byte used exactly once.
+    """What is wrong with the places of all tensors together: the format requires every byte to be used exactly once.
 
-    ``tensors`` are all that are listed of the file, tied ones under each of their names: so they are counted.
+    ``tensors`` are all tensors that the file lists, tied ones under each of their names; the evidence counts them.
     """
     if all(before[1] == after[0] for before, after in pairwise(places)) and (
         places[0][0] == 0 and places[-1][1] == available if places else available == 0
@@ -187,10 +187,10 @@ def layout_findings(
 
 
 def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, str], list[TensorInfo], list[Finding]]:
-    """The ``__metadata__`` of a header as bounded text by dotted name, the tied tensors that it records, findings.
+    """Reads the ``__metadata__`` of a header: texts of bounded length by dotted name, tied tensors, findings.
 
-    ``save_model`` of the safetensors library keeps one of several tied tensors and records the others as
-    ``{"name of the other": "name of the kept"}``.
+    ``save_model`` of the safetensors library keeps one of several tied tensors and records each of the others as
+    ``{"its name": "name of the one that was kept"}``.
     """
     findings: list[Finding] = []
     aliases: list[TensorInfo] = []

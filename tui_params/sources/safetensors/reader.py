@@ -1,7 +1,7 @@
 """safetensors files: a JSON header of names, types, shapes and places, then the bytes.
 
-The format is that of github.com/huggingface/safetensors (README, "Format"). The parser is our own because the
-library refuses a whole file for one unknown type, one missing byte or one gap: that is when people want to look.
+The format is described at github.com/huggingface/safetensors (README, "Format"). The parser is our own, because the
+library refuses a whole file for one unknown type, one missing byte or one gap, which is just when people want to look.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def read_header(descriptor: int, file: DataFile) -> bytes:
     header = read_bytes(descriptor, 8, min(length, file.size - 8))
     if len(header) < length:
         raise OpenError(
-            f"{name} ends inside its header: of its {length:,} bytes only {len(header):,} are there: it is truncated"
+            f"{name} ends inside its header: only {len(header):,} of its {length:,} bytes are there: it is truncated"
         )
     if not header.lstrip(b" \t\r\n").startswith(b"{"):
         raise OpenError(f"{name} is not a safetensors file, or is damaged: its header does not start with '{{'")
@@ -122,10 +122,10 @@ class _Metadata(msgspec.Struct):
 
 
 def _is_plain(header: bytes, entries: dict[str, _Entry]) -> bool:
-    """Whether the quick parse of ``header`` can have lost nothing: no name twice, no field twice, none left out.
+    """Whether the quick parse of ``header`` has lost nothing: no name or field occurs twice, and no field is missing.
 
-    Each field's key, with its quotes, must occur once for each tensor; a key written with ``\\u`` escapes
-    would not be counted, so such headers take the exact way.
+    Each field's key, with its quotes, must occur once for each tensor. A key written with ``\\u`` escapes would not be
+    counted, so such headers are parsed the slow way.
     """
     count = len(entries) - ("__metadata__" in entries)
     if b"\\u" in header or header.count(b'"__metadata__"') != len(entries) - count:
@@ -134,7 +134,7 @@ def _is_plain(header: bytes, entries: dict[str, _Entry]) -> bool:
 
 
 def _list_exactly(header: bytes, file: DataFile) -> Listing:
-    """The slow way, for headers that the quick one does not understand: everything that can be shown is shown."""
+    """The slow way, for headers that the quick parse does not understand: lists everything that can be shown."""
     base = 8 + len(header)
     pairs, findings = parse_exactly(header, file)
     tensors: dict[str, TensorInfo] = {}

@@ -1,1 +1,1 @@
-"""Reading what `torch.save` and `torch.export` wrote, without torch."""
+"""The readers of files that torch.save, torch.jit.save and torch.export.save wrote; they need no torch."""

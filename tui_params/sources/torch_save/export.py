@@ -1,4 +1,4 @@
-"""Archives of torch.export (.pt2): JSON says what there is, and each weight is a raw member of the zip.
+"""Archives of torch.export (.pt2): JSON files list the tensors, and each weight is a raw member of the zip.
 
 The layout is that of torch/export/pt2_archive/_package.py; no pickle is needed to list it, and none is read.
 """
@@ -114,7 +114,7 @@ def _location(device: Any) -> Any:
 
 
 def _integer(value: Any) -> Any:
-    """``{"as_int": 3}`` as 3. A symbolic size stays what it is, and is refused later."""
+    """``{"as_int": 3}`` as 3. A symbolic size is returned unchanged and refused later."""
     return value.get("as_int") if type(value) is dict else value
 
 

@@ -1,6 +1,6 @@
-"""From what a pickle says of a tensor, unchecked, to a TensorInfo and the place of its elements, checked.
+"""Turns a pickle's unchecked description of a tensor into a checked TensorInfo and the place of its elements.
 
-Nothing that a pickle says is believed: shapes, strides and offsets are compared with the bytes that are there.
+Nothing in a pickle is trusted: shapes, strides and offsets are compared with the bytes that are there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STORAGE_DTYPES = {
     "QUInt8Storage": "quint8",
     "QInt32Storage": "qint32",
 }
-# Types of torch that hold several values in a byte and that nothing here decodes.
+# Types of torch that hold several values in a byte. They are listed, but not decoded here.
 _BYTE_WIDE = {"QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4"}
 
 
@@ -55,7 +55,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
 
 
 class MalformedTensorError(ValueError):
-    """A tensor that is described by values that make none; the message completes "a tensor that ..."."""
+    """A description that cannot be that of a tensor; the message completes "a tensor that ..."."""
 
 
 def storage_item_size(cls: Any) -> int | None:
@@ -68,10 +68,10 @@ def storage_item_size(cls: Any) -> int | None:
 
 
 class TensorLister:
-    """The tensors of one file, in order of ``add``.
+    """The tensors of one file, in the order in which they were added.
 
-    ``locate`` gives the Place of a storage by its key, ``embedded`` the storage that some other value stands for.
-    ``is_big_endian``: elements of several bytes are refused.
+    ``locate`` returns the Place of a storage by its key; ``embedded`` returns the storage that is pickled inside a
+    value, or None. If ``is_big_endian``, elements of more than one byte are refused.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class TensorLister:
         return known
 
     def _storage(self, storage: Storage, item: int) -> tuple[Place, int | None, int]:
-        """The place of the storage, where the part that is meant starts, and how many bytes this part claims."""
+        """The place of the storage, the byte where the part in use starts, and how many bytes that part claims."""
         key = storage.key
         if key is None:
             return _META if storage.location == "meta" else _ELSEWHERE, None, 0
@@ -264,7 +264,7 @@ class TensorLister:
 
 
 _META = Place(None, 0, "a meta tensor: it has a shape and no values")
-_ELSEWHERE = Place(None, 0, "its values stand inside the pickle, from where they are not read")
+_ELSEWHERE = Place(None, 0, "its values are inside the pickle, where they are not read")
 
 
 def _numbers(value: Any, what: str) -> tuple[int, ...]:

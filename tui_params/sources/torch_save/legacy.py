@@ -23,7 +23,7 @@ _MAGIC_LONG1 = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 _MAGIC_TEXT = str(MAGIC).encode()
 _FIRST_READ = 1 << 20
 _STORAGE_STEPS = 10_000
-"""Steps for one pickled storage, which takes about fifty: a file may hold very many of them."""
+"""Steps that one pickled storage may take. It needs about fifty, and a file may hold very many storages."""
 
 
 def is_legacy(head: bytes) -> bool:
@@ -32,7 +32,7 @@ def is_legacy(head: bytes) -> bool:
 
 
 class _Stream:
-    """Pickles one after the other at the start of a file, of unknown length: more is read when one ends early."""
+    """Pickles of unknown length, one after the other at the start of a file. If one ends early, more is read."""
 
     def __init__(self, descriptor: int, file: DataFile) -> None:
         self._descriptor = descriptor
@@ -59,7 +59,7 @@ class _Stream:
 
 
 def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
-    """The tensors of a legacy stream; of a truncated one, all that it names. Raises OpenError, OSError."""
+    """The tensors of a legacy stream; in a truncated one, every tensor that it names. Raises OpenError, OSError."""
     stream = _Stream(descriptor, file)
     stream.next("the magic number")
     stream.next("the version")
@@ -86,7 +86,7 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
 def _find_storages(
     descriptor: int, file: DataFile, pos: int, keys: Any, machine: PickleMachine, findings: list[Finding]
 ) -> dict[str, Place]:
-    """The place of each storage by key; each one's length is needed to find the next."""
+    """The place of each storage by key. The length of each is needed to find the next."""
     if type(keys) is not list or not all(type(key) is str for key in keys):
         evidence = "the list of storages is missing or damaged: tensors are listed, their values cannot be found"
         findings.append(Finding("error", "truncated", None, evidence))
@@ -156,7 +156,7 @@ class _Embedded:
         return self._places.get(key, _OUTSIDE)
 
     def storage(self, value: Any) -> Storage | None:
-        """The storage that a call of ``torch.storage._load_from_bytes`` stands for, or None."""
+        """The storage that a call of ``torch.storage._load_from_bytes`` would load, or None."""
         if type(value) is not Obj or type(value.args) is not tuple or len(value.args) != 1:
             return None
         data = value.args[0].text if type(value.args[0]) is Encoded else value.args[0]

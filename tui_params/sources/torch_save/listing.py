@@ -1,4 +1,4 @@
-"""The common end of every torch reader: a pickle that was read, walked into a Listing."""
+"""The last step of every torch reader: from what the pickle built to a source with its listing."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def list_pickles(
     embedded: Callable[[Any], Storage | None] = lambda _: None,
     read_records: Callable[[DataFile], Sequence[Record]] | None = None,
 ) -> ExtentSource:
-    """The source of what ``root`` holds, and TorchScript's ``constants`` beside it.
+    """The source of everything that ``root`` holds, and of TorchScript's ``constants``.
 
-    ``findings`` is asked when every storage was located. ``allocated`` are the bytes that the file takes on the disk.
-    ``read_records`` is for ExtentSource.
+    ``findings`` is iterated after every storage has been located. ``allocated`` is how many bytes the file takes on the
+    disk. ``read_records`` is passed to ExtentSource.
     """
     lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded)
     walk = TreeWalk(lister, roles)

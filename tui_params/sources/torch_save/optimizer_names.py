@@ -1,8 +1,8 @@
-"""Which parameter an optimizer's state belongs to, where that can be known.
+"""Finds which parameter an optimizer's state belongs to, where that is certain.
 
 An optimizer's ``state_dict()`` keys its state by integers (torch/optim/optimizer.py, ``state_dict``). The name is known
-if the groups carry ``param_names``, or if the file holds exactly one way to lay the numbered states, in order, over
-the parameters of a model's state dict. Otherwise nothing is said.
+if the groups have ``param_names``, or if the shapes fit in exactly one way when the numbered states are matched, in
+order, with the parameters of a model's state dict in the same file. Otherwise no name is given.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def name_optimizer_states(walk: TreeWalk) -> None:
 
 
 def _parameters(tensors: list[TensorInfo], prefix: str) -> list[tuple[str, Shape]]:
-    """Names below ``prefix`` and shapes of what an optimizer could have been given, each tied tensor once."""
+    """Name (below ``prefix``) and shape of each tensor that an optimizer may have been given; tied ones count once."""
     start = len(prefix) + 1 if prefix else 0
     return [
         (info.name[start:], info.shape)
@@ -77,7 +77,7 @@ def _name_states(
 def _names_of(
     groups: Any, tensors: list[TensorInfo], members: dict[int, list[int]], models: list[list[tuple[str, Shape]]]
 ) -> tuple[dict[int, str], str]:
-    """Parameter names by index, and what to add to a note about how they were found."""
+    """Parameter names by index, and a remark on how they were found, to be added to the notes."""
     if type(groups) is not list or not all(type(group) is dict for group in groups):
         return {}, ""
     indices: list[int] = []
@@ -104,7 +104,7 @@ def _names_of(
 
 
 def _state_shape(tensors: list[TensorInfo], positions: list[int]) -> Shape | None:
-    """The shape that the states of one parameter share, leaving out counters; None if they do not say."""
+    """The shape that the states of one parameter share, not counting step counters; None if there is no such shape."""
     shapes = {tensors[position].shape for position in positions if tensors[position].shape not in ((), (1,))}
     if len(shapes) == 1:
         return shapes.pop()
@@ -112,9 +112,9 @@ def _state_shape(tensors: list[TensorInfo], positions: list[int]) -> Shape | Non
 
 
 def _lay_over(shapes: list[Shape | None], model: list[tuple[str, Shape]]) -> list[str] | None:
-    """The one way to choose names of ``model``, in order, that have these shapes; None if there is none or several.
+    """The names of ``model`` that have these shapes, in order; None if no choice of names fits, or more than one.
 
-    There is exactly one if choosing as early as possible and choosing as late as possible come to the same.
+    Exactly one choice fits if taking each name as early as possible and as late as possible gives the same names.
     """
     if len(shapes) > len(model):
         return None

@@ -1,6 +1,6 @@
 """From the object that a pickle builds to a listing: dotted names for tensors, short texts for everything else.
 
-Each container is walked once, so the work is linear in the file whatever refers to what.
+Each container is walked once, so the work is linear in the size of the file, however its values refer to each other.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _LEAVES = SCALARS | {bytes, bytearray, Encoded, Text, Stub, ArrayValue}
 _TENSORS = frozenset({TensorValue, Parameter, Composite, TypedTensor})
 _SEQUENCES = frozenset({list, tuple, SetValue})
 
-# Fields of every nn.Module that say nothing of its tensors: torch/nn/modules/module.py.
+# Fields of every nn.Module that say nothing about its tensors: torch/nn/modules/module.py.
 _MODULE_INTERNALS = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 
-# Packages whose objects are no surprise in a checkpoint.
+# Packages whose objects are common in checkpoints.
 _COMMON_PACKAGES = frozenset(
     {"torch", "builtins", "collections", "argparse", "types", "datetime", "numpy", "copyreg", "functools", "pathlib"}
 ) | {"__torch__", "decimal", "enum", "random", "uuid"}
@@ -52,9 +52,9 @@ _COMMON_PACKAGES = frozenset(
 class TreeWalk:
     """One walk over what a pickle built. The results are the public attributes, and the tensors of ``lister``.
 
-    ``state_dicts`` are name prefix, first and last (exclusive) index in ``lister.tensors`` of each dict of tensors
-    and of each whole module; ``optimizers`` are name prefix and dict of each optimizer's state dict.
-    ``roles`` are the names of parameters and buffers by TorchScript class.
+    ``state_dicts`` has, for each dict of tensors and each whole module, its name prefix and the first and last
+    (exclusive) index of its tensors in ``lister.tensors``. ``optimizers`` has the name prefix and the dict of each
+    optimizer's state dict. ``roles`` gives the names of parameters and buffers by TorchScript class.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class TreeWalk:
         self._visit(name, root, 0)
 
     def texts(self) -> dict[str, str]:
-        """The metadata, and how much more there would be."""
+        """The metadata, and how many more values were left out."""
         if not self.hidden_metadata:
             return self.metadata
         return {**self.metadata, "…": f"{self.hidden_metadata:,} more values are not shown"}
 
     def findings(self) -> list[Finding]:
-        """What there is to say of the names and classes that were met."""
+        """Findings about the names and classes that were met."""
         found = []
         if self.collisions:
             names = ", ".join(clean(name, _MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
@@ -192,7 +192,7 @@ class TreeWalk:
         self._visit_state(name, state, depth)
 
     def _visit_state(self, name: str, state: Any, depth: int) -> None:
-        """The attributes that hang on a tensor, below its own name."""
+        """The attributes that were saved with a tensor, listed below its name."""
         for part in state if type(state) is tuple and len(state) == 2 else (state,):
             if type(part) is dict and part and self._is_new(name, part):
                 for key, item in part.items():
@@ -278,7 +278,7 @@ class TreeWalk:
             for index, item in enumerate(value.items):
                 self._visit(_join(name, index), item, depth + 1)
         if type(value.args) is tuple and self._is_unshared(name, value.args):
-            # Arguments that are plain values stand in the object's own text already.
+            # The object's own text shows the arguments that are plain values.
             for index, item in enumerate(value.args):
                 if type(item) not in _LEAVES:
                     self._visit(_join(name, index), item, depth + 1)
@@ -362,9 +362,10 @@ def _is_rich(value: Any) -> bool:
 
 
 def _join(prefix: str, key: Any) -> str:
-    """The name of what stands under ``key``: the key itself, as other formats have it, whatever its characters.
+    """The dotted name of the value under ``key``. The key is used as it is, whatever its characters.
 
-    Below the top level long names lose their middle, or a deep file of long keys would take quadratic memory.
+    Below the top level the middle of a long name is left out; otherwise a deep file with long keys would take
+    quadratic memory.
     """
     segment = key if type(key) is str else render(key)
     if not prefix:

@@ -1,4 +1,4 @@
-"""Files of torch.save: a zip whose ``data.pkl`` says what there is, and whose stored members hold the bytes.
+"""Files of torch.save: a zip whose ``data.pkl`` describes the tensors, and whose stored members hold their bytes.
 
 Written by caffe2/serialize/inline_container.cc and torch/serialization.py; TorchScript is the same container with
 ``constants.pkl`` and code beside it.
@@ -35,7 +35,7 @@ def open_torch(path: Path) -> Source:
 
     No code of the file is run and no class is looked up. Values are read later, where they lie.
     """
-    # One pause for all: the graph must be gone again before the collector could look through it.
+    # One pause for everything: the graph must be freed before the collector gets to look through it.
     with collector_paused(), opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, 512)
         if head[:2] == b"PK":
@@ -107,8 +107,8 @@ def read_records(file: DataFile) -> list[Record]:
     """The stored members of an archive that have a checksum, and where they lie. Raises OpenError.
 
     torch.save writes one for each (CRC-32, PKWARE APPNOTE 4.4.7) unless ``set_crc32_options(False)`` or ``skip_data``
-    left it out, which leaves 0 in its place; torch itself never compares them. Only the directory is believed: the
-    local headers have 0.
+    left it out, which leaves 0 in its place; torch itself never compares them. Only the directory is used: the local
+    headers have 0.
     """
     with opened(file.path) as (descriptor, now):
         if now != file:
@@ -127,7 +127,7 @@ def read_records(file: DataFile) -> list[Record]:
 
 
 class _Places:
-    """Where the storages of one archive lie, and what is odd about its members."""
+    """Finds where the storages of one archive lie, and notes what is wrong with its members."""
 
     def __init__(self, descriptor: int, directory: Directory, top: str) -> None:
         self._descriptor = descriptor
@@ -163,7 +163,7 @@ class _Places:
         return Place(offset, member.size)
 
     def findings(self) -> Iterator[Finding]:
-        """Names that stand twice, and storages that overlap: asked for when all storages were located."""
+        """Names that occur twice, and storages that overlap. Complete once all storages have been located."""
         twice = self._directory.duplicates
         if twice:
             names = ", ".join(clean(name, 60) for name in twice[:10])
@@ -188,7 +188,7 @@ _CLASS = re.compile(
 
 
 def _roles(descriptor: int, directory: Directory, top: str) -> Roles:
-    """The names of parameters and buffers by class, from the text of TorchScript code: nothing else says them."""
+    """The names of parameters and buffers by class, from the text of TorchScript code: nothing else gives them."""
     roles: Roles = {}
     prefix = f"{top}/code/"
     files = [member for name, member in directory.members.items() if name.startswith(prefix) and name.endswith(".py")]
@@ -197,7 +197,7 @@ def _roles(descriptor: int, directory: Directory, top: str) -> Roles:
         try:
             text = read_member(descriptor, directory, member, _MAX_CODE_BYTES).decode("utf-8", "replace")
         except OpenError:
-            # The code is only asked which tensors are parameters; without it they are listed as tensors.
+            # The code only says which tensors are parameters; without it they are listed as tensors.
             continue
         for name, parameters, buffers in _CLASS.findall(text):
             roles[f"{module}.{name}"] = (_quoted(parameters), _quoted(buffers))
@@ -209,7 +209,7 @@ def _quoted(text: str) -> frozenset[str]:
 
 
 def _describe_other(directory: Directory, top: str) -> str:
-    """What a zip without a ``data.pkl`` looks like, to complete "x.zip is ..."."""
+    """What a zip without a ``data.pkl`` is, as the end of the sentence "x.zip is ..."."""
     names = list(directory.members)
     some = names[:10_000]
     if all(name.endswith(".npy") for name in some):
