@@ -256,4 +256,4 @@ def describe_formats() -> list[tuple[str, str]]:
 def _describe(reader: Reader) -> str:
     if not reader.suffixes:
         return reader.description
-    return f"{reader.description} Usually {', '.join(f'*{suffix}' for suffix in reader.suffixes)}."
+    return f"{reader.description} Usually {', '.join(reader.suffixes)}."
