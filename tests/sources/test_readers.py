@@ -199,3 +199,9 @@ def test_every_format_is_described() -> None:
     assert list(described) == ["safetensors", "torch.save", "folder"]
     assert described["torch.save"].endswith("Usually .bin, .pt, .pth, .ckpt.")
     assert not any(name in described for name in ("GGUF", "DCP"))
+
+
+def test_the_readme_lists_every_format_as_the_table_describes_it() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    rows = "".join(f"| {name} | {description} |\n" for name, description in describe_formats())
+    assert rows in readme
