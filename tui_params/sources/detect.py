@@ -126,8 +126,8 @@ READERS: tuple[Reader | Unopened, ...] = (
     ),
     Reader(
         name="torch.save",
-        description="A file of torch.save, torch.jit.save or torch.export.save: state dicts, training checkpoints,"
-        " whole modules. No code in it is run.",
+        description="A file of torch.save (zip or the older stream), torch.jit.save or torch.export.save: state dicts,"
+        " training checkpoints, whole modules. No code in it is run.",
         is_file=content.is_torch,
         suffixes=(".bin", ".pt", ".pth", ".ckpt"),
         has_states=True,
