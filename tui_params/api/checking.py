@@ -25,9 +25,10 @@ def check(
 ) -> Report:
     """Read every tensor of a path, a module, a mapping of tensors or a source, and apply every health rule.
 
-    ``thresholds`` may be those that differ from the default, by name: ``{"abs_max_warning": 2e4}``. Raises ValueError
-    for one that there is not, OpenError for paths, TypeError, and StoppedError where ``should_stop`` says so. A source
-    that was given stays open.
+    ``thresholds`` may be a mapping of those that differ from the default: ``{"abs_max_warning": 2e4}``.
+    ``should_stop`` is called about every MB; if it returns True, StoppedError is raised. A Source that is passed in
+    stays open. Raises OpenError for a path that cannot be opened, TypeError for anything else that cannot be, and
+    ValueError for an unknown threshold or one that is negative or not finite.
     """
     if not isinstance(thresholds, Thresholds):
         changes, thresholds = thresholds, DEFAULT

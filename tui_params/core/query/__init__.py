@@ -1,1 +1,1 @@
-"""The filter language: what a query may ask for, and how it is answered."""
+"""The filter language: its terms, and how they select tensors."""

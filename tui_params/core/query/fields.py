@@ -1,7 +1,7 @@
-"""The fields of the filter language: what ``dtype:bf16`` or ``nan>0`` asks of a tensor.
+"""The fields of the filter language: ``dtype`` in ``dtype:bf16``, ``nan`` in ``nan>0``.
 
-A new field is a new line of ``_ALL``. Each turns an operator and a value into a test, or raises QueryError with
-the place of what is wrong in the value.
+A new field is a new line of ``_ALL``. Each field turns an operator and a value into a test of a tensor, or raises
+QueryError with the place of the fault in the value.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tui_params.errors import QueryError
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """What others know of a tensor: whether it has a gradient, whether another one is tied to it, and what was found.
+    """What a tensor's own TensorInfo does not say: whether it has a gradient, and whether another one is tied to it.
 
-    ``said`` are the rules and the severities of the findings about it; None as long as it has not been read.
+    ``said`` are the rules and the severities of the findings about it; None if it has not been read yet.
     """
 
     has_gradient: bool = False
@@ -37,11 +37,14 @@ FiguresTest = Callable[[Figures], "bool | None"]
 
 
 class UnfinishedError(QueryError):
-    """A value that is not wrong yet: more of it will be typed."""
+    """A value that is not complete yet, and may be right when more was typed."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One field: its spellings (the first is shown) and the test that an operator and a value make, of one of two."""
+    """One field: its spellings (the first is shown), and the function that makes a test of an operator and a value.
+
+    Exactly one of ``on_info`` and ``on_figures`` is set.
+    """
 
     names: tuple[str, ...]
     on_info: Callable[[str, str], InfoTest] | None = None
@@ -73,7 +76,7 @@ _NO = ("no", "false", "off", "0")
 
 
 def _number(value: str, units: dict[str, int]) -> float:
-    """The number that ``value`` spells, times its unit; whole numbers stay exact."""
+    """The number that ``value`` means, times its unit; whole numbers stay exact."""
     match = _NUMBER.fullmatch(value[:64])
     if match is None or len(value) > 64 or match[2].lower() == "e":
         if _UNFINISHED_NUMBER.fullmatch(value):
@@ -93,7 +96,7 @@ def _number(value: str, units: dict[str, int]) -> float:
 
 
 def _equality(operator_: str, name: str) -> bool:
-    """Whether the operator asks for sameness (True) or difference (False); others do not fit words."""
+    """Whether the operator means equal (True) or different (False); the others make no sense for words."""
     if operator_ in _MIRRORED:
         raise QueryError(f"{name} is compared with : or !=, not with {operator_}", -len(operator_), 0)
     return operator_ != "!="
@@ -241,9 +244,9 @@ def _is_frozen(info: TensorInfo, _: Facts) -> bool | None:
 
 
 def _figure_field(name: str, get: Callable[[Figures], float | None], bound: int, *, is_count: bool) -> Field:
-    """A statistic. Of a tensor of which a part was read, ``bound`` says what the figure is to the true one.
+    """A statistic. If only a part of a tensor was read, ``bound`` relates the figure to that of the whole tensor.
 
-    1: it is at most the true one; -1: at least; 0: nothing certain.
+    1: it is at most that; -1: it is at least that; 0: nothing is certain.
     """
 
     def make(operator_: str, value: str) -> FiguresTest:
@@ -257,7 +260,7 @@ def _figure_field(name: str, get: Callable[[Figures], float | None], bound: int,
                 return None if have is None or of_count or not bound else _bounded(have, operator_, number, bound)
             if have is None or (of_count and not figures.count):
                 return False
-            # A share is compared without dividing, so that 50% of an odd count is neither side of its rounding.
+            # A share is compared without dividing, so that no rounding decides about 50% of an odd count.
             return compare(have * 100, number * figures.count) if of_count else compare(have, number)
 
         return test
@@ -266,7 +269,7 @@ def _figure_field(name: str, get: Callable[[Figures], float | None], bound: int,
 
 
 def _bounded(have: float, operator_: str, number: float, bound: int) -> bool | None:
-    """The comparison for a true value of which only a bound is known: ``have`` is at most (1) or at least (-1) it."""
+    """Compare a true value that is not known: ``have`` is at most (1) or at least (-1) the true value."""
     if bound < 0:
         have, number, operator_ = -have, -number, _MIRRORED.get(operator_, operator_)
     if operator_ in {">", ">="}:

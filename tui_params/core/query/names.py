@@ -1,4 +1,4 @@
-"""How a filter term looks at a name: a part of it, a glob, or a regular expression.
+"""Filter terms about names: a part of the name, a glob, or a regular expression.
 
 A key press never waits for a pattern. Globs are compiled so that they cannot backtrack; a regular expression that
 could take exponentially long is refused with a reason, and a slow one is stopped after ``REGEX_SECONDS``.
@@ -29,11 +29,11 @@ _SHORTEST_LIMIT = 64
 
 
 class NameTest(msgspec.Struct, frozen=True):
-    """What one term asks of a name.
+    """The test of one term on names.
 
-    ``needle`` is in every lower-case name that passes. ``pattern``, if there is one, must be found too, or else
-    ``beginning`` at the start: one pattern for both, with a choice in front, takes four times as long. They see the
-    lower-case name, or the name itself where ``is_exact``. ``hit`` finds what to highlight.
+    ``needle`` is in every lower-case name that passes. If there is a ``pattern``, it must be found too, or else
+    ``beginning`` must match at the start: one pattern for both, with an alternative in front, takes four times as
+    long. They see the lower-case name, or with ``is_exact`` the name itself. ``hit`` finds what to highlight.
     Names of more than ``longest`` characters are not looked at, because the pattern could take too long on them.
     """
 
@@ -57,7 +57,7 @@ class NameTest(msgspec.Struct, frozen=True):
         return self.beginning is not None and self.beginning.match(seen) is not None
 
     def spans(self, name: str) -> Iterator[tuple[int, int]]:
-        """Where in the name it hits; nothing of no length."""
+        """The parts of the name that it matches, without empty ones."""
         if len(name) > self.longest:
             return
         for match in islice(self.hit.finditer(name), 64):
@@ -106,7 +106,7 @@ def _is_nowhere(_: str) -> None:
 
 
 def part_of_name(word: str) -> NameTest:
-    """Names that have ``word`` in them, in any case of letters."""
+    """A test for names that contain ``word``, in upper or lower case."""
     return NameTest(word.lower(), re.compile(re.escape(word), re.IGNORECASE))
 
 
@@ -117,8 +117,8 @@ def is_glob(word: str) -> bool:
 def translate_glob(word: str) -> str:
     """The regular expression of a shell pattern: ``*`` is any text, ``?`` any character, ``[a-c]`` one of these.
 
-    Every piece between two stars is found as early as it can be and kept there (an atomic group, written as
-    lookahead and back reference as Python 3.10 needs it), so the time is linear for each place to start.
+    Every piece between two stars is matched as early as possible and never tried again (an atomic group, written with
+    a lookahead and a back reference for Python 3.10), so from each starting place the time is linear.
     Raises QueryError for a pattern of more than PATTERN_LENGTH characters.
     """
     _refuse_long(word)
@@ -153,7 +153,7 @@ def _refuse_long(pattern: str) -> None:
 
 
 def _character_class(body: str) -> str:
-    """The regular expression of ``[body]``, or nothing where it is no class (``[]``, ``[b-a]``)."""
+    """The regular expression of ``[body]``, or "" if it is not a class (``[]``, ``[b-a]``)."""
     negated = body.startswith("!")
     parts = re.findall(r".-.|.", body[negated:], re.DOTALL)
     if not parts or any(len(part) == 3 and part[0] > part[2] for part in parts):
@@ -163,7 +163,7 @@ def _character_class(body: str) -> str:
 
 
 def glob_of_name(word: str) -> NameTest:
-    """Names of which a part that begins and ends at dots (or at the ends) is as the shell pattern says."""
+    """A test for names with a part that begins and ends at dots (or at the ends) and matches the shell pattern."""
     _refuse_long(word)
     core = word.lower().strip("*")
     body = translate_glob(core) + ("" if word.endswith("*") else r"(?:\.|\Z)")
@@ -175,13 +175,13 @@ def glob_of_name(word: str) -> NameTest:
 
 
 def regex_of_name(text: str) -> NameTest:
-    """Names in which ``re.search`` finds the pattern, in any case of letters (``(?-i:X)`` asks for the case).
+    """A test for names in which ``re.search`` finds the pattern, ignoring case (``(?-i:X)`` respects it).
 
-    Raises QueryError for a pattern that does not compile or may run away; positions are in ``text``.
+    Raises QueryError for a pattern that does not compile or could take too long; positions are in ``text``.
     """
     _refuse_long(text)
     longest = _longest_name(text)
-    # What has no capital letter finds the same in lower-case names, three times as fast as with IGNORECASE.
+    # A pattern without capital letters finds the same in lower-case names, three times as fast as with IGNORECASE.
     is_plain = text.isascii() and re.search(r"\[xuUN0-9]|\(\?[a-zA-Z-]", text) is None
     is_exact = not is_plain or re.search("[A-Z]", re.sub(r"\.", "", text)) is not None
     try:
@@ -203,12 +203,12 @@ _TOKEN = re.compile(
 
 
 def _longest_name(text: str) -> int:
-    """The length of a name on which the pattern cannot take more than about ``_STEPS`` steps.
+    """The longest name on which the pattern takes no more than about ``_STEPS`` steps.
 
-    Python's matcher backtracks. With k repeats, a search takes up to length ** (k + 1) / (k + 1)! steps, twice that for
-    each option, and for each choice in a group; a repeat of digits counts as two options, since numbers are short.
-    Raises QueryError where that is too short to be of use, and for a repeated group with a repeat, an option or a
-    choice inside, which takes exponentially long.
+    Python's matcher backtracks. With k repeats, a search takes up to length ** (k + 1) / (k + 1)! steps, and twice as
+    many for each option and for each choice in a group; a repeat of digits counts as two options, because numbers are
+    short. Raises QueryError if the length is too short to be useful, and for a repeated group with a repeat, an option
+    or a choice inside, which takes exponentially long.
     """
     groups = [False]  # whether something in each open group repeats or can match in several ways
     repeats = doublings = 0
@@ -241,7 +241,7 @@ def _longest_name(text: str) -> int:
                 doublings += 2
             else:
                 repeats += low != high
-            # A fixed count is quick by itself, but not in another one: (){1000} four deep is a million million.
+            # A fixed count is quick by itself, but not inside another: four levels of (){1000} take 10 ** 12 steps.
             groups[-1] = groups[-1] or low != high or high > 1
             previous_varies = previous_varies or low != high or high > 1
         else:
@@ -255,7 +255,7 @@ def _longest_name(text: str) -> int:
 
 
 def _bounds(match: re.Match[str]) -> tuple[int, float]:
-    """The least and the most times of a repeat."""
+    """How often a repeat matches, at least and at most."""
     sign = match["repeat"]
     if sign in {"*", "+", "?"}:
         return {"*": (0, float("inf")), "+": (1, float("inf")), "?": (0, 1)}[sign]

@@ -1,8 +1,8 @@
 """The filter language: one line of text that says which tensors to show.
 
-``HELP`` below is the language, as the help screen shows it. Terms that are separated by spaces must all hold.
-Nothing that can be typed raises: what is wrong with a term stands in ``Query.errors`` with its place in the text,
-and the other terms apply. A term answers True, False, or None: it asks for a statistic that is not known yet.
+``HELP`` below is the language as the help screen shows it. Terms are separated by spaces, and all of them must hold.
+Nothing that can be typed raises: ``Query.errors`` says what is wrong with a term and where it is in the text, and the
+other terms still apply. A term answers True, False, or None if it needs a statistic that is not known yet.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.errors import QueryError
 
 HELP: tuple[tuple[str, str], ...] = (
-    ("attn", "names with attn in them, in any case of letters"),
-    ('"a b"  "x:0"', "quotes take spaces and signs as they are"),
-    ("layers.*.mlp.*", "a glob, from dot to dot anywhere in the name: * ? [0-3]"),
-    ("/q_proj|k_proj/", "a regular expression; the last / may be missing; spaces as \\s"),
-    ("!term", "what the term does not hold for"),
+    ("attn", "names that contain attn, in upper or lower case"),
+    ('"a b"  "x:0"', "in quotes, spaces and signs are literal"),
+    ("layers.*.mlp.*", "a glob of whole segments, anywhere in the name: * ? [0-3]"),
+    ("/q_proj|k_proj/", "a regular expression; the last / is optional; a space is \\s"),
+    ("!term", "tensors that the term does not match"),
     ("dtype:bf16", "element type: short name, torch name, glob or beginning; float, int, bool, complex"),
     ("shape:4096,*", "also 4096x* and [4096, *] in quotes; * is one dimension, ... any number of them"),
     ("ndim>=2", "number of dimensions"),
@@ -33,27 +33,26 @@ HELP: tuple[tuple[str, str], ...] = (
     ("bytes>=1GiB", "size of the elements; kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024"),
     ("kind:buffer", "parameter, buffer, gradient or tensor (a checkpoint does not say which)"),
     ("device:cuda*", "device of a tensor in memory; cuda is every cuda device"),
-    ("file:*00002*", "file that holds it; without * any part of the file's name"),
+    ("file:*00002*", "the file that it is in; without * any part of the file's name"),
     ("grad:yes", "has a gradient"),
     ("trainable:no  frozen:yes", "by requires_grad"),
-    ("tied:yes", "shares its elements with another name"),
+    ("tied:yes", "has the same elements as another name"),
     ("unreadable:yes", "its values cannot be read"),
     ("finding:error", "a finding: error, warning, info; finding:yes is any"),
-    ("finding:dead", "a finding of that rule, or of those with that in their names (nan, dead-rows, all-zero, ...)"),
-    ("nan>0  inf>0", "number of NaN, of infinities; also as a share, nan>1%"),
+    ("finding:dead", "a finding of that rule, or of rules with that in their name (nan, dead-rows, all-zero, ...)"),
+    ("nan>0  inf>0", "number of NaN, of infinities; also a share, nan>1%"),
     ("zeros>50%  subnormals>0", "number or share of zeros, of subnormal numbers"),
     ("min max absmax mean std l2 rms", "statistics of the finite elements: std>0.5, absmax>=1e4, mean<0"),
     (": = == != > >= < <=", "the operators; : = and == are the same"),
 )
-"""How each term is written, and what it asks for."""
-
+"""How each term is written, and what it selects."""
 
 MAX_TEXT = 2000
-"""Longer texts are no filters but an accident of pasting."""
+"""A longer text is not a filter but pasted by accident."""
 
 
 class TermError(msgspec.Struct, frozen=True):
-    """What is wrong with ``text[start:stop]`` of a query; ``is_unfinished`` if more typing may put it right."""
+    """What is wrong with ``text[start:stop]`` of a query; ``is_unfinished`` if typing on may mend it."""
 
     start: int
     stop: int
@@ -62,7 +61,7 @@ class TermError(msgspec.Struct, frozen=True):
 
 
 class Term(msgspec.Struct, frozen=True):
-    """One term, at ``text[start:stop]``: exactly one of its three tests is set."""
+    """One term, at ``text[start:stop]``. Exactly one of its three tests is set."""
 
     start: int
     stop: int
@@ -74,7 +73,7 @@ class Term(msgspec.Struct, frozen=True):
     needs_check: bool = False
 
     def match(self, info: TensorInfo, lowered: str, facts: Facts, figures: Figures | None) -> bool | None:
-        """Whether the term holds; None where that is not known (yet)."""
+        """Whether the term holds; None if that is not known (yet)."""
         if self.on_name is not None:
             answer = self.on_name.holds(info.name, lowered)
         elif self.on_info is not None:
@@ -85,9 +84,10 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Matches(msgspec.Struct, frozen=True):
-    """The indices of the tensors that match, in order, and how many others may match: not known (yet).
+    """The indices of the tensors that match, in order, and how many others may match.
 
-    ``unseen`` are those of the unknown at whose names a regular expression did not look, because it is too slow.
+    ``unknown`` counts the tensors for which the answer is not known (yet); ``unseen`` those among them whose names a
+    regular expression did not look at, because it is too slow.
     """
 
     indices: tuple[int, ...]
@@ -96,7 +96,7 @@ class Matches(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A parsed filter. ``errors`` are the terms that do not apply, and why; an empty query matches everything."""
+    """A parsed filter. ``errors`` are the terms that do not apply and why. An empty query matches everything."""
 
     text: str
     terms: tuple[Term, ...] = ()
@@ -109,12 +109,12 @@ class Query(msgspec.Struct, frozen=True):
 
     @property
     def needs_figures(self) -> bool:
-        """Whether a term asks for statistics, so that answers change while they are computed."""
+        """Whether a term needs statistics, so that the answers change while these are computed."""
         return any(term.on_figures is not None or term.needs_reading for term in self.terms)
 
     @property
     def needs_check(self) -> bool:
-        """Whether a term asks for findings that only a check of everything can tell."""
+        """Whether a term asks for findings that are known only after everything was checked."""
         return any(term.needs_check for term in self.terms)
 
     def match(
@@ -125,9 +125,9 @@ class Query(msgspec.Struct, frozen=True):
         has_ties: bool = False,
         said: frozenset[str] | None = None,
     ) -> bool | None:
-        """Whether every term holds for the tensor; None where that is not known (yet).
+        """Whether every term holds for the tensor; None if that is not known (yet).
 
-        ``has_ties`` says that another tensor is tied to this one (``tied_to`` is its name).
+        ``has_ties``: another tensor is tied to this one, so that its ``tied_to`` is this one's name.
         """
         facts, lowered = Facts(has_gradient, has_ties, said), info.name.lower()
         answers = [term.match(info, lowered, facts, figures) for term in self.terms]
@@ -146,9 +146,9 @@ class Query(msgspec.Struct, frozen=True):
     ) -> Matches:
         """Which of the tensors match.
 
-        ``lowered`` are their names in lower case, where the caller keeps them; ``gradients`` has the names that
-        have a gradient; ``said_of`` tells the rules and severities of a tensor's findings, None as long as it was not
-        read. Terms on names are asked first, those on statistics last and only of what is left.
+        ``lowered`` are their names in lower case, if the caller keeps them. ``gradients`` contains the names that
+        have a gradient. ``said_of`` returns the rules and severities of a tensor's findings, None if it was not read.
+        Terms about names are applied first, those about statistics last and only to the tensors that are left.
         """
         if not self.terms:
             return Matches(tuple(range(len(infos))))
@@ -178,7 +178,7 @@ class Query(msgspec.Struct, frozen=True):
         return Matches(tuple(candidates))
 
     def name_spans(self, name: str) -> tuple[tuple[int, int], ...]:
-        """Where the terms hit the name: ``name[start:stop]``, in order, none overlapping; for highlighting."""
+        """The parts ``name[start:stop]`` that the terms match, in order and without overlaps; for highlighting."""
         found = sorted(
             span
             for term in self.terms
@@ -241,7 +241,7 @@ def _ask_figures(
     return [None if figures is None else term.on_figures(figures) for figures in found]
 
 
-# A quoted part, or anything but a space; a quote that is not closed reaches to the end, as it does while it is typed.
+# A quoted part, or anything but a space. A quote that is not closed yet reaches to the end of the text.
 _TERM = re.compile(r"""(?:"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s"'])+""")
 _PATTERN = re.compile(r"!*/\S*")
 _FIELD = re.compile(r"([A-Za-z_][\w-]*)(:?(?:==|!=|>=|<=|=|>|<)|:)")
@@ -249,7 +249,7 @@ _HALF_OPERATOR = re.compile(r"([A-Za-z_]\w*)!")
 
 
 def parse_query(text: str) -> Query:
-    """The query that ``text`` spells. Raises nothing: see ``Query.errors``."""
+    """The query that ``text`` means. Never raises: see ``Query.errors``."""
     terms: list[Term] = []
     errors: list[TermError] = []
     if len(text) > MAX_TEXT:
@@ -274,7 +274,7 @@ def parse_query(text: str) -> Query:
 
 
 def _parse_term(text: str, start: int, stop: int) -> Term | None:
-    """The term at ``text[start:stop]``, or None if it asks for nothing. Raises QueryError with places in ``text``."""
+    """The term at ``text[start:stop]``, or None if it is empty. Raises QueryError with places in ``text``."""
     first = start
     while first < stop and text[first] == "!":
         first += 1

@@ -1,6 +1,7 @@
-"""In which order tensors and modules stand: natural, as they appeared, or by a value.
+"""The order of tensors and modules in the tree: natural, as they appear in the source, or by a value.
 
-Each function takes the names cut at their dots, and returns positions; the leaves of a module always stand together.
+Each function takes names that were split at their dots, and returns positions. The leaves of a module always stay
+together.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _DIGITS = re.compile("([0-9]+)")
 class Sort(msgspec.Struct, frozen=True):
     """Another order of the tree: by a value of each tensor, the largest first unless ``is_ascending``.
 
-    A module stands where its first tensor would; with ``is_total`` by the sum of the values below it, tied tensors
-    once. What has no value (yet), and what is no tensor, comes last. ``is_flat``: all tensors in one list under their
-    full names, without modules.
+    A module is placed by its first tensor; with ``is_total`` by the sum of the values below it, in which tied tensors
+    count once. Tensors without a value (yet), and leaves that are not tensors, come last. ``is_flat``: all tensors in
+    one list under their full names, without modules.
     """
 
     value: Callable[[TensorInfo], Any]
@@ -46,7 +47,7 @@ def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:
-    """Positions sorted segment by segment in natural order; what holds no tensor at all comes last.
+    """Positions sorted segment by segment in natural order; top-level modules without any tensor come last.
 
     The first ``tensors`` of the names are tensors. Each distinct segment becomes one character, by rank, so that
     names are compared as strings.
@@ -76,7 +77,10 @@ def natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:
 def order_by_value(
     segments: Sequence[list[str]], order: list[int], sort: Sort, tensors: Sequence[TensorInfo]
 ) -> list[int]:
-    """Positions sorted by value within each module, itself by its first or its sum; ties keep ``order``."""
+    """Positions sorted by value within each module, modules by their first value or their sum.
+
+    Equal values keep the order that ``order`` has.
+    """
     if sort.is_total and not sort.is_flat:
         return _order_by_total(segments, order, sort, tensors)
     values = [sort.value(info) for info in tensors] + [None] * (len(segments) - len(tensors))
@@ -88,7 +92,7 @@ def order_by_value(
 
 
 class _Module:
-    """A module while its sum is worked out: what is in it by name, leaves by position, and the sum so far."""
+    """A module while its sum is computed: its children (modules by name, leaves by position), and the sum so far."""
 
     __slots__ = ("children", "total")
 
@@ -133,7 +137,7 @@ def _order_by_total(
 
 
 def _by_total(module: _Module, sort: Sort) -> list[tuple[str | int, Any]]:
-    """What is directly in a module, sorted; what has no value last."""
+    """The children of a module, sorted; those without a value last."""
 
     def value(item: tuple[str | int, Any]) -> Any:
         return item[1].total if isinstance(item[1], _Module) else item[1]
@@ -144,7 +148,7 @@ def _by_total(module: _Module, sort: Sort) -> list[tuple[str | int, Any]]:
 
 
 def order_of_appearance(segments: Sequence[list[str]]) -> list[int]:
-    """Positions such that the leaves of a module stand together, each module where it first appeared."""
+    """Positions such that the leaves of a module are together, and each module is where it first appeared."""
     root: dict[str | int, object] = {}
     for position, names in enumerate(segments):
         level = root

@@ -1,7 +1,7 @@
 """The visible rows of the tree, as one sorted list of nodes.
 
-Nodes are numbered in preorder, so what is visible is always an increasing sequence: finding a node is a bisection,
-opening or closing a module replaces one slice. Nothing here knows what a row looks like.
+Nodes are numbered in preorder, so the visible ones are always an increasing sequence: finding a node is a bisection,
+and opening or closing a module replaces one slice. Nothing here knows what a row looks like.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tui_params.core.tree.tree import Tree
 
 
 class Rows:
-    """Which nodes are visible, what is expanded, and what a filter leaves of the tree.
+    """Which nodes are visible, which modules are expanded, and what a filter leaves of the tree.
 
-    While a filter is on, the modules above what matches start expanded, and one that leads to a single row shares the
-    line of that row, as in the whole tree. What the user had expanded without the filter comes back with it.
+    While a filter is on, the modules above the matches start expanded, and a module that leads to a single row shares
+    the line of that row, as in the whole tree. When the filter is taken off, the modules are expanded as before.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -46,14 +46,14 @@ class Rows:
         return at
 
     def depth(self, node: int) -> int:
-        """How many modules with a line of their own stand around a node."""
+        """How many modules with a line of their own are around a node."""
         depth = 0
         while (node := self.parent(node)) >= 0:
             depth += 1
         return depth
 
     def label(self, node: int) -> str:
-        """The name of a node relative to the line that it is shown below."""
+        """The name of a node relative to the line above it that it belongs to."""
         if self._kept is None:
             return self.tree.label[node]
         labels = [self.tree.label[node]]
@@ -69,7 +69,7 @@ class Rows:
         return row if row < len(self.visible) and self.visible[row] == node else None
 
     def nearest_row(self, node: int) -> int:
-        """The row of a node or, where it is hidden, of the module that hides it, or of what stands near it."""
+        """The row of a node; if it is hidden, the row of the module that hides it, or a row near by."""
         at = node
         while at >= 0:
             row = self.row_of(at)
@@ -115,7 +115,7 @@ class Rows:
         self._rebuild()
 
     def open_initially(self, limit: int) -> None:
-        """Expand level by level while the whole stays within ``limit`` rows, or less than two thirds of them are used.
+        """Expand level by level until the next level would exceed ``limit`` rows and two thirds of them are used.
 
         Modules without a tensor, which hold only metadata, stay closed.
         """
@@ -138,12 +138,12 @@ class Rows:
                 return
 
     def expanded_paths(self) -> set[str]:
-        """The paths of the modules that are open, to open them again in a tree of another order."""
+        """The paths of the expanded modules, to expand them again in a tree with another order."""
         expanded = self._expanded_without_filter or self._expanded
         return {self.tree.name(node) for node in range(len(self.tree)) if expanded[node] and self.tree.is_module(node)}
 
     def expand_paths(self, paths: Iterable[str]) -> None:
-        """Open the modules of these paths, as far as there are such."""
+        """Expand the modules with these paths; unknown paths are ignored."""
         for path in paths:
             node = self.tree.find_module(path)
             if node is not None:
@@ -151,7 +151,7 @@ class Rows:
         self._rebuild()
 
     def reveal(self, node: int) -> int:
-        """Expand what hides a node and return its row; under a filter that leaves it out, its nearest row."""
+        """Expand the modules that hide a node and return its row, or the nearest row if the filter leaves it out."""
         hidden = []
         at = self.tree.parent[node]
         while at >= 0:
@@ -163,7 +163,7 @@ class Rows:
         return self.nearest_row(node)
 
     def keep_only(self, leaves: Iterable[int] | None) -> None:
-        """Leave only these leaves (positions in ``tree.leaves``) and the modules above them; None: everything."""
+        """Keep only these leaves (positions in ``tree.leaves``) and the modules above them; None: everything."""
         if leaves is None:
             if self._expanded_without_filter is not None:
                 self._expanded = self._expanded_without_filter
@@ -194,7 +194,7 @@ class Rows:
         return row if parent < 0 else self.nearest_row(parent)
 
     def next_sibling(self, row: int) -> int:
-        """The next row that is not below this one, and not outside its module; the same row if there is none."""
+        """The next row in the same module that is not below this one; the same row if there is none."""
         node = self.visible[row]
         after = bisect_left(self.visible, self.tree.end[node], row + 1)
         if after < len(self.visible) and self.parent(self.visible[after]) == self.parent(node):
@@ -202,7 +202,7 @@ class Rows:
         return row
 
     def previous_sibling(self, row: int) -> int:
-        """The row before in the same module; the same row if it is the first."""
+        """The row before this one in the same module; the same row if it is the first."""
         node = self.visible[row]
         around = self.parent(node)
         for before in range(row - 1, -1, -1):
@@ -214,7 +214,7 @@ class Rows:
         return row
 
     def next_leaf(self, row: int, step: int, leaves: Iterable[int]) -> int | None:
-        """The node of the nearest of ``leaves`` after (step 1) or before (step -1) this row, around the end."""
+        """The node of the nearest of ``leaves`` after (step 1) or before (step -1) this row, in a circle."""
         nodes = sorted(self.tree.node_of_leaf(leaf) for leaf in leaves)
         if not nodes:
             return None

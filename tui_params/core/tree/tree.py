@@ -1,9 +1,9 @@
 """The module tree of a listing, as flat arrays in preorder.
 
 A *node* is an index into these arrays; its subtree is the contiguous range ``node .. end[node]``. So "everything
-below" is a slice, a visible list of nodes is always sorted, and 150,000 nodes are a handful of lists instead of as
-many objects. A module whose only child is one node shares its line (``embed_tokens.weight``), so that a long prefix
-costs one row and one indent. A tensor and a module may have the same name; they are two nodes.
+below" is a slice, a list of visible nodes is always sorted, and 150,000 nodes are a handful of lists instead of as
+many objects. A module with a single child shares the line of that child (``embed_tokens.weight``), so that a long
+prefix costs one row and one indent. If a tensor and a module have the same name, they are two nodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tui_params.core.tree.order import Sort, natural_order, order_by_value, orde
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A leaf that is no tensor: a step, an epoch, a hyper-parameter."""
+    """A leaf that is not a tensor: a step, an epoch, a hyper-parameter."""
 
     name: str
     text: str
@@ -33,8 +33,9 @@ Leaf = TensorInfo | Entry
 class Totals(msgspec.Struct, frozen=True, gc=False):
     """What a subtree holds; tied tensors count once, as torchinfo and ``Module.parameters()`` count them.
 
-    ``numel`` and ``nbytes`` cover every tensor, ``parameters`` those of kind "parameter" (and plain tensors, whose
-    kind no file tells), ``trainable`` those known to have requires_grad, ``buffers`` those of kind "buffer".
+    ``numel`` and ``nbytes`` cover all tensors. ``parameters``, ``trainable`` and ``buffers`` are elements: of tensors
+    of kind "parameter" (and of plain tensors, because files do not tell the kind), of those known to have
+    requires_grad, and of those of kind "buffer". ``tied`` counts the tensors that are tied to another in the subtree.
     """
 
     tensors: int
@@ -58,7 +59,7 @@ class Tree:
     def __init__(self, listing: Listing, sort: Sort | None = None) -> None:
         leaves: list[Leaf] = list(listing.tensors)
         leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
-        # Each distinct segment is kept once: there are 280,000 times "weight", and 300 others.
+        # Each distinct segment is kept once: "weight" may occur 280,000 times beside 300 others.
         kept: dict[str, str] = {}
         one = kept.setdefault
         segments = [[one(part, part) for part in leaf.name.split(".")] for leaf in leaves]
@@ -135,14 +136,14 @@ class Tree:
         return self.first[node], self.first[after] if after < len(self.first) else len(self.leaves)
 
     def depth(self, node: int) -> int:
-        """How many modules stand around a node."""
+        """How many modules are around a node."""
         depth = 0
         while (node := self.parent[node]) >= 0:
             depth += 1
         return depth
 
     def leaf_of(self, node: int) -> Leaf | None:
-        """The tensor or the entry that a leaf node stands for; None for a module."""
+        """The tensor or entry of a leaf node; None for a module."""
         return self.leaves[self.first[node]] if self.end[node] == node + 1 else None
 
     def tensor(self, node: int) -> TensorInfo | None:
@@ -161,7 +162,7 @@ class Tree:
         return ".".join(reversed(labels))
 
     def class_name(self, node: int) -> str | None:
-        """The class of the module that a node stands for, or of the one that directly holds its tensor."""
+        """The class of a module node, or of the module that directly holds the node's tensor."""
         name = self.name(node)
         if not self.is_module(node):
             name = name.rpartition(".")[0]
@@ -180,7 +181,7 @@ class Tree:
             nodes = array("i", bytes(4 * len(self.leaves)))
             after = -1
             for node in range(len(self.label) - 1, -1, -1):
-                # Backwards, so that of the nodes with the same first leaf the innermost, which is it, is met first.
+                # Backwards: among the nodes with the same first leaf, the leaf itself is the innermost and met first.
                 if self.first[node] != after:
                     after = self.first[node]
                     nodes[after] = node
@@ -188,7 +189,7 @@ class Tree:
         return self._node_of_leaf[position]
 
     def find(self, name: str) -> int | None:
-        """The node of a tensor or entry of that full name, else of a module of that path, else None."""
+        """The node of the tensor or entry with that full name, else of the module with that path, else None."""
         if self._leaf_by_name is None:
             self._leaf_by_name = {leaf.name: position for position, leaf in enumerate(self.leaves)}
         position = self._leaf_by_name.get(name)
@@ -197,7 +198,7 @@ class Tree:
         return self.find_module(name)
 
     def find_module(self, path: str) -> int | None:
-        """The module node of exactly that path, or the one whose line covers it (``a`` on the line ``a.b``)."""
+        """The node of the module with exactly that path, or whose line includes it (``a`` on the line ``a.b``)."""
         node, rest = 0, path
         while node < len(self.label):
             label = self.label[node]
@@ -212,17 +213,17 @@ class Tree:
         return None
 
     def tensor_count(self, node: int) -> int:
-        """How many tensors lie in a subtree."""
+        """How many tensors are in a subtree."""
         first, last = self.span(node)
         return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self._groups)
 
     def extent(self, node: int | None) -> tuple[int, int]:
-        """Elements and bytes of a subtree, tied tensors once."""
+        """Elements and bytes of a subtree; tied tensors count once."""
         totals = self.totals(node)
         return totals.numel, totals.nbytes
 
     def totals(self, node: int | None = None) -> Totals:
-        """All totals of a subtree, or of the whole tree; quick enough for every row of the screen."""
+        """All totals of a subtree, or of the whole tree for None; quick enough for every row of the screen."""
         first, last = self.span(node)
         tensors = numel = nbytes = parameters = trainable = buffers = 0
         mix: dict[str, int] = {}
@@ -263,7 +264,7 @@ class Tree:
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """The tensors of one element type and kind: positions of their leaves, and running sums over these."""
+    """The tensors of one element type and kind: the positions of their leaves, and running sums over these."""
 
     dtype: str
     is_buffer: bool
@@ -293,8 +294,10 @@ def _groups(leaves: Sequence[Leaf]) -> tuple[_Group, ...]:
 
 
 def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
-    """Pairs of positions of neighbours in each group of tied tensors, sorted: the later of a pair inside a range
-    is one too many there."""
+    """Neighbours in each group of tied tensors, as pairs of positions, sorted.
+
+    If both of a pair are in a range, the later one must not count there.
+    """
     if not any(isinstance(leaf, TensorInfo) and leaf.tied_to is not None for leaf in leaves):
         return []
     groups: dict[str, list[int]] = {}
@@ -305,7 +308,7 @@ def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
 
 
 def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:
-    """How many leading segments of the *modules* of each name and of the one before are the same."""
+    """How many leading segments the *modules* of each name have in common with those of the name before."""
     shared = [0] * len(segments)
     previous: list[str] = [""]
     for position, names in enumerate(segments):
@@ -318,7 +321,7 @@ def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:
 
 
 def _opening_sizes(shared: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """For each leaf at which modules open, how many segments each of those stands for, outermost first.
+    """For each leaf at which modules begin, how many leading segments each of these modules has, outermost first.
 
     These are the intervals of the array of common prefixes, as in a compressed trie: walking backwards, the stack
     holds the distinct running minima of what follows, and those deeper than what is shared with the leaf before
