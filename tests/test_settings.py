@@ -80,7 +80,7 @@ def test_a_wrong_threshold_is_told_and_the_rest_applies(tmp_path: Path) -> None:
     for limits, complaint in (load_limits(file), (load(IDS, file)[0].limits, load(IDS, file)[1])):
         assert limits == Thresholds(sibling_z=9)
         assert complaint is not None
-        assert complaint.startswith(f"{file}: there is no threshold 'speed'; there are ")
+        assert complaint.startswith(f"{file}: there is no threshold 'speed'; the thresholds are ")
         assert complaint.endswith("; the threshold dead-share is -1, but must be finite and not negative")
     file.write_text('{"thresholds": {"sibling-z": "nine"}}')
     assert load_limits(file)[0] == Thresholds()

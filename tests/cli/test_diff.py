@@ -372,7 +372,7 @@ def test_what_stands_on_one_side_alone_is_told_with_its_numbers(sources: Any, cl
         (["--rtol", "-1"], "--rtol"),
         (["--rtol", "nan"], "tolerance"),
         (["--atol", "inf"], "tolerance"),
-        (["--rename", "module."], "'module.' is no rename"),
+        (["--rename", "module."], "'module.' is not a rename"),
         (["--rename", "a=a"], "changes no name"),
         (["--nothing"], "--nothing"),
     ],

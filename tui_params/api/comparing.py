@@ -40,7 +40,7 @@ def compare(
 
     ``should_stop`` and ``progress`` are called several times a second on the caller's thread. ``threads`` is how many
     read at the same time (None: as many as there are processors, at most 4). A Source that is passed in stays open.
-    Raises OpenError, TypeError, ValueError (a negative tolerance, a text that is no rename), StoppedError.
+    Raises OpenError, TypeError, ValueError (a negative tolerance, a text that is not a rename), StoppedError.
     """
     tolerance = Tolerance(rtol, atol, ignore_dtype)
     with ExitStack() as stack:

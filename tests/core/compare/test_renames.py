@@ -46,7 +46,7 @@ def test_a_rename_reads_what_it_writes(expression: str) -> None:
 
 @pytest.mark.parametrize("expression", ["module.", "", "a=a", "=", "*=x", "b:=", "b:*=x"])
 def test_what_is_no_rename_is_refused_in_a_sentence(expression: str) -> None:
-    with pytest.raises(ValueError, match=r"^'.*' (is no rename|changes no name|does not say what)"):
+    with pytest.raises(ValueError, match=r"^'.*' (is not a rename|changes no name|does not say what)"):
         parse_rename(expression)
 
 

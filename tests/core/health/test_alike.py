@@ -1,4 +1,4 @@
-"""What says the same is one; nothing is lost, and nothing is told twice."""
+"""Findings that repeat become one group; none is lost, and none is shown twice."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def outcome(source: MemorySource, name: str) -> Outcome:
     return Outcome(name, summarize(source, info).figures(info.numel), None, True)
 
 
-def test_a_checker_tells_at_once_and_compares_at_the_end() -> None:
+def test_a_checker_tells_at_once_and_cross_checks_at_the_end() -> None:
     arrays = {f"layers.{i}.fc.weight": healthy(8, 8, seed=i) for i in range(8)}
     arrays["layers.3.fc.weight"] = 100 * arrays["layers.3.fc.weight"]
     arrays["x.weight"] = broken(4, 4)

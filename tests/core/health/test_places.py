@@ -1,4 +1,4 @@
-"""Where the values stand that are not finite."""
+"""The places of values that a finding is about."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ EXAMPLE = '''
 """Rules that a test added."""
 
 from tui_params.core.health.rule import Rule
+from tui_params.core.health.sought import Sought
 
 
 def check_positive(subject):
@@ -41,7 +42,10 @@ def find_lonely(checkpoint):
 
 
 EXAMPLE_RULES = (
-    Rule("all-positive", "All positive", ("warning",), "No value is below zero.", "a test", check=check_positive),
+    Rule(
+        "all-positive", "All positive", ("warning",), "No value is below zero.", "a test",
+        check=check_positive, seek=lambda finding, info, thresholds: Sought("below", 1.5),
+    ),
     Rule("lonely", "Lonely", ("info",), "There is no other tensor.", "a test", cross_check=find_lonely),
 )
 '''
@@ -127,6 +131,7 @@ def test_a_new_rule_is_listed_explained_and_applied(tmp_path: Path) -> None:
     assert set(by_id) == {rule.id for rule in RULES} | {"all-positive", "lonely", "seen"}
     save_file({"layers.0.fc.weight": np.arange(1, 13, dtype=np.float32).reshape(3, 4)}, tmp_path / "x.safetensors")
     found = copy.json("check", "x.safetensors")["findings"]
+    assert found[0]["indices"] == [[0, 0]]
     assert [(finding["rule"], finding["tensor"], finding["evidence"]) for finding in found] == [
         ("all-positive", "layers.0.fc.weight", "the smallest value is 1"),
         ("seen", "layers.0.fc.weight", "it was looked at"),

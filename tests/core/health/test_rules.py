@@ -280,7 +280,7 @@ def test_a_view_that_keeps_a_large_storage() -> None:
 def test_thresholds_are_all_explained_and_used() -> None:
     assert set(MEANINGS) == set(Thresholds.__struct_fields__)
     assert {name for rule in RULES for name in rule.thresholds} == set(MEANINGS)
-    with pytest.raises(ValueError, match="there is no threshold 'speed'; there are mostly-zero,"):
+    with pytest.raises(ValueError, match="there is no threshold 'speed'; the thresholds are mostly-zero,"):
         with_threshold(DEFAULT, "speed", 1)
     for value in (float("nan"), float("inf"), -1):
         with pytest.raises(ValueError, match="must be finite and not negative"):

@@ -1,4 +1,4 @@
-"""The rules that compare the tensors of one kind, and the search for identical bytes."""
+"""The rules that cross-check the tensors of one kind, and the search for identical bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules about what still stands where initialisation put it."""
+"""The rules about tensors that still have their initial values."""
 
 from __future__ import annotations
 

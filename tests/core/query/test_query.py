@@ -1,4 +1,4 @@
-"""The filter language: what each term matches, what is said of a wrong one, and that no key press waits."""
+"""The filter language: what each term matches, what a wrong one is answered, and that no key press waits."""
 
 from __future__ import annotations
 
@@ -290,13 +290,13 @@ def test_unknown_answers_are_counted_apart() -> None:
         ("up qqqq:1", "qqqq", "in quotes"),
         ("numel>abc", "abc", "'abc' is not a number"),
         ("numel>3q", "q", "not a unit"),
-        ("std>3k", "k", "there is none"),
+        ("std>3k", "k", "known: none"),
         ("max>1e999", "1e999", "more than"),
         ("dtype>bf16", ">", "compared with : or !="),
         ("shape:4x8xq", "q", "'q' is not a dimension"),
         ("shape:..,1", "..", "is not a dimension"),
         ("shape:...,1,...,2,...", "...,1,...,2,...", "twice at most"),
-        ("kind:bufer", "bufer", "there is tensor, parameter, buffer, gradient"),
+        ("kind:bufer", "bufer", "the kinds are tensor, parameter, buffer, gradient"),
         ("tied:maybe", "maybe", "neither yes nor no"),
         ("/(/", "(", "not a regular expression"),
         ("/(a+)+$/", "+", "for ever"),
@@ -551,7 +551,7 @@ def test_a_finding_that_there_is_not_is_an_error_with_what_there_is(word: str) -
     assert [term.on_info for term in query.terms] == [None]
     (error,) = query.errors
     assert query.text[error.start : error.stop] == word
-    assert error.message.startswith("no such rule; there are error, warning, info, nan, inf, all-zero")
+    assert error.message.startswith("no such rule; the choices are error, warning, info, nan, inf, all-zero")
     assert not error.is_unfinished
 
 

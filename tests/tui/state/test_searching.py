@@ -267,7 +267,7 @@ async def test_a_rule_that_there_is_not_is_underlined_and_what_there_is_stands_b
         await search(stage, "bias finding:foo")
         assert [tuple(span) for span in stage.screen.search._underline.spans] == [(13, 16)]
         assert note(stage) == "no such rule"
-        assert stage.status.startswith(" no such rule; there are error, warning, info, nan, inf, all-zero, ")
+        assert stage.status.startswith(" no such rule; the choices are error, warning, info, nan, inf, all-zero, ")
         assert len(kept(stage)) == 3
         await stage.press(*["backspace"] * 12)
         assert "no such rule" not in stage.text

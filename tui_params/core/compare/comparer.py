@@ -69,7 +69,7 @@ class Comparer:
         renames: Iterable[str | Rename] = (),
         auto_rename: bool = False,
     ) -> None:
-        """Match the names of both sources. Raises ValueError for a text that is no rename."""
+        """Match the names of both sources. Raises ValueError for a text that is not a rename."""
         self.a, self.b = a, b
         self.tolerance = tolerance
         self.structure: Structure = structure(a, b, renames=renames, auto_rename=auto_rename)

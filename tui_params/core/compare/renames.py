@@ -73,7 +73,7 @@ def parse_rename(expression: str) -> Rename:
     """
     old, separator, new = expression.partition("=")
     if not separator:
-        raise ValueError(f"{expression!r} is no rename: write OLD=NEW, such as module.= to take away a prefix")
+        raise ValueError(f"{expression!r} is not a rename: write OLD=NEW, such as module.= to take away a prefix")
     side: Side = "a"
     if old.startswith(("a:", "b:")):
         side = "a" if old[0] == "a" else "b"

@@ -76,7 +76,7 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     """Match the names of two sources.
 
     ``renames`` are applied first, in order. With ``auto_rename`` the suggested ones are then applied to the names that
-    still have no partner. Raises ValueError for an expression that is no rename.
+    still have no partner. Raises ValueError for an expression that is not a rename.
     """
     applied = [rename if isinstance(rename, Rename) else parse_rename(rename) for rename in renames]
     infos_a = {info.name: info for info in a.listing.tensors}

@@ -1,4 +1,4 @@
-"""Rules that compare the tensors of one kind with each other: ``layers.#.mlp.up_proj.weight``."""
+"""Rules that cross-check the tensors of one kind: ``layers.#.mlp.up_proj.weight``."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ MEANINGS: dict[str, str] = {
     "running_var": "the running variance below which a channel of a BatchNorm is constant",
     "storage_ratio": "how many times larger than a view the storage is that it keeps alive, at least",
     "storage_nbytes": "how many bytes such a storage has besides those of the view, at least",
-    "siblings": "how many tensors of one kind a comparison between them needs, at least",
+    "siblings": "how many tensors of one kind a cross-check of them needs, at least",
     "sibling_z": "the robust z-score of log10 beyond which a tensor differs from its kind",
     "sibling_ratio": "how many times larger or smaller than the median of its kind such a tensor is, at least",
     "pattern_share": "the share of a kind that must have one type or shape, so that the others break the pattern",
@@ -61,7 +61,7 @@ def with_threshold(thresholds: Thresholds, name: str, value: float) -> Threshold
     field = name.strip().replace("-", "_")
     if field not in MEANINGS:
         names = ", ".join(key.replace("_", "-") for key in MEANINGS)
-        raise ValueError(f"there is no threshold {name!r}; there are {names}")
+        raise ValueError(f"there is no threshold {name!r}; the thresholds are {names}")
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"the threshold {name} is {value:g}, but must be finite and not negative")
     return msgspec.structs.replace(thresholds, **{field: value})

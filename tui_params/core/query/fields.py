@@ -85,7 +85,7 @@ def _number(value: str, units: dict[str, int]) -> float:
     digits, unit = match[1].replace("_", ""), match[2]
     if unit.lower() not in units:
         known = ", ".join(name for name in units if name) or "none"
-        raise QueryError(f"{unit!r} is not a unit here; there is {known}", match.start(2), match.end(2))
+        raise QueryError(f"{unit!r} is not a unit here; known: {known}", match.start(2), match.end(2))
     factor = units[unit.lower()]
     if digits.lstrip("+-").isdecimal():
         return int(digits) * factor
@@ -191,7 +191,7 @@ def _kind(operator_: str, value: str) -> InfoTest:
     kinds: tuple[str, ...] = get_args(TensorKind)
     wanted = {kind for kind in kinds if pattern.fullmatch(kind)}
     if not wanted:
-        raise QueryError(f"{value[:40]!r} is not a kind; there is {', '.join(kinds)}", 0, len(value))
+        raise QueryError(f"{value[:40]!r} is not a kind; the kinds are {', '.join(kinds)}", 0, len(value))
     return lambda info, _: (info.kind in wanted) is same
 
 

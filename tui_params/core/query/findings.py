@@ -41,7 +41,7 @@ def findings_called(word: str) -> frozenset[str]:
     if not found:
         found = frozenset(severity for written, severity in _SEVERITY_SPELLINGS.items() if written.startswith(word))
     if not found:
-        says = f"no such rule; there are error, warning, info, {', '.join(list(_rules())[:12])}, ..."
+        says = f"no such rule; the choices are error, warning, info, {', '.join(list(_rules())[:12])}, ..."
         raise QueryError(says, 0, len(word))
     return found
 
