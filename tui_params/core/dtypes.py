@@ -7,6 +7,7 @@ A new type is a new line of ``DTYPES``. Sources look types up by their own spell
 from __future__ import annotations
 
 from functools import cache
+from math import gcd, lcm
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -20,10 +21,15 @@ Kind = Literal["float", "int", "bool", "complex", "unknown"]
 class DType(msgspec.Struct, frozen=True, gc=False):
     """One element type.
 
-    ``bits`` is the width of one element in storage; below 8 the elements are packed, lowest bits first.
+    ``bits`` is the width of one element in storage; below 8 the elements are packed, lowest bits first. A type whose
+    elements share a scale is stored in blocks instead: ``block`` is the number of elements in one and its bytes, such
+    as (32, 18), and ``bits`` is 0. Where both are missing nobody knows the size. Sizes are therefore never worked out
+    from ``bits``, but by the methods here.
+
     ``numpy`` is the name of a numpy type, or of an attribute of ``ml_dtypes`` after ``ml_dtypes.``; it is None
-    where neither has the type. For packed types the ml_dtypes type holds one value a byte, so bytes from storage
-    must be unpacked before they are viewed as it. A complex type has ``part``, the name of the type of its parts.
+    where neither has the type, and always for block types: then values and statistics are refused by name. For packed
+    types the ml_dtypes type holds one value a byte, so bytes from storage must be unpacked before they are viewed as
+    it. A complex type has ``part``, the name of the type of its parts.
     """
 
     name: str
@@ -33,6 +39,7 @@ class DType(msgspec.Struct, frozen=True, gc=False):
     numpy: str | None = None
     safetensors: str | None = None
     part: str | None = None
+    block: tuple[int, int] | None = None
 
     @property
     def is_complex(self) -> bool:
@@ -40,12 +47,54 @@ class DType(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_packed(self) -> bool:
-        """Whether one byte holds (parts of) several elements."""
-        return 0 < self.bits < 8
+        """Whether one element alone has no bytes of its own."""
+        return self.block is not None or 0 < self.bits < 8
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether it is known how many bytes the elements take."""
+        return self.block is not None or self.bits > 0
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element; 0 of packed types, block types and types of unknown size."""
+        return self.bits // 8
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """The fewest elements that fill whole bytes, and these bytes.
+
+        (1, 2) of bfloat16, (4, 3) of 6 bits, one block of a block type; (1, 0) where the size is unknown.
+        """
+        if self.block is not None:
+            return self.block
+        shared = gcd(self.bits, 8)
+        return 8 // shared, self.bits // shared
+
+    @property
+    def grain(self) -> int:
+        """A read starts at a multiple of so many elements: 8, or as many more as make whole blocks."""
+        return 8 if self.block is None else lcm(8, self.block[0])
 
     def nbytes(self, numel: int) -> int:
-        """Bytes that ``numel`` elements take in storage, rounded up to a whole byte."""
-        return (numel * self.bits + 7) // 8
+        """Bytes that ``numel`` elements take in storage, rounded up to a whole byte or block."""
+        if self.block is None:
+            return (numel * self.bits + 7) // 8
+        elements, nbytes = self.block
+        return -(-numel // elements) * nbytes
+
+    def numel(self, nbytes: int) -> int:
+        """Elements that ``nbytes`` bytes hold, rounded down to a whole element or block; 0 if the size is unknown."""
+        if self.block is None:
+            return nbytes * 8 // self.bits if self.bits else 0
+        elements, size = self.block
+        return nbytes // size * elements
+
+    def fills(self, numel: int, nbytes: int) -> bool:
+        """Whether ``numel`` elements are exactly ``nbytes`` bytes, without any padding."""
+        if self.block is None:
+            return numel * self.bits == nbytes * 8
+        return numel % self.block[0] == 0 and self.nbytes(numel) == nbytes
 
     def __str__(self) -> str:
         return self.short
@@ -111,6 +160,13 @@ def from_torch(name: str) -> DType | None:
 def from_safetensors(code: str) -> DType | None:
     """The type of a safetensors header's ``dtype`` (``"BF16"``), or None."""
     return _BY_SAFETENSORS.get(code)
+
+
+def fit(nbytes: int, *dtypes: DType) -> int:
+    """Elements to read at a time: no more than ``nbytes`` bytes of each type, in whole grains of all, at least one."""
+    grain = lcm(*(dtype.grain for dtype in dtypes))
+    most = min((dtype.numel(nbytes) for dtype in dtypes if dtype.is_sized), default=nbytes)
+    return max(most // grain * grain, grain)
 
 
 def unknown(name: str) -> DType:

@@ -51,13 +51,14 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def storage_shape(self) -> tuple[int, ...] | None:
-        """The shape in bytes of a packed type, where each row ends at a byte; None for any other tensor.
+        """The shape in bytes of a packed type whose rows end at a whole byte or block; None for any other tensor.
 
         So torch shows ``float4_e2m1fn_x2``, two elements a byte; ``shape`` counts single ones, as safetensors does.
         """
-        if not self.dtype.is_packed or not self.shape or self.shape[-1] * self.dtype.bits % 8:
+        elements, nbytes = self.dtype.unit
+        if not self.dtype.is_packed or not self.shape or self.shape[-1] % elements:
             return None
-        return (*self.shape[:-1], self.shape[-1] * self.dtype.bits // 8)
+        return (*self.shape[:-1], self.shape[-1] // elements * nbytes)
 
     @property
     def location(self) -> str:

@@ -123,7 +123,7 @@ class ProbeSource(Source):
 
         handle = self._handle(info)
         stop = info.numel if stop is None else min(stop, info.numel)
-        step = max(8, BLOCK_NBYTES * 8 // info.dtype.bits // 8 * 8)
+        step = dtypes.fit(BLOCK_NBYTES, info.dtype)
         for first in range(start, stop, step):
             try:
                 raw = self._probe.read(handle, first, min(first + step, stop))

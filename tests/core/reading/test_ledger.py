@@ -29,7 +29,8 @@ def test_a_tensor_is_lent_until_its_outcome_arrives() -> None:
     ledger = Ledger(SOURCE, ())
     assert ledger.lend("a", never) is None
     assert ledger.is_lent("a")
-    assert ledger.final("a") is ledger.figures("a") is None
+    assert ledger.final("a") is None
+    assert ledger.figures("a") is None
     assert ledger.take(FOUND)
     assert not ledger.is_lent("a")
     assert ledger.figures("a") == FOUND.figures

@@ -12,6 +12,7 @@ from threading import Event, Lock
 from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge, unread
+from tui_params.core.dtypes import fit
 from tui_params.core.numbers.difference import Tally
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
@@ -44,7 +45,7 @@ class Job:
         """The ranges of elements to compare; a tensor that is not contiguous is one range."""
         if self.a.stride is not None or self.b.stride is not None:
             return [(0, self.a.numel)]
-        step = RANGE_NBYTES * 8 // max(self.a.dtype.bits, self.b.dtype.bits, 1) // 8 * 8
+        step = fit(RANGE_NBYTES, self.a.dtype, self.b.dtype)
         return [(start, min(start + step, self.a.numel)) for start in range(0, max(self.a.numel, 1), step)]
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.dtypes import fit
 from tui_params.core.numbers.decode import part_dtype
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -52,12 +53,12 @@ class ByteComparison:
 
 
 def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, start: int, stop: int) -> Iterator[Piece]:
-    """Elements ``start:stop`` of two tensors of the same shape, row-major; ``start`` is a multiple of 8.
+    """Elements ``start:stop`` of two tensors of the same shape, row-major; ``start`` is a multiple of the grains of both types.
 
     Raises ReadError and SliceError, at any step.
     """
     left, right = _Stream(source_a, a, start, stop), _Stream(source_b, b, start, stop)
-    most = max(PIECE * 8 // max(a.dtype.bits, b.dtype.bits) // 8 * 8, 8)
+    most = fit(PIECE, a.dtype, b.dtype)
     while start < stop:
         numel = min(left.available(), right.available(), most)
         yield Piece(left.take(numel), right.take(numel), start, numel)
@@ -80,9 +81,8 @@ class _Stream:
     """The elements of one side, in order; the caller takes as many at a time as both sides have."""
 
     def __init__(self, source: Source, info: TensorInfo, start: int, stop: int) -> None:
-        if info.dtype.bits == 0:
+        if not info.dtype.is_sized:
             part_dtype(info.dtype)  # raises, with the reason
-        self._bits = info.dtype.bits
         self._info = info
         self._left = stop - start
         self._blocks = source.blocks(info, start, stop) if info.stride is None else gathered(source, info, start, stop)
@@ -97,18 +97,18 @@ class _Stream:
                 raise ReadError(f"{self._info.name} ended {self._left:,} elements early")
             self._block, self._at = block, 0
             # The last byte of a packed tensor may have unused bits.
-            self._count = min(block.size * 8 // self._bits, self._left)
-            if self._count < self._left and self._count * self._bits != block.size * 8:
+            self._count = min(self._info.dtype.numel(block.size), self._left)
+            if self._count < self._left and not self._info.dtype.fills(self._count, block.size):
                 raise ReadError(f"{self._info.name} came in a block that ends inside an element")
         return self._count - self._at
 
     def take(self, numel: int) -> Bytes:
-        begin, end = self._at * self._bits, (self._at + numel) * self._bits
-        if begin % 8 or (end % 8 and numel != self._left):
+        dtype, begin, end = self._info.dtype, self._at, self._at + numel
+        if begin % dtype.unit[0] or (end % dtype.unit[0] and numel != self._left):
             raise ReadError(f"{self._info.name} came in blocks that cannot be laid beside those of the other side")
         self._at += numel
         self._left -= numel
-        return self._block[begin // 8 : (end + 7) // 8]
+        return self._block[dtype.nbytes(begin) : dtype.nbytes(end)]
 
 
 def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[Bytes]:

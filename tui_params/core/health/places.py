@@ -100,7 +100,7 @@ def _chunks(source: Source, info: TensorInfo) -> Iterator[NDArray[Any]]:
         return
     left = info.numel
     for block in source.blocks(info):
-        count = min(block.size * 8 // info.dtype.bits, left)
+        count = min(info.dtype.numel(block.size), left)
         left -= count
         yield decode(block, info.dtype, count)
 

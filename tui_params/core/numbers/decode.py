@@ -18,7 +18,7 @@ def part_dtype(dtype: DType) -> DType:
     Raises ReadError, naming the type, where nobody here can decode it.
     """
     part = from_torch(dtype.part) if dtype.part is not None else dtype
-    if part is None or part.bits == 0 or part.numpy is None:
+    if part is None or not part.is_sized or part.numpy is None:
         raise ReadError(f"values of the element type {dtype.name} cannot be decoded here")
     return part
 

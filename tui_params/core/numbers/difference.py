@@ -233,7 +233,7 @@ def _is_wide(part: DType) -> bool:
 
 def _piece(raw: NDArray[np.uint8], dtype: DType, at: int, count: int) -> NDArray[np.uint8]:
     """The bytes of ``count`` elements from number ``at`` of ``raw``."""
-    begin = at * dtype.bits // 8
+    begin = dtype.nbytes(at)
     return raw[begin : begin + dtype.nbytes(count)]
 
 

@@ -221,7 +221,7 @@ class Accumulator:
 
     def add(self, raw: NDArray[np.uint8], numel: int | None = None) -> None:
         """Add ``numel`` elements (None: as many as fit) from their storage bytes, which are not kept."""
-        available = raw.size * 8 // self.dtype.bits
+        available = self.dtype.numel(raw.size)
         if numel is None:
             numel = available
         elif numel > available:

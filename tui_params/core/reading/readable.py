@@ -49,7 +49,7 @@ class Readable(Protocol):
         """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
 
         Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
-        unless it is the end) are multiples of 8 elements. An array is valid until the next one is asked for.
+        unless it is the end) are multiples of ``info.dtype.grain``. An array is valid until the next one is asked for.
         Raises ReadError, at any step.
         """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.channels import Channels
+from tui_params.core.dtypes import fit
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError, TuiParamsError
@@ -87,8 +88,8 @@ def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool
     """
     if info.numel <= SAMPLE_BEYOND:
         return summarize(source, info, should_stop=should_stop)
-    # Runs of whole 64 KiB for every type but those of 6 bits.
-    run = _RUN if info.dtype.bits >= 8 else 2 * _RUN
+    # Runs of whole 64 KiB for every type but those of 6 bits and of blocks.
+    run = (2 * _RUN if info.dtype.is_packed else _RUN) // info.dtype.grain * info.dtype.grain
     starts = [(info.numel - run) * i // (SAMPLE_RUNS - 1) // run * run for i in range(SAMPLE_RUNS)]
     reading = Reading(source, info, has_channels=False, ranges=[(start, start + run) for start in starts])
     reading.run(should_stop, None, 1)
@@ -151,7 +152,7 @@ class Reading:
     ) -> None:
         """Read what is still to be read. Raises ReadError, StoppedError, and OSError and MemoryError of the source."""
         self._raise_if_stopped(should_stop)
-        self._source.engine.expect((self._wanted - self.done) * self._info.dtype.bits // 8)
+        self._source.engine.expect(self._info.dtype.nbytes(self._wanted - self.done))
         halt = Event()
         helpers = self._start_helpers(self._useful_threads(threads), halt)
         try:
@@ -185,7 +186,7 @@ class Reading:
     def _useful_threads(self, threads: int | None) -> int:
         """How many threads are worth their start: one where the loops would wait for the GIL."""
         info = self._info
-        left = (self._wanted - self.done) * info.dtype.bits // 8
+        left = info.dtype.nbytes(self._wanted - self.done)
         if threads is None:
             threads = cores()
         if left < THREADS_BEYOND or info.stride is not None or not self._source.engine.ready():
@@ -196,7 +197,7 @@ class Reading:
         if threads < 2:
             return []
         info = self._info
-        size = min(max(info.nbytes // (4 * threads), MIN_RANGE), MAX_RANGE) // info.dtype.bits * 8
+        size = fit(min(max(info.nbytes // (4 * threads), MIN_RANGE), MAX_RANGE), info.dtype)
         self._todo = deque(
             (first, min(first + size, stop)) for start, stop in self._todo for first in range(start, stop, size)
         )
@@ -250,7 +251,7 @@ class Reading:
         first = start
         for block in self._source.blocks(self._info, start, stop):
             # The last byte of a packed tensor may be padded with what is no element.
-            count = min(block.size * 8 // self._info.dtype.bits, stop - first)
+            count = min(self._info.dtype.numel(block.size), stop - first)
             share.add(block, first, count)
             first += count
             with self._lock:
@@ -264,7 +265,7 @@ class Reading:
                 except StoppedError:
                     with self._lock:
                         self._todo.appendleft((first, stop))
-                        self.can_resume = self.can_resume and first % 8 == 0
+                        self.can_resume = self.can_resume and first % self._info.dtype.grain == 0
                     raise
                 if halt.is_set():
                     return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.dtypes import DType, fit, numpy_dtype
 from tui_params.core.numbers.decode import decode, part_dtype, unpack
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -58,20 +58,19 @@ def gather_blocks(
     """
     import numpy as np
 
-    raw_dtype(info.dtype)
+    if not info.dtype.is_sized:
+        part_dtype(info.dtype)  # raises, with the reason
     if start >= stop:
         return
-    bits = info.dtype.bits
     is_plain = not (extent.is_conj or extent.is_neg)
     if extent.stride is not None and not is_dense(info.shape, extent.stride):
         yield from _gather_rows(file, extent, info, start, stop)
         return
-    # Eight elements take ``bits`` bytes, so that a packed block ends at a byte.
-    step = max(BLOCK_NBYTES // bits * 8, 8)
+    step = fit(BLOCK_NBYTES, info.dtype)
     buffer = np.empty(info.dtype.nbytes(min(step, stop - start)), np.uint8)
     for begin in range(start, stop, step):
         end = min(begin + step, stop)
-        first = begin * bits // 8
+        first = info.dtype.nbytes(begin)
         block = buffer[: info.dtype.nbytes(end) - first]
         check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
         with POOL.borrow(file) as descriptor:
@@ -170,14 +169,14 @@ class _Reader:
             elements = np.empty(high - low, dtype)
             self._read(low, high, elements)
             return elements
-        bits = self._info.dtype.bits
-        aligned = low // 8 * 8
-        nbytes = ((high - aligned) * bits + 7) // 8
+        stored = self._info.dtype
+        aligned = low // stored.grain * stored.grain
+        nbytes = stored.nbytes(high - aligned)
         packed = np.empty(nbytes, np.uint8)
-        begin = self._extent.offset + aligned * bits // 8
+        begin = self._extent.offset + stored.nbytes(aligned)
         check_bounds(self._extent, self._info, begin, begin + nbytes)
         read_into(self._descriptor, self._file, begin, packed.data)
-        return unpack(packed, bits, high - aligned)[low - aligned :]
+        return unpack(packed, stored.bits, high - aligned)[low - aligned :]
 
     def _read(self, low: int, high: int, out: NDArray[Any]) -> None:
         import numpy as np

@@ -111,7 +111,7 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
     if begin > end or end > MAX_OFFSET:
         return bad("bad-entry", f"its data_offsets in the header make no sense: {clean(str(offsets), 80)}", **fields)
     fields |= {"nbytes": end - begin, "offset": base + begin}
-    if not dtype.bits:
+    if not dtype.is_sized:
         reason = f"its type {clean(shorten(code, 40))!r} is not known, so its values cannot be decoded"
         return bad("unknown-dtype", reason, "warning", **fields)
     if dtype.nbytes(numel) != end - begin:
@@ -125,7 +125,7 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
             reason = f"the file ends {size(missing)} before the end of this tensor: it is truncated"
         return TensorInfo(name, **fields, file=file.name, unreadable=reason), None
     info = TensorInfo(name, **fields, file=file.name)
-    if numel * dtype.bits % 8:
+    if not dtype.fills(numel, end - begin):
         evidence = f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte"
         return info, Finding("warning", "size-mismatch", name, evidence)
     return info, None

@@ -64,7 +64,7 @@ def storage_item_size(cls: Any) -> int | None:
     if name == "UntypedStorage" or name in _BYTE_WIDE:
         return 1
     dtype = from_torch(_STORAGE_DTYPES.get(name or "", ""))
-    return None if dtype is None else dtype.bits // 8
+    return None if dtype is None else dtype.itemsize
 
 
 class TensorLister:
@@ -213,7 +213,7 @@ class TensorLister:
                 known = (float4 or unknown(name), 1, True)
             else:
                 dtype = from_torch(name) or unknown(clean(name, 40) or "unknown")
-                known = (dtype, dtype.bits // 8 or storage_item_size(cls) or 0, False)
+                known = (dtype, dtype.itemsize or storage_item_size(cls) or 0, False)
             self._types[key] = known
         return known
 

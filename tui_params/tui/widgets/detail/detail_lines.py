@@ -7,7 +7,6 @@ it, how the values are spread. Every number says whether it is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
 
 import msgspec
 
@@ -73,7 +72,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     lines += _finding_lines(first, True, width, glyphs)
     if info.storage_shape is not None:
         # 4 bits: 2 elements in a byte; 6 bits: 4 in 3 bytes.
-        elements, nbytes = (8 // gcd(info.dtype.bits, 8)), info.dtype.bits // gcd(info.dtype.bits, 8)
+        elements, nbytes = info.dtype.unit
         each = "each" if nbytes == 1 else f"every {nbytes}"
         words = f"stored as {text.shape(info.storage_shape)} bytes, {elements} elements in {each}"
         lines += wrapped(words, width, "dim")
