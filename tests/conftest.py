@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.factories_kernels import code_folder, compiled_engine, engine, numpy_engine
 from tui_params.api import opening
 from tui_params.core.source import Source
+
+# A loaded machine is no failure: no limit of hypothesis on time.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 __all__ = ["code_folder", "compiled_engine", "engine"]
 

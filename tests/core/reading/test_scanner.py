@@ -22,8 +22,14 @@ from tui_params.core.reading.tensor_reading import sample, summarize
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError, StoppedError
 
-SOON = 20.0
-"""Seconds after which a test gives up waiting for a thread; nothing ever takes that long."""
+SOON = 300.0
+"""Seconds after which a test gives up waiting for a thread; nothing ever takes that long, on no loaded machine."""
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a thread to end waits until it has."""
+    monkeypatch.setattr(scan, "CLOSE_SECONDS", SOON)
 
 
 def dtype_named(name: str) -> DType:

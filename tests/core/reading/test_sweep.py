@@ -224,7 +224,7 @@ class TestThreads:
             def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
                 for number, block in enumerate(super().blocks(info, start, stop)):
                     if number and current_thread() is not main_thread():
-                        assert is_stopped.wait(20)
+                        assert is_stopped.wait(300)
                     yield block
 
         info, raw = tensor("a", (100, 100))

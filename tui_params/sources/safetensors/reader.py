@@ -103,7 +103,7 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
         shape = entry.shape
         dtype = types[entry.dtype]
         numel = prod(shape)
-        # Not DType.fills: the format has no type that is stored in blocks, and a call would cost a twentieth of the time.
+        # Not DType.fills: no type of this format is stored in blocks, and a call takes a twentieth of the opening.
         if dtype is None or end > available or numel * dtype.bits != (end - begin) * 8 or not numel:
             raw = {"dtype": entry.dtype, "shape": list(shape), "data_offsets": [begin, end]}
             info, finding = describe_faulty(name, raw, file, base)
