@@ -1,4 +1,4 @@
-"""Channels: what the rows and columns of a weight look like, from the same read that makes its Summary.
+"""Channels: figures of the rows and columns of a weight, from the same read that makes its Summary.
 
 A tensor of 2 dimensions is a matrix ``[rows, columns]``; of 3 (a stack of matrices, as experts are stored)
 ``[shape[0] * shape[1], shape[2]]``; of 4 and more (convolutions) the rows lie along dimension 0, the columns along 1.

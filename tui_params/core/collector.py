@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection inside: building 100,000 objects would trigger hundreds of passes over them all."""
+    """Pause cyclic garbage collection, which would pass over 100,000 new objects hundreds of times."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

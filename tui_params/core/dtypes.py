@@ -1,4 +1,4 @@
-"""The one table of element types: what torch, safetensors, numpy and people call each of them.
+"""The one table of element types, with the names that torch, safetensors, numpy and people have for them.
 
 A new type is a new line of ``DTYPES``. Sources look types up by their own spelling (``from_safetensors``,
 ``from_torch``); nothing else in the package may keep a second table.
@@ -23,8 +23,8 @@ class DType(msgspec.Struct, frozen=True, gc=False):
 
     ``bits`` is the width of one element in storage; below 8 the elements are packed, lowest bits first. A type whose
     elements share a scale is stored in blocks instead: ``block`` is the number of elements in one and its bytes, such
-    as (32, 18), and ``bits`` is 0. Where both are missing nobody knows the size. Sizes are therefore never worked out
-    from ``bits``, but by the methods here.
+    as (32, 18), and ``bits`` is 0. Without either the size is unknown. So never work a size out from ``bits``: the
+    methods here are right for all types.
 
     ``numpy`` is the name of a numpy type, or of an attribute of ``ml_dtypes`` after ``ml_dtypes.``; it is None
     where neither has the type, and always for block types: then values and statistics are refused by name. For packed
@@ -126,7 +126,7 @@ DTYPES: tuple[DType, ...] = (
     DType("complex128", "c128", 128, "complex", "complex128", None, "float64"),
     DType("complex64", "c64", 64, "complex", "complex64", "C64", "float32"),
     DType("complex32", "c32", 32, "complex", None, None, "float16"),
-    # Quantised integers as stored; scale and zero point stand in the tensor's notes.
+    # Quantised integers as stored; scale and zero point are in the tensor's notes.
     DType("qint8", "qi8", 8, "int", "int8"),
     DType("quint8", "qu8", 8, "int", "uint8"),
     DType("qint32", "qi32", 32, "int", "int32"),
@@ -170,7 +170,7 @@ def fit(nbytes: int, *dtypes: DType) -> int:
 
 
 def unknown(name: str) -> DType:
-    """A type that nobody here can decode: it is listed under its own name, and its values are refused."""
+    """A type that cannot be decoded: it is listed under its own name, and its values are refused."""
     return DType(name, name.lower()[:8], 0, "unknown")
 
 

@@ -1,4 +1,4 @@
-"""Figures: what is shown and printed of a summary. Plain frozen values, which may cross threads and processes."""
+"""Figures: statistics as they are shown and printed. Frozen values, which may cross threads and processes."""
 
 from __future__ import annotations
 

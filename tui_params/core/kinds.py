@@ -15,7 +15,7 @@ MAX_SHAPES = 8
 class KindGroup(msgspec.Struct, frozen=True):
     """The tensors of one kind.
 
-    ``indices`` are the positions in the list that was grouped, in order. ``numbers`` are the numbers that stand for
+    ``indices`` are the positions in the list that was grouped, in order. ``numbers`` are the numbers in place of
     each ``#`` of the kind, as compact ranges: ``("3-60", "0-255")``. ``shapes`` and ``dtypes`` are the distinct ones
     in the order of their appearance, at most MAX_SHAPES of the first; ``distinct_shapes`` counts all of them.
     ``numel`` and ``nbytes`` are summed over the tensors that are tied to none before them.
@@ -40,7 +40,7 @@ def kind_of(name: str) -> str:
 def name_of_kind(names: Sequence[str]) -> str:
     """Names of one kind as one: ``layers.{0-3, 7}.mlp.up_proj.weight``; a number that all share stays as it is.
 
-    Of several numbers each has its own braces, so that not every combination need be there.
+    Each number that varies has its own braces, so not every combination that they allow must exist.
     """
     return ".".join(map(_braced, zip(*(name.split(".") for name in names), strict=True)))
 
@@ -93,7 +93,7 @@ def _group(kind: str, members: list[int], numbers: list[set[str]], infos: Sequen
 
 
 def _sensible(numbers: Iterable[str]) -> list[str]:
-    """Those short enough to be an index; int() refuses thousands of digits."""
+    """The numbers that are short enough for an index; int() refuses thousands of digits."""
     return [number for number in numbers if len(number) <= 18]
 
 

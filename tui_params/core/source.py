@@ -1,8 +1,8 @@
-"""Source: what every place that tensors come from offers, and nothing more.
+"""Source: the one interface to every place that tensors come from.
 
-Above this border nobody knows whether the tensors lie in a file, in a folder of shards or in a model in memory.
-A source answers from any thread; it owns its file handles; it never writes. What it returns is frozen, or is an
-array that the caller may keep (``read``) or may use only until the next step (``blocks``).
+Code that uses a source does not know whether the tensors are in a file, in a folder of shards or in a model in memory.
+A source may be used from any thread; it owns its file handles; it never writes. It returns frozen values, and arrays
+that the caller may keep (``read``) or may use only until the next step (``blocks``).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 class Listing(msgspec.Struct, frozen=True):
     """Everything that a source knows before it has read a value.
 
-    ``tensors`` have unique names. ``is_ordered`` says that their order means something (a dict, a module's
-    definition); otherwise readers sort by name. ``metadata`` are the leaves that are no tensors, by dotted name, as
-    text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are
-    by the name of their parameter; they stand in no tree. ``findings`` are about the container. ``not_opened`` are
-    the names of files of the same folder that hold tensors or states of a training run and were left alone; those of
-    subfolders end with a slash.
+    ``tensors`` have unique names. ``is_ordered`` means that their order has a meaning (that of a dict, of a module's
+    definition); otherwise they are shown by name. ``metadata`` are the leaves that are not tensors, by dotted name, as
+    text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are by the
+    name of their parameter; they are not part of the tree. ``findings`` are about the container. ``not_opened`` are
+    the names of files in the same folder that hold tensors or the state of a training run and were not opened; names
+    of subfolders end with a slash.
     """
 
     format: str
@@ -51,11 +51,11 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A run of ``nbytes`` bytes of which a container keeps the CRC-32.
+    """A run of ``nbytes`` bytes whose CRC-32 a container keeps.
 
-    ``file`` is as ``TensorInfo.file`` has it, ``offset`` the byte of that file where the run starts; ``label`` is what
-    the container calls it. ``tensor`` is the first tensor that lies in it. ``covering`` are the names of the tensors
-    whose ``blocks``, one after the other, are just these bytes.
+    ``file`` is as in ``TensorInfo.file``, ``offset`` the byte of that file where the run starts, ``label`` the
+    container's name for it. ``tensor`` is the first tensor in it. ``covering`` are the names of the tensors whose
+    ``blocks``, one after the other, are exactly these bytes.
     """
 
     file: str
@@ -68,11 +68,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Source(Readable):
-    """A place that tensors come from; what reading needs of it is ``Readable``."""
+    """A place that tensors come from. ``Readable`` is the part of it that the reading of statistics needs."""
 
     listing: Listing
     engine: Engine = Engine()
-    """Without another one, all sources share this engine, which keeps no compiled loops for later runs."""
+    """Sources that are given no other share this engine, which keeps no compiled loops for later runs."""
 
     @abstractmethod
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
@@ -83,9 +83,9 @@ class Source(Readable):
         """
 
     def records(self) -> tuple[Record, ...]:
-        """The runs of bytes that have a checksum, in the order of the files; none where no container keeps any.
+        """The runs of bytes that have a checksum, in the order of the files; empty if no container keeps any.
 
-        May read a directory. What cannot be read has none.
+        May read the directory of an archive. A file that cannot be read has none.
         """
         return ()
 
@@ -94,7 +94,7 @@ class Source(Readable):
         raise ReadError(f"{self.label} keeps no checksum of {record.label}")
 
     def changed(self) -> str | None:
-        """One sentence if what was opened is no longer what is there (cheap: a stat), else None."""
+        """One sentence if the source has changed since it was opened, else None. Cheap: a stat for each file."""
         return None
 
     @abstractmethod

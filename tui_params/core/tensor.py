@@ -1,4 +1,4 @@
-"""What is known of a tensor without reading one of its values."""
+"""TensorInfo: all that is known about a tensor before its values are read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     ``name`` is the full dotted name, unique in its source. ``shape`` and ``stride`` count elements; ``stride`` is
     None for a row-major contiguous tensor. ``nbytes`` are the bytes of the elements themselves; where the tensor
     is a view that keeps a larger storage alive, ``storage_nbytes`` are the bytes of that storage.
-    ``file`` and ``offset`` say where the bytes lie (bytes from the start of that file); ``device`` is set for
-    tensors in memory. ``tied_to`` is the first name of the same elements (same storage, offset, shape, stride).
-    ``unreadable`` is the reason why the values cannot be read, one sentence; the description is still true.
+    ``file`` and ``offset`` (bytes from the start of that file) say where the bytes are; ``device`` is set for tensors
+    in memory. ``tied_to`` is the first name of the same elements (same storage, offset, shape, stride).
+    ``unreadable`` is one sentence why the values cannot be read; the rest of the description is true all the same.
     ``notes`` are facts for the detail pane: a quantisation scale, a wrapper class, a persistent=False.
     """
 
@@ -46,14 +46,15 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def first_name(self) -> str:
-        """The first name of the same elements: its own, unless it is tied (maybe to the empty name)."""
+        """The first name of the same elements: its own unless it is tied (perhaps to the empty name)."""
         return self.name if self.tied_to is None else self.tied_to
 
     @property
     def storage_shape(self) -> tuple[int, ...] | None:
         """The shape in bytes of a packed type whose rows end at a whole byte or block; None for any other tensor.
 
-        So torch shows ``float4_e2m1fn_x2``, two elements a byte; ``shape`` counts single ones, as safetensors does.
+        torch shows ``float4_e2m1fn_x2`` in this way, two elements in a byte; ``shape`` counts single elements, as
+        safetensors does.
         """
         elements, nbytes = self.dtype.unit
         if not self.dtype.is_packed or not self.shape or self.shape[-1] % elements:

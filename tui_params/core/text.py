@@ -1,4 +1,4 @@
-"""How a number, a size, a shape, a name reads. The only place that formats.
+"""Numbers, sizes, shapes and names as text. All formatting is done here.
 
 Everything returned is one line of plain text without control characters, ready for a terminal.
 """
@@ -30,7 +30,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def clean(text: str, limit: int | None = None) -> str:
-    """``text`` without anything that a terminal would obey: such characters are written out as escapes.
+    """``text`` without control characters that a terminal would obey: they are written out as escapes.
 
     With ``limit``, at most that many characters: the middle of a longer one is replaced by ``…``.
     """
@@ -43,12 +43,12 @@ def clean(text: str, limit: int | None = None) -> str:
 
 
 def name(text: str, limit: int | None = None) -> str:
-    """The name of a tensor or a module, cleaned; the empty one, which formats allow, is told in words."""
+    """The name of a tensor or a module, cleaned; an empty name, which formats allow, becomes words."""
     return clean(text, limit) or "(empty name)"
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most ``limit`` characters: the middle is replaced by ``…``, so that both ends still tell."""
+    """At most ``limit`` characters: the middle is replaced by ``…``, so that both ends stay readable."""
     if len(text) <= limit:
         return text
     if limit <= 1:
@@ -59,18 +59,18 @@ def shorten(text: str, limit: int) -> str:
 
 
 def shorten_name(name: str, limit: int) -> str:
-    """A dotted name of at most ``limit`` characters that keeps its end, which is what tells names apart."""
+    """A dotted name of at most ``limit`` characters that keeps its end, because names differ there."""
     if len(name) <= limit:
         return name
     return "…" if limit <= 1 else f"…{name[len(name) - limit + 1 :]}"
 
 
 def abbreviate(name: str, limit: int) -> str:
-    """A dotted name of at most ``limit`` characters that keeps its first number and its end, which tell the most.
+    """A dotted name of at most ``limit`` characters that keeps its first number and its end, which matter most.
 
     From the left, parts give way to ``…``, up to the first number or the last two parts; then a final ``weight`` or
     ``bias`` becomes its first letter, or the words between do, or both:
-    ``…11.self_attn.q_proj.w``, ``…11.s.q_proj.weight``. What is still too long loses its middle.
+    ``…11.self_attn.q_proj.w``, ``…11.s.q_proj.weight``. A name that is still too long loses its middle.
     """
     if len(name) <= limit:
         return name
@@ -181,7 +181,7 @@ def number_within(value: float | int | None, room: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share that never rounds to a lie: ``0 %`` and ``100 %`` are exact, a trace is ``<0.01 %``."""
+    """A share in percent that is never rounded to ``0 %`` or ``100 %``: these are exact, a trace is ``<0.01 %``."""
     if whole == 0 or part == 0:
         return "0 %"
     if part == whole:

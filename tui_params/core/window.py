@@ -68,7 +68,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
 
 def make_window(axes: tuple[Axis, ...]) -> Window:
-    """The window of these axes, with an expression that says the same: ``[0, 0:12]``."""
+    """The window of these axes, with the expression that means it, such as ``[0, 0:12]``."""
     return Window(axes, f"[{', '.join(map(str, axes))}]")
 
 
@@ -165,7 +165,7 @@ def _slice(item: str, size: int) -> Axis:
 
 
 class Plane(msgspec.Struct, frozen=True, gc=False):
-    """A window seen as a table: which of its axes run down and across, and where the others stand.
+    """A window seen as a table: which of its axes run down and across, and the positions of the others.
 
     ``rows`` and ``columns`` are axis numbers of the tensor, or None where the result has fewer than two (or one)
     dimensions. ``leading`` are the other axes of the result, ``at`` their positions (from 0, within the window).

@@ -117,7 +117,7 @@ def test_the_compiler_is_told_the_function_that_finds_the_store(monkeypatch: pyt
 def test_where_numba_is_told_not_to_compile_numpy_serves() -> None:
     pytest.importorskip("numba")
     found = run(COMPILE, NUMBA_DISABLE_JIT="1", TUI_PARAMS_CACHE="off")
-    assert found == "RuntimeError: numba is told not to compile False False"
+    assert found == "RuntimeError: numba is set not to compile (NUMBA_DISABLE_JIT) False False"
 
 
 def test_without_llvm_numpy_serves() -> None:

@@ -1,4 +1,4 @@
-"""Buckets: which values of a wide type share a row of its table.
+"""Buckets: values of a wide type that share one row of its table.
 
 A bucket is a sign, an exponent and 7 bits of mantissa: the upper 16 bits of a float32, the upper 19 bits of a float64.
 Integers of 32 and 64 bits have the bucket of their value as float64, truncated toward zero, so that every integer below
@@ -30,7 +30,7 @@ def truncated(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def bounds(buckets: NDArray[np.uint32], part: DType) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The least and the greatest value of each bucket, zero left out: float64, uint64 for uint64, else int64."""
+    """Least and greatest value of each bucket, without zero: float64, uint64 for uint64, int64 for other integers."""
     if part.kind == "int":
         return _integer_bounds(buckets, part)
     shift = 16 if part.bits == 32 else FLOAT64_SHIFT

@@ -1,4 +1,4 @@
-"""The kernels by numpy, which serve until the compiled ones are there, and where there are none."""
+"""The kernels in numpy: used until the compiled ones are ready, and where these cannot be had."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui_params.core.kernels.protocol import PACKED_COUNT, STEP, WORDS, Extremes
 
 
 class NumpyKernels:
-    """The loops by numpy."""
+    """The loops in numpy."""
 
     def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
         for start in range(0, words.size, STEP):
@@ -109,7 +109,7 @@ def _add_limbs(words: NDArray[np.uint64], sums: NDArray[np.int64]) -> None:
     mask = (1 << LIMB) - 1
     limbs = [(words >> LIMB * i & mask).astype(np.float64) for i in range(2)]
     limbs.append((words >> 2 * LIMB & 0xFFFF).astype(np.float64))
-    # What was once a float32 or a bfloat16 has no lower limbs.
+    # Values converted from float32 or bfloat16 have no lower limbs.
     is_empty = [not limb.any() for limb in limbs]
     for i, limb in enumerate(limbs):
         if not is_empty[i]:

@@ -17,7 +17,7 @@ from tui_params.core.kernels.machine_code import FindStore, Store
 from tui_params.core.kernels.protocol import Kernels
 
 SECONDS = 180.0
-"""A compiler that takes longer is given up; 4 s are usual."""
+"""A compiler that takes longer is stopped; 4 s are usual."""
 
 _START = f"""\
 import sys
@@ -41,11 +41,11 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""What an llvmlite raises that does not fit this Python or processor."""
+"""What llvmlite raises where it does not fit this Python or processor."""
 
 
 class Compilation:
-    """One attempt to have compiled kernels. ``done`` is set when it is decided, ``reason`` says why there are none."""
+    """One attempt to get compiled kernels. ``done`` is set at its end; ``reason`` says why ``kernels`` is None."""
 
     def __init__(self, find_store: FindStore | None = None, build: Callable[[], bytes] | None = None) -> None:
         self._find_store = find_store
@@ -57,7 +57,7 @@ class Compilation:
         self.done = Event()
 
     def load(self) -> bool:
-        """Whether an earlier run has left machine code that serves: 0.05 s where it has, nothing where not."""
+        """Load machine code that an earlier run has left, in 0.05 s; False where there is none that works here."""
         store = self._store()
         if store is None or sys.byteorder != "little":
             return False
@@ -71,12 +71,12 @@ class Compilation:
         return self.done.is_set()
 
     def run(self) -> None:
-        """Have the loops compiled, which takes seconds."""
+        """Have the loops compiled by another process, which takes seconds, and wait for it."""
         self._attempt(self._build)
         self.done.set()
 
     def stop(self) -> None:
-        """This process is about to end: compile no further, unless that is kept for the next."""
+        """Stop the compiler, because this process ends, unless it will keep its result for later runs."""
         self._is_stopped = self._store() is None
         if self._is_stopped and self._process is not None:
             self._process.kill()
@@ -128,6 +128,6 @@ def start(find_store: FindStore | None) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A ctrl+c in the terminal is for us.
+        # A ctrl+c in the terminal must not reach it.
         start_new_session=True,
     )

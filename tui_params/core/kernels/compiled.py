@@ -83,7 +83,7 @@ CHUNK = 1024
 """Elements that ``loops_difference`` decodes at a time."""
 
 _SHIFTS = (0, 32, 33, 65, 64, 96)
-"""Places of the sums of squares: of lower * lower, 2 * lower * upper, upper * upper, each of its halves."""
+"""Shifts of the sums of squares: lower * lower, 2 * lower * upper, upper * upper, in two halves each."""
 
 _scratch = (ctypes.c_int64 * 2)()
 
@@ -91,8 +91,8 @@ _scratch = (ctypes.c_int64 * 2)()
 def _callable(address: int) -> Callable[..., None]:
     """A loop as a function of words of 64 bits.
 
-    numba's functions take two addresses more, of their result and of an exception, and give a status (the calling
-    convention that numba.core.callconv.CPUCallConv describes); these loops have neither.
+    numba's functions take two more addresses, for a result and an exception, and return a status (see the calling
+    convention in numba.core.callconv.CPUCallConv); these loops have neither.
     """
     loop = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 8)(address)
     result = ctypes.addressof(_scratch)

@@ -1,7 +1,7 @@
-"""The process that compiles: it keeps the machine code of ``loops`` and writes it to stdout, or says on stderr why not.
+"""The process that compiles ``loops``: it keeps the machine code and writes it to stdout, or says why not on stderr.
 
-It runs apart because numba holds the GIL for a third of a second while it is imported, and takes 70 MB; because code
-that crashes then takes nobody with it; and because it may outlive a command that is over before it: the next is quick.
+It is a process of its own because importing numba takes 70 MB and holds the GIL for 0.3 s, because a crash in it harms
+nothing else, and because it may go on after the command that started it has ended, so that the next one is quick.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(keeper: str) -> None:
         store = find_store()
         if store is not None:
             store.write(file_name(), data)
-    # Nobody may be there to read it any more.
+    # The reader may have ended already.
     with suppress(BrokenPipeError):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -48,7 +48,7 @@ def build() -> MachineCode:
     from tui_params.core.kernels.loops import LOOPS
 
     if config.DISABLE_JIT:
-        raise RuntimeError("numba is told not to compile")
+        raise RuntimeError("numba is set not to compile (NUMBA_DISABLE_JIT)")
     whole = llvm.parse_assembly("")
     symbols = {}
     for name, (loop, arity) in LOOPS.items():
@@ -68,7 +68,7 @@ def build() -> MachineCode:
 
 
 def _alone(llvm: Any, text: str, symbol: str) -> Any:
-    """A compiled module of which only ``symbol`` is seen from outside, not what serves to call it from Python."""
+    """A compiled module that exports ``symbol`` alone, without the wrappers for calls from Python."""
     module = llvm.parse_assembly(text)
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
@@ -77,5 +77,5 @@ def _alone(llvm: Any, text: str, symbol: str) -> Any:
 
 
 def _is_outside(value: Any) -> bool:
-    # llvm.memset and the like become instructions, or a call of what every process has.
+    # llvm.memset and the like become instructions, or calls of the C library, which every process has.
     return bool(value.is_declaration) and not value.name.startswith("llvm.")

@@ -1,7 +1,7 @@
-"""The processor's mode for subnormal numbers: where they are flushed to zero, no statistic would be exact.
+"""The processor's mode for subnormal numbers: if they were flushed to zero, no statistic would be exact.
 
-``torch.set_flush_denormal(True)`` sets that mode for the calling thread, and new threads inherit it. numpy then takes
-subnormals for zeros, and a float16, which is made from a subnormal float32 on the way, as well.
+``torch.set_flush_denormal(True)`` sets that mode for the calling thread, and new threads inherit it. numpy then treats
+subnormals as zeros, and loses small float16 values too, which are subnormal on their way through float32.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _LEAST = [5e-324]
 
 
 def is_flushing() -> bool:
-    """Whether this thread takes subnormal numbers for zeros."""
-    # Not a constant, which Python would compute beforehand.
+    """Whether this thread flushes subnormal numbers to zero."""
+    # Not a constant, which Python would fold at compile time.
     return _LEAST[0] * 1.0 == 0.0
 
 
 @contextmanager
 def gradual_underflow() -> Iterator[None]:
-    """Subnormal numbers count in this thread, and in those that it starts, while this lasts.
+    """Keep subnormal numbers, in this thread and in those that it starts, inside the ``with`` block.
 
-    Costs nothing where they count anyway. Raises ReadError where the mode cannot be changed.
+    Costs nothing where they are kept anyway. Raises ReadError if the mode cannot be changed.
     """
     if not is_flushing():
         yield
@@ -48,14 +48,14 @@ def gradual_underflow() -> Iterator[None]:
     library.fesetenv(default)
     try:
         if is_flushing():
-            raise ReadError("this process takes subnormal numbers for zeros, so that nothing would be exact")
+            raise ReadError("this process flushes subnormal numbers to zero, so no statistic would be exact")
         yield
     finally:
         library.fesetenv(kept)
 
 
 def with_subnormals(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A function under ``gradual_underflow``."""
+    """Wrap a function so that it runs under ``gradual_underflow``."""
 
     @wraps(function)
     def called(*arguments: _P.args, **options: _P.kwargs) -> _T:

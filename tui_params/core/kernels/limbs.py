@@ -18,14 +18,14 @@ LIMB_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def limb_totals(sums: list[int]) -> tuple[int, int]:
-    """The sums of the mantissas (52 bits, without the leading one) and of their squares, of a row of float64 sums."""
+    """The sums of the mantissas (52 bits, without the leading one) and of their squares, from one row of limb sums."""
     total = sum(sums[i] << LIMB * i for i in range(3))
     squares = sum(sums[3 + i] << LIMB * (a + b) + int(a != b) for i, (a, b) in enumerate(LIMB_PAIRS))
     return total, squares
 
 
 def integer_limbs(values: NDArray[Any], number: int) -> list[NDArray[np.int64]]:
-    """``values`` (int64 or uint64) as the sum of limb[i] * 2**16i, all in 0..65535, but the last with the sign."""
+    """``values`` (int64 or uint64) as sums of limb[i] * 2**16i, in 0..65535 except the last, which has the sign."""
     limbs = [(values >> 16 * i & 0xFFFF).astype(np.int64) for i in range(number - 1)]
     limbs.append((values >> 16 * (number - 1)).astype(np.int64))
     return limbs

@@ -1,8 +1,8 @@
-"""The inner loops, as numba compiles them to machine code: for the process that compiles alone.
+"""The inner loops, as numba compiles them to machine code.
 
-Nothing else imports this module, for numba costs 0.3 s and 70 MB. The loops are never called as Python. Each takes
-addresses and counts (``compiled.CompiledKernels`` calls them so), touches no Python object, and raises nothing;
-``tests/core/test_kernels.py`` holds each against ``kernels.NumpyKernels``. Inputs may be unaligned, tables are aligned.
+Only the process that compiles imports this module, because numba costs 0.3 s and 70 MB. The loops are never called as
+Python. Each takes addresses and counts (see ``compiled.CompiledKernels``), touches no Python object and raises nothing;
+``tests/core/kernels/test_kernels.py`` compares each with numpy's. Inputs may be unaligned, tables are aligned.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _float32_tables(pairs: Any, packed: Any, a: Any, b: Any, c: Any, d: Any) -> 
 
 @_inline  # type: ignore[untyped-decorator]
 def _key32(word: Any) -> Any:
-    """A word as ``kernels.ordered``."""
+    """A word as ``protocol.ordered`` maps it."""
     return np.uint32(word ^ (np.uint32(np.int32(word) >> np.int32(31)) | np.uint32(0x80000000)))
 
 
@@ -157,7 +157,7 @@ def _float64(words: int, count: int, counts: int, sums: int, scratch: int, speci
                 pieces[row + np.uint64(2)] += lower * upper
                 pieces[row + np.uint64(3)] += upper * upper
         else:
-            # What was once a float32 or narrower has no lower half.
+            # Values converted from float32 or narrower types have no lower half.
             for i in range(some.size):
                 word = some[i]
                 buckets[word >> np.uint64(45)] += 1

@@ -1,4 +1,4 @@
-"""The loop that compares two tensors, as numba compiles it: for ``loops``, and under the rules that stand there."""
+"""The loop that compares two tensors, as numba compiles it; the rules are those of ``loops``."""
 
 from __future__ import annotations
 

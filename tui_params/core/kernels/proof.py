@@ -1,4 +1,4 @@
-"""The proof of compiled kernels: on some bytes they must find what numpy finds, before they serve or are kept."""
+"""The proof of compiled kernels: before they are used or kept, they must find in some bytes what numpy finds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prove(kernels: Kernels) -> None:
 
 
 def _prove_difference(kernels: Kernels) -> None:
-    """Numpy has no loop of its own for differences: here it is the definition, with some at the very tolerance."""
+    """Compare differences with their definition, as numpy has no loop for them; some are exactly at the tolerance."""
     a = np.arange(2600, dtype=np.float32) / 64
     b = a + np.where(np.arange(2600) % 7 == 3, a * np.float32(0.25) + np.float32(0.125), 0).astype(np.float32)
     a[2000], b[2000] = 3, 4

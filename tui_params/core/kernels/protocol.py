@@ -1,4 +1,4 @@
-"""Kernels: what the inner loops of every read take and give, whoever runs them, and how their tables are laid out."""
+"""Kernels: the inner loops of every read as a protocol, and the layout of the tables that they fill."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LANES = 4
 """Tables that are counted into in turn: one alone makes many processors wait for their own store."""
 
 PACKED_COUNT = 40
-"""Bits of the sum of the lower halves in a row of the packed float32 table; the count stands above."""
+"""Low bits of a row of the packed float32 table that hold the sum of the lower halves; the count is in the rest."""
 
 PACKED_LIMIT = (1 << 64 - PACKED_COUNT) - 1
 """Elements after which a count or a sum might not fit into its part of a packed row."""
 
 STEP = 1 << 17
-"""Elements that numpy looks at at once: the temporary arrays stay in the second-level cache, and the sums exact."""
+"""Elements that numpy handles at a time: few enough for the second-level cache, and for sums to stay exact."""
 
 
 class Extremes(msgspec.Struct, frozen=True, gc=False):
-    """Of some floats: the least and greatest finite word as ``ordered`` (low > high: there is none), and counts."""
+    """Least and greatest finite word of some floats, as ``ordered`` (low > high if there is none), and counts."""
 
     low: int
     high: int
@@ -36,7 +36,7 @@ class Extremes(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sums(msgspec.Struct, frozen=True, gc=False):
-    """Of some integers, at least one: their sum, the sum of their squares, the least and the greatest."""
+    """Sum, sum of squares, least and greatest of some integers, at least one."""
 
     total: int
     squares: int
@@ -60,7 +60,7 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
 
 
 DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
-"""Types that have a compiled loop of differences, all of which a float32 holds."""
+"""Types that the compiled loop of differences handles: a float32 holds every value of each."""
 
 
 class Kernels(Protocol):
@@ -75,9 +75,9 @@ class Kernels(Protocol):
         """
 
     def float64(self, words: NDArray[np.uint64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Extremes:
-        """Count the upper 19 bits into ``counts[2**19]``; by sign and exponent, add to ``sums[4096, LIMB_SUMS]`` what
-        ``limb_totals`` understands. Of NaN and infinities these may be anything. At most 2**26 elements before
-        ``sums`` must be emptied.
+        """Count the upper 19 bits into ``counts[2**19]``, and add to the row of each sign and exponent in
+        ``sums[4096, LIMB_SUMS]`` the sums that ``limb_totals`` reads. The rows of NaN and infinities may hold anything.
+        At most 2**26 elements before ``sums`` must be emptied.
         """
 
     def integers(self, values: NDArray[Any], counts: NDArray[np.int64]) -> Sums:
@@ -100,7 +100,7 @@ class Kernels(Protocol):
         self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
     ) -> Gap | None:
         """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
-        changed. None where there is no loop for these types, or where one of the elements is not finite.
+        changed. None if there is no loop for these types, or if one of the elements is not finite.
         """
 
 
@@ -115,7 +115,7 @@ def ordered(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def unordered(key: int) -> float:
-    """The float32 of a number that ``ordered`` gave; of -0 too it is 0."""
+    """The float32 of a number that ``ordered`` returned; -0 becomes 0."""
     word = key ^ (0x80000000 if key >> 31 else 0xFFFFFFFF)
     return float(np.uint32(word).view(np.float32)) + 0.0
 
@@ -127,6 +127,6 @@ def ordered64(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def unordered64(key: int) -> float:
-    """The float64 of a number that ``ordered64`` gave; of -0 too it is 0."""
+    """The float64 of a number that ``ordered64`` returned; -0 becomes 0."""
     word = key ^ (1 << 63 if key >> 63 else (1 << 64) - 1)
     return float(np.uint64(word).view(np.float64)) + 0.0

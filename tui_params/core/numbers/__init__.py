@@ -1,1 +1,1 @@
-"""What is counted of many elements: decoding, exact sums, tables of patterns, and the figures that follow."""
+"""Exact statistics of many elements: decoding, sums, tables of bit patterns, and the figures made of them."""

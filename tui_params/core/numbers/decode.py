@@ -1,4 +1,4 @@
-"""Storage bytes to numpy values, also of the types that are packed below one byte."""
+"""Storage bytes to numpy values, for all types including those packed into less than a byte."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def part_dtype(dtype: DType) -> DType:
-    """The real type that ``dtype`` is made of: of a complex type that of its parts, else itself.
+    """The real type that ``dtype`` is made of: the type of its parts if it is complex, else itself.
 
-    Raises ReadError, naming the type, where nobody here can decode it.
+    Raises ReadError, naming the type, if it cannot be decoded.
     """
     part = from_torch(dtype.part) if dtype.part is not None else dtype
     if part is None or not part.is_sized or part.numpy is None:
@@ -26,7 +26,7 @@ def part_dtype(dtype: DType) -> DType:
 def unpack(raw: NDArray[np.uint8], bits: int, numel: int) -> NDArray[np.uint8]:
     """The first ``numel`` codes of ``bits`` (4 or 6) bits each, one a byte, from a little-endian bit stream.
 
-    So of two 4-bit codes in a byte the low one comes first, and four 6-bit codes fill three bytes (safetensors).
+    The low half of a byte is the first of its two 4-bit codes; four 6-bit codes fill three bytes (safetensors).
     """
     import numpy as np
 
@@ -55,7 +55,7 @@ def decode(raw: NDArray[np.uint8], dtype: DType, numel: int) -> NDArray[Any]:
 
     The array has the element's own numpy or ml_dtypes type, and complex64 for complex32; a byte of a bool that is
     neither 0 nor 1 is True, as torch reads it. It is a view of ``raw`` where that is possible. Raises ReadError
-    for a type that nobody here can decode, and where ``raw`` is too short.
+    for a type that cannot be decoded, and if ``raw`` is too short.
     """
     import numpy as np
 
@@ -91,7 +91,7 @@ def numbers(patterns: NDArray[Any], part: DType) -> NDArray[Any]:
         return values.astype(np.int64)
     if part.kind == "int":
         return values.astype(np.uint64 if part.name == "uint64" else np.int64)
-    # A signalling NaN is quietened on the way, which numpy would warn of.
+    # Converting a signalling NaN makes it quiet, and numpy would warn about that.
     with np.errstate(invalid="ignore"):
         return values.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""What differs between two streams of elements, as figures that merge.
+"""Difference: how the elements of one tensor differ from those of another, as figures that merge.
 
 Every element is converted to float64 without loss, so that all types compare with all others; integers of 64 bits,
 which float64 cannot hold, are subtracted in two halves. Sums of squares are kept as exact fractions of rounded
@@ -21,10 +21,10 @@ from tui_params.core.kernels.protocol import Gap, KernelSupply
 from tui_params.core.numbers.decode import numbers, part_dtype, unpack
 
 STEP = 1 << 16
-"""Elements that are looked at at once: the temporary arrays stay in the second-level cache."""
+"""Elements handled at a time: few enough for the temporary arrays to stay in the second-level cache."""
 
 _LEAST_SQUARE = 1e-200
-"""A smaller sum of squares may have lost what underflowed."""
+"""A smaller sum of squares may lack squares that underflowed."""
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
     ``max_abs`` = max |b - a|, ``mean_abs`` = mean |b - a|, ``relative_l2`` = ||b - a|| / ||a|| and ``cosine`` =
     a.b / (||a|| ||b||) are over the ``pairs`` that are finite on both sides; each is None where it has no value (no
     such pair, a norm of 0) or lies beyond float64. ``became_nan`` elements are NaN in B and not in A, ``was_nan`` the
-    other way round; so are the infinite ones counted.
+    other way round; ``became_inf`` and ``was_inf`` count infinities in the same way.
     """
 
     count: int
@@ -60,12 +60,12 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tally:
-    """The figures of some elements of one pair of tensors; those of the rest are merged in."""
+    """Accumulates the figures of one pair of tensors; tallies of other elements of the pair are merged in."""
 
     def __init__(
         self, a: DType, b: DType, rtol: float = 0.0, atol: float = 0.0, kernels: KernelSupply = NumpyKernels
     ) -> None:
-        """An empty tally, which compares by ``kernels``. Raises ReadError for a type that nobody here can decode."""
+        """An empty tally that compares with ``kernels``. Raises ReadError for a type that cannot be decoded."""
         self._kernels = kernels
         self._a, self._b = (a, part_dtype(a)), (b, part_dtype(b))
         self._rtol, self._atol = rtol, atol
@@ -115,7 +115,7 @@ class Tally:
             self._ab += exact
 
     def merge(self, other: Tally) -> None:
-        """Count what ``other`` has counted of the same pair of tensors."""
+        """Add the figures of another tally of the same pair of tensors."""
         for name in ("count", "changed", "pairs", "became_nan", "was_nan", "became_inf", "was_inf"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("_abs", "_dd", "_aa", "_bb", "_ab"):
@@ -125,8 +125,8 @@ class Tally:
             self.first = other.first if self.first is None else min(self.first, other.first)
 
     def difference(self) -> Difference:
-        """The figures of everything that was counted."""
-        # Without a difference the two vectors are the same one, also where a quotient would be rounded.
+        """The figures of all elements counted so far."""
+        # Without a difference the two vectors are equal, and no quotient may be rounded away from 0 or 1.
         is_equal = not self._dd
         relative = _root(self._dd / self._aa) if self._aa else 0.0 if is_equal and self.pairs else None
         cosine = None
@@ -195,7 +195,7 @@ class Tally:
             self.first = first if self.first is None else min(self.first, first)
 
     def _add_odd(self, a: Floats, b: Floats, delta: Floats, is_different: NDArray[np.bool_]) -> None:
-        """Elements of which some are not finite, or whose squares leave the range of float64."""
+        """Add elements some of which are not finite, or whose squares leave the range of float64."""
         nan_a, nan_b = np.isnan(a), np.isnan(b)
         inf_a, inf_b = np.isinf(a), np.isinf(b)
         finite = ~(nan_a | nan_b | inf_a | inf_b)
@@ -255,7 +255,7 @@ def _values(raw: NDArray[np.uint8], dtypes: tuple[DType, DType], at: int, count:
 
 
 def _subtract_wide(a: NDArray[Any], b: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
-    """b - a rounded once to float64, and where they differ exactly; at least one of them are 64-bit integers.
+    """b - a rounded once to float64, and where a and b differ exactly; at least one holds 64-bit integers.
 
     Beside floats that are far from the integer the difference may be rounded twice.
     """
@@ -287,7 +287,7 @@ def _is_integer(floats: Floats, integers: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _is_sound(squares: float, values: Floats) -> bool:
-    """Whether a sum of squares is what it seems: nothing overflowed, underflowed or was not finite."""
+    """Whether a sum of squares can be trusted: no square overflowed or underflowed, every value was finite."""
     return _LEAST_SQUARE < squares < math.inf or (squares == 0.0 and not values.any())
 
 

@@ -1,8 +1,9 @@
 """Maxima: the largest magnitude in each row and column of one tensor, found in the integers that its bytes are.
 
-Of the floating types here the patterns without the sign bit, as unsigned integers, are in the order of the magnitudes
-(IEEE 754-2019 section 3.4; OCP 8-bit formats), infinities and NaN above the largest finite one. Doubled, which drops
-the sign bit, they leave room for a 1 that stands for "not finite": a row of NaN is not a row of zeros.
+For the floating types here, the bit patterns without the sign bit, read as unsigned integers, have the order of the
+magnitudes (IEEE 754-2019 section 3.4; OCP 8-bit formats), with infinities and NaN above the largest finite one.
+Doubling drops the sign bit and leaves the odd numbers free: 1 means "not finite", so that a row of NaN is not taken
+for a row of zeros.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from tui_params.core.numbers.decode import numbers
 from tui_params.core.tensor import TensorInfo
 
 MAX_CHANNELS = 1 << 22
-"""Rows and columns together of which the maxima are kept: at most 32 MB for each thread."""
+"""A tensor with more rows and columns than this together has no maxima: they would take over 32 MB in each thread."""
 
 LISTED = 8
-"""How many of the largest channels, and of the dead ones, are named."""
+"""How many of the largest channels, and of the dead ones, are listed."""
 
 _FEW = 64
 
 _UNORDERED = ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
-"""Types that have NaN in the place of -0, or no zero."""
+"""Types whose pattern for -0 is NaN, or that have no zero."""
 
 
 def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima | None:
-    """Empty Maxima, or None of what has no channels: complex, packed and bool types, views, fewer than 2 dimensions."""
+    """Empty Maxima; None for what has no channels: complex, packed or bool types, views, fewer than 2 dimensions."""
     if info.stride is not None or not info.numel or info.ndim < 2 or info.dtype.kind not in ("float", "int"):
         return None
     if info.dtype.is_packed or info.dtype.name in _UNORDERED or info.dtype.numpy is None:
@@ -50,9 +51,9 @@ def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima 
 
 
 class Maxima:
-    """The largest magnitudes of the rows and columns of those elements that were added; a monoid under ``merge``.
+    """The largest magnitude in each row and column, over the elements added so far; a monoid under ``merge``.
 
-    ``group`` neighbours in a row count as one column in the end: the places of a kernel.
+    ``group`` neighbours in a row count as one column: the elements of one convolution kernel.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Maxima:
         self._columns = np.zeros(columns, self._word)
 
     def add(self, raw: NDArray[np.uint8], first: int, numel: int) -> None:
-        """Look at the ``numel`` elements from the row-major index ``first`` on; ``raw`` are their storage bytes."""
+        """Take in ``numel`` elements from the row-major index ``first`` on; ``raw`` are their storage bytes."""
         words: NDArray[Any] = np.ascontiguousarray(raw[: numel * self._word.itemsize]).view(self._word)
         if self._signed is not None:
             # abs of the least integer is itself; seen as unsigned it is right.
@@ -101,12 +102,12 @@ class Maxima:
         self._kernels().maxima(grid, rows, columns, self._most, is_doubled=self._is_float)
 
     def merge(self, other: Maxima) -> None:
-        """Take in what another one of the same tensor has seen."""
+        """Take in the maxima of other elements of the same tensor."""
         np.maximum(self._rows, other._rows, out=self._rows)
         np.maximum(self._columns, other._columns, out=self._columns)
 
     def channels(self) -> Channels:
-        """What the rows and columns look like."""
+        """The figures of the rows and columns."""
         columns = self._columns.reshape(-1, self._group).max(1) if self._columns.size else None
         return Channels(self._side(self._rows), None if columns is None else self._side(columns))
 
@@ -138,7 +139,7 @@ def _median(values: NDArray[np.float64]) -> float:
 
 
 def _largest(magnitudes: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The indices of the LISTED greatest, the greatest first and of equal ones the first."""
+    """The indices of the LISTED greatest, the greatest first, equal ones by index."""
     if magnitudes.size <= _FEW:
         return np.argsort(-magnitudes, kind="stable")[:LISTED]
     least = np.partition(magnitudes, -LISTED)[-LISTED]

@@ -1,4 +1,4 @@
-"""Moments: the part of a summary that is a sum, a minimum or a maximum, kept exactly."""
+"""Moments: counts, sums and extremes of elements, kept exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.kernels.limbs import LIMB, integer_limbs
 
 _FEW = 16
-"""Up to so many rows of a table are added up quicker by Python than by numpy."""
+"""Python adds up to so many rows of a table faster than numpy."""
 
 
 def quantum(part: DType) -> int:
@@ -76,7 +76,7 @@ class Moments(msgspec.Struct, frozen=True, gc=False):
         return root(self.squares, self.finite << 2 * q) if self.finite else None
 
     def l2_norm(self, q: int) -> float | None:
-        """The root of the sum of squares, rounded once; None also where it lies beyond float64."""
+        """The root of the sum of squares, rounded once; None also if it is beyond float64."""
         return root(self.squares, 1 << 2 * q) if self.finite else None
 
 
@@ -94,7 +94,7 @@ def root(numerator: int, denominator: int) -> float | None:
 
 
 def measure(values: NDArray[Any], counts: NDArray[np.int64], part: DType) -> Moments:
-    """The moments of ``counts[i]`` times ``values[i]``, as ``decode.numbers`` gives them, sorted, all finite.
+    """The moments of ``counts[i]`` elements of each value ``values[i]``: from ``decode.numbers``, sorted, finite.
 
     The counts may add up to 2**40 for types of 16 bits and less, to 65,536 for wider ones.
     """

@@ -1,8 +1,8 @@
-"""Tallies: one pass over storage bytes that counts bit patterns, and adds up what the patterns do not say.
+"""Tallies: one pass over storage bytes that counts bit patterns, and sums up what the counts do not tell.
 
-Types of 16 bits and less have few patterns, so a table of counts says everything. Of wider types the upper bits are
-counted ("buckets", 7 bits of mantissa), and beside them exact moments are kept. Everything is integer arithmetic, or
-float64 arithmetic on integers below 2**53, so that no result depends on the order of the elements.
+Types of 16 bits and less have few patterns, so a table of counts holds everything. For wider types only the upper bits
+are counted ("buckets" with 7 bits of mantissa), and exact moments are kept beside them. All arithmetic is on integers,
+or on float64 integers below 2**53, so no result depends on the order of the elements.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Tally(Protocol):
         """Count ``numel`` more elements; ``raw`` is contiguous and has exactly their bytes."""
 
     def table(self) -> Table:
-        """Of a narrow type every pattern; of a wide one the buckets of the finite elements that are not zero."""
+        """Every pattern of a narrow type; for a wide type, the buckets of the finite elements other than zero."""
 
     def moments(self) -> Moments | None:
-        """The moments of a wide type; None of a narrow one, whose table has them."""
+        """The moments of a wide type; None for a narrow one, whose table tells them."""
 
 
 def tally(part: DType, kernels: KernelSupply = NumpyKernels) -> Tally:
-    """An empty Tally for a real type, which counts by ``kernels``."""
+    """An empty Tally for a real type, which counts with ``kernels``."""
     if part.bits <= 16:
         return NarrowTally(part.bits, kernels)
     if part.kind == "int":
@@ -65,7 +65,7 @@ def sparse(counts: NDArray[np.int64], dtype: Any) -> Table:
 
 
 def _count_sizes(words: NDArray[Any], size: int) -> int:
-    """How many words are ``size`` when their sign is dropped. Asked rarely: the pass costs nothing elsewhere."""
+    """How many words are ``size`` without their sign. Rarely called, so its extra pass costs other tensors nothing."""
     mask = (1 << 8 * words.itemsize - 1) - 1
     some = (words[start : start + STEP] for start in range(0, words.size, STEP))
     return sum(int(np.count_nonzero(piece & mask == size)) for piece in some)
@@ -159,7 +159,7 @@ class Float32Tally:
         self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high, at_max=at_max)
 
     def _flush(self) -> None:
-        """Move what is in the tables into the counts and, one exponent at a time, into the moments."""
+        """Move the contents of the tables into the counts and, one exponent at a time, into the moments."""
         if not self._added:
             return
         rows = np.flatnonzero(self._packed)
@@ -243,7 +243,7 @@ class Float64Tally:
         self._moments += Moments(0, 0, found.pos_inf, found.neg_inf, zeros, low=low, high=high, at_max=at_max)
 
     def _flush(self) -> None:
-        """Move what is in the sums into the moments, one exponent at a time."""
+        """Move the contents of the sums into the moments, one exponent at a time."""
         if not self._added:
             return
         total_sum = squares_sum = subnormals = finite = non_finite = 0

@@ -28,11 +28,11 @@ EXACT_LIMIT = 1 << 16
 """Up to so many elements of a type wider than 16 bits are kept pattern by pattern."""
 
 _SMALL = 1 << 17
-"""Up to so many elements of a narrow type are counted at once: the tables of a Tally take longer to be made. The result
-is the same."""
+"""Up to so many elements of a narrow type are counted without a Tally, whose tables take longer to make. The result is
+the same."""
 
 _FEW = 1 << 13
-"""Up to so many elements are sorted rather than counted."""
+"""Up to so many elements are sorted instead of counted."""
 
 _FIRST = np.zeros(1, np.int64)
 
@@ -42,7 +42,8 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     ``patterns`` are sorted and unique, ``counts`` (int64) say how many elements have each. For types wider than
     16 bits and more than EXACT_LIMIT elements, the patterns are buckets of the finite elements other than zero,
-    and ``moments`` hold what buckets do not say; else ``moments`` is None. That depends on ``count`` alone.
+    and ``moments`` hold what the buckets do not tell; else ``moments`` is None. Only ``dtype`` and ``count`` decide
+    which of the two it is.
     """
 
     dtype: DType
@@ -100,9 +101,9 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     @with_subnormals
     def figures(self, numel: int) -> Figures:
-        """What is shown of a tensor of ``numel`` elements of which these ones were read.
+        """The figures to show for a tensor of ``numel`` elements; those summarized here may be a part of them.
 
-        ``abs_max`` of a complex tensor is over its parts, as are all others.
+        All figures of a complex tensor are over its real and imaginary parts, ``abs_max`` too.
         """
         part = part_dtype(self.dtype)
         parts = 2 if self.dtype.is_complex else 1
@@ -141,7 +142,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
         )
 
     def _below_max(self, part: DType) -> int | None:
-        """How many elements have the magnitude next below the largest finite one; None of integers and wide types."""
+        """How many elements have the magnitude next below the largest finite one; None for integers and wide types."""
         if part.kind != "float" or part.bits > 16:
             return None
         codes = codes_below_max(part)
@@ -207,7 +208,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
 
 class Accumulator:
-    """The builder of a Summary: one thread adds storage bytes, which ``kernels`` count, then takes the summary."""
+    """Builds a Summary: one thread adds storage bytes, which ``kernels`` count, then takes the summary."""
 
     def __init__(self, dtype: DType, kernels: KernelSupply = NumpyKernels) -> None:
         """Raises ReadError, naming the type, if it cannot be decoded."""

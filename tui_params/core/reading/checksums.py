@@ -1,7 +1,7 @@
 """Checksums that a container keeps of its bytes, verified while the tensors are read for their statistics.
 
-A CRC-32 of a whole is put together from those of its parts, in whatever order they were read: so a check reads
-nothing twice. What it did not read, or not all of, is read at the end.
+The CRC-32 of a whole is combined from those of its parts, in whatever order they were read, so a check reads nothing
+twice. Bytes that it has not read, or not completely, are read at the end.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POLYNOMIAL = 0xEDB88320
-"""That of CRC-32 (ISO 3309, ITU-T V.42, PKWARE APPNOTE 4.4.7) with the bits in reverse."""
+"""The polynomial of CRC-32 (ISO 3309, ITU-T V.42, PKWARE APPNOTE 4.4.7) with its bits reversed."""
 
 _ONE = 1 << 31
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What came of verifying: the findings, and the reason why some of it could not be read, if any."""
+    """The result of verifying: the findings, and the reason if some bytes could not be read."""
 
     findings: tuple[Finding, ...]
     unread: str | None
 
 
 class WatchedSource(Source):
-    """A source that takes the checksum of what is read of it in passing."""
+    """A source that computes checksums of the bytes that are read from it, in passing."""
 
     def __init__(self, source: Source, records: Sequence[Record]) -> None:
         self.label = source.label
@@ -52,7 +52,7 @@ class WatchedSource(Source):
             name: number for number, record in enumerate(records) for name in record.covering
         }
         self._lock = Lock()
-        # By the number of a record: checksum and end of what was read of it, by where that begins.
+        # For each record, by its number: the end and the checksum of each run that was read, by the start of the run.
         self._parts: dict[int, dict[int, tuple[int, int]]] = {}
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
@@ -89,9 +89,9 @@ class WatchedSource(Source):
         should_stop: Callable[[], bool] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Verified:
-        """A finding for each record whose bytes do not have its checksum; what was not read before is read now.
+        """A finding for each record whose bytes do not have its checksum; bytes not read before are read now.
 
-        ``progress`` is told the bytes that were read now, and how many there are to read. Raises StoppedError.
+        ``progress`` gets the number of bytes read now, and of those to read in all. Raises StoppedError.
         """
         findings: list[Finding] = []
         unread = None
@@ -123,7 +123,7 @@ class WatchedSource(Source):
         return Verified(tuple(findings), unread)
 
     def _known(self, number: int, record: Record) -> int | None:
-        """The checksum of a record of which every byte has passed by, else None."""
+        """The checksum of a record if each of its bytes was read, else None."""
         parts = self._parts.get(number, {})
         at = crc = 0
         while at < record.nbytes:
@@ -136,13 +136,13 @@ class WatchedSource(Source):
 
 
 def watched(source: Source) -> WatchedSource | None:
-    """``source`` as one that takes checksums, or None where its containers keep none."""
+    """A source that computes checksums of what is read from ``source``, or None if its containers keep none."""
     records = source.records()
     return WatchedSource(source, records) if records else None
 
 
 def combine(first: int, second: int, nbytes: int) -> int:
-    """The CRC-32 of two runs of bytes one behind the other, of which the second has ``nbytes``.
+    """The CRC-32 of two adjacent runs of bytes, from that of each; the second run has ``nbytes`` bytes.
 
     The checksum is a remainder modulo a polynomial over GF(2): the first is multiplied by x**(8 nbytes), as
     ``crc32_combine`` of zlib does.

@@ -1,4 +1,4 @@
-"""One reader queue per device: what lies on two disks is read at the speed of both."""
+"""One queue for each device, so that tensors on two disks are read at the speed of both."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 POLL_SECONDS = 0.02
 
 MOST_WAITING = 256
-"""Results that wait for their taker before the readers do."""
+"""Results that may wait to be taken; at more than these the readers wait."""
 
 LEAVE_SECONDS = 2.0
-"""How long a reader that was told to stop is waited for: its disk may hang."""
+"""How long to wait for a reader after it should stop: its disk may hang."""
 
 
 def device_of(source: Readable, info: TensorInfo) -> int | None:
@@ -32,9 +32,9 @@ def device_of(source: Readable, info: TensorInfo) -> int | None:
 def split_by_device(
     order: Sequence[TensorInfo], device_of: Callable[[TensorInfo], int | None]
 ) -> list[tuple[TensorInfo, ...]]:
-    """The tensors in the same order, those of each device apart; asked is once per file.
+    """The tensors of each device, in the same order; ``device_of`` is called once for each file.
 
-    What lies in no file is put to the first queue. The names of tied tensors stay together, for they are read once.
+    Tensors without a file go to the first queue. The names of tied tensors stay together, because they are read once.
     """
     devices: dict[str | None, int | None] = {None: None}
     for info in order:
@@ -53,24 +53,23 @@ def split_by_device(
 
 
 class ReadTogether(Generic[T]):
-    """Several iterators, each drawn on a daemon thread of its own; what comes of them is given out on the caller's.
+    """Runs several iterators, each on a daemon thread of its own, and yields their results on the caller's thread.
 
-    Iterate over it once. ``wait`` is called every 20 ms while nothing comes; what it raises, and what an iterator
-    raises, ends all of them. ``is_over`` is what the iterators should ask whether to stop. At most MOST_WAITING
-    results wait to be taken.
+    To be iterated over once. ``wait`` is called every 20 ms while no result comes; an exception in it or in an iterator
+    ends all of them. The iterators should stop when ``is_over`` is true. At most MOST_WAITING results wait to be taken.
     """
 
     def __init__(self, wait: Callable[[], object]) -> None:
         self._wait = wait
         self._results: Queue[tuple[T] | Exception | None] = Queue(MOST_WAITING)
         self._over = Event()
-        self.running = 1  # the parts that are not at their end yet
+        self.running = 1  # the parts that have not ended yet
 
     def is_over(self) -> bool:
         return self._over.is_set()
 
     def read(self, parts: Sequence[Iterable[T]]) -> Generator[T, None, None]:
-        """What the parts give, each in its order, as it comes."""
+        """The results of all parts as they come, those of each part in order."""
         threads = [Thread(target=self._draw, args=(part,), name="tui-params device", daemon=True) for part in parts]
         self.running = len(parts)
         try:
@@ -117,7 +116,7 @@ class ReadTogether(Generic[T]):
 
 
 def _start(thread: Thread) -> bool:
-    """Whether one more thread is allowed; where not, what it should read is read after the rest."""
+    """Start a thread; False if no more are allowed: then its part is read after the rest."""
     try:
         thread.start()
     except RuntimeError:

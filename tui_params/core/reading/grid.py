@@ -1,4 +1,4 @@
-"""A rectangle of a tensor's values as text: what the value screen and the ``values`` command show."""
+"""A rectangle of a tensor's values as text, for the value screen and the ``values`` command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Grid(msgspec.Struct, frozen=True):
     ``cells`` are right-aligned to ``cell_width`` characters and ``row_labels`` to ``label_width``; ``flags`` has the
     shape of ``cells``. Row and column labels are the tensor's own indices; a vector is laid out in several rows, and
     there a column label such as ``+3`` is added to the row's. A scalar has one cell with empty labels.
-    ``window`` is what was read; ``plane`` is the view that it was cut from, for stepping and scrolling.
+    ``window`` was read; ``plane`` is the view that it was cut from, for stepping and scrolling.
     """
 
     caption: str
@@ -54,7 +54,7 @@ def read_grid(
 ) -> Grid:
     """The first ``max_rows`` by ``max_columns`` values of ``info`` at a slice expression, as text.
 
-    No other value is read. Of more than two dimensions, the leading ones stand at their first index.
+    No other value is read. If there are more than two dimensions, the leading ones are at their first index.
     ``digits`` are the significant digits of the largest magnitude shown. Raises SliceError, ReadError.
     """
     view = plane(parse_window(expression, info.shape))
@@ -181,7 +181,7 @@ def _float_format(values: list[float], digits: int) -> Callable[[float], str]:
     least = 0.5 * 10**-decimals
     shown = [f"{value:.{decimals}f}" for value in magnitudes if value >= least]
     if decimals:
-        # Zeros that every number ends with say nothing: 1.0 rather than 1.000.
+        # Trailing zeros that all numbers share are left out: 1.0 instead of 1.000.
         spare = min((len(text) - len(text.rstrip("0")) for text in shown), default=0)
         decimals -= min(spare, decimals - 1)
     return lambda value: (

@@ -1,4 +1,4 @@
-"""Outcomes: what comes of reading one tensor for its statistics, or for a histogram, as values that cross threads."""
+"""Outcomes: the result of reading one tensor for statistics or a histogram, as values that may cross threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tui_params.core.figures import Figures, Histogram
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What came of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
+    """The result of reading one tensor: ``figures``, or the ``reason`` (one sentence) why there are none.
 
-    Where ``is_final`` is False the figures are of a sample, and another Outcome of the tensor may follow.
-    ``channels`` come with the final figures of what has rows and columns (``core.channels``).
+    If ``is_final`` is False the figures are those of a sample, and another Outcome for the tensor may follow.
+    ``channels`` come with the final figures of a tensor that has rows and columns (``core.channels``).
     """
 
     name: str
@@ -23,9 +23,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
-    """What came of asking for one histogram: it, or the ``reason`` (one sentence) why there is none.
+    """The answer to a request for a histogram: it, or the ``reason`` (one sentence) why there is none.
 
-    Where ``is_final`` is False it is of a sample, and another answer to the same question follows.
+    If ``is_final`` is False it is that of a sample, and another answer to the same request follows.
     """
 
     name: str

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FileStamp(Protocol):
-    """A file as it was when it was opened: where it lies, and what tells this state of it from another."""
+    """A file as it was when it was opened: its path, and what shows whether it has changed since."""
 
     @property
     def path(self) -> Path: ...
@@ -31,9 +31,9 @@ class FileStamp(Protocol):
 
 
 class Readable(Protocol):
-    """Something whose tensors are found by name and read block by block, from any thread.
+    """Has tensors that are found by name and read block by block, from any thread.
 
-    ``label`` is what the user would call it: a file name, a folder, the class of a model. ``engine`` decides which
+    ``label`` is the user's name for it: a file name, a folder, the class of a model. ``engine`` decides which
     kernels compute the statistics of its tensors.
     """
 
@@ -49,13 +49,13 @@ class Readable(Protocol):
         """The storage bytes of elements ``start:stop``, a few MB at a time, each element once.
 
         Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
-        unless it is the end) are multiples of ``info.dtype.grain``. An array is valid until the next one is asked for.
+        unless it is the end) are multiples of ``info.dtype.grain``. An array is valid until the next step.
         Raises ReadError, at any step.
         """
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
-        """The file that holds the elements of ``info``, and ``info`` as it is described by that file alone.
+        """The file that holds the elements of ``info``, and ``info`` as that file alone describes it.
 
-        None where they lie in no file. Also answered after ``close``.
+        None if they are in no file. Works after ``close`` too.
         """
         return None

@@ -1,4 +1,4 @@
-"""Reading tensors for their statistics: whole, a sample at first, and on a thread in the order of what is asked for."""
+"""Scanner: a thread that reads tensors for their statistics in the order in which they are wanted, a sample first."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from tui_params.core.numbers.summary import Summary
 
 KEPT_SUMMARIES = 16
-"""Summaries that a Scanner keeps for questions about histograms: at most 0.8 MB each, of float64 6 MB."""
+"""Summaries that a Scanner keeps for requests of histograms: at most 0.8 MB each, 6 MB for float64."""
 
 KEPT_PAUSED = 4
-"""Reads that a Scanner keeps half done, to go on where it stopped: some MB for each thread that read."""
+"""Interrupted reads that a Scanner keeps to go on later: some MB for each thread that took part."""
 
 ACTIVITY_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False):
-    """What a Scanner is doing: ``done`` of ``numel`` elements of a tensor read, ``waiting`` more tensors to come."""
+    """What a Scanner is doing: it has read ``done`` of ``numel`` elements of a tensor, and ``waiting`` others wait."""
 
     name: str
     done: int
@@ -42,7 +42,7 @@ class Activity(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Question(msgspec.Struct):
-    """A histogram that somebody waits for."""
+    """A histogram that was requested and not delivered yet."""
 
     bins: int
     low: float | None
@@ -83,7 +83,7 @@ class Scanner:
         self._is_closed = False
         self.ledger = Ledger(source, self._questions)
         self._condition = self.ledger.condition
-        # Of the worker alone.
+        # Used by the worker alone.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._paused: OrderedDict[str, Reading] = OrderedDict()
         self._sampled: set[str] = set()
@@ -92,9 +92,9 @@ class Scanner:
         self._thread.start()
 
     def want(self, names: Sequence[str]) -> None:
-        """Replace the waiting list by ``names``, the most urgent first; what is final already is left out.
+        """Replace the waiting list by ``names``, the most urgent first, without those that are final already.
 
-        A tensor that is being read and is not the first of them is put aside at its next block.
+        If the tensor that is being read is not the first of them, its read is interrupted at the next block.
         """
         with self._condition:
             if self._is_closed:
@@ -111,10 +111,10 @@ class Scanner:
         is_log_axis: bool,
         deliver_histogram: Callable[[HistogramOutcome], None],
     ) -> None:
-        """Ask for a histogram (``Summary.histogram``), which is answered on the worker, before all reading.
+        """Request a histogram (``Summary.histogram``), which the worker delivers before it reads anything else.
 
-        A newer question about the same tensor replaces an older one, which then has no answer. The tensor is read
-        again if its summary is no longer kept; where only a sample of it is known, that answers first.
+        A newer request for the same tensor replaces an older one, which then gets no answer. The tensor is read again
+        if its summary is no longer kept; if only a sample of it is known, the answer comes from that first.
         """
         with self._condition:
             if self._is_closed:
@@ -165,7 +165,7 @@ class Scanner:
         return next((name for name in wanted if not self._is_lent(name)), None)
 
     def _is_lent(self, name: str) -> bool:
-        """Whether nothing is left to do here for a tensor, because somebody else reads it."""
+        """Whether there is nothing to do here for a tensor, because a sweep reads it."""
         if not self.ledger.is_lent(name):
             return False
         return name in self._sampled or self._source.find(name).numel <= reading.SAMPLE_BEYOND
@@ -174,7 +174,7 @@ class Scanner:
         return any(name in self._kept or self.ledger.has_failed(name) for name in self._questions)
 
     def _is_unwanted(self) -> bool:
-        """Whether the running read is no longer the most urgent; asked once per block."""
+        """Whether the running read is no longer the most urgent; called once per block."""
         self._answer()
         with self._condition:
             return self._is_closed or self._next() != self.ledger.running
@@ -199,7 +199,7 @@ class Scanner:
                 return
 
     def _outcome(self, name: str, is_final: bool) -> Outcome | None:
-        """The outcome of reading all of a tensor, or of sampling it; None if that was stopped or is not needed."""
+        """The outcome of reading a tensor whole, or of sampling it; None if that was stopped or is not needed."""
         try:
             info = self._source.find(name)
             tied = self.ledger.tied(info)
@@ -248,7 +248,7 @@ class Scanner:
             self._on_activity(Activity(info.name, done, info.numel, waiting))
 
     def _answer(self) -> None:
-        """Answer the questions about summaries that are kept, and about tensors that cannot be read."""
+        """Answer the requests for tensors whose summary is kept, or that cannot be read."""
         ready: list[tuple[str, _Question, _Kept | None]] = []
         with self._condition:
             for name, question in list(self._questions.items()):

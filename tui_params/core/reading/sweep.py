@@ -23,7 +23,7 @@ PROGRESS_SECONDS = 0.1
 
 
 class ScanProgress(msgspec.Struct, frozen=True, gc=False):
-    """How far a sweep has come. Bytes of tied tensors count once, those of tensors that failed as done."""
+    """How far a sweep has come. The bytes of tied tensors count once; those of tensors that failed count as done."""
 
     done_bytes: int
     total_bytes: int
@@ -49,12 +49,12 @@ def scan_all(
 ) -> None:
     """Read every named tensor whole, and ``deliver`` one final Outcome of each, in the order of ``plan``.
 
-    A name that is unknown, and a tensor that cannot be read, is an Outcome with a reason; the rest goes on. Tied
-    tensors are read once. ``known`` is asked right before a tensor is read: what it answers is delivered instead.
-    ``threads`` read together; None: one a core.
+    An unknown name, and a tensor that cannot be read, gives an Outcome with a reason, and the sweep goes on. Tied
+    tensors are read once. ``known`` is called right before a tensor is read: an Outcome that it returns is delivered
+    instead. ``threads`` read one tensor together; None: one for each core.
 
-    Where the files lie on several devices (``device_of``, by default their ``st_dev``) each is read by a thread of its
-    own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
+    If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
+    its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
     the calling thread all the same; ``should_stop`` (about every MB) and ``known`` on the one that reads. Raises
     StoppedError, of several devices after two seconds even if one hangs.
     """
@@ -85,7 +85,7 @@ def scan_all(
 
 
 class _Result(NamedTuple):
-    """What came of a tensor, from which queue, and the bytes that are done with it."""
+    """The outcome of a tensor, the queue that it was in, and the bytes that are done with it."""
 
     outcome: Outcome
     queue: int
@@ -103,7 +103,7 @@ def _read_together(
         return together.is_over() or (should_stop is not None and should_stop())
 
     def share() -> int:
-        # Those of a device that is done help the others.
+        # The threads of a device that is done help the others.
         return max(1, (threads or cores()) // max(1, together.running))
 
     def wait() -> None:
@@ -128,7 +128,7 @@ def _read(
     should_stop: Callable[[], bool] | None,
     threads: Callable[[], int | None],
 ) -> Iterator[_Result]:
-    """Read the tensors of one queue; ``reading`` is told the bytes of the present one that were read so far."""
+    """Read the tensors of one queue; ``reading`` gets the bytes read so far of the current one."""
     shared: dict[str, Outcome] = {}
     for info in queue:
         identity = info.first_name
@@ -173,14 +173,14 @@ def _outcome(
 
 
 class _Sweep:
-    """The running totals of one sweep, and when they were last told. What a queue is reading its own thread notes."""
+    """The running totals of one sweep, and when they were last published. Each queue's thread notes its own reading."""
 
     def __init__(self, nbytes: int, progress: Callable[[ScanProgress], None] | None, queues: int) -> None:
         self._total_bytes = nbytes
         self._progress = progress
         self._done_bytes = self._most = 0
         self._reading = [0] * max(1, queues)
-        self._told = time.monotonic()
+        self._published = time.monotonic()
 
     def reading(self, queue: int, nbytes: int) -> None:
         self._reading[queue] = nbytes
@@ -193,8 +193,8 @@ class _Sweep:
         if self._progress is None:
             return
         now = time.monotonic()
-        if is_last or now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            # A queue may be at its next tensor before the last one has been counted: then nothing goes backwards.
+        if is_last or now - self._published >= PROGRESS_SECONDS:
+            self._published = now
+            # A queue may be at its next tensor before the last one is counted: the progress must not go back then.
             self._most = max(self._most, min(self._done_bytes + sum(self._reading), self._total_bytes))
             self._progress(ScanProgress(self._most, self._total_bytes))

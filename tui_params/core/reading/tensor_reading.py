@@ -1,4 +1,4 @@
-"""Reading one tensor for its statistics: whole, by several threads, or a sample of it."""
+"""The read of one tensor for its statistics: whole, by several threads, or a sample of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tui_params.core.numbers.summary import Summary
 
 SAMPLE_BEYOND = 1 << 22
-"""Tensors of more elements are worth a sample before they are read whole."""
+"""A tensor of more elements is sampled before it is read whole."""
 
 SAMPLE_RUNS = 16
 _RUN = 1 << 16
@@ -34,7 +34,7 @@ THREADS_BEYOND = 1 << 23
 """Bytes from which a tensor is read by several threads."""
 
 MAX_THREADS = 4
-"""More would wait for the memory, and take processors from the training that runs beside."""
+"""More threads would wait for the memory, and take processors from a training that runs at the same time."""
 
 MIN_RANGE, MAX_RANGE = 1 << 21, 1 << 25
 """Bytes that a thread takes at a time."""
@@ -43,7 +43,7 @@ POLL_SECONDS = 0.02
 
 
 class Measurement(msgspec.Struct, frozen=True, eq=False):
-    """What one read of a tensor gives: its summary, and its rows and columns where it has any."""
+    """The result of one read of a tensor: its summary, and its channels if it has rows and columns."""
 
     summary: Summary
     channels: Channels | None
@@ -57,10 +57,10 @@ def measure(
     progress: Callable[[int], None] | None = None,
     threads: int | None = None,
 ) -> Measurement:
-    """The summary and the channels of every element of a tensor, from one read by up to ``threads`` (None: one a core).
+    """The summary and the channels of a tensor, from one read by up to ``threads`` (None: one for each core).
 
-    ``should_stop`` is asked once per block, ``progress`` is told the elements read so far, both on the calling
-    thread. Raises ReadError (also where fewer bytes come than the tensor has), StoppedError.
+    ``should_stop`` is called once per block, ``progress`` gets the elements read so far, both on the calling thread.
+    Raises ReadError (also if fewer bytes come than the tensor has), StoppedError.
     """
     reading = Reading(source, info, has_channels=True)
     reading.run(should_stop, progress, threads)
@@ -75,7 +75,7 @@ def summarize(
     progress: Callable[[int], None] | None = None,
     threads: int | None = None,
 ) -> Summary:
-    """The summary alone; else as ``measure``."""
+    """The summary alone; otherwise as ``measure``."""
     reading = Reading(source, info, has_channels=False)
     reading.run(should_stop, progress, threads)
     return reading.measurement().summary
@@ -97,7 +97,7 @@ def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool
 
 
 class _Share:
-    """What one thread has found."""
+    """The results of one thread."""
 
     def __init__(self, info: TensorInfo, kernels: KernelSupply, *, has_channels: bool) -> None:
         from tui_params.core.numbers.summary import Accumulator
@@ -116,10 +116,10 @@ class _Share:
 
 
 class Reading:
-    """The read of one tensor, or of some ``ranges`` of its elements, which may be stopped and go on later.
+    """The read of one tensor, or of some ``ranges`` of its elements; it may be stopped and go on later.
 
-    The elements are cut into ranges that lie one behind the other, and each thread takes the next: so a disk is
-    read forward, however many threads there are. Raises ReadError at once for what cannot be read.
+    The elements are cut into consecutive ranges, and each thread takes the next one, so that a disk is read forward
+    whatever the number of threads. Raises ReadError at once for a tensor that cannot be read.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Reading:
         progress: Callable[[int], None] | None = None,
         threads: int | None = None,
     ) -> None:
-        """Read what is still to be read. Raises ReadError, StoppedError, and OSError and MemoryError of the source."""
+        """Read what is left. Raises ReadError, StoppedError, and the source's OSError and MemoryError."""
         self._raise_if_stopped(should_stop)
         self._source.engine.expect(self._info.dtype.nbytes(self._wanted - self.done))
         halt = Event()
@@ -174,7 +174,7 @@ class Reading:
             raise ReadError(f"{self._info.name} ended after {self.done} of {self._wanted} elements")
 
     def measurement(self) -> Measurement:
-        """What was found in everything that was read so far."""
+        """The result of all elements read so far."""
         summary = self._shares[0].accumulator.summary()
         maxima = self._shares[0].maxima
         for share in self._shares[1:]:
@@ -184,7 +184,7 @@ class Reading:
         return Measurement(summary, None if maxima is None else maxima.channels())
 
     def _useful_threads(self, threads: int | None) -> int:
-        """How many threads are worth their start: one where the loops would wait for the GIL."""
+        """How many threads to use: one if the loops hold the GIL, or if too little is left to read."""
         info = self._info
         left = info.dtype.nbytes(self._wanted - self.done)
         if threads is None:
@@ -250,7 +250,7 @@ class Reading:
     ) -> None:
         first = start
         for block in self._source.blocks(self._info, start, stop):
-            # The last byte of a packed tensor may be padded with what is no element.
+            # The last byte of a packed tensor may be padded.
             count = min(self._info.dtype.numel(block.size), stop - first)
             share.add(block, first, count)
             first += count
