@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tui_params.core.compare.compare import compare
 
 from tests.factories_numbers import BytesSource
+from tui_params.api.comparing import compare
 from tui_params.core.dtypes import DTYPES, DType, fit, from_torch, unknown
 from tui_params.core.numbers.decode import decode
 from tui_params.core.reading.tensor_reading import measure, sample

@@ -11,7 +11,7 @@ from textual.command import CommandList, CommandPalette
 from tests.factories_memory import MemorySource
 from tests.factories_screen import Stage, on_stage, small_model
 from tui_params.core.findings import Finding
-from tui_params.tui.screens.explorer import ExplorerScreen
+from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.widgets.finding_list import ProblemList
 
 SIZES = ((1, 1), (2, 2), (1, 24), (80, 1))

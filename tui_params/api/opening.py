@@ -15,6 +15,7 @@ from tui_params.sources.detect import open_path
 if TYPE_CHECKING:
     import torch
 
+    Optimizer: TypeAlias = torch.optim.Optimizer
     Target: TypeAlias = str | os.PathLike[str] | Source | torch.nn.Module | Mapping[str, Any]
 
 
@@ -29,7 +30,7 @@ ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
 
-def open_source(target: Target, *, optimizer: torch.optim.Optimizer | None = None) -> Source:
+def open_source(target: Target, *, optimizer: Optimizer | None = None) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
     ``optimizer`` is for a module only: the states of its optimizer are listed below ``optimizer.``, each under the name
@@ -43,7 +44,7 @@ def open_source(target: Target, *, optimizer: torch.optim.Optimizer | None = Non
     return source
 
 
-def _open(target: Target, optimizer: torch.optim.Optimizer | None) -> Source:
+def _open(target: Target, optimizer: Optimizer | None) -> Source:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(target, torch.nn.Module):
         from tui_params.live.source import ModelSource

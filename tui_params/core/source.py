@@ -20,7 +20,7 @@ from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.window import Window, parse_window
+from tui_params.core.window import parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -68,19 +68,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Source(Readable):
-    """A place that tensors come from. ``Readable`` is the part of it that the reading of statistics needs."""
+    """A place that tensors come from. ``Readable`` is the part of it that reading needs."""
 
     listing: Listing
     engine: Engine = Engine()
     """Sources that are given no other share this engine, which keeps no compiled loops for later runs."""
-
-    @abstractmethod
-    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
-        """The values at ``window`` as a new array of shape ``window.shape``, in native byte order.
-
-        The array has the element's own numpy or ml_dtypes type (``core.dtypes.numpy_dtype``; complex32 as
-        complex64), so no value is changed. Raises ReadError.
-        """
 
     def records(self) -> tuple[Record, ...]:
         """The runs of bytes that have a checksum, in the order of the files; empty if no container keeps any.

@@ -15,9 +15,7 @@ from tui_params.core.source import Source
 from tui_params.errors import ExploreError
 
 if TYPE_CHECKING:
-    import torch
-
-    from tui_params.api.opening import Target
+    from tui_params.api.opening import Optimizer, Target
     from tui_params.tui.app import ParamsApp
 
 
@@ -33,7 +31,7 @@ def run_path(path: str) -> int:
 
 
 @with_subnormals
-def explore(target: Target, *, optimizer: torch.optim.Optimizer | None = None) -> None:
+def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
     The caller waits, so a model stands still and is read in place. With the ``optimizer`` of a model its states are

@@ -13,11 +13,11 @@ import pytest
 from tests.factories_kernels import numpy_engine, run
 from tui_params.api import opening
 from tui_params.cache.figures import ENVIRONMENT
+from tui_params.core.health.checksums import WatchedSource
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.compilation import Compilation
 from tui_params.core.kernels.compiled import CompiledKernels
 from tui_params.core.kernels.engine import WORTH_COMPILING, WORTH_LOADING, Engine
-from tui_params.core.reading.checksums import WatchedSource
 from tui_params.core.source import Source
 
 

@@ -172,7 +172,7 @@ class _Readers:
                     tally.add_equal(piece.a, piece.numel)
             else:
                 tally = tally or self._tally(job)
-                self._comparer.a.engine.expect(piece.a.size + piece.b.size)
+                self._source_a.engine.expect(piece.a.size + piece.b.size)
                 tally.add(piece.a, piece.b, piece.numel, piece.start)
             self.nbytes[number] += piece.a.size
             self._stop_if_unwanted()

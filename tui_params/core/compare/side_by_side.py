@@ -53,9 +53,9 @@ class ByteComparison:
 
 
 def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, start: int, stop: int) -> Iterator[Piece]:
-    """Elements ``start:stop`` of two tensors of the same shape, row-major; ``start`` is a multiple of the grains of both types.
+    """Elements ``start:stop`` of two tensors of the same shape, row-major.
 
-    Raises ReadError and SliceError, at any step.
+    ``start`` is a multiple of the grains of both types. Raises ReadError and SliceError, at any step.
     """
     left, right = _Stream(source_a, a, start, stop), _Stream(source_b, b, start, stop)
     most = fit(PIECE, a.dtype, b.dtype)

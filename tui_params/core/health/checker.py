@@ -196,7 +196,7 @@ def check(
     Checksums that the container has are verified on the way. ``should_stop`` is called about every MB; ``progress``
     gets how far the scan is.
     """
-    from tui_params.core.reading.checksums import watched
+    from tui_params.core.health.checksums import watched
     from tui_params.core.reading.sweep import ScanProgress, scan_all
 
     checker = Checker(source, thresholds)

@@ -13,7 +13,7 @@ from tui_params.core.text import shape as shape_text
 from tui_params.core.window import Axis, Plane, Window, make_window, parse_window, plane
 
 if TYPE_CHECKING:
-    from tui_params.core.source import Source
+    from tui_params.core.reading.readable import Readable
 
 Flag = Literal["nan", "inf", "zero", ""]
 Value: TypeAlias = "float | int | complex"
@@ -50,7 +50,7 @@ class Grid(msgspec.Struct, frozen=True):
 
 
 def read_grid(
-    source: Source, info: TensorInfo, expression: str, max_rows: int, max_columns: int, digits: int = 4
+    source: Readable, info: TensorInfo, expression: str, max_rows: int, max_columns: int, digits: int = 4
 ) -> Grid:
     """The first ``max_rows`` by ``max_columns`` values of ``info`` at a slice expression, as text.
 
@@ -85,7 +85,9 @@ def read_grid(
     )
 
 
-def fit_grid(source: Source, info: TensorInfo, expression: str, max_rows: int, max_width: int, digits: int = 4) -> Grid:
+def fit_grid(
+    source: Readable, info: TensorInfo, expression: str, max_rows: int, max_width: int, digits: int = 4
+) -> Grid:
     """The grid of as many columns as ``max_width`` characters hold, at least one. Raises SliceError, ReadError."""
     columns = max(1, max_width // (typical_width(info, digits) + _GAP))
     grid = read_grid(source, info, expression, max_rows, columns, digits)
@@ -105,7 +107,7 @@ def typical_width(info: TensorInfo, digits: int = 4) -> int:
     return min(8, len(str(1 << info.dtype.bits))) if info.dtype.kind == "int" else 1
 
 
-def _flat(source: Source, info: TensorInfo, window: Window) -> list[Value]:
+def _flat(source: Readable, info: TensorInfo, window: Window) -> list[Value]:
     """The values of a window as Python numbers, in row-major order, none of them rounded."""
     array = source.read_window(info, window).reshape(-1)
     if info.dtype.kind == "float":

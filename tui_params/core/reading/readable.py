@@ -1,14 +1,15 @@
-"""Readable: the part of a source that the reading of statistics needs."""
+"""Readable: the part of a source that reading needs, for statistics and for single values."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ class FileStamp(Protocol):
 
 
 class Readable(Protocol):
-    """Has tensors that are found by name and read block by block, from any thread.
+    """Has tensors that are found by name and read by blocks or windows, from any thread.
 
     ``label`` is the user's name for it: a file name, a folder, the class of a model. ``engine`` decides which
     kernels compute the statistics of its tensors.
@@ -51,6 +52,14 @@ class Readable(Protocol):
         Row-major order where ``info.stride`` is None, any order otherwise. Little-endian. ``start`` (and ``stop``
         unless it is the end) are multiples of ``info.dtype.grain``. An array is valid until the next step.
         Raises ReadError, at any step.
+        """
+
+    @abstractmethod
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        """The values at ``window`` as a new array of shape ``window.shape``, in native byte order.
+
+        The array has the element's own numpy or ml_dtypes type (``core.dtypes.numpy_dtype``; complex32 as
+        complex64), so no value is changed. Raises ReadError.
         """
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:

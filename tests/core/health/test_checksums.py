@@ -20,7 +20,7 @@ from tests.factories_memory import MemorySource
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import Report
-from tui_params.core.reading.checksums import WatchedSource, combine, watched
+from tui_params.core.health.checksums import WatchedSource, combine, watched
 from tui_params.core.source import Record, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError
