@@ -1,3 +1,6 @@
+# What `check` runs. Continuous integration runs the same recipes.
+checks := "lint format types contracts"
+
 # List the recipes
 default:
     @just --list
@@ -7,26 +10,39 @@ setup:
     python3 -m venv .venv
     .venv/bin/pip install -e '.[dev]'
 
-# Lint, format, type-check, and check who may import whom
+# Lint, look at the format, check types, and check who may import whom
 check:
+    @{{ just_executable() }} {{ checks }}
+
+# Find likely mistakes
+lint:
     .venv/bin/ruff check .
+
+# Check that every file is formatted
+format:
     .venv/bin/ruff format --check .
+
+# Check the types of the package and of the tests
+types:
     .venv/bin/mypy
+
+# Check who may import whom
+contracts:
     .venv/bin/lint-imports
 
-# Run the tests; arguments go to pytest: just test tests/core -k query
+# Run the tests, on all cores; arguments go to pytest: just test tests/core -k query
 test *arguments:
     .venv/bin/pytest {{ arguments }}
 
 # Feed readers, parsers and arithmetic with other random input, round after round (every failure prints its example)
 fuzz rounds="20":
     for round in $(seq {{ rounds }}); do \
-        .venv/bin/pytest -n auto --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
+        .venv/bin/pytest --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
     done
 
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:
-    .venv/bin/pytest tests/tui --snapshot-update
+    .venv/bin/pytest -n0 tests/tui --snapshot-update
 
 # Draw the pictures of the README from the scenes that are tested
 screenshots:

@@ -1,7 +1,8 @@
-"""What holds for every test."""
+"""What holds for every test, and how many processes share the tests."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -25,3 +26,14 @@ def _sources_compute_by_numpy() -> Iterator[None]:
         patch.setattr(Source, "engine", numpy_engine())
         patch.setattr(opening, "ENGINE", numpy_engine())
         yield
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What ``-n auto`` means: no further process on one core, where it would only cost; else as xdist decides."""
+    return 0 if cores() == 1 else None

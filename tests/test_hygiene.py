@@ -1,4 +1,4 @@
-"""The architecture, as rules: who imports what and when, how long a file is, what stands at the top level."""
+"""Rules of the architecture: who imports what and when, how long a file is, what is at the top level."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BEFORE_FIRST_PAINT = (
     "tui_params.tui.explore",
 )  # fmt: skip
 RUNS_CODE = {"pickle", "_pickle", "cPickle", "shelve", "dill", "cloudpickle", "joblib", "marshal", "code", "runpy"}
-TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "justfile", "tui_params", "tests", "screenshots"}
+TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "justfile", "tui_params", "tests", "screenshots", "findings"}
 
 
 def python(script: str, *arguments: str) -> str:
@@ -242,6 +242,14 @@ def test_nothing_is_left_to_do() -> None:
         for match in left.finditer(path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_the_recipes_run_what_the_readme_says() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    recipes = {line.strip() for line in (ROOT / "justfile").read_text(encoding="utf-8").splitlines()}
+    (command,) = re.findall(r"^python3 -m venv .*pytest$", readme, re.MULTILINE)
+    *install, test = command.split(" && ")
+    assert {*install, f"{test} {{{{ arguments }}}}"} <= recipes
 
 
 def test_the_top_level_is_tidy() -> None:
