@@ -29,8 +29,8 @@ from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
-PATIENCE = 10.0
-"""Seconds after which a gate opens by itself, so that a failing test ends."""
+PATIENCE = 60.0
+"""Seconds after which a test that fails gives up; none that passes waits so long, however busy the machine is."""
 
 Arrays = dict[str, NDArray[Any]]
 

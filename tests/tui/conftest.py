@@ -1,10 +1,10 @@
-"""What every test of the interface stands on: short delays, and an environment that says nothing about colours."""
+"""What every test of the interface needs: short delays, notices that stay, an environment that names no colours."""
 
 from __future__ import annotations
 
 import pytest
 
-from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer import delays, notice
 
 
 @pytest.fixture(autouse=True)
@@ -12,6 +12,8 @@ def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before a question is asked are for people who hold a key down."""
     for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY", "FILTER_AGAIN", "MODULE_DELAY"):
         monkeypatch.setattr(delays, name, 0.004)
+    # However slow the machine is, a notice is there until the test looks at it.
+    monkeypatch.setattr(notice, "SAID_FOR", 1000.0)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import eventually, on_stage, ramp, small_model
+from tests.factories_screen import Arrays, eventually, on_stage, ramp, small_model
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import notice
@@ -147,7 +147,8 @@ async def test_pages_and_ends() -> None:
             before = names.index(stage.cursor or "")
             await stage.press(key)
             assert before + height - 2 <= names.index(stage.cursor or "") <= before + height, key
-            assert stage.cursor in stage.row(stage.cursor or "")
+            assert stage.cursor is not None
+            assert stage.cursor in stage.row(stage.cursor)
         for key in keys_of("tree.page_up"):
             before = names.index(stage.cursor or "")
             await stage.press(key)
@@ -244,7 +245,7 @@ async def test_without_a_mark_the_key_says_so_and_moves_nothing() -> None:
 
 def odd() -> MemorySource:
     """Tensors that have no histogram, each for another reason, below ``m`` and beside it."""
-    arrays = {"m.first": ramp(3), "m.same": np.ones(3), "m.none": np.zeros((0, 2)), "m.nan": np.full(2, np.nan)}
+    arrays: Arrays = {"m.first": ramp(3), "m.same": np.ones(3), "m.none": np.zeros((0, 2)), "m.nan": np.full(2, np.nan)}
     return MemorySource({**arrays, "m.lost": ramp(3), "z": ramp(2)}, broken={"m.lost": "its bytes are gone"})
 
 
@@ -550,12 +551,12 @@ async def test_tab_goes_round_the_panes() -> None:
         screen = stage.screen
         for widget in (screen.detail.facts, screen.detail.field, screen.detail.grid, screen.tree_view):
             await stage.press("tab")
-            assert stage.app.focused is widget
+            assert widget.has_focus
         await stage.go("layers")
         await stage.press("tab")
-        assert stage.app.focused is screen.detail.facts
+        assert screen.detail.facts.has_focus
         await stage.press("tab")
-        assert stage.app.focused is screen.tree_view
+        assert screen.tree_view.has_focus
 
 
 @covers("reload")
@@ -599,9 +600,9 @@ async def test_help_lists_every_key_and_the_filter_language() -> None:
         before = stage.text
         await stage.press("j", "j", "pagedown")
         assert stage.text != before
-        for key in ("escape", "q", "question_mark"):
-            await stage.press(key)
-            assert not isinstance(stage.app.screen, HelpScreen), key
+        for closing in ("escape", "q", "question_mark"):
+            await stage.press(closing)
+            assert not isinstance(stage.app.screen, HelpScreen), closing
             assert stage.app.is_running
             await stage.press("question_mark")
 

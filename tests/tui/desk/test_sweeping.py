@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, current_thread, main_thread
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -99,12 +97,13 @@ async def test_what_waits_is_sent_by_itself() -> None:
     batches.close()
 
 
-def test_a_sweep_reads_every_tensor_once_in_few_messages() -> None:
+def test_a_sweep_reads_every_tensor_once_in_few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "PAUSE", 1000.0)  # else there is one more for every moment that the reading takes
     source = MemorySource(many(3000))
     office = Office(source)
     office.sweep()
     assert sorted(outcome.name for outcome, _ in office.outcomes()) == sorted(source.arrays)
-    assert sum(isinstance(message, Measured) for message in office.said) < 1000
+    assert sum(isinstance(message, Measured) for message in office.said) <= 2 + 3000 // sweeping.MOST
     # The report says more than the outcomes: it comes after them.
     places = [place for place, message in enumerate(office.said) if isinstance(message, Measured)]
     checked = next(place for place, message in enumerate(office.said) if isinstance(message, Checked))
@@ -164,11 +163,10 @@ async def test_while_the_disk_hangs_the_screen_answers_and_escape_ends_the_sweep
         await stage.send("end")
         await stage.until(lambda: desk.figures("layer59") is not None, "it is read")
         assert desk.is_sweeping
-        began = monotonic()
         await stage.send("escape")
         assert not desk.is_sweeping
         await stage.until(lambda: not bar_of(stage), "no sweep is shown")
-        assert monotonic() - began < 5
+        assert not source.gates["layer50"].is_set()  # the disk hangs still
         await stage.send("home", "down")
         assert stage.cursor == "layer1"
         source.open_gates()
@@ -184,10 +182,9 @@ async def test_quitting_does_not_wait_for_a_disk_that_hangs() -> None:
     async with on_stage(source, (80, 24)) as stage:
         await stage.send("S")
         await eventually(source.started["layer50"].is_set, "the sweep hangs in a read")
-        began = monotonic()
         await stage.send("q")
         await stage.until(lambda: not stage.app.is_running, "it has ended")
-        assert monotonic() - began < 2  # half a second, on a machine that has nothing else to do
+        assert not source.gates["layer50"].is_set()  # the disk hangs still
 
 
 async def test_what_cannot_be_read_is_no_healthy_tensor_and_the_rest_goes_on() -> None:
@@ -295,12 +292,18 @@ async def test_escape_leaves_no_bar_behind_whatever_is_still_said() -> None:
 
 
 async def test_the_header_says_how_far_how_fast_and_how_long_still() -> None:
-    async with on_stage(GatedSource(many(), ("layer50",)), (120, 24)) as stage:
+    source = GatedSource(many(), ("layer50",))
+    async with on_stage(source, (120, 24)) as stage:
         await stage.press("slash", "l")
         await stage.press("enter")
         assert "esc clears" in stage.status
         await stage.send("S")
-        await stage.until(lambda: stage.screen.desk is not None and stage.screen.desk.is_sweeping, "it has begun")
+        await eventually(source.started["layer50"].is_set, "the sweep hangs in a read")
+        desk = stage.screen.desk
+        assert desk is not None
+        say = desk._post
+        desk._post = lambda message: None  # what the sweep says by itself is a matter of time
+        await stage.turn()
         for far, words in (
             (SweepProgress(0, 1 << 34, 0.1), "░ 0 %  0 B of 16.0 GiB "),
             (SweepProgress(1 << 32, 1 << 34, 4.0), "25 %  4.00 GiB of 16.0 GiB  1.00 GiB/s  12 s left"),
@@ -314,6 +317,7 @@ async def test_the_header_says_how_far_how_fast_and_how_long_still() -> None:
         await stage.pilot.resize_terminal(80, 24)
         await stage.turn()
         assert "GiB of" not in stage.header
+        desk._post = say
         await stage.send("escape")
         await stage.turn()
         assert "esc clears" in stage.status
@@ -341,11 +345,12 @@ async def test_a_filter_on_statistics_takes_what_the_sweep_reads(monkeypatch: py
         monkeypatch.setattr(delays, "FILTER_AGAIN", 0.05)
         looked: list[None] = []
         monkeypatch.setattr(stage.screen.filter, "apply", lambda: looked.append(None))
-        stop = monotonic() + PATIENCE
-        while not looked and monotonic() < stop:
+
+        def has_looked() -> bool:
             stage.screen.post_message(Measured(stage.screen.session.generation, ()))
-            await asyncio.sleep(0.005)
-        assert looked
+            return bool(looked)
+
+        await eventually(has_looked, "the filter looks again")
         monkeypatch.undo()
         source.open_gates()
         await stage.until(lambda: stage.matching == ROWS, "all match in the end")
@@ -361,5 +366,6 @@ async def test_a_sweep_begins_under_a_filter_on_statistics() -> None:
         source.open_gates()
         await stage.send("S")
         await stage.until(lambda: stage.matching == ROWS, "all match in the end")
-        assert stage.screen.desk is not None
-        await stage.until(lambda: not stage.screen.desk.is_busy, "the sweep ends")
+        desk = stage.screen.desk
+        assert desk is not None
+        await stage.until(lambda: not desk.is_busy, "the sweep ends")

@@ -27,7 +27,7 @@ async def search(stage: Stage, words: str) -> None:
 LAYERS = (0, 2, 10)
 
 
-FILTERS = (
+FILTERS: tuple[tuple[str, list[str]], ...] = (
     ("bias", [f"layers.{layer}.attn.bias" for layer in LAYERS]),
     ("BIAS", [f"layers.{layer}.attn.bias" for layer in LAYERS]),
     ("layers.2.*", ["layers.2.attn.weight", "layers.2.attn.bias", "layers.2.mlp.weight"]),
@@ -144,7 +144,9 @@ async def test_a_wrong_term_says_why_and_the_rest_applies() -> None:
     async with on_stage() as stage:
         for words in WRONG:
             await search(stage, f"bias {words}")
-            errors = stage.screen.filter.query.errors
+            query = stage.screen.filter.query
+            assert query is not None
+            errors = query.errors
             note = str(stage.screen.query_one("#search-note", Static).visual)
             if errors:
                 assert note[:20] == errors[0].message[:20], words
