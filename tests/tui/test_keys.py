@@ -253,13 +253,13 @@ def odd() -> MemorySource:
 @pytest.mark.parametrize(
     ("at", "key", "said"),
     [
-        ("m", "s", "A histogram is drawn of a tensor"),
-        ("m", "a", "A histogram is drawn of a tensor"),
+        ("m", "s", "Only a tensor has a histogram"),
+        ("m", "a", "Only a tensor has a histogram"),
         ("m.same", "s", "all finite values are equal"),
         ("m.none", "a", "the tensor has no elements"),
         ("m.nan", "s", "no value is finite"),
         ("m.lost", "a", "could not be read"),
-        ("m", "v", "Values are shown of a tensor"),
+        ("m", "v", "Only a tensor has values"),
         ("m", "g", "No gradients here"),
         ("m", "p", "it is at the top"),
         ("z", "p", "it is at the top"),
@@ -297,7 +297,7 @@ async def test_what_was_said_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> 
         await stage.go("m")
         before = stage.status
         await stage.press("v", "s")
-        assert "A histogram is drawn" in stage.status
+        assert "Only a tensor has a histogram" in stage.status
         monkeypatch.setattr(notice, "SAID_FOR", 0.01)
         await stage.send("s")
         await stage.until(lambda: stage.status == before, "the sentence goes")
@@ -321,7 +321,7 @@ async def test_gradients_of_a_module_are_not_turned_on_unseen() -> None:
     async with on_stage(source) as stage:
         await stage.go("m")
         await stage.press("g")
-        assert "A gradient is shown of a tensor" in stage.status
+        assert "Only a tensor has a gradient" in stage.status
         await stage.go("m.a")
         assert "-102" not in stage.facts
 
@@ -381,7 +381,7 @@ async def test_values_of_a_module_says_what_to_do() -> None:
         await stage.go("layers")
         await stage.press("v")
         assert stage.screen.tree_view.has_focus
-        assert "Values are shown of a tensor" in stage.status
+        assert "Only a tensor has values" in stage.status
 
 
 def with_gradient() -> MemorySource:

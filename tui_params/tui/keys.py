@@ -1,6 +1,6 @@
 """Every key of the explorer: one table from which bindings, the help screen, the footer and the README are made.
 
-Each key has an ``id`` under which a user can give it other keys (``keys`` in config.json, see ``tui/settings.py``).
+Each key has an ``id`` under which a user can give it other keys (``keys`` in config.json, see ``settings.py``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TREE: tuple[Key, ...] = (
         "K,left_square_bracket",
         "sibling(-1)",
         "previous sibling",
-        "The row before in the same module",
+        "The previous row of the same module",
         "K [",
     ),
     Key("tree.expand_below", "e", "expand_below", "expand", "Open everything below this module", "e"),
@@ -53,27 +53,27 @@ TREE: tuple[Key, ...] = (
     Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
     Key("tree.collapse_all", "C", "collapse_all", "collapse all", "Close the whole tree", "C"),
     Key("tree.next_mark", "n", "mark(1)", "next mark", "The next tensor marked ! or ~ or x", "n"),
-    Key("tree.previous_mark", "N", "mark(-1)", "previous mark", "The marked tensor before", "N"),
+    Key("tree.previous_mark", "N", "mark(-1)", "previous mark", "The previous tensor with a mark", "N"),
 )
 
 SCREEN: tuple[Key, ...] = (
     Key("search", "slash", "search", "search", "Filter the tree by name, type, shape or statistics", "/"),
-    Key("clear", "escape", "clear", "clear", "Clear the filter, leave the enlarged pane", "esc"),
-    Key("values", "v", "values", "values", "Edit which values are shown: a slice such as [0, :3]", "v"),
-    Key("gradient", "g", "gradient", "gradient", "Between a parameter and its gradient", "g"),
+    Key("clear", "escape", "clear", "clear", "Stop a scan, clear the filter, leave the enlarged pane", "esc"),
+    Key("values", "v", "values", "values", "Choose which values are shown: a slice such as [0, :3]", "v"),
+    Key("gradient", "g", "gradient", "gradient", "Switch between a parameter and its gradient", "g"),
     Key("log_counts", "s", "log_counts", "log counts", "Histogram counts: linear or logarithmic", "s"),
     Key("log_axis", "a", "log_axis", "log axis", "Histogram values: linear or logarithmic magnitude", "a"),
-    Key("enlarge", "z", "enlarge", "enlarge", "Give the whole width to the detail, or give it back", "z"),
+    Key("enlarge", "z", "enlarge", "enlarge", "Give the detail the whole width, or take it back", "z"),
     Key("scroll_down", "ctrl+d", "scroll_detail(1)", "scroll down", "Scroll the detail down", "ctrl+d"),
     Key("scroll_up", "ctrl+u", "scroll_detail(-1)", "scroll up", "Scroll the detail up", "ctrl+u"),
     Key("narrower", "less_than_sign", "resize(-4)", "narrower", "Make the tree narrower", "<"),
     Key("wider", "greater_than_sign", "resize(4)", "wider", "Make the tree wider", ">"),
     Key("scan", "S", "scan", "scan all", "Read and check every tensor in the background; esc stops", "S"),
-    Key("problems", "exclamation_mark", "problems", "problems", "What is wrong, the worst first", "!"),
+    Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("copy_name", "y", "copy_name", "copy name", "Copy the full name", "y"),
     Key("copy_line", "Y", "copy_line", "copy summary", "Copy the one-line summary", "Y"),
-    Key("focus", "tab", "other_pane", "other pane", "Between the tree, the detail and the values", "tab"),
+    Key("focus", "tab", "other_pane", "other pane", "Move between the tree, the detail and the values", "tab"),
     Key("reload", "R", "reload", "reload", "Open the source again", "R"),
     Key("help", "question_mark,f1", "help", "keys", "This list of keys, and the filter language", "? f1"),
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
@@ -96,7 +96,7 @@ VALUES: tuple[Key, ...] = (
         "The next table of a slice of 3 or more dimensions",
         "]",
     ),
-    Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The table before", "["),
+    Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The previous table", "["),
 )
 
 
@@ -124,7 +124,7 @@ IDS: Collection[str] = _BY_ID.keys()
 
 
 def shown(name: str, changed: Mapping[str, str]) -> str:
-    """How the keys of an id read, with those that the user has given it."""
+    """The keys of an id as a person reads them; those that the user has chosen in place of ours."""
     keys = changed.get(name)
     if keys is None:
         return _BY_ID[name].shown
@@ -132,7 +132,7 @@ def shown(name: str, changed: Mapping[str, str]) -> str:
 
 
 def first(name: str, changed: Mapping[str, str]) -> str:
-    """The first of these keys, for a hint."""
+    """The first key of an id as a person reads it, for a hint."""
     return shown(name, changed).split(" ")[0]
 
 

@@ -1,4 +1,4 @@
-"""Pages: what the detail pane shows of the node at the cursor, and what has been asked for it.
+"""Pages: what the detail pane shows for the row at the cursor, and what it has asked for.
 
 A page is painted once, when its figures, its histogram and its values are here, or after HOLD seconds with what there
 is; until then the old page stays whole. So a page never mixes two tensors, and little is sent over a slow line.
@@ -113,7 +113,7 @@ class Pages:
     # Answers
 
     def take_outcome(self, outcome: Outcome, findings: tuple[Finding, ...]) -> None:
-        """A tensor was measured, sampled, or found unreadable; and what the rules say of it."""
+        """Take what came of reading a tensor (figures, a sample, a reason), and what the rules say about it."""
         if outcome.reason is not None:
             self.reasons[outcome.name] = outcome.reason
         if outcome.figures is not None and not outcome.is_final:
@@ -125,7 +125,7 @@ class Pages:
         self.marks.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
 
     def take_report(self, report: Report) -> None:
-        """Everything has been checked."""
+        """Take the report on the whole source: everything has been checked."""
         self.report = report
         self.marks.replace(self.desk.opened.tree, report.findings)
 
@@ -176,7 +176,7 @@ class Pages:
         return info
 
     def _located(self, info: TensorInfo) -> tuple[Finding, ...]:
-        """What was found in a tensor, with its first places; they are asked for, if they are not known yet."""
+        """The findings of a tensor with their first places, which are asked for if they are not known yet."""
         found = self._findings(info)
         if not found or any(finding.indices for finding in found):
             return found
@@ -189,7 +189,7 @@ class Pages:
         return found
 
     def _findings(self, info: TensorInfo) -> tuple[Finding, ...]:
-        """What was found in a tensor under any of its names."""
+        """The findings of a tensor under any of its names."""
         found: dict[tuple[str, str], Finding] = {}
         for name in (info.name, *self.tied_to(info)):
             for finding in self.marks.findings(name):
@@ -210,7 +210,7 @@ class Pages:
         """One sentence if the page of a node has no histogram and will have none, else None."""
         info = self.tensor_at(node)
         if info is None:
-            return "A histogram is drawn of a tensor: move to one first."
+            return "Only a tensor has a histogram: move to one first."
         figures = self.desk.figures(info.name)
         if figures is None:
             is_lost = info.unreadable is not None or info.name in self.reasons
@@ -369,7 +369,7 @@ class Pages:
         return info is not None and has_unknown_size(info)
 
     def _largest_below(self, node: int) -> tuple[TensorInfo, ...]:
-        """The largest tensors of a module; looked for once, for there may be 90,000."""
+        """The largest tensors of a module; looked for only once, because there may be 90,000."""
         tree = self.desk.opened.tree
         path = tree.name(node)
         if path not in self._largest:

@@ -53,8 +53,8 @@ class Desk:
     """The threads of one opened source.
 
     The scanner's thread reads the tensors on screen and judges each at once; a second one reads the values on screen
-    and looks for changes; a third one keeps the cache, and compares the tensors when all are read. A sweep reads
-    everything else on a thread of its own, and waits while the scanner has something to read.
+    and looks for changes; a third one keeps the cache, and cross-checks the tensors when all are read. A sweep reads
+    everything else on a thread of its own, and pauses while the scanner has something to read.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Desk:
     # Statistics
 
     def figures(self, name: str) -> Figures | None:
-        """What is known of a tensor at once: exact figures."""
+        """The exact figures of a tensor, if they are known by now."""
         figures = self._scanner.ledger.figures(name) if self._scanner is not None else None
         if figures is None:
             known = self._known.get(name)
@@ -102,7 +102,7 @@ class Desk:
         return figures
 
     def want(self, names: Iterable[str]) -> None:
-        """Measure these tensors, in this order, and nothing that was wanted before."""
+        """Measure these tensors, in this order, instead of those that were wanted before."""
         if self._is_closed:
             return
         self._wanted = tuple(names)
@@ -118,10 +118,10 @@ class Desk:
             self._keeper.do(self._start)
 
     def _start(self) -> None:
-        """Open the cache, which must be before the first value is read; then the scanner; then see what is kept."""
+        """Open the cache (before the first value is read), start the scanner, then take what the cache has kept."""
         from tui_params.core.reading.scanner import Scanner
 
-        # What was opened stays. The collector would hold every thread for 0.2 s at 92,000 tensors to look through it.
+        # What was opened stays. To look through it, the collector would hold every thread for 0.2 s at 92,000 tensors.
         gc.freeze()
         self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
         scanner = Scanner(self.opened.source, self._deliver, self._tell)
@@ -193,7 +193,7 @@ class Desk:
         self._post(Working(None, None))
 
     def _read_all(self, sweep: Sweep) -> None:
-        # What is kept in the cache need not be read: first see that.
+        # First take what the cache has kept: it need not be read.
         while not self._started.wait(0.05):
             if sweep.is_over():
                 return
@@ -222,7 +222,7 @@ class Desk:
         def compare() -> None:
             report = None if self._is_cross_checked else self._report()
             if report is not None:
-                self._batches.flush()  # it would say less, and later
+                self._batches.flush()  # the report says more than they do, and comes last
                 self._post(Checked(self.generation, report))
             self._is_cross_checked, self._is_cross_checking = True, False
             self._post(CrossChecking(self.generation))
@@ -232,7 +232,7 @@ class Desk:
         self._keeper.do(compare)
 
     def _cross_check_what_is_kept(self) -> None:
-        """Compare the tensors where the cache knows all that can be read: then no sweep need be asked for."""
+        """Cross-check the tensors if the cache knows all that can be read, so that no sweep is needed."""
         from tui_params.core.reading.outcome import Outcome
 
         infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
@@ -254,7 +254,10 @@ class Desk:
             return self._checker.report()
 
     def want_places(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
-        """Ask where the first values stand that the findings are about; of the tensor last asked for, by Located."""
+        """Ask for the first places of the values that the findings are about.
+
+        Only the tensor asked for last is answered, by Located.
+        """
 
         def is_over() -> bool:
             return self._is_closed or self._sought_in != info.name
@@ -287,7 +290,7 @@ class Desk:
     # The cache
 
     def _take_kept(self, kept: SourceCache) -> None:
-        """Show what was computed when the source was opened before; of what is on screen first."""
+        """Show the figures that were kept from an earlier session, those on screen first."""
         from tui_params.core.reading.outcome import Outcome
 
         on_screen = map(self.opened.source.find, self._wanted)
@@ -327,7 +330,7 @@ class Desk:
         self._scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
 
     def look_for_changes(self) -> None:
-        """Ask whether what was opened is still what is there; answered by SourceStale if it is not."""
+        """Ask whether the source has changed since it was opened; answered by SourceStale if it has."""
 
         def look() -> None:
             sentence = self.opened.source.changed()

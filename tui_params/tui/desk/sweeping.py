@@ -1,4 +1,4 @@
-"""A sweep over everything, beside what is on screen; and what is found, on its way to the screen in batches."""
+"""The sweep that reads every tensor in the background, and the batches in which outcomes go to the screen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST = 500
 
 
 class Batches:
-    """Judged outcomes on their way to the screen: the first one at once, then together what came within PAUSE.
+    """Sends judged outcomes to the screen: the first at once, then together all that came within PAUSE.
 
     ``post`` is called under a lock, so that the order is kept, and must not block.
     """
@@ -55,7 +55,7 @@ class Batches:
                     self._thread.start()
 
     def flush(self) -> None:
-        """Send what waits, now."""
+        """Send everything that waits, now."""
         with self._lock:
             if self._waiting:
                 self._send()
@@ -71,7 +71,7 @@ class Batches:
         self._posted = monotonic()
 
     def _run(self) -> None:
-        # A thread of its own: the next tensor may hang in a read, and what was found before it is not to wait for that.
+        # A thread of its own: the next tensor may hang in a read, and what was found before must not wait for it.
         while self._due.wait() and not self._closed.is_set():
             self._due.clear()
             self._closed.wait(PAUSE)
@@ -79,7 +79,7 @@ class Batches:
 
 
 class Sweep:
-    """The reading of every tensor that is left, on the thread that calls ``run``; it waits while a Scanner reads."""
+    """Reads every tensor that is not known yet, on the thread that calls ``run``; it pauses while a Scanner reads."""
 
     def __init__(self, is_closed: Callable[[], bool]) -> None:
         self._is_closed = is_closed
@@ -102,7 +102,10 @@ class Sweep:
         deliver: Callable[[Outcome], None],
         tell: Callable[[], None],
     ) -> None:
-        """Read what is not known yet; ``deliver`` it, and ``tell`` of each ``progress``. Raises StoppedError."""
+        """Read all that is not known yet; ``deliver`` each outcome; call ``tell`` after each new ``progress``.
+
+        Raises StoppedError.
+        """
         from tui_params.core.reading.sweep import scan_all
 
         ledger = scanner.ledger
@@ -126,4 +129,4 @@ class Sweep:
             scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known)
         finally:
             ledger.take_back()
-        ledger.give_way(self.is_over)  # what it has read, but not delivered yet
+        ledger.give_way(self.is_over)  # let it deliver what it has read

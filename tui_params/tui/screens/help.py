@@ -15,7 +15,7 @@ from tui_params.tui.widgets.canvas import Line, LinesView, cut_line
 from tui_params.tui.widgets.detail.detail_lines import wrapped
 
 _TWO_COLUMNS = 96
-"""Cells of the page, in a terminal of about 110 columns, from which on two tables stand side by side."""
+"""Cells of the page from which on two tables fit side by side: a terminal of about 110 columns."""
 
 
 class HelpPage(LinesView, can_focus=True):
@@ -54,7 +54,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = None) -> list[Line]:
-    """All of it in lines ``width`` cells wide; ``changed`` are the keys that the user has given to ids.
+    """The whole page in lines ``width`` cells wide; ``changed`` are the keys that the user has changed, by id.
 
     The tables of keys stand side by side where there is room.
     """
@@ -63,7 +63,7 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
     half = width // 2 - 1 if is_wide else width
     rows = [[(keys.shown(key.id, given), key.tooltip) for key in table] for _, table in keys.SECTIONS]
     column = _key_column([row for table in rows for row in table])
-    # The longest keys are those of the tree: beside it, the sentences get the room.
+    # The tree has the longest keys; beside it, the column of keys can be narrower.
     columns = [column, *(_key_column(rows[1] + rows[2]) if is_wide else column for _ in rows[1:])]
     sections = [
         _table(title, table, wide, half) for (title, _), table, wide in zip(keys.SECTIONS, rows, columns, strict=True)
@@ -74,7 +74,7 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         (glyphs.unreadable, "could not be read; the detail says why"),
         (glyphs.tied, "tied: shares its elements with an earlier name"),
         (glyphs.trainable, "trainable (requires_grad)"),
-        (glyphs.unknown, "not read yet; among the problems, a remark"),
+        (glyphs.unknown, "not read yet; in the list of problems, a remark"),
     ]
     tree, everywhere, values = sections
     about = _table("Marks", marks, 4, half)
@@ -90,12 +90,12 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
 
 
 def _key_column(rows: list[tuple[str, str]]) -> int:
-    """Cells for the keys of a table; a key that the user has given may be longer, and then stands alone."""
+    """Cells for the keys of a table; a longer key, which a user may have chosen, gets a line of its own."""
     return min(max(len(key) for key, _ in rows) + 3, 14)
 
 
 def _table(title: str, rows: list[tuple[str, str]], column: int, width: int) -> list[Line]:
-    """A title, and a line for each row; what explains it goes on below itself."""
+    """A title, and a line for each row; an explanation that is too long goes on below its beginning."""
     lines: list[Line] = [[(title, "title")]]
     for key, meaning in rows:
         parts = wrapped(meaning, width - column, "text")

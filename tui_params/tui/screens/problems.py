@@ -25,14 +25,14 @@ AGAIN = 0.5
 """Seconds after which the list is made anew, if more is known."""
 
 AT_ONCE = 2_000
-"""Problems that are grouped within 20 ms, so that no key waits; more of them are grouped in a thread."""
+"""Findings that are grouped within 20 ms, so that no key waits; more than these are grouped in a thread."""
 
 _WIDE = 68
-"""Cells of the list from which on the keys are told in full."""
+"""Cells of the list from which on the keys are described in full."""
 
 
 class ProblemsScreen(ModalScreen[ListedFinding | None]):
-    """The problems of one source as far as it has been read; dismissed with the one to go to."""
+    """Everything wrong in one source, as far as it has been read; dismissed with the finding to go to."""
 
     BINDINGS = [
         Binding("escape,q,exclamation_mark", "leave", "close", show=False),

@@ -1,4 +1,4 @@
-"""SortScreen: one letter says by what the tree is sorted."""
+"""SortScreen: one letter chooses what the tree is sorted by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui_params.tui.widgets.canvas import Line, LinesView
 
 
 class SortScreen(ModalScreen["SortChoice | None"]):
-    """The letters; a capital one sorts the other way round, tab makes one flat list."""
+    """The letters; a capital one sorts the other way round, and tab makes one flat list."""
 
     def __init__(self, glyphs: Glyphs, now: SortChoice) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
 
 
 def sort_lines(now: SortChoice, is_flat: bool, glyphs: Glyphs) -> list[Line]:
-    """What there is to sort by, the order that the tree has now marked in front."""
+    """The choices; a mark stands before the order that the tree has now."""
     lines: list[Line] = []
     for key in KEYS:
         is_now = key.name == now.name

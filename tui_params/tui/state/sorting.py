@@ -1,4 +1,4 @@
-"""By what the tree can be sorted: one letter each."""
+"""What the tree can be sorted by, with one letter each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FiguresOf = Callable[[str], "Figures | None"]
 
 
 class SortKey(msgspec.Struct, frozen=True):
-    """One thing to sort by: its letter, its name, how that is written in a narrow column, and its value of a tensor."""
+    """One thing to sort by: its letter, its name, a short one for a column, a title, and its value for a tensor."""
 
     letter: str
     name: str
@@ -55,14 +55,14 @@ KEYS: tuple[SortKey, ...] = (
     SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
     SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
 )
-"""What there is to sort by; the short names are those of the detail pane."""
+"""Everything the tree can be sorted by; the short names are those of the detail pane."""
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The column of what the tree is sorted by: its name, and what stands in it of a tensor in so many cells.
+    """The column that shows what the tree is sorted by: its heading, and the text for a tensor in so many cells.
 
-    A module shows the bytes of all below it if ``is_total``, else what its first tensor does, by which it stands where
-    it does. ``read`` are the tensors that were read when the tree was sorted, None where it did not matter.
+    A module shows the bytes of everything below it if ``is_total``, else the value of its first tensor, which decides
+    its place. ``read`` are the tensors that were read when the tree was sorted; None if that does not matter.
     """
 
     heading: str
@@ -76,7 +76,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
-    """The order for ``core.tree.Tree``; None is the natural one. Numbers go from the largest, words from A."""
+    """The order for ``core.tree.Tree``; None is the natural one. Numbers begin with the largest, words with A."""
     key = choice.key
     if key.of_info is not None:
         is_word = key.name == "dtype"
@@ -97,7 +97,7 @@ def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
 
 
 def shown_of(choice: SortChoice, tensors: Iterable[TensorInfo], figures_of: FiguresOf) -> Shown | None:
-    """The column for an order; None where the rows show anyway what decides."""
+    """The column for an order; None where the rows already show what they are sorted by."""
     key = choice.key
     measure = key.of_figures
     if key.name == "nbytes":

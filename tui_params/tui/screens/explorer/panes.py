@@ -57,7 +57,7 @@ class Panes:
         if self.is_enlarged:
             self._notice.say(f"The detail has the whole width: {self._enlarge_key()} gives it back.")
         elif self._screen.has_class("-stacked"):
-            self._notice.say("The panes stand one above the other here.")
+            self._notice.say("The panes are one above the other here.")
         else:
             before, after = self._tree.outer_size.width, max(20, min(width, self._screen.size.width - 24))
             self._tree.styles.width = after

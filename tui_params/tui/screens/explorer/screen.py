@@ -271,7 +271,7 @@ class ExplorerScreen(Screen[None]):
     def action_values(self) -> None:
         self.questions.show()
         if self.detail.info is None:
-            self.notice.say("Values are shown of a tensor: move to one first.")
+            self.notice.say("Only a tensor has values: move to one first.")
             return
         self.panes.edit_slice()
 
@@ -283,7 +283,7 @@ class ExplorerScreen(Screen[None]):
             self.notice.say("No gradients here: a model has them after backward().")
             return
         if self.pages.tensor_at(self.tree_view.cursor) is None:
-            self.notice.say("A gradient is shown of a tensor: move to one first.")
+            self.notice.say("Only a tensor has a gradient: move to one first.")
             return
         self.pages.is_gradient = not self.pages.is_gradient
         self.questions.show()
@@ -302,7 +302,7 @@ class ExplorerScreen(Screen[None]):
             self.questions.show()
 
     def _pages_with_histogram(self) -> Pages | None:
-        """The pages, if there is a histogram at the cursor or one to come; else it is said why there is none."""
+        """The pages, if there is a histogram at the cursor or one to come; else say why there is none."""
         why = self.pages.why_no_histogram(self.tree_view.cursor) if self.pages is not None else None
         if why is not None:
             self.notice.say(why)

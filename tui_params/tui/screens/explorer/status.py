@@ -86,7 +86,7 @@ def header_lines(state: BarState, width: int) -> list[Line]:
             name.append((f", {read:,} of {tensors:,} read", "accent"))
     first = spread(name, right, width)
     states = _in_optimizer_states(opened.tree)
-    # What a shard that is missing would hold is counted as nothing.
+    # The tensors of a missing shard are counted as empty.
     least = "at least " if state.has_unknown_sizes else ""
     counts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.parameters - states)} parameters"]
     if states:
@@ -105,7 +105,7 @@ def header_lines(state: BarState, width: int) -> list[Line]:
 
 
 def _in_optimizer_states(tree: Tree) -> int:
-    """The elements below the modules at the top that are called after an optimizer, as training checkpoints do."""
+    """How many elements are in modules at the top that are named after an optimizer, as in training checkpoints."""
     node, states = 0, 0
     while node < len(tree):
         if tree.label[node].startswith("optim"):
@@ -116,7 +116,7 @@ def _in_optimizer_states(tree: Tree) -> int:
 
 
 def _running(state: BarState, width: int) -> list[Part]:
-    """What is being read: of a sweep how far it is, how fast, and how long it still takes."""
+    """What is being read; for a sweep, how far it is, how fast, and how long it will still take."""
     sweep, activity, glyphs = state.sweep, state.activity, state.glyphs
     if state.is_cross_checking:
         return [("cross-checking the tensors ", "accent")]
@@ -196,7 +196,7 @@ def status_lines(state: BarState, width: int) -> list[Line]:
         words = text.clean(state.query.text, max(8, width // 3))
         right.append((f"/{words}", "accent"))
         found = state.found.summary
-        # Escape stops a sweep first; and what is not known yet needs the room more.
+        # During a sweep escape stops that first; and how many tensors are not known yet needs the room more.
         has_room = state.sweep is None and (width >= 100 or found.endswith("match"))
         right.append((f"  {found}{', esc clears' if has_room else ''} ", "dim"))
     if state.is_searching and (fault := fault_of(state.query, state.note_width)):
@@ -225,7 +225,7 @@ def _hints(state: BarState) -> list[tuple[str, str]]:
     words: tuple[tuple[str, str], ...]
     arrows = "arrows" if state.glyphs.is_ascii else "↑↓"
     if state.focus == "search":
-        return [("enter", "keep"), ("esc", "clear"), (arrows, "move"), ("f1", "the language")]
+        return [("enter", "keep"), ("esc", "clear"), (arrows, "move"), ("f1", "filter help")]
     if state.focus == "slice":
         return [("enter", "to the values"), ("esc", "back to the tree")]
     back = hint("clear", "back")
