@@ -20,7 +20,7 @@ from tui_params.tui.screens.explorer import notice
 from tui_params.tui.screens.help import HelpScreen
 from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
-from tui_params.tui.widgets.finding_list import ProblemList
+from tui_params.tui.widgets.finding_list import FindingList
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 Test = TypeVar("Test", bound=Callable[..., object])
@@ -63,7 +63,7 @@ def test_no_key_stands_for_two_things(table: tuple[keys.Key, ...]) -> None:
     assert len(used) == len(set(used))
 
 
-@pytest.mark.parametrize("kind", [ModuleTree, ValueGrid, ProblemList, LinesView])
+@pytest.mark.parametrize("kind", [ModuleTree, ValueGrid, FindingList, LinesView])
 def test_every_cursor_moves_by_the_same_keys(kind: type[Widget]) -> None:
     bound = {binding.key for binding in kind.BINDINGS if isinstance(binding, Binding)}
     assert bound >= {keys.UP, keys.DOWN, keys.PAGE_UP, keys.PAGE_DOWN, keys.HOME}

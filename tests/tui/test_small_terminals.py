@@ -12,7 +12,7 @@ from tests.factories_memory import MemorySource
 from tests.factories_screen import Stage, on_stage, small_model
 from tui_params.core.findings import Finding
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
-from tui_params.tui.widgets.finding_list import ProblemList
+from tui_params.tui.widgets.finding_list import FindingList
 
 SIZES = ((1, 1), (2, 2), (1, 24), (80, 1))
 
@@ -87,6 +87,6 @@ async def test_the_cursor_of_the_problems_is_in_view_when_the_terminal_has_grown
         await stage.send("exclamation_mark", "end")
         await stage.pilot.resize_terminal(60, 12)
         await stage.turn()
-        view = stage.app.screen.query_one(ProblemList)
+        view = stage.app.screen.query_one(FindingList)
         assert view.current is not None
         assert "> " in stage.text

@@ -36,13 +36,13 @@ from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.places import MOST_PLACES
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list
-from tui_params.tui.widgets.finding_list import ProblemList
+from tui_params.tui.widgets.finding_list import FindingList
 
 SIZES = ((60, 20), (80, 24), (120, 36))
 
 
-def listed(stage: Stage) -> ProblemList:
-    return stage.app.screen.query_one(ProblemList)
+def listed(stage: Stage) -> FindingList:
+    return stage.app.screen.query_one(FindingList)
 
 
 def words_of(stage: Stage) -> str:

@@ -15,7 +15,7 @@ from tui_params.tui.terminal.glyphs import ASCII, UNICODE, choose
 def test_marks_are_one_cell_wide_and_tell_each_other_apart(glyphs: object) -> None:
     found = msgspec.structs.asdict(glyphs)  # type: ignore[arg-type]
     marks = [
-        found[name] for name in ("trouble", "caution", "unreadable", "tied", "trainable", "unknown", "opened", "closed")
+        found[name] for name in ("error", "warning", "unreadable", "tied", "trainable", "unknown", "opened", "closed")
     ]
     assert all(cell_len(mark) == 1 for mark in marks)
     assert len(set(marks[:6])) == 6

@@ -69,8 +69,8 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         _table(title, table, wide, half) for (title, _), table, wide in zip(keys.SECTIONS, rows, columns, strict=True)
     ]
     marks = [
-        (glyphs.trouble, "certainly wrong: NaN, infinities, a matrix of zeros"),
-        (glyphs.caution, "worth a look"),
+        (glyphs.error, "certainly wrong: NaN, infinities, a matrix of zeros"),
+        (glyphs.warning, "worth a look"),
         (glyphs.unreadable, "could not be read; the detail says why"),
         (glyphs.tied, "tied: shares its elements with an earlier name"),
         (glyphs.trainable, "trainable (requires_grad)"),

@@ -19,7 +19,7 @@ from tui_params.tui.state.finding_groups import (
 )
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.finding_list import ProblemList
+from tui_params.tui.widgets.finding_list import FindingList
 
 AGAIN = 0.5
 """Seconds after which the list is made anew, if more is known."""
@@ -56,11 +56,11 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         self._is_grouping = False
 
     def compose(self) -> ComposeResult:
-        yield ProblemList(self.glyphs, id="problems")
+        yield FindingList(self.glyphs, id="problems")
 
     @property
-    def view(self) -> ProblemList:
-        return self.query_one(ProblemList)
+    def view(self) -> FindingList:
+        return self.query_one(FindingList)
 
     def on_mount(self) -> None:
         self.view.border_title = "Problems"
@@ -119,10 +119,10 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         parts.append("esc closes")
         self.view.border_subtitle = ", ".join(parts)
 
-    def on_problem_list_moved(self, message: ProblemList.Moved) -> None:
+    def on_finding_list_moved(self, message: FindingList.Moved) -> None:
         self._hint()
 
-    def on_problem_list_refused(self, message: ProblemList.Refused) -> None:
+    def on_finding_list_refused(self, message: FindingList.Refused) -> None:
         self.view.border_subtitle = message.why
 
     def action_leave(self) -> None:

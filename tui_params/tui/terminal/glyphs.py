@@ -15,8 +15,8 @@ class Glyphs(msgspec.Struct, frozen=True):
     is_ascii: bool
     opened: str
     closed: str
-    trouble: str
-    caution: str
+    error: str
+    warning: str
     unreadable: str
     tied: str
     trainable: str

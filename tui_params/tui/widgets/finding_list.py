@@ -1,4 +1,4 @@
-"""ProblemList: the problems of a source, those that say the same as one line that can be opened."""
+"""FindingList: the findings of a source. Those that repeat are one line, which can be opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TITLES: dict[Severity, str] = {
 _Key = tuple[str, str, str | None, str]
 
 
-class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
+class FindingList(LinesView, can_focus=True, inherit_bindings=False):
     """The list. Its cursor stands on a group or on a member of an open one, each of which may take several lines."""
 
     BINDINGS = [
@@ -80,7 +80,7 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
 
     @property
     def current(self) -> ListedFinding | None:
-        """The problem at the cursor: the first one of a group."""
+        """The finding at the cursor: the first one of a group."""
         if self.cursor >= len(self._rows):
             return None
         group, member = self._rows[self.cursor]
@@ -134,8 +134,8 @@ class ProblemList(LinesView, can_focus=True, inherit_bindings=False):
         return f"{_TITLES[severity]} ({extent(groups)}{first})"
 
     def _row_lines(self, group: Group, member: ListedFinding | None, is_current: bool, width: int) -> list[Line]:
-        problem = member or group.first
-        mark, style = mark_of(problem.severity, self.glyphs)
+        finding = member or group.first
+        mark, style = mark_of(finding.severity, self.glyphs)
         head: Line = [("> " if is_current else "  ", "accent")]
         if member is not None:
             head.append(("    ", "text"))

@@ -144,7 +144,7 @@ def _running(state: BarState, width: int) -> list[Part]:
 def _wrong(state: BarState, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if state.stale is not None:
-        mark, reloads = state.glyphs.trouble, f"; {keys.first('reload', state.keys)} reloads"
+        mark, reloads = state.glyphs.error, f"; {keys.first('reload', state.keys)} reloads"
         return [(f" {mark} {_within(state.stale, width - cell_len(reloads) - 4)}{reloads} ", "error")]
     opened = state.opened
     if opened is None:
@@ -153,11 +153,11 @@ def _wrong(state: BarState, width: int) -> list[Part]:
         return _report_words(state.report, state.glyphs)
     findings = [finding for finding in opened.source.listing.findings if finding.severity != "info"]
     if not findings:
-        words = f"{state.glyphs.trouble} {text.plural(state.errors, 'error')} so far "
+        words = f"{state.glyphs.error} {text.plural(state.errors, 'error')} so far "
         return [(words, "error")] if state.errors else []
     worst = min(findings, key=lambda finding: ("error", "warning", "info").index(finding.severity))
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
-    mark = state.glyphs.trouble if worst.severity == "error" else state.glyphs.caution
+    mark = state.glyphs.error if worst.severity == "error" else state.glyphs.warning
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
 
 
@@ -175,9 +175,9 @@ def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
     warnings = sum(finding.severity == "warning" for finding in report.findings)
     parts: list[Part] = []
     if errors:
-        parts.append((f"{glyphs.trouble} {text.plural(errors, 'error')} ", "error"))
+        parts.append((f"{glyphs.error} {text.plural(errors, 'error')} ", "error"))
     if warnings:
-        parts.append((f"{glyphs.caution} {text.plural(warnings, 'warning')} ", "warning"))
+        parts.append((f"{glyphs.warning} {text.plural(warnings, 'warning')} ", "warning"))
     if report.unchecked:
         tensors = sum(entry.tensor is not None for entry in report.unchecked)
         words = f"{tensors:,} not checked" if tensors else "the source itself not checked"

@@ -162,7 +162,7 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
         )
     lines += wrapped(_exactness(figures), width, "warning" if figures.is_sampled else "dim", limit=2)
     if figures.finite == 0:
-        lines.append([(f"{glyphs.trouble} no value is finite", "error")])
+        lines.append([(f"{glyphs.error} no value is finite", "error")])
     columns = 3 if width >= 54 else 2 if width >= 30 else 1
     room = width // columns
     column, digits = (8, 4) if room >= 18 else (7, 3)
@@ -315,7 +315,7 @@ def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -
 def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:
     """The mark of a severity, and its style."""
     if severity == "error":
-        return glyphs.trouble, "error"
+        return glyphs.error, "error"
     if severity == "unreadable":
         return glyphs.unreadable, "warning"
-    return (glyphs.caution, "warning") if severity == "warning" else (glyphs.unknown, "dim")
+    return (glyphs.warning, "warning") if severity == "warning" else (glyphs.unknown, "dim")

@@ -60,7 +60,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             words.append(f"buffers {text.numel(totals.buffers)}")
         lines += wrapped(glyphs.separator.join(words), width, "dim")
     lines.append([])
-    lines += _trouble_lines(view, width, glyphs)
+    lines += _health_lines(view, width, glyphs)
     if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
         lines.append([("Element types", "label")])
         mix = sorted(totals.nbytes_by_dtype.items(), key=lambda item: -item[1])
@@ -84,7 +84,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     return lines
 
 
-def _trouble_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+def _health_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     lines: list[Line] = []
     if view.findings or view.unread:
         lines += _finding_lines(view, width, glyphs) + _unread_lines(view, width, glyphs)

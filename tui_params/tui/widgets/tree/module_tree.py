@@ -66,7 +66,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.glyphs = glyphs
         self.rows: Rows | None = None
         self.cursor: int | None = None
-        self.troubles = Marks()
+        self.marks = Marks()
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
         self._shown: Shown | None = None
@@ -76,11 +76,11 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
 
     # What is shown
 
-    def show(self, rows: Rows, figures: Callable[[str], Figures | None], troubles: Marks) -> None:
+    def show(self, rows: Rows, figures: Callable[[str], Figures | None], marks: Marks) -> None:
         """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
         self.rows = rows
         self.cursor = self.search_anchor = None  # nodes of the tree before
-        self.troubles = troubles
+        self.marks = marks
         self._figures = figures
         self._changed_rows()
         self.move_to(rows.visible[0] if rows.visible else None)
@@ -311,7 +311,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def action_mark(self, step: int) -> None:
         if self.rows is None:
             return
-        node = self.rows.next_leaf(self.cursor_row, step, self.troubles.leaves())
+        node = self.rows.next_leaf(self.cursor_row, step, self.marks.leaves())
         if node is None:
             self.post_message(self.Refused("No mark among what has been read so far."))
         elif node == self.cursor:
@@ -381,5 +381,5 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def _line(self, node: int, width: int) -> list[tuple[str, str]]:
         rows = self.rows
         assert rows is not None
-        seen = Seen(self._figures, self.troubles, self._spans, self._shown, self._is_flat, self.glyphs)
+        seen = Seen(self._figures, self.marks, self._spans, self._shown, self._is_flat, self.glyphs)
         return row_line(rows.tree, node, state_of(rows, node, width, seen), width, self.glyphs)

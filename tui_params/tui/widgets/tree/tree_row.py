@@ -113,7 +113,7 @@ def row_line(tree: Tree, node: int, state: RowState, width: int, glyphs: Glyphs)
 
 def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, glyphs: Glyphs) -> Line:
     leaf = tree.leaf_of(node)
-    line: Line = [_trouble(state.mark, glyphs)]
+    line: Line = [_mark(state.mark, glyphs)]
     is_module = leaf is None
     kind, kind_style = " ", "dim"
     if isinstance(leaf, TensorInfo):
@@ -179,11 +179,11 @@ def _with_hits(label: str, spans: Sequence[tuple[int, int]], style: str) -> Line
     return line
 
 
-def _trouble(mark: Mark, glyphs: Glyphs) -> tuple[str, str]:
+def _mark(mark: Mark, glyphs: Glyphs) -> tuple[str, str]:
     if mark == "error":
-        return glyphs.trouble, "error"
+        return glyphs.error, "error"
     if mark == "warning":
-        return glyphs.caution, "warning"
+        return glyphs.warning, "warning"
     if mark == "unreadable":
         return glyphs.unreadable, "warning"
     return " ", "dim"

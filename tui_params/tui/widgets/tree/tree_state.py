@@ -22,7 +22,7 @@ class Seen(msgspec.Struct, frozen=True):
     """Who knows what of a row: the figures by name, the marks, the hits of the search in a name, and the order."""
 
     figures: Callable[[str], Figures | None]
-    troubles: Marks
+    marks: Marks
     spans: Spans | None
     shown: Shown | None
     is_flat: bool
@@ -36,7 +36,7 @@ def state_of(rows: Rows, node: int, width: int, seen: Seen) -> RowState:
     return RowState(
         is_expanded=rows.is_expanded(node),
         figures=seen.figures(info.name) if info is not None else None,
-        mark=seen.troubles.mark(rows.tree, node),
+        mark=seen.marks.mark(rows.tree, node),
         spans=_spans_in_label(rows, node, seen.spans),
         label=rows.label(node),
         depth=rows.depth(node),
@@ -61,7 +61,7 @@ def _value_of(rows: Rows, node: int, width: int, seen: Seen) -> str:
         if not shown.has_decided(first):
             return seen.glyphs.unknown
     room = Columns.fit(width, shown.heading, is_flat=seen.is_flat).nbytes - 1
-    is_lost = first.unreadable is not None or seen.troubles.mark(tree, node) == "unreadable"
+    is_lost = first.unreadable is not None or seen.marks.mark(tree, node) == "unreadable"
     return shown.of(first, room) or ("–" if is_lost else seen.glyphs.unknown)
 
 
