@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -60,10 +58,8 @@ async def test_q_works_while_a_source_is_being_opened() -> None:
     try:
         async with on_stage(open_it, is_settled=False) as stage:
             await stage.until(lambda: len(stage.app.screen_stack) > 1, "the screen")
-            start = time.monotonic()
             await stage.send("q")
             await stage.until(lambda: not stage.app.is_running, "the end")
-        assert time.monotonic() - start < 1
         assert not gate.is_set()
     finally:
         gate.set()
@@ -116,21 +112,20 @@ async def test_quitting_does_not_wait_for_a_tensor_that_is_being_read() -> None:
     try:
         async with on_stage(source, is_settled=False) as stage:
             await stage.until(source.started["a"].is_set, "a is being read")
-            start = time.monotonic()
             await stage.send("q")
             await stage.until(lambda: not stage.app.is_running, "the end")
-        assert time.monotonic() - start < 1
+            assert not source.gates["a"].is_set()
     finally:
         source.open_gates()
 
 
 def test_a_process_ends_while_a_tensor_is_being_read() -> None:
     script = """
-import asyncio, threading, time
+import asyncio, threading
 from tests.factories_screen import GatedSource, Stage, ramp
 from tests.scenes import app_of
 import tests.factories_screen as screen
-screen.PATIENCE = 60
+screen.PATIENCE = threading.TIMEOUT_MAX  # the gate is never opened
 source = GatedSource({"a": ramp(4)}, ("a",))
 
 async def main() -> None:
@@ -141,17 +136,14 @@ async def main() -> None:
         await stage.until(lambda: stage.facts.startswith("a"))
         for _ in range(20):
             await stage.turn()
-        print("quit", time.time(), flush=True)
+        print("quit", flush=True)
         await stage.send("q")
 
 asyncio.run(main())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
-    )
-    ended = time.time()
-    assert result.stdout.startswith("quit"), result.stderr
-    assert ended - float(result.stdout.split()[1]) < 2
+    # Without a bound a process that waits for the tensor would hold up this test for ever.
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=False)
+    assert (result.returncode, result.stdout) == (0, "quit\n"), result.stderr
 
 
 # Reloading
@@ -229,12 +221,11 @@ async def test_a_reload_during_a_blocked_read_does_not_block_the_screen() -> Non
     async with on_stage(opening(lambda: source, lambda: MemorySource(new)), is_settled=False) as stage:
         try:
             await stage.until(source.started["a"].is_set, "a is being read")
-            start = time.monotonic()
             await stage.send("R")
             await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
-            assert time.monotonic() - start < 1
             await stage.rest()
             assert "53" in stage.facts
+            assert not source.gates["a"].is_set()
         finally:
             source.open_gates()
         await stage.rest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual import events
 from textual.keys import _character_to_key
+from textual.message import Message
 from textual.widget import Widget
 
 from tests.factories_screen import Stage, _character, on_stage
@@ -83,7 +84,7 @@ async def test_a_mark_that_is_lost_holds_nothing_up(monkeypatch: pytest.MonkeyPa
         losses = iter([True, True])
         real = Widget.post_message
 
-        def lossy(self: Widget, message: events.Message) -> bool:
+        def lossy(self: Widget, message: Message) -> bool:
             if isinstance(message, key_order.Mark) and next(losses, False):
                 return True
             return real(self, message)

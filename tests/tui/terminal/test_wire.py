@@ -87,7 +87,7 @@ def updates(draw_value: st.DrawFn) -> ChopsUpdate:
         assert end >= 2
         start = draw_value(st.integers(0, end - 1))
         spans.append((y, start, draw_value(st.integers(start + 1, end))))
-    return ChopsUpdate(chops, spans, ends)  # type: ignore[arg-type]
+    return ChopsUpdate(chops, spans, ends)
 
 
 @given(updates())
