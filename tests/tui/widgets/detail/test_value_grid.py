@@ -179,16 +179,16 @@ async def test_the_values_stand_in_the_window_of_the_caption() -> None:
 
 
 async def test_the_caption_is_whole_or_says_where_the_values_begin() -> None:
-    values = np.full((5000, 6000), 0.25, np.float32)
+    values = np.full((4100, 4000), 0.25, np.float16)
     values[4000, 3998] = np.nan
     async with on_stage(MemorySource({"a": ramp(2), "b": values}), (80, 24)) as stage:
         await stage.go("b")
         await stage.press("exclamation_mark")
         await stage.press("enter")
-        assert "values v edits from [3998, 3996]" in " ".join(stage.text.split())
+        assert "values v: slice from [3998, 3996]" in " ".join(stage.text.split())
         await stage.pilot.resize_terminal(120, 36)
         await stage.rest()
-        assert " of [5000, 6000]" in stage.text
+        assert " of [4100, 4000]" in stage.text
         assert "[3998:" in stage.text
         await stage.pilot.resize_terminal(80, 24)
         await slice_to(stage, "[10:20, 4:9]")

@@ -19,6 +19,10 @@ from tui_params.tui.widgets.detail.value_grid import ValueGrid
 
 _ENDS = re.compile(r":[^,\]]*")
 
+_MARK_WIDTH = 7
+_HINTS = {True: "v: choose a slice", False: "v: slice"}
+"""What an empty field says, where there is room and where there is little."""
+
 
 class Facts(LinesView, can_focus=True):
     """The page of facts; it scrolls when it has the focus."""
@@ -52,6 +56,7 @@ class TensorDetail(Vertical):
         super().__init__(id=id)
         self.glyphs = glyphs
         self.info: TensorInfo | None = None
+        self._is_roomy = False
 
     def compose(self) -> ComposeResult:
         yield Facts(id="facts")
@@ -81,7 +86,7 @@ class TensorDetail(Vertical):
                 self.field.value = ""
         self.info = info
         self.field.disabled = info is None
-        self.field.placeholder = "v edits" if info is not None else ""
+        self.field.placeholder = _HINTS[self._is_roomy] if info is not None else ""
         self.query_one("#slice-mark", Static).update("values " if info is not None else "", layout=False)
         self.caption("")
         self.grid.point_at(info, self.field.value)
@@ -98,17 +103,22 @@ class TensorDetail(Vertical):
         self.post_message(self.WentToPlace())
 
     def caption(self, words: str) -> None:
-        """Say beside the field which values are on screen; where there is little room without the shape, or where
+        """Say beside the field which values are on screen; where there is little room, without the shape, or only where
         they begin.
         """
         bar = self.size.width - 2
-        room = max(0, bar - 7 - (bar * 2 // 5 if self.field.value else 9))  # as in app.tcss
+        if words:
+            self._is_roomy = bar - _MARK_WIDTH - len(_HINTS[True]) - 1 >= len(words)
+            self.field.placeholder = _HINTS[self._is_roomy]
+        # The widths are those of app.tcss: a cell of the field is for its cursor.
+        field = bar * 2 // 5 if self.field.value else len(_HINTS[self._is_roomy]) + 1
+        room = max(0, bar - _MARK_WIDTH - field)
         window = words.partition(" of ")[0]
         corner = _ENDS.sub("", window)
         words = next(
             (form for form in (words, window, f"from {corner}") if len(form) <= room), text.shorten(corner, room)
         )
-        self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled")
+        self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled").set_class(self._is_roomy, "-roomy")
         self.query_one("#slice-caption", Static).update(words, layout=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
