@@ -36,7 +36,7 @@ class ParamsApp(KeyOrder):
     """
 
     BINDINGS = [
-        # Nothing can be lost by leaving, so the key that stops programs stops this one.
+        # Leaving loses nothing, so the usual key for stopping a program stops this one too.
         Binding("ctrl+c", "quit", "quit", show=False),
         Binding("ctrl+z", "suspend_process", "suspend", show=False),
     ]
@@ -57,7 +57,7 @@ class ParamsApp(KeyOrder):
     ) -> None:
         self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
-        # https://no-color.org: only where it is not empty.
+        # https://no-color.org: an empty value does not count.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.opening = opening
         self.glyphs = glyphs or choose()
@@ -83,8 +83,8 @@ class ParamsApp(KeyOrder):
         return themes.variables_of(self.current_theme, super().get_css_variables())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        # Textual chooses between its two ways without colour by the theme that it begins with, not the one that is on.
-        # Of the sixteen colours, which only the terminal knows, Monochrome makes black on black.
+        # Textual has two filters that remove colour, and chooses by the first theme, not by the current one. Only the
+        # terminal knows what its sixteen colours are: Monochrome would make them black on black.
         filters = [item for item in super().get_line_filters() if not isinstance(item, (Monochrome, NoColor))]
         if self.no_color:
             filters.append(NoColor() if self.native_ansi_color else Monochrome())
@@ -92,7 +92,7 @@ class ParamsApp(KeyOrder):
 
     @property
     def inks(self) -> dict[str, Style]:
-        """The styles of painted text under the theme that is on."""
+        """The styles of painted text under the current theme."""
         if self._inks is None or self._inks[0] != self.theme:
             self._inks = (self.theme, themes.inks_of(self.current_theme, self.get_css_variables()))
         return self._inks[1]
@@ -108,7 +108,7 @@ class ParamsApp(KeyOrder):
 
     @property
     def fault(self) -> Exception | None:
-        """What was raised inside the app, or in a thread of ours, and not foreseen."""
+        """An unforeseen exception in the app or in one of our threads."""
         return self._exception
 
     def fail(self, fault: Exception) -> None:

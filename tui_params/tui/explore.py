@@ -1,4 +1,4 @@
-"""How the explorer is opened: on a path from the command line, on a live model from Python."""
+"""Opens the explorer: on a path from the command line, on a live model from Python."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def why_not() -> str | None:
     if threading.current_thread() is not threading.main_thread():
         return f"explore() must be called on the main thread, because the terminal's signals arrive there; {instead}."
     loop = sys.modules.get("asyncio")
-    # No loop can run where nobody has imported asyncio; importing it here would only cost time.
+    # If nobody has imported asyncio, no loop is running; importing it here would only cost time.
     if loop is not None and loop._get_running_loop() is not None:
         return (
             "explore() cannot run inside a running event loop (a notebook, an async function): save the state dict and "
@@ -128,7 +128,7 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
 
 @contextmanager
 def _faults_of_threads(fail: Callable[[Exception], None]) -> Iterator[None]:
-    """While the explorer runs, what is not foreseen in a thread of ours ends it; Python would write over the screen."""
+    """Meanwhile unforeseen exceptions in threads of ours go to ``fail``; Python would print them over the screen."""
     before = threading.excepthook
 
     def hook(happened: threading.ExceptHookArgs) -> None:

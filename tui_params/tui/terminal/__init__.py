@@ -1,1 +1,1 @@
-"""What depends on the terminal itself: bytes on the wire, key order, glyphs, colours."""
+"""What depends on the terminal itself: bytes on the wire, key order, signals, glyphs, colours."""

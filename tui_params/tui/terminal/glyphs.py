@@ -10,7 +10,7 @@ import msgspec
 
 
 class Glyphs(msgspec.Struct, frozen=True):
-    """Marks of the tree and the detail pane. No meaning is carried by colour alone: each has a mark here."""
+    """The characters of the tree and the detail pane. Colour alone says nothing: each meaning has its own mark."""
 
     is_ascii: bool
     opened: str
@@ -33,7 +33,7 @@ ASCII = Glyphs(True, "v", ">", "!", "~", "x", "=", "*", ".", ".", "|", "#", " | 
 
 
 def choose(environ: Mapping[str, str] = os.environ) -> Glyphs:
-    """ASCII where the user asks for it (TUI_PARAMS_ASCII=1) or the locale cannot encode anything else."""
+    """ASCII if the user asks for it (TUI_PARAMS_ASCII=1) or the locale is not a Unicode one."""
     if environ.get("TUI_PARAMS_ASCII", "") not in ("", "0"):
         return ASCII
     encoding = locale.getpreferredencoding(False).lower().replace("-", "")

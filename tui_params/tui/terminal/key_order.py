@@ -1,9 +1,9 @@
-"""Keys one after the other: the next is not sent before all that the last one did is done.
+"""Takes keys one after the other: each waits until everything that the key before it did is finished.
 
-Textual sends a key to what has the focus at that moment, though the action of the key before it may still be on its way
-to move the focus, or to open or close a screen. Who types ``/q_proj`` at once would then quit. Here a key waits until a
-Mark, sent behind the last one on the same way (widget, its parents, screen, app), has arrived, and again until nothing
-has moved any more. Over SSH keys arrive in bunches, so this is not rare.
+Textual sends a key to the widget that has the focus at that moment, even if the key before it is about to move the
+focus, or to open or close a screen. ``/q_proj`` typed at once would then quit the app. So a Mark is sent after each key
+along the same way (widget, its parents, screen, app), and the next key waits until the Mark has arrived and the focus
+no longer moves. Over SSH keys arrive in bunches, so this is not rare.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 MOST_ROUNDS = 8
-"""After so many marks a key is sent wherever the focus may be."""
+"""After so many marks the next key is sent, even if the focus still moves."""
 
 PATIENCE = 1.0
-"""Seconds that a mark may take, which is lost where a screen closes under it; while a thread holds us up, longer."""
+"""Seconds after which another mark is sent: one that was sent to a closing screen never arrives."""
 
 LOOK_SECONDS = 0.05
 
 
 class Mark(Message):
-    """What is sent behind a key; ``number`` tells it from marks that were given up."""
+    """What is sent after a key; its ``number`` distinguishes it from marks that were given up."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -35,7 +35,7 @@ class Mark(Message):
 
 
 class KeyOrder(App[None]):
-    """An app that takes keys one after the other."""
+    """An app that takes keys one after the other, each when the last is done."""
 
     def __init__(self) -> None:
         self._held: deque[events.Key | events.Paste] = deque()
@@ -48,7 +48,7 @@ class KeyOrder(App[None]):
 
     @property
     def is_holding_keys(self) -> bool:
-        """Whether a key is still at work, or waits for one that is."""
+        """Whether a key is still being handled, or is waiting for its turn."""
         return self._is_busy
 
     async def on_event(self, event: events.Event) -> None:
@@ -80,7 +80,7 @@ class KeyOrder(App[None]):
 
     def on_mark(self, mark: Mark) -> None:
         mark.stop()
-        # Behind what the action has left for later: to set the focus is such a thing.
+        # After what the action itself has left for later: setting the focus, for example.
         self.call_later(self._arrived, mark.number)
 
     def _look(self) -> None:

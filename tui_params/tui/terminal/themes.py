@@ -1,4 +1,4 @@
-"""The themes: a calm dark and a calm light one of our own, and which to start with."""
+"""The themes: a calm dark and a calm light one of our own, and the choice of the first."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ LIGHT = Theme(
     },
 )
 
-# What app.tcss and the inks use beyond Textual's own variables, for every theme that does not set it: the name of a
-# variable, or a value.
+# Our own variables, which app.tcss and the inks use, for themes that do not set them: the name of one of Textual's
+# variables, or a value.
 DEFAULTS = {
     "cursor-bar": "block-cursor-background",
     "cursor-bar-text": "block-cursor-foreground",
@@ -74,7 +74,7 @@ ANSI_DEFAULTS = {
     "spark": "ansi_cyan",
 }
 
-# The styles of painted text, by name: a variable of the theme, and what else. See widgets/canvas.py.
+# The styles of painted text, by name: a variable of the theme, and other attributes. See widgets/canvas.py.
 INKS: dict[str, tuple[str, str]] = {
     "text": ("foreground", ""),
     "title": ("foreground", "bold"),
@@ -91,7 +91,7 @@ INKS: dict[str, tuple[str, str]] = {
 
 
 def variables_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a theme with ours filled in."""
+    """The variables of a theme, with our own filled in."""
     defaults = ANSI_DEFAULTS if theme.ansi else DEFAULTS
     return {name: variables.get(value, value) for name, value in defaults.items()} | dict(variables)
 
@@ -99,14 +99,14 @@ def variables_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
 def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
     """The styles of painted text under a theme, without a background; and ``cursor``, ``cursor-blurred`` with one.
 
-    Made from the variables in one place: as component classes, a stylesheet would work them out for every widget.
+    They are made here once: as component classes, Textual would compute them for every widget.
     """
     background = Color.parse(variables["background"])
 
     def color(name: str, behind: Color = background) -> Color:
         value = variables[name]
         if value.startswith("auto"):
-            # "auto 87%": black or white, whichever is read better on what is behind, so far from it.
+            # "auto 87%": black or white, whichever has more contrast, mixed into the background with that share.
             share = float(value.removeprefix("auto").strip().rstrip("%") or 100) / 100
             return behind.blend(behind.get_contrast_text(1.0), share, 1)
         parsed = Color.parse(value)
@@ -126,7 +126,7 @@ def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
 
 
 def first_theme(environ: Mapping[str, str] = os.environ) -> str:
-    """Our dark theme where the terminal says it has true colour, else the terminal's own sixteen colours.
+    """Our dark theme if the terminal announces true colour, else the terminal's own sixteen colours.
 
     Without COLORTERM, dark themes collapse into a few of 256 colours and can lose all contrast.
     """

@@ -1,11 +1,11 @@
-"""Fewer bytes for the same picture: how an update of a part of the screen is written to the terminal.
+"""Writes an update of a part of the screen with fewer bytes than Textual does; the picture is the same.
 
-Textual writes a changed region from the left edge of its widget, and all colours anew for every piece of text. Over
-SSH that is most of what is sent. Here a region is written from where it begins, and only what changes from one piece
-to the next: the text colour alone where the background stays.
+Textual writes a changed region from the left edge of its widget, and repeats all colours for every piece of text. Over
+SSH that is most of what is sent. Here a region is written from its own left edge, and of the colours only what differs
+from the piece before: only the text colour where the background stays the same.
 
-This stands on two private things of Textual 8 (``App._display``, ``ChopsUpdate``), which ``tests/tui/test_wire.py``
-pins; the cells that reach the screen are compared there with those of Textual's own writing.
+This relies on two private things of Textual 8 (``App._display``, ``ChopsUpdate``). ``tests/tui/terminal/test_wire.py``
+checks that they exist, and that the same cells reach the screen as when Textual itself writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 Pen = tuple[tuple[str, ...], str, str]
-"""What a terminal draws with: attributes, text colour, background, each as parameters of SGR (ECMA-48 8.3.117)."""
+"""How a terminal draws text: attributes, text colour, background, each as parameters of SGR (ECMA-48 8.3.117)."""
 
 PLAIN: Pen = ((), "", "")
 
@@ -91,13 +91,13 @@ def pen_of(codes: str) -> Pen:
 
 @lru_cache(maxsize=4096)
 def _draws_blanks_alike(old: Pen, new: Pen) -> bool:
-    """Whether a blank looks the same with both: no line through or below it, no reversal, the same background."""
+    """Whether a blank looks the same with both pens: no line through or below it, not reversed, the same background."""
     return old[2] == new[2] and not _SHOW_ON_BLANKS & {*old[0], *new[0]}
 
 
 @lru_cache(maxsize=4096)
 def _change(old: Pen, new: Pen) -> str:
-    """The sequence that turns one pen into another; attributes can only be taken away all at once."""
+    """The sequence that turns one pen into another; single attributes cannot be switched off, only all of them."""
     if old == new:
         return ""
     if new == PLAIN:

@@ -23,7 +23,7 @@ Part = tuple[str, str]
 
 
 def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
-    """A line with parts at its left and right ends; the left ones give way where there is too little room."""
+    """A line with parts at its left and right ends; the left ones are shortened where there is too little room."""
     ending = list(right)
     while ending and line_width(ending) > width:
         ending.pop()
@@ -38,7 +38,7 @@ def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
 
 
 class StripBar(LinesView, can_focus=False):
-    """One or two lines that are made anew for each width by a function."""
+    """One or two lines, made by a function that is called again for each width."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -56,7 +56,7 @@ class Divider(Widget):
     """The line between the panes, which the mouse can drag."""
 
     class Dragged(Message):
-        """The mouse pulls the line to this column of the screen."""
+        """The mouse drags the line to this column of the screen."""
 
         def __init__(self, column: int) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ class Divider(Widget):
 
 
 class PlainInput(Input):
-    """A field of one line without a blinking cursor, into which nothing can be pasted that a terminal would obey."""
+    """A field of one line without a blinking cursor; control characters that are pasted into it are dropped."""
 
     def __init__(self, placeholder: str, *, id: str, highlighter: Highlighter | None = None) -> None:
         super().__init__(placeholder=placeholder, id=id, compact=True, select_on_focus=False, highlighter=highlighter)
@@ -103,10 +103,10 @@ class _Underline(Highlighter):
 
 
 class SearchBar(Horizontal):
-    """The filter while it is typed: the text, how many tensors match, or what is wrong with it."""
+    """The filter while it is being typed: the text, how many tensors match, or what is wrong with the text."""
 
     class Changed(Message):
-        """The text is another one."""
+        """The text has changed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -120,7 +120,7 @@ class SearchBar(Horizontal):
             self.is_kept = is_kept
 
     class Stepped(Message):
-        """An arrow key: move the cursor of the tree meanwhile."""
+        """An arrow key was pressed: it moves the cursor of the tree while the filter is being typed."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -157,11 +157,11 @@ class SearchBar(Horizontal):
 
     @property
     def note_width(self) -> int:
-        """The cells for what is said beside the text."""
+        """The cells that are free for a note beside the text."""
         return max(10, self.size.width * 45 // 100 - 2)
 
     def note(self, words: str, wrong: Sequence[tuple[int, int]] = ()) -> None:
-        """Say how many match, or what is wrong with the marked parts of the text."""
+        """Show how many tensors match, or what is wrong with the parts of the text at ``wrong``."""
         self._underline.spans = wrong
         note = self.query_one("#search-note", Static)
         note.update(text.clean(words, self.note_width), layout=False)

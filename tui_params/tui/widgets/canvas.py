@@ -27,7 +27,7 @@ _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"}
 
 
 def to_ascii(text: str) -> str:
-    """What an ASCII terminal can show of a text, in as many characters; what it cannot is ``?``."""
+    """A text for an ASCII terminal, with as many characters; those without a substitute become ``?``."""
     return text if text.isascii() else text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
 
 
@@ -41,7 +41,7 @@ class Canvas(Widget):
 
     @property
     def is_ascii(self) -> bool:
-        """Whether the terminal can show nothing but ASCII."""
+        """Whether the terminal can show ASCII only."""
         return bool(getattr(getattr(self.app, "glyphs", None), "is_ascii", False))
 
     @property
@@ -54,7 +54,7 @@ class Canvas(Widget):
         return inks
 
     def style_of(self, name: str, over: Style) -> Style:
-        """The style of a name on the background of ``over``; on the cursor's bar only warnings keep their colour."""
+        """The style of a name on the background of ``over``; at the cursor only errors and warnings keep colour."""
         inks = self.inks
         style = self._styles_by_name.get((name, over))
         if style is None:
@@ -81,8 +81,8 @@ class Canvas(Widget):
 class LinesView(Canvas):
     """A page of lines that scrolls down; a new page repaints only the cells that differ from the old one.
 
-    Over a slow line this matters: most of the page of one tensor is the page of the next. For the same reason it has
-    no scroll bar: where more lines follow, the last one on screen says so at its end.
+    This matters over a slow connection: the pages of two tensors are mostly alike. For the same reason there is no
+    scroll bar: where more lines follow, the last one on screen says so at its end.
     """
 
     BINDINGS = [
@@ -104,7 +104,7 @@ class LinesView(Canvas):
         return self._lines
 
     def set_lines(self, lines: Sequence[Line]) -> None:
-        """Show another page from the line on that is now at the top, if it has that many."""
+        """Show another page. The line number at the top stays the same, if the new page is long enough."""
         before = [self._visible(y) for y in range(self.size.height)]
         self._lines = list(lines)
         self.top = min(self.top, self._last_top)
@@ -115,7 +115,7 @@ class LinesView(Canvas):
         return max(0, len(self._lines) - max(1, self.size.height))
 
     def scroll_lines(self, top: int) -> None:
-        """Put the line number ``top`` at the top, as far as there are lines below it."""
+        """Put line number ``top`` at the top, or the last one that leaves no empty lines below the page."""
         before = [self._visible(y) for y in range(self.size.height)]
         self.top = max(0, min(top, self._last_top))
         self._repaint(before)
@@ -131,7 +131,7 @@ class LinesView(Canvas):
             self.refresh(*changed)
 
     def _visible(self, y: int) -> Line:
-        """The line at ``y`` on screen, with the mark that more follow."""
+        """The line at ``y`` on screen; the last one says how many more follow."""
         at = y + self.top
         line = self._lines[at] if at < len(self._lines) else []
         if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
@@ -165,7 +165,7 @@ class LinesView(Canvas):
 
 
 def cut_line(line: Line, width: int) -> Line:
-    """A line in exactly ``width`` cells."""
+    """The line, cut or padded to exactly ``width`` cells."""
     cut: Line = []
     for text, name in line:
         part = text if cell_len(text) <= width else set_cell_size(text, max(width, 0))
@@ -182,7 +182,7 @@ def line_width(line: Line) -> int:
 def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     """The runs of cells in which two lines differ, as (first, one beyond the last).
 
-    Runs are joined where to move the cursor from one to the next costs more bytes than to write what lies between.
+    Two runs are joined where moving the cursor from one to the other takes more bytes than writing the cells between.
     """
     if old == new:
         return []
@@ -195,7 +195,7 @@ def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     before += [blank] * (length - len(before))
     after += [blank] * (length - len(after))
     runs: list[tuple[int, int]] = []
-    gap = 0  # bytes that the equal cells since the last run would cost
+    gap = 0  # bytes for writing the equal cells since the last run
     for place in range(length):
         if before[place] == after[place]:
             character, name = after[place]

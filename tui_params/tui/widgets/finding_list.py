@@ -17,7 +17,7 @@ from tui_params.tui.widgets.canvas import Line, LinesView
 from tui_params.tui.widgets.detail.detail_lines import mark_of, wrapped
 
 MOST = 300
-"""Groups of each severity, and members of each group; a broken shard may have 90,000 tensors."""
+"""The most groups of a severity, and members of a group, that are listed; a broken shard may have 90,000 tensors."""
 
 _TITLES: dict[Severity, str] = {
     "error": "Errors: certainly wrong",
@@ -29,7 +29,7 @@ _Key = tuple[str, str, str | None, str]
 
 
 class FindingList(LinesView, can_focus=True, inherit_bindings=False):
-    """The list. Its cursor stands on a group or on a member of an open one, each of which may take several lines."""
+    """The list. Its cursor is on a group, or on a member of an open group; both may take several lines."""
 
     BINDINGS = [
         *keys.cursor_bindings(
@@ -43,7 +43,7 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
     ]
 
     class Moved(Message):
-        """The cursor stands elsewhere, or a group was opened or closed."""
+        """The cursor has moved, or a group was opened or closed."""
 
     class Refused(Message):
         """A key did nothing here; ``why`` is a short sentence."""
@@ -87,7 +87,7 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
         return member or group.first
 
     def _renew(self) -> None:
-        """Make the rows anew; the cursor stays on the same one, else on the group around it."""
+        """Make the rows again; the cursor stays on the same row if it is still there, else on its group."""
         before = self._rows[self.cursor] if self.cursor < len(self._rows) else None
         shown = [
             group
@@ -190,7 +190,7 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
             self.action_open_close()
 
     def action_out(self) -> None:
-        """Close the group around the cursor, and stand on it."""
+        """Close the group around the cursor, and put the cursor on the group."""
         if not self._rows:
             return
         key = _key(self._rows[self.cursor][0])
@@ -226,13 +226,13 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
 
 
 def _key(group: Group) -> _Key:
-    """What tells a group from the others, also when it has grown."""
+    """What identifies a group, also after it has grown."""
     first = group.first
     return first.severity, first.rule, first.tensor, "" if group.is_single else "many"
 
 
 def _shorten_group(name: str, room: int) -> str:
-    """The name of a group with the count at its end, which must stay."""
+    """The name of a group, shortened in front of the count at its end."""
     if len(name) <= room:
         return name
     for sign in (" × ", " and "):

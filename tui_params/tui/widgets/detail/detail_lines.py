@@ -1,7 +1,7 @@
-"""The detail pane as lines of styled text: a tensor, an entry. Pure functions of frozen values.
+"""The pages of the detail pane for a tensor and for an entry, as lines of styled text. Pure functions of frozen values.
 
-What matters most stands first, so that 20 lines of a small terminal tell: what it is, whether something is wrong with
-it, how the values are spread. Every number says whether it is exact.
+The most important facts come first, so that 20 lines of a small terminal are enough to see what it is, whether anything
+is wrong with it, and how the values are spread. Every number says whether it is exact.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.canvas import Line, cut_line, line_width
 
 NO_TYPES = ("?", "unknown")
-"""What readers call the type of what they cannot describe."""
+"""The names that readers give to an element type they do not know."""
 
 LEAST_HEIGHT = 8
-"""Lines of the pane from which on there is room for a histogram."""
+"""The fewest lines of the pane that leave room for a histogram."""
 
 
 class TensorView(msgspec.Struct, frozen=True):
-    """What the pane knows of a tensor. ``plot`` are the lines of its histogram, drawn elsewhere."""
+    """What the pane shows of a tensor. ``plot`` holds the lines of its histogram, which a worker has drawn."""
 
     info: TensorInfo
     tied_names: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def within(lines: list[Line], width: int) -> list[Line]:
-    """The lines, those that are too long for a very narrow pane cut."""
+    """The lines, cut where they are too long for a very narrow pane."""
     return [line if line_width(line) <= width else cut_line(line, width) for line in lines]
 
 
@@ -67,7 +67,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([(facts.strip(), "text")])
     else:
         lines.append([(dims, "number"), (facts, "text")])
-    # Where little of the page is on screen, what is wrong comes before what is of less weight.
+    # Where little of the page is on screen, findings come before the less important facts.
     first = [finding for finding in view.findings if view.is_tight and finding.severity != "info"]
     lines += _finding_lines(first, True, width, glyphs)
     if info.storage_shape is not None:
@@ -126,12 +126,12 @@ def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyp
 
 
 def has_unknown_size(info: TensorInfo) -> bool:
-    """Whether a tensor that cannot be read does not even say its shape: 1 element is what ``()`` has otherwise."""
+    """Whether not even the shape of an unreadable tensor is known: a tensor of shape ``()`` would have 1 element."""
     return info.unreadable is not None and not info.shape and not info.numel
 
 
 def _type_words(info: TensorInfo) -> str:
-    """The element type of a tensor; empty where a reader has none to tell."""
+    """The element type of a tensor; empty where the reader does not know it."""
     return "" if info.dtype.kind == "unknown" and info.dtype.name in NO_TYPES else info.dtype.name
 
 
@@ -141,7 +141,7 @@ def _unknown_words(info: TensorInfo) -> str:
 
 
 def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
-    """The spread in one line, how far it is exact, and the table of statistics."""
+    """The spread in one line, whether it is exact, and the table of statistics."""
     lines: list[Line] = []
     if figures.count == 0:
         return [[("no elements", "dim")]]
@@ -181,7 +181,7 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
         ("-Inf", text.integer(figures.neg_inf), "error" if figures.neg_inf else "number"),
     ]
     if columns == 3:
-        # Down the columns: where the values lie, how large they are, what is odd about them.
+        # One column each: where the values lie, how large they are, what is odd about them.
         cells = [cells[index] for index in (0, 4, 8, 1, 5, 10, 2, 6, 11, 3, 7, 9)]
     for start in range(0, len(cells), columns):
         line: Line = []
@@ -193,7 +193,7 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
-    """The page of a leaf that is no tensor."""
+    """The page of a leaf that is not a tensor."""
     lines = name_lines(entry.name, width)
     lines.append([("a value stored beside the tensors", "dim")])
     lines.append([])
@@ -255,7 +255,7 @@ def _quantile_lines(figures: Figures, width: int) -> list[Line]:
 
 
 def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> int:
-    """How many lines the histogram should have, so that the page fills ``height`` lines and no more if it can."""
+    """How many lines the histogram gets, so that the page fills its ``height`` lines, without more if possible."""
     if height < LEAST_HEIGHT or view.figures is None:
         return 0
     quantiles = len(_quantile_lines(view.figures, width))
@@ -263,7 +263,7 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     with_quantiles = height - page - (0 if view.is_tight else 2)
     if with_quantiles >= 8:
         return min(with_quantiles, 14)
-    # One line less than there is room for: the last on screen says that quantiles follow.
+    # One line less than fits: the last line on screen says that quantiles follow.
     return max(5, min(with_quantiles + quantiles - 1, 12))
 
 
@@ -282,7 +282,7 @@ def name_lines(name: str, width: int) -> list[Line]:
 def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
     """A sentence broken at blanks, not at kept ones, into at most ``limit`` lines; later ones are indented by ``hang``.
 
-    Names out of files stand in findings and reasons, so what a terminal would obey is written out as escapes.
+    Findings and reasons contain names out of files, so control characters are written out as escapes.
     """
     words = text.clean(words)
     width = max(width, hang + 8)

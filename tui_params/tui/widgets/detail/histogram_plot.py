@@ -1,7 +1,7 @@
 """A histogram as lines: axes and labels by plotext, one column of the terminal a bin.
 
-plotext fills whole cells; the top of each bar is refined here to an eighth of a cell. It keeps one global figure, so a
-lock stands around it; it takes about 10 ms, so a worker thread draws.
+plotext fills whole cells; here the top of each bar is refined to an eighth of a cell. plotext keeps one global figure,
+so a lock guards it; it takes about 10 ms, so a worker thread draws.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _ASCII = str.maketrans("┤│└┬─┼├┴┐┘┌", "||+-----+++")
 
 
 def bins_for(width: int) -> int:
-    """How many bins a plot ``width`` cells wide shows: one a column right of the labels and the axis."""
+    """How many bins a plot ``width`` cells wide shows: one per column to the right of the labels and the axis."""
     return max(8, width - _LABEL - 1)
 
 
 def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, glyphs: Glyphs) -> list[Line]:
-    """The plot in ``height`` lines (at least 4), of which two are the value axis."""
+    """The plot in ``height`` lines (at least 4); the last two are the axis of values."""
     import plotext
 
     counts = histogram.counts
@@ -39,7 +39,7 @@ def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, 
     with _LOCK:
         plotext.clear_figure()
         plotext.theme("clear")
-        plotext.limit_size(False, False)  # else it cuts the plot to the size that it thinks the terminal has
+        plotext.limit_size(False, False)  # otherwise plotext cuts the plot to the size that it takes the terminal for
         plotext.plot_size(len(counts) + _LABEL + 1, rows + 2)
         plotext.bar(list(range(len(counts))), scaled, width=1, marker="#", minimum=0)
         plotext.xlim(-0.5, len(counts) - 0.5)
@@ -62,7 +62,7 @@ def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, 
 
 
 def _bars(scaled: list[float], row: int, rows: int, glyphs: Glyphs) -> str:
-    """The cells of one row (0 is the lowest) over all bins; a bin with anything in it shows at least a trace."""
+    """The cells of one row (0 is the lowest), one per bin; a bin that is not empty always shows at least a trace."""
     cells = []
     for share in scaled:
         eighths = math.ceil(share * rows * 8) - row * 8
@@ -78,13 +78,13 @@ def _bars(scaled: list[float], row: int, rows: int, glyphs: Glyphs) -> str:
 def _scale(count: int, top: int, is_log_counts: bool) -> float:
     if count == 0:
         return 0.0
-    # A count of 1 must be seen on a logarithmic scale too: it starts at one half.
+    # The logarithmic scale starts at one half, so that a count of 1 is visible.
     return math.log(2 * count) / math.log(2 * top) if is_log_counts else count / top
 
 
 def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float], list[str]]:
     if not is_log_counts:
-        # A middle tick only where a row stands in the middle.
+        # A tick in the middle only where there is a middle row.
         values = [0, top // 2, top] if rows >= 7 and rows % 2 else [0, top]
         return [value / top for value in values], [text.numel(value) for value in values]
     powers = [10**power for power in range(len(str(top)))]
@@ -94,7 +94,7 @@ def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float],
 
 
 def _value_ticks(histogram: Histogram) -> tuple[list[float], list[str]]:
-    """Ticks at both ends, and where zero lies or else in the middle, by bin number."""
+    """The ticks, by bin number, and their labels: at both ends, and at zero, else in the middle."""
     edges = histogram.edges
     last = len(edges) - 1
     places = [0, last]

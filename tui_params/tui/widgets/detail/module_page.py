@@ -13,13 +13,13 @@ from tui_params.tui.widgets.canvas import Line
 from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
 
 _MOST_GROUPED = 1000
-"""Findings and reasons that the page of a module looks at; it is painted often, and there may be 90,000."""
+"""The most findings and reasons that the page of a module groups: it is painted often, and there may be 90,000."""
 
 _NO_SHORT_TYPES = frozenset(name[:8] for name in NO_TYPES)
 
 
 class ModuleView(msgspec.Struct, frozen=True):
-    """What the pane knows of a module: its totals, its largest tensors, what is wrong below it."""
+    """What the pane shows of a module: its totals, its largest tensors, what is wrong below it."""
 
     path: str
     class_name: str | None
@@ -29,7 +29,7 @@ class ModuleView(msgspec.Struct, frozen=True):
     unread: tuple[tuple[str, str], ...]
     measured: int
     entries: int = 0
-    """Leaves that are no tensors."""
+    """Leaves that are not tensors."""
     has_unknown_sizes: bool = False
 
 
@@ -61,7 +61,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(glyphs.separator.join(words), width, "dim")
     lines.append([])
     lines += _health_lines(view, width, glyphs)
-    if len(totals.nbytes_by_dtype) > 1 or totals.nbytes_by_dtype:
+    if totals.nbytes_by_dtype:
         lines.append([("Element types", "label")])
         mix = sorted(totals.nbytes_by_dtype.items(), key=lambda item: -item[1])
         lines += [_bar_line(name, nbytes, totals.nbytes, width, glyphs) for name, nbytes in mix[:6]]
@@ -101,7 +101,7 @@ def _health_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _finding_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    """The worst findings, those of one kind as one; most openings have none, and need not import what groups them."""
+    """The worst findings, grouped by kind. What groups them is imported here: most checkpoints have no findings."""
     from tui_params.core.health.alike import group_findings
 
     findings, lines, told = view.findings[:_MOST_GROUPED], list[Line](), 0

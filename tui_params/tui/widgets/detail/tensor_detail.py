@@ -28,7 +28,7 @@ class Facts(LinesView, can_focus=True):
     """The page of facts; it scrolls when it has the focus."""
 
     class Resized(Message):
-        """The page has another width or height: it must be made anew."""
+        """The width or height has changed: the page must be made again."""
 
     def on_resize(self) -> None:
         self.post_message(self.Resized())
@@ -50,7 +50,7 @@ class TensorDetail(Vertical):
     """Facts, the slice field, the values."""
 
     class WentToPlace(Message):
-        """The values around a certain element are wanted: there must be room for them."""
+        """The values around a certain element are to be shown, and need room."""
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -80,7 +80,7 @@ class TensorDetail(Vertical):
         return self.query_one(SliceField)
 
     def show_values_of(self, info: TensorInfo | None) -> None:
-        """Point the values at a tensor (None: at nothing), with a fresh slice unless the shape is the same."""
+        """Show the values of a tensor (None: of nothing). The slice is kept only if the shape is the same."""
         if info is None or self.info is None or info.shape != self.info.shape:
             with self.field.prevent(Input.Changed):
                 self.field.value = ""
@@ -92,7 +92,7 @@ class TensorDetail(Vertical):
         self.grid.point_at(info, self.field.value)
 
     def show_place(self, index: tuple[int, ...]) -> None:
-        """Show the values around the element at ``index``, and mark it; whatever slice there was is dropped."""
+        """Show the values around the element at ``index``, and mark it; a slice that was chosen before is dropped."""
         if self.info is None or len(index) != len(self.info.shape) or not index:
             return
         with self.field.prevent(Input.Changed):

@@ -1,4 +1,4 @@
-"""ValueGrid: a window of a tensor's values, which the arrow keys move over the tensor."""
+"""ValueGrid: a window on the values of a tensor; the arrow keys move it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 _ALL = 1 << 62
 
 _BEFORE = 2
-"""Rows and columns of a matrix that stay in view before a place that is gone to."""
+"""Rows and columns of a matrix that are shown before the element that the window moves to."""
 
 _AROUND = 5
 """Elements of a vector, which is laid out in rows of 5, 10, 15 ..."""
 
 
 class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
-    """The values of one tensor at a slice expression, from a movable corner on."""
+    """The values of one tensor at a slice expression, from a corner that can be moved."""
 
     BINDINGS = keys.bindings(keys.VALUES)
 
     class Wanted(Message):
-        """Other values should be read: those at ``expression``, as many as fit."""
+        """The values at ``expression`` should be read, as many as fit."""
 
         def __init__(self, expression: str) -> None:
             super().__init__()
@@ -70,7 +70,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
 
     @property
     def has_tables(self) -> bool:
-        """Whether the slice has more than two dimensions, so that there are other tables."""
+        """Whether the slice has more than two dimensions, so that it consists of several tables."""
         return self._plane is not None and bool(self._plane.leading)
 
     @property
@@ -79,7 +79,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         return self.size.height - 1
 
     def point_at(self, info: TensorInfo | None, expression: str) -> str | None:
-        """Show ``info`` at a slice from its first value on; the reason if the expression does not fit its shape."""
+        """Show a slice of ``info`` from its first value on; returns why, if the expression does not fit the shape."""
         self._row = self._column = 0
         self._marked = None
         self.expression = expression
@@ -117,7 +117,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         if grid.plane.window.expression == self._sought and self._marked is not None and self._plane is not None:
             self._sought = ""
             if cell is None:
-                # Fewer fit than stand before it: it becomes the first.
+                # So few values fit that this one is not in view: it becomes the first.
                 self._row, self._column = 0 if self._plane.rows is None else self._marked[-2], self._marked[-1]
                 self._ask()
         self.set_lines(grid_lines(grid, cell))
@@ -137,14 +137,15 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def _ask(self) -> None:
         if self._plane is not None and self.rows_that_fit > 0:
             part = self._plane.part(self._row, _ALL, self._column, _ALL)
-            # The sender is who runs now: the pane, when its field was edited, where the message would end.
+            # Otherwise Textual would take the widget that is running for the sender, and that may be the pane (when its
+            # field was edited): the message would end there.
             self.post_message(self.Wanted(part.expression).set_sender(self))
 
     def action_pan(self, rows: int, columns: int) -> None:
         if self._plane is None:
             return
         if self._plane.rows is None:
-            # A vector is laid out in rows: down is one row of it further.
+            # A vector is laid out in rows: down moves by one such row.
             rows, columns = 0, columns + rows * self._shown[1]
         row = max(0, min(self._row + rows, self._plane.row_count - 1))
         column = max(0, min(self._column + columns, self._plane.column_count - 1))
@@ -189,7 +190,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
 
 
 def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
-    """The row and the column at which a grid shows the element at ``index``; None where it does not."""
+    """The row and column at which a grid shows the element at ``index``; None if it does not show it."""
     view, axes = grid.plane, grid.window.axes
     at = []
     for place, axis in zip(index, axes, strict=True):
@@ -207,9 +208,9 @@ def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
 
 
 def grid_lines(grid: Grid, marked: tuple[int, int] | None = None) -> list[Line]:
-    """A grid as lines: column labels, then rows; what is not a plain number has its own style.
+    """A grid as lines: column labels, then rows. NaN, infinities and zeros have styles of their own.
 
-    Before the cell at the row and column ``marked`` stands a pointer.
+    A pointer stands before the cell at the row and column ``marked``.
     """
     styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
     head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)

@@ -1,7 +1,7 @@
-"""ModuleTree: the tree of modules and tensors. It paints the visible rows of ``core/rows.py`` and nothing else.
+"""ModuleTree: the tree of modules and tensors. It paints only the rows that are on screen (``core/tree/rows.py``).
 
-The cursor stands on a node, never on a row number: whatever opens, closes or is filtered away, it stays with its
-tensor. Figures that arrive (``figures_changed``) repaint their lines.
+The cursor is on a node, never on a row number: it stays with its tensor whatever is opened, closed or filtered away.
+When figures arrive, ``figures_changed`` repaints their lines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tui_params.tui.widgets.tree.tree_row import Columns, heading_line, row_line
 from tui_params.tui.widgets.tree.tree_state import Seen, Spans, state_of
 
 _HEADED = 6
-"""Lines of a tree from which on there is one for the names of the columns."""
+"""The fewest lines of the tree that leave room for a line with the names of the columns."""
 
 
 class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
@@ -39,14 +39,14 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     """
 
     class Moved(Message):
-        """The cursor stands on another node (or on none)."""
+        """The cursor is now on another node (or on none)."""
 
         def __init__(self, node: int | None) -> None:
             super().__init__()
             self.node = node
 
     class Exposed(Message):
-        """Other rows than before are on screen."""
+        """The rows on screen have changed."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ModuleTree.Exposed)
@@ -77,7 +77,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     # What is shown
 
     def show(self, rows: Rows, figures: Callable[[str], Figures | None], marks: Marks) -> None:
-        """Show a tree; ``figures`` answers at once what is known of a tensor by name."""
+        """Show a tree; ``figures`` returns at once what is known of the tensor of a name."""
         self.rows = rows
         self.cursor = self.search_anchor = None  # nodes of the tree before
         self.marks = marks
@@ -86,24 +86,24 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.move_to(rows.visible[0] if rows.visible else None)
 
     def set_empty_text(self, words: str) -> None:
-        """What stands in place of rows when there are none."""
+        """What is shown in place of rows when there are none."""
         self._empty_text = words
         if self.rows is None or not self.rows.visible:
             self.refresh()
 
     def set_order(self, shown: Shown | None, *, is_flat: bool = False) -> None:
-        """What stands in place of the bytes (what the tree is sorted by), and whether full names stand in one list."""
+        """Show the value that the tree is sorted by in place of the bytes; full names in one list if ``is_flat``."""
         self._shown = shown
         self._is_flat = is_flat
         self._changed_rows()
 
     @property
     def heading(self) -> int:
-        """The lines above the rows that stay: the names of the columns, where one is not the usual one."""
+        """The lines above the rows that do not scroll: the names of the columns, if the tree is sorted by a value."""
         return int(self._shown is not None and self.size.height >= _HEADED)
 
     def set_spans(self, spans: Spans | None) -> None:
-        """What of a name the search hits: it is underlined."""
+        """Which parts of a name the search has hit: they are underlined."""
         self._spans = spans
         self.refresh()
 
@@ -126,12 +126,12 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         )
         row = self.rows.nearest_row(node)
         if leaves is not None and visible[row] != node and self.rows.tree.is_module(visible[row]):
-            # What was searched for are tensors: the first that is left, not the module above it.
+            # A search is for tensors: go to the first that is left, not to the module above it.
             row = next((at for at in range(row, len(visible)) if not self.rows.tree.is_module(visible[at])), row)
         self.move_to(visible[row])
 
     def figures_changed(self, names: Iterable[str], marked: Collection[str] = ()) -> None:
-        """Repaint the rows of some tensors; above those that are ``marked`` also the modules, whose mark may change."""
+        """Repaint the rows of some tensors, and of the modules above those in ``marked``, whose mark may change."""
         if self.rows is None:
             return
         tree, seen = self.rows.tree, set[int]()
@@ -145,7 +145,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
                 node = tree.parent[node] if name in marked else None
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
-        """The tensors of the rows on screen, what the cursor is on first."""
+        """The tensors of the rows on screen; the one at the cursor comes first."""
         if self.rows is None:
             return
         tree = self.rows.tree
@@ -192,7 +192,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _height(self) -> int:
-        """How many rows are to be seen."""
+        """How many rows fit on screen."""
         return self.scrollable_content_region.height - self.heading
 
     def _move_to_row(self, row: int) -> None:
@@ -217,9 +217,9 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Exposed())
 
     def _change(self, change: Callable[[Rows, int], None], otherwise: str = "") -> None:
-        """Open or close something, then stand where the cursor was, or on what now hides it.
+        """Open or close something. The cursor stays where it was, or goes to the module that now hides its row.
 
-        Where that shows and hides no row, ``otherwise`` says why.
+        If no row appears or disappears, ``otherwise`` says why.
         """
         if self.rows is None or not self.rows.visible:
             return
@@ -283,7 +283,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             self._go(Rows.previous_sibling, "This is the first row of its module.")
 
     def _go(self, where: Callable[[Rows, int], int], otherwise: str) -> None:
-        """Move to another row; where it is the same one, ``otherwise`` says why."""
+        """Move to another row; if there is none, ``otherwise`` says why."""
         if self.rows is None or not self.rows.visible:
             return
         row = self.cursor_row

@@ -1,8 +1,8 @@
-"""One row of the tree as a line of styled text. Pure: what it needs is handed in, and it reads no file.
+"""One row of the tree as a line of styled text. Pure functions: they read no file.
 
 From the left: two marks, the indent, an arrow for a module, the name; from the right, as far as there is room:
-a sparkline, the element type, the bytes, the parameters. Columns stand at fixed places for a given width, whatever
-is expanded, so that nothing jumps.
+a sparkline, the element type, the bytes, the parameters. For a given width the columns stand at fixed places, so that
+nothing jumps when modules are opened and closed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _NARROW_VALUE = 8
 _MARKS = 2
 _ROOMY = 50
 _FULL_NAME = 38
-"""Cells for a flat list before other columns: those of most names of a transformer."""
+"""Cells that the names of a flat list get before other columns do: most names of a transformer fit into them."""
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """Which columns a tree of some width has, and how wide each is, with the blank before it; 0 is absent.
+    """The columns of a tree of some width: how wide each is, with the blank before it; 0 means that it is absent.
 
-    ``nbytes`` is also the column of the value that the tree is sorted by, where it shows one.
+    Where the tree is sorted by a value, the value takes the column ``nbytes``.
     """
 
     name: int
@@ -45,8 +45,8 @@ class Columns(msgspec.Struct, frozen=True):
     def fit(width: int, heading: str = "", *, is_flat: bool = False) -> Columns:
         """The columns of a tree ``width`` cells wide: the name keeps about half of it.
 
-        ``heading`` is the name of the value that stands in place of the bytes, or of something else where there is no
-        room. In a flat list full names take the room first.
+        ``heading`` is the name of the value that is shown in place of the bytes; where there is no room for bytes, the
+        value replaces another column. In a flat list the full names get their room first.
         """
         spark = 0 if width < 40 else 7 if width < _ROOMY else 9
         if is_flat:
@@ -72,9 +72,9 @@ class Columns(msgspec.Struct, frozen=True):
 class RowState(msgspec.Struct, frozen=True):
     """What a row shows that is not in the tree.
 
-    ``label`` and ``depth`` are those of the visible rows, where a filter makes them differ from the tree's.
-    ``value`` stands in place of the bytes: what the tree is sorted by, which ``heading`` names; ``has_decided`` where
-    it was known when the tree was sorted.
+    ``label`` and ``depth`` are given where a filter makes them differ from those of the tree. ``value`` is what the
+    tree is sorted by, shown in place of the bytes, and ``heading`` its name; ``has_decided`` says whether the value was
+    known when the tree was sorted.
     """
 
     is_expanded: bool
@@ -90,7 +90,7 @@ class RowState(msgspec.Struct, frozen=True):
 
 
 def heading_line(heading: str, width: int, *, is_flat: bool) -> Line:
-    """The names of the columns, for a tree that is sorted by one that it does not show else."""
+    """The names of the columns, for a tree that is sorted by a value that it does not show otherwise."""
     columns = Columns.fit(width, heading, is_flat=is_flat)
     line: Line = [(" " * columns.name, "dim"), ("numel".rjust(columns.numel) if columns.numel else "", "dim")]
     line.append((heading.rjust(columns.nbytes) if columns.nbytes else "", "accent"))
@@ -153,7 +153,7 @@ def _name(tree: Tree, node: int, state: RowState, columns: Columns, width: int, 
 
 
 def _spans_left(label: str, shown: str, spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
-    """Where the hits in a label are in what is shown of it, as far as that stands there as it was."""
+    """Where the hits of a label are in its abbreviated form, as far as that shows them unchanged."""
     if not spans or shown == label:
         return spans
     head = 1 if shown[:1] == "…" else 0
@@ -193,7 +193,7 @@ def _module_columns(tree: Tree, node: int, state: RowState, columns: Columns) ->
     if not tree.tensor_count(node):
         return [(" " * (columns.numel + columns.nbytes + columns.dtype + columns.spark), "dim")]
     numel, nbytes = tree.extent(node)
-    # Of tensors whose shape no file tells, 0 would be a claim.
+    # Where no shape is known, 0 would be a false statement.
     is_unknown = not numel and all(map(has_unknown_size, tree.tensors_below(node)))
     line: Line = []
     if columns.numel:

@@ -1,4 +1,4 @@
-"""What a row of the tree shows beside what is in the tree: gathered from who knows it, for ``tree_row`` to draw."""
+"""Gathers what a row shows that is not in the tree (figures, marks, hits, order), for ``tree_row`` to draw."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Spans = Callable[[str], Sequence[tuple[int, int]]]
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Who knows what of a row: the figures by name, the marks, the hits of the search in a name, and the order."""
+    """Where a row finds its figures (by name), its mark, the hits of the search in its name, and its order."""
 
     figures: Callable[[str], Figures | None]
     marks: Marks
@@ -48,7 +48,7 @@ def state_of(rows: Rows, node: int, width: int, seen: Seen) -> RowState:
 
 
 def _value_of(rows: Rows, node: int, width: int, seen: Seen) -> str:
-    """What stands in the column of what the tree is sorted by."""
+    """The text in the column of the value that the tree is sorted by."""
     shown, tree = seen.shown, rows.tree
     if shown is None:
         return ""
