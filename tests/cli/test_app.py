@@ -48,7 +48,7 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
         (["ls", "a", "b"], "Got unexpected extra argument (b)"),
         (["ls", "a", "--jsn"], "No such option"),
         (["stat", "model"], "No command 'stat'. Did you mean stats?"),
-        (["model", "--json"], "No command 'model'. There are ls, stats, values, check, diff, cache, demo."),
+        (["model", "--json"], "No command 'model'. The commands are ls, stats, values, check, diff, cache, demo."),
         (["--what"], "No such option"),
     ],
 )

@@ -314,7 +314,7 @@ def test_the_type_may_be_ignored(sources: Any, cli: Callable[..., Any]) -> None:
 
 
 def test_figures_of_a_kind_are_those_of_all_its_tensors(sources: Any, cli: Callable[..., Any]) -> None:
-    a = {f"layers.{i}.w": np.arange(1, 11, dtype=np.float32) for i in range(6)}
+    a: dict[str, Any] = {f"layers.{i}.w": np.arange(1, 11, dtype=np.float32) for i in range(6)}
     b = {name: array.copy() for name, array in a.items()}
     b["layers.0.w"][0] += 9
     b["layers.1.w"] = -b["layers.1.w"] / 8

@@ -27,7 +27,7 @@ ARRAYS = {
 
 
 @pytest.fixture
-def source(serve: Callable[..., Any]) -> MemorySource:
+def source(serve: Callable[..., MemorySource]) -> MemorySource:
     return serve(ARRAYS, unreadable={"lost": "shard 2 is missing"})
 
 

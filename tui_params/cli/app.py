@@ -1,4 +1,4 @@
-"""The ``tui-params`` command: which subcommand runs, and what every one of them does about errors."""
+"""The ``tui-params`` command: which subcommand runs, and the exit codes of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMANDS = ("ls", "stats", "values", "check", "diff", "cache", "demo")
 
 
 class _App(click.Group):
-    """Subcommands that are imported when they run, and SOURCE in place of one."""
+    """Subcommands that are imported when they run; any other single word is a SOURCE."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -40,7 +40,7 @@ class _App(click.Group):
             return name, command, args[1:]
         if len(args) > 1:
             close = get_close_matches(name, _COMMANDS, 1)
-            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(_COMMANDS)}."
+            hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(_COMMANDS)}."
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         return name, _explore, ["--", *args]
 
@@ -71,15 +71,15 @@ Exit codes:
   3 could not be opened, read, compared or printed; 70 a fault of tui-params
   itself; 130 interrupted; 141 the pipe that it printed into was closed.
 
-A SOURCE that is called like a command is written ./ls.""",
+Write ./ls for a SOURCE that has the name of a command.""",
 )
 @click.version_option(__version__, "--version", message="tui-params %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
-    With a SOURCE alone the explorer opens. Where there is no terminal, the tensors are listed. Files are only read,
-    and no pickle code in them is run.
+    With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. Files are only read, and
+    no pickle code in them is run.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -1,4 +1,4 @@
-"""``tui-params cache``: where computed statistics and compiled loops are kept, how much that is, and an end to it."""
+"""``tui-params cache``: where computed statistics and compiled loops are kept, and how to delete them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tui_params.core.text import clean, size
 
 
 @click.command(name="cache", short_help="Show or clear what is kept between runs.")
-@click.option("--clear", is_flag=True, help="Delete all that is kept; it is computed again when it is needed.")
+@click.option("--clear", is_flag=True, help="Delete everything that is kept; it is computed again when needed.")
 def command(clear: bool) -> int:
-    """Print where the statistics of checkpoints and the loops compiled for this processor are kept, and how much it is.
+    """Print where statistics of checkpoints and loops compiled for this processor are kept, and how much that is.
 
-    The environment variable TUI_PARAMS_CACHE names another folder, or turns the cache off (0 or off).
+    The environment variable TUI_PARAMS_CACHE names another folder or turns the cache off (0 or off).
     """
     from tui_params.cache.figures import FigureCache
 

@@ -1,4 +1,4 @@
-"""``tui-params check``: is every tensor of a source healthy?"""
+"""``tui-params check``: whether every tensor of a source is healthy."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     type=click.Choice(["error", "warning"]),
     default="error",
     show_default=True,
-    help="Exit 1 from this severity on.",
+    help="Exit with 1 from this severity on.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @click.option(
     "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold; --rules lists them."
 )
@@ -39,13 +39,13 @@ def command(
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
-    Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is. 3: nothing that
-    was read is, but not everything could be read. 2: usage.
+    Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is wrong. 3: nothing
+    wrong was found, but not everything could be read. 2: wrong usage.
 
-    Files of a folder that are no part of the model (optimizer.bin, rng_state.pth) are named as not read, and change no
-    exit code: check them by their paths.
+    Files in a folder that are no part of the model (optimizer.bin, rng_state.pth) are listed as not read and do not
+    change the exit code. Check them by their paths.
 
-    The thresholds of the rules are those of --threshold, else of "thresholds" in config.json, else the default.
+    A threshold is taken from --threshold, else from "thresholds" in config.json, else from the defaults.
     """
     thresholds = _thresholds(changes)
     if as_json and as_markdown:
@@ -110,7 +110,7 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
 
 
 def exit_code(report: Report, fail_on: str) -> int:
-    """1 for a finding at the level or above, which is certain; else 3 where not everything was read; else 0."""
+    """1 if there is a finding at the level or above it; else 3 if not everything was read; else 0."""
     levels = ("error",) if fail_on == "error" else ("error", "warning")
     if any(finding.severity in levels for finding in report.findings):
         return FOUND
@@ -118,7 +118,7 @@ def exit_code(report: Report, fail_on: str) -> int:
 
 
 def document(path: str, report: Report) -> dict[str, Any]:
-    """What ``--json`` prints."""
+    """The document of ``--json``."""
     return {
         "source": path,
         "status": report.status,
@@ -140,7 +140,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
 
 
 class _Progress:
-    """One line on a terminal that says how far a scan is."""
+    """The progress of a scan, as one line of a terminal."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
@@ -151,7 +151,7 @@ class _Progress:
     def _parts(self, progress: ScanProgress) -> Iterator[str]:
         from tui_params.core.text import duration, percent, size
 
-        # The rate is that of reading, without the start before the first bytes.
+        # The rate counts from the first bytes, without the start before them.
         began, before = self._first = self._first or (monotonic(), progress.done_bytes)
         taken, read = monotonic() - began, progress.done_bytes - before
         yield f"{percent(progress.done_bytes, progress.total_bytes)}"

@@ -1,4 +1,4 @@
-"""How a report of ``tui-params check`` reads: calm lines for a person, and a Markdown table."""
+"""The report of ``tui-params check`` as lines for a person, and as a Markdown table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
 def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
-    """What a person reads: the source, the findings by severity, what could not be checked, and one closing line."""
+    """The lines for a person: the source, findings by severity, what could not be checked, and a closing line."""
     yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(source.listing.format)}"
     for severity in SEVERITIES:
         findings = [finding for finding in report.findings if finding.severity == severity]
@@ -30,7 +30,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
             title = text.plural(len(findings), SEVERITY_WORDS[severity])
             yield ""
             yield output.style(title, _STYLES[severity])
-            for name, evidence in _told(findings):
+            for name, evidence in _grouped(findings):
                 yield from _entry(name, evidence, output)
     if report.unchecked:
         yield ""
@@ -45,7 +45,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
 
 
 def closing(report: Report) -> str:
-    """How much was checked, in one line."""
+    """The closing line: how much was checked."""
     parts = [f"{text.plural(report.checked, 'tensor')} checked", f"{unchecked_words(report, '')} could not be checked"]
     if report.not_opened:
         parts.append(f"{_counted(report.not_opened)} not read")
@@ -61,7 +61,7 @@ def _counted(files: Sequence[str]) -> str:
 
 
 def not_read(files: Sequence[str]) -> str:
-    """The files beside what was read of which nothing is known, in one sentence."""
+    """One sentence that names the files beside the model that were not read."""
     names = [text.clean(name, 120) for name in files[:_MOST_FILES]]
     if len(files) > _MOST_FILES:
         names.append(f"and {len(files) - _MOST_FILES:,} more (--json has all)")
@@ -70,13 +70,13 @@ def not_read(files: Sequence[str]) -> str:
 
 
 def wrapped(sentence: str, output: Output, style: str = "", indent: int = 0) -> list[str]:
-    """A sentence in as many lines as a terminal needs, or in one."""
+    """A sentence as the lines that a terminal needs for it, or as one line."""
     lines = [" " * indent + sentence] if output.width is None else hanging(sentence, output.width, indent)
     return [output.style(line, style) for line in lines]
 
 
 def unchecked_words(report: Report, noun: str = "tensor") -> str:
-    """What could not be checked, counted: the tensors, and apart from them the source as a whole."""
+    """How many tensors could not be checked; the source as a whole is named apart."""
     tensors = sum(entry.tensor is not None for entry in report.unchecked)
     counted = text.plural(tensors, noun) if noun else f"{tensors:,}"
     if tensors == len(report.unchecked):
@@ -85,14 +85,14 @@ def unchecked_words(report: Report, noun: str = "tensor") -> str:
 
 
 def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
-    """A name, and what is said of it beside it or, where a terminal is too narrow, below: whole, for it has numbers."""
+    """A name and its evidence, which a narrow terminal shows below; it is never shortened, because it has numbers."""
     if output.width is not None:
         name = text.shorten(name, output.width - 2)
     yield f"  {name}" + output.note(evidence, "", len(name) + 2)
 
 
-def _told(findings: list[Finding]) -> Iterator[tuple[str, str]]:
-    """Subject and sentence of each finding; those that say the same are one (``core.alike``)."""
+def _grouped(findings: list[Finding]) -> Iterator[tuple[str, str]]:
+    """The subject and the sentence of each group of findings that repeat (``core.health.alike``)."""
     for group in group_findings(findings):
         first, count = findings[group.members[0]], len(group.members)
         name = "the container" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
@@ -100,22 +100,22 @@ def _told(findings: list[Finding]) -> Iterator[tuple[str, str]]:
         if count == 1:
             yield name, f"{evidence}{places(first)}"
         elif group.kind is not None:
-            told = f"{first.rule}: in {count:,} tensors; the first: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
-            yield text.name(group.kind, _LONGEST_NAME), told
+            sentence = f"{first.rule}: in {count:,} tensors; the first: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
+            yield text.name(group.kind, _LONGEST_NAME), sentence
         else:
             yield f"{name} and {count - 1:,} more", evidence
 
 
 def places(finding: Finding) -> str:
-    """The first indices of a finding, for the end of its sentence."""
-    # Of a tensor of 0 dimensions the place says nothing.
+    """The end of a finding's sentence: its first indices."""
+    # The only place in a tensor of 0 dimensions says nothing.
     if not finding.indices or () in finding.indices:
         return ""
     return f"; at {', '.join(text.shape(index) for index in finding.indices)}"
 
 
 def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
-    """Names and reasons; reasons that differ in numbers and in the tensor's own name only are one."""
+    """Names and reasons; reasons that differ only in numbers and in the tensor's own name are grouped."""
     groups = group_reasons([(entry.tensor, entry.reason) for entry in report.unchecked])
     for number, group in enumerate(groups):
         if number == _MOST_UNCHECKED:
@@ -131,7 +131,7 @@ def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:
-    """The report as Markdown: a sentence, and a table of the findings and of what could not be checked."""
+    """The report as Markdown: a sentence, then a table of the findings and of what could not be checked."""
     yield f"**{_escape(source.label)}**: {closing(report)}"
     if not (report.findings or report.unchecked or report.not_opened):
         return

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from tui_params.core.source import Listing
 
 
-@click.command(name="diff", short_help="What changed between two.", epilog=epilog(DIFF))
+@click.command(name="diff", short_help="Show what changed between two sources.", epilog=epilog(DIFF))
 @click.argument("a")
 @click.argument("b")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
-    "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Tolerance as a share of the value in A."
+    "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Tolerance relative to the value in A."
 )
-@click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="A", help="Tolerance, absolute.")
+@click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="A", help="Absolute tolerance.")
 @click.option(
-    "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; repeatable."
+    "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; may be repeated."
 )
-@click.option("--auto-rename", is_flag=True, help="Apply the renames that are suggested.")
-@click.option("--ignore-dtype", is_flag=True, help="Another element type alone is no difference.")
-@click.option("--names", is_flag=True, help="Every name, instead of kinds and the largest changes.")
+@click.option("--auto-rename", is_flag=True, help="Apply the suggested renames.")
+@click.option("--ignore-dtype", is_flag=True, help="A different element type alone is no difference.")
+@click.option("--names", is_flag=True, help="List every name, not kinds and the largest changes.")
 def command(
     a: str,
     b: str,
@@ -46,15 +46,16 @@ def command(
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
 
-    Tensors of the same bytes are identical; another shape or element type is a difference. Otherwise an element
+    Tensors with the same bytes are identical; a different shape or element type is a difference. Otherwise an element
     changed if |b - a| > atol + rtol |a|, whatever the element types; NaN equals NaN, and 0.0 equals -0.0.
 
-    Whether bf16 is a faithful copy of f32: --ignore-dtype --rtol 0.004.
+    To see whether bf16 is a faithful copy of f32: --ignore-dtype --rtol 0.004.
 
-    OLD=NEW changes how names start, so module.= takes a prefix away and =module. puts one before. *OLD=NEW changes
-    every segment that starts so, and b:OLD=NEW the names of B.
+    OLD=NEW replaces the start of a name: module.= removes a prefix, and =module. adds one. *OLD=NEW replaces the start
+    of every segment, and b:OLD=NEW renames tensors of B.
 
-    Exit code 0: no difference. 1: there is one. 3: none was found, but not everything could be compared. 2: usage.
+    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared.
+    2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
     comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
@@ -85,7 +86,7 @@ def _rename(expression: str) -> Rename:
 def _compare(
     a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
-    """The comparison, and what the sources list. Raises OpenError."""
+    """The comparison, and the listings of both sources. Raises OpenError."""
     from tui_params.api.comparing import compare
     from tui_params.api.opening import open_source
 
@@ -118,7 +119,7 @@ def document(
     names: bool = False,
     not_opened: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> dict[str, Any]:
-    """What ``--json`` prints; with ``names`` also those of what did not change."""
+    """The document of ``--json``; with ``names`` it also has the names of the identical tensors."""
     from tui_params.core.compare.changes_by_kind import group_changes
 
     retyped = [change for change in comparison.changed if change.change == "dtype"]
@@ -184,7 +185,7 @@ def _entry(change: Change) -> dict[str, Any]:
 
 
 class _Progress:
-    """One line on a terminal that says how far a comparison is."""
+    """The progress of a comparison, as one line of a terminal."""
 
     def __init__(self) -> None:
         self._started = monotonic()

@@ -1,4 +1,4 @@
-"""A comparison as lines for a person: what differs first, and what does not as plainly."""
+"""A comparison as lines for a person: first what differs, then what does not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Cell = TypeVar("_Cell")
 def lines(
     comparison: Comparison, paths: tuple[str, str], listings: tuple[Listing, Listing], output: Output, *, names: bool
 ) -> Iterator[str]:
-    """Every line of the report; ``names`` lists tensors where else their kinds are."""
+    """Every line of the report; with ``names``, tensors are listed in place of their kinds."""
     compared = _compared(comparison)
     totals = [compared + sum(item.side == side for item in comparison.implied) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
@@ -95,7 +95,7 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
 
 
 def _headline(comparison: Comparison) -> str:
-    """How many changed; of those that changed their type, whether their values did too is another question."""
+    """How many tensors changed, and how many of those that changed type changed in value too."""
     changed = f"{len(comparison.changed):,} of {text.plural(_compared(comparison), 'common tensor')} changed"
     retyped = [change for change in comparison.changed if change.change == "dtype"]
     if not retyped or comparison.ignore_dtype:
@@ -114,7 +114,7 @@ def _has_tolerance(comparison: Comparison) -> bool:
 
 
 def _equal(comparison: Comparison) -> str:
-    """What other bytes of the same values are called."""
+    """How tensors with other bytes but the same values are described."""
     if _has_tolerance(comparison):
         return "within the tolerance but not the same in bits"
     return "equal in value but not in bits"
@@ -135,7 +135,7 @@ def _rest(count: int, most: int | None) -> Iterator[str]:
 
 
 def _row(before: str, name: str, after: str, output: Output) -> str:
-    """A name between two texts; on a terminal it is shortened so that the line fits."""
+    """A name between two texts, shortened so that the line fits a terminal."""
     name = text.name(name, _LONGEST_NAME)
     if output.width is not None:
         name = text.shorten(name, max(output.width - len(before) - len(after), _NARROWEST_NAME))
@@ -143,7 +143,7 @@ def _row(before: str, name: str, after: str, output: Output) -> str:
 
 
 def _names(found: Sequence[str], names: bool, output: Output) -> Iterator[str]:
-    """The names, or their kinds with how many there are of each."""
+    """The names, or their kinds and how many names each kind has."""
     if names:
         yield from (_row("  ", name, "", output) for name in found)
         return
@@ -171,7 +171,7 @@ def _expressions(suggestion: Suggestion) -> str:
 
 
 def _quoted(expression: str) -> str:
-    """As a shell takes it: a ``*`` would be expanded."""
+    """An expression quoted for a shell, which would expand a ``*``."""
     return f"'{expression}'" if "*" in expression or " " in expression else expression
 
 
@@ -211,7 +211,7 @@ def _columns(output: Output) -> list[tuple[str, int]]:
 
 
 def _chosen(cells: Sequence[_Cell], output: Output) -> list[_Cell]:
-    """Of one cell for each column those that there is room for."""
+    """Those of the cells, one for each column, that a terminal has room for."""
     is_narrow = output.width is not None and output.width < _WIDE_TERMINAL
     return [cells[place] for place in _NARROW_COLUMNS] if is_narrow else list(cells)
 
@@ -230,7 +230,7 @@ def _figures(change: Change, output: Output) -> str:
 
 
 def _kind_figures(group: KindChange, output: Output) -> str:
-    """Those of the whole kind; none where nothing but shapes is known to have changed."""
+    """The figures of a whole kind; nothing if only shapes are known to have changed."""
     if group.max_abs is None and not group.changed_elements and group.cosine is None:
         return ""
     share = text.percent(group.changed_elements, group.elements)
@@ -244,19 +244,19 @@ def _cells(max_abs: float | None, relative: float | None, cosine: float | None, 
 
 
 def _cosine(cosine: float | None, relative: float | None) -> str:
-    """Six digits, and never 1 where something differs."""
+    """A cosine in six digits, never shown as 1 if anything differs."""
     shown = text.number(cosine, 6)
     return ">0.99999" if shown == "1" and relative else shown
 
 
 def _kind_names(groups: Sequence[KindChange], members: Sequence[str]) -> list[str]:
-    """The kinds as they are shown: of the only tensor of a kind, its name."""
+    """The kinds as they are shown: the only tensor of a kind is shown by its name."""
     names = {kind_of(name): name for name in members}
     return [names[group.kind] if group.count == 1 else group.kind for group in groups]
 
 
 def _became_by_kind(comparison: Comparison) -> dict[str, dict[str, set[str]]]:
-    """What became of shapes and of types, by kind: the sentences that differ."""
+    """By kind, the different sentences about changed shapes and types."""
     found: dict[str, dict[str, set[str]]] = {}
     for change in comparison.changed:
         sentences = found.setdefault(kind_of(change.name), {"shape": set(), "dtype": set(), "values": set()})
@@ -265,7 +265,7 @@ def _became_by_kind(comparison: Comparison) -> dict[str, dict[str, set[str]]]:
 
 
 def _sorts(group: KindChange, became: dict[str, set[str]]) -> Iterator[str]:
-    """In what ways the tensors of a kind changed, beside the figures; counted unless all did in the same way."""
+    """How the tensors of a kind changed, apart from the figures: counted, unless all changed in the same way."""
     for count, what, sentences in (
         (group.other_shape, "shape", became["shape"]),
         (group.other_dtype, "type", became["dtype"]),
@@ -282,14 +282,14 @@ def _sorts(group: KindChange, became: dict[str, set[str]]) -> Iterator[str]:
 
 
 def _became(change: Change) -> str:
-    """What became of the shape or the element type, if that changed."""
+    """The change of the shape or of the element type, if one changed."""
     if change.change == "shape":
         return f"{text.shape(change.shape_a)} became {text.shape(change.shape_b)}"
     return f"{change.dtype_a} became {change.dtype_b}" if change.change == "dtype" else ""
 
 
 def _notes(change: Change) -> Iterator[str]:
-    """What the numbers of a line do not say."""
+    """The note behind a line: what its numbers do not show."""
     if change.change != "values":
         yield _became(change)
     if change.reason is not None:
@@ -309,7 +309,7 @@ def _notes(change: Change) -> Iterator[str]:
     ):
         if count:
             yield f"{count:,} {what}"
-    # Of a tensor of 0 dimensions the place says nothing.
+    # The only place in a tensor of 0 dimensions says nothing.
     if change.first_index and difference.changed < difference.count:
         yield f"first at {text.shape(change.first_index)}"
 
@@ -351,5 +351,5 @@ def _name_width(found: Sequence[str], beside: int, output: Output) -> int:
 
 def _fitted(name: str, width: int, output: Output) -> str:
     cleaned = text.name(name, _LONGEST_NAME)
-    # Both ends tell: the number of the layer in front, the weight behind.
+    # Both ends matter: the number of the layer in front, the weight behind.
     return cleaned if output.width is None else text.shorten(cleaned, width)

@@ -1,4 +1,4 @@
-"""What the command says of a fault of its own: one sentence, and where the traceback is to be had."""
+"""How the command reports a fault of its own: in one sentence, and how to get the traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def tell(error: Exception) -> int:
-    """Say on stderr that ``error`` is a fault of ours and how to report it; the exit code of that."""
+    """Say on stderr that ``error`` is a fault of ours and how to report it; return the exit code for it."""
     is_debugged = os.environ.get(DEBUG, "") not in ("", "0")
     if is_debugged and sys.stderr is not None:
         with losing_complaints():
@@ -34,13 +34,13 @@ def tell(error: Exception) -> int:
 
 
 def _named(error: Exception) -> str:
-    """The error as the last line of its traceback has it, bounded."""
+    """The error as in the last line of a traceback, but in one line of bounded length."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
 
 
 def _place(error: Exception) -> str:
-    """The line of this package that came last before the error."""
+    """The innermost line of this package in the traceback."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if path.is_relative_to(_PACKAGE):

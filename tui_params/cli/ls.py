@@ -1,4 +1,4 @@
-"""``tui-params ls``: the tensors of a source, one a line, or one line a kind."""
+"""``tui-params ls``: the tensors of a source, one line for each tensor or for each kind."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 @click.command(name="ls", short_help="List the tensors.", epilog=epilog(LS))
 @click.argument("source")
-@click.option("--kinds", is_flag=True, help="One line for all names that differ in numbers only.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--kinds", is_flag=True, help="One line for all names that differ only in their numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(source: str, kinds: bool, as_json: bool) -> int:
-    """List the tensors of SOURCE: name, shape, element type, size.
+    """List the tensors of SOURCE: name, shape, element type and size.
 
-    Marks: = has the same elements as another tensor, ! cannot be read.
+    Marks: = is tied to another tensor, so both have the same elements; ! cannot be read.
 
-    With --kinds, # stands for a number between dots: how many there are, which numbers, and what differs among them.
-    Elements that are tied are counted once.
+    With --kinds, names that differ only in their numbers share a line, with # in place of each number. It shows how
+    many tensors they are, which numbers they have, and in what else they differ. Tied elements are counted once.
     """
     list_tensors(source, as_json, kinds=kinds)
     return OK
@@ -64,7 +64,7 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False) -> None:
 
 
 def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> dict[str, Any]:
-    """What ``--json`` prints: every tensor, or every kind of them."""
+    """The document of ``--json``, with every tensor or with every kind of tensors."""
     tensors = list(tree.tensors_below(None))
     listed: dict[str, Any]
     if kinds:
@@ -116,7 +116,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def header(source: Source, totals: Totals, output: Output, kinds: int | None = None) -> Iterator[str]:
-    """What is true of the source as a whole, and how many kinds it has; what is wrong with it comes first."""
+    """The lines about the source as a whole: what is wrong with it, its format, totals and metadata."""
     listing = source.listing
     for finding in listing.findings[:_MOST_FINDINGS]:
         about = f"{text.name(finding.tensor, _LONGEST_NAME)}: " if finding.tensor is not None else ""
@@ -142,7 +142,7 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
 
 
 def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
-    """A title line and one line a tensor; of a tensor that is tied or cannot be read, also why."""
+    """A title line and a line for each tensor; a tensor that is tied or cannot be read has a note behind it."""
     if not tensors:
         return
     names = [text.name(info.name, _LONGEST_NAME) for info in tensors]
@@ -165,7 +165,7 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
 
 
 def _why(info: TensorInfo) -> tuple[str, str]:
-    """Why a line is marked, and in which style that is said."""
+    """The note that explains the mark of a line, and its style."""
     if info.unreadable:
         return f"! {text.clean(info.unreadable, 300)}", "bold red"
     return f"= {text.name(info.tied_to or '', _LONGEST_NAME)}", "dim"

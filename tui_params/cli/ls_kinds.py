@@ -1,4 +1,4 @@
-"""``tui-params ls --kinds``: the tensors whose names differ in numbers only, as one line."""
+"""``tui-params ls --kinds``: one line for all tensors whose names differ only in their numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_SHAPES = 4
 
 
 def entry(group: KindGroup, tensors: Sequence[TensorInfo]) -> dict[str, Any]:
-    """What ``--json`` prints of one kind."""
+    """One kind in the document of ``--json``."""
     return {
         "kind": group.kind,
         "count": group.count,
@@ -33,7 +33,7 @@ def entry(group: KindGroup, tensors: Sequence[TensorInfo]) -> dict[str, Any]:
 
 
 def rows(groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Output) -> Iterator[str]:
-    """A title line and one line a kind; behind it the numbers, and what differs within the kind."""
+    """A title line and a line for each kind, with a note of its numbers and of what differs within it."""
     if not groups:
         return
     names = [text.name(_name(group, tensors), _LONGEST_NAME) for group in groups]
@@ -66,7 +66,7 @@ def rows(groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Out
 
 
 def _notes(group: KindGroup, lost: int, tied: int) -> Iterator[str]:
-    """What the columns do not say: which numbers there are, and what differs."""
+    """The note behind a line: what cannot be read, which numbers there are, and what differs."""
     if lost:
         yield f"{lost:,} cannot be read" if group.count > 1 else "cannot be read"
     if group.count > 1:
@@ -81,7 +81,7 @@ def _notes(group: KindGroup, lost: int, tied: int) -> Iterator[str]:
 
 
 def _name(group: KindGroup, tensors: Sequence[TensorInfo]) -> str:
-    """The kind, or of a tensor that is the only one of its kind the name."""
+    """The kind, or the name of a tensor that is the only one of its kind."""
     return group.kind if group.count > 1 else tensors[group.indices[0]].name
 
 

@@ -1,4 +1,4 @@
-"""Where the commands print: styled lines for a terminal, plain ones for a pipe, or one JSON document."""
+"""How the commands print: styled lines on a terminal, plain ones into a pipe, or one JSON document."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _INDEX = re.compile(r"\[[\d, ]+\]")
 class Output:
     """Lines on stdout.
 
-    ``width`` is the number of columns of the terminal, or None where stdout is no terminal: then nothing is cut to
-    fit, and ``style`` adds nothing.
+    ``width`` is the number of columns of the terminal. It is None if stdout is no terminal: then nothing is shortened
+    to fit, and ``style`` adds nothing.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -39,11 +39,11 @@ class Output:
             self._paint = _painter(console)
 
     def style(self, text: str, style: str) -> str:
-        """``text`` in a rich style such as ``bold`` or ``red``, where there is a terminal to show it."""
+        """``text`` in a rich style such as ``bold`` or ``red``, if stdout is a terminal that can show it."""
         return text if self._paint is None or not text else self._paint(text, style)
 
     def note(self, note: str, style: str, used: int) -> str:
-        """A note to put behind ``used`` characters of a line or, where a terminal is too narrow for it, below."""
+        """A note to append to a line of ``used`` characters; if a terminal is too narrow for it, it goes below."""
         if not note:
             return ""
         if self.width is None or used + 2 + len(note) <= self.width:
@@ -51,7 +51,7 @@ class Output:
         return "".join(f"\n{self.style(line, style)}" for line in hanging(note, self.width, 4))
 
     def line(self, text: str = "") -> None:
-        """Print a line now, for whoever waits for it."""
+        """Print a line and flush it, because somebody may be waiting for it."""
         self.stream.write(text.rstrip(" ") + "\n")
         self.stream.flush()
 
@@ -61,7 +61,7 @@ class Output:
 
 
 def _painter(console: Console) -> Callable[[str, str], str] | None:
-    """What turns text and a style into text with escapes; None where the terminal has no colours and no bold."""
+    """A function that adds the escapes of a style to a text, or None if the terminal shows no styles."""
     from rich.color import ColorSystem
     from rich.style import Style
 
@@ -83,9 +83,9 @@ def _painter(console: Console) -> Callable[[str, str], str] | None:
 
 
 def hanging(sentence: str, width: int, indent: int) -> list[str]:
-    """A sentence in lines of ``width`` columns, the first indented by ``indent`` and the rest by two more.
+    """A sentence as lines of ``width`` columns, the first indented by ``indent`` and the others by two more.
 
-    An index such as ``[7, 300]`` is never cut in two.
+    An index such as ``[7, 300]`` is never split.
     """
     whole = _INDEX.sub(lambda match: match.group().replace(" ", "\xa0"), sentence)
     lines = wrap(
@@ -102,18 +102,18 @@ def complain(message: str) -> None:
 
 
 def write_json(document: object) -> None:
-    """``document`` as strict JSON in one line on stdout: NaN and infinities become null, all is ASCII."""
+    """Print ``document`` as one line of strict JSON: NaN and infinities become null, every character is ASCII."""
     sys.stdout.write(encode_json(document) + "\n")
 
 
 def encode_json(value: object) -> str:
-    """Strict JSON in ASCII, so that no locale refuses it and no terminal obeys it."""
+    """Strict JSON in ASCII, which every locale can print, and which has no control characters for a terminal."""
     import msgspec
 
     try:
         text = msgspec.json.encode(value).decode()
     except (UnicodeEncodeError, OverflowError):
-        # A lone surrogate in a name, or an integer beyond 64 bits in a hostile shape: the slow way has room for both.
+        # A lone surrogate in a name, or an integer beyond 64 bits in a hostile shape: the slower json takes both.
         import json
 
         return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))

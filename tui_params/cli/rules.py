@@ -1,4 +1,4 @@
-"""``tui-params check --rules``: every rule, with its thresholds and what it stands on."""
+"""``tui-params check --rules``: every rule, with its thresholds and its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui_params.core.health.thresholds import MEANINGS, Thresholds
 
 
 def print_rules(thresholds: Thresholds, *, as_json: bool, as_markdown: bool) -> None:
-    """Print the table of the rules, with the thresholds as they would be used."""
+    """Print the table of the rules, with the thresholds that a check would use now."""
     if as_json:
         write_json({"rules": [entry(rule, thresholds) for rule in RULES], "thresholds": MEANINGS})
         return
@@ -22,7 +22,7 @@ def print_rules(thresholds: Thresholds, *, as_json: bool, as_markdown: bool) -> 
 
 
 def entry(rule: Rule, thresholds: Thresholds) -> dict[str, Any]:
-    """What ``--json`` prints of one rule."""
+    """One rule in the document of ``--json``."""
     return {
         "id": rule.id,
         "title": rule.title,
@@ -34,12 +34,12 @@ def entry(rule: Rule, thresholds: Thresholds) -> dict[str, Any]:
 
 
 def shown(name: str) -> str:
-    """A threshold as the command line calls it."""
+    """The name of a threshold on the command line."""
     return name.replace("_", "-")
 
 
 def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
-    """What a person reads."""
+    """The rules and the thresholds as lines for a person."""
     for title, is_container in (("Tensors", False), ("Containers", True)):
         yield output.style(title, "bold")
         for rule in RULES:
@@ -57,7 +57,7 @@ def lines(thresholds: Thresholds, output: Output) -> Iterator[str]:
 
 
 def markdown(thresholds: Thresholds) -> Iterator[str]:
-    """The same as a Markdown table."""
+    """The rules as a Markdown table."""
     yield "| rule | severity | meaning | thresholds | source |"
     yield "| --- | --- | --- | --- | --- |"
     for rule in RULES:

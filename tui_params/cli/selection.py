@@ -1,4 +1,4 @@
-"""Which tensors a NAME on the command line means."""
+"""Finding the tensors that a NAME on the command line means."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CANDIDATES = 200
 
 
 def select(source: Source, name: str) -> list[TensorInfo]:
-    """The tensor of that name, else those that a glob fits, else those below a module; in the tree's order.
+    """The tensor of that name; else the tensors that match a glob, or those below a module, in the tree's order.
 
-    A name with control characters may also be written as it is printed, with escapes. Raises UnknownTensorError, with
-    the names that are nearest.
+    A name with control characters may also be written with escapes, as it is printed.
+    Raises UnknownTensorError, which has the nearest names.
     """
     exact = _exact(source, name)
     if exact is not None:
@@ -37,9 +37,9 @@ def select(source: Source, name: str) -> list[TensorInfo]:
 
 
 def find(source: Source, name: str) -> TensorInfo:
-    """The tensor of exactly that name, or of the one name that is printed so.
+    """The tensor of exactly that name, or the only one whose name is printed like that.
 
-    Raises UnknownTensorError, with the names that are nearest.
+    Raises UnknownTensorError, which has the nearest names.
     """
     info = _exact(source, name)
     if info is None:
@@ -57,16 +57,16 @@ def _exact(source: Source, name: str) -> TensorInfo | None:
 
 
 def unknown(source: Source, name: str) -> UnknownTensorError:
-    """The error for a name that nothing has."""
+    """The error for a name that no tensor has."""
     sentence = f"{clean(source.label)} has no tensor {clean(name, 200)!r}"
     close = [clean(match, 200) for match in close_names(name, [info.name for info in source.listing.tensors])]
     return UnknownTensorError(f"{sentence}; the nearest names are {', '.join(close)}" if close else sentence)
 
 
 def close_names(name: str, names: list[str]) -> list[str]:
-    """At most three names that ``name`` may have been meant to be, the nearest first.
+    """At most three names that ``name`` may be a misspelling of, the nearest first.
 
-    difflib compares in quadratic time, so it sees only the names that begin and end most like this one.
+    difflib needs quadratic time, so it is only given the names that begin and end most like this one.
     """
     if len(name) > 1000:
         return []
@@ -79,5 +79,5 @@ def close_names(name: str, names: list[str]) -> list[str]:
 
 
 def _shared(a: str, b: str) -> int:
-    """How many characters both begin with."""
+    """The length of the prefix that both have in common."""
     return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

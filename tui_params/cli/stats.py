@@ -1,4 +1,4 @@
-"""``tui-params stats``: statistics over every element of one tensor, of some, of all."""
+"""``tui-params stats``: statistics over every element of one tensor, of several, or of all."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Result(msgspec.Struct, frozen=True):
     unchecked: str | None = None
 
 
-@click.command(name="stats", short_help="Statistics over every element.", epilog=epilog(STATS))
+@click.command(name="stats", short_help="Print statistics over every element.", epilog=epilog(STATS))
 @click.argument("source")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(source: str, name: str | None, as_json: bool) -> int:
-    """Statistics over the finite elements of tensors in SOURCE; NaN and infinities are counted apart.
+    """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.
 
-    NAME is a tensor's full name, a module's (all tensors below it), or a pattern such as '*.mlp.*'; without it every
-    tensor is read. std is the population standard deviation.
+    NAME is the full name of a tensor or of a module (all tensors below it), or a pattern such as '*.mlp.*'. Without it,
+    every tensor is read. std is the population standard deviation.
 
-    In --json, at_max counts the elements whose magnitude is the largest finite value of their floating type (65504 of
-    float16, 448 of float8_e4m3fn), where a cast that saturates piles them up; of integers it is null.
+    In --json, at_max counts the elements whose magnitude is the largest finite value of their floating type (65504 for
+    float16, 448 for float8_e4m3fn): a cast that saturates leaves them there. For integers it is null.
     """
     from tui_params.api.opening import open_source
 
@@ -69,7 +69,7 @@ def command(source: str, name: str | None, as_json: bool) -> int:
 
 
 def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
-    """The figures of each tensor, one after another; elements that are tied are read once."""
+    """The figures of each tensor, one after another; tied elements are read once."""
     from tui_params.core.reading.tensor_reading import summarize
 
     of_tied: dict[str, Result] = {}
@@ -89,7 +89,7 @@ def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
 
 
 def _watched(results: Iterator[Result], total: int) -> Iterator[Result]:
-    """The results; meanwhile a terminal on stderr shows how many there are."""
+    """The same results, counted on stderr while they arrive if it is a terminal."""
     if not sys.stderr.isatty():
         yield from results
         return
@@ -103,7 +103,7 @@ def _watched(results: Iterator[Result], total: int) -> Iterator[Result]:
 
 
 def entry(result: Result) -> dict[str, Any]:
-    """What ``--json`` prints of one tensor."""
+    """One tensor in the document of ``--json``."""
     info = result.info
     return {
         "name": info.name,
@@ -131,7 +131,7 @@ def _summary(figures: Figures) -> dict[str, Any]:
 
 
 def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: Output) -> int:
-    """Print a line for each tensor as soon as it has been read; return how many could not be."""
+    """Print a line for each tensor as soon as it is read; return how many could not be read."""
     if not tensors:
         return 0
     with_shape = output.width is None or output.width >= _WIDE_TERMINAL
@@ -166,7 +166,7 @@ def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: O
 
 
 def _notes(result: Result) -> Iterator[str]:
-    """What the numbers of a line do not say."""
+    """The note behind a line: values that are not finite, zeros, and what is tied."""
     figures, info = result.figures, result.info
     if figures is None:
         return
@@ -189,7 +189,7 @@ def _notes(result: Result) -> Iterator[str]:
 
 
 def _print_one(result: Result, output: Output) -> int:
-    """Print all that is known of one tensor; return 1 if it could not be read, else 0."""
+    """Print everything about one tensor; return 1 if it could not be read, else 0."""
     info = result.info
     output.line(output.style(text.clean(info.name, _LONGEST_NAME), "bold"))
     for title, value, style in _facts(result):

@@ -7,7 +7,7 @@ import sys
 
 
 def has_terminal() -> bool:
-    """Whether a full-screen program can run here: textual itself would send its escapes into any pipe."""
+    """Whether a full-screen program can run here. Textual does not ask: it would send its escapes into any pipe."""
     try:
         # Textual draws on stderr.
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()

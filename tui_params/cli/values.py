@@ -1,4 +1,4 @@
-"""``tui-params values``: the numbers themselves."""
+"""``tui-params values``: the values of a tensor, or of a slice of it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 _PLAIN_ROWS = 40
 _AT_ONCE = 1 << 16
-"""Elements that are read, and turned into Python numbers, in one piece."""
+"""How many elements are read and turned into Python numbers at a time."""
 
 _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
 
 
-# Slices begin with a dash (-5:), which must not be taken for an option.
+# A slice may begin with a dash (-5:), which is no option.
 @click.command(
     name="values",
-    short_help="Print the numbers.",
+    short_help="Print the values of a tensor.",
     context_settings={"ignore_unknown_options": True},
     epilog=epilog(VALUES),
 )
 @click.argument("source")
 @click.argument("name")
 @click.argument("slice_", metavar="[SLICE]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, with every value of the slice.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every value of the slice.")
 def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool) -> int:
-    """Values of the tensor NAME in SOURCE, as many as fit.
+    """Print values of the tensor NAME in SOURCE, as many as fit.
 
-    SLICE is written as for numpy: '0, :3' or '[..., -5:]'. Only what is shown is read.
+    SLICE is written as in numpy: '0, :3' or '[..., -5:]'. Only what is shown is read.
     """
     from tui_params.api.opening import open_source
 
@@ -58,11 +58,11 @@ def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool) -> i
 
 
 def document(source: Source, info: TensorInfo, expression: str) -> Iterator[str]:
-    """What ``--json`` prints, in pieces, so that a large tensor needs little memory."""
+    """The document of ``--json``, in pieces, so that a large tensor needs little memory."""
     window = parse_window(expression, info.shape)
     head = {"name": info.name, "slice": window.expression, "dtype": info.dtype.short, "shape": window.shape}
     pieces = _nested(source, info, list(window.axes))
-    # The first values are read before anything is printed: what cannot be read prints no half document.
+    # The first values are read before anything is printed, so a tensor that cannot be read prints no half document.
     first = next(pieces)
     yield f'{encode_json(head)[:-1]},"values":{first}'
     yield from pieces
@@ -70,7 +70,7 @@ def document(source: Source, info: TensorInfo, expression: str) -> Iterator[str]
 
 
 def _nested(source: Source, info: TensorInfo, axes: list[Axis]) -> Iterator[str]:
-    """The values at ``axes`` as nested JSON arrays, a piece for every so many elements."""
+    """The values at ``axes`` as nested JSON arrays, in pieces of at most ``_AT_ONCE`` elements."""
     outer = next((number for number, axis in enumerate(axes) if not axis.is_index), None)
     numel = math.prod(axis.length for axis in axes)
     if outer is None or numel <= _AT_ONCE:
@@ -95,7 +95,7 @@ def _nested(source: Source, info: TensorInfo, axes: list[Axis]) -> Iterator[str]
 
 
 def _plain(value: Any, info: TensorInfo) -> Any:
-    """Nested lists of numbers as strict JSON has them: NaN and infinities as strings, complex numbers as pairs."""
+    """Nested lists of numbers for strict JSON: NaN and infinities become strings, complex numbers pairs."""
     if isinstance(value, list):
         return [_plain(item, info) for item in value]
     if info.dtype.kind == "float":
