@@ -143,7 +143,7 @@ measured = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(measured)
 def test_a_record_comes_back_as_it_was(value: Measured) -> None:
     found = decode_record(encode_record(value.figures, value.channels))

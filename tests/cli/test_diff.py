@@ -479,7 +479,7 @@ def test_files_end_to_end(tmp_path: Path, cli: Callable[..., Any]) -> None:
 
 
 @given(st.lists(st.floats(width=64), min_size=1, max_size=6), st.lists(st.floats(width=64), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_json_is_strict_whatever_the_numbers_random(a: list[float], b: list[float]) -> None:
     size = min(len(a), len(b))
     found = compare(MemorySource({"x": np.array(a[:size])}), MemorySource({"x": np.array(b[:size])}), threads=1)

@@ -75,7 +75,7 @@ def test_json(
     assert list(document) == ["slice", "shape", "values"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), max_size=4).map(tuple), st.integers(1, 12))
 def test_json_in_pieces_is_the_whole(shape: tuple[int, ...], at_once: int) -> None:
     array = np.arange(math.prod(shape)).reshape(shape)

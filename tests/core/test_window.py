@@ -32,7 +32,7 @@ def take(array: np.ndarray, window: Window) -> np.ndarray:
     return picked.reshape(window.shape)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SHAPES, EXPRESSION, st.booleans())
 def test_parse_window_means_what_numpy_means(shape: tuple[int, ...], expression: str, brackets: bool) -> None:
     array = np.arange(int(np.prod(shape))).reshape(shape)
@@ -51,7 +51,7 @@ def test_parse_window_means_what_numpy_means(shape: tuple[int, ...], expression:
         assert abs(axis.step) <= max(size, 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SHAPES, EXPRESSION)
 def test_make_window_says_the_same_again(shape: tuple[int, ...], expression: str) -> None:
     try:
@@ -110,7 +110,7 @@ def test_refusals_are_one_sentence(expression: str, shape: tuple[int, ...], mess
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet="0123456789-+:,.[] None()_e'", max_size=12), SHAPES)
 def test_any_text_gives_a_window_or_a_slice_error(expression: str, shape: tuple[int, ...]) -> None:
     try:
@@ -134,7 +134,7 @@ def test_axis_part_is_clipped() -> None:
     assert axis.part(0, -1).length == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SHAPES, EXPRESSION, st.lists(st.integers(0, 8), min_size=4, max_size=4))
 def test_part_of_a_plane_is_the_same_part_of_the_values(shape: tuple[int, ...], text: str, part: list[int]) -> None:
     array = np.arange(int(np.prod(shape))).reshape(shape)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -237,7 +237,7 @@ def test_a_type_that_nobody_decodes_is_listed() -> None:
         source.read("x")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=st.data(), shape=st.lists(st.integers(0, 5), min_size=1, max_size=4))
 def test_blocks_of_any_view_hold_each_element_once(data: st.DataObject, shape: list[int]) -> None:
     base = torch.arange(torch.Size(shape).numel(), dtype=torch.int32).reshape(shape)

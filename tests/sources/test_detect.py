@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -193,7 +193,7 @@ def test_a_damaged_safetensors_file_is_still_called_so(tmp_path: Path) -> None:
         open_path(tmp_path / "x")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     start=st.sampled_from(
         [

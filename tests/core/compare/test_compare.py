@@ -21,7 +21,6 @@ from tests.factories_memory import MemorySource
 from tests.factories_models import TiedModel
 from tests.factories_numbers import READABLE, BytesSource, pack_codes, part_of
 from tests.factories_safetensors import entry, file_bytes, write_index
-from tests.unhurried import UNHURRIED
 from tui_params.api.comparing import compare
 from tui_params.api.opening import open_source
 from tui_params.core.compare.changes_by_kind import group_changes
@@ -220,7 +219,7 @@ def test_odd_blocks(mode: str, reason: str | None) -> None:
 
 
 @given(st.data())
-@settings(UNHURRIED, max_examples=80)
+@settings(max_examples=80)
 def test_blocks_of_any_size_are_laid_side_by_side_random(data: st.DataObject) -> None:
     # Of quantised types the bits are not all.
     dtype = data.draw(st.sampled_from([dtype for dtype in READABLE if not dtype.name.startswith("q")]))
@@ -268,7 +267,7 @@ def test_one_other_byte_anywhere_is_seen(place: int) -> None:
 
 
 @given(st.lists(st.integers(0, 7), max_size=4), st.integers(1, 60))
-@settings(UNHURRIED, max_examples=60)
+@settings(max_examples=60)
 def test_windows_are_the_tensor_in_order_random(shape: list[int], most: int) -> None:
     array = np.arange(math.prod(shape)).reshape(shape)
     source = MemorySource({"x": array})

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
-from tests.unhurried import UNHURRIED
 from tui_params.core.compare.renames import Rename, Suggestion, choose_renames, parse_rename, renamed, suggest_renames
 from tui_params.core.compare.structure import structure
 
@@ -54,7 +53,7 @@ def test_what_is_no_rename_is_refused_in_a_sentence(expression: str) -> None:
     st.lists(st.text("ab.*:=", max_size=8), unique=True, max_size=12),
     st.builds(Rename, st.text("ab.", max_size=4), st.text("ab.", max_size=4), st.sampled_from("ab")),
 )
-@settings(UNHURRIED, max_examples=100)
+@settings(max_examples=100)
 def test_no_name_is_lost_in_a_random_rename(names: list[str], rename: Rename) -> None:
     for side in ("a", "b"):
         called = renamed(names, [rename], side)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unhurried import UNHURRIED
 from tui_params.core.findings import Finding
 from tui_params.core.health.alike import MOST_ALONE, Alike, group_findings, group_reasons
 
@@ -15,7 +14,7 @@ SENTENCES = st.sampled_from(["3 of 9 values are NaN", "4 of 9 values are NaN", "
 
 
 @given(st.lists(st.builds(Finding, st.just("error"), RULES, NAMES, SENTENCES), max_size=30))
-@settings(UNHURRIED, max_examples=150)
+@settings(max_examples=150)
 def test_every_finding_is_in_one_group(findings: list[Finding]) -> None:
     groups = group_findings(findings)
     assert sorted(place for group in groups for place in group.members) == list(range(len(findings)))
@@ -29,7 +28,7 @@ def test_every_finding_is_in_one_group(findings: list[Finding]) -> None:
 
 
 @given(st.lists(st.tuples(NAMES, SENTENCES), max_size=30))
-@settings(UNHURRIED, max_examples=150)
+@settings(max_examples=150)
 def test_every_reason_is_in_one_group(entries: list[tuple[str | None, str]]) -> None:
     groups = group_reasons(entries)
     assert sorted(place for group in groups for place in group.members) == list(range(len(entries)))

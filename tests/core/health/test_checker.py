@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 import tui_params
 from tests.factories_faults import INF, INF_PLACES, NAN_BF16, NAN_F32, NAN_PLACES, SMALL, planted, write_faulty
 from tests.factories_memory import MemorySource
-from tests.unhurried import UNHURRIED
 from tui_params import demo
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
@@ -190,7 +189,7 @@ def test_a_sample_says_nothing_and_what_was_not_taken_is_unchecked() -> None:
     assert [(entry.tensor, entry.reason) for entry in checker.report().unchecked] == [("a.weight", "it was not read")]
 
 
-@settings(UNHURRIED, max_examples=25)
+@settings(max_examples=25)
 @given(st.permutations(range(7)))
 def test_the_order_of_the_outcomes_changes_nothing(order: list[int]) -> None:
     arrays = {f"layers.{i}.fc.weight": healthy(8, 8, seed=i % 5) for i in range(7)}

@@ -53,7 +53,7 @@ def evidence(nbytes: int, label: str) -> str:
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_two_checksums_are_that_of_both_random(first: bytes, second: bytes) -> None:
     assert combine(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
 
@@ -188,7 +188,7 @@ def numbers(count: int = 4096, seed: int = 0) -> NDArray[Any]:
 
 
 @given(st.permutations(range(8)), st.integers(0, 9), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_parts_in_any_order_are_read_once_random(order: list[int], missing: int, is_wrong: bool) -> None:
     source = Counting({"x": numbers()}, step=128)
     if is_wrong:

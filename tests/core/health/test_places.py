@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tests.unhurried import UNHURRIED
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.health.checker import check
 from tui_params.core.health.places import first_places, locate, unravel
@@ -31,7 +30,7 @@ def expected(array: NDArray[Any]) -> dict[Sought, list[tuple[int, ...]]]:
     return {kind: [tuple(map(int, at)) for at in np.argwhere(test)][:MAX_INDICES] for kind, test in tests.items()}
 
 
-@settings(UNHURRIED, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(st.sampled_from([0.0, 1.0, float("nan"), float("inf"), float("-inf")]), min_size=24, max_size=24),
     st.sampled_from([(24,), (4, 6), (2, 3, 4), (24, 1, 1, 1)]),
@@ -122,14 +121,13 @@ def test_it_stops_when_asked() -> None:
         locate(source, source.listing.tensors[0], findings("NaN"), lambda: True)
 
 
-@UNHURRIED
 @given(st.lists(st.integers(1, 7), max_size=4), st.data())
 def test_unravel_is_numpys(shape: list[int], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, int(np.prod(shape)) - 1))
     assert unravel(place, tuple(shape)) == tuple(map(int, np.unravel_index(place, shape)))
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([0.0, -0.0, 1e-3, -2.0, 3.0, 448.0, -448.0, float("nan")]), min_size=24, max_size=24),
     st.sampled_from([np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]),

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 import tui_params
 from tests.factories_memory import MemorySource
-from tests.unhurried import UNHURRIED
 from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding
@@ -240,7 +239,7 @@ def test_a_cast_without_a_scale_saturates() -> None:
     assert found(clipped) == {"abs-max": "warning", "fp16-saturation": "warning"}
 
 
-@settings(UNHURRIED, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.sampled_from([np.float16, E4M3, E5M2]),
     st.lists(st.sampled_from([1.0, -1.0, 0.99, 0.5, 0.0, np.nan]), min_size=1, max_size=60),
@@ -315,7 +314,7 @@ NAMES = st.sampled_from(
 )
 
 
-@settings(UNHURRIED, max_examples=150)
+@settings(max_examples=150)
 @given(VALUES, NAMES, st.sampled_from([np.float32, np.float16, BF16, E4M3, np.int32, np.bool_]), st.booleans())
 def test_random_tensors_get_findings_that_their_rules_announce(
     values: list[float], name: str, dtype: Any, is_matrix: bool

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tests.unhurried import UNHURRIED
 from tui_params.core.health.checker import check
 from tui_params.core.health.siblings import spread_of
 from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
@@ -134,7 +133,6 @@ def test_a_pattern_needs_nearly_all() -> None:
     assert said(arrays) == {}
 
 
-@UNHURRIED
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=40))
 def test_the_spread_is_that_of_numpy(values: list[float]) -> None:
     spread = spread_of(values)
@@ -173,7 +171,7 @@ def test_masks_and_constants_are_alike_by_nature() -> None:
     assert said({"fc.weight": weight, "optimizer.state.0.ax": weight.copy()}) == {}
 
 
-@settings(UNHURRIED, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=7), st.integers(16, 5000))
 def test_every_copy_is_found_whatever_the_blocks(which: list[int], step: int) -> None:
     arrays = {f"t{i}": normal(64, 64, seed=seed) for i, seed in enumerate(which)}

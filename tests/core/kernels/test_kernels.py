@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -170,7 +170,6 @@ def test_compiled_differences_are_those_of_float64(compiled: Kernels, name_a: st
 
 
 @given(st.integers(1, 100), st.integers(1, 500), st.integers(1, 256), st.sampled_from([-1, 0, 1]))
-@settings(deadline=None)
 def test_at_the_very_tolerance_a_compiled_difference_is_rounded_as_numpy_rounds_it(
     compiled: Kernels, hundredths: int, thousandths: int, quarters: int, step: int
 ) -> None:
@@ -207,7 +206,6 @@ def test_read_only_and_unaligned_input_is_taken(engine: Engine) -> None:
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
-@settings(deadline=None)
 def test_ordered_words_have_the_order_of_the_floats(values: list[float]) -> None:
     floats = np.array(values, np.float32)
     keys = ordered(floats.view(np.uint32))
@@ -216,7 +214,6 @@ def test_ordered_words_have_the_order_of_the_floats(values: list[float]) -> None
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
-@settings(deadline=None)
 def test_ordered_words_have_the_order_of_the_doubles(values: list[float]) -> None:
     floats = np.array(values)
     keys = ordered64(floats.view(np.uint64))

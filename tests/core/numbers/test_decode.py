@@ -3,7 +3,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories_numbers import READABLE, exact_values, pack_codes, part_of
@@ -92,7 +92,6 @@ def test_a_type_that_nobody_knows_is_refused_by_name(dtype: DType) -> None:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20))
-@settings(deadline=None)
 def test_numbers_lose_nothing(codes: list[int]) -> None:
     patterns = np.array(codes, np.uint64)
     for name in ("uint64", "int64", "float64"):

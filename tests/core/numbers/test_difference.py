@@ -108,7 +108,7 @@ def near_square(found: float | None, exact: Fraction) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_all_types_against_all_others_random(engine: Engine, data: st.DataObject) -> None:
     dtype_a = data.draw(st.sampled_from(READABLE))
     dtype_b = data.draw(st.sampled_from(READABLE) | st.just(dtype_a))
@@ -125,7 +125,7 @@ def test_all_types_against_all_others_random(engine: Engine, data: st.DataObject
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tolerances_random(engine: Engine, data: st.DataObject) -> None:
     # Of narrow types |b - a| and the bound are exact in float64, so that the answer is not a matter of rounding.
     names = ("bfloat16", "float16", "int8", "float8_e4m3fn", "uint8")
@@ -148,7 +148,7 @@ def is_wide_apart(x: Value, y: Value) -> bool:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_merging_in_any_order_gives_the_same_random(engine: Engine, data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from([dtype for dtype in READABLE if not dtype.is_complex and dtype.bits >= 8]))
     a = data.draw(st.lists(codes_of(dtype), min_size=1, max_size=30))
@@ -171,7 +171,7 @@ def test_merging_in_any_order_gives_the_same_random(engine: Engine, data: st.Dat
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equal_bytes_count_as_pairs_of_themselves_random(engine: Engine, data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(READABLE))
     numel = data.draw(st.integers(1, 20)) * 8

@@ -72,7 +72,7 @@ def measured(info: TensorInfo, raw: NDArray[np.uint8], step: int = 64, *, engine
 
 @pytest.mark.parametrize("dtype", WITH_CHANNELS, ids=str)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_rows_and_columns_are_those_of_the_definition_wherever_blocks_end(
     engine: Engine, dtype: DType, data: st.DataObject
 ) -> None:

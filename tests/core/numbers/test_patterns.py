@@ -25,7 +25,7 @@ def dtype_named(name: str) -> DType:
 
 @pytest.mark.parametrize("bits", [4, 6, 8, 16])
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_narrow_patterns_are_counted_whatever_the_number_of_them(
     engine: Engine, bits: int, data: st.DataObject
 ) -> None:

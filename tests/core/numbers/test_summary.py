@@ -89,7 +89,7 @@ def check(figures: Figures, codes: list[int], dtype: DType, *, is_bucketed: bool
 
 @pytest.mark.parametrize("dtype", READABLE, ids=str)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_figures_are_those_of_the_definition(engine: Engine, dtype: DType, data: st.DataObject) -> None:
     codes = data.draw(codes_of(dtype))
     figures = summary_of(codes, dtype, engine).figures(len(codes) // (2 if dtype.is_complex else 1))
@@ -107,7 +107,7 @@ def test_every_special_pattern_at_once(engine: Engine, dtype: DType) -> None:
 
 @pytest.mark.parametrize("dtype", [d for d in READABLE if part_of(d).bits > 16], ids=str)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_bucketed_figures_are_exact_but_for_the_quantiles(engine: Engine, dtype: DType, data: st.DataObject) -> None:
     codes = data.draw(codes_of(dtype))
     with pytest.MonkeyPatch.context() as patch:
@@ -122,7 +122,7 @@ LIMITS = [EXACT_LIMIT, 12]
 
 @pytest.mark.parametrize("dtype", READABLE, ids=str)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_however_elements_are_cut_and_merged_the_summary_is_the_same(
     engine: Engine, dtype: DType, data: st.DataObject
 ) -> None:
@@ -408,7 +408,7 @@ def test_what_cannot_be_done_says_so(engine: Engine) -> None:
     st.booleans(),
     st.data(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_histograms_count_between_their_edges(
     engine: Engine, name: str, bins: int, is_log_axis: bool, data: st.DataObject
 ) -> None:

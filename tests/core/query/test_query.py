@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unhurried import UNHURRIED
 from tui_params.core.dtypes import from_torch, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.health.registry import RULES
@@ -431,7 +430,7 @@ TERMS = st.lists(
 NAMES = st.text("ab.01AB_[]", max_size=12)
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 @given(
     LINES
     | TERMS
@@ -451,7 +450,7 @@ def test_nothing_that_can_be_typed_raises(text: str) -> None:
         assert 0 <= start < stop <= len(info.name)
 
 
-@settings(UNHURRIED, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(NAMES, max_size=8), st.text("ab.01A*?[-]!", min_size=1, max_size=6), st.booleans())
 def test_filtering_a_list_is_matching_each(names: list[str], word: str, inverted: bool) -> None:
     infos = [tensor(name) for name in names]
@@ -461,14 +460,14 @@ def test_filtering_a_list_is_matching_each(names: list[str], word: str, inverted
     assert query.filter(infos, lowered=[name.lower() for name in names]).indices == expected
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 @given(st.text("ab.*?", max_size=8), st.text("ab.", max_size=10))
 def test_globs_are_those_of_the_shell(pattern: str, text: str) -> None:
     ours = re.compile(f"(?s:{translate_glob(pattern)})").fullmatch(text) is not None
     assert ours == fnmatch.fnmatchcase(text, pattern)
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 @given(st.text("ab.*?", min_size=1, max_size=6), st.text("ab.", max_size=10))
 def test_a_glob_is_found_between_dots(pattern: str, name: str) -> None:
     if not set(pattern) & set("*?"):

@@ -143,7 +143,7 @@ def test_signalling_nan_is_shown_without_a_warning() -> None:
 FLOATS = st.floats(width=32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(0, 5)), elements=FLOATS), st.integers(2, 8))
 def test_what_is_shown_is_near_what_is_there(array: np.ndarray, digits: int) -> None:
     grid = grid_of(array, "", 5, 5, digits)

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.tree.test_tree import names, tree_of
-from tests.unhurried import UNHURRIED
 from tui_params.core.tree.rows import Rows
 from tui_params.core.tree.tree import Tree
 
@@ -116,7 +115,6 @@ def slow_visible(tree: Tree, is_open: set[int], kept: set[int] | None) -> list[i
     return found
 
 
-@UNHURRIED
 @given(names.filter(bool), st.data())
 def test_any_sequence_of_steps_shows_what_the_definition_says(listed: list[str], data: st.DataObject) -> None:
     tree = tree_of(*listed)

@@ -6,7 +6,6 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unhurried import UNHURRIED
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
@@ -76,7 +75,6 @@ def test_a_name_of_ten_thousand_digits_or_segments() -> None:
     assert tree.label[0].endswith("8")
 
 
-@UNHURRIED
 @given(names, st.booleans())
 def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str], is_ordered: bool) -> None:
     tree = tree_of(*listed, is_ordered=is_ordered)
@@ -101,7 +99,6 @@ def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str],
             assert tree.find(path) == node
 
 
-@UNHURRIED
 @given(names)
 def test_siblings_are_in_natural_order(listed: list[str]) -> None:
     tree = tree_of(*listed)
@@ -116,7 +113,6 @@ def test_siblings_are_in_natural_order(listed: list[str]) -> None:
     assert leaves == sorted(listed, key=key)
 
 
-@UNHURRIED
 @given(names.filter(bool), st.data())
 def test_tied_tensors_count_once_in_every_subtree(listed: list[str], data: st.DataObject) -> None:
     infos: list[TensorInfo] = []
@@ -192,7 +188,6 @@ def test_sorting_by_a_value_within_modules_and_flat() -> None:
     assert flat.name(node) == "b.y"
 
 
-@UNHURRIED
 @given(names, st.booleans(), st.booleans())
 def test_sorting_keeps_every_leaf(listed: list[str], is_flat: bool, is_ascending: bool) -> None:
     listing = Listing("test", tuple(describe(name, (len(name),), F32) for name in listed))
@@ -219,7 +214,6 @@ def test_sorted_by_a_sum_modules_stand_by_all_that_is_below_them() -> None:
     assert order(Sort(lambda info: info.numel, is_total=True, is_flat=True))[:3] == ["c", "d.x", "d.y"]
 
 
-@UNHURRIED
 @given(names, st.data())
 def test_sorted_by_a_sum_every_module_is_in_the_order_of_its_totals(listed: list[str], data: st.DataObject) -> None:
     infos: list[TensorInfo] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch, numpy_dtype
@@ -61,7 +61,7 @@ def views(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], int, str]:
     return shape, stride, draw(st.integers(0, 5)), f"[{', '.join(parts)}]"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(view=views(), small=st.booleans())
 def test_any_window_of_any_view_is_what_numpy_says(
     tmp_path_factory: pytest.TempPathFactory, view: tuple[tuple[int, ...], tuple[int, ...], int, str], small: bool

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -266,7 +266,7 @@ def test_a_broken_index_does_not_hide_the_files(folder: Path, content: bytes) ->
         open_path(folder / "model.safetensors.index.json")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     weight_map=st.dictionaries(
         st.text(max_size=3) | st.sampled_from("abc"), st.text(max_size=4) | st.sampled_from([ONE, TWO]), max_size=6

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file as save_numpy
@@ -406,7 +406,7 @@ entries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     header=st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), entries | values, max_size=5),
     data=st.binary(max_size=40),
@@ -419,7 +419,7 @@ def test_any_json_is_a_header_that_is_survived(
     survive(path)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(
     header=st.binary(max_size=60),
     data=st.binary(max_size=10),

@@ -35,7 +35,7 @@ def cells(line: Line, width: int) -> list[tuple[str, str]]:
     return (found + [BLANK] * width)[:width]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lines, lines)
 def test_painting_the_differences_over_the_old_line_gives_the_new_one(old: Line, new: Line) -> None:
     screen, after = cells(old, 80), cells(new, 80)
@@ -44,7 +44,7 @@ def test_painting_the_differences_over_the_old_line_gives_the_new_one(old: Line,
     assert screen == after
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(narrow_lines, narrow_lines)
 def test_of_narrow_characters_no_run_begins_or_ends_with_what_is_the_same(old: Line, new: Line) -> None:
     before, after = cells(old, 80), cells(new, 80)

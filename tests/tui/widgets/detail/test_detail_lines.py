@@ -158,7 +158,7 @@ def test_names_are_broken_after_dots() -> None:
 
 
 @given(st.text(max_size=60), st.integers(20, 130))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_name_fits_and_is_printable(name: str, width: int) -> None:
     info = msgspec.structs.replace(VIEWS["read"].info, name=name)
     view = msgspec.structs.replace(VIEWS["read"], info=info, tied_names=(name,), reason=name)

@@ -44,7 +44,7 @@ def test_it_fits(width: int, height: int, is_log_counts: bool, is_ascii: bool) -
         assert all(line.isascii() for line in lines)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 10**12), min_size=40, max_size=40), st.booleans())
 def test_every_bin_with_anything_in_it_leaves_a_trace(counts: list[int], is_log_counts: bool) -> None:
     lines = draw(histogram(counts), 47, 10, is_log_counts=is_log_counts, glyphs=UNICODE)

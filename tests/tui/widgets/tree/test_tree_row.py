@@ -199,7 +199,7 @@ def test_a_hit_of_the_search_is_marked_in_the_label() -> None:
     assert ("cons", "hit") in line
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(min_size=1, max_size=40).filter(lambda name: "." not in name), st.integers(20, 130))
 def test_any_name_fits_and_is_printable(name: str, width: int) -> None:
     source = MemorySource({name: ramp(2), "z.z": ramp(2)}, metadata={f"{name}.note": name})
