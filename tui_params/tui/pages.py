@@ -21,7 +21,7 @@ from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import (
     LEAST_HEIGHT,
     TensorView,

@@ -21,7 +21,6 @@ from tui_params.cache.figures import FigureCache
 from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import Checker
-from tui_params.core.health.places import MAX_INDICES
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.settings import Settings
@@ -33,7 +32,6 @@ from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.state.finding_groups import Group, Known, groups_of
 from tui_params.tui.state.opened import prepare
-from tui_params.tui.state.places import MOST_PLACES
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list
 from tui_params.tui.widgets.finding_list import FindingList
@@ -288,10 +286,6 @@ async def test_a_page_asks_for_the_places_by_itself_once() -> None:
         assert "1 of 128 values are NaN, at [1, 2]" in stage.facts
         await stage.press("up", "down", "up", "down")
         assert asked.count("layers.2.mlp.weight") == 2  # for its figures, and for the place
-
-
-def test_as_many_places_are_shown_as_are_looked_up() -> None:
-    assert MOST_PLACES == MAX_INDICES
 
 
 # What it rests on

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.terminal.themes import INKS
-from tui_params.tui.widgets.canvas import Line, LinesView, cut_line, differences, to_ascii
+from tui_params.tui.widgets.canvas import LinesView, cut_line, differences, to_ascii
 
 STYLES = sorted(INKS)
 

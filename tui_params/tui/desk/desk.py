@@ -33,7 +33,7 @@ from tui_params.tui.desk.sweeping import Batches, Sweep
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.state.opened import Opened, prepare
 from tui_params.tui.state.sorting import SortChoice, sort_of
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.terminal.line import Line
 
 if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache, SourceCache

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.scanner import Activity
     from tui_params.tui.state.opened import Opened
-    from tui_params.tui.widgets.canvas import Line
+    from tui_params.tui.terminal.line import Line
 
 JudgedOutcome: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
 """What came of reading a tensor, and what the rules say about it."""

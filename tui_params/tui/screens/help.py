@@ -11,7 +11,8 @@ from textual.screen import ModalScreen
 from tui_params.core.query.query import HELP
 from tui_params.tui import keys
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView, cut_line
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import LinesView, cut_line
 from tui_params.tui.widgets.detail.detail_lines import wrapped
 
 _TWO_COLUMNS = 96

@@ -8,7 +8,8 @@ from textual.screen import ModalScreen
 
 from tui_params.tui.state.sorting import KEYS, SortChoice
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import LinesView
 
 
 class SortScreen(ModalScreen["SortChoice | None"]):

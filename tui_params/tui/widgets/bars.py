@@ -17,7 +17,8 @@ from textual.widgets import Input, Static
 
 from tui_params.core import text
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView, cut_line, line_width
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import LinesView, cut_line, line_width
 
 Part = tuple[str, str]
 

@@ -18,8 +18,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_params.tui import keys
-
-Line = list[tuple[str, str]]
+from tui_params.tui.terminal.line import Line
 
 _MOVE = 10  # bytes of a cursor movement
 _PEN = 20  # bytes of a change of colour

@@ -13,7 +13,8 @@ from tui_params.core import text
 from tui_params.tui import keys
 from tui_params.tui.state.finding_groups import WHOLE, Group, ListedFinding, Severity, extent
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.detail.detail_lines import mark_of, wrapped
 
 MOST = 300

@@ -17,7 +17,7 @@ from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.searching import Found
 from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.terminal.line import Line
 
 OPENED = prepare(MemorySource({"a.weight": ramp(4, 4), "a.bias": ramp(4)}, label="m.safetensors"))
 STATE = BarState(UNICODE, "m.safetensors", OPENED)

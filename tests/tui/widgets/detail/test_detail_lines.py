@@ -20,8 +20,9 @@ from tui_params.core.health.registry import apply_rules
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.tree import Entry, Tree
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.terminal.themes import INKS
-from tui_params.tui.widgets.canvas import Line, to_ascii
+from tui_params.tui.widgets.canvas import to_ascii
 from tui_params.tui.widgets.detail.detail_lines import (
     TensorView,
     entry_lines,

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from tui_params.core.figures import Histogram
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.histogram_plot import bins_for, draw
 
 

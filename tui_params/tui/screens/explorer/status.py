@@ -13,8 +13,9 @@ from tui_params.core.tree.tree import Tree
 from tui_params.tui import keys
 from tui_params.tui.state.searching import fault_of
 from tui_params.tui.state.sorting import SortChoice, describe
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import Part, spread
-from tui_params.tui.widgets.canvas import Line, line_width
+from tui_params.tui.widgets.canvas import line_width
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report

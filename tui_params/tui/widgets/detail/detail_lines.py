@@ -12,12 +12,13 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
-from tui_params.core.findings import Finding
+from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Entry
-from tui_params.tui.state.places import KEPT_BLANK, MOST_PLACES, places_of
+from tui_params.tui.state.places import KEPT_BLANK, places_of
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, cut_line, line_width
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import cut_line, line_width
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
@@ -120,7 +121,7 @@ def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyp
     lines: list[Line] = []
     for finding in findings:
         mark, style = mark_of(finding.severity, glyphs)
-        words = f"{mark} {finding.evidence}{places_of(finding, 3 if is_tight else MOST_PLACES)}"
+        words = f"{mark} {finding.evidence}{places_of(finding, 3 if is_tight else MAX_INDICES)}"
         lines += wrapped(words, width, style, hang=2)
     return lines
 

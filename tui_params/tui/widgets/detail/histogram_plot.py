@@ -12,7 +12,7 @@ from threading import Lock
 from tui_params.core import text
 from tui_params.core.figures import Histogram
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line
+from tui_params.tui.terminal.line import Line
 
 _LABEL = 6
 _LOCK = Lock()

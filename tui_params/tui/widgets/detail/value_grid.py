@@ -14,7 +14,8 @@ from tui_params.core.window import Plane, parse_window, plane
 from tui_params.errors import SliceError
 from tui_params.tui import keys
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, LinesView
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import LinesView
 
 if TYPE_CHECKING:
     from tui_params.core.reading.grid import Grid

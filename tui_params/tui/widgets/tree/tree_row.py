@@ -17,7 +17,8 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Tree
 from tui_params.tui.state.marks import Mark
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.canvas import Line, cut_line
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.canvas import cut_line
 from tui_params.tui.widgets.detail.detail_lines import has_unknown_size
 
 _NUMEL = 6
