@@ -51,7 +51,7 @@ TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "justfile", "tui_params",
 def python(script: str, *arguments: str) -> str:
     """What the script prints in a fresh interpreter."""
     result = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -148,7 +148,7 @@ sys.exit(code)
 """
     source = [] if arguments[0].startswith("--") else [str(checkpoint)]
     result = subprocess.run(
-        [sys.executable, "-c", script, *arguments, *source], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", script, *arguments, *source], cwd=ROOT, capture_output=True, text=True, timeout=600,
         check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -1,9 +1,10 @@
-"""The cache of statistics: what comes back, what makes it forget, and everything that may be wrong with a disk."""
+"""The cache of statistics: what it returns, when it forgets, and everything that may be wrong with a disk."""
 
 from __future__ import annotations
 
 import errno
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -74,9 +75,10 @@ def write_model(path: Path, *shapes: tuple[int, ...]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the files of these tests, which were written a moment ago, be old enough."""
+def _without_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files that were written a moment ago be old enough, and a flush last as long as it takes."""
     monkeypatch.setattr(module, "SETTLED_NS", -(10**18))
+    monkeypatch.setattr(module, "FLUSH_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -308,9 +310,10 @@ def test_a_file_that_was_written_a_moment_ago_is_not_trusted(
     folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SETTLED_NS", 2_000_000_000)
+    changed = max(model.stat().st_mtime_ns, model.stat().st_ctime_ns)
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 2_000_000_000)
     remember(folder, model)
     assert recall(folder, model) == [None, None, None]
-    changed = max(model.stat().st_mtime_ns, model.stat().st_ctime_ns)
     monkeypatch.setattr(time, "time_ns", lambda: changed + 2_000_000_001)
     remember(folder, model)
     assert None not in recall(folder, model)
@@ -537,7 +540,7 @@ import sys
 from pathlib import Path
 from tests.cache.test_cache import figures, module, part
 from tui_params.cache.figures import FigureCache
-module.SETTLED_NS = -10**18
+module.SETTLED_NS, module.FLUSH_SECONDS = -10**18, float("inf")
 source, found = part(FigureCache(Path(sys.argv[1])), Path(sys.argv[2]))
 mine = source.listing.tensors[int(sys.argv[3])::2]
 print("ready", flush=True)
@@ -694,7 +697,7 @@ def test_a_flush_rests_between_two_writings_and_stops_in_time(
 ) -> None:
     source, found = part(FigureCache(folder), model)
     infos = source.listing.tensors
-    monkeypatch.setattr(module, "REST", 10**6)
+    monkeypatch.setattr(module, "REST", 10**12)
     found.put(infos[0], figures(infos[0].numel), None)
     found.flush()
     found.put(infos[1], figures(infos[1].numel), None)
@@ -703,6 +706,6 @@ def test_a_flush_rests_between_two_writings_and_stops_in_time(
     monkeypatch.setattr(module, "FLUSH_SECONDS", -1.0)
     found.flush(is_last=True)
     assert [one is not None for one in recall(folder, model)] == [True, False, False]
-    monkeypatch.setattr(module, "FLUSH_SECONDS", 1.0)
+    monkeypatch.setattr(module, "FLUSH_SECONDS", math.inf)
     found.flush(is_last=True)
     assert [one is not None for one in recall(folder, model)] == [True, True, False]

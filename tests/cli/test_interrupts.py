@@ -57,7 +57,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def ran(module: str, happens: str, *arguments: str, handler: str = "default_int_handler") -> tuple[int, str, str]:
     script = SCRIPT.format(module=module, happens=happens, handler=handler)
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=600, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -93,7 +93,7 @@ sys.meta_path.insert(0, Importing())
 terminal.open_explorer(sys.argv[1])
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(checkpoint)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, str(checkpoint)], capture_output=True, text=True, timeout=600, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -111,5 +111,5 @@ before = set(sys.modules)
 import tui_params.__main__
 print(*sorted(set(sys.modules) - before))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == ["__future__", "tui_params", "tui_params.__main__"]

@@ -70,7 +70,7 @@ def printed_to(
 def redirected(redirections: str, *command: str) -> subprocess.CompletedProcess[str]:
     """A command as a shell runs it, such as with ``>&-``."""
     shell = ["sh", "-c", f'"$@" {redirections}', "sh"]
-    return subprocess.run([*shell, *command], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*shell, *command], capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
@@ -153,7 +153,7 @@ def test_an_error_that_names_a_file_is_not_blamed_on_the_output(
 def test_help_into_a_closed_pipe(arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ran = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    ran = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=600, check=False)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (141, b"")
 
@@ -171,7 +171,7 @@ def test_a_closed_pipe_is_silent(tmp_path: Path) -> None:
         process.stdout.close()
         complaints = process.stderr.read()
         process.stderr.close()
-        assert (process.wait(60), complaints) == (141, "")
+        assert (process.wait(600), complaints) == (141, "")
 
 
 def test_output_in_a_narrow_encoding(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_output_in_a_narrow_encoding(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     for arguments in (["ls", str(path)], ["stats", str(path)], ["values", str(path), "größe"]):
         ran = subprocess.run(
-            [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "gr\\xf6\\xdfe" in ran.stdout

@@ -1,1 +1,1 @@
-"""What is kept between openings, in the user's cache folder."""
+"""Statistics that are kept from one run to the next, in the user's cache folder."""

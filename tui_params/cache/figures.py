@@ -1,7 +1,8 @@
-"""The cache of computed statistics on disk: what was read once is known at the next opening.
+"""The cache of computed statistics on disk, so that a tensor that was read once is not read again next time.
 
-Only exact, final statistics of tensors in files are kept, each for the very state of the file that it was computed
-from. Nothing here raises: a cache that is damaged, full, foreign or forbidden is an empty one, with a complaint.
+Only exact, final statistics of tensors in files are kept, and only for the state of the file that they were computed
+from. Nothing here raises: a cache that is damaged, full, owned by somebody else or unreadable counts as empty, with a
+complaint.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ __all__ = ["FigureCache", "Measured", "SourceCache"]
 ENVIRONMENT = "TUI_PARAMS_CACHE"
 OFF = frozenset({"0", "off"})
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of the whole cache: 130,000 tensors and more, with their rows and columns."""
+"""Bytes of the whole cache: enough for 130,000 tensors and more, with their rows and columns."""
 
 MAX_FILES = 4096
 MIN_FILE_BYTES = 1024 * 1024
-"""Data files that are smaller are read in less time than it takes to notice."""
+"""Smaller data files are read again faster than anybody notices."""
 
 SETTLED_NS = 2_000_000_000
 """A file that changed within the last two seconds (the mtime of FAT has that step) may change again unseen."""
 
 FLUSH_SECONDS = 1.0
-"""After this time a flush begins no further file."""
+"""A flush that has taken this long writes no further file."""
 
 REST = 20
-"""A cache file that took t seconds to write is left alone for 20 t, so that writing stays below 5 % of the time."""
+"""A cache file that took t seconds to write is not written again for 20 t: writing takes at most 5 % of the time."""
 
 RETRY_SECONDS = 60.0
 
@@ -72,18 +73,19 @@ class FigureCache:
 
     @property
     def code_store(self) -> CacheFolder | None:
-        """Where compiled loops are kept (``core.machine_code``): in the same folder, within the same bounds."""
+        """The store of the compiled loops (``core.kernels.machine_code``): the same folder, within the same bounds."""
         return self._folder
 
     @property
     def complaint(self) -> str | None:
-        """One sentence about what last went wrong, or None. The statistics are right all the same."""
+        """One sentence about what went wrong last, or None. Statistics are never wrong because of it."""
         return self._complaint if self._folder is None else self._folder.complaint
 
     def for_source(self, source: Source) -> SourceCache | None:
-        """The part of the cache that is about ``source``, or None: it is off, or no tensor is in a file worth it.
+        """The part of the cache for ``source``; None if the cache is off or no tensor is in a file that is worth it.
 
-        To be asked for before the first value is read: whether a file is at rest is seen now. Costs a stat a file.
+        Call this before the first value is read, because it looks whether each file is at rest. It costs one stat for
+        each file.
         """
         if self._folder is None:
             return None
@@ -96,18 +98,18 @@ class FigureCache:
         return SourceCache(self._folder, source, kept) if kept else None
 
     def usage(self) -> Usage:
-        """How much is kept."""
+        """How many files the cache has, and their bytes."""
         return Usage(0, 0) if self._folder is None else self._folder.usage()
 
     def clear(self) -> Usage:
-        """Delete everything that is kept, also while others use it; what was deleted."""
+        """Delete everything that is kept, even while others use it; return how much that was."""
         return Usage(0, 0) if self._folder is None else self._folder.clear()
 
 
 class _Kept:
-    """What is known of the tensors of one data file: on the disk when last looked (``stored``), and since (``fresh``).
+    """What is known about the tensors of one data file: read from the disk (``stored``), or new (``fresh``).
 
-    ``lock`` guards all of it. ``is_settled`` says that the file had been at rest when it was first looked at.
+    ``lock`` guards all of it. ``is_settled`` means that the data file was at rest when it was first looked at.
     """
 
     def __init__(self, path: Path, identity: Identity, is_settled: bool) -> None:
@@ -127,7 +129,7 @@ class _Kept:
 
 
 class SourceCache:
-    """What is kept of the tensors of one source. May be used from any thread."""
+    """The kept statistics of the tensors of one source. May be used from any thread."""
 
     def __init__(self, folder: CacheFolder, source: Source, kept: Mapping[Path, _Kept]) -> None:
         self._folder = folder
@@ -136,12 +138,12 @@ class SourceCache:
         self._flushing = Lock()
 
     def load(self) -> None:
-        """Read every cache file of the source now, rather than each when it is first asked for."""
+        """Read every cache file of the source now, and not each at its first use."""
         for kept in self._kept.values():
             self._load(kept)
 
     def get(self, info: TensorInfo) -> Measured | None:
-        """What was computed of ``info`` from the file as it was opened, or None. Reads a cache file at most once."""
+        """The statistics of ``info`` for the file as it was opened, or None. Reads each cache file at most once."""
         found = self._find(info)
         if found is None:
             return None
@@ -153,10 +155,10 @@ class SourceCache:
         return measured if measured is not None and measured.figures.numel == info.numel else None
 
     def put(self, info: TensorInfo, figures: Figures, channels: Channels | None) -> None:
-        """Remember what was computed of ``info``, in memory; of a sample, or of a file not at rest, nothing is.
+        """Remember the statistics of ``info`` in memory, unless they are of a sample or of a file not at rest.
 
-        A file must have been at rest before its first value was read: written to twice within one step of its
-        clock, it looks the same after the second time (git's Documentation/technical/racy-git.txt).
+        A file must have been at rest before its first value was read: if it is written twice within one step of its
+        clock, it looks the same after both (git's Documentation/technical/racy-git.txt).
         """
         found = self._find(info) if figures.is_exact and not figures.is_sampled else None
         if found is None:
@@ -169,10 +171,10 @@ class SourceCache:
                 kept.fresh[key] = record
 
     def flush(self, *, is_last: bool = False) -> None:
-        """Write what is new to disk, a second long and then no further file; never raises.
+        """Write what is new to disk, and begin no further file after FLUSH_SECONDS; never raises.
 
-        Does nothing while another thread flushes, and spares a file that was written a moment ago, unless
-        ``is_last``.
+        Unless ``is_last``, it does nothing while another thread flushes, and skips a file that was written a moment
+        ago.
         """
         if not self._flushing.acquire(blocking=is_last):
             return
@@ -192,7 +194,7 @@ class SourceCache:
             self._flushing.release()
 
     def _find(self, info: TensorInfo) -> tuple[_Kept, bytes] | None:
-        """The file of a tensor and its key there: of a tied one those of its first name."""
+        """The file of a tensor and its key in there; a tied tensor has those of its first name."""
         if info.unreadable is not None:
             return None
         if info.tied_to is not None:
@@ -213,7 +215,7 @@ class SourceCache:
                 kept.is_loaded = True
 
     def _read(self, kept: _Kept) -> tuple[dict[bytes, bytes | msgspec.Raw], Stamp | None]:
-        """The records on disk that are of this very state of the data file."""
+        """The records on disk, if they are for this state of the data file."""
         found = self._folder.read(kept.name)
         if found is None:
             return {}, None
@@ -227,13 +229,13 @@ class SourceCache:
 
     def _write(self, kept: _Kept) -> bool:
         if kept.has_changed():
-            # Nobody knows which state of the file the statistics are of, and nobody will ask for them.
+            # It is not known which state of the file the statistics are for, and nobody will ask for them.
             with kept.lock:
                 kept.is_settled = False
                 kept.fresh.clear()
                 kept.stored = {}
             return False
-        # What another process wrote since is kept too. It may write again before we do: then that is computed anew.
+        # Keep what another process has written since. If it writes again before we do, that is lost and computed anew.
         others, stamp = None, self._folder.stamp(kept.name)
         if not kept.is_loaded or stamp != kept.stamp:
             others, stamp = self._read(kept)
@@ -256,7 +258,7 @@ class SourceCache:
 
 
 def _look_at(file: FileStamp) -> _Kept | None:
-    """What to keep of a data file, or None: it is small, or is no longer the one that was opened."""
+    """A place for what is known about a data file; None if it is small, or no longer the one that was opened."""
     if file.size < MIN_FILE_BYTES:
         return None
     identity = _identify(file.path)
@@ -281,7 +283,7 @@ def _identify(path: Path) -> Identity | None:
 
 
 def _chosen_folder() -> tuple[Path | None, str | None]:
-    """The folder that the environment or the system names, or None and perhaps the reason."""
+    """The folder that the environment or the system names; or None, with the reason unless it was turned off."""
     named = os.environ.get(ENVIRONMENT, "").strip()
     if named.lower() in OFF:
         return None, None

@@ -1,7 +1,7 @@
-"""The folder of the cache: small private files that are replaced whole, and removed when there are too many.
+"""The folder of the cache: small private files that are replaced as a whole, and removed when there are too many.
 
-Nothing here raises OSError: a cache that cannot be used is an empty one, and says why. Everything goes through a
-descriptor of the folder and never through a symbolic link in it, so that nobody can put another folder in between.
+Nothing here raises OSError: a cache that cannot be used counts as empty, and says why. Everything goes through a
+descriptor of the folder and never through a symbolic link in it, so nobody can put another folder in its place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tui_params.core.text import clean, size
 
 TOUCH_SECONDS = 24 * 3600
 LEFTOVER_SECONDS = 3600
-"""A temporary file of this age was left by a process that died."""
+"""A temporary file that is older than this was left by a process that died."""
 
 _OURS = re.compile(r"[0-9a-f]{32}\.(figures|code)")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(figures|code)\.[0-9a-f]+\.part")
@@ -29,7 +29,7 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
-    """What tells one version of a cache file from another."""
+    """What distinguishes two versions of a cache file."""
 
     inode: int
     size: int
@@ -44,9 +44,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class CacheFolder:
-    """Files by name, at most ``max_files`` of together ``max_bytes``: the least recently used give way.
+    """Files by name, at most ``max_files`` with at most ``max_bytes`` in total; the least recently used are removed.
 
-    ``complaint`` is one sentence about what last went wrong. May be used from several threads and processes.
+    ``complaint`` is one sentence about what went wrong last. May be used from several threads and processes.
     """
 
     def __init__(self, path: Path, max_bytes: int, max_files: int) -> None:
@@ -56,7 +56,7 @@ class CacheFolder:
         self.complaint: str | None = None
 
     def read(self, name: str) -> tuple[bytes, Stamp] | None:
-        """A file, which counts as used now, or None."""
+        """The bytes and the version of a file, or None. Reading counts as using it."""
         try:
             with self._opened() as folder:
                 # O_NONBLOCK: should a FIFO have this name, open still returns at once.
@@ -97,9 +97,9 @@ class CacheFolder:
             return None
 
     def write(self, name: str, data: bytes) -> Stamp | None:
-        """Replace a file at once by ``data``; None if that failed, and then what was there is still there.
+        """Replace a file atomically by ``data``. Returns None if that failed; the old file is then still there.
 
-        Not synced to the disk: after a power cut the checksum of the file does not hold, and it is not believed.
+        Nothing is synced to the disk: a file that a power cut left incomplete does not match its checksum.
         """
         if len(data) > self.max_bytes:
             self.complain(f"{size(len(data))} of statistics are more than the cache of {size(self.max_bytes)} holds")
@@ -113,7 +113,7 @@ class CacheFolder:
             return None
 
     def evict(self) -> None:
-        """Remove the least recently used files until the rest is within the bounds, and what dead processes left."""
+        """Remove the least recently used files until the rest is within the bounds, and leftovers of dead processes."""
         try:
             with self._opened() as folder:
                 found = _files(folder)
@@ -133,7 +133,7 @@ class CacheFolder:
             self.complain(f"old statistics in {self._shown} cannot be removed: {_reason(error)}")
 
     def usage(self) -> Usage:
-        """What lies there."""
+        """How many files of the cache there are, and their bytes."""
         try:
             with self._opened() as folder:
                 found = _files(folder)
@@ -145,7 +145,7 @@ class CacheFolder:
         return Usage(len(found), sum(status.st_size for _, status in found))
 
     def clear(self) -> Usage:
-        """Remove every file of the cache, and nothing else; what was removed."""
+        """Remove every file of the cache and nothing else; return how much that was."""
         count = nbytes = 0
         try:
             with self._opened() as folder:
@@ -160,7 +160,7 @@ class CacheFolder:
         return Usage(count, nbytes)
 
     def complain(self, sentence: str) -> None:
-        """Say what went wrong to whoever asks."""
+        """Remember what went wrong, for ``complaint``."""
         self.complaint = sentence
 
     @property
@@ -174,7 +174,7 @@ class CacheFolder:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """A descriptor of the folder, if it is ours alone to write. Raises OSError."""
+        """A descriptor of the folder, if nobody else may write to it. Raises OSError."""
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
         try:
             status = os.fstat(folder)
@@ -207,7 +207,7 @@ def _replace(folder: int, name: str, data: bytes) -> Stamp:
 
 
 def _files(folder: int, pattern: re.Pattern[str] = _OURS) -> list[tuple[str, os.stat_result]]:
-    """The files in the folder that the cache made, the least recently used first."""
+    """The files of the cache in the folder, the least recently used first."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -1,8 +1,8 @@
-"""The bytes of a cache file: the statistics of the tensors of one data file, as it was when they were computed.
+"""The bytes of a cache file: the statistics of the tensors of one state of one data file.
 
 A cache file is ``MAGIC``, the 16 bytes of ``LAYOUT``, the BLAKE2b-128 of the rest, and the rest: a msgpack array of
 an Identity and a map from the 16 bytes of ``tensor_key`` to a record. A record is a msgpack array of the fields of
-Measured or, where an integer is beyond the 64 bits of msgpack, a byte string that holds the same as JSON.
+Measured or, if an integer is beyond the 64 bits of msgpack, a byte string with the same as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures
 from tui_params.core.tensor import TensorInfo
 
 ENGINE = 3
-"""To be raised when the same bytes give other statistics than before: a fault of the engine or of a reader mended."""
+"""Raise this when the same bytes give other statistics than before: a fault of the engine or of a reader was mended."""
 
 MAGIC = b"TUIPFIG\n"
 _DIGEST = 16
@@ -28,14 +28,14 @@ _JSON = b"\xc4\xc5\xc6"
 
 
 class Measured(msgspec.Struct, frozen=True, gc=False):
-    """What was computed of one tensor; ``channels`` is None where it has none, or where nobody asked for them."""
+    """The statistics of one tensor; ``channels`` is None if it has none, or if they were not computed."""
 
     figures: Figures
     channels: Channels | None
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One state of one data file. The time of the last change of its inode tells where mtime was set back."""
+    """One state of one data file. ``ctime_ns``, the last change of the inode, reveals an mtime that was set back."""
 
     path: bytes
     device: int
@@ -74,7 +74,7 @@ class _Contents(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 def describe_layout(engine: int, *structs: type[msgspec.Struct]) -> bytes:
-    """16 bytes that differ where a record would be read differently: another engine, other fields, other types."""
+    """16 bytes that change when records change: with the engine, and with the names and types of the fields."""
     fields = [(struct.__name__, list(struct.__annotations__.items())) for struct in structs]
     return blake2b(repr((engine, QUANTILES, SPARK_BINS, fields)).encode(), digest_size=_DIGEST).digest()
 
@@ -96,13 +96,13 @@ def _contents_decoder() -> msgspec.msgpack.Decoder[_Contents]:
 
 
 def tensor_key(info: TensorInfo) -> bytes:
-    """16 bytes that stand for one tensor of a data file: its name, type, shape, and the place of its elements."""
+    """16 bytes for one tensor of a data file, made from its name, type, shape, and the place of its elements."""
     facts = (info.name, info.dtype.name, info.shape, info.offset, info.stride)
     return blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
 
 
 def file_name(path: bytes) -> str:
-    """The name of the cache file of the data file at ``path``; every layout has its own."""
+    """The name of the cache file for the data file at ``path``; it differs from layout to layout."""
     return blake2b(path, digest_size=_DIGEST, key=LAYOUT).hexdigest() + ".figures"
 
 
@@ -118,7 +118,7 @@ def encode_record(figures: Figures, channels: Channels | None) -> bytes:
 
 
 def decode_record(data: bytes | msgspec.Raw) -> Measured | None:
-    """What ``encode_record`` was given, or None if the record is not one."""
+    """The reverse of ``encode_record``; None if ``data`` is no record."""
     try:
         if bytes(memoryview(data)[:1]) in _JSON:
             import json
@@ -139,7 +139,7 @@ def pack(identity: Identity, records: Mapping[bytes, bytes | msgspec.Raw]) -> by
 
 
 def unpack(data: bytes) -> tuple[Identity, dict[bytes, msgspec.Raw]]:
-    """What ``pack`` was given; the records share the memory of ``data``. Raises ValueError, with what is wrong."""
+    """The reverse of ``pack``; the records share the memory of ``data``. Raises ValueError that says what is wrong."""
     if len(data) < _HEAD or not data.startswith(MAGIC):
         raise ValueError("it is no cache file")
     if data[len(MAGIC) : len(MAGIC) + _DIGEST] != LAYOUT:
