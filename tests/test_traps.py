@@ -1,4 +1,4 @@
-"""Mistakes that tools of this kind make, of which no other test would notice: each is seen from the outside."""
+"""Mistakes that tools of this kind make and that no other test would notice, each tested from the outside."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def test_the_keys_in_the_readme_are_those_of_the_program() -> None:
     used = [[_SIGNS.get(key, key) for key in entry.keys.split(",")] for entry in (*keys.TREE, *keys.SCREEN)]
     documented = _documented()
     assert documented - {key for group in used for key in group} == set()
-    # Scrolling the detail and leaving stand in the help; everything else has a key in the README.
+    # The help has the keys for scrolling the detail and for leaving; the README has a key for everything else.
     assert {group[0] for group in used if not documented & set(group)} == {"escape", "ctrl+d", "ctrl+u"}
 
 
 @pytest.fixture
 def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes each call has read from files."""
+    """The number of bytes that each call reads from files."""
     counts: list[int] = []
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: run the benchmarks and print what was measured beside what is promised.
+"""``python -m tests.bench``: run the benchmarks and print what was measured next to what is promised.
 
 Every module ``tests/bench/bench_*.py`` has ``run() -> Iterator[Line]``. The exit code is 1 if a promise is broken.
 """
@@ -38,12 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def row(line: Line) -> str:
-    """One line of the table. Columns are of a fixed width, so that each can be printed as soon as it is known."""
+    """One line of the table. Columns have a fixed width, so that each line can be printed as soon as it is known."""
     return f"  {line.what:<56} {line.measured:<30} {line.target:<18} {_MARKS[line.ok]}".rstrip()
 
 
 def machine() -> str:
-    """What the figures were measured on: without that they mean nothing."""
+    """The machine that the figures were measured on, without which they mean nothing."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
@@ -52,7 +52,7 @@ def machine() -> str:
 
 
 def processor() -> str:
-    """The model of the processor, as Linux says it; elsewhere what Python knows."""
+    """The model of the processor, from Linux or, elsewhere, from Python."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

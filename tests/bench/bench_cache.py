@@ -1,4 +1,4 @@
-"""The cache of statistics, at the size of the largest published models: how soon all of it is known again."""
+"""The cache of statistics at the size of the largest published models: how soon everything is known again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def measured(numel: int, number: int, is_matrix: bool) -> tuple[Figures, Channel
 
 def run() -> Iterator[Line]:
     """One file, and a folder of shards."""
-    # What is written here would otherwise be too young to be trusted.
+    # Otherwise the files that are written here would be too young to be trusted.
     settled, module.SETTLED_NS = module.SETTLED_NS, -(10**18)
     folder = Path(tempfile.mkdtemp(prefix="tui-params-bench-"))
     try:

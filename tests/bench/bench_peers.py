@@ -1,8 +1,8 @@
-"""The same question to tui-params and to sft-cli 0.2.2, as whole processes: seconds and peak memory.
+"""tui-params and sft-cli 0.2.2 at the same tasks, as whole processes: seconds and peak memory.
 
 sft-cli is installed into a throw-away virtual environment, so this bench needs a package index; without one it says so.
-It is asked for the statistics of one tensor of 201 million bf16 elements, and for the difference of two files of half
-that size in which one tensor differs.
+The tasks are the statistics of one tensor of 201 million bf16 elements, and the difference of two files of half that
+size in which one tensor differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS = 196_608
 
 
 class Run(NamedTuple):
-    """One process: seconds, and its largest resident memory in MiB."""
+    """One process: its seconds, and its peak resident memory in MiB."""
 
     seconds: float
     memory: float
@@ -62,7 +62,7 @@ print(time.perf_counter() - began, usage.ru_maxrss, os.waitstatus_to_exitcode(st
 
 
 def measure(command: list[str], times: int, files: tuple[Path, ...] = ()) -> Run | str:
-    """The best of some runs of a command, or what it said when it failed; ``files`` are as new before each."""
+    """The best of several runs of a command, or its complaint; ``files`` are touched before each, so none is cached."""
     best = Run(float("inf"), float("inf"))
     for _ in range(times):
         for file in files:
@@ -77,7 +77,7 @@ def measure(command: list[str], times: int, files: tuple[Path, ...] = ()) -> Run
 
 
 def warm_up(ours: list[str], path: Path, folder: Path) -> None:
-    """Run once, and wait until the compiled loops are kept: what is measured is not the first run on a machine."""
+    """Run once and wait until the compiled loops are kept, because the first run on a machine is not measured."""
     os.environ["TUI_PARAMS_CACHE"] = str(folder)
     # As it is after installation, where pip compiles the modules too.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

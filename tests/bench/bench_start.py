@@ -27,7 +27,7 @@ DEADLINE = 60.0
 DOWN, QUIT = b"\x1b[B", b"q"
 HIDDEN = 64
 
-# The least that a program of textual's can do: what it takes is not ours to save.
+# The least that a program with Textual can do: we cannot save any of its time.
 BARE = """
 from textual.app import App
 from textual.widgets import Static
@@ -71,7 +71,7 @@ class Terminal:
         return len(data)
 
     def _answer(self, data: bytes) -> None:
-        """Answer what a program asks of its terminal, as xterm does."""
+        """Answer what a program asks its terminal, as xterm does."""
         if b"\x1b[6n" in data:
             os.write(self.fd, b"\x1b[1;1R")
         if b"\x1b[?2026$p" in data:
@@ -114,7 +114,7 @@ class Terminal:
         os.write(self.fd, key)
 
     def rss(self) -> int:
-        """Resident bytes of the process, where the kernel tells (Linux); else 0."""
+        """Resident bytes of the process on Linux; elsewhere 0."""
         status = Path(f"/proc/{self.pid}/status")
         if status.exists():
             for line in status.read_text().splitlines():
@@ -209,7 +209,7 @@ def run() -> Iterator[Line]:
 
 
 def wire(command: list[str], what: str, folder: Path) -> Iterator[Line]:
-    """Bytes of one cursor move and of doing nothing, and whether q ends the program at once."""
+    """Bytes of a cursor move and of an idle screen, and whether q ends the program at once."""
     with Terminal(command, folder) as terminal:
         terminal.wait_for((b"lm_head", b"embed_tokens", b"layers"))
         terminal.settle()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """What was measured, what came out, what was promised, and whether it holds (None: there is no promise)."""
+    """What was measured, the result, the promise, and whether it holds (None if there is no promise)."""
 
     what: str
     measured: str

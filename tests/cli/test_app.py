@@ -1,4 +1,4 @@
-"""The command line as a whole: which command runs, exit codes, pipes, and what is never imported."""
+"""The command line as a whole: which command runs, exit codes, faults, and what is never imported."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_source_that_begins_with_a_dash(
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that an explorer, which is not the real one, was opened on; it exits with 42."""
+    """The paths that a stand-in for the explorer was opened on; it exits with 42."""
     paths: list[str] = []
     explore = types.ModuleType("tui_params.tui.explore")
 

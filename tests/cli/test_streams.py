@@ -62,7 +62,9 @@ def printed_to(
 
     def ran(stdout: TextIO | None, arguments: list[str]) -> Ran:
         monkeypatch.setattr("sys.stdout", stdout)
-        return cli(*(paths.get(argument, argument) for argument in arguments))
+        done = cli(*(paths.get(argument, argument) for argument in arguments))
+        sys.stdout.close()
+        return done
 
     return ran
 
