@@ -205,7 +205,7 @@ def training(folder: Path | None = None) -> Source:
 
 
 def missing() -> Source:
-    """A folder of four shards, of which the second is not there."""
+    """A folder of four shards; the second is missing."""
     random = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp()) / "half-downloaded"
     folder.mkdir()

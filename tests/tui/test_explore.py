@@ -269,7 +269,7 @@ async def test_leave_ends_the_app(is_running: bool) -> None:
 
 
 class Tiny(torch.nn.Module):  # type: ignore[misc, name-defined]  # mypy does not read torch
-    """Two layers, of which one is frozen, and a buffer."""
+    """Two layers, one of them frozen, and a buffer."""
 
     def __init__(self) -> None:
         super().__init__()

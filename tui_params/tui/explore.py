@@ -34,11 +34,12 @@ def run_path(path: str) -> int:
 def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
-    The caller waits, so a model stands still and is read in place. With the ``optimizer`` of a model its states are
-    shown too, as ``open_source`` lists them. Raises ExploreError where there is no terminal to take over, inside a
-    running event loop (a notebook) and off the main thread; OpenError if the target cannot be opened; and TypeError if
-    it is none of these, or if an optimizer is given with anything but a model. A fault of the explorer itself is raised
-    once the terminal is given back; so is a signal that came meanwhile (SIGINT, SIGTERM, SIGHUP).
+    The caller waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its
+    states are shown too, as ``open_source`` lists them. Raises ExploreError where there is no terminal to take over,
+    inside a running event loop (a notebook) and off the main thread; OpenError if the target cannot be opened; and
+    TypeError if it is none of these, or if an optimizer is given with anything but a model. A fault of the explorer
+    itself is raised once the terminal is given back, and a signal that came meanwhile (SIGINT, SIGTERM, SIGHUP) is then
+    sent again.
     """
     reason = why_not()
     if reason is not None:

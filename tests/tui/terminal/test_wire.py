@@ -74,7 +74,7 @@ segments = st.tuples(st.text(alphabet="ab █", min_size=1, max_size=5), styles)
 
 @st.composite
 def updates(draw_value: st.DrawFn) -> ChopsUpdate:
-    """An update of three lines of two widgets each, of which some spans have changed."""
+    """An update of three lines of two widgets each; some spans of them have changed."""
     chops: list[dict[int, Strip | None]] = []
     ends: list[list[int]] = []
     spans: list[tuple[int, int, int]] = []
