@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 import tui_params
+from tests.contributing import EXAMPLES, FORMAT, apply, copy_package
 from tests.factories_safetensors import small_file
 from tui_params.sources.detect import READERS, Reader, Unopened, describe_formats
 
@@ -70,44 +70,7 @@ def test_a_planted_fault_is_found(planted: Reader | Unopened, fault: str) -> Non
     assert list(faults_of([*READERS, planted])) == [fault]
 
 
-TINY = '''
-"""TINY files: the letters TINY, the number of values (uint32), the values (float32)."""
-
-from pathlib import Path
-
-from tui_params.core.dtypes import from_safetensors
-from tui_params.core.source import Listing
-from tui_params.core.tensor import TensorInfo
-from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import opened, read_bytes
-
-
-def open_tiny(path: Path) -> ExtentSource:
-    """The one tensor of a TINY file. Raises OpenError."""
-    with opened(path) as (descriptor, file):
-        numel = int.from_bytes(read_bytes(descriptor, 4, 4), "little")
-    info = TensorInfo("values", (numel,), from_safetensors("F32"), numel, 4 * numel, file=file.name, offset=8)
-    return ExtentSource(path.name, Listing("TINY", (info,)), {}, {file.name: file})
-'''
-
-TINY_OPENER = """def _open_tiny(path: Path) -> Source:
-    from tui_params.sources.tiny import open_tiny
-
-    return open_tiny(path)
-
-
-"""
-
-TINY_ROW = """    Reader(
-        name="tiny",
-        description="Made by a test.",
-        magic=b"TINY",
-        suffixes=(".tiny",),
-        open=_open_tiny,
-    ),
-"""
-
-TINY_RUN = """
+RUN = """
 import sys
 from tui_params.cli.app import run
 for line in sys.stdin.read().splitlines():
@@ -120,23 +83,17 @@ print("imported", "tui_params.sources.tiny" in sys.modules)
 
 @pytest.fixture
 def with_tiny(tmp_path: Path) -> Path:
-    """A folder with a copy of the package to which a developer has added a format: one file, one opener, one row."""
+    """A folder with a copy of the package to which the format of CONTRIBUTING.md was added: one file, one row."""
     root = tmp_path / "root"
-    # With the compiled files, which stay valid because the times of the sources are copied too.
-    shutil.copytree(PACKAGE, root / "tui_params")
-    sources = root / "tui_params" / "sources"
-    (sources / "tiny.py").write_text(TINY)
-    table = (sources / "detect.py").read_text(encoding="utf-8")
-    edited = re.sub(r"(?m)^(READERS: .* = \(\n)", lambda found: TINY_OPENER + found[1] + TINY_ROW, table)
-    assert edited != table
-    (sources / "detect.py").write_text(edited, encoding="utf-8")
+    copy_package(root)
+    apply(EXAMPLES[FORMAT], root)
     return root
 
 
 def commands(root: Path, *lines: str) -> str:
     """What the command lines print, each by the package in ``root``; checks that it is that one."""
     ran = subprocess.run(
-        [sys.executable, "-c", TINY_RUN],
+        [sys.executable, "-c", RUN],
         input="\n".join(lines), capture_output=True, text=True, check=False, cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "TUI_PARAMS_CACHE": "off", "COLUMNS": "100"},
     )  # fmt: skip
@@ -145,7 +102,7 @@ def commands(root: Path, *lines: str) -> str:
 
 
 def test_a_file_and_a_row_are_a_new_format(with_tiny: Path) -> None:
-    data = b"TINY" + struct.pack("<I3f", 3, 1.0, 2.0, 4.0)
+    data = b"TINYF32 " + struct.pack("<I3f", 3, 1.0, 2.0, 4.0)
     (with_tiny / "model.safetensors").write_bytes(data)  # The content decides, not the name.
     (with_tiny / "run").mkdir()
     (with_tiny / "run" / "a.tiny").write_bytes(data)
@@ -154,7 +111,7 @@ def test_a_file_and_a_row_are_a_new_format(with_tiny: Path) -> None:
         with_tiny, "--help", "ls model.safetensors", "values model.safetensors values", "ls run", "ls empty"
     )
     told, *parts = re.split(r"(?m)^\$ .*\n", printed)[1:]
-    assert re.search(r"(?m)^  tiny +Made by a test\. Usually \.tiny\.$", told)
+    assert re.search(r"(?m)^  TINY +A TINY file: one tensor\. Usually \.tiny\.$", told)
     listed, shown, folder, empty = parts
     assert re.search(r"(?m)^ +values +\[3\] +f32", listed), listed
     assert "exit code 0" in listed
@@ -196,7 +153,8 @@ def test_no_reader_is_imported_before_it_is_needed(tmp_path: Path) -> None:
 
 def test_every_format_is_described() -> None:
     described = dict(describe_formats())
-    assert list(described) == ["safetensors", "torch.save", "folder"]
+    assert list(described) == [row.name for row in READERS if isinstance(row, Reader)]
+    assert {"safetensors", "torch.save", "folder"} <= described.keys()
     assert described["torch.save"].endswith("Usually .bin, .pt, .pth, .ckpt.")
     assert not any(name in described for name in ("GGUF", "DCP"))
 

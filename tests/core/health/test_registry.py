@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,42 +14,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-import tui_params
+from tests.contributing import EXAMPLES, RULE, apply, copy_package
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.registry import RULES, collect
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.values import check_nan, seek_nan
 
-# What a developer writes: a family of its own, with a rule about one tensor and a cross-check.
-EXAMPLE = '''
-"""Rules that a test added."""
-
-from tui_params.core.health.rule import Rule
-from tui_params.core.health.sought import Sought
-
-
-def check_positive(subject):
-    low = subject.figures.min
-    if low is None or low <= 0:
-        return ()
-    return (subject.finding("warning", "all-positive", f"the smallest value is {low:g}"),)
-
-
-def find_lonely(checkpoint):
-    if len(checkpoint.infos) == 1:
-        yield checkpoint.sketches[0].finding("info", "lonely", "it is the only tensor")
-
-
-EXAMPLE_RULES = (
-    Rule(
-        "all-positive", "All positive", ("warning",), "No value is below zero.", "a test",
-        check=check_positive, seek=lambda finding, info, thresholds: Sought("below", 1.5),
-    ),
-    Rule("lonely", "Lonely", ("info",), "There is no other tensor.", "a test", cross_check=find_lonely),
-)
-'''
-
-# And one more rule in a file that is there.
+# What a developer writes into a file that is there: a rule about one tensor, and a cross-check.
 ADDED = """    Rule(
         "seen",
         "Seen",
@@ -59,9 +29,25 @@ ADDED = """    Rule(
         "a test",
         ("mostly_zero",),
         check=lambda subject: (subject.finding("info", "seen", "it was looked at"),),
+        seek=lambda finding, info, thresholds: Sought("below", 1.5),
+    ),
+    Rule(
+        "lonely",
+        "Lonely",
+        ("info",),
+        "There is no other tensor.",
+        "a test",
+        cross_check=lambda checkpoint: [
+            sketch.finding("info", "lonely", "it is the only tensor")
+            for sketch in checkpoint.sketches
+            if len(checkpoint.infos) == 1
+        ],
     ),
 )
 """
+
+
+MEANING = "A weight matrix has values of both signs. One without may be a mask, or magnitudes."
 
 
 class Copy:
@@ -69,22 +55,17 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        package = Path(tui_params.__file__).parent
-        shutil.copytree(package, folder / "tui_params", ignore=shutil.ignore_patterns("__pycache__"))
+        copy_package(folder)
         self.health = folder / "tui_params" / "core" / "health"
 
-    def replace(self, file: str, old: str, new: str) -> None:
-        path = self.health / file
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new), encoding="utf-8")
-
-    def add_family(self, text: str = EXAMPLE) -> None:
-        """A file and a row."""
-        (self.health / "example.py").write_text(text, encoding="utf-8")
-        last = "from tui_params.core.health.duplicates import DUPLICATE_RULES\n"
-        self.replace("registry.py", last, f"{last}from tui_params.core.health.example import EXAMPLE_RULES\n")
-        self.replace("registry.py", "        DUPLICATE_RULES,\n", "        DUPLICATE_RULES,\n        EXAMPLE_RULES,\n")
+    def add_family(self, old: str = "", new: str = "") -> None:
+        """The family of CONTRIBUTING.md, a file and a row; in the file ``old`` is replaced by ``new``."""
+        apply(EXAMPLES[RULE], self.folder)
+        if old:
+            path = self.health / "signs.py"
+            text = path.read_text(encoding="utf-8")
+            assert text.count(old) == 1
+            path.write_text(text.replace(old, new), encoding="utf-8")
 
     def add_to_values(self) -> None:
         """A rule in a family that is there: its own file alone."""
@@ -113,28 +94,28 @@ def test_a_new_rule_is_listed_explained_and_applied(tmp_path: Path) -> None:
     copy.add_family()
     copy.add_to_values()
     listed = copy.run("check", "--rules").stdout
-    for words in ("  all-positive ", "No value is below zero.", "  lonely ", "  seen ", "mostly-zero 0.8"):
+    for words in ("  one-sided ", MEANING, "  lonely ", "  seen ", "mostly-zero 0.8"):
         assert words in listed
     tensors, _, containers = listed.partition("\nContainers\n")
-    assert "all-positive" in tensors
-    assert "all-positive" not in containers
+    assert "one-sided" in tensors
+    assert "one-sided" not in containers
     by_id = {rule["id"]: rule for rule in copy.json("check", "--rules")["rules"]}
-    assert by_id["all-positive"] == {
-        "id": "all-positive",
-        "title": "All positive",
-        "severities": ["warning"],
-        "meaning": "No value is below zero.",
-        "source": "a test",
+    assert by_id["one-sided"] == {
+        "id": "one-sided",
+        "title": "One-sided",
+        "severities": ["info"],
+        "meaning": MEANING,
+        "source": "torch.nn.init: every random start of a matrix has both signs",
         "thresholds": {},
     }
     assert by_id["seen"]["thresholds"] == {"mostly-zero": 0.8}
-    assert set(by_id) == {rule.id for rule in RULES} | {"all-positive", "lonely", "seen"}
+    assert set(by_id) == {rule.id for rule in RULES} | {"one-sided", "lonely", "seen"}
     save_file({"layers.0.fc.weight": np.arange(1, 13, dtype=np.float32).reshape(3, 4)}, tmp_path / "x.safetensors")
     found = copy.json("check", "x.safetensors")["findings"]
     assert found[0]["indices"] == [[0, 0]]
     assert [(finding["rule"], finding["tensor"], finding["evidence"]) for finding in found] == [
-        ("all-positive", "layers.0.fc.weight", "the smallest value is 1"),
         ("seen", "layers.0.fc.weight", "it was looked at"),
+        ("one-sided", "layers.0.fc.weight", "the smallest of 12 values is 1"),
         ("lonely", "layers.0.fc.weight", "it is the only tensor"),
     ]
 
@@ -142,13 +123,13 @@ def test_a_new_rule_is_listed_explained_and_applied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('Rule("lonely"', 'Rule("nan"', "there are two rules 'nan': 'NaN' and 'Lonely'"),
-        ('"No value is below zero."', '""', "the rule 'all-positive' has no meaning"),
+        ('"one-sided",\n', '"nan",\n', "there are two rules 'nan': 'NaN' and 'One-sided'"),
+        (f'"{MEANING}"', '""', "the rule 'one-sided' has no meaning"),
     ],
 )
 def test_a_planted_fault_fails_at_once(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     copy = Copy(tmp_path)
-    copy.add_family(EXAMPLE.replace(old, new))
+    copy.add_family(old, new)
     ran = copy.run("check", "--rules")
     assert (ran.returncode == 0, ran.stdout) == (False, "")
     assert sentence in ran.stderr
