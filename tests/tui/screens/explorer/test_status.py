@@ -102,6 +102,6 @@ def test_what_was_said_stands_in_place_of_the_keys_and_the_filter_beside_it() ->
 
 def test_what_is_wrong_with_a_filter_stands_whole_where_the_note_has_no_room_for_it() -> None:
     state = replace(STATE, query=parse_query("finding:foo"), is_searching=True, focus="search", note_width=10)
-    assert status(state, 80).startswith(" no such rule; there are error,")
+    assert status(state, 80).startswith(" no such rule; the choices are error,")
     assert len(status(state, 80)) <= 80
     assert status(replace(state, note_width=1000), 80).startswith(" enter keep")
