@@ -110,12 +110,12 @@ def test_a_new_rule_is_listed_explained_and_applied(tmp_path: Path) -> None:
     }
     assert by_id["seen"]["thresholds"] == {"mostly-zero": 0.8}
     assert set(by_id) == {rule.id for rule in RULES} | {"one-sided", "lonely", "seen"}
-    save_file({"layers.0.fc.weight": np.arange(1, 13, dtype=np.float32).reshape(3, 4)}, tmp_path / "x.safetensors")
+    save_file({"layers.0.fc.weight": np.arange(1, 65, dtype=np.float32).reshape(8, 8)}, tmp_path / "x.safetensors")
     found = copy.json("check", "x.safetensors")["findings"]
     assert found[0]["indices"] == [[0, 0]]
     assert [(finding["rule"], finding["tensor"], finding["evidence"]) for finding in found] == [
         ("seen", "layers.0.fc.weight", "it was looked at"),
-        ("one-sided", "layers.0.fc.weight", "the smallest of 12 values is 1"),
+        ("one-sided", "layers.0.fc.weight", "the smallest of 64 values is 1"),
         ("lonely", "layers.0.fc.weight", "it is the only tensor"),
     ]
 
