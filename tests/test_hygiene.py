@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tui_params
+from tests.import_graph import read_graph
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tui_params"
@@ -187,6 +188,27 @@ def test_what_runs_in_the_models_process_needs_nothing_but_torch() -> None:
     assert len(modules) > 1
     found = {module.partition(".")[0] for path in modules for _, module in imports(path)}
     assert found - set(sys.stdlib_module_names) <= {"torch", "__future__"}
+
+
+def test_a_format_stands_on_bytes_and_pickles_and_on_no_other_format() -> None:
+    graph = read_graph(PACKAGE)
+    shared = ("tui_params.sources.bytes", "tui_params.sources.inert_pickle")
+    above = {"tui_params.sources.detect"}
+    found = [
+        f"{module} -> {target}"
+        for module, targets in graph.items()
+        if module.startswith("tui_params.sources.") and module not in above
+        for target in targets
+        if target.startswith("tui_params.sources.")
+        and not target.startswith(shared)
+        and room_of(target) != room_of(module) != "tui_params.sources.folder"
+    ]
+    assert found == []
+
+
+def room_of(module: str) -> str:
+    """``tui_params.sources.folder.config`` is in the room ``tui_params.sources.folder``."""
+    return ".".join(module.split(".")[:3])
 
 
 def test_readers_run_no_code_of_a_file() -> None:
