@@ -132,7 +132,8 @@ def test_the_files_and_recipes_that_it_names_are_there() -> None:
     paths = re.findall(r"`([\w./]+(?:/|\.(?:py|toml|html|json)))`", words)
     assert len(paths) > 5
     homes = (ROOT, ROOT / "tui_params", ROOT / "tests")
-    assert [path for path in paths if not any((home / path).exists() for home in homes)] == ["snapshot_report.html"]
+    missing = {path for path in paths if not any((home / path).exists() for home in homes)}
+    assert missing <= {"snapshot_report.html"}  # written where a snapshot differs
     recipes = re.findall(r"^(\w+)(?: [^:]*)?:$", (ROOT / "justfile").read_text(encoding="utf-8"), re.MULTILINE)
     named = set(re.findall(r"`just (\w+)", TEXT))
     assert named <= set(recipes)
