@@ -368,13 +368,13 @@ class ExplorerScreen(Screen[None]):
             return
         from tui_params.tui.screens.problems import ProblemsScreen
 
-        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), self._go_to_problem)
+        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), self._go_to_finding)
 
-    def _go_to_problem(self, problem: ListedFinding | None) -> None:
-        """Go to the tensor of a problem, or the parameter of that gradient, and to the place in its values."""
-        if problem is None or problem.tensor is None or self.pages is None:
+    def _go_to_finding(self, finding: ListedFinding | None) -> None:
+        """Go to the tensor of a finding, or the parameter of that gradient, and to the place in its values."""
+        if finding is None or finding.tensor is None or self.pages is None:
             return
-        node = self.pages.go_to(problem.tensor, problem.rule)
+        node = self.pages.go_to(finding.tensor, finding.rule)
         if node is not None:
             self.filter.leave_for(node)
             self.tree_view.reveal(node)
