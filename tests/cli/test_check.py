@@ -246,6 +246,44 @@ def test_exit_codes(
     assert cli("check", "model", "--fail-on", fail_on, *form).code == code
 
 
+EMPTY = {f"layers.{i}.fc.weight": np.zeros(0, np.float32) for i in range(26)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "code", "reason", "closing"),
+    [
+        ({}, 3, "it has no tensors, so nothing was checked", "0 tensors checked"),
+        (
+            {"cache": np.zeros((0, 4), np.float32)},
+            3,
+            "its one tensor has no element, so nothing was checked",
+            "1 tensor checked (1 without elements)",
+        ),
+        (
+            EMPTY,
+            1,
+            "none of its 26 tensors has an element, so nothing was checked",
+            "26 tensors checked (26 without elements)",
+        ),
+    ],
+)
+def test_nothing_to_check_is_never_well(
+    arrays: dict[str, Any], code: int, reason: str, closing: str, cli: Cli, serve: Serve
+) -> None:
+    serve(arrays)
+    ran = cli("check", "model")
+    assert ran.code == code
+    assert f"  the source  {reason}\n" in ran.out
+    assert ran.out.splitlines()[-1].startswith(f"{closing}, the source itself could not be checked")
+    serve(arrays)
+    found = cli("check", "model", "--json").json()
+    assert found["status"] == ("findings" if code == 1 else "unchecked")
+    assert found["unchecked"] == [{"tensor": None, "reason": reason}]
+    assert (found["checked"], found["empty"]) == (len(arrays), len(arrays))
+    serve(arrays)
+    assert f"| unchecked |  |  | {reason} |" in cli("check", "model", "--markdown").out.splitlines()
+
+
 def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
     container = (Finding("error", "truncated", None, "the file ends early"),)
     arrays = {"w.weight": with_nan(4, 4), "x": healthy(4, 4)}
@@ -273,6 +311,7 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
         ],
         "unchecked": [{"tensor": "x", "reason": "gone"}],
         "tensors": 2,
+        "empty": 0,
         "not_opened": [],
     }
 

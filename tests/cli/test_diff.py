@@ -195,6 +195,50 @@ def test_the_same(sources: Any, cli: Callable[..., Any]) -> None:
     assert "  layers.#.norm.weight  4 of 4\n" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "code", "status", "line", "reason"),
+    [
+        ({}, {}, 3, "uncompared", "nothing was compared: neither has a tensor", "neither has a tensor"),
+        (
+            {"w.weight": np.zeros((0, 3))},
+            {"w.weight": np.zeros((0, 3))},
+            3,
+            "uncompared",
+            "nothing was compared: the one common tensor has no element",
+            "the one common tensor has no element",
+        ),
+        (
+            {"a": np.ones(3), "b": np.ones(4)},
+            {"c": np.ones(5)},
+            1,
+            "different",
+            "different: no name is common, and 0 of 1 shape: these look like two models",
+            "no name is common, and 0 of 1 shape: these look like two models",
+        ),
+        (
+            {"a": np.ones(3), "e": np.zeros(0)},
+            {"a": np.ones(3), "e": np.zeros(0)},
+            0,
+            "same",
+            "same: 0 of 2 common tensors changed, 2 bit-identical, 1 without elements",
+            None,
+        ),
+    ],
+)
+def test_nothing_in_common_is_never_the_same(
+    a: dict[str, Any], b: dict[str, Any], code: int, status: str, line: str, reason: str | None, sources: Any, cli: Any
+) -> None:
+    sources(a, b)
+    ran = cli("diff", "a", "b")
+    assert (ran.code, ran.out.splitlines()[2]) == (code, line)
+    sources(a, b)
+    ran = cli("diff", "a", "b", "--json")
+    found = ran.json()
+    assert (ran.code, found["status"], found["reason"]) == (code, status, reason)
+    assert found["empty"] == [name for name, array in a.items() if name in b and not array.size]
+    assert ran.err == (f"tui-params: nothing was compared: {reason}\n" if code == 3 else "")
+
+
 def test_everything_that_can_differ(sources: Any, cli: Callable[..., Any]) -> None:
     sources(ODD, OTHER, a_lost="shard 2 is missing")
     ran = cli("diff", "a", "b")

@@ -40,7 +40,7 @@ def command(
     """Read every tensor of SOURCE and apply every health rule.
 
     Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is wrong. 3: nothing
-    wrong was found, but not everything could be read. 2: wrong usage.
+    wrong was found, but not everything could be read, or there was nothing to check. 2: wrong usage.
 
     Files in a folder that are no part of the model (optimizer.bin, rng_state.pth) are listed as not read and do not
     change the exit code. Check them by their paths.
@@ -135,6 +135,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
         ],
         "unchecked": [{"tensor": entry.tensor, "reason": entry.reason} for entry in report.unchecked],
         "tensors": len(report.names),
+        "empty": report.empty,
         "not_opened": report.not_opened,
     }
 

@@ -46,7 +46,10 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
 
 def closing(report: Report) -> str:
     """The closing line: how much was checked."""
-    parts = [f"{text.plural(report.checked, 'tensor')} checked", f"{unchecked_words(report, '')} could not be checked"]
+    checked = f"{text.plural(report.checked, 'tensor')} checked"
+    if report.empty:
+        checked += f" ({report.empty:,} without elements)"
+    parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
     if report.not_opened:
         parts.append(f"{_counted(report.not_opened)} not read")
     if not report.findings:

@@ -54,8 +54,8 @@ def command(
     OLD=NEW replaces the start of a name: module.= removes a prefix, and =module. adds one. *OLD=NEW replaces the start
     of every segment, and b:OLD=NEW renames tensors of B.
 
-    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared.
-    2: wrong usage.
+    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, or
+    there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
     comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
@@ -69,7 +69,8 @@ def command(
         output.lines(lines(comparison, (a, b), listings, output, names=names))
     if comparison.state == "uncompared":
         if as_json:
-            complain(f"{len(comparison.uncompared):,} of the tensors that both have could not be compared")
+            count = f"{len(comparison.uncompared):,} of the tensors that both have could not be compared"
+            complain(count if comparison.reason is None else f"nothing was compared: {comparison.reason}")
         return FAILED
     return FOUND if comparison.state == "different" else OK
 
@@ -127,6 +128,7 @@ def document(
         "a": a,
         "b": b,
         "status": comparison.state,
+        "reason": comparison.reason,
         "rtol": comparison.rtol,
         "atol": comparison.atol,
         "ignore_dtype": comparison.ignore_dtype,
@@ -139,6 +141,7 @@ def document(
         "only_in_b": comparison.only_in_b,
         "implied": [{"name": item.name, "in": item.side, "reason": item.reason} for item in comparison.implied],
         "identical": len(comparison.identical),
+        "empty": comparison.empty,
         "equal": [_entry(change) for change in comparison.equal],
         "changed": [_entry(change) for change in comparison.changed],
         "changed_type": len(retyped),

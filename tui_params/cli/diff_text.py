@@ -74,7 +74,11 @@ def _compared(comparison: Comparison) -> int:
 
 
 def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
-    parts = [_headline(comparison), f"{len(comparison.identical):,} bit-identical"]
+    parts = [_headline(comparison)]
+    if comparison.reason is None:
+        parts.append(f"{len(comparison.identical):,} bit-identical")
+        if comparison.empty:
+            parts.append(f"{len(comparison.empty):,} without elements")
     retyped = sum(change.change == "dtype" for change in comparison.equal)
     if retyped:
         parts.append(f"{retyped:,} of another type, with {_equal_values(comparison)}")
@@ -85,7 +89,7 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
     word, style = {
         "same": ("same", "bold green"),
         "different": ("different", "bold yellow"),
-        "uncompared": ("could not compare everything", "bold red"),
+        "uncompared": ("could not compare everything" if comparison.uncompared else "nothing was compared", "bold red"),
     }[comparison.state]
     first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
     yield output.style(word, style) + first[len(word) :]
@@ -96,6 +100,8 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
 
 def _headline(comparison: Comparison) -> str:
     """How many tensors changed, and how many of those that changed type changed in value too."""
+    if comparison.reason is not None:
+        return comparison.reason
     changed = f"{len(comparison.changed):,} of {text.plural(_compared(comparison), 'common tensor')} changed"
     retyped = [change for change in comparison.changed if change.change == "dtype"]
     if not retyped or comparison.ignore_dtype:

@@ -35,6 +35,7 @@ VALUES = """\
 CHECK = """\
 {"source", "status": ok | findings (errors or warnings) | unchecked,
  "checked": how many tensors were read whole, "tensors": how many there are,
+ "empty": how many of those that were read have no element,
  "findings": [{"severity": error | warning | info (a remark), "rule",
    "tensor": null for the container, "evidence", "indices": the first few}],
  "unchecked": [{"tensor": null for the source itself, "reason"}],
@@ -47,10 +48,12 @@ RULES = """\
 
 DIFF = """\
 {"a", "b", "status": same | different | uncompared,
+ "reason": why nothing was compared, or null,
  "rtol", "atol", "ignore_dtype",
  "renames", "suggested_renames": [{"renames", "matches"}],
  "only_in_a", "only_in_b", "implied": [{"name", "in": a | b, "reason"}],
  "identical": how many, "identical_names": with --names,
+ "empty": names of tensors that have no element on either side,
  "equal": the same fields as changed; no value is beyond the tolerance,
  "changed": [{"name", "name_in_b", "change": shape | dtype | values,
    "shape_a", "shape_b", "dtype_a", "dtype_b", "max_abs", "mean_abs",

@@ -20,7 +20,7 @@ from tests.factories_memory import MemorySource
 from tui_params import demo
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
-from tui_params.core.health.checker import Checker, Report, check
+from tui_params.core.health.checker import Checker, Report, Unchecked, check
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import ScanProgress, scan_all
@@ -56,8 +56,9 @@ def test_a_healthy_source_is_ok() -> None:
         report.state("a.wieght")
 
 
-def test_a_source_of_nothing_is_ok() -> None:
-    assert check(MemorySource({})) == Report("ok", 0, (), ())
+def test_a_source_of_nothing_is_not_ok() -> None:
+    report = check(MemorySource({}))
+    assert report == Report("unchecked", 0, (), (Unchecked(None, "it has no tensors, so nothing was checked"),))
 
 
 def test_remarks_alone_are_ok_but_known_of_each_tensor() -> None:

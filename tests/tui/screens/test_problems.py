@@ -14,7 +14,17 @@ from textual.message import Message
 
 from tests.factories_memory import MemorySource, dtype_of
 from tests.factories_safetensors import entry, file_bytes
-from tests.factories_screen import PATIENCE, GatedSource, ListedSource, Stage, eventually, on_stage, ramp, small_model
+from tests.factories_screen import (
+    PATIENCE,
+    Arrays,
+    GatedSource,
+    ListedSource,
+    Stage,
+    eventually,
+    on_stage,
+    ramp,
+    small_model,
+)
 from tui_params.api.opening import open_source
 from tui_params.cache import figures as cache_module
 from tui_params.cache.figures import FigureCache
@@ -391,6 +401,31 @@ async def test_while_the_tensors_are_cross_checked_it_says_so(monkeypatch: pytes
         assert "checked: nothing found" in stage.header
         await stage.press("S")
         assert "Every tensor has been checked" in stage.status
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "words"),
+    [
+        ({}, {}, "it has no tensors, so nothing was checked"),
+        ({"cache": ramp(0, 4)}, {}, "its one tensor has no element, so nothing was checked"),
+        (
+            {"module.fc.weight": ramp(0), "module.mean": ramp(4)},
+            {"ds_version": "0.19.8"},
+            "an empty place: DeepSpeed's stage 3 keeps the values in the optimizer files of all ranks",
+        ),
+    ],
+)
+async def test_what_was_not_checked_is_never_said_to_be_well(
+    arrays: Arrays, metadata: dict[str, str], words: str
+) -> None:
+    async with on_stage(MemorySource(arrays, metadata=metadata), size=(120, 36)) as stage:
+        await stage.press("S")
+        assert "nothing found" not in stage.header
+        assert "not checked" in stage.header
+        await stage.press("exclamation_mark")
+        assert "Could not be checked" in said(stage)
+        assert words in said(stage)
+        assert "Nothing wrong was found" not in said(stage)
 
 
 @pytest.fixture

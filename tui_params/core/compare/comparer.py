@@ -15,6 +15,7 @@ import msgspec
 
 from tui_params.core.compare.renames import Rename, Suggestion
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
+from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -26,7 +27,8 @@ class Comparison(msgspec.Struct, frozen=True):
     ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance. ``equal`` has
     those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
     ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
-    elements of each identical tensor; complex elements count twice, as in ``Difference.count``.
+    elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched`` says why
+    no tensor has a partner, if none has.
     """
 
     a: str
@@ -44,13 +46,31 @@ class Comparison(msgspec.Struct, frozen=True):
     suggested: tuple[Suggestion, ...]
     ignore_dtype: bool = False
     identical_counts: Mapping[str, int] = {}
+    unmatched: str | None = None
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
-        """The result in one word; "uncompared" if no difference was found but not everything could be compared."""
+        """The result in one word; "uncompared" if no difference was found but something, or all, was not compared."""
         if self.only_in_a or self.only_in_b or self.changed:
             return "different"
-        return "uncompared" if self.uncompared else "same"
+        return "uncompared" if self.uncompared or self.reason is not None else "same"
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """The tensors that are equal because they have no element on either side."""
+        equal = tuple(change.name for change in self.equal if change.difference and not change.difference.count)
+        return tuple(name for name in self.identical if self.identical_counts.get(name) == 0) + equal
+
+    @property
+    def reason(self) -> str | None:
+        """Why no value was compared, one sentence; None if one was, or if tensors have reasons of their own."""
+        if self.unmatched is not None or self.changed or self.uncompared:
+            return self.unmatched
+        same, empty = len(self.identical) + len(self.equal), len(self.empty)
+        if not same:
+            return "no tensor was compared"
+        which = "the one common tensor has" if same == 1 else f"all {same:,} common tensors have"
+        return f"{which} no element" if same == empty else None
 
 
 class Comparer:
@@ -146,6 +166,7 @@ class Comparer:
                 for pair in laid.pairs
                 if pair.name in by_name and by_name[pair.name].state == "identical"
             },
+            why_nothing(laid, self.a.listing.tensors, self.b.listing.tensors),
         )
 
 

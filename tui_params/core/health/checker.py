@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tui_params.core.findings import Finding
+from tui_params.core.health.empty import nothing_checked, placeholder
 from tui_params.core.health.places import locate
 from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
 from tui_params.core.health.rule import Checkpoint, Sketch, sketch
@@ -39,8 +40,9 @@ class Unchecked(msgspec.Struct, frozen=True, gc=False):
 class Report(msgspec.Struct, frozen=True):
     """What a check found.
 
-    ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read; else
-    ``ok``. ``checked`` counts the tensors that were read completely. ``findings`` are sorted: the worst first, then
+    ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read, or if
+    there was no element to check; else ``ok``. ``checked`` counts the tensors that were read completely, and ``empty``
+    those among them that have no element. ``findings`` are sorted: the worst first, then
     those about the container, then in the order of the tree; a finding about tied tensors names the first of them.
     ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
     source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
@@ -53,6 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     states: Mapping[str, Status] = {}
     names: frozenset[str] = frozenset()
     not_opened: tuple[str, ...] = ()
+    empty: int = 0
 
     def state(self, name: str) -> Status:
         """Whether a tensor is ok, has findings (any severity), or could not be checked. Raises UnknownTensorError."""
@@ -81,6 +84,7 @@ class Checker:
         self._sketches: dict[str, Sketch] = {}
         self._unchecked: dict[str | None, str] = {}
         self._checked: set[str] = set()
+        self._empty = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,6 +99,12 @@ class Checker:
         if outcome.figures is None or not outcome.figures.is_exact:
             self._unchecked[outcome.name] = outcome.reason or "it was not read whole"
             return ()
+        if not info.numel:
+            reason = placeholder(info, self._source.listing.metadata)
+            if reason is not None:
+                self._unchecked[outcome.name] = reason
+                return ()
+            self._empty += 1
         self._unchecked.pop(outcome.name, None)
         self._checked.add(outcome.name)
         first = self._infos[self._first_of(info)]
@@ -135,6 +145,8 @@ class Checker:
         changed = self._source.changed()
         if changed is not None:
             self._unchecked[None] = changed
+        elif not self._unchecked and self._empty == len(self._infos):
+            self._unchecked[None] = nothing_checked(len(self._infos))
         return (*found, *gathered)
 
     def add(self, findings: Iterable[Finding], unchecked: str | None = None) -> None:
@@ -165,6 +177,7 @@ class Checker:
             states,
             self._names,
             self._source.listing.not_opened,
+            self._empty,
         )
 
     def _first_of(self, info: TensorInfo) -> str:

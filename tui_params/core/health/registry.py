@@ -14,6 +14,7 @@ from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.channels import CHANNEL_RULES
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
+from tui_params.core.health.empty import EMPTY_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -67,6 +68,7 @@ def _fault(rule: Rule, is_of_reader: bool) -> str | None:
 RULES: tuple[Rule, ...] = collect(
     (
         VALUE_RULES,
+        EMPTY_RULES,
         CHANNEL_RULES,
         TRAINING_RULES,
         START_RULES,

@@ -146,11 +146,7 @@ class Desk:
 
     def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
         with self._judging:
-            if self._checker is None:
-                from tui_params.core.health.checker import Checker
-
-                self._checker = Checker(self.opened.source, self._thresholds)
-            return self._checker.take(outcome)
+            return self._the_checker().take(outcome)
 
     def _tell(self, activity: Activity | None) -> None:
         sweep = self._sweep
@@ -245,13 +241,22 @@ class Desk:
 
     def _report(self) -> Report | None:
         with self._judging:
-            if self._checker is None or self._is_closed:
+            if self._is_closed:
                 return None
+            checker = self._the_checker()
             try:
-                self._checker.finish(lambda: self._is_closed)
+                checker.finish(lambda: self._is_closed)
             except StoppedError:
                 return None
-            return self._checker.report()
+            return checker.report()
+
+    def _the_checker(self) -> Checker:
+        """The checker of this source, made when it is first needed."""
+        if self._checker is None:
+            from tui_params.core.health.checker import Checker
+
+            self._checker = Checker(self.opened.source, self._thresholds)
+        return self._checker
 
     def want_places(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
         """Ask for the first places of the values that the findings are about.

@@ -41,7 +41,7 @@ class Coverage(msgspec.Struct, frozen=True):
     @property
     def conclusion(self) -> tuple[str, str]:
         """The sentence for a list without findings, and its style: green only where everything was cross-checked."""
-        if self.is_checked:
+        if self.is_checked and self.tensors > self.unread:
             return "Nothing wrong was found.", "success"
         if not self.read:
             return "", "text"

@@ -70,8 +70,9 @@ def known_of(listing: Listing, report: Report | None, marks: Marks) -> Known:
     lost = marks.unread.items()
     if report is None:
         return Known((*listing.findings, *marks.all_findings()), tuple(lost))
-    whole = [(None, entry.reason) for entry in report.unchecked if entry.tensor is None]
-    return Known(report.findings, (*whole, *lost))
+    # An empty place of a tensor that is stored elsewhere can be read, and yet was not checked.
+    more = [(entry.tensor, entry.reason) for entry in report.unchecked if entry.tensor not in marks.unread]
+    return Known(report.findings, (*more, *lost))
 
 
 def groups_of(known: Known) -> list[Group]:
