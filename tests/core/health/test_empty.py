@@ -91,13 +91,10 @@ def test_other_tensors_may_be_empty(name: str) -> None:
 
 
 def test_a_buffer_may_be_empty_whatever_its_name() -> None:
-    class Loss(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = torch.nn.Linear(3, 3)
-            self.register_buffer("weight", torch.zeros(0))
-
-    assert said(tui_params.check(Loss())) == set()
+    loss = torch.nn.Module()
+    loss.fc = torch.nn.Linear(3, 3)
+    loss.register_buffer("weight", torch.zeros(0))
+    assert said(tui_params.check(loss)) == set()
     alone = check(MemorySource({"cache": np.zeros((0, 4), np.float32)}))
     assert (alone.status, reasons(alone)) == (
         "unchecked",
@@ -126,3 +123,13 @@ def test_the_empty_places_of_deepspeed_are_no_error_and_not_checked(tmp_path: Pa
     assert report.state("module.fc.weight") == "unchecked"
     others = deepspeed(tmp_path / "other.pt")
     assert said(others) == {("error", "empty-weight", "module.fc.weight")}
+
+
+def test_a_rank_that_holds_no_piece_of_a_live_parameter_has_lost_nothing() -> None:
+    model = torch.nn.Linear(4, 3)
+    model.weight.data = torch.zeros(0)
+    assert said(tui_params.check(model)) == {("error", "empty-weight", "weight")}
+    model.weight.ds_shape = torch.Size([3, 4])
+    report = tui_params.check(model)
+    assert (report.status, report.findings) == ("unchecked", ())
+    assert reasons(report) == [("weight", "this rank holds no piece of it (DeepSpeed stage 3)")]

@@ -14,6 +14,9 @@ from tui_params.core.text import shape
 _WEIGHTS = frozenset({"weight", "qweight", "weight_packed", "in_proj_weight", "weight_g", "weight_v"})
 """What torch.nn and quantised layouts call a weight. Buffers, biases and anchors may be empty until they are used."""
 
+_PIECES = ("FSDP: ", "DTensor: ", "DeepSpeed stage 3: ")
+"""How the note of a tensor begins that is one rank's piece of a larger one."""
+
 _ROLES: frozenset[Role] = PARAMETERS | {"other"}
 """Packed weights have an integer type, and with it the role "other"."""
 
@@ -22,12 +25,13 @@ def placeholder(info: TensorInfo, metadata: Mapping[str, str]) -> str | None:
     """Why a tensor without elements stands for one whose values are elsewhere, one sentence; None if it does not.
 
     DeepSpeed's stage 3 keeps every parameter in pieces and saves an empty one of shape [0] in its place, beside the
-    real shapes (``param_shapes``). A rank of FSDP1 may hold no piece of a parameter.
+    real shapes (``param_shapes``). A rank of a job may hold no piece of a live parameter.
     """
     if info.numel:
         return None
-    if any(note.startswith("FSDP") for note in info.notes):
-        return "this rank holds no piece of it (FSDP)"
+    way = next((note.partition(":")[0] for note in info.notes if note.startswith(_PIECES)), None)
+    if way is not None:
+        return f"this rank holds no piece of it ({way})"
     if info.shape == (0,) and info.name.startswith("module.") and "ds_version" in metadata:
         return "an empty place: DeepSpeed's stage 3 keeps the values in the optimizer files of all ranks"
     return None

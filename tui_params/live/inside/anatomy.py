@@ -170,6 +170,9 @@ def notes_of(tensor: Any) -> tuple[str, ...]:
     names = attribute_of(tensor, "_fqns")
     if attribute_of(tensor, "_is_flat_param") and isinstance(names, (list, tuple)):
         notes += (f"FSDP: a flat parameter made of {len(names)} parameters, first {', '.join(map(str, names[:3]))}",)
+    whole = attribute_of(tensor, "ds_shape")
+    if isinstance(whole, tuple):
+        notes += (f"DeepSpeed stage 3: this rank's piece of {tuple(whole)}",)
     if not tensor.is_quantized:
         return notes
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
