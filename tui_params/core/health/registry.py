@@ -12,6 +12,7 @@ from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.channels import CHANNEL_RULES
+from tui_params.core.health.companions import COMPANION_RULES
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
@@ -74,6 +75,7 @@ RULES: tuple[Rule, ...] = collect(
         START_RULES,
         SIBLING_RULES,
         DUPLICATE_RULES,
+        COMPANION_RULES,
     ),
     of_readers=CONTAINER_RULES,
 )
