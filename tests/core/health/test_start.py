@@ -146,5 +146,6 @@ def test_a_layer_that_starts_at_zero_is_a_warning_only_after_training() -> None:
 
 def test_a_zero_lora_b_that_is_warned_of_has_no_remark_too() -> None:
     arrays = {f"layers.{i}.q.lora_B.weight": normal(8, 4, seed=i) for i in range(3)}
+    arrays |= {f"layers.{i}.q.lora_A.weight": normal(4, 8, seed=i) for i in range(3)}
     arrays["layers.1.q.lora_B.weight"] = np.zeros((8, 4), np.float32)
     assert said(arrays) == {("warning", "untrained-lora", "layers.1.q.lora_B.weight")}

@@ -16,6 +16,7 @@ from tui_params.core.health.companions import COMPANION_RULES
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
+from tui_params.core.health.gaps import GAP_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -76,6 +77,7 @@ RULES: tuple[Rule, ...] = collect(
         SIBLING_RULES,
         DUPLICATE_RULES,
         COMPANION_RULES,
+        GAP_RULES,
     ),
     of_readers=CONTAINER_RULES,
 )
