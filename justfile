@@ -40,6 +40,11 @@ fuzz rounds="20":
         .venv/bin/pytest --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
     done
 
+# Compare so many damaged safetensors headers with what the real library says of them
+fuzz-headers number="200000" seed="1":
+    TUI_PARAMS_FUZZ_HEADERS={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
+        .venv/bin/pytest -n0 -s tests/sources/safetensors/test_against_library.py -k fuzz
+
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:
     .venv/bin/pytest -n0 tests/tui --snapshot-update

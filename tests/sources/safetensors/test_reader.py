@@ -26,7 +26,9 @@ from tui_params.core.dtypes import from_safetensors, numpy_dtype
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, TuiParamsError
-from tui_params.sources.safetensors import reader
+from tui_params.sources.bytes import content
+from tui_params.sources.detect import open_path
+from tui_params.sources.safetensors import header_text, reader
 from tui_params.sources.safetensors.reader import open_safetensors
 
 
@@ -433,12 +435,50 @@ def test_any_bytes_are_a_header_that_is_survived(
     survive(path)
 
 
-def test_many_faults_are_told_shortly(tmp_path: Path) -> None:
-    header = {f"t{number}": entry("U8", (4,), 0) for number in range(200)}
-    source = opened_bytes(tmp_path, file_bytes(header, bytes(4)))
-    assert len(source.listing.tensors) == 200
-    assert len(source.listing.findings) == 21
-    assert "179 more tensors" in source.listing.findings[-1].evidence
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ([(0, 4)] * 200, "200 tensors of x.safetensors share the same 4 B, first t0 and t1: at most one of them holds"),
+        ([(0, 6)] + [(2, 6)] * 3, "3 tensors of x.safetensors, first t1, share the same 4 B of t0: at most one of"),
+        (
+            [(at, at + 4) for at in range(100)],
+            "99 tensors of x.safetensors overlap with others, first t1 with t0",
+        ),
+        ([(at // 2, at // 2 + 4) for at in range(100)], "99 tensors of x.safetensors overlap with others, first t1"),
+    ],
+)
+def test_many_tensors_that_overlap_are_one_finding(tmp_path: Path, places: list[tuple[int, int]], words: str) -> None:
+    header = {f"t{number}": entry("U8", (end - at,), at, end) for number, (at, end) in enumerate(places)}
+    source = opened_bytes(tmp_path, file_bytes(header, bytes(max(end for _, end in places))))
+    assert len(source.listing.tensors) == len(places)
+    finding = only_finding(source)
+    assert (finding.severity, finding.rule, finding.tensor) == ("error", "overlap", None)
+    assert finding.evidence.startswith(words)
+
+
+def test_a_header_beyond_the_limit_of_the_format_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (reader, header_text, content):
+        monkeypatch.setattr(module, "MAX_HEADER_NBYTES", 100)
+    short, long = tmp_path / "short", tmp_path / "long"
+    for path, spaces in ((short, 100), (long, 101)):
+        text = json.dumps({"a": entry("U8", (2,), 0)}, separators=(",", ":")).encode()
+        path.write_bytes(file_bytes(text.ljust(spaces), b"\1\2"))
+    assert open_path(short).listing.findings == ()
+    source = open_path(long)
+    finding = only_finding(source)
+    assert (finding.severity, finding.rule) == ("error", "long-header")
+    assert "has 101 bytes, more than the 100 that the format allows: other readers refuse" in finding.evidence
+    np.testing.assert_array_equal(source.read("a"), [1, 2])
+    # Not where the quick parse does not understand it either.
+    text = b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2],"x":"'.ljust(110, b"y") + b'"}}'
+    long.write_bytes(file_bytes(text, b"\1\2"))
+    assert rules(open_path(long)) == ["long-header"]
+    # Memory is bounded all the same, and a number that the file cannot keep is damage.
+    monkeypatch.setattr(reader, "MAX_LISTED_NBYTES", 105)
+    with pytest.raises(OpenError, match="announce a header of 113 bytes, more than the 105 that are read here"):
+        open_path(long)
+    with pytest.raises(OpenError, match="announce a header of 150 bytes, more than the 100 that the format allows"):
+        opened_bytes(tmp_path, file_bytes(b"{}", b"", announced=150))
 
 
 def test_a_real_model(tmp_path: Path) -> None:

@@ -16,14 +16,35 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "size-mismatch",
         "Size mismatch",
-        ("error", "warning"),
+        ("error",),
         "A tensor has fewer or more bytes than its shape needs.",
         _SAFETENSORS,
     ),
     Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor that cannot exist.", _SAFETENSORS),
     Rule("unknown-dtype", "Unknown type", ("warning",), "An element type that cannot be decoded here.", _SAFETENSORS),
-    Rule("duplicate-name", "Duplicate name", ("error",), "The header has the same name twice.", _SAFETENSORS),
-    Rule("bad-metadata", "Bad metadata", ("warning",), "The metadata are not a map of names to texts.", _SAFETENSORS),
+    Rule(
+        "duplicate-name",
+        "Duplicate name",
+        ("error", "warning"),
+        "The header has the same name twice, or an entry the same field; a warning for a key of the metadata.",
+        _SAFETENSORS,
+    ),
+    Rule("bad-metadata", "Bad metadata", ("error",), "The metadata are not a map of names to texts.", _SAFETENSORS),
+    Rule(
+        "bad-json",
+        "Bad JSON",
+        ("error",),
+        "The header can be read here, but is no JSON that other readers take: a control character in a string, half of"
+        " a surrogate pair, NaN, a number beyond float64, more than 127 levels.",
+        "RFC 8259, sections 6 to 9; serde_json, the parser of the safetensors library",
+    ),
+    Rule(
+        "long-header",
+        "Long header",
+        ("error",),
+        "The header is longer than the 100,000,000 bytes that the format allows.",
+        "safetensors: MAX_HEADER_SIZE of the library",
+    ),
     Rule(
         "local-shapes",
         "Local shapes",

@@ -27,7 +27,8 @@ def is_safetensors(peek: Peek) -> bool:
     head = peek.head
     if head[8:10] in (b'{"', b"{}"):
         return True
-    return int.from_bytes(head[:8], "little") <= MAX_HEADER_NBYTES and head[8:].lstrip(b" \t\r\n").startswith(b"{")
+    length = int.from_bytes(head[:8], "little")
+    return length <= max(MAX_HEADER_NBYTES, peek.size - 8) and head[8:].lstrip(b" \t\r\n").startswith(b"{")
 
 
 def is_torch(peek: Peek) -> bool:

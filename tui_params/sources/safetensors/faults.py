@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,14 +14,11 @@ from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, shorten, size
-from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import DataFile
+from tui_params.sources.safetensors.header_text import MAX_FINDINGS, Pairs, is_array
 
 Place = tuple[int, int, str]
 """First byte, one past the last byte (both from the start of the data), name."""
-
-MAX_FINDINGS = 20
-"""Findings of one rule for one file; the others are only counted."""
 
 MAX_TEXT = 2000
 """Characters that are kept of one piece of metadata."""
@@ -31,52 +28,6 @@ MAX_NDIM = 64
 
 MAX_OFFSET = 1 << 60
 """The largest offset, and number of elements, that is accepted: a file offset has 63 bits, and a byte 8."""
-
-
-def parse_exactly(header: bytes, file: DataFile) -> tuple[list[tuple[str, Any]], list[Finding]]:
-    """The entries of the header in order, repeated names included, and what is wrong with the text itself.
-
-    Raises OpenError if the text is not a JSON object.
-    """
-    name = clean(file.name, 120)
-    findings: list[Finding] = []
-    try:
-        text = header.decode()
-    except UnicodeDecodeError as error:
-        text = header.decode(errors="replace")
-        evidence = f"the header of {name} is not valid UTF-8 at byte {error.start + 8:,}; \ufffd stands for such bytes"
-        findings.append(Finding("error", "bad-utf8", None, evidence))
-    try:
-        top = json.loads(text, object_pairs_hook=_Pairs, strict=False)
-    except json.JSONDecodeError as error:
-        raise OpenError(
-            f"the header of {name} is not valid JSON: {error.msg} at character {error.pos:,}; the file is damaged"
-        ) from None
-    except (RecursionError, ValueError):
-        raise OpenError(
-            f"the header of {name} cannot be parsed: it is nested too deeply or holds a huge number"
-        ) from None
-    if not isinstance(top, _Pairs):
-        raise OpenError(f"the header of {name} is not a JSON object; the file is damaged")
-    seen: dict[str, int] = {}
-    for key, _ in top:
-        seen[key] = seen.get(key, 0) + 1
-    doubles = [key for key, count in seen.items() if count > 1]
-    for key in doubles[:MAX_FINDINGS]:
-        evidence = f"{clean(key, 120)} occurs {seen[key]} times in the header of {name}; the last one is shown"
-        findings.append(Finding("error", "duplicate-name", key, evidence))
-    if len(doubles) > MAX_FINDINGS:
-        evidence = f"{plural(len(doubles) - MAX_FINDINGS, 'more name')} occur more than once in the header of {name}"
-        findings.append(Finding("error", "duplicate-name", None, evidence))
-    return [(key, _plain(value)) for key, value in top], findings
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object before it is a dict, which would keep only the last of two equal keys."""
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, _Pairs) else value
 
 
 def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[TensorInfo, Finding | None]:
@@ -97,15 +48,15 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
     if not isinstance(code, str):
         return bad("bad-entry", "the header gives no dtype for it")
     dtype = from_safetensors(code) or unknown(shorten(code, 40))
-    if not (isinstance(dims, list) and len(dims) <= MAX_NDIM and all(_is_natural(dim) for dim in dims)):
-        text = clean(_written(_plain(dims)), 80)
+    if not (is_array(dims) and len(dims) <= MAX_NDIM and all(_is_natural(dim) for dim in dims)):
+        text = clean(_written(dims), 80)
         return bad("bad-entry", f"its shape in the header is no list of sizes: {text}", dtype=dtype)
     numel = prod(dims)
     if prod(dim for dim in dims if dim) > MAX_OFFSET:
         return bad("bad-entry", "its shape in the header is too large for any machine", dtype=dtype)
     fields: dict[str, Any] = {"shape": tuple(dims), "dtype": dtype, "numel": numel}
-    if not (isinstance(offsets, list) and len(offsets) == 2 and all(_is_natural(offset) for offset in offsets)):
-        text = clean(_written(_plain(offsets)), 80)
+    if not (is_array(offsets) and len(offsets) == 2 and all(_is_natural(offset) for offset in offsets)):
+        text = clean(_written(offsets), 80)
         return bad("bad-entry", f"its data_offsets in the header are no pair of positions: {text}", **fields)
     begin, end = offsets
     if begin > end or end > MAX_OFFSET:
@@ -126,13 +77,67 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         return TensorInfo(name, **fields, file=file.name, unreadable=reason), None
     info = TensorInfo(name, **fields, file=file.name)
     if not dtype.fills(numel, end - begin):
-        evidence = f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte"
-        return info, Finding("warning", "size-mismatch", name, evidence)
+        evidence = (
+            f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte: other readers refuse the file"
+        )
+        return info, Finding("error", "size-mismatch", name, evidence)
     return info, None
 
 
 def _is_natural(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+class _Overlap(NamedTuple):
+    """The place of a tensor that starts before the end of another, and the bytes that the two share.
+
+    ``is_same``: it is the place of the other one too.
+    """
+
+    begin: int
+    end: int
+    tensor: str
+    other: str
+    shared: int
+    is_same: bool
+
+
+def _overlap_findings(overlaps: list[_Overlap], name: str) -> list[Finding]:
+    """One finding for each tensor that overlaps, one for all that have the same bytes, or one for very many."""
+    groups: dict[tuple[int, int], list[_Overlap]] = {}
+    for overlap in overlaps:
+        groups.setdefault((overlap.begin, overlap.end), []).append(overlap)
+    if len(groups) > MAX_FINDINGS:
+        first = overlaps[0]
+        evidence = (
+            f"{plural(len(overlaps), 'tensor')} of {name} overlap with others, first {clean(first.tensor, 120)} with"
+            f" {clean(first.other, 120)}: they do not hold their own values"
+        )
+        return [Finding("error", "overlap", None, evidence)]
+    findings = []
+    for (begin, end), members in groups.items():
+        tensor, other = clean(members[0].tensor, 120), clean(members[0].other, 120)
+        if begin == end:
+            evidence = (
+                f"{tensor} has no elements, but the place that the header gives it is inside {other}:"
+                " other readers refuse the file"
+            )
+            findings.append(Finding("error", "overlap", members[0].tensor, evidence))
+        elif len(members) > 1:
+            shared = size(end - begin)
+            if members[0].is_same:
+                who = f"{len(members) + 1:,} tensors of {name} share the same {shared}, first {other} and {tensor}"
+            else:
+                who = f"{len(members):,} tensors of {name}, first {tensor}, share the same {shared} of {other}"
+            evidence = f"{who}: at most one of them holds its own values"
+            findings.append(Finding("error", "overlap", None, evidence))
+        else:
+            evidence = (
+                f"{tensor} and {other} share {size(members[0].shared)} of {name}: one of them does not hold its own"
+                " values"
+            )
+            findings.append(Finding("error", "overlap", members[0].tensor, evidence))
+    return findings
 
 
 def layout_findings(
@@ -147,24 +152,17 @@ def layout_findings(
     ):
         return []
     name = clean(file.name, 120)
-    overlaps: list[Finding] = []
+    overlaps: list[_Overlap] = []
     holes: list[tuple[int, int]] = []
-    cursor, last = 0, ""
+    cursor, last, place = 0, "", (0, 0)
     for begin, end, tensor in sorted(places):
-        if begin < cursor and begin < end:
-            evidence = (
-                f"{clean(tensor, 120)} and {clean(last, 120)} share {size(min(cursor, end) - begin)} of {name}:"
-                f" one of them does not hold its own values"
-            )
-            overlaps.append(Finding("error", "overlap", tensor, evidence))
+        if begin < cursor:
+            overlaps.append(_Overlap(begin, end, tensor, last, min(cursor, end) - begin, (begin, end) == place))
         elif begin > cursor:
             holes.append((cursor, begin))
         if end > cursor:
-            cursor, last = end, tensor
-    findings = overlaps[:MAX_FINDINGS]
-    if len(overlaps) > MAX_FINDINGS:
-        evidence = f"{plural(len(overlaps) - MAX_FINDINGS, 'more tensor')} of {name} overlap with others"
-        findings.append(Finding("error", "overlap", None, evidence))
+            cursor, last, place = end, tensor, (begin, end)
+    findings = _overlap_findings(overlaps, name)
     if holes:
         total = sum(end - begin for begin, end in holes)
         evidence = (
@@ -196,7 +194,7 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
     aliases: list[TensorInfo] = []
     metadata: dict[str, str] = {}
     if not isinstance(raw, dict):
-        findings.append(Finding("warning", "bad-metadata", None, "the __metadata__ of the header is no JSON object"))
+        findings.append(Finding("error", "bad-metadata", None, "the __metadata__ of the header is no JSON object"))
         return {"__metadata__": _text(raw)}, [], findings
     for key, value in raw.items():
         is_text = isinstance(value, str)
@@ -208,7 +206,7 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
             evidence = (
                 f"__metadata__ gives {clean(key, 120)} a value that is no string, which the format does not allow"
             )
-            findings.append(Finding("warning", "bad-metadata", None, evidence))
+            findings.append(Finding("error", "bad-metadata", None, evidence))
         if key == "DCP_SHARDING_INFO":
             evidence = (
                 "this is one rank's piece of a distributed checkpoint (DCP_SHARDING_INFO):"
@@ -227,6 +225,12 @@ def _text(value: Any) -> str:
 def _written(value: Any) -> str:
     """``value`` as JSON. What could just be parsed may be nested too deeply to be written again."""
     try:
-        return json.dumps(value, default=str)
+        return json.dumps(_plain(value), default=str)
     except RecursionError:
         return "(nested too deeply to show)"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Pairs):
+        return {key: _plain(each) for key, each in value}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

@@ -28,20 +28,24 @@ from tui_params.sources.safetensors.faults import (
     Place,
     describe_faulty,
     layout_findings,
-    parse_exactly,
     read_metadata,
 )
+from tui_params.sources.safetensors.header_text import NEGATIVE_ZERO, parse_exactly, read_plainly, size_findings
 
 FORMAT = "safetensors"
+
+MAX_LISTED_NBYTES = 1 << 29
+"""Bytes of the longest header that is listed: beyond what the format allows, but memory is bounded."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
 
 class _Entry(msgspec.Struct, gc=False):
-    # The defaults let "__metadata__" through, which has none of these fields; it is read apart.
+    # The defaults let "__metadata__" through, which has none of these fields; it is read apart. No header can give
+    # them, so that a field that is missing shows. A product of 0 keeps such a shape from fitting any offsets.
     dtype: str = ""
-    shape: Annotated[tuple[_Natural, ...], msgspec.Meta(max_length=MAX_NDIM)] = ()
-    data_offsets: tuple[_Natural, _Natural] = (0, 0)
+    shape: Annotated[tuple[_Natural, ...], msgspec.Meta(max_length=MAX_NDIM)] = (-1, 0)
+    data_offsets: tuple[_Natural, _Natural] = (-1, -1)
 
 
 _DECODER = msgspec.json.Decoder(dict[str, _Entry])
@@ -64,10 +68,14 @@ def read_header(descriptor: int, file: DataFile) -> bytes:
     if file.size < 8:
         raise OpenError(f"{name} has {file.size} bytes, too few for a safetensors file")
     length = int.from_bytes(read_bytes(descriptor, 0, 8), "little")
-    if length > MAX_HEADER_NBYTES:
+    # A longer header than the format allows is listed all the same, if it is there.
+    limit, whose = MAX_HEADER_NBYTES, "that the format allows"
+    if length <= file.size - 8:
+        limit, whose = MAX_LISTED_NBYTES, "that are read here"
+    if length > limit:
         raise OpenError(
             f"{name} is not a safetensors file, or is damaged: its first 8 bytes announce a header of {length:,} bytes,"
-            f" more than the {MAX_HEADER_NBYTES:,} that the format allows"
+            f" more than the {limit:,} {whose}"
         )
     header = read_bytes(descriptor, 8, min(length, file.size - 8))
     if len(header) < length:
@@ -83,19 +91,20 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
     """What the header says, checked against the size of the file. Raises OpenError if it is no JSON object."""
     try:
         entries = _DECODER.decode(header)
-        metadata = None
+        raw_metadata = b""
         if "__metadata__" in entries:
-            metadata = msgspec.json.decode(header, type=_Metadata).metadata
+            raw_metadata = bytes(_METADATA_DECODER.decode(header).metadata)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return _list_exactly(header, file)
-    if not _is_plain(header, entries):
+    metadata = read_plainly(raw_metadata) if raw_metadata else None
+    if not _is_plain(header, entries, raw_metadata) or (raw_metadata and metadata is None):
         return _list_exactly(header, file)
     entries.pop("__metadata__", None)
     base = 8 + len(header)
     available = file.size - base
     types = {code: from_safetensors(code) for code in {entry.dtype for entry in entries.values()}}
     tensors: list[TensorInfo] = []
-    findings: list[Finding] = []
+    findings = size_findings(header, file)
     places: list[Place] = []
     name_of_file = file.name
     for name, entry in entries.items():
@@ -105,6 +114,8 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
         numel = prod(shape)
         # Not DType.fills: no type of this format is stored in blocks, and a call takes a twentieth of the opening.
         if dtype is None or end > available or numel * dtype.bits != (end - begin) * 8 or not numel:
+            if not entry.dtype or begin < 0 or shape == _Entry().shape:
+                return _list_exactly(header, file)
             raw = {"dtype": entry.dtype, "shape": list(shape), "data_offsets": [begin, end]}
             info, finding = describe_faulty(name, raw, file, base)
             tensors.append(info)
@@ -119,25 +130,33 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
 
 
 class _Metadata(msgspec.Struct):
-    metadata: Any = msgspec.field(name="__metadata__", default=None)
+    metadata: msgspec.Raw = msgspec.field(name="__metadata__")
 
 
-def _is_plain(header: bytes, entries: dict[str, _Entry]) -> bool:
-    """Whether the quick parse of ``header`` has lost nothing: no name or field occurs twice, and no field is missing.
+_METADATA_DECODER = msgspec.json.Decoder(_Metadata)
 
-    Each field's key, with its quotes, must occur once for each tensor. A key written with ``\\u`` escapes would not be
-    counted, so such headers are parsed the slow way.
+
+def _is_plain(header: bytes, entries: dict[str, _Entry], metadata: bytes) -> bool:
+    """Whether the quick parse of ``header`` has lost nothing and let nothing pass that JSON or the format forbids.
+
+    If none of its fields is missing, an entry has ten quotes: two around its name, each of its three fields and its
+    type. A name or field that occurs twice, an unknown field, and a quote in a name make more of them.
     """
-    count = len(entries) - ("__metadata__" in entries)
-    if b"\\u" in header or header.count(b'"__metadata__"') != len(entries) - count:
-        return False
-    return all(header.count(key) == count for key in (b'"dtype"', b'"shape"', b'"data_offsets"'))
+    count = len(entries)
+    quotes = 10 * count
+    if metadata:
+        quotes += 2 - 10 + metadata.count(b'"')
+    # The parser takes -0 for 0; the library does not.
+    return header.count(b'"') == quotes and not (
+        b"-" in header and b"-0" in header and NEGATIVE_ZERO.search(header) is not None
+    )
 
 
 def _list_exactly(header: bytes, file: DataFile) -> Listing:
     """The slow way, for headers that the quick parse does not understand: lists everything that can be shown."""
     base = 8 + len(header)
     pairs, findings = parse_exactly(header, file)
+    findings[:0] = size_findings(header, file)
     tensors: dict[str, TensorInfo] = {}
     places: list[Place] = []
     metadata: Any = None
