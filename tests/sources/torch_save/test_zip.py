@@ -633,9 +633,15 @@ def test_doubled_and_overlapping_members_are_reported(tmp_path: Path) -> None:
     first, second = raw.index(b"archive/data/0"), raw.index(b"archive/data/1")
     entry = raw.index(b"PK\1\2", raw.rindex(b"archive/data/0"))
     assert struct.unpack_from("<L", raw, entry + 42)[0] == second - 30
-    struct.pack_into("<L", raw, entry + 42, first - 30)
+    before = raw.index(b"PK\1\2", raw.index(b"PK\1\2", raw.index(b"PK\1\2") + 4) + 4)
+    assert struct.unpack_from("<LL", raw, before + 20) == (16, 16)
+    struct.pack_into("<LL", raw, before + 20, 70, 70)
     path.write_bytes(bytes(raw))
     assert finding(open_torch(path), "zip-overlap") == "1 storages overlap in the file, first data/0 and data/1"
+    struct.pack_into("<LL", raw, before + 20, 16, 16)
+    struct.pack_into("<L", raw, entry + 42, first - 30)
+    path.write_bytes(bytes(raw))
+    assert "bears another name than the directory gives, first data/1" in finding(open_torch(path), "zip-names")
 
 
 def test_a_file_of_zeros_left_out_is_reported(tmp_path: Path) -> None:

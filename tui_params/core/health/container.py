@@ -12,7 +12,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("truncated", "Truncated", ("error",), "The file ends before its last tensor does.", _SAFETENSORS),
     Rule("hole", "Hole", ("error",), "Bytes between tensors that belong to none.", _SAFETENSORS),
     Rule("overlap", "Overlap", ("error",), "Bytes that belong to two tensors.", _SAFETENSORS),
-    Rule("trailing-bytes", "Trailing bytes", ("error",), "Bytes after the last tensor.", _SAFETENSORS),
+    Rule(
+        "trailing-bytes",
+        "Trailing bytes",
+        ("error",),
+        "Bytes after the last tensor, after the end of the archive or of the pickle: they were not read.",
+        "safetensors: the format's specification; PKWARE APPNOTE 4.3.16",
+    ),
     Rule(
         "size-mismatch",
         "Size mismatch",
@@ -89,6 +95,20 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("pickle-classes", "Classes in the pickle", ("info",), "Objects of classes that are shown as text.", _TORCH),
     Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of an unknown type.", _TORCH),
     Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
+    Rule(
+        "zip-names",
+        "Misnamed member",
+        ("error",),
+        "A member of the archive has another name in its own header than in the directory.",
+        "PKWARE APPNOTE 4.3.7; Python's zipfile refuses it, torch reads the bytes all the same",
+    ),
+    Rule(
+        "no-checksum",
+        "No checksum",
+        ("info",),
+        "A member of the archive has no checksum, but others have one.",
+        "PKWARE APPNOTE 4.4.7; torch leaves it out for all members (set_crc32_options(False)) or for those that it skips",
+    ),
     Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
     Rule(
         "checksum",

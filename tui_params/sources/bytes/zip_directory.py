@@ -52,13 +52,15 @@ class Member(msgspec.Struct, gc=False):
 class Directory(msgspec.Struct):
     """The members of a zip by name, in order; ``duplicates`` are names that occur more than once.
 
-    Of several members with one name the last is kept, as in ``zipfile``.
+    Of several members with one name the last is kept, as in ``zipfile``. ``trailing`` counts the bytes after the end of
+    the archive, which are no part of it.
     """
 
     members: dict[str, Member]
     duplicates: tuple[str, ...]
     start: int
     stop: int
+    trailing: int = 0
 
 
 def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Directory:
@@ -70,8 +72,9 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is missing: the file is truncated or was still being written"
         )
-    _, disk, first_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
+    _, disk, first_disk, _, count, size, offset, comment = _END.unpack_from(tail, at)
     end = tail_start + at
+    trailing = max(stop - end - _END.size - comment, 0)
     # Torch always writes the ZIP64 records; they are between the directory and its end record.
     wide = _read_end64(descriptor, tail, at, tail_start, start)
     if wide is not None:
@@ -85,23 +88,34 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
             f"the zip directory of {clean(label, 120)} is damaged: it claims {size:,} bytes at offset {offset:,}"
         )
     if shift > start and read_bytes(descriptor, start, 4) == b"PK\3\4":
+        before = max(start, shift - (1 << 16) - _END.size)
+        if _find_end(read_bytes(descriptor, before, shift - before), is_exact=True) >= 0:
+            raise OpenError(
+                f"{clean(label, 120)} is several zip archives one after the other, as the .distcp files of a distributed"
+                f" checkpoint are; the last starts at byte {shift:,}: they cannot be opened as one"
+            )
         # torch.export stores whole archives as members: a file that is cut off after one must not be taken for it.
         raise OpenError(
             f"the last zip directory of {clean(label, 120)} belongs to an archive inside it, from byte {shift:,} on:"
             " the file is truncated"
         )
     raw = read_bytes(descriptor, end - size, size)
-    return _parse(raw, count, shift, label, start, end - size)
+    directory = _parse(raw, count, shift, label, start, end - size)
+    directory.trailing = trailing
+    return directory
 
 
-def _find_end(tail: bytes) -> int:
-    """The place of the end record whose comment ends exactly with the file; if there is none, the last end record."""
+def _find_end(tail: bytes, *, is_exact: bool = False) -> int:
+    """The place of the end record whose comment ends exactly with ``tail``, or -1.
+
+    Unless ``is_exact``, the last end record if there is no such one.
+    """
     last = at = tail.rfind(b"PK\5\6")
     while at >= 0:
         if at + _END.size <= len(tail) and at + _END.size + unpack_from("<H", tail, at + 20)[0] == len(tail):
             return at
         at = tail.rfind(b"PK\5\6", 0, at)
-    return last if 0 <= last <= len(tail) - _END.size else -1
+    return last if 0 <= last <= len(tail) - _END.size and not is_exact else -1
 
 
 def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, int, int, int] | None:
@@ -111,8 +125,9 @@ def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: i
     signature, _, where, _ = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
     if signature != b"PK\6\7":
         return None
-    # The record comes right before its locator; the offset in the locator is wrong if bytes precede the archive.
-    for place in (start + where, tail_start + at - _LOCATOR64.size - _END64.size):
+    # The offset in the locator is wrong if bytes precede the archive: in a file of several archives it leads to the
+    # record of another one. The record comes right before its locator, unless it was extended (4.3.14.2).
+    for place in (tail_start + at - _LOCATOR64.size - _END64.size, start + where):
         if not start <= place < tail_start + at:
             continue
         raw = read_bytes(descriptor, place, _END64.size)
@@ -180,12 +195,25 @@ def data_offset(descriptor: int, directory: Directory, member: Member) -> int | 
 
     The lengths of name and extra field are taken from the local header: those in the directory differ.
     """
+    found = local_header(descriptor, directory, member)
+    return None if found is None else found[0]
+
+
+def local_header(descriptor: int, directory: Directory, member: Member) -> tuple[int, bool] | None:
+    """Where the data of ``member`` start, and whether its local header bears its name, as APPNOTE 4.3.7 requires.
+
+    None if its local header is not where it should be.
+    """
     if not directory.start <= member.header <= directory.stop - _LOCAL.size:
         return None
-    raw = os.pread(descriptor, _LOCAL.size, member.header)
+    # A character of a name takes at most 4 bytes.
+    raw = os.pread(descriptor, _LOCAL.size + 4 * len(member.name), member.header)
     if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
         return None
-    return member.header + _LOCAL.size + int(raw[26]) + (raw[27] << 8) + raw[28] + (raw[29] << 8)
+    length = int(raw[26]) + (raw[27] << 8)
+    name = raw[_LOCAL.size : _LOCAL.size + length].decode("utf-8", "replace")
+    has_name = len(raw) >= _LOCAL.size + length and name == member.name
+    return member.header + _LOCAL.size + length + raw[28] + (raw[29] << 8), has_name
 
 
 def read_member(descriptor: int, directory: Directory, member: Member, limit: int | None = None) -> bytes:

@@ -15,11 +15,19 @@ from pathlib import Path
 from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
 from tui_params.core.source import Record, Source
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
-from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
+from tui_params.sources.bytes.zip_directory import (
+    STORED,
+    Directory,
+    Member,
+    data_offset,
+    local_header,
+    read_directory,
+    read_member,
+)
 from tui_params.sources.inert_pickle.machine import load_pickle
 from tui_params.sources.torch_save.export import is_export, read_export
 from tui_params.sources.torch_save.layout import Place
@@ -77,13 +85,13 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     if pickle is None:
         raise UnknownFormatError(f"{clean(file.name, 120)} is {_describe_other(directory, top)}")
     places = _Places(descriptor, directory, top)
-    machines = [load_pickle(read_member(descriptor, directory, pickle), "data.pkl")]
+    machines = [load_pickle(places.read(pickle), "data.pkl")]
     root = machines[0].root
     form, roles, constants = "torch.save zip", Roles(), None
     script = members.get(f"{top}/constants.pkl")
     if script is not None:
         form, roles = "TorchScript", _roles(descriptor, directory, top)
-        machines.append(load_pickle(read_member(descriptor, directory, script), "constants.pkl"))
+        machines.append(load_pickle(places.read(script), "constants.pkl"))
         constants = machines[1].root
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
         for storage in machines[1].storages:
@@ -134,6 +142,14 @@ class _Places:
         self._directory = directory
         self._top = top
         self._ranges: list[tuple[int, int, str]] = []
+        self._misnamed: list[str] = []
+
+    def read(self, member: Member) -> bytes:
+        """The bytes of a member that is no storage. Raises OpenError, OSError."""
+        found = local_header(self._descriptor, self._directory, member)
+        if found is not None and not found[1]:
+            self._misnamed.append(member.name.partition("/")[2])
+        return read_member(self._descriptor, self._directory, member)
 
     def locate(self, key: str) -> Place:
         """The Place of the storage of that key."""
@@ -149,10 +165,16 @@ class _Places:
             return Place(None, 0, f"its storage is {how}")
         if member.is_encrypted:
             return Place(None, 0, "its storage is encrypted")
-        offset = data_offset(self._descriptor, self._directory, member)
-        if offset is None:
+        found = local_header(self._descriptor, self._directory, member)
+        if found is None:
             return Place(
                 None, 0, f"no zip member starts where the directory says that {clean(path, 60)} does", is_faulty=True
+            )
+        offset, has_name = found
+        if not has_name:
+            self._misnamed.append(path)
+            return Place(
+                None, 0, f"where the zip directory says that {clean(path, 60)} is, a member of another name is"
             )
         if offset + member.size > self._directory.stop or member.size != member.compressed:
             room = max(0, self._directory.stop - offset)
@@ -163,18 +185,48 @@ class _Places:
         return Place(offset, member.size)
 
     def findings(self) -> Iterator[Finding]:
-        """Names that occur twice, and storages that overlap. Complete once all storages have been located."""
+        """What is wrong with the members and with the end of the archive.
+
+        Complete once all storages have been located.
+        """
         twice = self._directory.duplicates
         if twice:
             names = ", ".join(clean(name, 60) for name in twice[:10])
             evidence = f"more than one member of the zip has the name {names}: the last of each is shown"
             yield Finding("warning", "zip-duplicates", None, evidence)
+        if self._misnamed:
+            what, bear = ("member", "bears") if len(self._misnamed) == 1 else ("members", "bear")
+            first = clean(self._misnamed[0], 60)
+            evidence = (
+                f"{len(self._misnamed):,} {what} of the zip {bear} another name than the directory gives,"
+                f" first {first}: its bytes may be those of another member"
+            )
+            yield Finding("error", "zip-names", None, evidence)
+        yield from end_findings(self._directory)
         self._ranges.sort()
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
         if overlaps:
             first, second = (clean(path, 60) for path in overlaps[0])
             evidence = f"{len(overlaps):,} storages overlap in the file, first {first} and {second}"
             yield Finding("warning", "zip-overlap", None, evidence)
+
+
+def end_findings(directory: Directory) -> Iterator[Finding]:
+    """Bytes behind the archive, and members without a checksum among others that have one."""
+    if directory.trailing:
+        evidence = (
+            f"{plural(directory.trailing, 'byte')} after the end of the zip: they are no part of it, and were not read"
+        )
+        yield Finding("error", "trailing-bytes", None, evidence)
+    filled = [member for member in directory.members.values() if member.size]
+    without = [member.name.partition("/")[2] or member.name for member in filled if not member.crc]
+    if without and len(without) < len(filled):
+        have = "has" if len(without) == 1 else "have"
+        evidence = (
+            f"{len(without):,} of {plural(len(filled), 'member')} of the zip {have} no checksum, first"
+            f" {clean(without[0], 60)}: damage to the bytes would not be noticed"
+        )
+        yield Finding("info", "no-checksum", None, evidence)
 
 
 def _is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:
