@@ -68,10 +68,11 @@ class Unopened(Row, frozen=True, kw_only=True):
     """Something that is recognised, so that the user learns what it is and what to do, but that is not opened.
 
     ``sentence`` follows the name of the file; ``{size}`` in it is replaced by the file's size. ``suffixes`` are those
-    of files whose folder is worth a mention.
+    of files whose folder is worth a mention. ``detail`` returns what else there is to say about one folder.
     """
 
     sentence: str
+    detail: Callable[[Path], str] | None = None
 
 
 def _open_safetensors(path: Path) -> Source:
@@ -100,7 +101,9 @@ def _open_folder(path: Path, index: str | None = None) -> Source:
 
 def _refuse_folder(path: Path) -> str | None:
     row = next((row for row in READERS if isinstance(row, Unopened) and row.fits_folder(path)), None)
-    return None if row is None else row.sentence
+    if row is None:
+        return None
+    return row.sentence if row.detail is None else row.sentence + row.detail(path)
 
 
 def _is_any(path: Path) -> bool:
@@ -108,10 +111,15 @@ def _is_any(path: Path) -> bool:
 
 
 def _is_distributed(path: Path) -> bool:
-    try:
-        return any(name == ".metadata" or name.endswith(".distcp") for name in os.listdir(path))
-    except OSError:
-        return False
+    from tui_params.sources.folder.distributed import is_distributed
+
+    return is_distributed(path)
+
+
+def _distributed_state(path: Path) -> str:
+    from tui_params.sources.folder.distributed import describe_state
+
+    return describe_state(path, tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes))
 
 
 _NOT_YET = "; this format cannot be opened yet"
@@ -123,6 +131,18 @@ READERS: tuple[Reader | Unopened, ...] = (
         is_file=content.is_safetensors,
         suffixes=(".safetensors",),
         open=_open_safetensors,
+    ),
+    Unopened(
+        name="DCP metadata",
+        is_file=content.is_distributed_metadata,
+        sentence="is the list of tensors of a distributed checkpoint of torch (DCP); their values are in the .distcp"
+        f" files beside it{_NOT_YET}",
+    ),
+    Unopened(
+        name="DCP piece",
+        is_file=content.is_distributed_piece,
+        sentence="is one part of a distributed checkpoint of torch (DCP); the names of its tensors are in .metadata"
+        f" beside it{_NOT_YET}",
     ),
     Reader(
         name="torch.save",
@@ -145,6 +165,7 @@ READERS: tuple[Reader | Unopened, ...] = (
         is_folder=_is_distributed,
         suffixes=(".distcp",),
         sentence=f"is a distributed checkpoint of torch (DCP){_NOT_YET}",
+        detail=_distributed_state,
     ),
     Unopened(
         name="Git LFS pointer",
@@ -229,7 +250,7 @@ def open_file(path: Path) -> Source:
     """The source in one regular file. Raises OpenError, UnknownFormatError."""
     with opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, HEAD_NBYTES)
-        peek = Peek(head, read_bytes(descriptor, max(file.size - 8, 0), 8), file.size)
+        peek = Peek(head, read_bytes(descriptor, max(file.size - 8, 0), 8), file.size, file.name)
     name = clean(file.name, 120)
     if not head:
         raise OpenError(f"{name} is empty (0 bytes)")

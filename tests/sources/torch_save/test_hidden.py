@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from pathlib import Path
 
 import pytest
 
-from tests.factories_torch import raw_zip, save, state_dict_pickle, stored_zip, tensor_pickle, torch_zip
+from tests.factories_torch import (
+    integer,
+    numbers,
+    raw_zip,
+    save,
+    state_dict_pickle,
+    stored_zip,
+    string,
+    tensor_pickle,
+    torch_zip,
+)
 from tui_params.api.comparing import compare
 from tui_params.core.health.checker import Report, check
 from tui_params.core.source import Source
@@ -125,3 +136,212 @@ def test_a_member_without_a_checksum_among_others_is_a_remark(tmp_path: Path, wi
     assert finding.evidence.startswith(f"{without} of 3 members of the zip ha")
     path = raw_zip(tmp_path / "c.pt", [(name, 0, 0, data, len(data)) for name, data in members])
     assert open_torch(path).listing.findings == ()
+
+
+# Streams and bare pickles
+
+
+def legacy(path: Path) -> Path:
+    import torch
+
+    return save(path, {"a": torch.full((4,), float("nan"))}, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("at", [2, 5, 11])
+def test_a_stream_with_a_damaged_magic_number_is_read_with_an_error(tmp_path: Path, at: int) -> None:
+    path = legacy(tmp_path / "a.pt")
+    assert open_torch(path).listing.findings == ()
+    raw = bytearray(path.read_bytes())
+    raw[2 + at] ^= 1
+    path.write_bytes(bytes(raw))
+    source = open_torch(path)
+    assert source.listing.format == "torch.save legacy stream"
+    assert evidence(source, "bad-stream").endswith("it is damaged, and torch refuses the file")
+    assert {finding.rule for finding in checked(path).findings} == {"bad-stream", "nan"}
+    import torch
+
+    with pytest.raises((RuntimeError, ValueError, pickle.UnpicklingError)):
+        torch.load(path)
+
+
+def test_a_stream_of_another_version_is_an_error(tmp_path: Path) -> None:
+    path = legacy(tmp_path / "a.pt")
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"M\xe9\x03.", b"M\xea\x03.", 1))
+    assert evidence(open_torch(path), "bad-stream").startswith("the version of the stream is 1002, not 1001")
+
+
+@pytest.mark.parametrize(("behind", "severity"), [(b"#", "error"), (bytes(30), "error"), (b"\x80\x02}.", "warning")])
+@pytest.mark.parametrize("form", ["pickle", "stream"])
+def test_bytes_behind_are_told(tmp_path: Path, form: str, behind: bytes, severity: str) -> None:
+    path = tmp_path / "a.pt"
+    if form == "pickle":
+        path.write_bytes(pickle.dumps({"steps": 3}))
+    else:
+        legacy(path)
+    assert open_torch(path).listing.findings == ()
+    path.write_bytes(path.read_bytes() + behind)
+    (finding,) = open_torch(path).listing.findings
+    assert (finding.severity, finding.rule) == (severity, "trailing-bytes")
+    assert checked(path).status == "findings"
+
+
+def test_an_integer_in_a_bare_pickle_is_no_damaged_stream(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(5) + pickle.dumps(6) + pickle.dumps({"a": 1}))
+    assert open_torch(path).listing.format == "pickle"
+
+
+# What should be a tensor and is none
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "is_error"),
+    [
+        (b"ctorch._utils\n_rebuild_tensor_v2\n)R", "cannot build a tensor from the 0 arguments", True),
+        (b"ctorch._utils\n_rebuild_parameter\nK\x01\x85R", "cannot build a tensor from the 1 argument that", True),
+        (b"ctorch._utils\n_rebuild_parameter\nK\x01\x88}\x87R", "it wraps 1, which is no tensor", True),
+        (b"ctorch._utils\n_rebuild_tensor_v9\n)R", "built by torch._utils._rebuild_tensor_v9, which is not", False),
+        (b"(X\x07\x00\x00\x00storageK\x01tQ", "a persistent id that names no storage", True),
+        (b"K\x07Q", "a persistent id that names no storage", True),
+        (tensor_pickle(shape=(2,), stride=(-1,)), "a tensor that has a malformed stride", True),
+        (
+            b"ctorch.storage\n_load_from_bytes\nB\x04\x00\x00\x00abcd\x85R",
+            "the bytes that it is made of hold no storage",
+            True,
+        ),
+    ],
+)
+def test_what_should_be_a_tensor_is_listed_and_unread(tmp_path: Path, code: bytes, reason: str, is_error: bool) -> None:
+    tensors = {"good": tensor_pickle(), "bad": code}
+    path = torch_zip(tmp_path / "a.pt", state_dict_pickle(tensors), {"0": b"\0\0\x80\x3f" * 4})
+    source = open_torch(path)
+    assert [info.name for info in source.listing.tensors] == ["good", "bad"]
+    assert reason in (source.find("bad").unreadable or "")
+    assert [finding.rule for finding in source.listing.findings] == ["malformed-tensor"] * is_error
+    report = checked(path)
+    assert report.status == ("findings" if is_error else "unchecked")
+    assert [entry.tensor for entry in report.unchecked] == ["bad"]
+    assert state(path, path) == "uncompared"
+
+
+def test_a_storage_in_a_bare_pickle_is_read(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"s": torch.ones(100).untyped_storage(), "t": torch.ones(3)}, 4))
+    source = open_torch(path)
+    assert [(info.name, info.numel, info.unreadable) for info in source.listing.tensors] == [
+        ("s", 400, None),
+        ("t", 3, None),
+    ]
+
+
+def sharded_pickle(shards: list[tuple[list[int], bytes]], shape: tuple[int, ...] = (8, 4)) -> bytes:
+    """A ShardedTensor as protocol 2 writes it; of the state only the local shards matter here."""
+
+    def obj(module: str, name: str, fields: dict[str, bytes]) -> bytes:
+        body = b"".join(string(key) + value for key, value in fields.items())
+        return f"c{module}\n{name}\n".encode() + b")\x81N}(" + body + b"u\x86b"
+
+    package = "torch.distributed._shard"
+    local = b""
+    for offsets, tensor in shards:
+        box = obj(
+            f"{package}.metadata",
+            "ShardMetadata",
+            {"shard_offsets": b"](" + b"".join(map(integer, offsets)) + b"e", "shard_sizes": b"]"},
+        )
+        local += obj(f"{package}.sharded_tensor.shard", "Shard", {"tensor": tensor, "metadata": box})
+    cls = f"c{package}.sharded_tensor.api\nShardedTensor\n".encode()
+    whole = b"(" + cls + b"ctorch\nfloat32\n" + numbers(shape) + numbers((4, 1)) + b"K\x00NN\x89t"
+    state = b"(](" + local + b"eNNNt"
+    return b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n" + (
+        cls + whole + state + b"tR"
+    )
+
+
+def test_the_shards_of_a_sharded_tensor_are_read(tmp_path: Path) -> None:
+    # FSDP1 saves these in its SHARDED_STATE_DICT. Two ranks have the same names and other values.
+    paths = []
+    for rank in range(2):
+        shard = sharded_pickle([([4 * rank, 0], tensor_pickle(16, shape=(4, 4), stride=(4, 1)))])
+        values = struct.pack("<16f", *range(rank, rank + 16))
+        paths.append(torch_zip(tmp_path / f"{rank}.pt", state_dict_pickle({"w": shard}), {"0": values}))
+    source = open_torch(paths[1])
+    info = source.find("w")
+    assert (info.shape, info.unreadable) == ((4, 4), None)
+    assert "from [4, 0] on" in info.notes
+    assert source.read("w")[0].tolist() == [1, 2, 3, 4]
+    assert state(*paths) == "different"
+    two = sharded_pickle([([0, 0], tensor_pickle(shape=(1, 4), stride=(4, 1))), ([7, 0], b"K\x07Q")])
+    path = torch_zip(tmp_path / "two.pt", state_dict_pickle({"w": two}), {"0": bytes(16)})
+    assert [(info.name, info.unreadable is None) for info in open_torch(path).listing.tensors] == [
+        ("w.shard_0", True),
+        ("w.shard_1", False),
+    ]
+    path = torch_zip(tmp_path / "none.pt", state_dict_pickle({"w": sharded_pickle([])}))
+    assert open_torch(path).listing.metadata["w"].endswith("of which nothing is in this file")
+    assert checked(path).checked == 0
+
+
+def test_a_wrapper_whose_tensors_are_not_found_is_unread(tmp_path: Path) -> None:
+    cls = b"cmine\nWrapper\n"
+    whole = b"(" + cls + b"ctorch\nfloat32\n" + numbers((2, 2)) + numbers((2, 1)) + b"K\x00NN\x89t"
+    build = b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n" + cls + whole
+    hidden = state_dict_pickle({"w": build + b"NtR"})
+    assert open_torch(torch_zip(tmp_path / "a.pt", hidden)).find("w").unreadable
+    found = state_dict_pickle({"w": build + b"(" + tensor_pickle() + b"K\x01K\x02ttR"})
+    source = open_torch(torch_zip(tmp_path / "b.pt", found, {"0": bytes(16)}))
+    assert [(info.name, info.unreadable) for info in source.listing.tensors] == [("w.state.0", None)]
+
+
+# Archives of torch.export
+
+_ENTRY = (
+    '{"path_name": "%s", "is_param": true, "use_pickle": false, "tensor_meta": {"dtype": 7, "sizes": [{"as_int": 2}],'
+    ' "strides": [{"as_int": 1}], "storage_offset": {"as_int": 0}, "requires_grad": true, "device": {"type": "cpu"}}}'
+)
+
+
+def exported(path: Path, weights: list[str], listed: list[str], *more: tuple[str, bytes]) -> Path:
+    entries = ", ".join(f'"w{number}": {_ENTRY % name}' for number, name in enumerate(listed))
+    members = [
+        ("m/archive_format", b"pt2"),
+        ("m/data/weights/model_weights_config.json", f'{{"config": {{{entries}}}}}'.encode()),
+        *((f"m/data/weights/{name}", b"\0\0\x80\x3f" * 2) for name in weights),
+        ("m/data/constants/model_constants_config.json", b'{"config": {}}'),
+        *more,
+    ]
+    return stored_zip(path, members)
+
+
+def test_weights_that_no_list_names_are_listed_and_unread(tmp_path: Path) -> None:
+    both = ["weight_0", "weight_1"]
+    assert checked(exported(tmp_path / "a.pt2", both, both)).status == "ok"
+    path = exported(tmp_path / "b.pt2", both, both[:1], ("m/data/constants/constant_0", bytes(8)))
+    report = checked(path)
+    assert [entry.tensor for entry in report.unchecked] == ["data/weights/weight_1", "data/constants/constant_0"]
+    assert (report.status, report.checked) == ("findings", 1)
+    assert state(path, path) == "uncompared"
+
+
+def test_an_archive_without_one_of_its_lists(tmp_path: Path) -> None:
+    import zipfile
+
+    path = exported(tmp_path / "a.pt2", ["weight_0"], ["weight_0"])
+    with zipfile.ZipFile(path) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist() if "weights_config" not in name]
+    path = stored_zip(tmp_path / "b.pt2", members)
+    report = checked(path)
+    assert (report.status, [entry.tensor for entry in report.unchecked]) == ("findings", ["data/weights/weight_0"])
+    path = stored_zip(tmp_path / "c.pt2", [member for member in members if "config" not in member[0]])
+    with pytest.raises(OpenError, match="without a list of weights"):
+        open_torch(path)
+
+
+def test_weights_of_a_compiled_model_in_the_archive_are_no_error(tmp_path: Path) -> None:
+    compiled = ("m/data/aotinductor/model/weights_config.json", b"{}")
+    path = exported(tmp_path / "a.pt2", ["weight_0", "weight_1"], ["weight_0"], compiled)
+    report = checked(path)
+    assert (report.status, report.findings) == ("unchecked", ())

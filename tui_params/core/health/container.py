@@ -15,7 +15,7 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "trailing-bytes",
         "Trailing bytes",
-        ("error",),
+        ("error", "warning"),
         "Bytes after the last tensor, after the end of the archive or of the pickle: they were not read.",
         "safetensors: the format's specification; PKWARE APPNOTE 4.3.16",
     ),
@@ -86,6 +86,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),
     Rule("malformed-tensor", "Malformed tensor", ("error",), "A tensor whose description makes no sense.", _TORCH),
     Rule(
+        "bad-stream",
+        "Damaged stream",
+        ("error",),
+        "The magic number or the version of a stream of torch.save is damaged; the tensors are listed all the same.",
+        "torch/serialization.py: the legacy stream, which torch refuses then",
+    ),
+    Rule(
         "pickle-code",
         "Code in the pickle",
         ("warning",),
@@ -107,7 +114,7 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "No checksum",
         ("info",),
         "A member of the archive has no checksum, but others have one.",
-        "PKWARE APPNOTE 4.4.7; torch leaves it out for all members (set_crc32_options(False)) or for those that it skips",
+        "PKWARE APPNOTE 4.4.7; torch leaves it out for all (set_crc32_options(False)) or for those that it skips",
     ),
     Rule("zip-overlap", "Overlapping members", ("warning",), "Members of the archive share bytes.", _TORCH),
     Rule(

@@ -15,11 +15,12 @@ _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 
 
 class Peek(msgspec.Struct, frozen=True):
-    """The first kilobyte of a file (``head``), its last 8 bytes (``tail``), and its size in bytes."""
+    """The first kilobyte of a file (``head``), its last 8 bytes (``tail``), its size in bytes, and its name."""
 
     head: bytes
     tail: bytes
     size: int
+    name: str = ""
 
 
 def is_safetensors(peek: Peek) -> bool:
@@ -39,6 +40,23 @@ def is_torch(peek: Peek) -> bool:
     if head[257:262] == b"ustar":
         return head[:100].rstrip(b"\0") in _OLD_TORCH_MEMBERS
     return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+
+
+def is_distributed_metadata(peek: Peek) -> bool:
+    """Whether the file is the pickled list of tensors of a distributed checkpoint (DCP).
+
+    torch/distributed/checkpoint/filesystem.py, ``finish``: a pickle whose first global is the class Metadata.
+    """
+    return peek.head.startswith(b"\x80") and b"torch.distributed.checkpoint.metadata" in peek.head
+
+
+def is_distributed_piece(peek: Peek) -> bool:
+    """Whether the file is one rank's part of a distributed checkpoint (DCP).
+
+    Only its name tells it from other zips and compressed streams: it is a row of whole torch.save archives, of which
+    the first or the last alone would pass for the file.
+    """
+    return peek.name.endswith(".distcp")
 
 
 def is_npz(peek: Peek) -> bool:

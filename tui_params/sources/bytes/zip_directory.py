@@ -91,8 +91,8 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         before = max(start, shift - (1 << 16) - _END.size)
         if _find_end(read_bytes(descriptor, before, shift - before), is_exact=True) >= 0:
             raise OpenError(
-                f"{clean(label, 120)} is several zip archives one after the other, as the .distcp files of a distributed"
-                f" checkpoint are; the last starts at byte {shift:,}: they cannot be opened as one"
+                f"{clean(label, 120)} is several zip archives one after the other, as the .distcp files of a"
+                f" distributed checkpoint are; the last starts at byte {shift:,}: they cannot be opened as one"
             )
         # torch.export stores whole archives as members: a file that is cut off after one must not be taken for it.
         raise OpenError(

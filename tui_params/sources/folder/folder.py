@@ -28,13 +28,21 @@ _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
 # Files that transformers, accelerate and Lightning put beside the weights. They hold no weights, so they are opened
 # only when the user names them.
 _BESIDE = re.compile(
-    r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state)[\w.-]*$", re.IGNORECASE
+    r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state|custom_checkpoint"
+    r"|dl_state_dict)[\w.-]*$",
+    re.IGNORECASE,
 )
-_STATE_SUFFIX = ".pkl"
-"""Accelerate pickles the states of the random generators into ``random_states_0.pkl``."""
+_STATE_SUFFIXES = (".pkl", ".pickle")
+"""Accelerate pickles registered objects into ``custom_checkpoint_0.pkl``, random states into ``random_states_0.pkl``.
+
+Any other pickle beside a model may hold numbers too.
+"""
 
 _MAX_BESIDE = 100
 """The most subfolders that are searched for states beside a model: each costs a call to the file system."""
+
+_MAX_REFUSALS = 20
+"""The most subfolders that are asked why they cannot be opened."""
 
 _MAX_FOLDERS = 300
 """The most folders that are searched for one to suggest instead."""
@@ -53,7 +61,7 @@ class Formats(msgspec.Struct, frozen=True):
     """How the files of a folder are recognised by their names, and opened; handed in by the table of all formats.
 
     ``readers`` are in the order of preference. A subfolder with a file that ends with one of ``mentioned`` holds
-    tensors. ``refusal`` says why a folder that holds no file to open cannot be opened as a whole, as the end of a
+    tensors. ``refusal`` says why a folder cannot be opened as a whole, whatever else lies in it, as the end of a
     sentence, or None.
     """
 
@@ -79,6 +87,11 @@ def open_folder(path: Path, formats: Formats, index: str | None = None) -> Sourc
     Raises OpenError if there is nothing to open; the message says what was found instead.
     """
     names = _file_names(path)
+    if index is None:
+        refusal = formats.refusal(path)
+        if refusal is not None:
+            # A small file beside such a checkpoint must not pass for the whole.
+            raise OpenError(f"{clean(str(path), 200)} {refusal}")
     chosen = index or _choose_index(names)
     files, beside = _choose_files(names, formats)
     findings: list[Finding] = []
@@ -134,7 +147,7 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
     """The files to open, and the other tensor files that lie beside them."""
     names = [name for name in names if not name.startswith(".")]
     candidates = [name for name in names if name.endswith(formats.suffixes)]
-    states = [name for name in names if name.endswith(_STATE_SUFFIX) and _BESIDE.match(name)]
+    states = [name for name in names if name.endswith(_STATE_SUFFIXES) and name not in set(candidates)]
     for reader in formats.readers:
         wanted = [name for name in candidates if name.endswith(reader.suffixes)]
         if reader.has_states:
@@ -168,16 +181,21 @@ def _has_suffix(folder: Path, suffixes: tuple[str, ...]) -> bool:
 
 def _nothing_here(path: Path, formats: Formats) -> str:
     shown = clean(str(path), 200)
-    refusal = formats.refusal(path)
-    if refusal is not None:
-        return f"{shown} {refusal}"
     looked = ", ".join(f"*{suffix}" for suffix in formats.suffixes)
-    below = _checkpoints_below(path, formats.suffixes)
+    below = _checkpoints_below(path, (*formats.suffixes, *formats.mentioned))
     if not below:
         return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"
-    listed = ", ".join(clean(folder, 80) for folder in below[:5])
-    more = f" and {len(below) - 5:,} more" if len(below) > 5 else ""
-    return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {listed}{more}"
+    for folder in below[:_MAX_REFUSALS]:
+        refusal = formats.refusal(path / folder)
+        if refusal is not None:
+            others = f"; {_listed(below)} hold tensors" if len(below) > 1 else ""
+            return f"{shown} holds no tensor file ({looked}); its subfolder {clean(folder, 80)} {refusal}{others}"
+    return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {_listed(below)}"
+
+
+def _listed(folders: list[str]) -> str:
+    more = f" and {len(folders) - 5:,} more" if len(folders) > 5 else ""
+    return f"{', '.join(clean(folder, 80) for folder in folders[:5])}{more}"
 
 
 def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -233,11 +233,35 @@ def _from_type(args: Args) -> Any:
     attributes = _attributes(state)
     if type(data) is not Composite:
         return TypedTensor(cls, data, attributes)
+    if type(cls) is Stub and cls.name in ("ShardedTensor", "ShardedTensorBase"):
+        return _sharded(cls.name, data, state)
     if "_local_tensor" in attributes:
         notes = _placement_notes(attributes.get("_spec"))
         kind = cls.name if type(cls) is Stub else "DTensor"
         return Composite(kind, data.shape, {"": attributes["_local_tensor"]}, data.dtype, is_local=True, notes=notes)
+    if not attributes and state is not None:
+        attributes = {"state": state}
     return Composite(render(cls, 1), data.shape, attributes, data.dtype)
+
+
+def _sharded(kind: str, data: Composite, state: Any) -> Any:
+    """A ShardedTensor, as FSDP1 saves its SHARDED_STATE_DICT: the parts are the shards of one rank.
+
+    The state is (local shards, metadata, process group, ...): torch/distributed/_shard/sharded_tensor/api.py,
+    ``__getstate__``.
+    """
+    shards = state[0] if type(state) is tuple and state else None
+    if type(shards) is not list:
+        return UNFIT
+    parts: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    for number, shard in enumerate(shards):
+        fields = _attributes(shard.state) if type(shard) is Obj else {}
+        parts["" if len(shards) == 1 else f"shard_{number}"] = fields.get("tensor")
+        box = fields.get("metadata")
+        offsets = _attributes(box.state).get("shard_offsets") if type(box) is Obj else None
+        notes += (f"from {render(offsets, 1)} on",) * (type(offsets) is list)
+    return Composite(kind, data.shape, parts, data.dtype, is_local=True, notes=notes[:8])
 
 
 def _attributes(state: Any) -> dict[Any, Any]:

@@ -169,6 +169,19 @@ class Composite:
         self.notes = notes
 
 
+class Unread:
+    """A tensor or something else that holds numbers, of which only the place is known, and why it cannot be read.
+
+    ``is_faulty`` says that the file is to blame.
+    """
+
+    __slots__ = ("is_faulty", "reason")
+
+    def __init__(self, reason: str, *, is_faulty: bool = False) -> None:
+        self.reason = reason
+        self.is_faulty = is_faulty
+
+
 class TypedTensor:
     """A tensor of a subclass that keeps the plain layout, and the attributes that were saved with it."""
 

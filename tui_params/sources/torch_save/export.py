@@ -12,7 +12,7 @@ import msgspec
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.zip_directory import Directory, read_member
-from tui_params.sources.inert_pickle.values import Parameter, Storage, Stub, TensorValue, Text, TypedTensor
+from tui_params.sources.inert_pickle.values import Parameter, Storage, Stub, TensorValue, TypedTensor, Unread
 
 MAX_CONFIG_BYTES = 64 << 20
 
@@ -63,6 +63,7 @@ def read_export(descriptor: int, directory: Directory, top: str) -> dict[str, An
     configs = _configs(directory, top)
     models = {name.rpartition("/")[2].rsplit("_", 2)[0] for _, name in configs}
     root: dict[str, Any] = {}
+    listed: set[str] = set()
     for folder, name in configs:
         raw = read_member(descriptor, directory, directory.members[name], MAX_CONFIG_BYTES)
         try:
@@ -75,17 +76,35 @@ def read_export(descriptor: int, directory: Directory, top: str) -> dict[str, An
         model = f"{name.rpartition('/')[2].rsplit('_', 2)[0]}." if len(models) > 1 else ""
         for key, entry in entries.items():
             root[f"{model}{key}"] = _tensor(entry, folder, directory, top)
+            if type(entry) is dict and type(entry.get("path_name")) is str:
+                listed.add(f"{top}/data/{folder}/{entry['path_name']}")
+    forgotten = _forgotten(directory, top, listed)
+    compiled = any(name.startswith(f"{top}/data/aotinductor/") for name in directory.members)
+    for name in forgotten:
+        # A model that is compiled into the archive has a list of its own (AOTInductor), which is not read.
+        reason = "it is not in the lists of weights and constants, so its type and shape are unknown"
+        root[name.removeprefix(f"{top}/")] = Unread(reason, is_faulty=not compiled)
     return root
+
+
+def _forgotten(directory: Directory, top: str, listed: set[str]) -> list[str]:
+    """The members with weights or constants that no list names."""
+    prefixes = (f"{top}/data/weights/", f"{top}/data/constants/")
+    return [
+        name
+        for name, member in directory.members.items()
+        if name.startswith(prefixes) and name not in listed and member.size and not name.endswith("_config.json")
+    ]
 
 
 def _tensor(entry: Any, folder: str, directory: Directory, top: str) -> Any:
     if type(entry) is not dict:
-        return Text("a malformed entry")
+        return Unread("its entry in the list of the archive is no JSON object", is_faulty=True)
     if entry.get("use_pickle"):
-        return Text("a value that is pickled inside the archive")
+        return Unread("it is pickled inside the archive, where it is not read")
     meta, file = entry.get("tensor_meta"), entry.get("path_name")
     if type(meta) is not dict or type(file) is not str:
-        return Text("a constant without a shape")
+        return Unread("the list of the archive gives it no shape")
     key = f"data/{folder}/{file}"
     member = directory.members.get(f"{top}/{key}")
     device = meta.get("device")

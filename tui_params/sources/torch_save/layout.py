@@ -16,7 +16,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.core.text import clean
 from tui_params.sources.bytes.extent import Extent
-from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, render
+from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, Unread, render
 
 MAX_NDIM = 64
 MAX_NUMBER = (1 << 62) - 1
@@ -88,7 +88,7 @@ class TensorLister:
         self.findings: list[Finding] = []
         self.dropped_findings = 0
         self._locate = locate
-        self._embedded = embedded
+        self.embedded = embedded
         self._is_big_endian = is_big_endian
         self._places: dict[str, Place] = {}
         self._first: dict[tuple[Any, ...], str] = {}
@@ -107,7 +107,7 @@ class TensorLister:
         """Describe ``value`` under ``name``, which must be new. Raises MalformedTensorError."""
         storage = value.storage
         if type(storage) is not Storage:
-            storage = self._embedded(storage)
+            storage = self.embedded(storage)
             if storage is None:
                 raise MalformedTensorError("has no storage")
         dtype, item, is_fp4 = self._dtype_of(storage.cls, value.dtype)
@@ -190,6 +190,13 @@ class TensorLister:
             numel = storage.view[2]
         dtype = Stub("torch", "uint8") if storage_item_size(storage.cls) == 1 else None
         self.add(name, TensorValue(storage, 0, (numel,), (1,), None, dtype), notes=("a storage saved by itself",))
+
+    def add_unread(self, name: str, value: Unread, notes: tuple[str, ...] = ()) -> None:
+        """List what cannot be read under ``name``, which must be new; if the file is to blame, with an error."""
+        info = TensorInfo(name, (), unknown("?"), 0, 0, file=self.file, unreadable=value.reason, notes=notes)
+        self.tensors.append(info)
+        if value.is_faulty:
+            self.report(Finding("error", "malformed-tensor", name, value.reason))
 
     def report(self, finding: Finding) -> None:
         """Keep a finding, unless there are many already."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from tui_params.core.findings import Finding
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, read_bytes
 from tui_params.sources.inert_pickle.machine import MAX_PICKLE_BYTES, PickleEndsError, PickleMachine
-from tui_params.sources.inert_pickle.values import Encoded, Obj, Storage
+from tui_params.sources.inert_pickle.values import Encoded, Obj, Storage, render
 from tui_params.sources.torch_save.layout import Place, storage_item_size
 from tui_params.sources.torch_save.listing import list_pickles
 
 MAGIC = 0x1950A86A20F9469CFC6C
+VERSION = 1001
 _MAGIC_LONG1 = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 _MAGIC_TEXT = str(MAGIC).encode()
 _FIRST_READ = 1 << 20
@@ -61,11 +62,18 @@ class _Stream:
 def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
     """The tensors of a legacy stream; in a truncated one, every tensor that it names. Raises OpenError, OSError."""
     stream = _Stream(descriptor, file)
-    stream.next("the magic number")
-    stream.next("the version")
+    magic = stream.next("the magic number").root
+    version = stream.next("the version").root
     facts = stream.next("the facts about the machine").root
     machine = stream.next("the pickled object")
     findings: list[Finding] = []
+    for what, found, due in (("magic number", magic, MAGIC), ("version", version, VERSION)):
+        if type(found) is not int or found != due:
+            shown = (
+                f"{found:#x}, not {due:#x}" if type(found) is int and due == MAGIC else f"{render(found)}, not {due}"
+            )
+            evidence = f"the {what} of the stream is {shown}: it is damaged, and torch refuses the file"
+            findings.append(Finding("error", "bad-stream", None, evidence))
     try:
         keys = stream.next("the list of storages").root
     except PickleEndsError:
@@ -84,9 +92,19 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
 
 
 def _find_storages(
-    descriptor: int, file: DataFile, pos: int, keys: Any, machine: PickleMachine, findings: list[Finding]
+    descriptor: int,
+    file: DataFile,
+    pos: int,
+    keys: Any,
+    machine: PickleMachine,
+    findings: list[Finding],
+    *,
+    is_last: bool = True,
 ) -> dict[str, Place]:
-    """The place of each storage by key. The length of each is needed to find the next."""
+    """The place of each storage by key. The length of each is needed to find the next.
+
+    ``is_last`` says that the file ends after them.
+    """
     if type(keys) is not list or not all(type(key) is str for key in keys):
         evidence = "the list of storages is missing or damaged: tensors are listed, their values cannot be found"
         findings.append(Finding("error", "truncated", None, evidence))
@@ -115,7 +133,35 @@ def _find_storages(
             break
         places[key] = Place(pos, count * width)
         pos += count * width
+    else:
+        if is_last:
+            findings += _behind(descriptor, file, pos, "the last storage")
     return places
+
+
+def _behind(descriptor: int, file: DataFile, pos: int, what: str) -> list[Finding]:
+    """A finding if there are bytes after ``what``, which ends at ``pos``: nothing reads them."""
+    behind = file.size - pos
+    if behind <= 0:
+        return []
+    evidence = f"{plural(behind, 'byte')} after the end of {what} were not read"
+    if read_bytes(descriptor, pos, 1) == b"\x80":
+        # What was saved into one file by several calls, one after the other.
+        return [Finding("warning", "trailing-bytes", None, f"{evidence}: another pickle seems to start there")]
+    return [Finding("error", "trailing-bytes", None, evidence)]
+
+
+def has_facts(descriptor: int, file: DataFile) -> bool:
+    """Whether a file that does not start with the magic number goes on as a legacy stream does."""
+    stream = _Stream(descriptor, file)
+    try:
+        if type(stream.next("the magic number").root) is not int:
+            return False
+        stream.next("the version")
+        facts = stream.next("the facts about the machine").root
+    except OpenError:
+        return False
+    return type(facts) is dict and "little_endian" in facts
 
 
 def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
@@ -133,7 +179,10 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
         if data[:1] != b"\x80":
             raise UnknownFormatError(f"{name} is of no format that is known here") from None
         raise
+    if type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
+        return open_legacy(descriptor, file)
     inner = _Embedded(descriptor, file, machine)
+    inner.findings += _behind(descriptor, file, machine.pos, "the pickle")
     return list_pickles(
         file, "pickle", inner.machines, machine.root, inner.locate, findings=inner.findings, embedded=inner.storage
     )
@@ -186,7 +235,9 @@ class _Embedded:
             return None
         places = {}
         if base is not None:
-            places = _find_storages(self._descriptor, self._file, base + pos, keys, self.machines[-2], self.findings)
+            places = _find_storages(
+                self._descriptor, self._file, base + pos, keys, self.machines[-2], self.findings, is_last=False
+            )
         key = f"{len(self._known)}/{storage.key}"
         self._places[key] = places.get(storage.key, _AS_TEXT)
         return Storage(storage.cls, key, storage.location, storage.numel, storage.view)

@@ -25,9 +25,11 @@ from tui_params.sources.inert_pickle.values import (
     TensorValue,
     Text,
     TypedTensor,
+    Unread,
     render,
 )
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
+from tui_params.sources.torch_save.unread import TENSORS, data_of, unread_tensor
 
 MAX_DEPTH = 100
 MAX_STEPS = 5_000_000
@@ -37,7 +39,6 @@ _MAX_SEGMENT = 300
 _MAX_CLASSES = 200
 
 _LEAVES = SCALARS | {bytes, bytearray, Encoded, Text, Stub, ArrayValue}
-_TENSORS = frozenset({TensorValue, Parameter, Composite, TypedTensor})
 _SEQUENCES = frozenset({list, tuple, SetValue})
 
 # Fields of every nn.Module that say nothing about its tensors: torch/nn/modules/module.py.
@@ -76,7 +77,7 @@ class TreeWalk:
 
     def walk(self, root: Any, name: str = "") -> None:
         """Visit everything that can be reached from ``root``, below ``name``."""
-        if not name and (type(root) in _LEAVES or type(root) in _TENSORS or type(root) is Storage):
+        if not name and (type(root) in _LEAVES or type(root) in TENSORS or type(root) is Storage):
             name = "value" if type(root) in _LEAVES else "storage" if type(root) is Storage else "tensor"
         self._visit(name, root, 0)
 
@@ -136,6 +137,8 @@ class TreeWalk:
             self._visit_typed(name, value, depth, kind, notes)
         elif kind_of is Storage:
             self._add_storage(name, value)
+        elif kind_of is Unread:
+            self._add_unread(name, value, notes)
         else:
             self._note(name, value)
 
@@ -162,18 +165,17 @@ class TreeWalk:
             self._report_malformed(name, error)
 
     def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
-        shown = clean(name, _MAX_SEGMENT)
-        self.lister.report(
-            Finding("error", "malformed-tensor", None, f"{shown} is a tensor that {error}: it is not listed")
-        )
-        self._note(name, Text(f"a tensor that {error}"))
+        self.lister.add_unread(name, Unread(f"it is a tensor that {error}", is_faulty=True))
+
+    def _add_unread(self, name: str, value: Unread, notes: tuple[str, ...] = ()) -> None:
+        self.lister.add_unread(self._unique(name), value, notes)
 
     def _visit_parameter(self, name: str, value: Parameter, depth: int, notes: tuple[str, ...]) -> None:
         data = value.data
         if type(data) is TensorValue:
             self._add_tensor(name, data, "parameter", value.requires_grad, notes)
         else:
-            self._visit(name, data, depth + 1, "parameter", notes)
+            self._visit(name, data_of(data), depth + 1, "parameter", notes)
         if value.state is not None:
             self._visit_state(name, value.state, depth)
 
@@ -183,12 +185,12 @@ class TreeWalk:
             # torch.nn.Buffer: torch/nn/parameter.py
             if state.get("persistent") is False:
                 notes += ("persistent=False",)
-            self._visit(name, value.data, depth + 1, "buffer", notes)
+            self._visit(name, data_of(value.data), depth + 1, "buffer", notes)
             return
         cls = render(value.cls)
         if cls not in ("torch.Tensor", "torch._tensor.Tensor"):
             notes += (f"class {cls}",)
-        self._visit(name, value.data, depth + 1, kind, notes)
+        self._visit(name, data_of(value.data), depth + 1, kind, notes)
         self._visit_state(name, state, depth)
 
     def _visit_state(self, name: str, state: Any, depth: int) -> None:
@@ -205,13 +207,20 @@ class TreeWalk:
         whole = f"{value.kind}{shape}" + (f", {render(value.dtype, 1)}" if value.dtype is not None else "")
         if value.is_local:
             local = (*notes, f"the local part of a {whole}", *value.notes)
-            for part in value.parts.values():
-                self._visit(name, part, depth + 1, kind, local)
+            for key, part in value.parts.items():
+                self._visit(_join(name, key) if key else name, data_of(part), depth + 1, kind, local)
+            if not value.parts:
+                self._note(name, Text(f"a {whole}, of which nothing is in this file"))
             return
+        first = len(self.lister.tensors)
         self._note(name, Text(f"a {whole}"))
         for key, part in value.parts.items():
-            note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in _TENSORS else ()
+            note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
             self._visit(_join(name, key), part, depth + 1, kind, note)
+        if len(self.lister.tensors) == first and self.is_complete:
+            self._add_unread(
+                name, Unread(f"it is a {whole}, and the tensors that it is made of cannot be found"), notes
+            )
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
         if not value or not self._is_new(name, value):
@@ -227,7 +236,7 @@ class TreeWalk:
                 # A live optimizer keys its state by the parameters themselves.
                 key = index
             self._visit(_join(name, key), item, depth + 1)
-            if not is_state_dict and type(item) in _TENSORS and type(key) is str:
+            if not is_state_dict and type(item) in TENSORS and type(key) is str:
                 is_state_dict = True
         if is_state_dict:
             self.state_dicts.append((name, first, len(self.lister.tensors)))
@@ -263,6 +272,14 @@ class TreeWalk:
             if type(cls) is Stub and cls.module.partition(".")[0] == "__torch__":
                 self._visit_script_module(name, cls, state, depth)
                 return
+        unread = unread_tensor(value)
+        if unread is not None:
+            storage = self.lister.embedded(value)
+            if storage is None:
+                self._add_unread(name, unread)
+            else:
+                self._add_storage(name, storage)
+            return
         is_common = type(cls) is not Stub or cls.module.partition(".")[0] in _COMMON_PACKAGES
         if not is_common and len(self.classes) < _MAX_CLASSES and not would_run_code(cls.module, cls.name):
             self.classes[str(cls)] = None
@@ -358,7 +375,7 @@ class TreeWalk:
 
 
 def _is_rich(value: Any) -> bool:
-    return type(value) in _TENSORS or (type(value) is Obj and value.state is not None)
+    return type(value) in TENSORS or (type(value) is Obj and value.state is not None)
 
 
 def _join(prefix: str, key: Any) -> str:
