@@ -83,6 +83,20 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     ),
     Rule("bad-index", "Bad index", ("error",), "The index cannot be read.", _INDEX),
     Rule("total-size", "Total size", ("info",), "The size in the index is not that of the shards.", _INDEX),
+    Rule(
+        "several-models",
+        "Several models",
+        ("info",),
+        "Files of one folder are models of their own, perhaps copies; each is shown under its file's name.",
+        "the files of Mistral and Meta (consolidated) beside those of transformers (model)",
+    ),
+    Rule(
+        "model-slices",
+        "Slices of a model",
+        ("info",),
+        "Files of one folder are the pieces of single ranks: the shapes may be those of the pieces.",
+        "consolidated.NN.pth of Meta's Llama (tensor parallel), rank files of DeepSpeed and FSDP",
+    ),
     Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),
     Rule("malformed-tensor", "Malformed tensor", ("error",), "A tensor whose description makes no sense.", _TORCH),
     Rule(

@@ -105,7 +105,7 @@ def list_indexed(
     shards = set(index.weight_map.values())
     not_opened = [file for file in files if file not in shards and file not in forgotten]
     add_unopened(metadata, not_opened)
-    findings = (*complaints.all(), *(finding for part in parts.values() for finding in part.listing.findings))
+    findings = (*complaints.all(), *findings_in(parts))
     listing = Listing(
         describe_format(parts, len(shards)),
         tuple(tensors.values()),
@@ -232,6 +232,25 @@ def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, c
     if said != real:
         evidence = f"{index_name} says that the tensors take {said:,} bytes; those in the shards take {real:,}"
         complaints.add("info", "total-size", None, evidence)
+
+
+def findings_in(parts: Mapping[str, Source], prefixes: Mapping[str, str] | None = None) -> list[Finding]:
+    """The findings of all files: those about a file as a whole name it, the others name tensors as they are listed.
+
+    ``prefixes`` are what precedes the names of each file's tensors.
+    """
+    found = []
+    for file, part in parts.items():
+        shown = clean(file, 120)
+        prefix = (prefixes or {}).get(file)
+        for finding in part.listing.findings:
+            tensor, evidence = finding.tensor, finding.evidence
+            if tensor is None and shown not in evidence:
+                evidence = f"in {shown}: {evidence}"
+            elif tensor is not None and prefix:
+                tensor = f"{prefix}.{tensor}"
+            found.append(msgspec.structs.replace(finding, tensor=tensor, evidence=evidence))
+    return found
 
 
 def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:

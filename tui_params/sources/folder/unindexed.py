@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from tui_params.sources.folder.shard_index import (
     add_configs,
     add_unopened,
     describe_format,
+    findings_in,
     folder_label,
     merge_metadata,
     open_or_reason,
 )
-
-_NUMBERED = re.compile(r"^(.*)-(\d{1,6})-of-(\d{1,6})(\..*)$")
+from tui_params.sources.folder.side_models import NUMBERED, describe_models, group_files
 
 
 def list_unindexed(
@@ -35,7 +34,7 @@ def list_unindexed(
     folders: Iterable[str],
     open_file: OpenFile,
 ) -> MergedSource:
-    """The tensors of all ``files``. If a name occurs in two of them, every name is preceded by the stem of its file.
+    """The tensors of all ``files``. If they are several models, every name is preceded by the stem of its file.
 
     ``beside`` and ``folders`` are files and subfolders that are only mentioned; ``found`` are findings made before.
     Raises OpenError if none of the files can be opened.
@@ -48,11 +47,13 @@ def list_unindexed(
             raise OpenError(first)
         raise OpenError(f"none of the {len(files):,} tensor files of {folder_label(folder)} can be opened: {first}")
     findings += _missing_numbers(files)
-    tensors, modules, gradients, originals = _combine(parts)
+    prefixes = group_files(parts)
+    tensors, modules, gradients, originals = _combine(parts, prefixes)
     metadata = merge_metadata(parts)
     add_configs(metadata, folder, tensors)
     add_unopened(metadata, beside)
-    findings += [finding for part in parts.values() for finding in part.listing.findings]
+    findings += describe_models(parts, prefixes)
+    findings += findings_in(parts, prefixes)
     is_ordered = len(parts) == 1 and all(part.listing.is_ordered for part in parts.values())
     listing = Listing(
         describe_format(parts, len(files)).replace("shards", "files"),
@@ -84,18 +85,15 @@ def _open_all(
 
 
 def _combine(
-    parts: Mapping[str, Source],
+    parts: Mapping[str, Source], prefixes: Mapping[str, str]
 ) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, TensorInfo], dict[str, TensorInfo]]:
     """Tensors, modules and gradients of all parts, and the original of each tensor that had to be renamed."""
-    names = [info.name for part in parts.values() for info in part.listing.tensors]
-    is_clash = len(set(names)) < len(names)
-    stems = {file: f"{_stem(file, parts)}." if is_clash else "" for file in parts}
     tensors: dict[str, TensorInfo] = {}
     modules: dict[str, str] = {}
     gradients: dict[str, TensorInfo] = {}
     originals: dict[str, TensorInfo] = {}
     for file, part in parts.items():
-        stem = stems[file]
+        stem = f"{prefixes[file]}." if prefixes[file] else ""
         modules |= {f"{stem}{path}".rstrip("."): name for path, name in part.listing.modules.items()}
         for infos, kept in (
             (((info.name, info) for info in part.listing.tensors), tensors),
@@ -111,16 +109,11 @@ def _combine(
     return tensors, modules, gradients, originals
 
 
-def _stem(file: str, files: Mapping[str, Source]) -> str:
-    stem = file.rpartition(".")[0]
-    return file if sum(other.rpartition(".")[0] == stem for other in files) > 1 else stem
-
-
 def _missing_numbers(files: list[str]) -> list[Finding]:
     """Findings about numbered sets, such as ``model-00002-of-00003``, with missing files."""
     found: dict[tuple[str, str, str], set[int]] = {}
     for name in files:
-        match = _NUMBERED.match(name)
+        match = NUMBERED.match(name)
         if match is not None:
             prefix, number, total, suffix = match.groups()
             found.setdefault((prefix, total, suffix), set()).add(int(number))

@@ -207,7 +207,7 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
                 f"__metadata__ gives {clean(key, 120)} a value that is no string, which the format does not allow"
             )
             findings.append(Finding("error", "bad-metadata", None, evidence))
-        if key == "DCP_SHARDING_INFO":
+        if key == "DCP_SHARDING_INFO" and _is_piece(value, tensors):
             evidence = (
                 "this is one rank's piece of a distributed checkpoint (DCP_SHARDING_INFO):"
                 " the shapes are those of the local pieces, not of the whole tensors"
@@ -216,6 +216,20 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
     if len(findings) > MAX_FINDINGS:
         findings = findings[:MAX_FINDINGS]
     return metadata, aliases, findings
+
+
+def _is_piece(info: Any, tensors: dict[str, TensorInfo]) -> bool:
+    """Whether the file has one rank's pieces: torch/distributed/checkpoint/hf_storage.py, ``_hf_utils.py``.
+
+    A whole model (``save_distributed=False``) has the same entry, with zero offsets only, and is not named ``shard-``.
+    """
+    if any((tensor.file or "").startswith("shard-") for tensor in tensors.values()):
+        return True
+    try:
+        offsets = msgspec.json.decode(info, type=dict[str, dict[str, list[int]]])
+    except (msgspec.MsgspecError, RecursionError, ValueError, TypeError):
+        return True
+    return any(number for entry in offsets.values() for number in entry.get("saved_offsets", ()))
 
 
 def _text(value: Any) -> str:
