@@ -13,6 +13,7 @@ from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.inert_pickle.labels import code_finding
 from tui_params.sources.inert_pickle.machine import PickleMachine
 from tui_params.sources.inert_pickle.values import Storage
+from tui_params.sources.torch_save.deepspeed import mark_partitions
 from tui_params.sources.torch_save.layout import Place, TensorLister
 from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
 from tui_params.sources.torch_save.tree_walk import TreeWalk
@@ -45,6 +46,7 @@ def list_pickles(
     walk.walk(root)
     if constants:
         walk.walk(constants, "constants")
+    mark_partitions(root, lister)
     name_optimizer_states(walk)
     found = list(findings)
     code = code_finding([name for machine in machines for name in machine.globals])

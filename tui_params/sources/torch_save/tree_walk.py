@@ -138,7 +138,7 @@ class TreeWalk:
         elif kind_of is Storage:
             self._add_storage(name, value)
         elif kind_of is Unread:
-            self._add_unread(name, value, notes)
+            self.lister.add_unread(self._unique(name), value, notes)
         else:
             self._note(name, value)
 
@@ -166,9 +166,6 @@ class TreeWalk:
 
     def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
         self.lister.add_unread(name, Unread(f"it is a tensor that {error}", is_faulty=True))
-
-    def _add_unread(self, name: str, value: Unread, notes: tuple[str, ...] = ()) -> None:
-        self.lister.add_unread(self._unique(name), value, notes)
 
     def _visit_parameter(self, name: str, value: Parameter, depth: int, notes: tuple[str, ...]) -> None:
         data = value.data
@@ -276,7 +273,7 @@ class TreeWalk:
         if unread is not None:
             storage = self.lister.embedded(value)
             if storage is None:
-                self._add_unread(name, unread)
+                self.lister.add_unread(self._unique(name), unread)
             else:
                 self._add_storage(name, storage)
             return

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.findings import Finding
 from tui_params.core.source import Record, Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
@@ -22,17 +19,16 @@ from tui_params.sources.bytes.local import DataFile, opened, read_bytes
 from tui_params.sources.bytes.zip_directory import (
     STORED,
     Directory,
-    Member,
     data_offset,
-    local_header,
     read_directory,
     read_member,
 )
 from tui_params.sources.inert_pickle.machine import load_pickle
+from tui_params.sources.torch_save.archive import Inner, checkpoints_in
 from tui_params.sources.torch_save.export import is_export, read_export
-from tui_params.sources.torch_save.layout import Place
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
 from tui_params.sources.torch_save.listing import Roles, list_pickles
+from tui_params.sources.torch_save.places import Places, is_big_endian
 
 _MAX_CODE_FILES = 500
 _MAX_CODE_BYTES = 1 << 20
@@ -69,9 +65,9 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     top = next(iter(members)).partition("/")[0]
     pickle = members.get(f"{top}/data.pkl")
     if pickle is None and is_export(directory, top):
-        places = _Places(descriptor, directory, top)
+        places = Places(descriptor, directory, top)
         exported = read_export(descriptor, directory, top)
-        big = _is_big_endian(descriptor, directory, top)
+        big = is_big_endian(descriptor, directory, top)
         return list_pickles(
             file,
             "torch.export",
@@ -83,8 +79,11 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
             read_records=read_records,
         )
     if pickle is None:
-        raise UnknownFormatError(f"{clean(file.name, 120)} is {_describe_other(directory, top)}")
-    places = _Places(descriptor, directory, top)
+        other = _describe_other(directory, top)
+        if other is None:
+            return _open_archive(descriptor, file, directory)
+        raise UnknownFormatError(f"{clean(file.name, 120)} is {other}")
+    places = Places(descriptor, directory, top)
     machines = [load_pickle(places.read(pickle), "data.pkl")]
     root = machines[0].root
     form, roles, constants = "torch.save zip", Roles(), None
@@ -102,11 +101,36 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         machines,
         root,
         places.locate,
-        is_big_endian=_is_big_endian(descriptor, directory, top),
+        is_big_endian=is_big_endian(descriptor, directory, top),
         roles=roles,
         constants=constants,
         findings=places.findings(),
         allocated=os.fstat(descriptor).st_blocks * 512,
+        read_records=read_records,
+    )
+
+
+def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> ExtentSource:
+    """The checkpoints that are members of a zip, each under its own name."""
+    names = list(directory.members)
+    shown = clean(file.name, 120)
+    checkpoints = checkpoints_in(directory)
+    if not checkpoints:
+        raise UnknownFormatError(
+            f"{shown} is a zip of {len(names):,} files, the first of them {clean(names[0], 60)!r},"
+            " and no data.pkl: not a checkpoint"
+        )
+    inner = Inner(descriptor, checkpoints, directory)
+    if not inner.machines:
+        name, unread = next(iter(inner.root.items()))
+        raise OpenError(f"{shown} is a zip with {clean(name, 60)} in it: {unread.reason}")
+    return list_pickles(
+        file,
+        f"zip of {plural(len(checkpoints), 'checkpoint')}",
+        inner.machines,
+        inner.root,
+        inner.locate,
+        findings=inner.findings(directory),
         read_records=read_records,
     )
 
@@ -132,106 +156,6 @@ def read_records(file: DataFile) -> list[Record]:
                 label = member.name.partition("/")[2] or member.name
                 found.append(Record(file.name, label, offset, member.size, member.crc))
     return found
-
-
-class _Places:
-    """Finds where the storages of one archive lie, and notes what is wrong with its members."""
-
-    def __init__(self, descriptor: int, directory: Directory, top: str) -> None:
-        self._descriptor = descriptor
-        self._directory = directory
-        self._top = top
-        self._ranges: list[tuple[int, int, str]] = []
-        self._misnamed: list[str] = []
-
-    def read(self, member: Member) -> bytes:
-        """The bytes of a member that is no storage. Raises OpenError, OSError."""
-        found = local_header(self._descriptor, self._directory, member)
-        if found is not None and not found[1]:
-            self._misnamed.append(member.name.partition("/")[2])
-        return read_member(self._descriptor, self._directory, member)
-
-    def locate(self, key: str) -> Place:
-        """The Place of the storage of that key."""
-        return self.locate_member(key if key.startswith("constants/") else f"data/{key}")
-
-    def locate_member(self, path: str) -> Place:
-        """The Place of the member of that path inside the archive."""
-        member = self._directory.members.get(f"{self._top}/{path}")
-        if member is None:
-            return Place(None, 0, f"its storage {clean(path, 60)} is not in the file", is_faulty=True)
-        if member.method != STORED:
-            how = "compressed inside the zip: its values cannot be read without unpacking the file"
-            return Place(None, 0, f"its storage is {how}")
-        if member.is_encrypted:
-            return Place(None, 0, "its storage is encrypted")
-        found = local_header(self._descriptor, self._directory, member)
-        if found is None:
-            return Place(
-                None, 0, f"no zip member starts where the directory says that {clean(path, 60)} does", is_faulty=True
-            )
-        offset, has_name = found
-        if not has_name:
-            self._misnamed.append(path)
-            return Place(
-                None, 0, f"where the zip directory says that {clean(path, 60)} is, a member of another name is"
-            )
-        if offset + member.size > self._directory.stop or member.size != member.compressed:
-            room = max(0, self._directory.stop - offset)
-            claims = f"{member.size:,} bytes in the zip where at most {room:,} are"
-            reason = f"its storage {clean(path, 60)} claims {claims}"
-            return Place(None, 0, reason, is_faulty=True)
-        self._ranges.append((offset, offset + member.size, path))
-        return Place(offset, member.size)
-
-    def findings(self) -> Iterator[Finding]:
-        """What is wrong with the members and with the end of the archive.
-
-        Complete once all storages have been located.
-        """
-        twice = self._directory.duplicates
-        if twice:
-            names = ", ".join(clean(name, 60) for name in twice[:10])
-            evidence = f"more than one member of the zip has the name {names}: the last of each is shown"
-            yield Finding("warning", "zip-duplicates", None, evidence)
-        if self._misnamed:
-            what, bear = ("member", "bears") if len(self._misnamed) == 1 else ("members", "bear")
-            first = clean(self._misnamed[0], 60)
-            evidence = (
-                f"{len(self._misnamed):,} {what} of the zip {bear} another name than the directory gives,"
-                f" first {first}: its bytes may be those of another member"
-            )
-            yield Finding("error", "zip-names", None, evidence)
-        yield from end_findings(self._directory)
-        self._ranges.sort()
-        overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
-        if overlaps:
-            first, second = (clean(path, 60) for path in overlaps[0])
-            evidence = f"{len(overlaps):,} storages overlap in the file, first {first} and {second}"
-            yield Finding("warning", "zip-overlap", None, evidence)
-
-
-def end_findings(directory: Directory) -> Iterator[Finding]:
-    """Bytes behind the archive, and members without a checksum among others that have one."""
-    if directory.trailing:
-        evidence = (
-            f"{plural(directory.trailing, 'byte')} after the end of the zip: they are no part of it, and were not read"
-        )
-        yield Finding("error", "trailing-bytes", None, evidence)
-    filled = [member for member in directory.members.values() if member.size]
-    without = [member.name.partition("/")[2] or member.name for member in filled if not member.crc]
-    if without and len(without) < len(filled):
-        have = "has" if len(without) == 1 else "have"
-        evidence = (
-            f"{len(without):,} of {plural(len(filled), 'member')} of the zip {have} no checksum, first"
-            f" {clean(without[0], 60)}: damage to the bytes would not be noticed"
-        )
-        yield Finding("info", "no-checksum", None, evidence)
-
-
-def _is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:
-    member = directory.members.get(f"{top}/byteorder")
-    return member is not None and read_member(descriptor, directory, member, 64).strip() == b"big"
 
 
 _CLASS = re.compile(
@@ -260,8 +184,8 @@ def _quoted(text: str) -> frozenset[str]:
     return frozenset(re.findall(r'"([^"]*)"', text))
 
 
-def _describe_other(directory: Directory, top: str) -> str:
-    """What a zip without a ``data.pkl`` is, as the end of the sentence "x.zip is ..."."""
+def _describe_other(directory: Directory, top: str) -> str | None:
+    """What a zip without a ``data.pkl`` is, as the end of the sentence "x.zip is ...", or None if it is unknown."""
     names = list(directory.members)
     some = names[:10_000]
     if all(name.endswith(".npy") for name in some):
@@ -280,6 +204,4 @@ def _describe_other(directory: Directory, top: str) -> str:
         return "a torch.save file without its data.pkl: saving it failed"
     if "model.weights.h5" in directory.members:
         return "a Keras model, which is not read here"
-    return (
-        f"a zip of {len(names):,} files, the first of them {clean(names[0], 60)!r}, and no data.pkl: not a checkpoint"
-    )
+    return None

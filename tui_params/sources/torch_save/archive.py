@@ -1,0 +1,94 @@
+"""A zip of checkpoints, such as stable-baselines3 writes: ``policy.pth`` and others as members, each a torch.save zip.
+
+A member that is stored lies in the file as it is, so its tensors are read where they are, with no unpacking. Everything
+else that may hold tensors is named with the reason why it is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tui_params.core.findings import Finding
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import read_bytes
+from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_directory
+from tui_params.sources.inert_pickle.machine import PickleMachine, load_pickle
+from tui_params.sources.inert_pickle.values import Unread
+from tui_params.sources.torch_save.layout import Place
+from tui_params.sources.torch_save.places import Places, end_findings, is_big_endian
+
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pkl", ".npz", ".npy", ".onnx", ".gguf", ".h5")
+"""What members with tensors are called."""
+
+MAX_MEMBERS = 100
+"""The most members that are opened; the others are named as not read."""
+
+
+def checkpoints_in(directory: Directory) -> list[Member]:
+    """The members of an archive that may be checkpoints by themselves."""
+    return [member for member in directory.members.values() if member.name.lower().endswith(SUFFIXES)]
+
+
+class Inner:
+    """The checkpoints inside one archive: what they build as one dict, and where their storages lie."""
+
+    def __init__(self, descriptor: int, members: list[Member], directory: Directory) -> None:
+        self.root: dict[str, Any] = {}
+        self.machines: list[PickleMachine] = []
+        self._descriptor = descriptor
+        self._directory = directory
+        self._places: list[Places] = []
+        stems = [_stem(member) for member in members]
+        for number, (member, stem) in enumerate(zip(members, stems, strict=True)):
+            name = stem if stems.count(stem) == 1 and stem else member.name
+            try:
+                if number >= MAX_MEMBERS:
+                    raise OpenError(f"it is one of more than {MAX_MEMBERS} checkpoints in this archive: unpack them")
+                self.root[name] = self._open(member)
+            except OpenError as error:
+                self.root[name] = Unread(str(error))
+
+    def locate(self, key: str) -> Place:
+        """The Place of a storage, by the number of its archive and its own key."""
+        number, _, rest = key.partition("/")
+        return self._places[int(number)].locate(rest)
+
+    def findings(self, directory: Directory) -> Iterator[Finding]:
+        """What is wrong with the archive and with those inside it. Complete once all storages have been located."""
+        yield from end_findings(directory)
+        for places in self._places:
+            yield from places.findings()
+
+    def _open(self, member: Member) -> Any:
+        if member.is_encrypted:
+            raise OpenError("it is encrypted")
+        if member.method != STORED:
+            raise OpenError("it is compressed inside this archive: unpack the archive, and open it by its path")
+        found = local_header(self._descriptor, self._directory, member)
+        if found is None or not found[1] or found[0] + member.size > self._directory.stop:
+            raise OpenError("it does not lie where the directory of this archive says: the archive is damaged")
+        start = found[0]
+        if read_bytes(self._descriptor, start, 4) != b"PK\3\4":
+            raise OpenError("it is no torch.save zip: unpack this archive, and open it by its path")
+        inner = read_directory(self._descriptor, start + member.size, member.name, start)
+        top = next(iter(inner.members), "").partition("/")[0]
+        pickle = inner.members.get(f"{top}/data.pkl")
+        if pickle is None:
+            raise OpenError("it is a zip without a data.pkl, and not read inside an archive")
+        if is_big_endian(self._descriptor, inner, top):
+            raise OpenError("its bytes are in big-endian order, which is not read here")
+        places = Places(self._descriptor, inner, top)
+        machine = load_pickle(places.read(pickle), f"data.pkl of {clean(member.name, 80)}")
+        number = len(self._places)
+        for storage in machine.storages:
+            storage.key = f"{number}/{storage.key}" if type(storage.key) is str else storage.key
+        self._places.append(places)
+        self.machines.append(machine)
+        return machine.root
+
+
+def _stem(member: Member) -> str:
+    """``policy`` of ``policy.pth``."""
+    return member.name.rpartition(".")[0]

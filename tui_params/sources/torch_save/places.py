@@ -1,0 +1,111 @@
+"""Where the storages of one torch.save archive lie in its file, and what is wrong with its members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tui_params.core.findings import Finding
+from tui_params.core.text import clean, plural
+from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_member
+from tui_params.sources.torch_save.layout import Place
+
+
+class Places:
+    """Finds where the storages of one archive lie, and notes what is wrong with its members."""
+
+    def __init__(self, descriptor: int, directory: Directory, top: str) -> None:
+        self._descriptor = descriptor
+        self._directory = directory
+        self._top = top
+        self._ranges: list[tuple[int, int, str]] = []
+        self._misnamed: list[str] = []
+
+    def read(self, member: Member) -> bytes:
+        """The bytes of a member that is no storage. Raises OpenError, OSError."""
+        found = local_header(self._descriptor, self._directory, member)
+        if found is not None and not found[1]:
+            self._misnamed.append(member.name.partition("/")[2])
+        return read_member(self._descriptor, self._directory, member)
+
+    def locate(self, key: str) -> Place:
+        """The Place of the storage of that key."""
+        return self.locate_member(key if key.startswith("constants/") else f"data/{key}")
+
+    def locate_member(self, path: str) -> Place:
+        """The Place of the member of that path inside the archive."""
+        member = self._directory.members.get(f"{self._top}/{path}")
+        if member is None:
+            return Place(None, 0, f"its storage {clean(path, 60)} is not in the file", is_faulty=True)
+        if member.method != STORED:
+            how = "compressed inside the zip: its values cannot be read without unpacking the file"
+            return Place(None, 0, f"its storage is {how}")
+        if member.is_encrypted:
+            return Place(None, 0, "its storage is encrypted")
+        found = local_header(self._descriptor, self._directory, member)
+        if found is None:
+            return Place(
+                None, 0, f"no zip member starts where the directory says that {clean(path, 60)} does", is_faulty=True
+            )
+        offset, has_name = found
+        if not has_name:
+            self._misnamed.append(path)
+            return Place(
+                None, 0, f"where the zip directory says that {clean(path, 60)} is, a member of another name is"
+            )
+        if offset + member.size > self._directory.stop or member.size != member.compressed:
+            room = max(0, self._directory.stop - offset)
+            claims = f"{member.size:,} bytes in the zip where at most {room:,} are"
+            reason = f"its storage {clean(path, 60)} claims {claims}"
+            return Place(None, 0, reason, is_faulty=True)
+        self._ranges.append((offset, offset + member.size, path))
+        return Place(offset, member.size)
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong with the members and with the end of the archive.
+
+        Complete once all storages have been located.
+        """
+        twice = self._directory.duplicates
+        if twice:
+            names = ", ".join(clean(name, 60) for name in twice[:10])
+            evidence = f"more than one member of the zip has the name {names}: the last of each is shown"
+            yield Finding("warning", "zip-duplicates", None, evidence)
+        if self._misnamed:
+            what, bear = ("member", "bears") if len(self._misnamed) == 1 else ("members", "bear")
+            first = clean(self._misnamed[0], 60)
+            evidence = (
+                f"{len(self._misnamed):,} {what} of the zip {bear} another name than the directory gives,"
+                f" first {first}: its bytes may be those of another member"
+            )
+            yield Finding("error", "zip-names", None, evidence)
+        yield from end_findings(self._directory)
+        self._ranges.sort()
+        overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
+        if overlaps:
+            first, second = (clean(path, 60) for path in overlaps[0])
+            evidence = f"{len(overlaps):,} storages overlap in the file, first {first} and {second}"
+            yield Finding("warning", "zip-overlap", None, evidence)
+
+
+def end_findings(directory: Directory) -> Iterator[Finding]:
+    """Bytes behind the archive, and members without a checksum among others that have one."""
+    if directory.trailing:
+        evidence = (
+            f"{plural(directory.trailing, 'byte')} after the end of the zip: they are no part of it, and were not read"
+        )
+        yield Finding("error", "trailing-bytes", None, evidence)
+    filled = [member for member in directory.members.values() if member.size]
+    without = [member.name.partition("/")[2] or member.name for member in filled if not member.crc]
+    if without and len(without) < len(filled):
+        have = "has" if len(without) == 1 else "have"
+        evidence = (
+            f"{len(without):,} of {plural(len(filled), 'member')} of the zip {have} no checksum, first"
+            f" {clean(without[0], 60)}: damage to the bytes would not be noticed"
+        )
+        yield Finding("info", "no-checksum", None, evidence)
+
+
+def is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:
+    member = directory.members.get(f"{top}/byteorder")
+    return member is not None and read_member(descriptor, directory, member, 64).strip() == b"big"
