@@ -12,7 +12,7 @@ LS = """\
  "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
  "findings": [{"severity", "rule", "tensor", "evidence", "indices"}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
-   "kind": tensor | parameter | buffer, "tied_to": a name or null, "location",
+   "kind": tensor | parameter | buffer | array, "tied_to": a name or null, "location",
    "unreadable": the reason or null, "storage_shape": bytes, if packed,
    "notes"}],
  "kinds": with --kinds, in place of tensors [{"kind", "count": of tensors,

@@ -9,7 +9,8 @@ import msgspec
 
 from tui_params.core.dtypes import DType
 
-TensorKind = Literal["tensor", "parameter", "buffer", "gradient"]
+TensorKind = Literal["tensor", "parameter", "buffer", "gradient", "array"]
+"""``array``: an array of numpy inside a pickle, which is no tensor of torch."""
 
 
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Axis, Window, parse_window
 from tui_params.errors import ReadError, SliceError, SourceChangedError
-from tui_params.sources.bytes import gather
+from tui_params.sources.bytes import gather, held
 from tui_params.sources.bytes import local as files
 from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.extents import MAX_WINDOW, ExtentSource
@@ -195,7 +195,7 @@ def test_only_the_bytes_that_are_needed_are_read(tmp_path: Path, monkeypatch: py
         read.append(len(buffer))
         read_into(descriptor, file, offset, buffer)
 
-    monkeypatch.setattr(gather, "read_into", counted)
+    monkeypatch.setattr(held, "read_into", counted)
     for expression, most in (
         ("[7]", columns * 2),
         ("[5:15, 100:200]", 20 * 100 * 10),

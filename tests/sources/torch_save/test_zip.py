@@ -221,6 +221,8 @@ def test_a_trainers_checkpoint(tmp_path: Path, protocol: int) -> None:
     assert source.find("state_dict.head.weight").tied_to == "state_dict.embed.weight"
     history = source.find("callbacks.Callback{'mode': 'min'}.history")
     assert torch.equal(torch.from_numpy(source.read(history.name)), torch.arange(4.0))
+    assert (source.find("numpy").kind, source.read("numpy").tolist()) == ("array", [[0, 1, 2], [3, 4, 5]])
+    assert (source.find("score").kind, source.read("score").tolist()) == ("array", 2.5)
     metadata = source.listing.metadata
     expected = {
         "epoch": "3",
@@ -230,8 +232,6 @@ def test_a_trainers_checkpoint(tmp_path: Path, protocol: int) -> None:
         "hyper_parameters.name": "run 7",
         "hyper_parameters.root": "/data/set",
         "stage": "tests.factories_torch.Stage('fit')",
-        "numpy": "numpy f8 of shape [2, 3]",
-        "score": "2.5",
         "counts.a": "2",
         "lists.a": "[1, 2]",
         "steps": "[0, 1, 2, … 1,024 items]",

@@ -80,6 +80,8 @@ def role_of(info: TensorInfo) -> Role:
     """What the tensor is for, by its kind, its name and its type."""
     if info.kind == "gradient":
         return "gradient"
+    if is_measure(info):
+        return "statistic"
     lowered = info.name.lower()
     segments = lowered.split(".")
     last = segments[-1]
@@ -111,6 +113,11 @@ def role_of(info: TensorInfo) -> Role:
     if any(part in segment for segment in segments[-2:] for part in _EMBEDDINGS):
         return "embedding"
     return "weight"
+
+
+def is_measure(info: TensorInfo) -> bool:
+    """Whether a value is a single number of numpy: a loss, a counter, the best score so far."""
+    return info.kind == "array" and not info.shape
 
 
 def is_scale_name(last: str) -> bool:

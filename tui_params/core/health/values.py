@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.roles import PARAMETERS
+from tui_params.core.health.roles import PARAMETERS, is_measure
 from tui_params.core.health.rule import Rule, Subject
 from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
 from tui_params.core.health.thresholds import Thresholds
@@ -56,9 +56,10 @@ def check_inf(subject: Subject) -> Sequence[Finding]:
     figures = subject.figures
     if not figures.pos_inf and not figures.neg_inf:
         return _NONE
-    # Attention masks are made of -Inf; observers and callbacks start at an infinity before they see a value.
+    # Attention masks are made of -Inf; observers, callbacks and the best score so far start at an infinity.
     last = subject.info.name.rpartition(".")[2]
     is_normal = subject.role == "mask" or last in _EXTREMES or subject.info.name.startswith("callbacks.")
+    is_normal = is_normal or is_measure(subject.info)
     severity: Severity = "info" if is_normal else "error"
     return tuple(
         subject.finding(severity, "inf", f"{_of(count, subject.total)} {what}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tui_params.sources.bytes.old_pickle import is_old_pickle
+
 MAX_HEADER_NBYTES = 100_000_000
 """Bytes of the header of a safetensors file: ``MAX_HEADER_SIZE`` of the reference implementation."""
 
@@ -33,13 +35,13 @@ def is_safetensors(peek: Peek) -> bool:
 
 
 def is_torch(peek: Peek) -> bool:
-    """Whether ``torch.save`` may have written the file: a zip, a pickle of protocol 2 to 5, an old tar of torch."""
+    """Whether ``torch.save`` may have written the file: a zip, a pickle of any protocol, an old tar of torch."""
     head = peek.head
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return not is_npz(peek)
     if head[257:262] == b"ustar":
         return head[:100].rstrip(b"\0") in _OLD_TORCH_MEMBERS
-    return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) or is_old_pickle(head, peek.size)
 
 
 def is_distributed_metadata(peek: Peek) -> bool:

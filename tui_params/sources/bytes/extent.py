@@ -11,7 +11,7 @@ class Extent(msgspec.Struct, frozen=True, gc=False):
     ``file`` is the name of a DataFile. ``offset`` is the byte of that file where the first element starts;
     ``begin`` and ``end`` bound the storage, which no read leaves. ``stride`` counts elements and is never negative;
     None means row-major contiguous. ``is_conj`` and ``is_neg`` are torch's lazy bits: the elements in the file have
-    yet to be conjugated, or negated.
+    yet to be conjugated, or negated. ``is_swapped`` says that their bytes are in big-endian order.
     """
 
     file: str
@@ -21,3 +21,9 @@ class Extent(msgspec.Struct, frozen=True, gc=False):
     stride: tuple[int, ...] | None = None
     is_conj: bool = False
     is_neg: bool = False
+    is_swapped: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the elements are what the bytes of the file say, as they are."""
+        return not (self.is_conj or self.is_neg or self.is_swapped)

@@ -15,6 +15,7 @@ from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
 from tui_params.sources.bytes.extent import Extent
+from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import POOL, DataFile, read_into
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class ExtentSource(Source):
     """A source over files in which every element lies uncompressed, at a known place.
 
     A tensor that has no entry in ``extents`` is contiguous, at ``info.offset`` of ``info.file``. The reader of a format
-    in which every tensor is contiguous passes an empty mapping.
+    in which every tensor is contiguous passes an empty mapping. A tensor in ``held`` has its bytes there, and its
+    extent counts from their start.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ExtentSource(Source):
         extents: Mapping[str, Extent],
         files: Mapping[str, DataFile],
         read_records: Callable[[DataFile], Sequence[Record]] | None = None,
+        held: Mapping[str, Held] | None = None,
     ) -> None:
         """``read_records`` lists the runs of bytes of a file that have a checksum; it may raise OpenError."""
         self.label = label
@@ -49,15 +52,22 @@ class ExtentSource(Source):
         self.extents = extents
         self.files = files
         self._read_records = read_records
+        self._held: Mapping[str, Held] = held or {}
         self._is_closed = False
 
-    def locate(self, info: TensorInfo) -> tuple[DataFile, Extent]:
-        """The file and the place of ``info``. Raises ReadError, with the reason, where it has none."""
+    def locate(self, info: TensorInfo) -> tuple[DataFile | Held, Extent]:
+        """The file, or what is held of it, and the place of ``info`` in it.
+
+        Raises ReadError, with the reason, where it has none.
+        """
         if self._is_closed:
             raise ReadError(f"{clean(self.label, 120)} is closed")
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
         extent = self.extents.get(info.name)
+        held = self._held.get(info.name)
+        if held is not None:
+            return held, extent or Extent(held.name, 0, 0, len(held.data))
         if extent is None:
             if info.file is None or info.offset is None:
                 raise ReadError(f"it is not known where the values of {clean(info.name, 120)} are")
@@ -106,7 +116,8 @@ class ExtentSource(Source):
         first: dict[int, str] = {}
         covering: dict[int, list[str]] = {}
         for info in self.listing.tensors:
-            if info.unreadable is not None or info.file is None or info.offset is None:
+            if info.unreadable is not None or info.file is None or info.offset is None or info.kind == "array":
+                # Arrays lie in a pickle, which is a record of its own: it is that of all of them.
                 continue
             number = bisect_right(starts, (info.file, info.offset)) - 1
             if number < 0 or info.offset >= records[number].offset + records[number].nbytes:
@@ -114,7 +125,7 @@ class ExtentSource(Source):
             record = records[number]
             first.setdefault(number, info.tied_to or info.name)
             extent = self.extents.get(info.name)
-            is_plain = extent is None or not (extent.is_conj or extent.is_neg)
+            is_plain = extent is None or extent.is_plain
             is_dense_too = extent is None or extent.stride is None or is_dense(info.shape, extent.stride)
             is_whole = info.offset == record.offset and info.nbytes == record.nbytes
             if is_whole and is_plain and is_dense_too and (extent is None or extent.offset == record.offset):

@@ -13,7 +13,8 @@ from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import ReadError, SliceError
 from tui_params.sources.bytes.extent import Extent
-from tui_params.sources.bytes.local import POOL, DataFile, read_into
+from tui_params.sources.bytes.held import Fill, Held, lent
+from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,7 @@ Dims = list[tuple[int, int]]
 """Length and stride (in elements) of each dimension of a box of elements."""
 
 
-def gather_window(file: DataFile, extent: Extent, info: TensorInfo, window: Window) -> NDArray[Any]:
+def gather_window(file: DataFile | Held, extent: Extent, info: TensorInfo, window: Window) -> NDArray[Any]:
     """The values at ``window`` as a new array of the element's own type. Raises ReadError."""
     import numpy as np
 
@@ -44,13 +45,13 @@ def gather_window(file: DataFile, extent: Extent, info: TensorInfo, window: Wind
     dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
-        with POOL.borrow(file) as descriptor:
-            _Reader(descriptor, file, extent, info, MAX_PLACES).gather(raw, first, dims)
+        with lent(file) as fill:
+            _Reader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
 
 def gather_blocks(
-    file: DataFile, extent: Extent, info: TensorInfo, start: int, stop: int
+    file: DataFile | Held, extent: Extent, info: TensorInfo, start: int, stop: int
 ) -> Iterator[NDArray[np.uint8]]:
     """The storage bytes of elements ``start:stop`` in one reused buffer. Raises ReadError, at any step.
 
@@ -62,7 +63,6 @@ def gather_blocks(
         part_dtype(info.dtype)  # raises, with the reason
     if start >= stop:
         return
-    is_plain = not (extent.is_conj or extent.is_neg)
     if extent.stride is not None and not is_dense(info.shape, extent.stride):
         yield from _gather_rows(file, extent, info, start, stop)
         return
@@ -73,15 +73,15 @@ def gather_blocks(
         first = info.dtype.nbytes(begin)
         block = buffer[: info.dtype.nbytes(end) - first]
         check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
-        with POOL.borrow(file) as descriptor:
-            read_into(descriptor, file, extent.offset + first, block.data)
-        if not is_plain:
+        with lent(file) as fill:
+            fill(extent.offset + first, block.data)
+        if not extent.is_plain:
             _resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
         yield block
 
 
 def _gather_rows(
-    file: DataFile, extent: Extent, info: TensorInfo, start: int, stop: int
+    file: DataFile | Held, extent: Extent, info: TensorInfo, start: int, stop: int
 ) -> Iterator[NDArray[np.uint8]]:
     """Elements ``start:stop``, counted in row-major order, of a view with gaps or repeated elements."""
     import numpy as np
@@ -98,8 +98,8 @@ def _gather_rows(
     for begin in range(start, stop, step):
         end = min(begin + step, stop)
         done = 0
-        with POOL.borrow(file) as descriptor:
-            reader = _Reader(descriptor, file, extent, info)
+        with lent(file) as fill:
+            reader = _Reader(fill, extent, info)
             for origin, lengths in boxes(info.shape, begin, end):
                 count = prod(lengths)
                 first = sum(index * step for index, step in zip(origin, extent.stride, strict=True))
@@ -115,12 +115,9 @@ def _gather_rows(
 class _Reader:
     """The elements of one tensor, while its file is borrowed."""
 
-    def __init__(
-        self, descriptor: int, file: DataFile, extent: Extent, info: TensorInfo, most: int | None = None
-    ) -> None:
+    def __init__(self, fill: Fill, extent: Extent, info: TensorInfo, most: int | None = None) -> None:
         self._left = most
-        self._descriptor = descriptor
-        self._file = file
+        self._fill = fill
         self._extent = extent
         self._info = info
 
@@ -175,7 +172,7 @@ class _Reader:
         packed = np.empty(nbytes, np.uint8)
         begin = self._extent.offset + stored.nbytes(aligned)
         check_bounds(self._extent, self._info, begin, begin + nbytes)
-        read_into(self._descriptor, self._file, begin, packed.data)
+        self._fill(begin, packed.data)
         return unpack(packed, stored.bits, high - aligned)[low - aligned :]
 
     def _read(self, low: int, high: int, out: NDArray[Any]) -> None:
@@ -188,7 +185,7 @@ class _Reader:
         itemsize = out.dtype.itemsize
         begin = self._extent.offset + low * itemsize
         check_bounds(self._extent, self._info, begin, begin + (high - low) * itemsize)
-        read_into(self._descriptor, self._file, begin, out.reshape(-1).view(np.uint8).data)
+        self._fill(begin, out.reshape(-1).view(np.uint8).data)
 
 
 def check_bounds(extent: Extent, info: TensorInfo, begin: int, end: int) -> None:
@@ -262,9 +259,11 @@ def raw_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
-    """Conjugate or negate in place, by flipping sign bits, where torch has left that to the reader."""
+    """Swap the bytes of big-endian elements in place; conjugate or negate where torch has left that to the reader."""
     import numpy as np
 
+    if extent.is_swapped:
+        raw.view(f"u{max(dtype.bits // (16 if dtype.is_complex else 8), 1)}").byteswap(inplace=True)
     if extent.is_conj and dtype.is_complex:
         width = dtype.bits // 16
         raw.view(f"u{width}").reshape(*raw.shape, 2)[..., 1] ^= np.array(1 << (8 * width - 1), f"u{width}")
@@ -282,7 +281,7 @@ def _values(raw: NDArray[Any], dtype: DType, extent: Extent) -> NDArray[Any]:
     """The values of raw elements, in the element's own type."""
     import numpy as np
 
-    if extent.is_conj or extent.is_neg:
+    if not extent.is_plain:
         flat = raw.reshape(-1)
         _resolve_bits(flat, dtype, extent)
     unpacked = numpy_dtype(dtype) if dtype.is_packed else None

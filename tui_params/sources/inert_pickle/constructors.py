@@ -11,6 +11,7 @@ from typing import Any
 
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
+    ArrayType,
     ArrayValue,
     Composite,
     Encoded,
@@ -106,7 +107,8 @@ def _first(args: Args) -> Any:
 
 
 def _numpy_dtype(args: Args) -> Any:
-    return Text(args[0]) if args and type(args[0]) is str else UNFIT
+    # (code, align, copy); the code of the types of ml_dtypes is their class.
+    return ArrayType(args[0]) if args and type(args[0]) in (str, Stub) else UNFIT
 
 
 def _numpy_scalar(args: Args) -> Any:
@@ -114,11 +116,13 @@ def _numpy_scalar(args: Args) -> Any:
 
 
 def _numpy_reconstruct(args: Args) -> Any:
-    return ArrayValue()
+    # (class, shape, type code): an empty array, which the state fills.
+    return ArrayValue(cls=args[0] if args else None)
 
 
 def _numpy_frombuffer(args: Args) -> Any:
-    return ArrayValue(args[1], args[2], args[0]) if len(args) >= 3 else UNFIT
+    # (buffer, dtype, shape, order[, axis_order]): numpy/_core/numeric.py
+    return ArrayValue(args[1], args[2], args[0], *args[3:5]) if len(args) in (3, 4, 5) else UNFIT
 
 
 # torch's
@@ -336,6 +340,7 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     CONSTRUCTORS[_module, "_reconstruct"] = _numpy_reconstruct
 for _module in ("numpy.core.numeric", "numpy._core.numeric"):
     CONSTRUCTORS[_module, "_frombuffer"] = _numpy_frombuffer
+CONSTRUCTORS["numpy.ma.core", "_mareconstruct"] = _numpy_reconstruct
 # TorchScript tags its typed lists and dicts: torch/jit/_pickle.py.
 for _name in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag"):
     CONSTRUCTORS["torch.jit._pickle", _name] = _first

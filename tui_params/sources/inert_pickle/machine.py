@@ -6,6 +6,8 @@ unless the global is in the closed table of ``constructors``. Work and memory ar
 
 from __future__ import annotations
 
+import re
+from codecs import escape_decode  # what pickle itself uses
 from itertools import repeat
 from struct import Struct, error
 from typing import Any
@@ -15,6 +17,7 @@ from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
+    ArrayType,
     ArrayValue,
     Obj,
     OddKey,
@@ -51,9 +54,9 @@ class PickleEndsError(OpenError):
 class PickleMachine:
     """Reads one pickle in ``data`` from ``pos`` on. Then ``root`` is what it builds, and ``pos`` the byte after it.
 
-    ``globals`` are all names that it mentions, ``storages`` all storages. ``blobs`` has the longer byte strings by
-    identity, each with its place in ``data``. ``what`` is what error messages call these bytes. ``budget`` is how many
-    steps the machine may take, by default MAX_OPERATIONS.
+    ``globals`` are all names that it mentions, ``storages`` all storages. ``blobs`` has the longer byte strings (those
+    of Python 2 as text) by identity, each with its place in ``data``. ``what`` is what error messages call these bytes.
+    ``budget`` is how many steps the machine may take, by default MAX_OPERATIONS.
     """
 
     def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle", budget: int | None = None) -> None:
@@ -64,7 +67,7 @@ class PickleMachine:
         self.root: Any = None
         self.globals: dict[tuple[str, str], Stub] = {}
         self.storages: list[Storage] = []
-        self.blobs: dict[int, tuple[int, bytes]] = {}
+        self.blobs: dict[int, tuple[int, bytes | str]] = {}
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -87,6 +90,11 @@ class PickleMachine:
             finally:
                 self._stack, self._marks, self._memo = [], [], {}
         return self.root
+
+    def place_of(self, value: object) -> int | None:
+        """Where in ``data`` the bytes of a longer byte string lie as they are; None of any other value."""
+        found = self.blobs.get(id(value))
+        return None if found is None else found[0]
 
     def _run(self) -> Any:
         data, pos, size = self.data, self.pos, len(self.data)
@@ -240,7 +248,10 @@ class PickleMachine:
                 self.blobs[id(raw)] = (self.pos - length, raw)
             return raw
         if kind == "string":
-            return _python2_string(raw)
+            text = _python2_string(raw)
+            if length >= MIN_BLOB_BYTES:
+                self.blobs[id(text)] = (self.pos - length, text)
+            return text
         return raw.decode("utf-8", "replace")
 
     def _instance(self, op: int) -> None:
@@ -261,8 +272,15 @@ class PickleMachine:
 
     def _text_opcode(self, op: int) -> None:
         """The opcodes of protocol 0, whose argument is a line of text."""
-        line = self._line()
+        raw = self._raw_line()
         stack = self._stack
+        if op == 0x53:  # STRING: a Python 2 repr
+            stack.append(_python2_repr(raw))
+            return
+        if op == 0x56:  # UNICODE
+            stack.append(raw.decode("raw-unicode-escape", "replace"))
+            return
+        line = raw.decode("utf-8", "replace")
         if op == 0x67:  # GET
             stack.append(self._memo[self._integer(line)])
         elif op == 0x70:  # PUT
@@ -273,15 +291,11 @@ class PickleMachine:
             stack.append(line == "01")
         elif op in (0x49, 0x4C):  # INT, LONG
             stack.append(self._integer(line.removesuffix("L")))
-        elif op == 0x46:  # FLOAT
+        else:  # FLOAT
             try:
                 stack.append(float(line))
             except ValueError:
                 raise self._damaged("holds a malformed number") from None
-        elif op == 0x53:  # STRING: a Python 2 repr; the escapes are of no interest here
-            stack.append(line[1:-1] if len(line) > 1 else line)
-        else:  # UNICODE
-            stack.append(line)
 
     def _shuffle(self, op: int) -> None:
         """The opcodes that only move or wrap what is on the stack."""
@@ -326,12 +340,15 @@ class PickleMachine:
         return raw
 
     def _line(self) -> str:
+        return self._raw_line().decode("utf-8", "replace")
+
+    def _raw_line(self) -> bytes:
         end = self.data.find(b"\n", self.pos)
         if end < 0:
             raise self._ends_early()
         raw = self.data[self.pos : end]
         self.pos = end + 1
-        return raw.decode("utf-8", "replace")
+        return raw
 
     def _integer(self, line: str) -> int:
         if len(line) > _MAX_DIGITS:
@@ -432,6 +449,18 @@ def _python2_string(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
+# What the repr of a str of Python 2 may escape; codecs.escape_decode warns about anything else.
+_ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3][0-7]{2})")
+
+
+def _python2_repr(line: bytes) -> str:
+    """The string whose repr is ``line``; without its quotes alone where an escape is malformed."""
+    raw = line[1:-1] if len(line) > 1 else line
+    if b"\\" in raw and b"\\" not in _ESCAPE.sub(b"", raw):
+        raw = escape_decode(raw)[0]
+    return _python2_string(raw)
+
+
 def _construct(cls: Any, args: Any) -> Any:
     if type(cls) is Stub and cls.build is not None and type(args) is tuple:
         value = cls.build(args)
@@ -446,10 +475,8 @@ def _build(target: Any, state: Any) -> None:
     if kind is Obj:
         target.state = state
     elif kind is ArrayValue:
-        # numpy: (version, shape, dtype, is_fortran, data)
-        if type(state) is tuple and len(state) == 5:
-            target.shape, target.dtype, target.data = state[1], state[2], state[4]
-    elif kind is Parameter or kind is TypedTensor:
+        target.set_state(state)
+    elif kind is Parameter or kind is TypedTensor or kind is ArrayType:
         target.state = state
 
 

@@ -193,15 +193,58 @@ class TypedTensor:
         self.state = state
 
 
+class ArrayType:
+    """A numpy dtype, unchecked: ``code`` is a string such as ``f4``, or the Stub of a class of ml_dtypes.
+
+    ``state`` is what numpy saves beside it: (version, byte order, subarray, names, fields, ...).
+    """
+
+    __slots__ = ("code", "state")
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+        self.state: Any = None
+
+    @property
+    def is_big_endian(self) -> bool:
+        return type(self.state) is tuple and len(self.state) > 1 and self.state[1] == ">"
+
+
 class ArrayValue:
-    """A numpy array or scalar inside the pickle: ``data`` is its bytes, or a list of objects."""
+    """A numpy array or scalar inside the pickle, unchecked: ``data`` is its bytes, or a list of objects.
 
-    __slots__ = ("data", "dtype", "shape")
+    ``order`` is the order of the elements, ``C``, ``F`` or ``K``; with ``K`` they are in C order of ``shape``, and
+    ``axes`` is how the dimensions are transposed after that. ``cls`` is the class where it is not numpy's own.
+    ``mask`` is that of a masked array.
+    """
 
-    def __init__(self, dtype: Any = None, shape: Any = (), data: Any = None) -> None:
+    __slots__ = ("axes", "cls", "data", "dtype", "mask", "order", "shape")
+
+    def __init__(
+        self, dtype: Any = None, shape: Any = (), data: Any = None, order: Any = "C", axes: Any = None, cls: Any = None
+    ) -> None:
         self.dtype = dtype
         self.shape = shape
         self.data = data
+        self.order = order
+        self.axes = axes
+        self.cls = cls
+        self.mask: Any = None
+
+    def set_state(self, state: Any) -> None:
+        """Take what numpy passes to ``__setstate__``; anything else leaves the array without data.
+
+        (version, shape, dtype, is Fortran order, data), without the version before numpy 1.0; a masked array has its
+        mask and its fill value after them (numpy/ma/core.py, ``__getstate__``).
+        """
+        if type(state) is not tuple or len(state) not in (4, 5, 7):
+            return
+        if len(state) != 4:
+            state = state[1:]
+        self.shape, self.dtype, is_fortran, self.data = state[:4]
+        self.order = "F" if is_fortran else "C"
+        if len(state) == 6:
+            self.mask = state[4]
 
 
 SCALARS = frozenset({type(None), bool, int, float, str})
@@ -235,6 +278,9 @@ def _render_other(value: Any, depth: int) -> str:
         return render(value.value, depth)
     if kind is ArrayValue:
         return render_array(value)
+    if kind is ArrayType:
+        code = value.code.name if type(value.code) is Stub else render(value.code, depth)
+        return f">{code}" if value.is_big_endian else code
     if kind in (TensorValue, Parameter, Composite, TypedTensor):
         return "a tensor"
     if kind is Storage:
@@ -275,10 +321,10 @@ def _render_items(items: Any, depth: int) -> str:
 
 def render_array(value: ArrayValue) -> str:
     """A numpy array in a few words; a scalar as its value, if its type is a plain number."""
-    name = render(value.dtype) if type(value.dtype) in (Text, Stub, str) else "unknown type"
+    name = render(value.dtype) if type(value.dtype) is ArrayType else "unknown type"
     shape = value.shape
     if shape == () and type(value.data) in (bytes, Encoded):
-        number = _scalar_number(name, value.data)
+        number = _scalar_number(name, value.data, ">" if name[:1] == ">" else "<")
         if number is not None:
             return number
     if type(shape) is not tuple:
@@ -290,11 +336,11 @@ _NUMPY_CODES = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h"
 _NUMPY_CODES |= {"u8": "Q", "u4": "I", "u2": "H", "u1": "B"}
 
 
-def _scalar_number(name: str, data: Any) -> str | None:
+def _scalar_number(name: str, data: Any, order: str) -> str | None:
     from struct import calcsize, unpack
 
-    code = _NUMPY_CODES.get(name)
+    code = _NUMPY_CODES.get(name.lstrip("<>"))
     if code is None:
         return None
     raw = data if type(data) is bytes else data.text[:16].encode("latin-1", "replace")
-    return str(unpack("<" + code, raw)[0]) if len(raw) == calcsize(code) else None
+    return str(unpack(order + code, raw)[0]) if len(raw) == calcsize(code) else None

@@ -16,6 +16,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.core.text import clean
 from tui_params.sources.bytes.extent import Extent
+from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, Unread, render
 
 MAX_NDIM = 64
@@ -71,7 +72,10 @@ class TensorLister:
     """The tensors of one file, in the order in which they were added.
 
     ``locate`` returns the Place of a storage by its key; ``embedded`` returns the storage that is pickled inside a
-    value, or None. If ``is_big_endian``, elements of more than one byte are refused.
+    value, or None. ``place_of`` returns the byte of the file from which on a byte string of the pickle lies as it is,
+    or None. If ``is_big_endian``, elements of more than one byte are refused.
+
+    ``held`` are the bytes of arrays that lie nowhere in the file as they are.
     """
 
     def __init__(
@@ -81,8 +85,13 @@ class TensorLister:
         *,
         is_big_endian: bool = False,
         embedded: Callable[[Any], Storage | None] = lambda _: None,
+        place_of: Callable[[object], int | None] = lambda _: None,
     ) -> None:
         self.file = file
+        self.place_of = place_of
+        self.held: dict[str, Held] = {}
+        self.held_nbytes = 0
+        self._decoded: dict[int, bytes | None] = {}
         self.tensors: list[TensorInfo] = []
         self.extents: dict[str, Extent] = {}
         self.findings: list[Finding] = []
@@ -111,8 +120,8 @@ class TensorLister:
             if storage is None:
                 raise MalformedTensorError("has no storage")
         dtype, item, is_fp4 = self._dtype_of(storage.cls, value.dtype)
-        shape = _numbers(value.shape, "shape")
-        stride = None if value.stride is None else _numbers(value.stride, "stride")
+        shape = numbers_of(value.shape, "shape")
+        stride = None if value.stride is None else numbers_of(value.stride, "stride")
         offset = value.offset
         if type(offset) is not int or not 0 <= offset <= MAX_NUMBER:
             raise MalformedTensorError("has a malformed storage offset")
@@ -151,9 +160,7 @@ class TensorLister:
         tied_to = None
         if storage.key is not None and numel:
             identity = (storage.key, storage.view is not None and begin, offset, shape, stride, dtype.name)
-            tied_to = self._first.setdefault(identity, name)
-            if tied_to is name:
-                tied_to = None
+            tied_to = self.first_of(identity, name)
         nbytes = dtype.nbytes(numel)
         where = None if unreadable is not None or begin is None else begin + offset * item
         is_conj = is_neg = False
@@ -197,6 +204,20 @@ class TensorLister:
         self.tensors.append(info)
         if value.is_faulty:
             self.report(Finding("error", "malformed-tensor", name, value.reason))
+
+    def first_of(self, identity: tuple[Any, ...], name: str) -> str | None:
+        """The name of the first tensor with the same elements; None if that is ``name`` itself."""
+        first = self._first.setdefault(identity, name)
+        return None if first is name else first
+
+    def decoded(self, text: str) -> bytes | None:
+        """The bytes that a latin-1 text stands for, decoded once for each text object; None if it stands for none."""
+        if id(text) not in self._decoded:
+            try:
+                self._decoded[id(text)] = text.encode("latin-1")
+            except UnicodeEncodeError:
+                self._decoded[id(text)] = None
+        return self._decoded[id(text)]
 
     def report(self, finding: Finding) -> None:
         """Keep a finding, unless there are many already."""
@@ -274,7 +295,8 @@ _META = Place(None, 0, "a meta tensor: it has a shape and no values")
 _ELSEWHERE = Place(None, 0, "its values are inside the pickle, where they are not read")
 
 
-def _numbers(value: Any, what: str) -> tuple[int, ...]:
+def numbers_of(value: Any, what: str) -> tuple[int, ...]:
+    """The sizes of dimensions, or their strides. Raises MalformedTensorError, which calls them ``what``."""
     if type(value) is list:
         value = tuple(value[: MAX_NDIM + 1])
     if type(value) is not tuple:

@@ -88,6 +88,7 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
         lambda key: places.get(key, missing),
         is_big_endian=type(facts) is dict and facts.get("little_endian") is False,
         findings=findings,
+        place_of=machine.place_of,
     )
 
 
@@ -184,7 +185,14 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
     inner = _Embedded(descriptor, file, machine)
     inner.findings += _behind(descriptor, file, machine.pos, "the pickle")
     return list_pickles(
-        file, "pickle", inner.machines, machine.root, inner.locate, findings=inner.findings, embedded=inner.storage
+        file,
+        "pickle",
+        inner.machines,
+        machine.root,
+        inner.locate,
+        findings=inner.findings,
+        embedded=inner.storage,
+        place_of=machine.place_of,
     )
 
 

@@ -34,14 +34,16 @@ def list_pickles(
     findings: Iterable[Finding] = (),
     allocated: int | None = None,
     embedded: Callable[[Any], Storage | None] = lambda _: None,
+    place_of: Callable[[object], int | None] = lambda _: None,
     read_records: Callable[[DataFile], Sequence[Record]] | None = None,
 ) -> ExtentSource:
     """The source of everything that ``root`` holds, and of TorchScript's ``constants``.
 
     ``findings`` is iterated after every storage has been located. ``allocated`` is how many bytes the file takes on the
-    disk. ``read_records`` is passed to ExtentSource.
+    disk. ``place_of`` returns the byte of the file from which on a byte string of ``root`` lies as it is.
+    ``read_records`` is passed to ExtentSource.
     """
-    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded)
+    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded, place_of=place_of)
     walk = TreeWalk(lister, roles)
     walk.walk(root)
     if constants:
@@ -66,4 +68,4 @@ def list_pickles(
     if type(root) is dict and "pytorch-lightning_version" in root:
         form = f"{form} (Lightning checkpoint)"
     listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
-    return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records)
+    return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)

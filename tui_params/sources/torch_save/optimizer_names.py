@@ -48,7 +48,7 @@ def _parameters(tensors: list[TensorInfo], prefix: str) -> list[tuple[str, Shape
     return [
         (info.name[start:], info.shape)
         for info in tensors
-        if info.kind != "buffer"
+        if info.kind not in ("buffer", "array")
         and info.tied_to is None
         and info.dtype.kind in ("float", "complex")
         and not info.name.endswith(_BUFFER_ENDINGS)

@@ -12,10 +12,8 @@ from tui_params.core.tensor import TensorKind
 from tui_params.core.text import clean, plural, shorten
 from tui_params.sources.inert_pickle.labels import would_run_code
 from tui_params.sources.inert_pickle.values import (
-    SCALARS,
     ArrayValue,
     Composite,
-    Encoded,
     Obj,
     OddKey,
     Parameter,
@@ -28,7 +26,10 @@ from tui_params.sources.inert_pickle.values import (
     Unread,
     render,
 )
+from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
+from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf
+from tui_params.sources.torch_save.quantizer import quantizer_notes
 from tui_params.sources.torch_save.unread import TENSORS, data_of, unread_tensor
 
 MAX_DEPTH = 100
@@ -38,8 +39,8 @@ MAX_NAME = 1_000
 _MAX_SEGMENT = 300
 _MAX_CLASSES = 200
 
-_LEAVES = SCALARS | {bytes, bytearray, Encoded, Text, Stub, ArrayValue}
 _SEQUENCES = frozenset({list, tuple, SetValue})
+_ROOTS = {Storage: "storage", ArrayValue: "array"}
 
 # Fields of every nn.Module that say nothing about its tensors: torch/nn/modules/module.py.
 _MODULE_INTERNALS = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
@@ -77,8 +78,8 @@ class TreeWalk:
 
     def walk(self, root: Any, name: str = "") -> None:
         """Visit everything that can be reached from ``root``, below ``name``."""
-        if not name and (type(root) in _LEAVES or type(root) in TENSORS or type(root) is Storage):
-            name = "value" if type(root) in _LEAVES else "storage" if type(root) is Storage else "tensor"
+        if not name and (type(root) in LEAVES or type(root) in TENSORS or type(root) in _ROOTS):
+            name = "value" if type(root) in LEAVES else _ROOTS.get(type(root), "tensor")
         self._visit(name, root, 0)
 
     def texts(self) -> dict[str, str]:
@@ -119,8 +120,10 @@ class TreeWalk:
             self.is_complete = False
         elif kind_of is TensorValue:
             self._add_tensor(name, value, kind, None, notes)
-        elif kind_of in _LEAVES:
+        elif kind_of in LEAVES:
             self._note(name, value)
+        elif kind_of is ArrayValue:
+            self._visit_array(name, value, depth, notes)
         elif depth >= MAX_DEPTH:
             self.is_complete = False
         elif kind_of is Parameter:
@@ -148,7 +151,7 @@ class TreeWalk:
         name = self._unique(name)
         parts: dict[str, Any] = {}
         if value.quantizer is not None:
-            more, parts = _quantizer_notes(value.quantizer)
+            more, parts = quantizer_notes(value.quantizer)
             notes += more
         try:
             self.lister.add(name, value, kind, requires_grad, notes)
@@ -163,6 +166,22 @@ class TreeWalk:
             self.lister.add_storage(name, value)
         except MalformedTensorError as error:
             self._report_malformed(name, error)
+
+    def _visit_array(self, name: str, value: ArrayValue, depth: int, notes: tuple[str, ...]) -> None:
+        self._steps += len(objects_of(value) or ()) // 8
+        if is_metadata(value):
+            self._note(name, value)
+        else:
+            name = self._unique(name)
+            try:
+                add_array(self.lister, name, value, notes)
+            except MalformedTensorError as error:
+                self._report_malformed(name, error)
+        items = objects_of(value)
+        if items and depth < MAX_DEPTH and self._is_new(name, items):
+            for index, item in enumerate(items):
+                if not is_leaf(item):
+                    self._visit(_join(name, index), item, depth + 1)
 
     def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
         self.lister.add_unread(name, Unread(f"it is a tensor that {error}", is_faulty=True))
@@ -215,8 +234,10 @@ class TreeWalk:
             note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
             self._visit(_join(name, key), part, depth + 1, kind, note)
         if len(self.lister.tensors) == first and self.is_complete:
-            self._add_unread(
-                name, Unread(f"it is a {whole}, and the tensors that it is made of cannot be found"), notes
+            self.lister.add_unread(
+                self._unique(name),
+                Unread(f"it is a {whole}, and the tensors that it is made of cannot be found"),
+                notes,
             )
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
@@ -240,8 +261,14 @@ class TreeWalk:
 
     def _visit_sequence(self, name: str, value: Any, depth: int) -> None:
         items = value.items if type(value) is SetValue else value
+        shape, looked_at = list_shape(items)
+        self._steps += looked_at // 8
+        if shape is not None:
+            if self._is_new(name, items):
+                add_list(self.lister, self._unique(name or "list"), shape)
+            return
         if len(items) <= 20:
-            if all(type(item) in _LEAVES for item in items):
+            if are_leaves(items):
                 self._note(name or ("" if depth else "value"), value)
                 return
             if not self._is_new(name, items):
@@ -251,7 +278,7 @@ class TreeWalk:
             if not self._is_new(name, items):
                 return
             self._steps += len(items) // 8
-            if all(type(item) in _LEAVES for item in items):
+            if are_leaves(items):
                 self._note(name or ("" if depth else "value"), value)
                 return
         for index, item in enumerate(items):
@@ -286,7 +313,7 @@ class TreeWalk:
                 if self._is_unshared(name, part):
                     for key, item in part.items():
                         self._visit(_join(name, key), item, depth + 1)
-            elif type(part) not in _LEAVES:
+            elif type(part) not in LEAVES:
                 self._visit(_join(name, "state"), part, depth + 1)
         if value.items is not None and self._is_unshared(name, value.items):
             for index, item in enumerate(value.items):
@@ -294,7 +321,7 @@ class TreeWalk:
         if type(value.args) is tuple and self._is_unshared(name, value.args):
             # The object's own text shows the arguments that are plain values.
             for index, item in enumerate(value.args):
-                if type(item) not in _LEAVES:
+                if type(item) not in LEAVES:
                     self._visit(_join(name, index), item, depth + 1)
         if value.pairs is not None and self._is_unshared(name, value.pairs):
             for pair in value.pairs:
@@ -385,16 +412,3 @@ def _join(prefix: str, key: Any) -> str:
     if not prefix:
         return segment
     return shorten(f"{shorten(prefix, MAX_NAME)}.{shorten(segment, _MAX_SEGMENT)}", MAX_NAME)
-
-
-def _quantizer_notes(quantizer: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Scale and zero point in words, and the tensors of per-channel ones: torch/_utils.py, ``_rebuild_qtensor``."""
-    if type(quantizer) is not tuple or not quantizer:
-        return (), {}
-    scheme = quantizer[0].name if type(quantizer[0]) is Stub else render(quantizer[0])
-    if len(quantizer) == 3:
-        return (f"scale {render(quantizer[1])}, zero point {render(quantizer[2])}",), {}
-    if len(quantizer) == 4:
-        parts = {"scales": quantizer[1], "zero_points": quantizer[2]}
-        return (f"{clean(scheme, 60)} along axis {render(quantizer[3])}",), parts
-    return (clean(scheme, 60),), {}

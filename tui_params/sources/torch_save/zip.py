@@ -86,6 +86,8 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     places = Places(descriptor, directory, top)
     machines = [load_pickle(places.read(pickle), "data.pkl")]
     root = machines[0].root
+    # Where the pickle lies in the file as it is; None of one that is packed.
+    base = data_offset(descriptor, directory, pickle) if pickle.method == STORED else None
     form, roles, constants = "torch.save zip", Roles(), None
     script = members.get(f"{top}/constants.pkl")
     if script is not None:
@@ -106,6 +108,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         constants=constants,
         findings=places.findings(),
         allocated=os.fstat(descriptor).st_blocks * 512,
+        place_of=lambda value: _shifted(machines[0].place_of(value), base),
         read_records=read_records,
     )
 
@@ -133,6 +136,10 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
         findings=inner.findings(directory),
         read_records=read_records,
     )
+
+
+def _shifted(place: int | None, base: int | None) -> int | None:
+    return None if place is None or base is None else base + place
 
 
 def read_records(file: DataFile) -> list[Record]:
