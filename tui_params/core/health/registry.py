@@ -22,6 +22,7 @@ from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
 from tui_params.core.health.sought import Sought
 from tui_params.core.health.start import START_RULES
+from tui_params.core.health.stated import STATED_RULES
 from tui_params.core.health.thresholds import DEFAULT, MEANINGS, Thresholds
 from tui_params.core.health.training import TRAINING_RULES
 from tui_params.core.health.values import VALUE_RULES
@@ -78,6 +79,7 @@ RULES: tuple[Rule, ...] = collect(
         DUPLICATE_RULES,
         COMPANION_RULES,
         GAP_RULES,
+        STATED_RULES,
     ),
     of_readers=CONTAINER_RULES,
 )

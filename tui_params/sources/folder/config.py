@@ -15,6 +15,9 @@ _MAX_NBYTES = 4 * 1024 * 1024
 _MAX_TEXT = 500
 
 _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dtype", "tie_word_embeddings")
+_SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
+_QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
+"""Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
 _ADAPTER_KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules")
 
 
@@ -22,9 +25,19 @@ def read_configs(folder: Path) -> dict[str, str]:
     """The facts of ``config.json`` as ``config.<key>`` and of ``adapter_config.json`` as ``adapter.<key>``."""
     metadata: dict[str, str] = {}
     config = read_json_object(folder / "config.json")
-    for key in _CONFIG_KEYS:
+    for key in (*_CONFIG_KEYS, *_SIZES):
         if config.get(key) is not None:
             metadata[f"config.{key}"] = _text(config[key])
+    # Configurations of several models in one: only the sizes of the text model are compared with the weights.
+    nested = [key for key, value in config.items() if key.endswith("_config") and _is_of_model(value)]
+    if nested:
+        metadata["config.nested"] = _text(nested)
+        text = config.get("text_config")
+        for key in _SIZES if isinstance(text, dict) else ():
+            if text.get(key) is not None:
+                metadata[f"config.text_config.{key}"] = _text(text[key])
+    if config.get("quantization") or any((folder / name).exists() for name in _QUANTISED_ELSEWHERE):
+        metadata["config.quantised_elsewhere"] = "true"
     quantization = config.get("quantization_config")
     if isinstance(quantization, dict) and quantization.get("quant_method") is not None:
         metadata["config.quantization_config.quant_method"] = _text(quantization["quant_method"])
@@ -33,6 +46,10 @@ def read_configs(folder: Path) -> dict[str, str]:
         if adapter.get(key) is not None:
             metadata[f"adapter.{key}"] = _text(adapter[key])
     return metadata
+
+
+def _is_of_model(value: Any) -> bool:
+    return isinstance(value, dict) and ("model_type" in value or any(key in value for key in _SIZES))
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -1,0 +1,192 @@
+"""The rule that compares weights with the config.json beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from tui_params.api.opening import open_source
+from tui_params.core.findings import Finding
+from tui_params.core.health.checker import check
+
+Arrays = dict[str, NDArray[Any]]
+
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "num_hidden_layers": 4,
+    "vocab_size": 64,
+    "tie_word_embeddings": False,
+    "dtype": "float32",
+}
+
+
+def model(layers: int = 4, rows: int = 64, prefix: str = "model.", dtype: Any = np.float32) -> Arrays:
+    random = np.random.default_rng(0)
+    arrays = {f"{prefix}embed_tokens.weight": random.standard_normal((rows, 8))}
+    arrays["lm_head.weight"] = random.standard_normal((rows, 8))
+    for i in range(layers):
+        for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"):
+            arrays[f"{prefix}layers.{i}.{name}.weight"] = random.standard_normal((8, 8))
+    return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+def told(folder: Path, arrays: Arrays, config: dict[str, Any]) -> list[Finding]:
+    save_file(arrays, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    with open_source(folder) as source:
+        return [finding for finding in check(source).findings if finding.rule == "unlike-config"]
+
+
+def test_what_agrees_is_quiet(tmp_path: Path) -> None:
+    assert told(tmp_path, model(), LLAMA) == []
+
+
+@pytest.mark.parametrize(("stored", "key"), [(3, "num_hidden_layers"), (1, "num_hidden_layers"), (5, "n_layer")])
+def test_another_number_of_layers(tmp_path: Path, stored: int, key: str) -> None:
+    config = {name: value for name, value in LLAMA.items() if name != "num_hidden_layers"} | {key: 4}
+    (finding,) = told(tmp_path, model(stored), config)
+    assert (finding.severity, finding.tensor) == ("warning", None)
+    assert finding.evidence == f"config.json says {key} 4, but model.layers has {stored}"
+
+
+def test_an_encoder_and_a_decoder_are_not_one_number(tmp_path: Path) -> None:
+    arrays = model(2) | {f"decoder.{name}": array for name, array in model(3).items()}
+    assert told(tmp_path, arrays, LLAMA) == []
+
+
+def test_the_vocabulary(tmp_path: Path) -> None:
+    (finding,) = told(tmp_path, model(rows=60), LLAMA)
+    assert (finding.severity, finding.tensor) == ("warning", "model.embed_tokens.weight")
+    assert finding.evidence == "config.json says vocab_size 64, but it has 60 rows"
+    (finding,) = told(tmp_path, model(rows=128), LLAMA)
+    assert finding.severity == "info", "rows are padded on purpose"
+
+
+def test_an_output_head_that_is_absent_or_differs(tmp_path: Path) -> None:
+    arrays = model()
+    tied = LLAMA | {"tie_word_embeddings": True}
+    (finding,) = told(tmp_path, arrays, tied)
+    assert (finding.severity, finding.tensor) == ("warning", "lm_head.weight")
+    assert finding.evidence.startswith("config.json says tie_word_embeddings true, but its values differ from those of")
+    assert told(tmp_path, arrays | {"lm_head.weight": arrays["model.embed_tokens.weight"]}, tied) == []
+    del arrays["lm_head.weight"]
+    assert told(tmp_path, arrays, tied) == []
+    (finding,) = told(tmp_path, arrays, LLAMA)
+    assert (finding.severity, finding.tensor) == ("warning", "model.embed_tokens.weight")
+    assert "tie_word_embeddings false, but no lm_head.weight" in finding.evidence
+    assert told(tmp_path, arrays, LLAMA | {"architectures": ["LlamaModel"]}) == []
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_the_type(tmp_path: Path, key: str) -> None:
+    config = {name: value for name, value in LLAMA.items() if name != "dtype"} | {key: "bfloat16"}
+    (finding,) = told(tmp_path, model(), config)
+    assert (finding.severity, finding.evidence) == (
+        "info",
+        f"config.json says {key} bfloat16, but 0 of 18 tensors are; 18 are float32",
+    )
+    mixed = model(dtype=ml_dtypes.bfloat16) | {"model.norm.weight": np.ones(8, np.float32)}
+    assert told(tmp_path, mixed, config) == []
+
+
+def test_layers_that_predict_further_tokens(tmp_path: Path) -> None:
+    config = LLAMA | {"model_type": "deepseek_v3", "num_nextn_predict_layers": 1}
+    (finding,) = told(tmp_path, model(), config)
+    assert finding.severity == "info"
+    assert finding.evidence == (
+        "config.json says num_nextn_predict_layers 1, but model.layers has 4 layers and none that predicts further "
+        "tokens is stored"
+    )
+    assert told(tmp_path, model(5), config) == []
+    assert told(tmp_path, model() | {"mtp.0.proj.weight": np.ones((8, 8), np.float32)}, config) == []
+
+
+def gptq() -> Arrays:
+    arrays = model()
+    for name in [name for name in arrays if "layers" in name]:
+        module = name.removesuffix(".weight")
+        del arrays[name]
+        arrays |= {f"{module}.qweight": np.ones((1, 8), np.int32), f"{module}.qzeros": np.ones((1, 1), np.int32)}
+        arrays |= {f"{module}.scales": np.ones((1, 8), np.float32), f"{module}.g_idx": np.zeros(8, np.int32)}
+    return arrays
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8", "mxfp4"])
+def test_a_quantisation_that_is_announced_but_not_stored(tmp_path: Path, method: str) -> None:
+    (finding,) = told(tmp_path, model(), LLAMA | {"quantization_config": {"quant_method": method}})
+    assert finding.severity == "warning"
+    assert finding.evidence.startswith(f"config.json says that the weights are quantised by {method}, but none of 18")
+    assert finding.evidence.endswith("18 of 18 matrices are plain floats")
+
+
+def test_a_quantisation_that_is_stored_but_not_announced(tmp_path: Path) -> None:
+    assert told(tmp_path, gptq(), LLAMA | {"quantization_config": {"quant_method": "gptq"}}) == []
+    (finding,) = told(tmp_path, gptq(), LLAMA)
+    assert finding.severity == "warning"
+    assert finding.evidence == (
+        "config.json says nothing of a quantisation, but 16 tensors of a packing are stored, the first is "
+        "model.layers.0.mlp.down_proj.qweight"
+    )
+    (tmp_path / "quantize_config.json").write_text('{"bits": 4}')
+    assert told(tmp_path, gptq(), LLAMA) == []
+
+
+def test_an_fp8_model_as_it_should_be(tmp_path: Path) -> None:
+    arrays = model()
+    for name in [name for name in arrays if "layers" in name]:
+        arrays[name] = arrays[name].astype(ml_dtypes.float8_e4m3fn)
+        arrays[f"{name}_scale_inv"] = np.ones((1, 1), np.float32)
+    assert told(tmp_path, arrays, LLAMA | {"quantization_config": {"quant_method": "fp8"}}) == []
+    (finding,) = told(tmp_path, arrays, LLAMA)
+    assert "says nothing of a quantisation, but 16 tensors" in finding.evidence
+
+
+def test_the_text_model_of_several(tmp_path: Path) -> None:
+    text = {"model_type": "qwen2_vl_text", "num_hidden_layers": 4, "vocab_size": 64}
+    config = {"model_type": "qwen2_vl", "text_config": text, "vision_config": {"model_type": "v", "depth": 2}}
+    arrays = model(prefix="model.language_model.")
+    arrays |= {f"model.visual.blocks.{i}.{name}.weight": np.ones((2, 2), np.float32) for i in range(2) for name in "ab"}
+    assert told(tmp_path, arrays, config) == []
+    (finding,) = told(tmp_path, arrays, config | {"text_config": text | {"num_hidden_layers": 6}})
+    assert finding.evidence == (
+        "config.json says text_config.num_hidden_layers 6, but model.language_model.layers has 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"model_type": "of_our_own", "num_hidden_layers": 9, "vocab_size": 9},
+        {"model_type": "efficientnet", "num_hidden_layers": 9},
+        {"num_hidden_layers": 9, "architectures": ["LlamaForCausalLM"]},
+        {
+            "model_type": "llama",
+            "num_hidden_layers": "many",
+            "vocab_size": -1,
+            "dtype": ["x"],
+            "quantization_config": 3,
+        },
+        {"model_type": "llama", "num_hidden_layers": 10**40, "text_config": [], "tie_word_embeddings": None},
+    ],
+)
+def test_what_is_not_known_says_nothing(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert told(tmp_path, model(), config) == []
+
+
+def test_an_adapter_and_a_piece_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert told(tmp_path, model(2), LLAMA) == []
+    (tmp_path / "adapter_config.json").unlink()
+    (tmp_path / "model.safetensors").unlink()
+    save_file(model(2), tmp_path / "model-00001-of-00002.safetensors")
+    with open_source(tmp_path) as source:
+        assert "unlike-config" not in {finding.rule for finding in check(source).findings}

@@ -1,0 +1,197 @@
+"""Rules that compare the weights with what the ``config.json`` beside them states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tui_params.core.findings import Finding, Severity
+from tui_params.core.health.known_models import KNOWN_MODELS
+from tui_params.core.health.lists import ModuleList, lists_of
+from tui_params.core.health.packings import part_of
+from tui_params.core.health.pieces import is_piece
+from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import name as shown_name
+from tui_params.core.text import plural
+
+_LISTS = frozenset({"layers", "layer", "h", "blocks", "block"})
+"""What the list of layers is called in models that have one such list."""
+
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
+_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+_OF_HEADS = ("head", "output", "embed_out", "predictions", "decoder", "logits", "unembed", "proj_out", "score", "codec")
+_TEXT = ("language_model", "text_model")
+_MULTI = ("mtp", "nextn", "multi_token")
+_DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
+
+_WHAT_IS_STORED = {
+    "gptq": ("qweight",),
+    "awq": ("qweight",),
+    "mxfp4": ("_blocks", "_scales"),
+    "bitsandbytes": ("absmax", "SCB"),
+    "bitsandbytes_4bit": ("absmax",),
+    "bitsandbytes_8bit": ("SCB",),
+}
+"""By ``quant_method``: the ends of names, one of which a checkpoint that is quantised so must have."""
+
+
+class Stated:
+    """What config.json states, as far as it can be compared."""
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self._metadata = metadata
+        self.is_known = "config.model_type" in metadata or "config.architectures" in metadata
+        self.is_nested = "config.nested" in metadata
+        self.layers_key, self.layers = self._first("num_hidden_layers", "n_layer")
+        self.vocab_key, self.vocab = self._first("vocab_size")
+        self.multi_key, self.multi = self._first("num_nextn_predict_layers")
+
+    def text(self, key: str) -> str:
+        return self._metadata.get(f"config.{key}", "")
+
+    def _first(self, *keys: str) -> tuple[str, int | None]:
+        """The first of some whole numbers that is stated, and its key; of a nested one, that of the text model."""
+        below = "text_config." if self.is_nested else ""
+        for key in keys:
+            value = self.text(f"{below}{key}")
+            if value.isdecimal() and len(value) < 10:
+                return f"{below}{key}", int(value)
+        return keys[0], None
+
+
+def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Numbers and types that config.json states and that the weights contradict."""
+    stated = Stated(checkpoint.metadata)
+    if not stated.is_known or "adapter.peft_type" in checkpoint.metadata or is_piece(checkpoint):
+        return
+    infos = checkpoint.source.listing.tensors
+    if stated.is_nested:
+        infos = tuple([info for info in infos if any(part in info.name for part in _TEXT)])
+    yield from _quantisation(stated, checkpoint.source.listing.tensors)
+    if not stated.is_nested:
+        yield from _dtype(stated, infos)
+    if stated.text("model_type") in KNOWN_MODELS:
+        yield from _layers(stated, infos)
+        yield from _vocabulary(stated, infos)
+        if not stated.is_nested:
+            yield from _head(stated, infos, checkpoint)
+
+
+def _layers(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
+    modules = the_layers(lists_of([info.name for info in infos]).values())
+    if modules is None or stated.layers is None:
+        return
+    extra = stated.multi or 0
+    prefix = shown_name(modules.prefix, 200)
+    if modules.end not in (stated.layers, stated.layers + extra):
+        evidence = f"config.json says {stated.layers_key} {stated.layers:,}, but {prefix} has {modules.end:,}"
+        yield _finding("warning", None, evidence)
+    elif extra and modules.end == stated.layers and not _has_multi(infos):
+        evidence = f"config.json says {stated.multi_key} {extra:,}, but {prefix} has {modules.end:,} layers and none "
+        evidence += "that predicts further tokens is stored"
+        yield _finding("info", None, evidence)
+
+
+def the_layers(lists: Iterable[ModuleList]) -> ModuleList | None:
+    """The one list of layers that a model has; None if there are several lists, such as an encoder and a decoder."""
+    found = [modules for modules in lists if modules.is_of_layers and not _is_inside(modules.prefix)]
+    if len(found) != 1 or found[0].prefix.rpartition(".")[2] not in _LISTS:
+        return None
+    return found[0]
+
+
+def _is_inside(prefix: str) -> bool:
+    """Whether a list is inside an item of another."""
+    return any(segment.isdecimal() for segment in prefix.split("."))
+
+
+def _has_multi(infos: Sequence[TensorInfo]) -> bool:
+    return any(part in info.name for info in infos for part in _MULTI)
+
+
+def _embedding(infos: Sequence[TensorInfo]) -> TensorInfo | None:
+    """The one embedding of tokens."""
+    found = [info for info in infos if info.name.endswith(_EMBEDDINGS) and info.ndim == 2 and info.unreadable is None]
+    return found[0] if len(found) == 1 and not _is_inside(found[0].name) else None
+
+
+def _vocabulary(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
+    info = _embedding(infos)
+    if info is None or stated.vocab is None or info.dtype.name not in _DTYPES or info.shape[0] == stated.vocab:
+        return
+    # Rows are often padded to a multiple of 64 or more; a row less than the tokenizer has names is out of range.
+    severity: Severity = "info" if info.shape[0] > stated.vocab else "warning"
+    evidence = f"config.json says {stated.vocab_key} {stated.vocab:,}, but it has {info.shape[0]:,} rows"
+    yield _finding(severity, info.name, evidence)
+
+
+def _head(stated: Stated, infos: Sequence[TensorInfo], checkpoint: Checkpoint) -> Iterator[Finding]:
+    tied, embedding = stated.text("tie_word_embeddings"), _embedding(infos)
+    if embedding is None or not stated.text("architectures").endswith("ForCausalLM"):
+        return
+    heads = [info for info in infos if info.name.endswith(_HEADS) and not _is_inside(info.name)]
+    if tied == "false" and not any(part in info.name for info in infos for part in _OF_HEADS):
+        evidence = "config.json says tie_word_embeddings false, but no lm_head.weight is stored beside it"
+        yield _finding("warning", embedding.name, evidence)
+    if tied.startswith("true") and len(heads) == 1 and heads[0].first_name != embedding.first_name:
+        sketches = {sketch.info.name: sketch for sketch in checkpoint.sketches}
+        head, other = sketches.get(heads[0].first_name), sketches.get(embedding.first_name)
+        if head is not None and other is not None and head.fingerprint != other.fingerprint:
+            evidence = "config.json says tie_word_embeddings true, but its values differ from those of "
+            evidence += f"{shown_name(embedding.name, 200)}: a loader may ignore it"
+            yield _finding("warning", heads[0].name, evidence)
+
+
+def _dtype(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
+    key = "dtype" if stated.text("dtype") else "torch_dtype"
+    dtype = stated.text(key).removeprefix("torch.")
+    if dtype not in _DTYPES or stated.text("quantization_config.quant_method"):
+        return
+    counts: dict[str, int] = {}
+    for info in infos:
+        if info.dtype.kind == "float" and info.unreadable is None and info.numel > 1:
+            counts[info.dtype.name] = counts.get(info.dtype.name, 0) + 1
+    if counts and dtype not in counts and counts.keys() <= _DTYPES:
+        usual, total = max(counts, key=lambda name: counts[name]), sum(counts.values())
+        evidence = f"config.json says {key} {dtype}, but 0 of {total:,} tensors are; {counts[usual]:,} are {usual}"
+        yield _finding("info", None, evidence)
+
+
+def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
+    method = stated.text("quantization_config.quant_method")
+    matrices = [info for info in infos if info.ndim >= 2 and info.unreadable is None]
+    plain = sum(info.dtype.name in _DTYPES for info in matrices)
+    if method:
+        needed = _WHAT_IS_STORED.get(method)
+        if method in ("fp8", "fbgemm_fp8") and matrices and plain == len(matrices):
+            needed = ("weight_scale_inv", "weight_scale")
+        if needed and matrices and not any(info.name.endswith(needed) for info in infos):
+            evidence = f"config.json says that the weights are quantised by {shown_name(method, 40)}, but none of "
+            evidence += f"{plural(len(infos), 'tensor')} is a {' or '.join(needed)}, and {plain:,} of "
+            evidence += f"{len(matrices):,} matrices are plain floats"
+            yield _finding("warning", None, evidence)
+    elif not stated.text("quantised_elsewhere"):
+        packed = [info.name for info in infos if part_of(info.name)[1] == "packed" and info.dtype.kind == "int"]
+        packed += [i.name for i in infos if i.name.endswith(("weight.absmax", "weight_scale_inv")) and i.ndim]
+        if packed:
+            evidence = f"config.json says nothing of a quantisation, but {plural(len(packed), 'tensor')} of a packing "
+            evidence += f"{'is' if len(packed) == 1 else 'are'} stored, the first is {shown_name(packed[0], 200)}"
+            yield _finding("warning", None, evidence)
+
+
+def _finding(severity: Severity, tensor: str | None, evidence: str) -> Finding:
+    return Finding(severity, "unlike-config", tensor, evidence)
+
+
+STATED_RULES: tuple[Rule, ...] = (
+    Rule(
+        "unlike-config",
+        "Unlike config.json",
+        ("warning", "info"),
+        "The number of layers, the vocabulary, the output head, the type or the quantisation is not what config.json "
+        "beside the weights says.",
+        "transformers 5.24: config.json of the model types whose names and sizes were compared with it; of others only "
+        "the type and the quantisation are",
+        cross_check=find_unlike_config,
+    ),
+)
