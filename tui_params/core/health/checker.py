@@ -10,7 +10,7 @@ import msgspec
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.empty import nothing_checked, placeholder
-from tui_params.core.health.places import locate
+from tui_params.core.health.places import Searches, locate
 from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
 from tui_params.core.health.rule import Checkpoint, Sketch, sketch
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
@@ -124,10 +124,11 @@ class Checker:
         for name in self._infos:
             if name not in self._checked:
                 self._unchecked.setdefault(name, "it was not read")
+        searches = Searches(self._source, self._infos.values())
         for tensor, findings in self._findings.items():
             if tensor in self._sketches:
                 self._findings[tensor] = locate(
-                    self._source, self._infos[tensor], findings, should_stop, self._thresholds
+                    self._source, self._infos[tensor], findings, should_stop, self._thresholds, searches
                 )
         checkpoint = Checkpoint(
             self._source,

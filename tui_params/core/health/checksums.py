@@ -7,7 +7,7 @@ twice. Bytes that it has not read, or not completely, are read at the end.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,9 @@ class WatchedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def place(self, info: TensorInfo) -> Hashable | None:
+        return self._source.place(info)
 
     def changed(self) -> str | None:
         return self._source.changed()

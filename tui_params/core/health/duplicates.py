@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role
 from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.reading.overlaps import Overlaps
+from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import size
@@ -27,8 +29,8 @@ def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Tensors that have the same bytes as one before them and are not tied to it.
 
     Masks, buffers, counters, biases and tensors of one value are left out: they are alike by nature. So are the
-    states of an optimizer, which begin as copies. A tensor whose second reading fails is no duplicate. Raises
-    StoppedError.
+    states of an optimizer, which begin as copies. Tensors that have the same place in a file are no copies: that they
+    overlap is a finding of the reader. A tensor whose second reading fails is no duplicate. Raises StoppedError.
     """
     source, should_stop = checkpoint.source, checkpoint.should_stop
     least = checkpoint.thresholds.duplicate_nbytes
@@ -38,10 +40,23 @@ def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
         is_candidate = info.nbytes >= least and info.dtype.kind != "bool" and info.stride is None
         if is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max:
             groups.setdefault((info.dtype.name, info.shape, sketch.fingerprint), []).append(info)
+    overlaps: Overlaps | None = None
     for members in groups.values():
-        originals: list[TensorInfo] = []
+        if len(members) < 2:
+            continue
+        if overlaps is None:
+            overlaps = Overlaps(source, plan(checkpoint.infos))
+        distinct: dict[str, TensorInfo] = {}
         for info in members:
-            first = next((other for other in originals if _is_same(source, other, info, should_stop)), None)
+            distinct.setdefault(overlaps.identity(info), info)
+        originals: list[TensorInfo] = []
+        for info in distinct.values():
+            first = None
+            for other in originals:
+                may_read = overlaps.take(other) is None and overlaps.take(info) is None
+                if may_read and _is_same(source, other, info, should_stop):
+                    first = other
+                    break
             if first is None:
                 originals.append(info)
             else:

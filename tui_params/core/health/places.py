@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from tui_params.core.health.registry import sought_by
 from tui_params.core.health.sought import NAN, NEG_INF, NOT_FINITE, POS_INF, Sought
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.numbers.decode import decode
+from tui_params.core.reading.overlaps import Overlaps
+from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
@@ -35,23 +38,56 @@ def locate(
     findings: Sequence[Finding],
     should_stop: Callable[[], bool] | None = None,
     thresholds: Thresholds = DEFAULT,
+    searches: Searches | None = None,
 ) -> tuple[Finding, ...]:
     """The ``findings`` of one tensor; those about single values get the first MAX_INDICES places of these.
 
     Reads the tensor once more, from the start until enough places are found. If reading fails, the findings have no
-    places. Raises StoppedError.
+    places. ``searches`` remembers what was found in other tensors of the same source. Raises StoppedError.
     """
     wanted = [sought_by(finding, info, thresholds) for finding in findings]
     if not any(wanted):
         return tuple(findings)
     try:
-        found = first_places(source, info, tuple({what for what in wanted if what}), should_stop)
+        kinds = frozenset({what for what in wanted if what})
+        if searches is not None:
+            found = searches.first_places(info, kinds, should_stop)
+        else:
+            found = first_places(source, info, tuple(kinds), should_stop)
     except (ReadError, OSError, MemoryError):
         return tuple(findings)
     return tuple(
         msgspec.structs.replace(finding, indices=found[what]) if what else finding
         for finding, what in zip(findings, wanted, strict=True)
     )
+
+
+class Searches:
+    """The searches for places in the tensors of one source; where tensors overlap, bounded as their reading is."""
+
+    def __init__(self, source: Source, infos: Iterable[TensorInfo]) -> None:
+        self._source = source
+        self._infos = infos
+        self._found: dict[tuple[str, frozenset[Sought]], dict[Sought, tuple[Index, ...]]] = {}
+
+    @cached_property
+    def _overlaps(self) -> Overlaps:
+        return Overlaps(self._source, plan(self._infos))
+
+    def first_places(
+        self, info: TensorInfo, wanted: frozenset[Sought], should_stop: Callable[[], bool] | None
+    ) -> dict[Sought, tuple[Index, ...]]:
+        """As the function of that name; raises ReadError too where too much was read."""
+        identity = self._overlaps.identity(info)
+        found = self._found.get((identity, wanted))
+        if found is None:
+            refusal = self._overlaps.take(info)
+            if refusal is not None:
+                raise ReadError(refusal)
+            found = first_places(self._source, info, tuple(wanted), should_stop)
+            if self._overlaps.limit(info.file) is not None:
+                self._found[identity, wanted] = found
+        return found
 
 
 def first_places(

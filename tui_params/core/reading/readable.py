@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,5 +66,12 @@ class Readable(Protocol):
         """The file that holds the elements of ``info``, and ``info`` as that file alone describes it.
 
         None if they are in no file. Works after ``close`` too.
+        """
+        return None
+
+    def place(self, info: TensorInfo) -> Hashable | None:
+        """Where the elements of ``info`` are: equal for tensors of one type, shape and stride with the same elements.
+
+        None if that is not known.
         """
         return None

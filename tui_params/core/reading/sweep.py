@@ -14,6 +14,7 @@ import msgspec
 from tui_params.core.reading import device_queues
 from tui_params.core.reading.device_queues import ReadTogether, split_by_device
 from tui_params.core.reading.outcome import Outcome, reason_of
+from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.tensor_reading import cores, measure
 from tui_params.core.tensor import TensorInfo
@@ -50,8 +51,9 @@ def scan_all(
     """Read every named tensor whole, and ``deliver`` one final Outcome of each, in the order of ``plan``.
 
     An unknown name, and a tensor that cannot be read, gives an Outcome with a reason, and the sweep goes on. Tied
-    tensors are read once. ``known`` is called right before a tensor is read: an Outcome that it returns is delivered
-    instead. ``threads`` read one tensor together; None: one for each core.
+    tensors, and others with the same elements, are read once. Where tensors of a file overlap in part, the bytes read
+    are bounded, and the rest gets a reason. ``known`` is called right before a tensor is read: an Outcome that it
+    returns is delivered instead. ``threads`` read one tensor together; None: one for each core.
 
     If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
     its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
@@ -59,12 +61,13 @@ def scan_all(
     StoppedError, of several devices after two seconds even if one hangs.
     """
     order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
-    first = {info.first_name: info for info in reversed(order)}
-    total = sum(info.nbytes for info in first.values())
+    overlaps = Overlaps(source, order)
+    first = {overlaps.identity(info): info for info in reversed(order)}
+    total = _total(first.values(), overlaps)
     source.engine.prepare(total)
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
     sweep = _Sweep(total, progress, len(queues))
-    read = partial(_read, source, first, Counter(info.first_name for info in order), known)
+    read = partial(_read, source, first, Counter(overlaps.identity(info) for info in order), known, overlaps)
     if len(queues) < 2:
 
         def reading(nbytes: int) -> None:
@@ -82,6 +85,15 @@ def scan_all(
             deliver(result.outcome)
             sweep.publish()
     sweep.publish(is_last=True)
+
+
+def _total(infos: Iterable[TensorInfo], overlaps: Overlaps) -> int:
+    """The bytes that will be read."""
+    files: Counter[str | None] = Counter()
+    for info in infos:
+        files[info.file] += info.nbytes
+    limits = {file: overlaps.limit(file) for file in files}
+    return sum(nbytes if (limit := limits[file]) is None else min(nbytes, limit) for file, nbytes in files.items())
 
 
 class _Result(NamedTuple):
@@ -122,6 +134,7 @@ def _read(
     first: Mapping[str, TensorInfo],
     sharing: Mapping[str, int],
     known: Callable[[TensorInfo], Outcome | None] | None,
+    overlaps: Overlaps,
     queue: Sequence[TensorInfo],
     number: int,
     reading: Callable[[int], None],
@@ -131,18 +144,23 @@ def _read(
     """Read the tensors of one queue; ``reading`` gets the bytes read so far of the current one."""
     shared: dict[str, Outcome] = {}
     for info in queue:
-        identity = info.first_name
+        identity = overlaps.identity(info)
         outcome = shared.get(identity)
         if outcome is not None:
             yield _Result(msgspec.structs.replace(outcome, name=info.name), number, 0)
             continue
         outcome = known(info) if known is not None else None
+        nbytes = info.nbytes if first[identity] is info else 0
         if outcome is None:
-            outcome = _outcome(source, info, should_stop, reading, threads())
+            refusal = overlaps.take(info)
+            if refusal is None:
+                outcome = _outcome(source, info, should_stop, reading, threads())
+            else:
+                outcome, nbytes = Outcome(info.name, None, refusal, True), 0
         # Another name of the same bytes may still be readable where this one is not.
         if sharing[identity] > 1 and outcome.reason is None:
             shared[identity] = outcome
-        yield _Result(outcome, number, info.nbytes if first[identity] is info else 0)
+        yield _Result(outcome, number, nbytes)
 
 
 def _found(source: Readable, name: str, deliver: Callable[[Outcome], None]) -> TensorInfo | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -81,6 +81,12 @@ class ExtentSource(Source):
         extent = self.extents.get(info.name)
         file = self.files.get((info.file or "") if extent is None else extent.file)
         return None if file is None else (file, info)
+
+    def place(self, info: TensorInfo) -> Hashable | None:
+        extent = self.extents.get(info.name)
+        if extent is None:
+            return None if info.offset is None else (info.file, info.offset)
+        return extent.file, extent.offset, extent.is_conj, extent.is_neg
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.sources.bytes.gather import gather_window

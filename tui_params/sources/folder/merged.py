@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,6 +45,11 @@ class MergedSource(Source):
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         part = self.parts.get(info.file or "")
         return None if part is None else part.data_file(self._originals.get(info.name, info))
+
+    def place(self, info: TensorInfo) -> Hashable | None:
+        part = self.parts.get(info.file or "")
+        found = None if part is None else part.place(self._originals.get(info.name, info))
+        return None if found is None else (info.file, found)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         part, original = self._locate(info)

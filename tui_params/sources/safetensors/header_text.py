@@ -214,7 +214,9 @@ def _doubled_fields(top: Pairs, name: str) -> list[Finding]:
         count += 1
         if is_metadata:
             evidence = f"{clean(twice, 120)} occurs more than once in the __metadata__ of {name}; the last one is shown"
-            findings.append(Finding("warning", "duplicate-name", None, evidence))
+            # The library takes the last of two texts, but refuses the file for any other value.
+            are_texts = all(isinstance(each, str) for _, each in value)
+            findings.append(Finding("warning" if are_texts else "error", "duplicate-name", None, evidence))
         elif count <= MAX_FINDINGS:
             evidence = f"its entry in the header gives {twice} {fields.count(twice)} times; the last one is shown"
             findings.append(Finding("error", "duplicate-name", key, evidence))
