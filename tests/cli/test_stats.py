@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from tests.factories_terminal import Terminal
+from tui_params.api.opening import open_source
 from tui_params.cli.app import run
 from tui_params.core.figures import QUANTILES
+from tui_params.errors import UnknownTensorError
 
 
 class Numbers(msgspec.Struct):
@@ -207,3 +210,27 @@ def test_progress_of_json_goes_to_a_terminal_on_stderr(
     run(["stats", "model", "a.*", "--json"])
     assert stream.getvalue() == "\r1 of 2\r\x1b[K"
     assert len(json.loads(capsys.readouterr().out)["tensors"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_the_own_name_of_a_tensor_that_is_listed_by_its_fields(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    import torch
+
+    dense = torch.tensor([[0.0, 2, 0], [3, 0, 4]])
+    jagged = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=torch.jagged)
+    file = tmp_path / "graph.pt"
+    torch.save({"adj": dense.to_sparse(), "g.csr": dense.to_sparse_csr(), "j": jagged, "adjoint": dense}, file)
+    for name, fields in (
+        ("adj", ["adj.indices", "adj.values"]),
+        ("g.csr", ["g.csr.crow_indices", "g.csr.col_indices", "g.csr.values"]),
+        ("j", ["j.values", "j.offsets"]),
+    ):
+        ran = cli("stats", str(file), name, "--json")
+        assert (ran.code, ran.err) == (0, "")
+        assert [entry["name"] for entry in ran.json()["tensors"]] == fields
+        ran = cli("values", str(file), name)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.endswith(f"has no tensor '{name}'; below that name are {', '.join(fields)}\n")
+        with open_source(file) as source, pytest.raises(UnknownTensorError, match=f"are {fields[0]}, {fields[1]}"):
+            source.find(name)
+    assert cli("stats", str(file), "adjoin").err.endswith("the nearest names are adjoint\n")

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from tui_params.core.numbers.summary import Summary
 
 
+_FIELDS = 4
+"""Names below another that a sentence shows."""
+
+
 class Listing(msgspec.Struct, frozen=True):
     """Everything that a source knows before it has read a value.
 
@@ -67,6 +71,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     covering: tuple[str, ...] = ()
 
 
+def some_below(names: list[str]) -> str:
+    """The names below one that no tensor has, as the end of a sentence; empty if there are none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - _FIELDS:,} more" if len(names) > _FIELDS else ""
+    return f"; below that name are {', '.join(names[:_FIELDS])}{more}"
+
+
 class Source(Readable):
     """A place that tensors come from. ``Readable`` is the part of it that reading needs."""
 
@@ -97,8 +109,12 @@ class Source(Readable):
         """The tensor of that name; a gradient is found as ``<parameter>.grad``. Raises UnknownTensorError."""
         info = self._index.get(name)
         if info is None:
-            raise UnknownTensorError(f"{self.label} has no tensor {name!r}")
+            raise UnknownTensorError(f"{self.label} has no tensor {name!r}{some_below(self.below(name))}")
         return info
+
+    def below(self, name: str) -> list[str]:
+        """The names that begin with this one and a dot: the fields of a sparse tensor, the tensors of a module."""
+        return [info.name for info in self.listing.tensors if info.name.startswith(f"{name}.")]
 
     @cached_property
     def _index(self) -> dict[str, TensorInfo]:
