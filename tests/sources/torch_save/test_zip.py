@@ -191,6 +191,36 @@ def test_quantised_sparse_nested_and_meta_tensors(tmp_path: Path) -> None:
         source.read("meta")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_jagged_tensor_is_listed_by_the_names_of_its_fields(tmp_path: Path) -> None:
+    import torch
+
+    jagged = torch.nested.nested_tensor([torch.ones(2, 3), torch.zeros(4, 3)], layout=torch.jagged)
+    starts, lengths = torch.tensor([0, 1]), torch.tensor([2, 3])
+    narrow = torch.nested.narrow(torch.arange(24.0).reshape(2, 4, 3), 1, starts, lengths, torch.jagged)
+    parameter = torch.nn.Parameter(jagged.clone())
+    source = open_torch(save(tmp_path / "j.pt", {"j": jagged, "k": narrow, "p": parameter, "w": torch.ones(2)}))
+    assert names(source) == [
+        "j.values", "j.offsets", "k.values", "k.offsets", "k.lengths", "p.values", "p.offsets", "w",
+    ]  # fmt: skip
+    assert source.read("j.offsets").tolist() == [0, 2, 6]
+    assert source.read("k.lengths").tolist() == [2, 3]
+    assert source.find("j.values").notes == ("part of j, a jagged tensor",)
+    from tui_params.api.comparing import compare
+
+    live = compare({"j": jagged, "k": narrow, "p": parameter, "w": torch.ones(2)}, source)
+    assert (live.only_in_a, live.only_in_b, live.changed, len(live.identical)) == ((), (), (), 8)
+
+
+def test_a_jagged_tensor_without_its_fields_is_not_made_up() -> None:
+    from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
+    from tui_params.sources.inert_pickle.values import UNFIT
+
+    build = CONSTRUCTORS["torch.nested._internal.nested_tensor", "_rebuild_njt"]
+    for arguments in ((), ({},), ({"values": 1},), ({"values": None, "offsets": 1},), ([1],), ({"offsets": 1}, 2)):
+        assert build(arguments) is UNFIT
+
+
 def test_a_storage_or_a_tensor_alone(tmp_path: Path) -> None:
     import torch
 

@@ -217,6 +217,15 @@ def _nested(args: Args) -> Any:
     return Composite("nested tensor", None, parts)
 
 
+def _jagged(args: Args) -> Any:
+    # (dict,): torch/nested/_internal/nested_tensor.py, _rebuild_njt. The state beside it repeats the same tensors.
+    fields = args[0] if len(args) == 1 and type(args[0]) is dict else {}
+    if fields.get("values") is None or fields.get("offsets") is None:
+        return UNFIT
+    parts = {name: fields[name] for name in ("values", "offsets", "lengths") if fields.get(name) is not None}
+    return Composite("jagged tensor", None, parts)
+
+
 def _wrapper_subclass(args: Args) -> Any:
     # (cls, dtype, size, stride, storage_offset, layout, device, requires_grad)
     if len(args) < 8:
@@ -237,6 +246,8 @@ def _from_type(args: Args) -> Any:
     attributes = _attributes(state)
     if type(data) is not Composite:
         return TypedTensor(cls, data, attributes)
+    if func.build is _jagged:
+        return data
     if type(cls) is Stub and cls.name in ("ShardedTensor", "ShardedTensorBase"):
         return _sharded(cls.name, data, state)
     if "_local_tensor" in attributes:
@@ -245,7 +256,8 @@ def _from_type(args: Args) -> Any:
         return Composite(kind, data.shape, {"": attributes["_local_tensor"]}, data.dtype, is_local=True, notes=notes)
     if not attributes and state is not None:
         attributes = {"state": state}
-    return Composite(render(cls, 1), data.shape, attributes, data.dtype)
+    # A sparse tensor of a class of its own has its pieces beside its attributes.
+    return Composite(render(cls, 1), data.shape, {**data.parts, **attributes}, data.dtype)
 
 
 def _sharded(kind: str, data: Composite, state: Any) -> Any:
@@ -325,6 +337,7 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
     ("torch._utils", "_rebuild_sparse_csr_tensor"): _sparse,
     ("torch._utils", "_rebuild_nested_tensor"): _nested,
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _jagged,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta_tensor,
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _cpu_copy,
     ("torch._utils", "_rebuild_device_tensor_from_numpy"): _numpy_copy,
