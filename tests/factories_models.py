@@ -86,12 +86,11 @@ class Closed(torch.Tensor):  # type: ignore[misc]
         raise NotImplementedError(f"Closed was asked to compute {func}")
 
 
-class Hostile(torch.Tensor):  # type: ignore[misc]
-    """A tensor whose class refuses to tell its shape."""
+class Hostile(Closed):
+    """A wrapper subclass that refuses to tell what it holds."""
 
-    @property
-    def shape(self) -> torch.Size:
-        raise ValueError("no shape today")
+    def __tensor_flatten__(self) -> Any:
+        raise ValueError("no fields today")
 
 
 def holder(**tensors: torch.Tensor | None) -> nn.Module:

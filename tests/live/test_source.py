@@ -314,7 +314,103 @@ def test_nested_tensors_show_their_values() -> None:
     source = StateDictSource({"strided": torch.nested.nested_tensor(rows), "jagged": jagged})
     assert source.find("strided.values").shape == (18,)
     assert source.read("strided.values").sum() == 6
-    assert source.read("jagged._values").shape == (6, 3)
+    assert names(source) == ["strided.values", "jagged.values", "jagged.offsets"]
+    assert source.read("jagged.values").shape == (6, 3)
+    assert source.read("jagged.offsets").tolist() == [0, 2, 6]
+    assert source.find("jagged.values").notes == ("a field of a jagged tensor of 2 nested tensors",)
+    narrow = torch.nested.narrow(torch.zeros(2, 4, 3), 1, torch.tensor([0, 1]), torch.tensor([2, 3]), torch.jagged)
+    assert names(StateDictSource({"k": narrow})) == ["k.values", "k.offsets", "k.lengths"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_wrapper_is_as_trainable_as_the_tensor_around_its_fields() -> None:
+    rows = [torch.ones(2, 3), torch.zeros(4, 3)]
+    jagged = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    pair = Pair(torch.ones(2, 3), torch.ones(1))
+    sparse = torch.tensor([[0.0, 2], [3, 0]]).to_sparse()
+    model = holder(
+        jagged=nn.Parameter(jagged),
+        pair=nn.Parameter(pair),
+        sparse=nn.Parameter(sparse),
+        frozen=nn.Parameter(Pair(torch.ones(2, 3), torch.ones(1)), requires_grad=False),
+        buffer=Pair(torch.ones(2, 3), torch.ones(1)),
+    )
+    flags = {info.name: info.requires_grad for info in ModelSource(model).listing.tensors}
+    assert flags == {
+        "jagged.values": True,
+        "jagged.offsets": False,
+        "pair.qdata": True,
+        "pair.scale": True,
+        "sparse.indices": False,
+        "sparse.values": True,
+        "frozen.qdata": False,
+        "frozen.scale": False,
+        "buffer.qdata": None,
+        "buffer.scale": None,
+    }
+
+
+def test_no_attribute_of_a_users_tensor_class_is_asked() -> None:
+    asked: list[str] = []
+
+    class Watched(torch.Tensor):  # type: ignore[misc]
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            asked.append(getattr(func, "__name__", str(func)))
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+        @property
+        def shape(self) -> Any:
+            asked.append("shape")
+            return torch.Size((99,))
+
+        def detach(self) -> Any:
+            asked.append("detach")
+            raise ValueError("not today")
+
+    plain = torch.arange(6.0).reshape(2, 3)
+    watched = plain.as_subclass(Watched)
+    weight = nn.Parameter(torch.ones(2, 2).as_subclass(torch.Tensor))
+    weight.grad = torch.ones(2, 2)
+    model = holder(weight=weight)
+    model._buffers["watched"] = watched
+    model.hidden = plain.t().as_subclass(Watched)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    optimizer.state[weight] = {"momentum_buffer": plain.as_subclass(Watched)}
+    mapping = {"a": [watched], "turned": plain.t().as_subclass(Watched)}
+    asked.clear()
+    source = ModelSource(model, optimizer=optimizer)
+    assert source.changed() is None
+    assert source.read("watched").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert all_bytes(source, "optimizer.weight.momentum_buffer") == memory(plain)
+    read_all(StateDictSource(mapping))
+    assert asked == []
+    _ = watched.shape
+    assert asked != [], "it does tell when it is asked"
+
+
+def test_a_proxy_is_not_asked_for_its_class() -> None:
+    def answer(proxy: object) -> type:
+        raise ValueError("asked")
+
+    proxy_class: Any = type("Proxy", (), {"__class__": property(answer)})
+
+    class Count(int):
+        def __str__(self) -> str:
+            raise ValueError("asked")
+
+    source = StateDictSource(
+        {"x": torch.ones(1), "proxy": proxy_class(), "list": [proxy_class(), 1], "count": Count(3)}
+    )
+    assert names(source) == ["x"]
+    assert source.listing.metadata["count"] == "3"
+    model = nn.Linear(1, 1)
+    vars(model)["proxy"] = proxy_class()
+    assert ModelSource(model).listing.findings == ()
 
 
 def test_an_opaque_layout_is_refused() -> None:
@@ -371,15 +467,15 @@ def test_classes_that_hide_their_values_do_not_hide_the_others() -> None:
 
     with FakeTensorMode():
         fake = torch.ones(3)
-    hostile = torch.ones(2).as_subclass(Hostile)
+    hostile = Hostile(2)
     source = StateDictSource({"closed": Closed(4), "fake": fake, "hostile": hostile, "plain": torch.ones(2)})
     assert "Closed does not say" in str(source.find("closed").unreadable)
     assert source.find("closed").shape == (4,)
     assert "FakeTensor has a shape" in str(source.find("fake").unreadable)
-    assert "ValueError: no shape today" in str(source.find("hostile").unreadable)
+    assert "ValueError: no fields today" in str(source.find("hostile").unreadable)
     assert source.find("hostile").dtype.name == "float32"
     assert source.read("plain").tolist() == [1, 1]
-    with pytest.raises(ReadError, match="no shape today"):
+    with pytest.raises(ReadError, match="no fields today"):
         source.read("hostile")
 
 

@@ -13,28 +13,32 @@ from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 
 if TYPE_CHECKING:
-    from tui_params.api.opening import Target
+    from tui_params.api.opening import Optimizer, Target
 
 
 @with_subnormals
 def check(
     target: Target,
     *,
+    optimizer: Optimizer | None = None,
     thresholds: Thresholds | Mapping[str, float] = DEFAULT,
     should_stop: Callable[[], bool] | None = None,
 ) -> Report:
     """Read every tensor of a path, a module, a mapping of tensors or a source, and apply every health rule.
 
-    ``thresholds`` may be a mapping of those that differ from the default: ``{"abs_max_warning": 2e4}``.
+    ``optimizer`` is the optimizer of a module, as in ``open_source``: its states are checked too, and trainable
+    parameters that it does not hold are named. ``thresholds`` may be a mapping of those that differ from the default:
+    ``{"abs_max_warning": 2e4}``.
     ``should_stop`` is called about every MB; if it returns True, StoppedError is raised. A Source that is passed in
-    stays open. Raises OpenError for a path that cannot be opened, TypeError for anything else that cannot be, and
-    ValueError for an unknown threshold or one that is negative or not finite.
+    stays open. Raises OpenError for a path that cannot be opened, TypeError for anything else that cannot be and for an
+    optimizer beside anything but a module, and ValueError for an unknown threshold or one that is negative or not
+    finite.
     """
     if not isinstance(thresholds, Thresholds):
         changes, thresholds = thresholds, DEFAULT
         for name, value in changes.items():
             thresholds = with_threshold(thresholds, name, value)
-    source = open_source(target)
+    source = open_source(target, optimizer=optimizer)
     try:
         return check_source(source, thresholds=thresholds, should_stop=should_stop)
     finally:

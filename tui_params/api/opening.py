@@ -33,10 +33,11 @@ ENGINE = Engine(code_store)
 def open_source(target: Target, *, optimizer: Optimizer | None = None) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
-    ``optimizer`` is for a module only: the states of its optimizer are listed below ``optimizer.``, each under the name
-    of its parameter. Never imports torch: where it is not loaded there can be no module. Raises OpenError if the target
-    cannot be opened, and TypeError for another kind of target, an optimizer that is none, and one beside a target that
-    is no module.
+    Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
+    they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
+    ``optimizer.``, each under the name of its parameter. Never imports torch: where it is not loaded there can be no
+    module. Raises OpenError if the target cannot be opened, and TypeError for another kind of target, an optimizer that
+    is none, and one beside a target that is no module.
     """
     source = _open(target, optimizer)
     if source is not target:
@@ -45,8 +46,7 @@ def open_source(target: Target, *, optimizer: Optimizer | None = None) -> Source
 
 
 def _open(target: Target, optimizer: Optimizer | None) -> Source:
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(target, torch.nn.Module):
+    if is_live_module(target):
         from tui_params.live.source import ModelSource
 
         return ModelSource(target, optimizer=optimizer)
@@ -60,6 +60,12 @@ def _open(target: Target, optimizer: Optimizer | None) -> Source:
     from tui_params.live.source import StateDictSource
 
     return StateDictSource(target)
+
+
+def is_live_module(target: Target) -> bool:
+    """Whether it is a ``torch.nn.Module``; never imports torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(target, torch.nn.Module)
 
 
 def _kind(target: object) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tui_params.core import dtypes
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
@@ -52,7 +54,7 @@ class ProbeSource(Source):
             metadata=dict(found.metadata),
             modules=dict(found.modules),
             gradients=gradients,
-            findings=tuple(Finding("info", rule, None, evidence) for rule, evidence in found.remarks),
+            findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in found.remarks),
             is_ordered=True,
         )
 
@@ -159,14 +161,20 @@ class ModelSource(ProbeSource):
 
 
 class StateDictSource(ProbeSource):
-    """A mapping of tensors in this process, possibly nested. Leaves that are not tensors become metadata."""
+    """A mapping of tensors in this process, possibly nested, such as a state dict.
+
+    A module in it is opened as one, below its key, and a torch.optim.Optimizer too: its states are called
+    ``<key>.<parameter>.<state>``. Everything else becomes metadata.
+    """
 
     def __init__(self, mapping: Mapping[Any, Any], label: str | None = None) -> None:
-        from tui_params.live.inside.probe import MappingProbe
+        from tui_params.live.inside.model import MappingProbe
 
         if not isinstance(mapping, Mapping):
             raise OpenError(f"a {type(mapping).__name__} is not a dict of tensors")
         super().__init__(MappingProbe(mapping), label or "state dict", "state dict in memory")
+        if self.listing.modules:
+            self.listing = msgspec.structs.replace(self.listing, format="models in memory")
 
 
 def _read_error(error: Exception) -> ReadError:

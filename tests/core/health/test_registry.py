@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from tests.contributing import EXAMPLES, RULE, apply, copy_package
 from tui_params.core.health.container import CONTAINER_RULES
+from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.registry import RULES, collect
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.values import check_nan, seek_nan
@@ -177,7 +178,8 @@ def test_an_id_stands_for_one_rule() -> None:
 
 
 def test_rules_of_readers_apply_themselves() -> None:
-    assert {rule.scope for rule in CONTAINER_RULES} == {"container"}
-    assert {rule.scope for rule in RULES[: -len(CONTAINER_RULES)]} == {"tensor", "checkpoint"}
+    of_readers = (*CONTAINER_RULES, *LIVE_RULES)
+    assert {rule.scope for rule in of_readers} == {"container"}
+    assert {rule.scope for rule in RULES[: -len(of_readers)]} == {"tensor", "checkpoint"}
     with pytest.raises(ValueError, match="has 1 of check, cross_check and gather; it needs none"):
         collect([], of_readers=[GOOD])

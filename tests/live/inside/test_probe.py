@@ -10,8 +10,7 @@ from torch import nn
 
 from tests.factories_models import TiedModel
 from tui_params.live.inside.description import Description, ProbeError
-from tui_params.live.inside.model import ModelProbe
-from tui_params.live.inside.probe import MappingProbe
+from tui_params.live.inside.model import MappingProbe, ModelProbe
 
 
 def test_an_enumeration_is_plain_data() -> None:

@@ -17,6 +17,7 @@ from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
 from tui_params.core.health.gaps import GAP_RULES
+from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -81,7 +82,7 @@ RULES: tuple[Rule, ...] = collect(
         GAP_RULES,
         STATED_RULES,
     ),
-    of_readers=CONTAINER_RULES,
+    of_readers=(*CONTAINER_RULES, *LIVE_RULES),
 )
 """Every rule, in the order in which they are applied and in which findings about one tensor are shown.
 

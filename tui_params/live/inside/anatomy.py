@@ -20,6 +20,7 @@ _SPARSE_FIELDS = {
     torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
     torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
 }
+_JAGGED_FIELDS = ("values", "offsets", "lengths")
 _TORCH_CLASSES = ("Tensor", "Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
 _NO_VALUES = {
     "FakeTensor": "a FakeTensor has a shape and no values",
@@ -31,10 +32,32 @@ LAZY = "not initialised yet: the first forward pass gives it a shape"
 
 
 def attribute_of(value: Any, name: str) -> Any:
-    """The attribute, or None where there is none or its getter fails."""
+    """The attribute, or None where there is none or its getter fails. Of a tensor ask ``own`` instead."""
     try:
         return getattr(value, name, None)
     except ODD:
+        return None
+
+
+def own(tensor: Any, name: str) -> Any:
+    """An attribute or a method of ``torch.Tensor`` itself, bound to a tensor, whatever its class makes of that name.
+
+    A subclass may answer in its own way, by a property, ``__getattribute__`` or ``__torch_function__``: that is code of
+    somebody else. The last is kept out by ``memory.Undisturbed``, which must be in force.
+    """
+    return getattr(torch.Tensor, name).__get__(tensor)
+
+
+def instance_of(value: Any, *kinds: type) -> bool:
+    """``isinstance`` asked of the class: a proxy runs code of its own to answer ``__class__``."""
+    return issubclass(type(value), kinds)
+
+
+def stored_on(tensor: Any, name: str) -> Any:
+    """What was set on this very tensor under a name, or None: no property and no ``__getattr__`` is called."""
+    try:
+        return object.__getattribute__(tensor, "__dict__").get(name)
+    except AttributeError:
         return None
 
 
@@ -58,37 +81,63 @@ def _family_of_class(kind: Any) -> str:
 
 
 def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...], tuple[str, ...]]:
-    """The plain tensors inside a wrapper: pairs of a name and a getter, and notes; nothing for a plain tensor."""
+    """The plain tensors inside a wrapper: pairs of a name and a getter, and notes; nothing for a plain tensor.
+
+    ``__tensor_flatten__`` is the one method of a user's class that is called: torch's own protocol, made for saying
+    which tensors a wrapper holds, and nothing else says it.
+    """
     family = family_of(tensor)
     if family in _NO_VALUES or family == "lazy" or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return (), ()
     if family == "DTensor":
         # full_tensor() and redistribute() are collective; the local piece is a plain attribute.
-        note = f"DTensor: this rank's piece of {tuple(tensor.shape)}, placements {tensor.placements}"
+        note = f"DTensor: this rank's piece of {_shape_of(tensor)}, placements {tensor.placements}"
         return (("", partial(_get, "_local_tensor")),), (
             note,
             f"device mesh of shape {tuple(tensor.device_mesh.shape)}",
         )
+    if is_jagged(tensor):
+        count = own(stored_on(tensor, "_offsets"), "numel")() - 1
+        names = [name for name in _JAGGED_FIELDS if stored_on(tensor, f"_{name}") is not None]
+        getters = [(name, partial(_get, f"_{name}")) for name in names]
+        return tuple(getters), (f"a field of a jagged tensor of {count} nested tensors",)
     if family == "wrapper":
-        if not hasattr(tensor, "__tensor_flatten__"):
+        flatten = getattr(type(tensor), "__tensor_flatten__", None)
+        if flatten is None:
             return (), ()
-        names = list(tensor.__tensor_flatten__()[0])
-        note = f"a field of a {type(tensor).__name__} of shape {tuple(tensor.shape)}"
-        return tuple((name, partial(_get, name)) for name in names), (note,)
-    if tensor.is_nested:
+        note = f"a field of a {type(tensor).__name__} of shape {_shape_of(tensor)}"
+        return tuple([(name, partial(_get, name)) for name in flatten(tensor)[0]]), (note,)
+    if own(tensor, "is_nested"):
         return (("values", torch.Tensor.values),), (
-            f"the values of {tensor.size(0)} nested tensors, one after another",
+            f"the values of {own(tensor, 'size')(0)} nested tensors, one after another",
         )
-    if tensor.layout in _SPARSE_FIELDS:
-        layout = str(tensor.layout).removeprefix("torch.")
-        note = f"a field of a {layout} tensor of shape {tuple(tensor.shape)}"
-        getters = [(name.lstrip("_"), getattr(torch.Tensor, name)) for name in _SPARSE_FIELDS[tensor.layout]]
+    layout = own(tensor, "layout")
+    if layout in _SPARSE_FIELDS:
+        note = f"a field of a {str(layout).removeprefix('torch.')} tensor of shape {_shape_of(tensor)}"
+        getters = [(name.lstrip("_"), getattr(torch.Tensor, name)) for name in _SPARSE_FIELDS[layout]]
         return tuple(getters), (note,)
     return (), ()
 
 
+def _shape_of(tensor: Any) -> tuple[int, ...]:
+    return tuple(own(tensor, "shape"))
+
+
+def is_jagged(tensor: Any) -> bool:
+    """Whether it is torch's own nested tensor of layout jagged: one tensor of values and one of offsets."""
+    kind = type(tensor)
+    return kind.__name__ == "NestedTensor" and kind.__module__ == "torch.nested._internal.nested_tensor"
+
+
+def is_index_field(outer: Any, field: Any) -> bool:
+    """Whether a field of one of torch's own wrappers says where values stand, and so cannot be trained."""
+    is_own = is_jagged(outer) or family_of(outer) == "plain"
+    return is_own and not (own(field, "is_floating_point")() or own(field, "is_complex")())
+
+
 def _get(name: str, tensor: Any) -> Any:
-    return getattr(tensor, name)
+    found = stored_on(tensor, name)
+    return object.__getattribute__(tensor, name) if found is None else found
 
 
 def obstacle_of(tensor: Any) -> str | None:
@@ -102,17 +151,19 @@ def obstacle_of(tensor: Any) -> str | None:
         return "it is a value inside a function transform, which exists only while that runs"
     if family != "plain":
         return f"the class {type(tensor).__name__} does not say which tensors it holds"
-    if tensor.layout != torch.strided:
-        return f"its layout {str(tensor.layout).removeprefix('torch.')} is opaque"
-    if tensor.device.type == "meta":
+    if own(tensor, "layout") != torch.strided:
+        layout = str(own(tensor, "layout")).removeprefix("torch.")
+        return f"its layout {layout} is opaque"
+    if own(tensor, "device").type == "meta":
         return "it is on the meta device: it has a shape and no values"
-    if tensor.is_quantized and tensor.qscheme() not in _QUANTISED:
-        return f"its quantisation {str(tensor.qscheme()).removeprefix('torch.')} is not read here"
+    if own(tensor, "is_quantized") and own(tensor, "qscheme")() not in _QUANTISED:
+        scheme = str(own(tensor, "qscheme")()).removeprefix("torch.")
+        return f"its quantisation {scheme} is not read here"
     storage = storage_nbytes_of(tensor)
-    if storage is not None and tensor.numel() > 0:
-        reach = sum(map(lambda size, step: (size - 1) * step, tensor.shape, tensor.stride()))
-        needed = (tensor.storage_offset() + reach + 1) * tensor.element_size()
-        if storage < needed and tensor.is_quantized:
+    if storage is not None and own(tensor, "numel")() > 0:
+        reach = sum(map(lambda size, step: (size - 1) * step, own(tensor, "shape"), own(tensor, "stride")()))
+        needed = (own(tensor, "storage_offset")() + reach + 1) * own(tensor, "element_size")()
+        if storage < needed and own(tensor, "is_quantized"):
             return "its elements are packed in a way that is not read here"
         if storage < needed:
             # FSDP1 frees the gathered parameters between layers this way; touching them would crash the process.
@@ -125,13 +176,14 @@ _QUANTISED = {
     torch.per_channel_affine,
     torch.per_tensor_symmetric,
     torch.per_channel_symmetric,
+    torch.per_channel_affine_float_qparams,
 }
 
 
 def storage_nbytes_of(tensor: Any) -> int | None:
     """Bytes of the whole storage, or None on devices that do not tell."""
     try:
-        return int(tensor.untyped_storage().nbytes())
+        return int(own(tensor, "untyped_storage")().nbytes())
     except NotImplementedError:
         return None
 
@@ -141,18 +193,19 @@ def layout_of(tensor: Any) -> tuple[Any, ...]:
     if family_of(tensor) != "plain":
         return ("object", id(tensor))
     try:
-        address = tensor.data_ptr()
+        address = own(tensor, "data_ptr")()
     except NotImplementedError:
         address = 0
-    stride = tuple(tensor.stride()) if tensor.layout == torch.strided else ()
-    flags = (tensor.is_conj(), tensor.is_neg())
-    return (str(tensor.device), str(tensor.dtype), tuple(tensor.shape), stride, flags, address)
+    stride = tuple(own(tensor, "stride")()) if own(tensor, "layout") == torch.strided else ()
+    flags = (own(tensor, "is_conj")(), own(tensor, "is_neg")())
+    kind = str(own(tensor, "device")), str(own(tensor, "dtype"))
+    return (*kind, _shape_of(tensor), stride, flags, address)
 
 
 def mark_of(tensor: Any, depth: int = 0) -> tuple[Any, ...]:
     """What changes when a tensor, or a piece of a wrapper, is replaced, moved or written to; the version is last."""
     try:
-        version = -1 if tensor.is_inference() else int(tensor._version)
+        version = -1 if own(tensor, "is_inference")() else int(own(tensor, "_version"))
         fields = fields_of(tensor)[0] if depth < WRAPPER_LIMIT else ()
         if not fields:
             return (*layout_of(tensor), version)
@@ -167,17 +220,18 @@ def notes_of(tensor: Any) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if type(tensor).__name__ not in _TORCH_CLASSES:
         notes += (f"class {type(tensor).__module__}.{type(tensor).__qualname__}",)
-    names = attribute_of(tensor, "_fqns")
-    if attribute_of(tensor, "_is_flat_param") and isinstance(names, (list, tuple)):
+    names = stored_on(tensor, "_fqns")
+    if stored_on(tensor, "_is_flat_param") and isinstance(names, (list, tuple)):
         notes += (f"FSDP: a flat parameter made of {len(names)} parameters, first {', '.join(map(str, names[:3]))}",)
-    whole = attribute_of(tensor, "ds_shape")
+    whole = stored_on(tensor, "ds_shape")
     if isinstance(whole, tuple):
         notes += (f"DeepSpeed stage 3: this rank's piece of {tuple(whole)}",)
-    if not tensor.is_quantized:
+    if not own(tensor, "is_quantized"):
         return notes
-    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-        return (*notes, f"quantised: scale {tensor.q_scale():.6g}, zero point {tensor.q_zero_point()}")
-    axis, count = tensor.q_per_channel_axis(), tensor.q_per_channel_scales().numel()
+    if own(tensor, "qscheme")() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        scale, zero_point = own(tensor, "q_scale")(), own(tensor, "q_zero_point")()
+        return (*notes, f"quantised: scale {scale:.6g}, zero point {zero_point}")
+    axis, count = own(tensor, "q_per_channel_axis")(), own(tensor, "q_per_channel_scales")().numel()
     return (*notes, f"quantised: {count} scales and zero points along axis {axis}")
 
 

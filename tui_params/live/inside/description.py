@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning", "info"]
 
 
 class ProbeError(Exception):
@@ -40,11 +42,12 @@ class Description(NamedTuple):
 class Enumeration(NamedTuple):
     """What ``Probe.enumerate`` found. ``gradients`` are pairs: a parameter's name, the description of its gradient.
 
-    ``remarks`` are pairs of a rule and a sentence. ``modules`` are class names by module path, the root as ``""``.
+    ``remarks`` are a severity, a rule and a sentence each. ``modules`` are class names by module path, that of the
+    root is ``""``.
     """
 
     tensors: tuple[Description, ...]
     gradients: tuple[tuple[str, Description], ...]
     modules: Mapping[str, str]
     metadata: Mapping[str, str]
-    remarks: tuple[tuple[str, str], ...]
+    remarks: tuple[tuple[Severity, str, str], ...]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .anatomy import ODD, TEXT_LIMIT, attribute_of, family_of
+from .anatomy import ODD, TEXT_LIMIT, attribute_of, family_of, instance_of, own
 
 MODULE_LIMIT = 500_000
 METADATA_LIMIT = 10_000
@@ -19,6 +19,9 @@ DEPTH_LIMIT = 64
 
 Find = Callable[[], Any]
 """Finds a tensor as it is now, which may be another one than was listed. Raises LookupError, or anything of ODD."""
+
+Enter = Callable[[str, Any, Find], Any]
+"""Given a name, a value and how to find it again: its leaves, or None for a value that it does not know."""
 
 
 class Leaf(NamedTuple):
@@ -30,6 +33,11 @@ class Leaf(NamedTuple):
     tensor: Any
     notes: tuple[str, ...] = ()
     ending: str = ""
+    is_trained: bool | None = None
+    """Whether the wrapper around it is trained; None if it is in none, or in one that is not."""
+
+    origin: str = ""
+    """What the tensor is unpacked from, if it is made anew at each look and so has no address."""
 
 
 OWN_ATTRIBUTES = frozenset(vars(torch.nn.Module()))
@@ -37,13 +45,13 @@ OWN_ATTRIBUTES = frozenset(vars(torch.nn.Module()))
 
 
 def is_module(value: object) -> bool:
-    """Whether it is a ``torch.nn.Module``; asked of its class, as a proxy may lie about ``__class__``."""
-    return issubclass(type(value), torch.nn.Module)
+    """Whether it is a ``torch.nn.Module``."""
+    return instance_of(value, torch.nn.Module)
 
 
 def is_optimizer(value: object) -> bool:
     """Whether it is a ``torch.optim.Optimizer``, or has the parts of one that a probe reads."""
-    if isinstance(value, torch.optim.Optimizer):
+    if instance_of(value, torch.optim.Optimizer):
         return True
     return not isinstance(value, type) and all(
         attribute_of(value, part) is not None for part in ("param_groups", "state")
@@ -62,22 +70,17 @@ def registry_of(module: Any, name: str) -> Any:
     return {} if found is None else found
 
 
-def find_registered(model: Any, path: tuple[str, ...], registry: str, key: str) -> Any:
-    """The tensor that is registered there now; the path is walked anew, as any module may have been replaced."""
+def find_module(find_root: Find, path: tuple[str, ...]) -> Any:
+    """The module that is there now; the path is walked anew, as any module may have been replaced."""
+    module = find_root()
     for step in path:
-        model = registry_of(model, "_modules")[step]
-    return registry_of(model, registry)[key]
+        module = registry_of(module, "_modules")[step]
+    return module
 
 
-def find_group(optimizer: Any, index: int) -> Any:
-    """A parameter group as it is now."""
-    return optimizer.param_groups[index]
-
-
-def find_state(optimizer: Any, owner: Any) -> Any:
-    """The state of one parameter as it is now."""
-    # ``state`` is a defaultdict: a subscript would add an entry.
-    return optimizer.state.get(owner, {})
+def find_registered(find_root: Find, path: tuple[str, ...], registry: str, key: str) -> Any:
+    """The tensor that is registered there now."""
+    return registry_of(find_module(find_root, path), registry)[key]
 
 
 def _find_child(find: Find, key: Any) -> Any:
@@ -92,7 +95,8 @@ def find_field(find: Find, field: Callable[[Any], Any]) -> Any:
 def gradient_of(parameter: Any) -> Any:
     """``.grad`` where it can be one; on other tensors torch warns."""
     try:
-        return parameter.grad if parameter.is_leaf or parameter.retains_grad else None
+        has_one = own(parameter, "is_leaf") or own(parameter, "retains_grad")
+        return own(parameter, "grad") if has_one else None
     except ODD:
         return None
 
@@ -106,64 +110,87 @@ def find_gradient(find: Find) -> Any:
 
 
 def requires_grad_of(leaf: Leaf) -> bool | None:
-    """Whether it is trained, where that is a question: a buffer or a saved tensor that is not, says None."""
-    flag = bool(attribute_of(leaf.tensor, "requires_grad"))
+    """Whether it is trained, where that is a question: a buffer, an unpacked weight, a saved tensor: None."""
+    if leaf.origin:
+        return None
+    flag = leaf.is_trained
+    if flag is None:
+        try:
+            flag = bool(own(leaf.tensor, "requires_grad"))
+        except ODD:
+            flag = False
     return flag if flag or leaf.kind == "parameter" else None
 
 
 def is_filled(parameter: Any) -> bool:
     """Whether it has elements; the empty pieces of FSDP and parameters not initialised yet have none."""
     try:
-        return family_of(parameter) != "lazy" and prod(parameter.shape) > 0
+        return family_of(parameter) != "lazy" and prod(own(parameter, "shape")) > 0
     except ODD:
         return False
 
 
 def walk_values(
-    prefix: str, value: Any, find: Find, metadata: dict[str, str], above: tuple[int, ...] = ()
+    prefix: str,
+    value: Any,
+    find: Find,
+    metadata: dict[str, str],
+    enter: Enter | None = None,
+    above: tuple[int, ...] = (),
 ) -> Iterator[Leaf]:
-    """The tensors of nested mappings and sequences by dotted name; everything else goes to ``metadata`` as text."""
-    if isinstance(value, torch.Tensor):
+    """The tensors of nested mappings and sequences by dotted name; everything else goes to ``metadata`` as text.
+
+    ``enter`` is asked first about every value that is no tensor.
+    """
+    if instance_of(value, torch.Tensor):
         yield Leaf(prefix, "tensor", find, value)
         return
-    is_mapping = isinstance(value, Mapping)
+    inside = enter(prefix, value, find) if enter is not None else None
+    if inside is not None:
+        yield from inside
+        return
+    is_mapping = instance_of(value, Mapping)
     if (is_mapping or type(value) in (list, tuple)) and not _is_flat(value):
         if id(value) in above or len(above) >= DEPTH_LIMIT:
             metadata[prefix] = "(contains itself)" if id(value) in above else "(nested too deeply to show)"
             return
         for key, entry in list(value.items()) if is_mapping else list(enumerate(value)):
             name = f"{prefix}.{key}" if prefix else str(key)
-            yield from walk_values(name, entry, partial(_find_child, find, key), metadata, (*above, id(value)))
+            yield from walk_values(name, entry, partial(_find_child, find, key), metadata, enter, (*above, id(value)))
     elif len(metadata) < METADATA_LIMIT:
         metadata[prefix] = _text(value)
 
 
 def _is_flat(value: Any) -> bool:
     """Whether it is a list or tuple of plain values only, such as Adam's betas: one line of text."""
-    if isinstance(value, Mapping):
+    if instance_of(value, Mapping):
         return not value
-    return all(entry is None or isinstance(entry, (str, int, float, complex)) for entry in value)
+    return all(entry is None or instance_of(entry, str, int, float, complex) for entry in value)
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, (bool, int, float, complex, torch.dtype, torch.device)):
-        text = str(value) if not isinstance(value, int) or abs(value) < 10**TEXT_LIMIT else "a very large integer"
-    elif isinstance(value, str):
-        text = value
-    elif isinstance(value, (list, tuple)):
+    # Never a repr or a str of a user's class, also where it derives from one of Python's: code of somebody else.
+    if value is None or type(value) in (bool, torch.dtype, torch.device):
+        text = str(value)
+    elif instance_of(value, int):
+        text = int.__repr__(value) if int.__abs__(value) < 10**TEXT_LIMIT else "a very large integer"
+    elif instance_of(value, float, complex):
+        text = (float if instance_of(value, float) else complex).__repr__(value)
+    elif instance_of(value, str):
+        text = str.__str__(value)
+    elif type(value) in (list, tuple):
         shown = ", ".join(_text(entry) for entry in value[:16])
         text = f"[{shown}, … {len(value)} values]" if len(value) > 16 else f"[{shown}]"
-    elif isinstance(value, Mapping) and not value:
+    elif type(value) in (dict, OrderedDict) and not value:
         text = "{}"
     else:
-        # Never its repr: that is code of somebody else.
         text = f"({type(value).__module__}.{type(value).__qualname__})"
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
 
 def entries_of(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """An attribute's value, or what a plain container of one level holds."""
-    if isinstance(value, torch.Tensor) or is_module(value):
+    if instance_of(value, torch.Tensor) or is_module(value):
         yield key, value
     elif type(value) in (list, tuple):
         for index, entry in enumerate(itertools.islice(value, METADATA_LIMIT)):

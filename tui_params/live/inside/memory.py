@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from .anatomy import own
+
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}
 
 
@@ -29,10 +31,11 @@ def plain_view(tensor: Any) -> Any:
 
     A tensor that is conjugated or negated lazily stays what it is: its bytes in memory are not its values.
     """
-    if tensor.is_quantized:
-        integer = torch.empty(0, dtype=_INTEGERS[tensor.element_size()], device=tensor.device)
-        return integer.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
-    plain = tensor.detach()
+    if own(tensor, "is_quantized"):
+        integer = torch.empty(0, dtype=_INTEGERS[own(tensor, "element_size")()], device=own(tensor, "device"))
+        place = own(tensor, "storage_offset")(), own(tensor, "size")(), own(tensor, "stride")()
+        return integer.set_(own(tensor, "untyped_storage")(), *place)
+    plain = own(tensor, "detach")()
     if plain.is_conj() or plain.is_neg():
         return plain
     return plain.view(_INTEGERS[plain.element_size()])

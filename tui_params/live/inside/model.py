@@ -1,26 +1,27 @@
-"""The probe of a module: parameters, buffers, gradients, and the states of an optimizer."""
+"""The probe of modules, of mappings, and of what holds both: parameters, buffers, gradients, states of optimizers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from .anatomy import attribute_of
-from .description import Description, Enumeration
+from .anatomy import ODD, attribute_of, instance_of, own, stored_on
+from .description import Description, Enumeration, Severity
 from .leaves import (
     MODULE_LIMIT,
     OWN_ATTRIBUTES,
+    Find,
     Leaf,
     attributes_of,
     entries_of,
     find_field,
     find_gradient,
-    find_group,
+    find_module,
     find_registered,
-    find_state,
     gradient_of,
     is_filled,
     is_module,
@@ -28,84 +29,132 @@ from .leaves import (
     requires_grad_of,
     walk_values,
 )
+from .optimizers import Held, Trained, is_optimizer_object, leaves_of, remarks_of
+from .packed import find_packed, is_part_of_module, packed_in
 from .probe import Probe
 
+_COPY_CLASSES = re.compile(r"AveragedModel|MovingAverage|EMA|Ema(?![a-z])")
+_COPY_WORDS = frozenset({"ema", "target", "teacher", "averaged", "swa"})
+"""Classes and words in names of modules that follow another: trainable by their flags, trained by nobody."""
 
-class ModelProbe(Probe):
-    """A probe of a module: parameters, buffers, gradients, and the states of an optimizer."""
 
-    def __init__(self, model: torch.nn.Module, optimizer: Any = None) -> None:
+class Root:
+    """A module that was handed in, the segments before its names, and how to find it again."""
+
+    def __init__(self, prefix: tuple[str, ...], module: Any, find: Find) -> None:
+        self.prefix, self.module, self.find = prefix, module, find
+
+
+class Place:
+    """A module in the walk: its path below a root, and what it is inside of."""
+
+    def __init__(self, root: Root, path: tuple[str, ...], module: Any, is_sharded: bool, is_copy: bool) -> None:
+        self.root, self.path, self.module = root, path, module
+        self.is_sharded = is_sharded
+        """Inside an FSDP1 wrapper, whose parameters are flat pieces."""
+        self.is_copy = is_copy
+        """Inside a copy that follows the weights of another module, such as an average of them."""
+
+    @property
+    def full_path(self) -> tuple[str, ...]:
+        return (*self.root.prefix, *self.path)
+
+
+class MappingProbe(Probe):
+    """A probe of a mapping, possibly nested: its tensors, and those of the modules and optimizers in it."""
+
+    def __init__(self, mapping: Mapping[Any, Any]) -> None:
         super().__init__()
-        self._model: Any = model
-        self._optimizer = optimizer
+        self._target: Any = mapping
         self._metadata: dict[str, str] = {}
         self._modules: dict[str, str] = {}
         self._is_cut = False
+        self._roots: list[Root] = []
+        self._held: list[Held] = []
+        self._owners: dict[int, str] = {}
+        self._copies: set[str] = set()
 
     def close(self) -> None:
         super().close()
-        self._model = self._optimizer = None
+        self._target = None
+        self._roots, self._held = [], []
+
+    def _find_target(self) -> Any:
+        return self._target
 
     def _leaves(self) -> Iterator[Leaf]:
-        self._modules, self._metadata = {}, {}
-        if self._model is None:
-            return
-        names: dict[int, str] = {}
-        for path, module, inside in self._walk_modules():
+        self._modules, self._metadata, self._owners = {}, {}, {}
+        self._roots, self._held, self._copies, self._is_cut = [], [], set(), False
+        if self._target is not None:
+            yield from self._root_leaves()
+        for held in self._held:
+            yield from leaves_of(held, self._owners, self._metadata)
+
+    def _root_leaves(self) -> Iterator[Leaf]:
+        yield from walk_values("", self._target, self._find_target, self._metadata, self._enter)
+
+    def _enter(self, name: str, value: Any, find: Find) -> Iterable[Leaf] | None:
+        if is_module(value):
+            return self._module_leaves(Root((name,), value, find))
+        if is_optimizer_object(value):
+            self._held.append(Held(name, value, find))
+            return ()
+        return None
+
+    def _module_leaves(self, root: Root) -> Iterator[Leaf]:
+        self._roots.append(root)
+        for place in self._walk_modules(root):
+            module, path = place.module, place.path
             skipped = registry_of(module, "_non_persistent_buffers_set")
             for registry, kind in (("_parameters", "parameter"), ("_buffers", "buffer")):
                 for key, tensor in list(registry_of(module, registry).items()):
-                    if not isinstance(tensor, torch.Tensor):
+                    if not instance_of(tensor, torch.Tensor):
                         continue
                     notes: tuple[str, ...] = (
                         ("not saved in the state dict",) if kind == "buffer" and key in skipped else ()
                     )
-                    if inside:
+                    if place.is_sharded:
                         notes += ("FSDP: the flat piece that this rank holds",)
-                    name = ".".join((*path, str(key)))
-                    names.setdefault(id(tensor), name)
-                    yield Leaf(name, kind, partial(find_registered, self._model, path, registry, key), tensor, notes)
-        yield from self._optimizer_leaves(names)
+                    name = ".".join((*place.full_path, str(key)))
+                    self._owners.setdefault(id(tensor), name)
+                    if place.is_copy and kind == "parameter":
+                        self._copies.add(name)
+                    yield Leaf(name, kind, partial(find_registered, root.find, path, registry, key), tensor, notes)
+            for key, packed in packed_in(module):
+                yield self._packed_leaf(place, key, packed)
 
-    def _walk_modules(self) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
-        """Every module under each of its paths, before its children; a module inside itself is not entered again.
+    def _packed_leaf(self, place: Place, key: str, packed: Any) -> Leaf:
+        segments = place.full_path if is_part_of_module(packed) else (*place.full_path, key)
+        is_scripted = key not in attributes_of(place.module)
+        # A scripted module hands out another object at each look.
+        find = partial(_find_packed, place.root.find, place.path, key, None if is_scripted else packed)
+        origin = f"scripted {'.'.join((*place.full_path, key))}" if is_scripted else ""
+        return Leaf(".".join(segments), "tensor", find, packed, origin=origin)
 
-        The flag says that the module is inside an FSDP1 wrapper, whose parameters are flat pieces.
-        """
-        stack: list[tuple[tuple[str, ...], Any, frozenset[int], bool]] = [((), self._model, frozenset(), False)]
-        self._is_cut = False
+    def _walk_modules(self, root: Root) -> Iterator[Place]:
+        """Every module under each of its paths, before its children; a module inside itself is not entered again."""
+        first = Place(root, (), root.module, False, _is_copy(root.module, root.prefix[-1:]))
+        stack: list[tuple[Place, frozenset[int]]] = [(first, frozenset())]
         while stack:
-            path, module, above, inside = stack.pop()
+            place, above = stack.pop()
             if len(self._modules) >= MODULE_LIMIT:
                 self._is_cut = True
                 return
-            self._modules[".".join(path)] = type(module).__name__
-            inside = inside or type(module).__name__ == "FullyShardedDataParallel"
-            yield path, module, inside
-            above |= {id(module)}
-            for key, child in reversed(list(registry_of(module, "_modules").items())):
+            self._modules[".".join(place.full_path)] = type(place.module).__name__
+            if type(place.module).__name__ == "FullyShardedDataParallel":
+                place.is_sharded = True
+            yield place
+            above |= {id(place.module)}
+            for key, child in reversed(list(registry_of(place.module, "_modules").items())):
                 if is_module(child) and id(child) not in above:
-                    stack.append(((*path, str(key)), child, above, inside))
-
-    def _optimizer_leaves(self, names: Mapping[int, str]) -> Iterator[Leaf]:
-        optimizer = self._optimizer
-        if optimizer is None:
-            return
-        owners: dict[int, str] = dict(names)
-        for index, group in enumerate(optimizer.param_groups):
-            for position, parameter in enumerate(group["params"]):
-                owners.setdefault(id(parameter), f"param_groups.{index}.params.{position}")
-            rest = {key: value for key, value in group.items() if key not in ("params", "param_names")}
-            prefix = f"optimizer.param_groups.{index}"
-            yield from walk_values(prefix, rest, partial(find_group, optimizer, index), self._metadata)
-        for owner, state in list(optimizer.state.items()):
-            name = owners.get(id(owner), str(owner) if isinstance(owner, str) else f"unnamed.{len(owners)}")
-            owners.setdefault(id(owner), name)
-            yield from walk_values(f"optimizer.{name}", state, partial(find_state, optimizer, owner), self._metadata)
+                    path = (*place.path, str(key))
+                    is_copy = place.is_copy or _is_copy(child, path[-1:])
+                    stack.append((Place(root, path, child, place.is_sharded, is_copy), above))
 
     def _enumeration(self, found: list[Description], leaves: list[Leaf]) -> Enumeration:
         gradients: list[tuple[str, Description]] = []
         missing: list[str] = []
+        trained: list[Trained] = []
         seen: set[int] = set()
         for leaf in leaves:
             if leaf.kind != "parameter":
@@ -113,48 +162,112 @@ class ModelProbe(Probe):
             gradient = gradient_of(leaf.tensor)
             if gradient is not None:
                 gradients += self._describe_gradient(leaf, gradient)
-            elif id(leaf.tensor) not in seen and requires_grad_of(leaf) and is_filled(leaf.tensor):
-                missing.append(leaf.name)
+            is_copy = gradient is None and leaf.name in self._copies
+            if id(leaf.tensor) not in seen and requires_grad_of(leaf) and is_filled(leaf.tensor):
+                trained.append(Trained(leaf.name, leaf.tensor, is_copy))
+                if gradient is None and not is_copy:
+                    missing.append(leaf.name)
             seen.add(id(leaf.tensor))
-        remarks = [("no-gradient", _missing_sentence(missing))] if missing and gradients else []
+        remarks: list[tuple[Severity, str, str]] = []
+        if missing and gradients:
+            remarks.append(("info", "no-gradient", _missing_sentence(missing)))
+        remarks += remarks_of(self._held, trained)
         unregistered = self._unregistered(leaves)
         if unregistered:
-            remarks.append(("unregistered-tensor", _unregistered_sentence(unregistered)))
+            remarks.append(("info", "unregistered-tensor", _unregistered_sentence(unregistered)))
         if self._is_cut:
-            remarks.append(("many-modules", f"only the first {MODULE_LIMIT} modules are shown"))
-        metadata = {"training": str(attribute_of(self._model, "training")), "torch": str(torch.__version__)}
-        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata | self._metadata, tuple(remarks))
+            remarks.append(("info", "many-modules", f"only the first {MODULE_LIMIT} modules are shown"))
+        metadata = {} if not self._roots else {"torch": str(torch.__version__)}
+        for root in self._roots:
+            # A scripted module keeps the flag elsewhere.
+            training = attributes_of(root.module).get("training")
+            training = attribute_of(root.module, "training") if training is None else training
+            metadata[".".join((*root.prefix, "training"))] = str(training)
+        metadata |= self._metadata
+        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks))
 
     def _describe_gradient(self, leaf: Leaf, gradient: Any) -> Iterator[tuple[str, Description]]:
         """The gradient of a parameter; of a wrapper each piece belongs to the parameter's piece of that field."""
         find = partial(find_gradient, leaf.find)
         notes: tuple[str, ...] = ()
-        if attribute_of(gradient, "layout") == torch.sparse_coo:
-            shape = tuple(gradient.shape)
+        try:
+            is_sparse = own(gradient, "layout") == torch.sparse_coo
+        except ODD:
+            is_sparse = False
+        if is_sparse:
+            shape = tuple(own(gradient, "shape"))
             notes = (f"sparse gradient of shape {shape}: the stored values only, the other elements are zero",)
-            find, gradient = partial(find_field, find, torch.Tensor._values), gradient._values()
+            find, gradient = partial(find_field, find, torch.Tensor._values), own(gradient, "_values")()
         for description in self._describe_parts(Leaf(leaf.name, "gradient", find, gradient, notes, ".grad")):
             yield description.name.removesuffix(".grad"), description
 
     def _unregistered(self, leaves: list[Leaf]) -> list[str]:
         """Paths of tensors and modules in plain attributes, where ``state_dict`` does not look."""
         known = {id(leaf.tensor) for leaf in leaves}
-        entered: dict[int, tuple[tuple[str, ...], Any]] = {}
-        for path, module, _ in self._walk_modules():
-            entered.setdefault(id(module), (path, module))
+        views = {view for leaf in leaves for view in _views_of(leaf.tensor)}
+        entered: dict[int, Place] = {}
+        for root in self._roots:
+            for place in self._walk_modules(root):
+                entered.setdefault(id(place.module), place)
         found: list[str] = []
-        for path, module in entered.values():
+        for place in entered.values():
+            module = place.module
             # A scripted module's registries have keys() and no iterator.
             derived = {*registry_of(module, "_parameters").keys(), *registry_of(module, "_buffers").keys()}
             for key, value in list(attributes_of(module).items()):
                 # The old weight_norm, spectral_norm and pruning keep the computed weight in a plain attribute.
-                if key in OWN_ATTRIBUTES or {f"{key}_g", f"{key}_orig"} & derived:
+                if key in OWN_ATTRIBUTES or {f"{key}_g", f"{key}_orig"} & derived or (id(module), key) in views:
                     continue
                 for label, entry in entries_of(str(key), value):
-                    is_hidden = isinstance(entry, torch.Tensor) and id(entry) not in known
+                    is_hidden = instance_of(entry, torch.Tensor) and id(entry) not in known
+                    if is_hidden and stored_on(entry, "_is_flat_param"):
+                        continue
                     if is_hidden or (is_module(entry) and id(entry) not in entered and label != key):
-                        found.append(".".join((*path, label)))
+                        found.append(".".join((*place.full_path, label)))
         return found
+
+
+class ModelProbe(MappingProbe):
+    """A probe of one module and, if they are given, its optimizer's states."""
+
+    def __init__(self, model: torch.nn.Module, optimizer: Any = None) -> None:
+        super().__init__({})
+        self._target = model
+        self._optimizer = optimizer
+
+    def close(self) -> None:
+        super().close()
+        self._optimizer = None
+
+    def _find_optimizer(self) -> Any:
+        return self._optimizer
+
+    def _root_leaves(self) -> Iterator[Leaf]:
+        if self._optimizer is not None:
+            self._held.append(Held("optimizer", self._optimizer, self._find_optimizer))
+        return self._module_leaves(Root((), self._target, self._find_target))
+
+
+def _find_packed(find_root: Find, path: tuple[str, ...], key: str, listed: Any) -> Any:
+    packed = find_packed(find_module(find_root, path), key)
+    if listed is not None and packed is not listed:
+        raise LookupError("the object that holds it was replaced")
+    return packed
+
+
+def _is_copy(module: Any, last: tuple[str, ...]) -> bool:
+    """Whether a module, by its class or by the last segment of its name, follows the weights of another."""
+    words = {word for segment in last for word in segment.lower().split("_")}
+    return bool(words & _COPY_WORDS) or any(_COPY_CLASSES.search(kind.__name__) for kind in type(module).__mro__)
+
+
+def _views_of(tensor: Any) -> Iterator[tuple[int, str]]:
+    """Modules and attributes that FSDP1 sets to views of a flat parameter: torch/distributed/fsdp/_flat_param.py."""
+    if not stored_on(tensor, "_is_flat_param"):
+        return
+    for registry in ("_param_infos", "_shared_param_infos"):
+        for info in stored_on(tensor, registry) or ():
+            yield id(info.module), info.param_name
 
 
 def _missing_sentence(missing: Sequence[str]) -> str:

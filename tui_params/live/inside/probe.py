@@ -10,7 +10,7 @@ Device memory is copied to the host a block at a time, on the current stream of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -22,18 +22,20 @@ from .anatomy import (
     LAZY,
     ODD,
     WRAPPER_LIMIT,
-    attribute_of,
     fields_of,
     first_line,
+    is_index_field,
     layout_of,
     mark_of,
     notes_of,
     obstacle_of,
+    own,
     storage_nbytes_of,
 )
 from .description import Description, Enumeration, ProbeError
-from .leaves import Find, Leaf, find_field, requires_grad_of, walk_values
+from .leaves import Find, Leaf, find_field, requires_grad_of
 from .memory import Undisturbed, boxes_of, bytes_of, plain_view
+from .packed import Unpacker, class_of, is_packed, obstacle_to
 
 
 class Probe:
@@ -44,6 +46,7 @@ class Probe:
         self._marks: dict[str, tuple[Any, ...]] = {}
         self._names: dict[str, int] = {}
         self._is_closed = False
+        self._unpacker = Unpacker()
 
     def _leaves(self) -> Iterator[Leaf]:
         raise NotImplementedError
@@ -57,11 +60,13 @@ class Probe:
         try:
             with Undisturbed(plain=False):
                 leaves = list(self._leaves())
-                self._marks = {leaf.name: mark_of(leaf.tensor) for leaf in leaves}
+                self._marks = {leaf.name: _mark_of(leaf) for leaf in leaves}
                 found = [description for leaf in leaves for description in self._describe_parts(leaf)]
                 return self._enumeration(found, leaves)
         except ODD as error:
             raise ProbeError(f"it could not be walked: {first_line(error)}") from error
+        finally:
+            self._unpacker.clear()
 
     def _enumeration(self, found: list[Description], leaves: list[Leaf]) -> Enumeration:
         raise NotImplementedError
@@ -73,7 +78,7 @@ class Probe:
         """
         try:
             with Undisturbed(plain=False):
-                marks = {leaf.name: mark_of(leaf.tensor) for leaf in self._leaves()}
+                marks = {leaf.name: _mark_of(leaf) for leaf in self._leaves()}
         except ODD as error:
             return f"it can no longer be walked: {first_line(error)}"
         old = self._marks
@@ -100,7 +105,7 @@ class Probe:
         name, tensor = self._resolve(handle)
         try:
             with Undisturbed(plain=True):
-                if tensor.dtype == FLOAT4:
+                if own(tensor, "dtype") == FLOAT4:
                     start, stop = start // 2, (stop + 1) // 2
                 plain = plain_view(tensor)
                 if not plain.is_contiguous():
@@ -124,7 +129,7 @@ class Probe:
                 plain = plain_view(tensor)
                 slices = [slice(start, start + step * (length - 1) + 1 if length else start, step)
                           for start, step, length in axes]  # fmt: skip
-                if tensor.dtype != FLOAT4:
+                if own(tensor, "dtype") != FLOAT4:
                     return bytes(bytes_of(plain[tuple(slices)]))
                 start, step, length = axes[-1]
                 wanted = start + step * torch.arange(length, device=plain.device)
@@ -136,6 +141,7 @@ class Probe:
     def close(self) -> None:
         """Let go of the objects that were looked at."""
         self._places, self._marks, self._is_closed = [], {}, True
+        self._unpacker.clear()
 
     def _resolve(self, handle: int) -> tuple[str, Any]:
         """The tensor of a handle as it is now, if it still is the one that was listed."""
@@ -146,64 +152,83 @@ class Probe:
             with Undisturbed(plain=False):
                 tensor = find()
                 reason = obstacle_of(tensor)
-                is_same = layout_of(tensor) == layout
+                # What is unpacked anew at each look has no address of its own.
+                is_same = layout_of(tensor)[: len(layout)] == layout
+                is_capturing = own(tensor, "is_cuda") and torch.cuda.is_current_stream_capturing()
         except ODD as error:
             raise ProbeError(f"{name} is no longer there: {first_line(error)}", is_changed=True) from error
         if not is_same:
             raise ProbeError(f"{name} was replaced, resized or moved since it was listed", is_changed=True)
         if reason:
             raise ProbeError(f"{name} cannot be read: {reason}")
-        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        if is_capturing:
             raise ProbeError(f"{name} cannot be read while a CUDA graph is being captured")
         return name, tensor
 
     def _describe_parts(self, leaf: Leaf, depth: int = 0) -> Iterator[Description]:
         """The description of a leaf, or of each of its pieces where it is a wrapper around several tensors."""
         try:
-            fields, notes = fields_of(leaf.tensor)
+            fields, notes = self._fields_of(leaf.tensor)
         except ODD as error:
             yield self._unreadable(leaf, f"its class does not say what it holds: {first_line(error)}")
             return
         if depth < WRAPPER_LIMIT and fields:
+            is_trained = requires_grad_of(leaf)
             for suffix, field in fields:
                 find = partial(find_field, leaf.find, field)
                 try:
                     tensor = field(leaf.tensor)
+                    can_be_trained = is_trained and not is_packed(tensor) and not is_index_field(leaf.tensor, tensor)
                 except ODD as error:
                     yield self._unreadable(leaf, f"its {suffix} cannot be reached: {first_line(error)}")
                     continue
                 name = f"{leaf.name}.{suffix}" if suffix else leaf.name
-                yield from self._describe_parts(
-                    Leaf(name, leaf.kind, find, tensor, leaf.notes + notes, leaf.ending), depth + 1
-                )
+                origin = leaf.origin or (f"packed {id(leaf.tensor)}" if is_packed(leaf.tensor) else "")
+                origin = origin and f"{origin}.{suffix}"
+                is_own = can_be_trained or None
+                piece = Leaf(name, leaf.kind, find, tensor, leaf.notes + notes, leaf.ending, is_own, origin)
+                yield from self._describe_parts(piece, depth + 1)
             return
         try:
             yield self._describe(leaf, notes)
         except ODD as error:
             yield self._unreadable(leaf, f"its class does not say what it holds: {first_line(error)}")
 
+    def _fields_of(self, tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...], tuple[str, ...]]:
+        if not is_packed(tensor):
+            return fields_of(tensor)
+        if obstacle_to(tensor):
+            return (), ()
+        return self._unpacker.fields_of(tensor), (f"unpacked from {class_of(tensor)}",)
+
     def _describe(self, leaf: Leaf, notes: tuple[str, ...]) -> Description:
         tensor = leaf.tensor
+        if is_packed(tensor):
+            return self._unreadable(leaf, obstacle_to(tensor) or "it holds no tensor")
         obstacle = obstacle_of(tensor)
         shape: tuple[int, ...] = ()
         if obstacle == LAZY:
             stride, numel = None, 0
         else:
-            shape, numel = tuple(int(size) for size in tensor.shape), prod(int(size) for size in tensor.shape)
-            stride = None if tensor.layout != torch.strided or tensor.is_contiguous() else tuple(tensor.stride())
-        nbytes = numel * tensor.element_size()
-        dtype = str(tensor.dtype).removeprefix("torch.")
+            shape = tuple(int(size) for size in own(tensor, "shape"))
+            numel = prod(shape)
+            is_plain = own(tensor, "layout") != torch.strided or own(tensor, "is_contiguous")()
+            stride = None if is_plain else tuple(own(tensor, "stride")())
+        nbytes = numel * own(tensor, "element_size")()
+        dtype = str(own(tensor, "dtype")).removeprefix("torch.")
         notes = leaf.notes + notes + notes_of(tensor)
-        if tensor.dtype == FLOAT4 and shape:
+        if own(tensor, "dtype") == FLOAT4 and shape:
             dtype, shape, numel = "float4_e2m1fn", (*shape[:-1], 2 * shape[-1]), 2 * numel
             if stride is not None:
                 notes += ("the stride counts bytes of two elements",)
         storage = None if obstacle or numel == 0 else storage_nbytes_of(tensor)
-        if storage is not None and storage < nbytes and not tensor.is_quantized:
+        if storage is not None and storage < nbytes and not own(tensor, "is_quantized"):
             notes += (f"a view that repeats its elements: {storage} bytes in memory",)
         layout = () if obstacle else layout_of(tensor)
         is_addressed = numel > 0 and bool(layout) and layout[-1] != 0
-        requires_grad = requires_grad_of(leaf)
+        identity = repr(layout) if is_addressed else f"object {id(tensor)}"
+        if leaf.origin:
+            layout, identity = layout[:-1], leaf.origin
         return Description(
             handle=self._place(leaf, layout),
             name=self._unique(leaf.name + leaf.ending),
@@ -212,9 +237,9 @@ class Probe:
             dtype=dtype,
             numel=numel,
             nbytes=nbytes,
-            device=str(tensor.device),
-            requires_grad=requires_grad,
-            identity=repr(layout) if is_addressed else f"object {id(tensor)}",
+            device=str(own(tensor, "device")),
+            requires_grad=requires_grad_of(leaf),
+            identity=identity,
             stride=stride,
             storage_nbytes=storage if storage is not None and storage > nbytes else None,
             unreadable=obstacle,
@@ -222,13 +247,16 @@ class Probe:
         )
 
     def _unreadable(self, leaf: Leaf, reason: str) -> Description:
-        dtype = attribute_of(leaf.tensor, "dtype")
+        try:
+            dtype = str(own(leaf.tensor, "dtype")).removeprefix("torch.")
+        except ODD:
+            dtype = "unknown"
         return Description(
             handle=self._place(leaf, ()),
             name=self._unique(leaf.name + leaf.ending),
             kind=leaf.kind,
             shape=(),
-            dtype=str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else "unknown",
+            dtype=dtype,
             numel=0,
             nbytes=0,
             device=None,
@@ -248,24 +276,10 @@ class Probe:
         return name if seen == 1 else f"{name}#{seen}"
 
 
-class MappingProbe(Probe):
-    """A probe of a dict of tensors, possibly nested, such as a state dict."""
-
-    def __init__(self, mapping: Mapping[Any, Any]) -> None:
-        super().__init__()
-        self._mapping = mapping
-        self._metadata: dict[str, str] = {}
-
-    def _leaves(self) -> Iterator[Leaf]:
-        self._metadata = {}
-        yield from walk_values("", self._mapping, lambda: self._mapping, self._metadata)
-
-    def _enumeration(self, found: list[Description], leaves: list[Leaf]) -> Enumeration:
-        return Enumeration(tuple(found), (), {}, self._metadata, ())
-
-    def close(self) -> None:
-        super().close()
-        self._mapping = {}
+def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
+    if is_packed(leaf.tensor):
+        return leaf.origin or id(leaf.tensor), -1
+    return mark_of(leaf.tensor)
 
 
 def _tensors(count: int) -> str:

@@ -1,0 +1,83 @@
+"""Wrappers of torch.distributed, each in a group of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tui_params.core.source import Source
+from tui_params.live.source import ModelSource
+
+distributed = pytest.importorskip("torch.distributed")
+pytestmark = [
+    pytest.mark.skipif(not distributed.is_available(), reason="torch was built without distributed"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(autouse=True)
+def group(tmp_path: Path) -> Iterator[None]:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def trained(model: nn.Module, optimizer: Any) -> Source:
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    return ModelSource(model, optimizer=optimizer)
+
+
+def layers() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.Linear(3, 2)))
+
+
+@pytest.mark.parametrize("keeps_parameters", [False, True])
+def test_the_views_of_fsdp1_are_its_own_affair(keeps_parameters: bool) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    model = FullyShardedDataParallel(layers(), use_orig_params=keeps_parameters, device_id=torch.device("cpu"))
+    assert ModelSource(model).listing.findings == ()
+    source = trained(model, torch.optim.Adam(model.parameters()))
+    assert source.listing.findings == ()
+    inner: Any = model.module[0]
+    inner.cache = torch.ones(2)
+    (finding,) = ModelSource(model).listing.findings
+    assert finding.evidence.startswith("1 attribute holds")
+    assert finding.evidence.endswith("0.cache")
+
+
+def test_the_parameters_of_fsdp2_are_trainable() -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    if not hasattr(fsdp, "fully_shard"):
+        pytest.skip("this torch has no FSDP2")
+    model = layers()
+    model[0].bias.requires_grad_(False)
+    fsdp.fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    source = trained(model, torch.optim.AdamW([p for p in model.parameters() if p.requires_grad]))
+    flags = {info.name: info.requires_grad for info in source.listing.tensors if info.kind == "parameter"}
+    assert flags == {"0.weight": True, "0.bias": False, "1.0.weight": True, "1.0.bias": True}
+    assert source.find("optimizer.0.weight.exp_avg").requires_grad is None
+    assert source.listing.findings == ()
+
+
+def test_zero_redundancy_shows_the_states_of_this_rank() -> None:
+    optim = pytest.importorskip("torch.distributed.optim")
+    if not hasattr(optim, "ZeroRedundancyOptimizer"):
+        pytest.skip("this torch has no ZeroRedundancyOptimizer")
+    model = nn.parallel.DistributedDataParallel(layers())
+    optimizer = optim.ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=1e-3)
+    source = trained(model, optimizer)
+    states = {info.name for info in source.listing.tensors if info.name.endswith(".exp_avg")}
+    names = ("0.weight", "0.bias", "1.0.weight", "1.0.bias")
+    assert states == {f"optimizer.module.{name}.exp_avg" for name in names}
+    average = optimizer.optim.state[model.module[0].bias]["exp_avg"]
+    assert source.read("optimizer.module.0.bias.exp_avg").tolist() == average.tolist()
+    assert source.listing.findings == ()

@@ -1,0 +1,132 @@
+"""The states of optimizers by the name of their parameter, and which parameters no optimizer changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from .anatomy import ODD, attribute_of, instance_of, own
+from .description import Severity
+from .leaves import Find, Leaf, attributes_of, is_optimizer, walk_values
+
+_WRAPPED_AS = ("optim", "optimizer")
+"""Attributes under which an optimizer keeps the one that does its work: ZeroRedundancyOptimizer, the first."""
+
+_WRAPPER_LIMIT = 4
+ALL_PARAMETERS = "all_parameters"
+
+
+class Held(NamedTuple):
+    """An optimizer, the name before its states, and how to find it again."""
+
+    prefix: str
+    optimizer: Any
+    find: Find
+
+
+class Trained(NamedTuple):
+    """A trainable parameter of a model; ``is_copy`` if it follows others and is not trained itself."""
+
+    name: str
+    tensor: Any
+    is_copy: bool
+
+
+def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) -> Iterator[Leaf]:
+    """The tensors in the states and settings of an optimizer. ``names`` are those of parameters, by their ids."""
+    owners: dict[int, str] = dict(names)
+    for index, group in enumerate(held.optimizer.param_groups):
+        for position, parameter in enumerate(group["params"]):
+            owners.setdefault(id(parameter), f"param_groups.{index}.params.{position}")
+        rest = {key: value for key, value in group.items() if key not in ("params", "param_names")}
+        prefix = f"{held.prefix}.param_groups.{index}"
+        yield from walk_values(prefix, rest, partial(_find_group, held.find, index), metadata)
+    is_one_for_all = "LBFGS" in [ancestor.__name__ for ancestor in type(held.optimizer).__mro__]
+    for owner, state in list(_states_of(held.optimizer).items()):
+        if is_one_for_all and id(owner) in owners:
+            # torch.optim.LBFGS keeps vectors over all parameters, as the state of the first.
+            name = ALL_PARAMETERS
+        else:
+            name = owners.get(id(owner), str(owner) if type(owner) is str else f"unnamed.{len(owners)}")
+        owners.setdefault(id(owner), name)
+        yield from walk_values(f"{held.prefix}.{name}", state, partial(_find_state, held.find, owner), metadata)
+
+
+def remarks_of(held: Sequence[Held], trained: Sequence[Trained]) -> Iterator[tuple[Severity, str, str]]:
+    """What there is to say of trainable parameters that are in no group of any of the optimizers."""
+    groups = [group for entry in held for group in entry.optimizer.param_groups]
+    changed = {id(parameter): parameter for group in groups for parameter in group["params"]}
+    own_ones = {id(entry.tensor): entry for entry in reversed(trained) if not entry.is_copy}
+    left = [entry.name for entry in reversed(own_ones.values()) if id(entry.tensor) not in changed]
+    if not left or not changed:
+        return
+    which = "the optimizer" if len(held) == 1 else f"the {len(held)} optimizers"
+    if len(left) == len(own_ones):
+        # Mixed precision and flat partitions are trained through copies, of another type or shape.
+        mine, theirs = (Counter(map(_kind_of, tensors)) for tensors in (_tensors(own_ones), changed.values()))
+        if theirs - mine:
+            return
+        sentence = (
+            f"none of the {len(left)} trainable parameters is in a group of {which}, whose {len(changed)} parameters "
+            "are other tensors of the same shapes and types: it was made for another copy of the model"
+        )
+    else:
+        verb = "1 trainable parameter is" if len(left) == 1 else f"{len(left)} trainable parameters are"
+        named = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
+        total = len(own_ones)
+        sentence = f"{verb} in no group of {which}, so no step changes them: {named}; the model has {total} in all"
+        if len(left) == 1:
+            sentence = sentence.replace("changes them", "changes it")
+    yield "warning", "not-in-optimizer", sentence
+
+
+def _tensors(trained: Mapping[int, Trained]) -> list[Any]:
+    return [entry.tensor for entry in trained.values()]
+
+
+def _kind_of(tensor: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(own(tensor, "shape")), own(tensor, "dtype")
+    except ODD:
+        return ("unknown", id(tensor))
+
+
+def _states_of(optimizer: Any) -> Mapping[Any, Any]:
+    """The states that an optimizer keeps itself or, if it has none, those of the one that it wraps."""
+    for _ in range(_WRAPPER_LIMIT):
+        if optimizer.state:
+            break
+        inner = next((found for found in map(partial(_stored, optimizer), _WRAPPED_AS) if found is not None), None)
+        if inner is None:
+            break
+        optimizer = inner
+    states: Mapping[Any, Any] = optimizer.state
+    return states
+
+
+def _stored(optimizer: Any, name: str) -> Any:
+    try:
+        found = attributes_of(optimizer).get(name)
+    except AttributeError:
+        return None
+    return found if instance_of(found, torch.optim.Optimizer) and is_optimizer(found) else None
+
+
+def _find_group(find: Find, index: int) -> Any:
+    """A parameter group as it is now."""
+    return find().param_groups[index]
+
+
+def _find_state(find: Find, owner: Any) -> Any:
+    """The state of one parameter as it is now."""
+    # ``state`` is a defaultdict: a subscript would add an entry.
+    return _states_of(find()).get(owner, {})
+
+
+def is_optimizer_object(value: Any) -> bool:
+    """Whether a value among others is an optimizer: a real one, as anything may have ``state``."""
+    return instance_of(value, torch.optim.Optimizer) and attribute_of(value, "param_groups") is not None
