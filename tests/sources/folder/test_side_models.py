@@ -63,6 +63,11 @@ def test_models_of_other_shapes_or_with_the_same_names_are_models_of_their_own(t
     assert "model.fp16 and model seem to hold the same" in found(open_path(tmp_path), "several-models").evidence
 
 
+def test_two_adapters_of_the_same_shapes_are_not_called_copies(tmp_path: Path) -> None:
+    write(tmp_path, {"a.safetensors": ["x.lora_down.weight"], "b.safetensors": ["x.lora_down.weight"]})
+    assert "a and b are models of their own" in found(open_path(tmp_path), "several-models").evidence
+
+
 def test_parts_of_one_model_are_merged_in_silence(tmp_path: Path) -> None:
     write(tmp_path, {"encoder.safetensors": ["layers.0.w"], "decoder.safetensors": ["layers.1.w"]})
     source = open_path(tmp_path)
@@ -77,7 +82,8 @@ def test_slices_of_one_model_are_told(tmp_path: Path, name: str) -> None:
     assert len(names(source)) == 4
     first, second = (name.format(rank).rpartition(".")[0] for rank in range(2))
     finding = found(source, "model-slices")
-    assert finding.evidence.startswith(f"{first} and {second} are pieces of one model, one for each rank")
+    what = "slices of one model" if name.startswith("consolidated") else "files of single ranks"
+    assert finding.evidence.startswith(f"{first} and {second} are {what}: names that they share")
     assert [finding.rule for finding in source.listing.findings] == ["model-slices"]
 
 

@@ -17,7 +17,8 @@ NUMBERED = re.compile(r"^(.*)-(\d{1,6})-of-(\d{1,6})(\..*)$")
 # The names under which one whole model is saved: by transformers, diffusers and PEFT, and by Meta and Mistral.
 _WHOLE = frozenset({"model", "pytorch_model", "diffusion_pytorch_model", "adapter_model", "consolidated"})
 # Slices for tensor parallelism, and the files of single ranks.
-_SLICE = re.compile(r"^(consolidated\.\d+$)|rank_?\d+", re.IGNORECASE)
+_SLICE = re.compile(r"^consolidated\.\d+$", re.IGNORECASE)
+_OF_RANK = re.compile(r"(^|_)rank_?\d+", re.IGNORECASE)
 _SHOWN = 4
 
 
@@ -46,12 +47,13 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         models.setdefault(prefixes[file], []).extend(part.listing.tensors)
     if len(models) < 2:
         return []
-    slices = [stem for stem in models if _SLICE.search(stem)]
+    slices = [stem for stem in models if _SLICE.search(stem) or _OF_RANK.search(stem)]
     found = []
     if len(slices) > 1:
+        are = "slices of one model" if all(_SLICE.search(stem) for stem in slices) else "files of single ranks"
         evidence = (
-            f"{_listed(slices)} are pieces of one model, one for each rank: names that they share are shown under each,"
-            " and the shapes may be those of the pieces"
+            f"{_listed(slices)} are {are}: names that they share are shown under each file,"
+            " and the shapes may be those of the slices"
         )
         found.append(Finding("info", "model-slices", None, evidence))
     whole = [stem for stem in models if stem not in slices]
@@ -59,7 +61,8 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         shown = [*whole, *slices[:1]]
         counts = ", ".join(f"{clean(stem, 80)} {_count(models[stem])}" for stem in shown[:_SHOWN])
         shapes = [Counter(info.shape for info in models[stem] if info.tied_to is None) for stem in whole]
-        is_twice = len(whole) == len(models) == 2 and shapes[0] == shapes[1]
+        is_known = all(stem.partition(".")[0] in _WHOLE for stem in whole)
+        is_twice = len(whole) == len(models) == 2 and shapes[0] == shapes[1] and is_known
         what = "seem to hold the same weights twice" if is_twice else "are models of their own"
         evidence = f"{_listed(shown)} {what}: each is counted by itself ({counts}), under the name of its file"
         found.append(Finding("info", "several-models", None, evidence))

@@ -234,11 +234,8 @@ class TreeWalk:
             note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
             self._visit(_join(name, key), part, depth + 1, kind, note)
         if len(self.lister.tensors) == first and self.is_complete:
-            self.lister.add_unread(
-                self._unique(name),
-                Unread(f"it is a {whole}, and the tensors that it is made of cannot be found"),
-                notes,
-            )
+            unread = Unread(f"it is a {whole}, and the tensors that it is made of cannot be found")
+            self.lister.add_unread(self._unique(name), unread, notes)
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:
         if not value or not self._is_new(name, value):
