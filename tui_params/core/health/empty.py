@@ -14,8 +14,13 @@ from tui_params.core.text import shape
 _WEIGHTS = frozenset({"weight", "qweight", "weight_packed", "in_proj_weight", "weight_g", "weight_v"})
 """What torch.nn and quantised layouts call a weight. Buffers, biases and anchors may be empty until they are used."""
 
-_PIECES = ("FSDP: ", "DTensor: ", "DeepSpeed stage 3: ")
-"""How the note of a tensor begins that is one rank's piece of a larger one."""
+_PIECES = {
+    "FSDP: ": "FSDP",
+    "DTensor: ": "DTensor",
+    "the local part of a ": "DTensor",
+    "DeepSpeed stage 3: ": "DeepSpeed stage 3",
+}
+"""How the note of a tensor begins that is one rank's piece of a larger one, and who cut that."""
 
 _ROLES: frozenset[Role] = PARAMETERS | {"other"}
 """Packed weights have an integer type, and with it the role "other"."""
@@ -29,7 +34,7 @@ def placeholder(info: TensorInfo, metadata: Mapping[str, str]) -> str | None:
     """
     if info.numel:
         return None
-    way = next((note.partition(":")[0] for note in info.notes if note.startswith(_PIECES)), None)
+    way = next((way for note in info.notes for start, way in _PIECES.items() if note.startswith(start)), None)
     if way is not None:
         return f"this rank holds no piece of it ({way})"
     if info.shape == (0,) and info.name.startswith("module.") and "ds_version" in metadata:

@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
+from tui_params.core.health.batchnorm import BATCHNORM_RULES
 from tui_params.core.health.channels import CHANNEL_RULES
 from tui_params.core.health.companions import COMPANION_RULES
 from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
 from tui_params.core.health.gaps import GAP_RULES
+from tui_params.core.health.indexes import INDEX_RULES
 from tui_params.core.health.live import LIVE_RULES
+from tui_params.core.health.moments import MOMENT_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -75,6 +78,9 @@ RULES: tuple[Rule, ...] = collect(
         EMPTY_RULES,
         CHANNEL_RULES,
         TRAINING_RULES,
+        BATCHNORM_RULES,
+        INDEX_RULES,
+        MOMENT_RULES,
         START_RULES,
         SIBLING_RULES,
         DUPLICATE_RULES,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Sought(NamedTuple):
     """The values that ``what`` names, compared with ``limit`` where there is one."""
 
-    what: Literal["NaN", "+Inf", "-Inf", "not finite", "zero", "below", "beyond", "at"]
+    what: Literal["NaN", "+Inf", "-Inf", "not finite", "zero", "below", "beyond", "at", "not whole"]
     limit: float = 0.0
 
     def is_met(self, values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -26,6 +26,8 @@ class Sought(NamedTuple):
             found = ~np.isfinite(values)
         elif self.what == "below":
             found = values < self.limit
+        elif self.what == "not whole":
+            found = values != np.floor(values)
         elif self.what == "beyond":
             found = (np.abs(values) > self.limit) & np.isfinite(values)
         elif self.what == "at":
@@ -37,3 +39,4 @@ class Sought(NamedTuple):
 
 NAN, POS_INF, NEG_INF = Sought("NaN"), Sought("+Inf"), Sought("-Inf")
 NOT_FINITE, ZERO = Sought("not finite"), Sought("zero")
+NEGATIVE, NOT_WHOLE = Sought("below", 0.0), Sought("not whole")

@@ -15,7 +15,9 @@ MOST_APART = 3
 
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
 _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
-_SAID_BETTER = frozenset({"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped"})
+_SAID_BETTER = frozenset(
+    {"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped", "moments-underflowed"}
+)
 """Rules that say that a tensor is zero and also why that matters."""
 
 

@@ -1,4 +1,4 @@
-"""Rules about what training leaves behind: norms, BatchNorm, scales, adapters, optimizers."""
+"""Rules about what training leaves behind: norms, BatchNorm, scales, adapters."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from tui_params.core.health.sought import NOT_FINITE, ZERO, Sought
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import number, plural
+from tui_params.core.text import number
 
 _NONE: tuple[Finding, ...] = ()
 _FEW_NORMS = 4
 """With fewer norms a module says nothing about how its gains are used."""
 
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
-_SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
-"""What torch.optim and transformers' Adafactor call the averages of squared gradients, or their largest."""
-
 _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 
 
@@ -128,36 +125,17 @@ def find_untrained_lora(checkpoint: Checkpoint) -> Iterator[Finding]:
         yield sketch.finding("warning", "untrained-lora", f"lora_B is still zero, as at the start, but {reason}")
 
 
-def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """Second moments that are all zero although steps were counted: the parameter never had a gradient."""
-    steps = {
-        sketch.info.name.rpartition(".")[0]: sketch.max
-        for sketch in checkpoint.sketches
-        if sketch.count == 1 and sketch.info.name.endswith(".step")
-    }
-    for sketch in checkpoint.sketches:
-        if not sketch.is_zero or sketch.info.name.rpartition(".")[2] not in _SECOND_MOMENTS:
-            continue
-        prefix = sketch.info.name.rpartition(".")[0]
-        step = steps.get(prefix)
-        if step is None:
-            step = _integer(checkpoint.metadata.get(f"{prefix}.step", "")) or 0
-        if step > 0:
-            after = plural(int(step), "step")
-            evidence = f"all {sketch.count:,} second moments are zero after {after}: it never had a gradient"
-            yield sketch.finding("warning", "optimizer-never-stepped", evidence)
-
-
 def step_of(metadata: Mapping[str, str]) -> int:
     """The step that a run has reached, according to its metadata; 0 if they do not say."""
     best = 0
     for name, value in metadata.items():
         if name.rpartition(".")[2] in _STEP_NAMES:
-            best = max(best, _integer(value) or 0)
+            best = max(best, whole_number(value) or 0)
     return best
 
 
-def _integer(text: str) -> int | None:
+def whole_number(text: str) -> int | None:
+    """The whole number that a text is, perhaps in quotes or with zeros after a point; None if it is none."""
     text = text.strip().strip("\"'")
     return int(float(text)) if _NUMBER.fullmatch(text) else None
 
@@ -199,13 +177,5 @@ TRAINING_RULES: tuple[Rule, ...] = (
         "lora_B starts at zero. In a trained adapter, one that is still zero changes nothing.",
         "LoRA (arXiv 2106.09685), peft",
         cross_check=find_untrained_lora,
-    ),
-    Rule(
-        "optimizer-never-stepped",
-        "Optimizer never stepped",
-        ("warning",),
-        "Second moments still zero after some steps: the parameter is in the optimizer but never had a gradient.",
-        "torch.optim (Adam, AdamW, RMSprop, Adamax, Adafactor)",
-        cross_check=find_idle_optimizer,
     ),
 )
