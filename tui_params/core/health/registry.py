@@ -21,6 +21,7 @@ from tui_params.core.health.gaps import GAP_RULES
 from tui_params.core.health.indexes import INDEX_RULES
 from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.moments import MOMENT_RULES
+from tui_params.core.health.optimizers import OPTIMIZER_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -87,6 +88,7 @@ RULES: tuple[Rule, ...] = collect(
         COMPANION_RULES,
         GAP_RULES,
         STATED_RULES,
+        OPTIMIZER_RULES,
     ),
     of_readers=(*CONTAINER_RULES, *LIVE_RULES),
 )

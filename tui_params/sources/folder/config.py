@@ -33,9 +33,9 @@ def read_configs(folder: Path) -> dict[str, str]:
     if nested:
         metadata["config.nested"] = _text(nested)
         text = config.get("text_config")
-        for key in _SIZES if isinstance(text, dict) else ():
-            if text.get(key) is not None:
-                metadata[f"config.text_config.{key}"] = _text(text[key])
+        if isinstance(text, dict):
+            found = {f"config.text_config.{key}": text.get(key) for key in _SIZES}
+            metadata |= {key: _text(value) for key, value in found.items() if value is not None}
     if config.get("quantization") or any((folder / name).exists() for name in _QUANTISED_ELSEWHERE):
         metadata["config.quantised_elsewhere"] = "true"
     quantization = config.get("quantization_config")

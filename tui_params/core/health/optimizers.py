@@ -1,0 +1,177 @@
+"""Rules about the states of optimizers: one that is absent among others, or that counted other steps than they did."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from tui_params.core.findings import Finding, Severity
+from tui_params.core.health.gaps import absent_layers, absent_tensors
+from tui_params.core.health.lists import lists_of
+from tui_params.core.health.pieces import is_piece
+from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.kinds import compact_ranges
+from tui_params.core.text import name as shown_name
+from tui_params.core.text import plural
+
+_PARTS = frozenset(
+    {
+        "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg",
+        "acc_delta",
+    }
+)  # fmt: skip
+"""What torch.optim keeps for each parameter; other libraries keep more for some shapes only."""
+
+_OWN = re.compile(rf"((?:.+\.)?state)\.(.+)\.({'|'.join(sorted(_PARTS))})")
+_LAST_NUMBER = re.compile(r"(\d{1,9})\]?$", re.ASCII)
+_WHOLE = re.compile(r"(\d{1,15})(?:\.0*)?", re.ASCII)
+
+_FEWEST = 4
+_MOST = 1_000_000
+
+
+class States:
+    """The states of one optimizer: by the key of each parameter, the names of its parts."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.parts: dict[str, dict[str, str]] = {}
+
+    @property
+    def numbers(self) -> set[int]:
+        """The keys, if all are numbers; those of torch.optim's ``state_dict()`` are."""
+        if not all(key.isdecimal() and len(key) < 10 for key in self.parts):
+            return set()
+        return {int(key) for key in self.parts}
+
+
+def states_of(names: Iterable[str]) -> dict[str, States]:
+    """Every optimizer whose states are among ``names``, by the prefix ``optimizer.state``."""
+    found: dict[str, States] = {}
+    for name in names:
+        match = _OWN.fullmatch(name) if name.rpartition(".")[2] in _PARTS else None
+        if match is not None:
+            states = found.setdefault(match[1], States(match[1]))
+            states.parts.setdefault(match[2], {})[match[3]] = name
+    return found
+
+
+def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Parameters without a state, or without a part of it, among those that have one."""
+    metadata = checkpoint.metadata
+    names = [info.name for info in checkpoint.source.listing.tensors]
+    optimizers = states_of(names)
+    if not optimizers or is_piece(checkpoint):
+        return
+    share = checkpoint.thresholds.pattern_share
+    for states in states_of([*names, *metadata]).values():
+        if states.prefix not in optimizers or len(states.parts) < 2:
+            continue
+        shown = shown_name(states.prefix, 200)
+        numbers = states.numbers
+        if numbers:
+            total = _stated(metadata, states.prefix) or max(numbers) + 1
+            absent = [number for number in range(min(total, _MOST)) if number not in numbers]
+            if absent:
+                is_odd = len(numbers) >= max(share * total, _FEWEST)
+                severity: Severity = "warning" if is_odd else "info"
+                what = "is absent: it" if len(absent) == 1 else "are absent: these"
+                evidence = f"{len(numbers):,} of {total:,} parameters have a state, {shown}."
+                evidence += f"{{{compact_ranges(absent)}}} {what} had no gradient in any step, or the state was lost"
+                yield Finding(severity, "optimizer-no-state", None, evidence)
+        else:
+            for modules in lists_of(states.parts).values():
+                for sentence in (*absent_layers(modules), *absent_tensors(modules, share)):
+                    yield Finding("warning", "optimizer-no-state", None, f"of the states in {shown}, {sentence}")
+        yield from _missing_parts(states, share)
+
+
+def _stated(metadata: Mapping[str, str], prefix: str) -> int:
+    """How many parameters the groups of an optimizer have; torch numbers them from 0 through all groups."""
+    groups = f"{prefix.removesuffix('state')}param_groups."
+    last = [
+        int(match[1]) + 1
+        for key, text in metadata.items()
+        if key.startswith(groups) and key.endswith(".params") and (match := _LAST_NUMBER.search(text))
+    ]
+    return max(last, default=0)
+
+
+def _missing_parts(states: States, share: float) -> Iterator[Finding]:
+    """Parts of a state that nearly all others have; some libraries keep whole other sets for some parameters."""
+    held = Counter(frozenset(parts) for parts in states.parts.values())
+    usual, count = held.most_common(1)[0]
+    if count < max(share * len(states.parts), _FEWEST):
+        return
+    for parts in states.parts.values():
+        if parts.keys() < usual:
+            absent = ", ".join(sorted(usual - parts.keys()))
+            evidence = f"the state has no {absent}, but {count:,} of {len(states.parts):,} states have"
+            yield Finding("warning", "optimizer-no-state", next(iter(parts.values())), evidence)
+
+
+def find_behind(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Parameters that were stepped another number of times than nearly all others."""
+    counted: dict[str, dict[str, int]] = {}
+    for sketch in checkpoint.sketches:
+        if sketch.count == 1 and sketch.info.name.endswith(".step") and sketch.max is not None:
+            prefix = _prefix(sketch.info.name)
+            if prefix is not None:
+                counted.setdefault(prefix, {})[sketch.info.name] = int(sketch.max)
+    known = {info.name for info in checkpoint.source.listing.tensors}
+    for key, text in checkpoint.metadata.items():
+        match = _WHOLE.fullmatch(text) if key.endswith(".step") else None
+        prefix = _prefix(key) if match is not None else None
+        if match is not None and prefix is not None:
+            counted.setdefault(prefix, {})[key] = int(match[1])
+    for steps in counted.values():
+        usual, count = Counter(steps.values()).most_common(1)[0]
+        is_odd = count >= max(checkpoint.thresholds.pattern_share * len(steps), _FEWEST)
+        if len(steps) < 2 or count == len(steps):
+            continue
+        if not is_odd:
+            low, high = min(steps.values()), max(steps.values())
+            evidence = f"{len(steps):,} parameters were stepped between {low:,} and {high:,} times; "
+            evidence += f"{count:,} of them {plural(usual, 'time')}"
+            yield Finding("info", "optimizer-steps", None, evidence)
+            continue
+        for name, step in steps.items():
+            if step != usual:
+                evidence = f"it was stepped {plural(step, 'time')}, but {count:,} of {len(steps):,} parameters "
+                evidence += f"{plural(usual, 'time')}"
+                yield Finding("warning", "optimizer-steps", name if name in known else _sibling(name, known), evidence)
+
+
+def _prefix(name: str) -> str | None:
+    match = _OWN.fullmatch(name)
+    return None if match is None else match[1]
+
+
+def _sibling(name: str, known: set[str]) -> str | None:
+    """Another part of the same state, where the step is a number in the metadata."""
+    owner = name.removesuffix("step")
+    return next((owner + part for part in sorted(_PARTS) if owner + part in known), None)
+
+
+OPTIMIZER_RULES: tuple[Rule, ...] = (
+    Rule(
+        "optimizer-no-state",
+        "Parameter without a state",
+        ("warning", "info"),
+        "A parameter of the optimizer has no state, or not all of it, among those that have one: it never had a "
+        "gradient, or the state was lost.",
+        "torch.optim.Optimizer.state_dict: a state is made in the first step in which the parameter has a gradient",
+        ("pattern_share",),
+        cross_check=find_missing_states,
+    ),
+    Rule(
+        "optimizer-steps",
+        "Unequal steps",
+        ("warning", "info"),
+        "A parameter was stepped another number of times than the others: it had no gradient in some steps.",
+        "torch.optim (Adam and its kin count the steps of each parameter)",
+        ("pattern_share",),
+        cross_check=find_behind,
+    ),
+)
