@@ -668,6 +668,29 @@ def test_a_scripted_model_is_walked() -> None:
     assert source.changed() is None
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_traced_model_and_a_class_of_script_modules_are_walked(tmp_path: Any) -> None:
+    class Old(torch.jit.ScriptModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        @torch.jit.script_method
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    traced = torch.jit.trace(model.eval(), torch.ones(2, 3))
+    source = ModelSource(traced)
+    assert names(source) == names(ModelSource(model))
+    np.testing.assert_array_equal(source.read("0.weight"), model[0].weight.detach().numpy())
+    assert source.changed() is None
+    assert names(ModelSource(Old())) == ["fc.weight", "fc.bias"]
+    traced.save(str(tmp_path / "t.pt"))
+    assert names(ModelSource(torch.jit.load(str(tmp_path / "t.pt")))) == names(source)
+    assert names(StateDictSource({"net": traced})) == [f"net.{name}" for name in names(source)]
+
+
 def test_changes_are_told_and_stale_tensors_are_refused() -> None:
     model = TiedModel(layers=1)
     source = ModelSource(model)

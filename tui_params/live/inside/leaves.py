@@ -59,8 +59,14 @@ def is_optimizer(value: object) -> bool:
 
 
 def attributes_of(module: Any) -> dict[str, Any]:
-    """The instance dictionary of a module, whatever its class does to attribute access."""
+    """The instance dictionary of a module, whatever its class does to attribute access.
+
+    A traced module, or one of a class that derives from ScriptModule, is only a shell around the real one.
+    """
     attributes: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    real = attributes.get("_actual_script_module")
+    if real is not None and real is not module and instance_of(module, torch.jit.ScriptModule):
+        return attributes_of(real)
     return attributes
 
 
