@@ -80,7 +80,7 @@ def test_a_trainable_parameter_in_no_group_is_named() -> None:
     assert (finding.severity, finding.tensor) == ("warning", None)
     assert finding.evidence == (
         "2 trainable parameters are in no group of the optimizer, so no step changes them: 1.weight, 1.bias; "
-        "the model has 4 in all"
+        "the other 2 are"
     )
     report = tui_params.check(model, optimizer=optimizer)
     assert report.status == "findings"

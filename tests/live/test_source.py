@@ -675,7 +675,7 @@ def test_a_traced_model_and_a_class_of_script_modules_are_walked(tmp_path: Any) 
             super().__init__()
             self.fc = nn.Linear(3, 2)
 
-        @torch.jit.script_method
+        @torch.jit.script_method  # type: ignore[untyped-decorator]
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(x)
 

@@ -75,12 +75,13 @@ def remarks_of(held: Sequence[Held], trained: Sequence[Trained]) -> Iterator[tup
             "are other tensors of the same shapes and types: it was made for another copy of the model"
         )
     else:
-        verb = "1 trainable parameter is" if len(left) == 1 else f"{len(left)} trainable parameters are"
+        is_one = len(left) == 1
+        verb = "1 trainable parameter is" if is_one else f"{len(left)} trainable parameters are"
+        them = "it" if is_one else "them"
         named = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
-        total = len(own_ones)
-        sentence = f"{verb} in no group of {which}, so no step changes them: {named}; the model has {total} in all"
-        if len(left) == 1:
-            sentence = sentence.replace("changes them", "changes it")
+        others = len(own_ones) - len(left)
+        sentence = f"{verb} in no group of {which}, so no step changes {them}: {named}; "
+        sentence += "the other one is" if others == 1 else f"the other {others} are"
     yield "warning", "not-in-optimizer", sentence
 
 
