@@ -22,6 +22,7 @@ from tui_params.core.health.indexes import INDEX_RULES
 from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.moments import MOMENT_RULES
 from tui_params.core.health.optimizers import OPTIMIZER_RULES
+from tui_params.core.health.packed import PACKED_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -81,6 +82,7 @@ RULES: tuple[Rule, ...] = collect(
         TRAINING_RULES,
         BATCHNORM_RULES,
         INDEX_RULES,
+        PACKED_RULES,
         MOMENT_RULES,
         START_RULES,
         SIBLING_RULES,
