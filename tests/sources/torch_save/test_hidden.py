@@ -225,6 +225,13 @@ def test_what_should_be_a_tensor_is_listed_and_unread(tmp_path: Path, code: byte
     assert state(path, path) == "uncompared"
 
 
+def test_tensors_in_the_arguments_of_an_unknown_builder_are_read(tmp_path: Path) -> None:
+    # A jagged nested tensor: torch.nested._internal.nested_tensor._rebuild_njt.
+    code = b"cmine\nx\n0ctorch.nested\n_rebuild_njt\n(" + tensor_pickle() + b"K\x01tR"
+    source = open_torch(torch_zip(tmp_path / "a.pt", state_dict_pickle({"j": code}), {"0": bytes(16)}))
+    assert [(info.name, info.unreadable) for info in source.listing.tensors] == [("j.0", None)]
+
+
 def test_a_storage_in_a_bare_pickle_is_read(tmp_path: Path) -> None:
     import torch
 

@@ -294,13 +294,19 @@ class TreeWalk:
                 self._visit_script_module(name, cls, state, depth)
                 return
         unread = unread_tensor(value)
-        if unread is not None:
-            storage = self.lister.embedded(value)
-            if storage is None:
-                self.lister.add_unread(self._unique(name), unread)
-            else:
-                self._add_storage(name, storage)
+        storage = None if unread is None else self.lister.embedded(value)
+        if storage is not None:
+            self._add_storage(name, storage)
             return
+        first = len(self.lister.tensors)
+        if unread is None or not unread.is_faulty:
+            self._visit_fields(name, value, depth)
+        if unread is not None and len(self.lister.tensors) == first:
+            self.lister.add_unread(self._unique(name), unread)
+
+    def _visit_fields(self, name: str, value: Obj, depth: int) -> None:
+        """The arguments, the state and the items of an object that is shown as text."""
+        state, cls = value.state, value.cls
         is_common = type(cls) is not Stub or cls.module.partition(".")[0] in _COMMON_PACKAGES
         if not is_common and len(self.classes) < _MAX_CLASSES and not would_run_code(cls.module, cls.name):
             self.classes[str(cls)] = None
