@@ -26,7 +26,7 @@ from tests.factories_torch import (
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle import machine as pickle_machine
 from tui_params.sources.inert_pickle import values
-from tui_params.sources.inert_pickle.labels import code_finding, would_run_code
+from tui_params.sources.inert_pickle.calls import code_finding
 from tui_params.sources.inert_pickle.machine import PickleEndsError, load_pickle
 from tui_params.sources.inert_pickle.values import ArrayValue, Obj, OddKey, SetValue, Storage, Stub, TensorValue, render
 
@@ -118,7 +118,7 @@ def test_no_call_is_carried_out(name: str, tmp_path: Path) -> None:
     marker = tmp_path / "it_ran"
     machine = load_pickle(payloads(marker)[name])
     assert not marker.exists()
-    finding = code_finding(machine.globals)
+    finding = code_finding([(machine.calls, machine.globals.values())])
     assert finding is not None
     assert finding.evidence.startswith("contains calls that would run in a plain unpickler: ")
     assert finding.evidence.endswith("; nothing was run here")
@@ -131,22 +131,6 @@ def test_the_payloads_do_run_in_a_plain_unpickler(name: str, tmp_path: Path) -> 
     marker = tmp_path / "it_ran"
     pickle.loads(payloads(marker)[name])
     assert marker.exists()
-
-
-def test_labels() -> None:
-    assert would_run_code("os", "system")
-    assert would_run_code("subprocess", "Popen")
-    assert would_run_code("pip._internal", "main")
-    assert would_run_code("builtins", "getattr")
-    assert would_run_code("builtins", "eval.__call__")
-    assert not would_run_code("torch._utils", "_rebuild_tensor_v2")
-    assert not would_run_code("collections", "OrderedDict")
-    assert not would_run_code("osgeo", "gdal")
-    assert code_finding([("collections", "OrderedDict")]) is None
-    many = code_finding([("os", f"f{i}") for i in range(12)])
-    assert many is not None
-    assert "os.f9 and 2 more" in many.evidence
-    assert "os.f10" not in many.evidence
 
 
 def test_unknown_classes_are_kept_as_they_were_written() -> None:

@@ -218,7 +218,8 @@ def test_what_should_be_a_tensor_is_listed_and_unread(tmp_path: Path, code: byte
     source = open_torch(path)
     assert [info.name for info in source.listing.tensors] == ["good", "bad"]
     assert reason in (source.find("bad").unreadable or "")
-    assert [finding.rule for finding in source.listing.findings] == ["malformed-tensor"] * is_error
+    rules = [finding.rule for finding in source.listing.findings if finding.rule != "pickle-code"]
+    assert rules == ["malformed-tensor"] * is_error
     report = checked(path)
     assert report.status == ("findings" if is_error else "unchecked")
     assert [entry.tensor for entry in report.unchecked] == ["bad"]

@@ -7,6 +7,7 @@ from tui_params.core.health.rule import Rule
 _SAFETENSORS = "safetensors: the format's specification"
 _INDEX = "the index of a sharded checkpoint, as transformers and huggingface_hub read it"
 _TORCH = "torch.save: the layout of its ZIP archives and pickles"
+_ALLOWED = "torch.load(weights_only=True): the globals that it allows (torch 2.13, _get_allowed_globals)"
 
 CONTAINER_RULES: tuple[Rule, ...] = (
     Rule("truncated", "Truncated", ("error",), "The file ends before its last tensor does.", _SAFETENSORS),
@@ -109,11 +110,19 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "pickle-code",
         "Code in the pickle",
-        ("warning",),
-        "The pickle calls something that no checkpoint needs; it was not run.",
-        _TORCH,
+        ("error", "warning"),
+        "Loading the pickle would call something that builds no plain data; it was not run. An error if it is known to"
+        " do more (a function of the standard library or of torch, an attribute, the result of a call); a warning if it"
+        " is a function of another package, which may be honest, or if such a name is only mentioned.",
+        _ALLOWED,
     ),
-    Rule("pickle-classes", "Classes in the pickle", ("info",), "Objects of classes that are shown as text.", _TORCH),
+    Rule(
+        "pickle-classes",
+        "Classes in the pickle",
+        ("info",),
+        "Objects of classes that torch does not allow by default: they are shown as data, and no class is loaded.",
+        _ALLOWED,
+    ),
     Rule("unknown-storage", "Unknown storage", ("warning",), "A storage of an unknown type.", _TORCH),
     Rule("zip-duplicates", "Doubled member", ("warning",), "Two members of the archive have one name.", _TORCH),
     Rule(

@@ -99,6 +99,10 @@ def _newobj(args: Args) -> Any:
     return Obj(args[0], args[1:]) if args else UNFIT
 
 
+def _newobj_ex(args: Args) -> Any:
+    return Obj(args[0], args[1:]) if len(args) == 3 else UNFIT
+
+
 def _first(args: Args) -> Any:
     return args[0] if args else UNFIT
 
@@ -238,7 +242,7 @@ def _from_type(args: Args) -> Any:
     if len(args) != 4 or type(args[0]) is not Stub or args[0].build is None or type(args[2]) is not tuple:
         return UNFIT
     func, cls, inner, state = args
-    if func.build is _from_type:
+    if func.module != "torch._utils" and func.build is not _jagged:
         return UNFIT
     data = func.build(inner)
     if data is UNFIT:
@@ -324,6 +328,7 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _reconstructor,
     ("copyreg", "__newobj__"): _newobj,
+    ("copyreg", "__newobj_ex__"): _newobj_ex,
     ("numpy", "dtype"): _numpy_dtype,
     ("torch", "Size"): _tuple,
     ("torch", "device"): _device,

@@ -14,11 +14,14 @@ from typing import Any
 
 from tui_params.core.collector import collector_paused
 from tui_params.errors import OpenError
+from tui_params.sources.inert_pickle.calls import CallLog, member_of, words_before_fault
 from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
+from tui_params.sources.inert_pickle.labels import is_class_name
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayType,
     ArrayValue,
+    Composite,
     Obj,
     OddKey,
     Parameter,
@@ -29,11 +32,15 @@ from tui_params.sources.inert_pickle.values import (
     TypedTensor,
 )
 
+_LOGGED = frozenset({Obj, Composite, TypedTensor})
+"""What a call builds if it is not all imitated by a constructor: such calls are written down."""
+
 MAX_OPERATIONS = 16_000_000
 MAX_CONTAINERS = 4_000_000
 MAX_PICKLE_BYTES = 256 << 20
 MAX_LONG_BYTES = 64 << 10
 MIN_BLOB_BYTES = 256
+MAX_BEHIND = 10_000
 _MAX_DIGITS = 1_000
 _MAX_GLOBAL_NAME = 4_096
 
@@ -54,8 +61,9 @@ class PickleEndsError(OpenError):
 class PickleMachine:
     """Reads one pickle in ``data`` from ``pos`` on. Then ``root`` is what it builds, and ``pos`` the byte after it.
 
-    ``globals`` are all names that it mentions, ``storages`` all storages. ``blobs`` has the longer byte strings (those
-    of Python 2 as text) by identity, each with its place in ``data``. ``what`` is what error messages call these bytes.
+    ``globals`` are all names that it mentions, ``calls`` what is called, ``storages`` all storages. ``blobs`` has the
+    longer byte strings (those of Python 2 as text) by identity, each with its place in ``data``. ``what`` is what error
+    messages call these bytes.
     ``budget`` is how many steps the machine may take, by default MAX_OPERATIONS.
     """
 
@@ -66,6 +74,7 @@ class PickleMachine:
         self.budget = MAX_OPERATIONS if budget is None else budget
         self.root: Any = None
         self.globals: dict[tuple[str, str], Stub] = {}
+        self.calls = CallLog()
         self.storages: list[Storage] = []
         self.blobs: dict[int, tuple[int, bytes | str]] = {}
         self._stack: list[Any] = []
@@ -78,23 +87,29 @@ class PickleMachine:
             raise OpenError(f"{self.what} is {len(self.data):,} bytes long: more than {MAX_PICKLE_BYTES:,} are refused")
         with collector_paused():
             try:
-                self.root = self._run()
-            except error:
-                raise self._ends_early() from None
-            except IndexError:
-                if self.pos >= len(self.data):
-                    raise self._ends_early() from None
-                raise self._damaged("takes a value from an empty stack") from None
-            except KeyError:
-                raise self._damaged("refers to a value that was never stored") from None
-            finally:
-                self._stack, self._marks, self._memo = [], [], {}
+                self.root = self._load()
+            except OpenError as fault:
+                raise type(fault)(f"{fault}{words_before_fault(self.calls)}") from None
         return self.root
 
     def place_of(self, value: object) -> int | None:
         """Where in ``data`` the bytes of a longer byte string lie as they are; None of any other value."""
         found = self.blobs.get(id(value))
         return None if found is None else found[0]
+
+    def _load(self) -> Any:
+        try:
+            return self._run()
+        except error:
+            raise self._ends_early() from None
+        except IndexError:
+            if self.pos >= len(self.data):
+                raise self._ends_early() from None
+            raise self._damaged("takes a value from an empty stack") from None
+        except KeyError:
+            raise self._damaged("refers to a value that was never stored") from None
+        finally:
+            self._stack, self._marks, self._memo = [], [], {}
 
     def _run(self) -> Any:
         data, pos, size = self.data, self.pos, len(self.data)
@@ -132,7 +147,10 @@ class PickleMachine:
                     push(last)
                 elif op == 0x52 or op == 0x81:  # REDUCE, NEWOBJ
                     args = pop()
-                    stack[-1] = _construct(stack[-1], args)
+                    last = _construct(stack[-1], args)
+                    if type(last) in _LOGGED:
+                        last = self._log(last, stack[-1], args, is_called=op == 0x52)
+                    stack[-1] = last
                 elif op == 0x86:  # TUPLE2
                     last = pop()
                     stack[-1] = (stack[-1], last)
@@ -210,7 +228,10 @@ class PickleMachine:
             self._set_items(stack[-1], [key, value])
         elif op == 0x62:  # BUILD
             state = stack.pop()
-            _build(stack[-1], state)
+            target = stack[-1]
+            if type(target) is Stub:
+                self.calls.touch(target, "__setstate__", state)
+            _build(target, state)
         elif op == 0x63:  # GLOBAL
             module = self._line()
             stack.append(self._global(module, self._line()))
@@ -259,7 +280,7 @@ class PickleMachine:
         if op == 0x92:
             kwargs = stack.pop()
             args = stack.pop()
-            stack[-1] = Obj(stack[-1], (args, kwargs))
+            stack[-1] = self._log(Obj(stack[-1], (args, kwargs)), stack[-1], (args, kwargs), is_called=False)
             return
         if op == 0x69:
             module = self._line()
@@ -268,7 +289,22 @@ class PickleMachine:
         else:
             items = self._pop_mark()
             cls, args = items[0], tuple(items[1:])
-        stack.append(_construct(cls, args))
+        made = _construct(cls, args)
+        if type(made) in _LOGGED:
+            # Without arguments, a class is not called.
+            is_called = bool(args) or type(cls) is not Stub or not is_class_name(cls.name)
+            made = self._log(made, cls, args, is_called=is_called)
+        stack.append(made)
+
+    def _log(self, value: Any, callee: Any, args: Any, *, is_called: bool) -> Any:
+        """Write down the call that made ``value``, and return it, or the global that it stands for."""
+        member = member_of(callee, args) if is_called else None
+        if member is None:
+            self.calls.add(callee, args, is_called=is_called)
+            return value
+        cls, name = member
+        self.calls.add_member(callee, cls)
+        return self._global(cls.module, f"{cls.name}.{name}")
 
     def _text_opcode(self, op: int) -> None:
         """The opcodes of protocol 0, whose argument is a line of text."""
@@ -389,6 +425,8 @@ class PickleMachine:
         kind = type(target)
         if kind is list:
             target.extend(items)
+        elif kind is Stub:
+            self.calls.touch(target, "extend", items)
         elif kind is Obj:
             if target.items is None:
                 target.items = []
@@ -405,6 +443,8 @@ class PickleMachine:
         if kind is dict:
             for key, value in zip(items[::2], items[1::2], strict=True):
                 target[key if _is_plain_key(key) else OddKey(key)] = value
+        elif kind is Stub:
+            self.calls.touch(target, "__setitem__", items)
         elif kind is Obj:
             if target.pairs is None:
                 target.pairs = []
@@ -478,6 +518,29 @@ def _build(target: Any, state: Any) -> None:
         target.set_state(state)
     elif kind is Parameter or kind is TypedTensor or kind is ArrayType:
         target.state = state
+
+
+def load_behind(machine: PickleMachine) -> list[PickleMachine]:
+    """The machines of the pickles that follow the one that was read, up to the first bytes that are none.
+
+    No loader of torch reads them, but a program that calls ``pickle.load`` again does. All together may take as many
+    steps as one pickle.
+    """
+    found: list[PickleMachine] = []
+    first = machine.pos
+    while machine.pos < len(machine.data) and len(found) < MAX_BEHIND:
+        # Each step takes a byte at least.
+        budget = MAX_OPERATIONS - (machine.pos - first)
+        if budget <= 0:
+            break
+        machine = PickleMachine(machine.data, machine.pos, "a pickle behind the first", budget)
+        found.append(machine)
+        try:
+            machine.load()
+        except OpenError:
+            # What it called before the fault is written down.
+            break
+    return found
 
 
 def load_pickle(data: bytes, what: str = "the pickle") -> PickleMachine:

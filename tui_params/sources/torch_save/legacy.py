@@ -13,7 +13,12 @@ from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, read_bytes
-from tui_params.sources.inert_pickle.machine import MAX_PICKLE_BYTES, PickleEndsError, PickleMachine
+from tui_params.sources.inert_pickle.machine import (
+    MAX_PICKLE_BYTES,
+    PickleEndsError,
+    PickleMachine,
+    load_behind,
+)
 from tui_params.sources.inert_pickle.values import Encoded, Obj, Storage, render
 from tui_params.sources.torch_save.layout import Place, storage_item_size
 from tui_params.sources.torch_save.listing import list_pickles
@@ -40,6 +45,7 @@ class _Stream:
         self._file = file
         self._data = read_bytes(descriptor, 0, _FIRST_READ)
         self.pos = 0
+        self.machines: list[PickleMachine] = []
 
     def next(self, what: str) -> PickleMachine:
         """The next pickle, read. Raises OpenError."""
@@ -49,13 +55,15 @@ class _Stream:
                 machine.load()
             except PickleEndsError:
                 have = len(self._data)
-                if have >= self._file.size or have >= MAX_PICKLE_BYTES:
-                    raise
-                self._data = read_bytes(self._descriptor, 0, min(have * 16, MAX_PICKLE_BYTES))
+                if have < self._file.size and have < MAX_PICKLE_BYTES:
+                    self._data = read_bytes(self._descriptor, 0, min(have * 16, MAX_PICKLE_BYTES))
                 if len(self._data) <= have:
+                    # What it called before it ended is told with the rest.
+                    self.machines.append(machine)
                     raise
                 continue
             self.pos = machine.pos
+            self.machines.append(machine)
             return machine
 
 
@@ -83,7 +91,7 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
     return list_pickles(
         file,
         "torch.save legacy stream",
-        [machine],
+        stream.machines,
         machine.root,
         lambda key: places.get(key, missing),
         is_big_endian=type(facts) is dict and facts.get("little_endian") is False,
@@ -177,13 +185,14 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
     try:
         machine.load()
     except OpenError:
-        if data[:1] != b"\x80":
+        if data[:1] != b"\x80" and not machine.calls.callees:
             raise UnknownFormatError(f"{name} is of no format that is known here") from None
         raise
     if type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
         return open_legacy(descriptor, file)
     inner = _Embedded(descriptor, file, machine)
     inner.findings += _behind(descriptor, file, machine.pos, "the pickle")
+    inner.machines += load_behind(machine)
     return list_pickles(
         file,
         "pickle",
@@ -233,8 +242,8 @@ class _Embedded:
         try:
             for _ in range(5):
                 machine = PickleMachine(raw, pos, "a pickled storage", _STORAGE_STEPS)
-                values.append(machine.load())
                 self.machines.append(machine)
+                values.append(machine.load())
                 pos = machine.pos
         except OpenError:
             return None

@@ -10,13 +10,15 @@ from tui_params.core.source import Listing, Record
 from tui_params.core.text import size
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile
-from tui_params.sources.inert_pickle.labels import code_finding
+from tui_params.sources.inert_pickle.calls import class_names, code_finding
 from tui_params.sources.inert_pickle.machine import PickleMachine
-from tui_params.sources.inert_pickle.values import Storage
+from tui_params.sources.inert_pickle.values import Obj, Storage
 from tui_params.sources.torch_save.deepspeed import mark_partitions
 from tui_params.sources.torch_save.layout import Place, TensorLister
 from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
 from tui_params.sources.torch_save.tree_walk import TreeWalk
+
+_CLASSES_SHOWN = 10
 
 Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -24,7 +26,7 @@ Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
 def list_pickles(
     file: DataFile,
     form: str,
-    machines: Iterable[PickleMachine],
+    machines: Sequence[PickleMachine],
     root: Any,
     locate: Callable[[str], Place],
     *,
@@ -51,9 +53,12 @@ def list_pickles(
     mark_partitions(root, lister)
     name_optimizer_states(walk)
     found = list(findings)
-    code = code_finding([name for machine in machines for name in machine.globals])
-    if code is not None:
-        found.append(code)
+    for machine in machines:
+        # The list grows by the pickles inside.
+        for data in machine.calls.nested.values():
+            if embedded(Obj(None, (data,))) is None:
+                machine.calls.name_nested(data)
+    found += _pickle_findings(machines)
     found += walk.findings()
     found += lister.findings
     if lister.dropped_findings:
@@ -69,3 +74,15 @@ def list_pickles(
         form = f"{form} (Lightning checkpoint)"
     listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
     return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)
+
+
+def _pickle_findings(machines: Sequence[PickleMachine]) -> list[Finding]:
+    code = code_finding((machine.calls, machine.globals.values()) for machine in machines)
+    found = [] if code is None else [code]
+    classes = class_names(machine.calls for machine in machines)
+    if classes:
+        more = f" and {len(classes) - _CLASSES_SHOWN:,} more" if len(classes) > _CLASSES_SHOWN else ""
+        names = ", ".join(classes[:_CLASSES_SHOWN])
+        evidence = f"holds objects of {names}{more}: shown as data, no class is loaded"
+        found.append(Finding("info", "pickle-classes", None, evidence))
+    return found

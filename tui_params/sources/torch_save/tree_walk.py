@@ -10,7 +10,6 @@ from typing import Any
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
 from tui_params.core.text import clean, plural, shorten
-from tui_params.sources.inert_pickle.labels import would_run_code
 from tui_params.sources.inert_pickle.values import (
     ArrayValue,
     Composite,
@@ -28,7 +27,7 @@ from tui_params.sources.inert_pickle.values import (
 )
 from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
-from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf
+from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf, is_rich
 from tui_params.sources.torch_save.quantizer import quantizer_notes
 from tui_params.sources.torch_save.unread import TENSORS, data_of, unread_tensor
 
@@ -37,18 +36,12 @@ MAX_STEPS = 5_000_000
 MAX_METADATA = 2_000
 MAX_NAME = 1_000
 _MAX_SEGMENT = 300
-_MAX_CLASSES = 200
 
 _SEQUENCES = frozenset({list, tuple, SetValue})
 _ROOTS = {Storage: "storage", ArrayValue: "array"}
 
 # Fields of every nn.Module that say nothing about its tensors: torch/nn/modules/module.py.
 _MODULE_INTERNALS = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
-
-# Packages whose objects are common in checkpoints.
-_COMMON_PACKAGES = frozenset(
-    {"torch", "builtins", "collections", "argparse", "types", "datetime", "numpy", "copyreg", "functools", "pathlib"}
-) | {"__torch__", "decimal", "enum", "random", "uuid"}
 
 
 class TreeWalk:
@@ -65,7 +58,6 @@ class TreeWalk:
         self.lister = lister
         self.metadata: dict[str, str] = {}
         self.modules: dict[str, str] = {}
-        self.classes: dict[str, None] = {}
         self.state_dicts: list[tuple[str, int, int]] = []
         self.optimizers: list[tuple[str, dict[Any, Any]]] = []
         self.hidden_metadata = 0
@@ -89,7 +81,7 @@ class TreeWalk:
         return {**self.metadata, "…": f"{self.hidden_metadata:,} more values are not shown"}
 
     def findings(self) -> list[Finding]:
-        """Findings about the names and classes that were met."""
+        """Findings about the names that were met."""
         found = []
         if self.collisions:
             names = ", ".join(clean(name, _MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
@@ -102,10 +94,6 @@ class TreeWalk:
                     f" ({plural(len(self.collisions), 'name')}): {names}",
                 )
             )
-        if self.classes:
-            names = ", ".join(list(self.classes)[:10])
-            more = f" and {len(self.classes) - 10} more" if len(self.classes) > 10 else ""
-            found.append(Finding("info", "pickle-classes", None, f"holds objects of {names}{more}: shown as text"))
         if not self.is_complete:
             evidence = f"the file nests or repeats so much that only {len(self.lister.tensors):,} tensors are listed"
             found.append(Finding("warning", "walk-limit", None, evidence))
@@ -306,10 +294,7 @@ class TreeWalk:
 
     def _visit_fields(self, name: str, value: Obj, depth: int) -> None:
         """The arguments, the state and the items of an object that is shown as text."""
-        state, cls = value.state, value.cls
-        is_common = type(cls) is not Stub or cls.module.partition(".")[0] in _COMMON_PACKAGES
-        if not is_common and len(self.classes) < _MAX_CLASSES and not would_run_code(cls.module, cls.name):
-            self.classes[str(cls)] = None
+        state = value.state
         self._note(name or "object", value)
         for part in state if type(state) is tuple and len(state) == 2 else (state,):
             if type(part) is dict:
@@ -354,7 +339,7 @@ class TreeWalk:
         for key, item in state.items():
             if item is None or key in _MODULE_INTERNALS:
                 continue
-            if not (type(key) is str and key.startswith("_") and not _is_rich(item)):
+            if not (type(key) is str and key.startswith("_") and not is_rich(item)):
                 self._visit(_join(name, key), item, depth + 1)
 
     def _visit_script_module(self, name: str, cls: Stub, state: dict[Any, Any], depth: int) -> None:
@@ -364,7 +349,7 @@ class TreeWalk:
         parameters, buffers = self._roles.get(f"{cls.module}.{cls.name}", (frozenset(), frozenset()))
         for key, item in state.items():
             kind: TensorKind = "parameter" if key in parameters else "buffer" if key in buffers else "tensor"
-            if key == "training" or (type(key) is str and key.startswith("_") and not _is_rich(item)):
+            if key == "training" or (type(key) is str and key.startswith("_") and not is_rich(item)):
                 continue
             self._visit(_join(name, key), item, depth + 1, kind)
 
@@ -399,10 +384,6 @@ class TreeWalk:
             name = f"{name}~{number}"
         self._names.add(name)
         return name
-
-
-def _is_rich(value: Any) -> bool:
-    return type(value) in TENSORS or (type(value) is Obj and value.state is not None)
 
 
 def _join(prefix: str, key: Any) -> str:

@@ -23,7 +23,7 @@ from tui_params.sources.bytes.zip_directory import (
     read_directory,
     read_member,
 )
-from tui_params.sources.inert_pickle.machine import load_pickle
+from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
 from tui_params.sources.torch_save.archive import Inner, checkpoints_in
 from tui_params.sources.torch_save.export import is_export, read_export
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
@@ -97,6 +97,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
         for storage in machines[1].storages:
             storage.key = f"constants/{storage.key}" if type(storage.key) is str else storage.key
+    machines += [behind for machine in machines[:2] for behind in load_behind(machine)]
     return list_pickles(
         file,
         form,
