@@ -116,7 +116,9 @@ def test_findings_of_a_sample_say_only_what_is_certain() -> None:
         ("zero_convs.0.0.weight", (4, 4, 1, 1), "info"),
         ("decoder.layers.0.encoder_attn.sampling_offsets.weight", (4, 4), "info"),
         ("vision_encoder.layers.0.attn.rel_pos_h", (4, 4), "info"),
-        ("q_proj.lora_A.default.weight", (4, 4), "error"),
+        ("q_proj.lora_A.default.weight", (4, 4), "info"),
+        ("unet.to_q.lora.up.weight", (4, 4), "info"),
+        ("unet.to_q.lora.extra.weight", (4, 4), "error"),
         ("attn_mask", (4, 4), "info"),
     ],
 )

@@ -172,3 +172,68 @@ def test_the_step_is_read_from_metadata() -> None:
     assert step_of({"global_step": "12", "trainer.step": "7.0", "lr": "99", "note.step": "soon"}) == 12
     assert step_of({"step": "9" * 400}) == 0
     assert step_of({}) == 0
+
+
+PAIRS = [
+    ("layers.{}.q.lora_A.weight", "layers.{}.q.lora_B.weight"),
+    ("layers.{}.q.lora_A.default.weight", "layers.{}.q.lora_B.default.weight"),
+    ("embed_{}.lora_embedding_B", "embed_{}.lora_embedding_A"),
+    ("lora_unet_{}_to_q.lora_down.weight", "lora_unet_{}_to_q.lora_up.weight"),
+    ("unet.blocks.{}.to_q.lora.down.weight", "unet.blocks.{}.to_q.lora.up.weight"),
+    ("unet.blocks.{}.processor.to_q_lora.down.weight", "unet.blocks.{}.processor.to_q_lora.up.weight"),
+    ("double_blocks.{}.processor.qkv_lora1.down.weight", "double_blocks.{}.processor.qkv_lora1.up.weight"),
+    ("lora_unet_{}_to_q.hada_w2_b", "lora_unet_{}_to_q.hada_w2_a"),
+    ("lora_unet_{}_to_q.lokr_w1", "lora_unet_{}_to_q.lokr_w2"),
+    ("layers.{}.q.randlora_gamma", "layers.{}.q.randlora_lambda"),
+    ("layers.{}.q.oft_other", "layers.{}.q.oft_R.weight"),
+    ("lora_unet_{}_to_q.alphas", "lora_unet_{}_to_q.oft_blocks"),
+    ("layers.{}.q.base", "layers.{}.q.miss_block"),
+    ("layers.{}.q.base", "layers.{}.q.shira_weight"),
+]
+
+
+def pairs(drawn: str, zero: str, *, is_trained: bool) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for i in range(6):
+        arrays[drawn.format(i)] = normal(4, 8, seed=i)
+        arrays[zero.format(i)] = normal(8, 4, seed=9 + i) if is_trained else np.zeros((8, 4), np.float32)
+        if "hada" in zero:
+            arrays |= {drawn.format(i).replace("w2", f"w1_{half}")[:-2]: normal(4, 8, seed=i) for half in "ab"}
+    return arrays
+
+
+@pytest.mark.parametrize(("drawn", "zero"), PAIRS)
+def test_a_fresh_adapter_in_every_spelling_has_one_remark(drawn: str, zero: str) -> None:
+    arrays = pairs(drawn, zero, is_trained=False)
+    (found,) = (finding for finding in check(MemorySource(arrays)).findings if finding.rule != "identical-bytes")
+    assert (found.severity, found.rule, found.tensor) == ("info", "start-values", None)
+    assert found.evidence == (
+        f"6 of {len(arrays)} tensors hold one value each, as before training: 6 zeros (the first is {zero.format(0)})"
+    )
+
+
+@pytest.mark.parametrize(("drawn", "zero"), PAIRS)
+def test_one_zero_half_among_trained_pairs_in_every_spelling(drawn: str, zero: str) -> None:
+    arrays = pairs(drawn, zero, is_trained=True)
+    assert said(arrays) == set()
+    arrays[zero.format(2)] = np.zeros((8, 4), np.float32)
+    (finding,) = check(MemorySource(arrays)).findings
+    assert (finding.severity, finding.rule, finding.tensor) == ("warning", "untrained-lora", zero.format(2))
+    assert finding.evidence.endswith(", but 5 of 6 in this file are not")
+
+
+@pytest.mark.parametrize(("drawn", "zero"), [pair for pair in PAIRS if "lora_" in pair[0] or "down" in pair[0]][:6])
+def test_the_half_that_is_drawn_may_not_be_zero(drawn: str, zero: str) -> None:
+    arrays = pairs(drawn, zero, is_trained=True)
+    arrays[drawn.format(2)] = np.zeros((4, 8), np.float32)
+    assert said(arrays) == {("warning", "untrained-lora", drawn.format(2))}
+    dead = pairs(drawn, zero, is_trained=False) | {drawn.format(i): np.zeros((4, 8), np.float32) for i in range(6)}
+    warned = {tensor for severity, _, tensor in said(dead) if severity == "warning"}
+    assert warned == {drawn.format(i) for i in range(6)}
+
+
+def test_what_may_be_zero_in_a_trained_adapter() -> None:
+    arrays = lora(4, normal(8, 4))
+    arrays |= {f"layers.{i}.q.lora_E": (i != 2) * normal(4, 1, seed=i) for i in range(4)}
+    arrays |= {f"layers.{i}.q.lora_B.bias": (i != 2) * normal(8, seed=i) for i in range(4)}
+    assert not {found for found in said(arrays) if found[0] != "info"}

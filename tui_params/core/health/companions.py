@@ -32,7 +32,8 @@ class Packed:
         self.is_packed: set[str] = set()
         for info in infos:
             owner, part = part_of(info.name)
-            if part == "packed":
+            # LyCORIS calls the blocks of an orthogonal adapter oft_blocks.
+            if part == "packed" and info.dtype.name not in _WHOLE_FLOATS:
                 self.is_packed.add(owner)
             if part in ("weight", "packed"):
                 self.weights.setdefault(owner, info)

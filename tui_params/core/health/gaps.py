@@ -147,7 +147,8 @@ def find_half_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Halves of adapters without the other half."""
     halves: dict[tuple[str, str, str], str] = {}
     for info in checkpoint.source.listing.tensors:
-        if _MAY_BE_HALF.search(info.name):
+        # A bias may stand beside lora_B alone.
+        if _MAY_BE_HALF.search(info.name) and not info.name.endswith(".bias"):
             halves |= dict.fromkeys(_halves(info.name.split(".")), info.name)
     if not halves or is_piece(checkpoint):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from tui_params.core.tensor import TensorInfo
@@ -64,7 +65,8 @@ bounds of Gemma's clipped layers."""
 _ZERO_INIT = (
     "zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed", "rel_pos",
     "sampling_offsets", "attention_weights", "bbox_embed", "gateway.gate", "mm_input_projection_weight",
-    "lora_embedding_a", "hada_w", "lokr_w", ".oft_r", ".oft_blocks", ".boft_r", "vera_lambda",
+    "lora_embedding_a", "hada_w", "lokr_w", ".oft_r", ".oft_blocks", ".boft_r", "vera_lambda", "randlora_lambda",
+    "randlora_gamma", "miss_block", "bone_block", "shira_weight",
 )  # fmt: skip
 """Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE,
 the positions of SAM (2304.02643), the offsets and boxes of Deformable DETR (2010.04159), D-FINE, Gemma 3, adapters of
@@ -74,6 +76,22 @@ _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
 """Parts of the names of parameters that often start at one value: not the ``weight`` of a layer."""
 
 _EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
+
+
+_ADAPTER_PART = re.compile(
+    r"\.(lora_[AB]|lora_embedding_[AB]|lora_down|lora_up|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R|oft_blocks|boft_R|"
+    r"vera_lambda_[bd]|randlora_lambda|randlora_gamma|miss_block|bone_block|shira_weight)(?:\.|$)|"
+    r"lora\d*\.(down|up)(?:\.|$)"
+)
+
+
+def adapter_part(name: str) -> str:
+    """Which part of an adapter a tensor is, as its library spells it (``lora_B``, ``up``, ``hada_w2_a``), or nothing.
+
+    A bias is none, and neither is what may be zero in a trained adapter: AdaLoRA prunes ranks through ``lora_E``.
+    """
+    match = None if name.endswith(".bias") else _ADAPTER_PART.search(f".{name}")
+    return "" if match is None else match[1] or match[2]
 
 
 def role_of(info: TensorInfo) -> Role:
@@ -99,7 +117,7 @@ def role_of(info: TensorInfo) -> Role:
         return "other"
     if info.kind == "buffer" or last in _MADE:
         return "buffer"
-    if "lora_b" in segments or "lora_up" in lowered:
+    if "lora_b" in segments or "lora_up" in lowered or adapter_part(info.name) == "up":
         return "lora_b"
     # The decay rates of Mamba are logarithms, and log 1 = 0 fills whole columns (arXiv 2312.00752, A_log).
     if "bias" in last or last == "a_log":

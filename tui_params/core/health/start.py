@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.roles import Role
+from tui_params.core.health.roles import Role, adapter_part
 from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Sketch
 from tui_params.core.health.training import step_of
 from tui_params.core.text import plural
@@ -25,7 +25,7 @@ def find_untrained_zero_init(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Layers that start at zero and are still zero, although others of their kind are not or the run has made steps."""
     kinds: dict[str, list[Sketch]] = {}
     for sketch in checkpoint.sketches:
-        if sketch.role == "zero_init" and sketch.count and sketch.is_exact:
+        if sketch.role == "zero_init" and sketch.count and sketch.is_exact and not adapter_part(sketch.info.name):
             kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
     step = step_of(checkpoint.metadata)
     for kind, members in kinds.items():

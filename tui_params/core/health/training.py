@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.roles import is_input_scale
-from tui_params.core.health.rule import Checkpoint, Rule, Subject
+from tui_params.core.health.roles import adapter_part, is_input_scale
+from tui_params.core.health.rule import Checkpoint, Rule, Sketch, Subject
 from tui_params.core.health.sought import NOT_FINITE, ZERO, Sought
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
@@ -20,6 +20,9 @@ _FEW_NORMS = 4
 """With fewer norms a module says nothing about how its gains are used."""
 
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
+_DRAWN = frozenset({"lora_A", "lora_down", "down", "lora_embedding_B"})
+"""Halves of adapters that start from random numbers."""
+
 _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 
 
@@ -111,18 +114,28 @@ def seek_variance(finding: Finding, info: TensorInfo, thresholds: Thresholds) ->
     return Sought("below", 0.0 if finding.severity == "error" else thresholds.running_var)
 
 
-def find_untrained_lora(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """A ``lora_B`` that is zero although others are not, or after a step of training."""
-    sketches = checkpoint.sketches
-    adapters = [sketch for sketch in sketches if sketch.role == "lora_b" and sketch.count and sketch.is_exact]
-    zero = [sketch for sketch in adapters if sketch.is_zero]
+def find_untrained_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Parts of adapters that are zero although others of the same name are not, or after a step of training."""
+    parts: dict[str, list[Sketch]] = {}
+    for sketch in checkpoint.sketches:
+        part = adapter_part(sketch.info.name)
+        if part and sketch.count and sketch.is_exact:
+            parts.setdefault(part, []).append(sketch)
     step = step_of(checkpoint.metadata)
-    others = len(adapters) - len(zero)
-    if not zero or (not others and not step):
-        return
-    reason = f"{others:,} of {len(adapters):,} in this file are not" if others else f"the run is at step {step:,}"
-    for sketch in zero:
-        yield sketch.finding("warning", "untrained-lora", f"lora_B is still zero, as at the start, but {reason}")
+    for part, members in parts.items():
+        others = sum(not sketch.is_zero for sketch in members)
+        is_drawn = part in _DRAWN
+        if not others and not step and not is_drawn:
+            continue
+        reason = f"the run is at step {step:,}"
+        if others:
+            reason = f"{others:,} of {len(members):,} in this file are not"
+        elif is_drawn:
+            reason = "it starts from random numbers"
+        for sketch in members:
+            if sketch.is_zero:
+                start = "zero" if is_drawn else "still zero, as at the start"
+                yield sketch.finding("warning", "untrained-lora", f"{part} is {start}, but {reason}")
 
 
 def step_of(metadata: Mapping[str, str]) -> int:
@@ -172,10 +185,10 @@ TRAINING_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "untrained-lora",
-        "Untrained lora_B",
+        "Untrained adapter",
         ("warning",),
-        "lora_B starts at zero. In a trained adapter, one that is still zero changes nothing.",
-        "LoRA (arXiv 2106.09685), peft",
-        cross_check=find_untrained_lora,
+        "Half of an adapter starts at zero, lora_B for example. In a trained one, a half that is zero changes nothing.",
+        "LoRA (arXiv 2106.09685), peft, LyCORIS, kohya's sd-scripts, diffusers",
+        cross_check=find_untrained_adapters,
     ),
 )

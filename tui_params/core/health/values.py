@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.roles import PARAMETERS, is_measure
+from tui_params.core.health.roles import PARAMETERS, adapter_part, is_measure
 from tui_params.core.health.rule import Rule, Subject
 from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
 from tui_params.core.health.thresholds import Thresholds
@@ -78,8 +78,9 @@ def check_all_zero(subject: Subject) -> Sequence[Finding]:
         return _NONE
     severity: Severity = "info"
     if subject.is_matrix:
+        # Half of an adapter starts at zero; whether training missed it, the other adapters tell.
         if subject.role in ("weight", "embedding"):
-            severity = "error"
+            severity = "info" if adapter_part(subject.info.name) else "error"
         elif subject.role == "norm" or (subject.role == "other" and "weight" in subject.info.name):
             severity = "warning"
     elif subject.role not in PARAMETERS | {"gradient"}:
