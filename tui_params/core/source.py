@@ -41,7 +41,7 @@ class Listing(msgspec.Struct, frozen=True):
     text of bounded length. ``modules`` are class names by module path, where they are known. ``gradients`` are by the
     name of their parameter; they are not part of the tree. ``findings`` are about the container. ``not_opened`` are
     the names of files in the same folder that hold tensors or the state of a training run and were not opened; names
-    of subfolders end with a slash.
+    of subfolders end with a slash. ``unlisted`` is one sentence if the source names more tensors than are listed.
     """
 
     format: str
@@ -52,6 +52,7 @@ class Listing(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     is_ordered: bool = False
     not_opened: tuple[str, ...] = ()
+    unlisted: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes import content
 from tui_params.sources.bytes.content import Peek
-from tui_params.sources.bytes.local import opened, read_bytes, reason
+from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
 
 HEAD_NBYTES = 1024
 
@@ -225,7 +225,7 @@ def open_path(path: str | os.PathLike[str]) -> Source:
         raise OpenError("the path is empty")
     try:
         full = Path(given).expanduser()
-        mode = os.stat(full).st_mode
+        mode = retried(lambda: os.stat(full)).st_mode
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(full):
             target = clean(os.readlink(full), 200)

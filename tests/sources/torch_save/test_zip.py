@@ -587,13 +587,22 @@ def test_bytes_before_and_after_the_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ([("a.npy", b"")], "is a numpy NPZ archive of 1 arrays"),
+        ([("a.npy", b"")], "is a numpy NPZ archive of 1 array,"),
         ([("[Content_Types].xml", b"")], "is an Office document"),
         ([("x/__init__.py", b""), ("x-1.dist-info/METADATA", b"")], "is a Python wheel"),
         ([("META-INF/MANIFEST.MF", b"")], "is a Java or Android archive"),
         ([("p/archive_format", b"pt2")], "is an archive of torch.export or AOTInductor without a list of weights"),
         ([("p/.data/extern_modules", b"")], "is a torch.package archive"),
-        ([("readme.txt", b"")], "is a zip of 1 files, the first of them 'readme.txt', and no data.pkl"),
+        ([("readme.txt", b"")], "is a zip of 1 file, the first of them 'readme.txt', and no data.pkl"),
+        ([("data.pkl", b"")], "is a zip of 1 file with data.pkl at its root: torch.save puts it into a folder"),
+        ([("data/0", b""), ("data.pkl", b"")], "is a zip of 2 files with data.pkl at its root"),
+        ([("x/a", b""), ("y/data.pkl", b"")], "with y/data.pkl, but its first member lies in x/: torch.load looks"),
+        ([("a", b""), ("y/data.pkl", b"")], "with y/data.pkl, but its first member lies at the root: torch.load looks"),
+        (
+            [("vae/x.safetensors", b""), ("model_index.json", b"{}"), ("unet/y.safetensors", b"")],
+            "is a DDUF file, a pipeline of diffusers in one zip with 2 safetensors files, which cannot be opened yet",
+        ),
+        ([("model_index.json", b"{}")], "is a DDUF file, a pipeline of diffusers in one zip with 0 safetensors files"),
         ([], "is a zip without members"),
     ],
 )

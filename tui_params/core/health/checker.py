@@ -83,6 +83,8 @@ class Checker:
             self._add((finding,))
         self._sketches: dict[str, Sketch] = {}
         self._unchecked: dict[str | None, str] = {}
+        if source.listing.unlisted is not None:
+            self._unchecked[None] = source.listing.unlisted
         self._checked: set[str] = set()
         self._empty = 0
 

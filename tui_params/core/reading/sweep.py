@@ -178,6 +178,9 @@ def _outcome(
     reading: Callable[[int], None],
     threads: int | None,
 ) -> Outcome:
+    if info.unreadable is not None:
+        return Outcome(info.name, None, info.unreadable, True)
+
     def progress(done: int) -> None:
         reading(info.dtype.nbytes(done))
 

@@ -10,7 +10,8 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import TypeVar
@@ -30,7 +31,22 @@ _NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE)
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: should the path have become a FIFO since the last stat, open still returns at once."""
 
+_MOST_INTERRUPTIONS = 1000
+"""How often a call that signals interrupt is made again."""
+
 _T = TypeVar("_T")
+
+
+def retried(call: Callable[[], _T]) -> _T:
+    """What ``call`` returns, called again if a signal interrupted it (EINTR). Raises what it raises.
+
+    Python repeats reads and ``open`` by itself (PEP 475), but not ``stat``, ``fstat`` and the listing of folders, which
+    a file system in user space or over a network may interrupt.
+    """
+    for _ in range(_MOST_INTERRUPTIONS):
+        with suppress(InterruptedError):
+            return call()
+    return call()
 
 
 class DataFile(msgspec.Struct, frozen=True):
@@ -62,7 +78,7 @@ class DataFile(msgspec.Struct, frozen=True):
     def changed(self) -> str | None:
         """One sentence if the path no longer leads to the file that was opened, else None."""
         try:
-            return self.difference(os.stat(self.path))
+            return self.difference(retried(lambda: os.stat(self.path)))
         except (FileNotFoundError, NotADirectoryError):
             return self.difference(None)
         except OSError as error:
@@ -92,7 +108,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
     """
     name = clean(path.name or str(path), 120)
     try:
-        _check_regular(name, os.stat(path).st_mode)
+        _check_regular(name, retried(lambda: os.stat(path)).st_mode)
         descriptor = POOL.make_room_for(lambda: os.open(path, _FLAGS))
     except FileNotFoundError:
         raise OpenError(f"no such file: {clean(str(path), 200)}") from None
@@ -100,7 +116,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise OpenError(f"{name} cannot be opened: {why}") from None
     try:
-        status = os.fstat(descriptor)
+        status = retried(lambda: os.fstat(descriptor))
         _check_regular(name, status.st_mode)
         yield (
             descriptor,
@@ -128,7 +144,7 @@ def read_bytes(descriptor: int, offset: int, count: int) -> bytes:
     """Up to ``count`` bytes at ``offset``, fewer only at the end of the file. Raises OSError."""
     pieces = []
     while count > 0:
-        piece = os.pread(descriptor, min(count, 1 << 30), offset)
+        piece = retried(partial(os.pread, descriptor, min(count, 1 << 30), offset))
         if not piece:
             break
         pieces.append(piece)
@@ -174,10 +190,10 @@ class FilePool:
         """
         handle = self._lend(file)
         try:
-            _raise_if(file.difference(os.fstat(handle.descriptor)) or file.changed())
+            _raise_if(file.difference(retried(lambda: os.fstat(handle.descriptor))) or file.changed())
             yield handle.descriptor
             # If the file was written to meanwhile, half of the bytes may be old and half new.
-            _raise_if(file.difference(os.fstat(handle.descriptor)))
+            _raise_if(file.difference(retried(lambda: os.fstat(handle.descriptor))))
         except OSError as error:
             raise ReadError(f"{clean(file.name, 120)} cannot be read: {reason(error)}") from None
         finally:
@@ -189,7 +205,7 @@ class FilePool:
         Raises what ``call`` raises.
         """
         try:
-            return call()
+            return retried(call)
         except OSError as error:
             if error.errno not in _NO_DESCRIPTOR_LEFT or not self._free_some():
                 raise
@@ -201,7 +217,7 @@ class FilePool:
             while handle is None:
                 _raise_if(file.changed())
                 try:
-                    handle = self._handles[file] = _Handle(os.open(file.path, _FLAGS))
+                    handle = self._handles[file] = _Handle(retried(lambda: os.open(file.path, _FLAGS)))
                 except OSError as error:
                     if error.errno not in _NO_DESCRIPTOR_LEFT or not self._free_some():
                         name = clean(file.name, 120)
@@ -268,9 +284,9 @@ def read_into(descriptor: int, file: DataFile, offset: int, buffer: memoryview) 
     done = 0
     while done < len(buffer):
         if hasattr(os, "preadv"):
-            count = os.preadv(descriptor, [buffer[done:]], offset + done)
+            count = retried(partial(os.preadv, descriptor, [buffer[done:]], offset + done))
         else:
-            piece = os.pread(descriptor, len(buffer) - done, offset + done)
+            piece = retried(partial(os.pread, descriptor, len(buffer) - done, offset + done))
             count = len(piece)
             buffer[done : done + count] = piece
         if count == 0:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from functools import partial
 from struct import Struct, error, unpack_from
 
 import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import read_bytes
+from tui_params.sources.bytes.local import read_bytes, retried
 
 MAX_DIRECTORY_BYTES = 256 << 20
 MAX_INFLATED_BYTES = 256 << 20
@@ -207,7 +208,7 @@ def local_header(descriptor: int, directory: Directory, member: Member) -> tuple
     if not directory.start <= member.header <= directory.stop - _LOCAL.size:
         return None
     # A character of a name takes at most 4 bytes.
-    raw = os.pread(descriptor, _LOCAL.size + 4 * len(member.name), member.header)
+    raw = retried(partial(os.pread, descriptor, _LOCAL.size + 4 * len(member.name), member.header))
     if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
         return None
     length = int(raw[26]) + (raw[27] << 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +26,15 @@ MAX_FINDINGS = 20
 
 _MAX_NBYTES = 512 * 1024 * 1024
 
+MAX_ABSENT = 100_000
+"""Absent tensors that are listed one by one; the largest published models have fewer tensors. Of more, the first."""
+
+LISTED_ABSENT = 1_000
+"""How many of more absent tensors than MAX_ABSENT are listed: for each, all who come after have to do something."""
+
+_REPEATING_NBYTES = 16 * 1024 * 1024
+"""From this size on, an index takes less memory if equal file names are kept once, which takes longer to read."""
+
 OpenFile: TypeAlias = Callable[[Path], Source]
 """Opens one file of a folder, whatever its format. Raises OpenError."""
 
@@ -37,6 +46,20 @@ class Index(msgspec.Struct):
     metadata: Any = None
 
 
+class _FileName:
+    """The name of a file in a long index: equal ones are one object."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class _LongIndex(msgspec.Struct):
+    weight_map: dict[str, _FileName]
+    metadata: Any = None
+
+
 def read_index(path: Path) -> Index:
     """The index file at ``path``. Raises OpenError."""
     name = clean(path.name, 120)
@@ -45,9 +68,31 @@ def read_index(path: Path) -> Index:
             raise OpenError(f"{name} has {size(file.size)}, which no index needs")
         text = read_bytes(descriptor, 0, file.size)
     try:
-        return msgspec.json.decode(text, type=Index)
+        if len(text) < _REPEATING_NBYTES:
+            return msgspec.json.decode(text, type=Index)
+        return _decode_long(text)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise OpenError(f"{name} is not the index of a sharded checkpoint: {clean(str(error), 160)}") from None
+
+
+def _decode_long(text: bytes) -> Index:
+    """An index whose equal file names are one object. Raises what the decoder raises."""
+    kept: dict[str, _FileName] = {}
+
+    def once(_: type, given: Any) -> _FileName:
+        if not isinstance(given, str):
+            raise ValueError("a file name in its weight_map is no text")
+        name = kept.get(given)
+        if name is None:
+            name = kept[given] = _FileName(given)
+        return name
+
+    read = msgspec.json.decode(text, type=_LongIndex, dec_hook=once)
+    weight_map: dict[str, Any] = read.weight_map
+    for tensor, name in weight_map.items():
+        # The same key again: the dict keeps its size.
+        weight_map[tensor] = name.text
+    return Index(weight_map, read.metadata)
 
 
 class _Complaints:
@@ -93,10 +138,16 @@ def list_indexed(
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
+    unlisted = _unlisted(absent, index_name)
+    if unlisted is not None:
+        complaints.add("error", "missing-tensor", None, unlisted)
+        del absent[LISTED_ABSENT:]
     _list_absent(absent, index.weight_map, lost, tensors, index_name, complaints)
     if not absent:
         _check_total(index, tensors.values(), index_name, complaints)
     metadata = merge_metadata(parts)
+    if unlisted is not None:
+        metadata["index.not_listed"] = unlisted
     if isinstance(index.metadata, dict):
         for key in ("total_size", "total_parameters"):
             if isinstance(index.metadata.get(key), (int, float)):
@@ -112,6 +163,7 @@ def list_indexed(
         metadata,
         findings=findings,
         not_opened=(*not_opened, *folders),
+        unlisted=unlisted,
     )
     return MergedSource(folder_label(folder), listing, parts, {})
 
@@ -205,6 +257,16 @@ def _place_strays(
             )
 
 
+def _unlisted(absent: Sequence[str], index_name: str) -> str | None:
+    """One sentence if there are more absent tensors than are listed."""
+    if len(absent) <= MAX_ABSENT:
+        return None
+    return (
+        f"{clean(index_name, 120)} names {len(absent):,} tensors that are in no shard that could be opened: the first"
+        f" {LISTED_ABSENT:,} are listed"
+    )
+
+
 def _list_absent(
     absent: Iterable[str],
     weight_map: Mapping[str, str],
@@ -215,11 +277,15 @@ def _list_absent(
 ) -> None:
     """List the tensors that are only in the index: their names, and the reason why nothing else is known."""
     nothing = unknown("?")
+    not_there: dict[str, str] = {}
     for name in absent:
         shard = weight_map[name]
         why = lost.get(shard)
         if why is None:
-            why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
+            why = not_there.get(shard)
+            if why is None:
+                why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
+                not_there[shard] = why
             complaints.add("error", "missing-tensor", name, why)
         tensors[name] = TensorInfo(name, (), nothing, 0, 0, file=shard, unreadable=why)
 

@@ -15,14 +15,8 @@ from tui_params.core.source import Record, Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
-from tui_params.sources.bytes.zip_directory import (
-    STORED,
-    Directory,
-    data_offset,
-    read_directory,
-    read_member,
-)
+from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
+from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
 from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
 from tui_params.sources.torch_save.archive import Inner, checkpoints_in
 from tui_params.sources.torch_save.export import is_export, read_export
@@ -108,7 +102,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         roles=roles,
         constants=constants,
         findings=places.findings(),
-        allocated=os.fstat(descriptor).st_blocks * 512,
+        allocated=retried(lambda: os.fstat(descriptor)).st_blocks * 512,
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
         read_records=read_records,
     )
@@ -197,7 +191,7 @@ def _describe_other(directory: Directory, top: str) -> str | None:
     names = list(directory.members)
     some = names[:10_000]
     if all(name.endswith(".npy") for name in some):
-        return f"a numpy NPZ archive of {len(names):,} arrays, which is not read here"
+        return f"a numpy NPZ archive of {plural(len(names), 'array')}, which is not read here"
     if "[Content_Types].xml" in directory.members:
         return "an Office document (docx, xlsx or pptx), not a checkpoint"
     if any(".dist-info/" in name for name in some):
@@ -212,4 +206,23 @@ def _describe_other(directory: Directory, top: str) -> str | None:
         return "a torch.save file without its data.pkl: saving it failed"
     if "model.weights.h5" in directory.members:
         return "a Keras model, which is not read here"
+    if "model_index.json" in directory.members:
+        weights = sum(name.endswith(".safetensors") for name in names)
+        return (
+            f"a DDUF file, a pipeline of diffusers in one zip with {plural(weights, 'safetensors file')}, which cannot be"
+            " opened yet: unpack it and open the folders"
+        )
+    of_files = f"a zip of {plural(len(names), 'file')}"
+    if "data.pkl" in directory.members:
+        return (
+            f"{of_files} with data.pkl at its root: torch.save puts it into a folder, and torch.load refuses the file"
+        )
+    elsewhere = next((name for name in names if name.endswith("/data.pkl")), None)
+    if elsewhere is not None:
+        # As PyTorchStreamReader does, which takes the folder of the first member for the archive's own.
+        first = f"in {clean(top, 60)}/" if "/" in names[0] else "at the root"
+        return (
+            f"{of_files} with {clean(elsewhere, 60)}, but its first member lies {first}: torch.load looks for data.pkl"
+            " there and refuses the file"
+        )
     return None
