@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tests.bench.bench_stats import PrivateMemory
 from tests.bench.line import Line
 from tests.factories_faults import FULL, planted, write_faulty
+from tests.factories_safetensors import entry, file_bytes, write_index
 from tui_params.api.opening import ENGINE, open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
@@ -31,6 +33,14 @@ from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import scan_all
 from tui_params.core.source import Source
+
+_WHOLE = """
+import sys
+from tui_params.cli.app import run
+run(["check", sys.argv[1]])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+"""
+"""The whole command, and the most kilobytes that the process had (Linux)."""
 
 MEMORY_LIMIT_MB = 200
 RUNS = 3
@@ -58,6 +68,57 @@ def run() -> Iterator[Line]:
         memory = float(best["memory"])
         yield Line(f"{what}: extra memory", f"{memory:.0f} MB", f"under {MEMORY_LIMIT_MB} MB", memory < MEMORY_LIMIT_MB)
         yield from costs(path, taken)
+    yield from overlaps()
+    yield from absent_names()
+
+
+def overlaps() -> Iterator[Line]:
+    """Tensors that share bytes cost no more than as many tensors of the same file size that do not."""
+    count, side = 10_000, 200
+    with tempfile.TemporaryDirectory() as folder:
+        apart = checked(Path(folder), [(8 * number, 8 * number + 8) for number in range(count)])
+        for what, step in (("the same 160 kB", 0), ("160 kB, each 8 B further", 8)):
+            places = [(step * number, step * number + 4 * side * side) for number in range(count)]
+            taken = checked(Path(folder), places)
+            ratio = taken / apart
+            said = f"{taken:.2f} s, {ratio:.1f} x without overlap"
+            is_promised = step == 0
+            yield Line(
+                f"{count:,} tensors share {what}",
+                said,
+                "under 3 x" if is_promised else "",
+                ratio < 3 or not is_promised,
+            )
+
+
+def checked(folder: Path, places: list[tuple[int, int]]) -> float:
+    """Seconds that the check of a file with f32 tensors at these places takes, at best."""
+    header = {
+        f"layers.{number}.weight": entry("F32", ((end - begin) // 4,), begin, end)
+        for number, (begin, end) in enumerate(places)
+    }
+    data = np.random.default_rng(0).standard_normal(places[-1][1] // 4).astype(np.float32).tobytes()
+    path = folder / "overlaps.safetensors"
+    path.write_bytes(file_bytes(header, data))
+    return min(float(measure(path)["check"]) for _ in range(RUNS))
+
+
+def absent_names() -> Iterator[Line]:
+    """The command, from its start to its end, for an index of 300,000 tensors that are in no shard."""
+    count = 300_000
+    with tempfile.TemporaryDirectory() as folder:
+        shard = "model-00001-of-00001.safetensors"
+        (Path(folder) / shard).write_bytes(file_bytes({"a": entry("F32", (2,), 0)}, bytes(8)))
+        names = (f"model.layers.{number // 256}.mlp.experts.{number % 256}.weight" for number in range(count))
+        write_index(Path(folder), {"a": shard} | dict.fromkeys(names, shard))
+        start = time.perf_counter()
+        command = [sys.executable, "-c", _WHOLE, folder]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+        taken = time.perf_counter() - start
+    megabytes = int(done.stderr) / 1000
+    what = f"check of an index of {count:,} absent names"
+    yield Line(f"{what}: whole process", f"{taken:.2f} s", "under 2 s", taken < 2)
+    yield Line(f"{what}: most memory", f"{megabytes:.0f} MB", "under 100 MB", megabytes < 100)
 
 
 def plain_read(path: Path) -> float:

@@ -208,15 +208,14 @@ def _describe_other(directory: Directory, top: str) -> str | None:
         return "a Keras model, which is not read here"
     if "model_index.json" in directory.members:
         weights = sum(name.endswith(".safetensors") for name in names)
+        parts = plural(weights, "safetensors file")
         return (
-            f"a DDUF file, a pipeline of diffusers in one zip with {plural(weights, 'safetensors file')}, which cannot be"
-            " opened yet: unpack it and open the folders"
+            f"a DDUF file, a pipeline of diffusers in one zip with {parts}, which cannot be opened yet: unpack it and"
+            " open the folders"
         )
     of_files = f"a zip of {plural(len(names), 'file')}"
     if "data.pkl" in directory.members:
-        return (
-            f"{of_files} with data.pkl at its root: torch.save puts it into a folder, and torch.load refuses the file"
-        )
+        return f"{of_files} with data.pkl at its root: torch.save puts it into a folder, and torch.load refuses it here"
     elsewhere = next((name for name in names if name.endswith("/data.pkl")), None)
     if elsewhere is not None:
         # As PyTorchStreamReader does, which takes the folder of the first member for the archive's own.
