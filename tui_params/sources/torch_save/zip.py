@@ -210,8 +210,8 @@ def _describe_other(directory: Directory, top: str) -> str | None:
         weights = sum(name.endswith(".safetensors") for name in names)
         parts = plural(weights, "safetensors file")
         return (
-            f"a DDUF file, a pipeline of diffusers in one zip with {parts}, which cannot be opened yet: unpack it and"
-            " open the folders"
+            f"a DDUF file, a pipeline of diffusers in one zip with {plural(weights, 'safetensors file')},"
+            " which cannot be opened yet: unpack it and open the folders"
         )
     of_files = f"a zip of {plural(len(names), 'file')}"
     if "data.pkl" in directory.members:
