@@ -75,6 +75,7 @@ def test_what_is_wrong_inside_is_found(tmp_path: Path) -> None:
         ("cut.pth", saved({"w": torch.ones(2)})[:-100], "the zip directory of cut.pth is missing"),
         ("empty.pt", b"", "it is no torch.save zip"),
     ],
+    ids=["old", "safetensors", "cut", "empty"],
 )
 def test_a_member_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     report = checked(stored_zip(tmp_path / "a.zip", [*members(), (name, data)]))

@@ -207,10 +207,9 @@ def _describe_other(directory: Directory, top: str) -> str | None:
     if "model.weights.h5" in directory.members:
         return "a Keras model, which is not read here"
     if "model_index.json" in directory.members:
-        weights = sum(name.endswith(".safetensors") for name in names)
-        parts = plural(weights, "safetensors file")
+        parts = plural(sum(name.endswith(".safetensors") for name in names), "safetensors file")
         return (
-            f"a DDUF file, a pipeline of diffusers in one zip with {plural(weights, 'safetensors file')},"
+            f"a DDUF file, a pipeline of diffusers in one zip with {parts},"
             " which cannot be opened yet: unpack it and open the folders"
         )
     of_files = f"a zip of {plural(len(names), 'file')}"
