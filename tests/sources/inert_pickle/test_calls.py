@@ -445,8 +445,26 @@ def test_many_calls_are_counted_and_few_are_kept() -> None:
     assert len(callee.shown) == 2
     finding = code_of(machine)
     assert finding is not None
-    assert "builtins.print(0), builtins.print(1) (998 more times)" in finding.evidence
+    assert "builtins.print(0), builtins.print(1) (and 998 more calls)" in finding.evidence
     assert len(finding.evidence) < 200
+
+
+def test_calls_that_are_only_counted_are_counted() -> None:
+    once = named("my.pkg", "run_me") + b")R0"
+    finding = code_of(read(once * 1_000 + b"N"))
+    assert finding is not None
+    assert "my.pkg.run_me(), my.pkg.run_me() (and 998 more calls)" in finding.evidence
+
+
+def test_honest_forms_do_not_hide_a_call_nor_the_other_way_round() -> None:
+    honest = named("builtins", "getattr") + THING + string("RED") + b"\x86R0"
+    other = named("builtins", "getattr") + PRINT + string("run") + b"\x86R0"
+    for body in (honest * 5 + other * 3, other * 3 + honest * 5):
+        machine = read(body + b"N")
+        finding = code_of(machine)
+        assert finding is not None
+        assert "(and 1 more call)" in finding.evidence
+        assert class_names([machine.calls]) == ["my.pkg.Thing"]
 
 
 def test_a_long_argument_is_cut() -> None:

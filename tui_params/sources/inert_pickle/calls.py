@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.sources.inert_pickle.allowed import PLAIN_BASES
 from tui_params.sources.inert_pickle.labels import Label, is_alarming, is_class_name, label
 from tui_params.sources.inert_pickle.values import Encoded, Obj, Stub, Text, render
@@ -31,17 +31,23 @@ _CALLS_ARGUMENT = frozenset(
 )
 _REDUCE = frozenset({"functools", "_functools", "builtins"})
 _OPERATOR = frozenset({"operator", "_operator"})
+_FORMS = _REDUCE | _OPERATOR | {_LOAD_BYTES[0], _FROM_TYPE[0], _WRAPPER[0], "copyreg"}
+_FORMS |= {module for module, _ in _CALLS_ARGUMENT}
 
 
 class Callee:
-    """One global and what is done with it: how often it is called, and the first calls as text."""
+    """One global and what is done with it: how often it is called, and the first calls as text.
 
-    __slots__ = ("called", "is_made", "shown", "stub", "touched")
+    ``is_counted`` says that enough of it is known: more calls of it are only counted.
+    """
+
+    __slots__ = ("called", "is_counted", "is_made", "shown", "stub", "touched")
 
     def __init__(self, stub: Stub | None) -> None:
         self.stub = stub
         self.called = 0
         self.touched = 0
+        self.is_counted = False
         self.is_made = False
         self.shown: list[str] = []
 
@@ -56,7 +62,8 @@ class Callee:
         more = self.called + self.touched - len(self.shown)
         if not self.shown:
             return [clean(str(self.stub), _CALL_LENGTH)]
-        return [*self.shown[:-1], f"{self.shown[-1]} ({more:,} more times)"] if more > 0 else self.shown
+        last = f"{self.shown[-1]} (and {plural(more, 'more call')})"
+        return [*self.shown[:-1], last] if more > 0 else self.shown
 
 
 class CallLog:
@@ -77,6 +84,10 @@ class CallLog:
 
     def add(self, callee: Any, args: Any, *, is_called: bool) -> None:
         """A call of ``callee``, or with ``is_called`` False an object made of it."""
+        known = self.callees.get(callee) if type(callee) is Stub else None
+        if known is not None and known.is_counted and is_called:
+            known.called += 1
+            return
         for _ in range(_MAX_WRAPPED):
             if type(callee) is not Stub:
                 self._record(None, callee, args)
@@ -175,6 +186,8 @@ class CallLog:
             found.touched += 1
         else:
             found.called += 1
+            # The forms of these packages are told apart by their arguments, each time.
+            found.is_counted = len(found.shown) == _SHOWN_EACH and stub is not None and stub.module not in _FORMS
         if len(found.shown) < _SHOWN_EACH:
             found.shown.append(clean(render(Obj(callee, args)), _CALL_LENGTH))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from typing import Literal
 
 from tui_params.sources.inert_pickle.allowed import DATA, TORCH_ALLOWED, TORCH_ALLOWED_ONCE_IMPORTED
@@ -106,6 +107,7 @@ def is_alarming(module: str, name: str) -> bool:
     return names_code(module, name)
 
 
+@lru_cache(1 << 12)
 def label(module: str, name: str, *, is_called: bool) -> Label:
     """What it means that a pickle calls ``module.name``, or only makes an object of it (``is_called`` False)."""
     full = f"{module}.{name}"
