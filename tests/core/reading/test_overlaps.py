@@ -15,6 +15,7 @@ from tui_params.core.health.checker import Report, check
 from tui_params.core.reading import overlaps
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import size
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.detect import open_path
 
@@ -84,7 +85,8 @@ def test_partial_overlaps_are_read_a_few_times_and_the_rest_is_unchecked(tmp_pat
     assert (report.status, report.checked + len(report.unchecked)) == ("findings", COUNT)
     assert report.checked == overlaps.MOST_READS * nbytes // 1024
     assert {each.reason for each in report.unchecked} == {
-        "tensors of x.safetensors share bytes or repeat their own, and these were read 4 times: it was not read"
+        "tensors of x.safetensors share bytes or repeat their own, so that a check reads"
+        f" {size(overlaps.MOST_READS * nbytes)} of it at most: it was not read"
     }
     assert [finding.tensor for finding in report.findings if finding.rule == "overlap"] == [None]
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import clean
+from tui_params.core.text import clean, size
 
 MOST_READS = 4
 """How often the bytes that tensors share are read at most, on average over a file."""
@@ -59,8 +59,8 @@ class Overlaps:
             return None
         if info.nbytes > left:
             return (
-                f"tensors of {clean(info.file or '', 120)} share bytes or repeat their own, and these were read"
-                f" {MOST_READS} times: it was not read"
+                f"tensors of {clean(info.file or '', 120)} share bytes or repeat their own, so that a check reads"
+                f" {size(self._whole[info.file])} of it at most: it was not read"
             )
         self._left[info.file] = left - info.nbytes
         return None
