@@ -34,8 +34,8 @@ from tui_params.sources.safetensors.header_text import NEGATIVE_ZERO, parse_exac
 
 FORMAT = "safetensors"
 
-MAX_LISTED_NBYTES = 1 << 29
-"""Bytes of the longest header that is listed: beyond what the format allows, but memory is bounded."""
+MAX_LISTED_NBYTES = 1 << 28
+"""Bytes of the longest header that is listed: more than the format allows, but memory is bounded (about 7 times it)."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
