@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BLOCK_NBYTES = 4 << 20
 
-_KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient"}
+_KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient", "array": "array"}
 
 
 class ProbeSource(Source):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
+from .arrays import array_leaf
 from .description import Description, Enumeration, Severity
 from .leaves import (
     MODULE_LIMIT,
@@ -99,7 +100,8 @@ class MappingProbe(Probe):
         if is_optimizer_object(value):
             self._held.append(Held(name, value, find))
             return ()
-        return None
+        leaf = array_leaf(name, value, find)
+        return None if leaf is None else (leaf,)
 
     def _module_leaves(self, root: Root) -> Iterator[Leaf]:
         self._roots.append(root)

@@ -32,6 +32,7 @@ from .anatomy import (
     own,
     storage_nbytes_of,
 )
+from .arrays import Unread
 from .description import Description, Enumeration, ProbeError
 from .leaves import Find, Leaf, find_field, requires_grad_of
 from .memory import Undisturbed, boxes_of, bytes_of, plain_view
@@ -195,6 +196,8 @@ class Probe:
             yield self._unreadable(leaf, f"its class does not say what it holds: {first_line(error)}")
 
     def _fields_of(self, tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...], tuple[str, ...]]:
+        if type(tensor) is Unread:
+            return (), ()
         if not is_packed(tensor):
             return fields_of(tensor)
         if obstacle_to(tensor):
@@ -205,6 +208,9 @@ class Probe:
         tensor = leaf.tensor
         if is_packed(tensor):
             return self._unreadable(leaf, obstacle_to(tensor) or "it holds no tensor")
+        if type(tensor) is Unread:
+            described = self._unreadable(leaf, tensor.reason)
+            return described._replace(shape=tensor.shape, dtype=tensor.dtype, numel=prod(tensor.shape))
         obstacle = obstacle_of(tensor)
         shape: tuple[int, ...] = ()
         if obstacle == LAZY:
@@ -277,7 +283,7 @@ class Probe:
 
 
 def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
-    if is_packed(leaf.tensor):
+    if is_packed(leaf.tensor) or (leaf.kind == "array" and leaf.origin):
         return leaf.origin or id(leaf.tensor), -1
     return mark_of(leaf.tensor)
 

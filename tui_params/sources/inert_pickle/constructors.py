@@ -71,7 +71,9 @@ def _bytes(args: Args) -> Any:
 
 
 def _encode(args: Args) -> Any:
-    return Encoded(args[0]) if args and type(args[0]) is str else UNFIT
+    # What pickle itself writes: the bytes as a latin-1 text.
+    is_latin = len(args) == 2 and type(args[0]) is str and args[1] in ("latin1", "latin-1")
+    return Encoded(args[0]) if is_latin else UNFIT
 
 
 def _complex(args: Args) -> Any:

@@ -226,6 +226,8 @@ def _type_of(value: ArrayValue) -> tuple[DType, int, str | None]:
     dtype = value.dtype
     if type(dtype) is not ArrayType:
         return unknown("unknown"), 0, "its element type is not known here"
+    if type(dtype.state) is not tuple or len(dtype.state) < 2 or dtype.state[1] not in ("<", ">", "|", "="):
+        return unknown("unknown"), 0, f"the byte order of its type {clean(render(dtype), 40)} is not known"
     if type(dtype.code) is Stub:
         name = clean(dtype.code.name, 40)
         known = from_torch(name) if dtype.code.module in ("ml_dtypes", "ml_dtypes._ml_dtypes_ext") else None
