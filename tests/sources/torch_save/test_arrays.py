@@ -420,3 +420,22 @@ def test_a_bare_text_is_no_pickle(tmp_path: Path) -> None:
     path.write_text("(see below)\nc'est tout.\n")
     with pytest.raises(OpenError, match="in no format that is known here"):
         open_path(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "reason"),
+    [
+        (b"latin1", b"utf_16", "findings", "it has no bytes that hold its values"),
+        (b"X\x01\x00\x00\x00<", b"X\x01\x00\x00\x00?", "unchecked", "the byte order of its type f4 is not known"),
+    ],
+)
+def test_bytes_that_could_mean_anything_are_not_read(
+    tmp_path: Path, old: bytes, new: bytes, status: str, reason: str
+) -> None:
+    data = pickle.dumps({"w": np.arange(6, dtype="f4")}, 2)
+    assert data.count(old) == 1
+    path = tmp_path / "x.pkl"
+    path.write_bytes(data.replace(old, new))
+    with open_path(path) as source:
+        assert source.find("w").unreadable == reason
+        assert check(source).status == status
