@@ -115,7 +115,7 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
     checkpoints = checkpoints_in(directory)
     if not checkpoints:
         raise UnknownFormatError(
-            f"{shown} is a zip of {len(names):,} files, the first of them {clean(names[0], 60)!r},"
+            f"{shown} is a zip of {plural(len(names), 'file')}, the first of them {clean(names[0], 60)!r},"
             " and no data.pkl: not a checkpoint"
         )
     inner = Inner(descriptor, checkpoints, directory)
