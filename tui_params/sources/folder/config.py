@@ -9,7 +9,7 @@ import msgspec
 
 from tui_params.core.text import shorten
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import opened, read_bytes
+from tui_params.sources.bytes.local import opened, read_bytes, retried
 
 _MAX_NBYTES = 4 * 1024 * 1024
 _MAX_TEXT = 500
@@ -36,7 +36,7 @@ def read_configs(folder: Path) -> dict[str, str]:
         if isinstance(text, dict):
             found = {f"config.text_config.{key}": text.get(key) for key in _SIZES}
             metadata |= {key: _text(value) for key, value in found.items() if value is not None}
-    if config.get("quantization") or any((folder / name).exists() for name in _QUANTISED_ELSEWHERE):
+    if config.get("quantization") or any(retried((folder / name).exists) for name in _QUANTISED_ELSEWHERE):
         metadata["config.quantised_elsewhere"] = "true"
     quantization = config.get("quantization_config")
     if isinstance(quantization, dict) and quantization.get("quant_method") is not None:
