@@ -33,6 +33,8 @@ def test_the_sentence_counts_what_was_read(coverage: Coverage, sentence: str) ->
         (Coverage(9, 3, 0), "Nothing wrong was found in the 3 that were read.", "text"),
         (Coverage(9, 9, 0), "Nothing wrong was found in the tensors that were read.", "text"),
         (Coverage(9, 9, 0, is_checked=True), "Nothing wrong was found.", "success"),
+        (Coverage(0, 0, 0, is_checked=True), "", "text"),
+        (Coverage(9, 0, 9, is_checked=True), "", "text"),
     ],
 )
 def test_the_conclusion_is_green_only_after_a_check_of_everything(coverage: Coverage, words: str, style: str) -> None:
