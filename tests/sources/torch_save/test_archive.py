@@ -110,5 +110,5 @@ def test_only_so_many_members_are_opened(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_zip_of_other_files_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(OpenError, match=r"a zip of 1 files, the first of them 'notes\.txt', and no data\.pkl"):
+    with pytest.raises(OpenError, match=r"a zip of 1 file, the first of them 'notes\.txt', and no data\.pkl"):
         open_path(stored_zip(tmp_path / "a.zip", [("notes.txt", b"x")]))
