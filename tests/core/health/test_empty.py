@@ -105,6 +105,14 @@ def test_a_buffer_may_be_empty_whatever_its_name() -> None:
     )
 
 
+def test_a_layer_that_is_made_for_no_level_has_lost_nothing() -> None:
+    names = [f"decoder.layers.{i}.cross_attn.sampling_offsets.weight" for i in range(2)]
+    arrays = {"x.weight": drawn(4, 4)} | {name: np.zeros((0, 32), np.float32) for name in names}
+    assert said(check(MemorySource(arrays))) == set()
+    arrays[names[0]] = drawn(8, 32)
+    assert said(check(MemorySource(arrays))) == {("error", "empty-weight", names[1])}
+
+
 def test_what_cannot_be_read_is_told_without_a_second_reason() -> None:
     report = check(MemorySource({"a": drawn(4), "b": np.zeros(0)}, unreadable={"a": "no bytes"}))
     assert reasons(report) == [("a", "no bytes")]

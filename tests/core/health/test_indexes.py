@@ -74,7 +74,7 @@ def test_positions_out_of_order_are_a_warning() -> None:
         (finding,) = told({IDS: np.ascontiguousarray(order)})
         assert (finding.severity, finding.evidence) == ("warning", "77 values from 0 to 76 are not in order")
     coordinates = np.stack([np.arange(16) // 4, np.arange(16) % 4], axis=1)
-    assert told({IDS: coordinates}) == []
+    assert told({IDS: coordinates, "grid.position_ids": coordinates / np.float32(3)}) == []
 
 
 def test_an_index_beyond_its_table_is_an_error() -> None:

@@ -47,7 +47,8 @@ def check_index_values(subject: Subject) -> Sequence[Finding]:
     if not (is_counter or last == _RELATIVE or last.endswith("_ids")):
         return _NONE
     low, high = figures.min, figures.max
-    if low is None or high is None:
+    # Several rows of positions may be coordinates in an image, which may be anything (SAM 3 has them in float32).
+    if low is None or high is None or (last == "position_ids" and not _is_one_row(subject.info)):
         return _NONE
     if low < 0 and (is_counter or last in _TABLES):
         evidence = f"the smallest value is {number(low)}: no {'count' if is_counter else 'index'} is negative"
@@ -68,6 +69,10 @@ def check_index_values(subject: Subject) -> Sequence[Finding]:
     return _NONE
 
 
+def _is_one_row(info: TensorInfo) -> bool:
+    return sum(size > 1 for size in info.shape) <= 1
+
+
 def _range(figures: Figures) -> str:
     if figures.min == figures.max:
         all_of = "the one value is" if figures.count == 1 else f"all {figures.count:,} values are"
@@ -86,10 +91,9 @@ def _has_fraction(figures: Figures) -> bool:
 def _positions(subject: Subject) -> Sequence[Finding]:
     """Position ids that do not rise by one."""
     figures, shape = subject.figures, subject.info.shape
-    length = next((size for size in reversed(shape) if size > 1), 1)
+    length = figures.count
     low, high = figures.min, figures.max
-    # Several rows may be coordinates in an image.
-    if length != figures.count or length < 2 or low is None or high is None or figures.mean is None:
+    if length < 2 or low is None or high is None or figures.mean is None:
         return _NONE
     spread = math.sqrt((length * length - 1) / 12)
     rises = high - low == length - 1 and math.isclose(figures.mean, low + (length - 1) / 2, rel_tol=_CLOSE)
