@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_params.core.kernels.engine import Engine
-from tui_params.core.kernels.machine_code import Store
 from tui_params.core.source import Source
 from tui_params.sources.detect import open_path
 
 if TYPE_CHECKING:
     import torch
+
+    from tui_params.core.kernels.machine_code import Store
 
     Optimizer: TypeAlias = torch.optim.Optimizer
     Target: TypeAlias = str | os.PathLike[str] | Source | torch.nn.Module | Mapping[str, Any]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from tui_params.sources.bytes.old_pickle import is_old_pickle
-
 MAX_HEADER_NBYTES = 100_000_000
 """Bytes of the header of a safetensors file: ``MAX_HEADER_SIZE`` of the reference implementation."""
 
@@ -41,7 +39,12 @@ def is_torch(peek: Peek) -> bool:
         return not is_npz(peek)
     if head[257:262] == b"ustar":
         return head[:100].rstrip(b"\0") in _OLD_TORCH_MEMBERS
-    return head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) or is_old_pickle(head, peek.size)
+    if head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return True
+    # Hardly a file is one: its tables are made only when nothing else fits.
+    from tui_params.sources.bytes.old_pickle import is_old_pickle
+
+    return is_old_pickle(head, peek.size)
 
 
 def is_distributed_metadata(peek: Peek) -> bool:
