@@ -17,7 +17,7 @@ from tests.factories_memory import MemorySource
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
-from tui_params.core.health.rule import Subject
+from tui_params.core.health.subjects import Subject
 from tui_params.tui import keys
 
 README = Path(__file__).parent.parent / "README.md"

@@ -28,7 +28,8 @@ from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 from tui_params.core.health.places import locate
 from tui_params.core.health.registry import RULES, apply_rules, subject_of
-from tui_params.core.health.rule import Checkpoint, CrossCheck, Subject, sketch
+from tui_params.core.health.rule import CrossCheck
+from tui_params.core.health.subjects import Checkpoint, Subject, sketch
 from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.sweep import scan_all

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.rule import Checkpoint, Rule, Sketch
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.text import plural
 
 _DIGITS = re.compile(r"\d+")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tui_params.core.channels import Side
 from tui_params.core.findings import MAX_INDICES, Finding, Index, Severity
 from tui_params.core.health.roles import PARAMETERS
-from tui_params.core.health.rule import Rule, Subject
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Subject
 from tui_params.core.text import number, percent, plural
 
 _NONE: tuple[Finding, ...] = ()

@@ -12,7 +12,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.health.empty import nothing_checked, placeholder
 from tui_params.core.health.places import Searches, locate
 from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
-from tui_params.core.health.rule import Checkpoint, Sketch, sketch
+from tui_params.core.health.subjects import Checkpoint, Sketch, sketch
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo

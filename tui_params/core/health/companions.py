@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.packings import Part, is_telling, part_of
 from tui_params.core.health.pieces import is_piece
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import name as shown_name

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import PARAMETERS, Role
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.kinds import kind_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import shape

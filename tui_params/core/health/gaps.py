@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from tui_params.core.findings import Finding
 from tui_params.core.health.lists import ModuleList, lists_of
 from tui_params.core.health.pieces import is_piece
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.kinds import compact_ranges
 from tui_params.core.text import name as shown_name
 

@@ -13,8 +13,9 @@ from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role
-from tui_params.core.health.rule import Checkpoint, Rule, Subject
+from tui_params.core.health.rule import Rule
 from tui_params.core.health.sought import NEGATIVE, NOT_WHOLE, Sought
+from tui_params.core.health.subjects import Checkpoint, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number

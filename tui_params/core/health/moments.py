@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.rule import Checkpoint, Rule, Sketch, Subject
+from tui_params.core.health.rule import Rule
 from tui_params.core.health.sought import NEGATIVE, Sought
+from tui_params.core.health.subjects import Checkpoint, Sketch, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.health.training import whole_number
 from tui_params.core.tensor import TensorInfo

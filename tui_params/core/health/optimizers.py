@@ -10,7 +10,8 @@ from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.gaps import absent_layers, absent_tensors
 from tui_params.core.health.lists import lists_of
 from tui_params.core.health.pieces import is_piece
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.kinds import compact_ranges
 from tui_params.core.text import name as shown_name
 from tui_params.core.text import plural

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.rule import Checkpoint, Rule, Sketch
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint, Sketch
 
 _WEIGHTS = frozenset({"qweight", "weight_packed"})
 _MIDDLE = {0x88888888: (4, 8), 0x80808080: (8, 128)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tui_params.core.health.rule import Checkpoint
+from tui_params.core.health.subjects import Checkpoint
 
 _NUMBERED = re.compile(r"(.*)-(\d{1,6})-of-(\d{1,6})\.[\w.]+", re.ASCII)
 """``model-00002-of-00004.safetensors``."""

@@ -24,11 +24,12 @@ from tui_params.core.health.moments import MOMENT_RULES
 from tui_params.core.health.optimizers import OPTIMIZER_RULES
 from tui_params.core.health.packed import PACKED_RULES
 from tui_params.core.health.roles import is_matrix, role_of
-from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Subject
+from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.siblings import SIBLING_RULES
 from tui_params.core.health.sought import Sought
 from tui_params.core.health.start import START_RULES
 from tui_params.core.health.stated import STATED_RULES
+from tui_params.core.health.subjects import Checkpoint, Subject
 from tui_params.core.health.thresholds import DEFAULT, MEANINGS, Thresholds
 from tui_params.core.health.training import TRAINING_RULES
 from tui_params.core.health.values import VALUE_RULES

@@ -10,7 +10,8 @@ import msgspec
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import PARAMETERS, is_matrix, role_of
-from tui_params.core.health.rule import Checkpoint, Rule, Sketch
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, shape

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding
 from tui_params.core.health.roles import Role, adapter_part
-from tui_params.core.health.rule import ByTensor, Checkpoint, Rule, Sketch
+from tui_params.core.health.rule import ByTensor, Rule
+from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.health.training import step_of
 from tui_params.core.text import plural
 

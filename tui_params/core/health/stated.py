@@ -9,7 +9,8 @@ from tui_params.core.health.known_models import KNOWN_MODELS
 from tui_params.core.health.lists import ModuleList, lists_of
 from tui_params.core.health.packings import part_of
 from tui_params.core.health.pieces import is_piece
-from tui_params.core.health.rule import Checkpoint, Rule
+from tui_params.core.health.rule import Rule
+from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import name as shown_name
 from tui_params.core.text import plural

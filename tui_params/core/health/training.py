@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.roles import adapter_part, is_input_scale
-from tui_params.core.health.rule import Checkpoint, Rule, Sketch, Subject
+from tui_params.core.health.rule import Rule
 from tui_params.core.health.sought import NOT_FINITE, ZERO, Sought
+from tui_params.core.health.subjects import Checkpoint, Sketch, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
 from tui_params.core.tensor import TensorInfo

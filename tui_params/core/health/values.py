@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.roles import PARAMETERS, adapter_part, is_measure
-from tui_params.core.health.rule import Rule, Subject
+from tui_params.core.health.rule import Rule
 from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
+from tui_params.core.health.subjects import Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, percent
