@@ -15,7 +15,8 @@ from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.tree import Totals, Tree
+from tui_params.core.tree.totals import Totals
+from tui_params.core.tree.tree import Tree
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 80

@@ -15,7 +15,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.tree import Entry
+from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
 from tui_params.tui.state.coverage import Coverage

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.core.tree.test_tree import names, tree_of
+from tui_params.core.dtypes import from_safetensors
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.rows import Rows
 from tui_params.core.tree.tree import Tree
+
+F32 = from_safetensors("F32")
 
 
 def shown(rows: Rows) -> list[str]:
@@ -167,3 +173,37 @@ def test_any_sequence_of_steps_shows_what_the_definition_says(listed: list[str],
             around = rows.parent(at)
             shown_above = f"{tree.name(around)}." if around >= 0 else ""
             assert shown_above + rows.label(at) == tree.name(at)
+
+
+@given(st.data())
+def test_under_a_filter_totals_are_those_of_what_it_leaves(data: st.DataObject) -> None:
+    names = [f"m{data.draw(st.integers(0, 2))}.l{place}.w" for place in range(8)]
+    tensors = [
+        structs.replace(describe(name, (place + 1,), F32), tied_to=names[0] if place == 5 else None)
+        for place, name in enumerate(names)
+    ]
+    tree = Tree(Listing("memory", tuple(tensors)))
+    rows = Rows(tree)
+    kept = data.draw(st.sets(st.integers(0, len(names) - 1)))
+    rows.keep_only(kept)
+    for node in range(len(tree)):
+        first, last = tree.span(node)
+        inside = [tree.leaves[position] for position in sorted(kept) if first <= position < last]
+        counted = {info.first_name: info for info in inside if isinstance(info, TensorInfo)}
+        totals = rows.totals(node)
+        assert totals.tensors == len(inside)
+        is_tied = len(counted) < len(inside)
+        assert is_tied or totals.numel == sum(info.numel for info in counted.values())
+        assert rows.first_leaf(node) == min((place for place in kept if first <= place < last), default=None)
+    rows.keep_only(None)
+    assert all(rows.totals(node) == tree.totals(node) for node in range(len(tree)))
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30))
+def test_the_node_before_is_the_last_one_of_the_same_module(parts: list[str]) -> None:
+    names = [f"{part}.{place % 3}.w{place}" for place, part in enumerate(parts)]
+    tree = Tree(Listing("memory", tuple(describe(name, (1,), F32) for name in names)))
+    rows = Rows(tree)
+    for node in range(len(tree)):
+        before = [other for other in range(node) if tree.parent[other] == tree.parent[node]]
+        assert rows.previous(node) == (before[-1] if before else None)

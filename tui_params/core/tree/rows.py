@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from tui_params.core.tree.totals import Sums, Totals
 from tui_params.core.tree.tree import Tree
 
 
@@ -25,6 +26,8 @@ class Rows:
         self._expanded = bytearray(len(tree))
         self._kept: bytearray | None = None  # by node, under a filter
         self._merged = bytearray(0)  # of these, the modules that have no line of their own
+        self._kept_leaves: list[int] = []
+        self._kept_sums: Sums | None = None
         self._expanded_without_filter: bytearray | None = None
         self._rebuild()
 
@@ -62,6 +65,31 @@ class Rows:
             labels.append(self.tree.label[at])
             at = self.tree.parent[at]
         return ".".join(reversed(labels))
+
+    def totals(self, node: int) -> Totals:
+        """The totals of a subtree: of what the filter leaves of it, if one is on."""
+        if self._kept is None:
+            return self.tree.totals(node)
+        if self._kept_sums is None:
+            self._kept_sums = Sums(self.tree.leaves, self._kept_leaves)
+        return self._kept_sums.totals(*self.tree.span(node))
+
+    def first_leaf(self, node: int) -> int | None:
+        """The position of the first leaf of a subtree that the filter leaves; None if it leaves none."""
+        first, last = self.tree.span(node)
+        if self._kept is None:
+            return first
+        at = bisect_left(self._kept_leaves, first)
+        return self._kept_leaves[at] if at < len(self._kept_leaves) and self._kept_leaves[at] < last else None
+
+    def previous(self, node: int) -> int | None:
+        """The node right before this one in the same module; None if it is the first or the filter leaves it out."""
+        parent, at = self.tree.parent, node - 1
+        if at < 0 or at == parent[node]:
+            return None
+        while parent[at] != parent[node]:
+            at = parent[at]
+        return at if self._kept is None or self._kept[at] else None
 
     def row_of(self, node: int) -> int | None:
         """The row on which a node is visible, or None."""
@@ -167,8 +195,8 @@ class Rows:
         if leaves is None:
             if self._expanded_without_filter is not None:
                 self._expanded = self._expanded_without_filter
-            self._kept = self._expanded_without_filter = None
-            self._merged = bytearray(0)
+            self._kept = self._expanded_without_filter = self._kept_sums = None
+            self._merged, self._kept_leaves = bytearray(0), []
             self._rebuild()
             return
         if self._expanded_without_filter is None:
@@ -176,7 +204,8 @@ class Rows:
         kept = bytearray(len(self.tree))
         merged = bytearray(len(self.tree))
         parent = self.tree.parent
-        for leaf in leaves:
+        self._kept_leaves, self._kept_sums = sorted(leaves), None
+        for leaf in self._kept_leaves:
             node, below = self.tree.node_of_leaf(leaf), False
             while node >= 0 and not kept[node]:
                 kept[node] = 1

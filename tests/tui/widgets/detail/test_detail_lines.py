@@ -18,7 +18,8 @@ from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding
 from tui_params.core.health.registry import apply_rules
 from tui_params.core.tensor import TensorInfo, describe
-from tui_params.core.tree.tree import Entry, Tree
+from tui_params.core.tree.totals import Entry
+from tui_params.core.tree.tree import Tree
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.terminal.themes import INKS

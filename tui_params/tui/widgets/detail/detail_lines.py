@@ -14,7 +14,7 @@ from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.tree import Entry
+from tui_params.core.tree.totals import Entry
 from tui_params.tui.state.places import KEPT_BLANK, places_of
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line

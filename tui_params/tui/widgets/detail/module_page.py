@@ -7,7 +7,7 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.tree import Totals
+from tui_params.core.tree.totals import Totals
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
