@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 
 from tests.factories_memory import MemorySource
+from tui_params.cache.choices import Choices
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -256,6 +257,7 @@ async def on_stage(
     complaint: str | None = None,
     glyphs: Glyphs = UNICODE,
     is_settled: bool = True,
+    choices: Choices | None = None,
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
@@ -267,6 +269,8 @@ async def on_stage(
         complaint=complaint,
         glyphs=glyphs,
     )
+    if choices is not None:
+        app.choices = choices
     try:
         async with app.run_test(size=size) as pilot:
             stage = Stage(app, pilot)

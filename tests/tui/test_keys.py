@@ -727,3 +727,13 @@ async def test_what_is_said_fits_the_narrowest_screen() -> None:
         await stage.go("m.a")
         await stage.send("right_square_bracket")
         assert stage.status.strip() == "There is no other table: at most two dimensions."
+
+
+@covers("columns")
+async def test_the_columns_of_the_tree_are_chosen() -> None:
+    async with on_stage(size=(120, 36)) as stage:
+        await stage.press(*keys_of("columns"))
+        assert type(stage.app.screen).__name__ == "ColumnsScreen"
+        await stage.send("space", "escape")
+        await stage.rest()
+        assert "shape" not in stage.lines[2]

@@ -24,7 +24,7 @@ def code_store() -> Store | None:
     """Where compiled loops are kept from one run to the next: in the folder of the cache, if there is one."""
     from tui_params.cache.figures import FigureCache
 
-    return FigureCache().code_store
+    return FigureCache().store
 
 
 ENGINE = Engine(code_store)

@@ -72,8 +72,8 @@ class FigureCache:
         return None if self._folder is None else self._folder.path
 
     @property
-    def code_store(self) -> CacheFolder | None:
-        """The store of the compiled loops (``core.kernels.machine_code``): the same folder, within the same bounds."""
+    def store(self) -> CacheFolder | None:
+        """The folder, for what else is kept there within the same bounds: compiled loops, and choices of the user."""
         return self._folder
 
     @property

@@ -17,6 +17,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 
+from tui_params.cache.choices import Choices
 from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk.pending_source import PendingSource
@@ -64,6 +65,7 @@ class ParamsApp(KeyOrder):
         self.settings = settings or Settings()
         self.complaint = complaint
         self.cache = cache
+        self.choices = Choices(cache.store if cache is not None else None)
         self.failure: str | None = None
         self._thread_fault: Exception | None = None
         self._running_in: asyncio.AbstractEventLoop | None = None
@@ -134,7 +136,7 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache))
+        self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
 

@@ -283,11 +283,11 @@ class Desk:
 
     # The order
 
-    def sort(self, choice: SortChoice) -> None:
-        """Build the tree anew in another order; answered by SourceSorted."""
+    def sort(self, choice: SortChoice, kept: frozenset[str] | None = None) -> None:
+        """Build the tree anew in another order, decided by the tensors in ``kept``; answered by SourceSorted."""
 
         def build() -> None:
-            order = sort_of(choice, self.figures)
+            order = sort_of(choice, self.figures, kept)
             self._post(SourceSorted(self.generation, prepare(self.opened.source, order)))
 
         self._worker.do(build)

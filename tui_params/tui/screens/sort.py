@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.app import ComposeResult
 from textual.screen import ModalScreen
 
-from tui_params.tui.state.sorting import KEYS, SortChoice
+from tui_params.tui.state.sorting import KEYS, SortChoice, SortKey
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView
@@ -15,11 +17,12 @@ from tui_params.tui.widgets.canvas import LinesView
 class SortScreen(ModalScreen["SortChoice | None"]):
     """The letters; a capital one sorts the other way round, and tab makes one flat list."""
 
-    def __init__(self, glyphs: Glyphs, now: SortChoice) -> None:
+    def __init__(self, glyphs: Glyphs, now: SortChoice, *, is_live: bool = False) -> None:
         super().__init__()
         self.glyphs = glyphs
         self.is_flat = now.is_flat
         self.now = now
+        self._keys = [key for key in KEYS if is_live or key.name != "grad"]
         self._is_answered = False
 
     def compose(self) -> ComposeResult:
@@ -30,7 +33,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
         self._fill()
 
     def _fill(self) -> None:
-        self.query_one(LinesView).set_lines(sort_lines(self.now, self.is_flat, self.glyphs))
+        self.query_one(LinesView).set_lines(sort_lines(self.now, self.is_flat, self.glyphs, self._keys))
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
@@ -40,7 +43,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
             self._fill()
             return
         letter = event.character or ""
-        for key in KEYS:
+        for key in self._keys:
             if letter.lower() == key.letter and letter.isascii():
                 self._answer(SortChoice(key.name, letter.isupper(), self.is_flat))
                 return
@@ -56,10 +59,10 @@ class SortScreen(ModalScreen["SortChoice | None"]):
             self.dismiss(choice)
 
 
-def sort_lines(now: SortChoice, is_flat: bool, glyphs: Glyphs) -> list[Line]:
+def sort_lines(now: SortChoice, is_flat: bool, glyphs: Glyphs, choices: Sequence[SortKey] = KEYS) -> list[Line]:
     """The choices; a mark stands before the order that the tree has now."""
     lines: list[Line] = []
-    for key in KEYS:
+    for key in choices:
         is_now = key.name == now.name
         letter = key.letter.upper() if is_now and now.is_reversed else key.letter
         lines.append(

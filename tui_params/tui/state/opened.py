@@ -9,13 +9,14 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.order import Sort
 from tui_params.core.tree.tree import Tree
+from tui_params.tui.state.columns import Content, content_of
 
 
 class Opened(msgspec.Struct, frozen=True):
     """A source with its tree built, all made off the thread of the screen.
 
     ``tensors`` are in the order of the tree; ``positions`` are their places among its leaves, and ``lowered`` their
-    names in lower case.
+    names in lower case. ``content`` is what the columns need.
     """
 
     source: Source
@@ -23,6 +24,7 @@ class Opened(msgspec.Struct, frozen=True):
     tensors: tuple[TensorInfo, ...]
     positions: tuple[int, ...]
     lowered: tuple[str, ...]
+    content: Content
 
 
 def prepare(source: Source, sort: Sort | None = None) -> Opened:
@@ -31,4 +33,5 @@ def prepare(source: Source, sort: Sort | None = None) -> Opened:
         tree = Tree(source.listing, sort)
         positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
         tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
-        return Opened(source, tree, tensors, tuple(positions), tuple(info.name.lower() for info in tensors))
+        lowered = tuple(info.name.lower() for info in tensors)
+        return Opened(source, tree, tensors, tuple(positions), lowered, content_of(tensors))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.order import Sort, natural_key
@@ -51,6 +50,7 @@ KEYS: tuple[SortKey, ...] = (
     SortKey("a", "absmax", "absmax", "largest magnitude", of_figures=lambda figures: figures.abs_max),
     SortKey("r", "rms", "RMS", "root mean square", of_figures=lambda figures: figures.rms),
     SortKey("l", "l2", "L2", "norm", of_figures=lambda figures: figures.l2_norm),
+    SortKey("g", "grad", "grad L2", "norm of the gradient", of_figures=lambda figures: figures.l2_norm),
     SortKey("z", "zeros", "zeros", "their share", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
     SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
     SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
@@ -59,15 +59,15 @@ KEYS: tuple[SortKey, ...] = (
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The column that shows what the tree is sorted by: its heading, and the text for a tensor in so many cells.
+    """The column that the tree is sorted by.
 
-    A module shows the bytes of everything below it if ``is_total``, else the value of its first tensor, which decides
-    its place. ``read`` are the tensors that were read when the tree was sorted; None if that does not matter.
+    ``is_of_figures``: it is a statistic, and a module stands where its first tensor does; otherwise where the sum over
+    its tensors does. ``read`` are the tensors that were read when the tree was sorted; None if that does not matter.
     """
 
-    heading: str
-    of: Callable[[TensorInfo, int], str]
-    is_total: bool = False
+    name: str
+    is_ascending: bool = False
+    is_of_figures: bool = False
     read: frozenset[str] | None = None
 
     def has_decided(self, info: TensorInfo) -> bool:
@@ -75,19 +75,27 @@ class Shown(msgspec.Struct, frozen=True):
         return self.read is None or info.name in self.read
 
 
-def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
-    """The order for ``core.tree.Tree``; None is the natural one. Numbers begin with the largest, words with A."""
+def sort_of(choice: SortChoice, figures_of: FiguresOf, kept: frozenset[str] | None = None) -> Sort | None:
+    """The order for ``core.tree.Tree``; None is the natural one. Numbers begin with the largest, words with A.
+
+    Tensors that are not among ``kept`` (by name) have no value, so that what a filter leaves decides alone.
+    """
     key = choice.key
-    if key.of_info is not None:
+    of_info, of_figures = key.of_info, key.of_figures
+
+    def is_left(info: TensorInfo) -> bool:
+        return kept is None or info.name in kept
+
+    if of_info is not None:
         is_word = key.name == "dtype"
         is_ascending = choice.is_reversed is not is_word
-        return Sort(key.of_info, is_ascending=is_ascending, is_flat=choice.is_flat, is_total=not is_word)
-    if key.of_figures is not None:
-        measure = key.of_figures
+        described = of_info if kept is None else lambda info: of_info(info) if is_left(info) else None
+        return Sort(described, is_ascending=is_ascending, is_flat=choice.is_flat, is_total=not is_word)
+    if of_figures is not None:
 
         def value(info: TensorInfo) -> float | None:
-            figures = figures_of(info.name)
-            return measure(figures) if figures is not None else None
+            figures = figures_of(measured_name(key, info.name)) if is_left(info) else None
+            return of_figures(figures) if figures is not None else None
 
         return Sort(value, is_ascending=choice.is_reversed, is_flat=choice.is_flat)
     if choice.is_reversed:
@@ -96,31 +104,21 @@ def sort_of(choice: SortChoice, figures_of: FiguresOf) -> Sort | None:
     return Sort(lambda info: None, is_flat=True) if choice.is_flat else None
 
 
+def measured_name(key: SortKey, name: str) -> str:
+    """The tensor whose statistic decides the place of the one of that name: itself, or its gradient."""
+    return f"{name}.grad" if key.name == "grad" else name
+
+
 def shown_of(choice: SortChoice, tensors: Iterable[TensorInfo], figures_of: FiguresOf) -> Shown | None:
-    """The column for an order; None where the rows already show what they are sorted by."""
+    """The column that an order is by; None for the natural order."""
     key = choice.key
-    measure = key.of_figures
-    if key.name == "nbytes":
-        return Shown(key.short, lambda info, room: text.size(info.nbytes), is_total=True)
-    if measure is None and choice.is_flat:
-        if key.name == "numel":
-            return Shown(key.short, lambda info, room: text.numel(info.numel))
-        if key.name == "dtype":
-            return Shown(key.short, lambda info, room: text.clean(info.dtype.short, room))
-    if measure is None:
+    if choice.is_default:
         return None
-
-    def shown(info: TensorInfo, room: int) -> str:
-        figures = figures_of(info.name)
-        if figures is None or measure is None:
-            return ""
-        if key.name in ("zeros", "subnormals"):
-            share = text.percent(figures.zeros if key.name == "zeros" else figures.subnormals, figures.count)
-            return share if len(share) <= room else ">99.9 %"
-        return text.number_within(measure(figures), room)
-
-    read = frozenset(info.name for info in tensors if figures_of(info.name) is not None)
-    return Shown(key.short, shown, read=read)
+    is_ascending = choice.is_reversed is not (key.name in ("name", "dtype"))
+    if key.of_figures is None:
+        return Shown(key.name, is_ascending)
+    read = frozenset(info.name for info in tensors if figures_of(measured_name(key, info.name)) is not None)
+    return Shown(key.name, is_ascending, is_of_figures=True, read=read)
 
 
 def describe(choice: SortChoice, width: int) -> str:

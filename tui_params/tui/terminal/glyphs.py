@@ -26,10 +26,11 @@ class Glyphs(msgspec.Struct, frozen=True):
     bar: str
     separator: str
     gradient: str
+    ascending: str
 
 
-UNICODE = Glyphs(False, "▾", "▸", "!", "~", "x", "=", "*", "·", "…", "│", "█", " · ", "∇")
-ASCII = Glyphs(True, "v", ">", "!", "~", "x", "=", "*", ".", ".", "|", "#", " | ", "grad")
+UNICODE = Glyphs(False, "▾", "▸", "!", "~", "x", "=", "*", "·", "…", "│", "█", " · ", "∇", "▴")
+ASCII = Glyphs(True, "v", ">", "!", "~", "x", "=", "*", ".", ".", "|", "#", " | ", "grad", "^")
 
 
 def choose(environ: Mapping[str, str] = os.environ) -> Glyphs:

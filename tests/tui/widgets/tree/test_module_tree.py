@@ -11,8 +11,8 @@ from tests.factories_names import deepseek_v3_names
 from tests.factories_screen import ListedSource, Stage, on_stage, ramp, small_model
 from tui_params.core.dtypes import from_safetensors
 from tui_params.core.tensor import describe
+from tui_params.tui.state.columns import indent
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
-from tui_params.tui.widgets.tree.tree_row import Columns
 
 
 def place_of(stage: Stage, name: str) -> int:
@@ -24,7 +24,7 @@ def place_of(stage: Stage, name: str) -> int:
     assert node is not None
     row = tree.rows.row_of(node)
     assert row is not None
-    return row - tree.scroll_offset.y
+    return row - tree.scroll_offset.y + tree.heading
 
 
 async def test_a_click_on_a_row_puts_the_cursor_there() -> None:
@@ -37,7 +37,7 @@ async def test_a_click_on_a_row_puts_the_cursor_there() -> None:
 
 async def test_a_click_on_an_arrow_opens_and_closes() -> None:
     async with on_stage() as stage:
-        at = (Columns.indent(1, stage.screen.tree_view.size.width) + 2, place_of(stage, "layers.2"))
+        at = (indent(1, stage.screen.tree_view.size.width) + 2, place_of(stage, "layers.2"))
         assert stage.row("layers.2")[at[0]] == "▾"
         await stage.pilot.click(ModuleTree, offset=at)
         await stage.rest()
@@ -66,7 +66,7 @@ async def test_the_wheel_scrolls_the_rows_and_leaves_the_cursor() -> None:
         await stage.rest()
         assert tree.scroll_offset.y > 0
         assert stage.cursor == "layer0"
-        assert f"layer{tree.scroll_offset.y}" in stage.lines[2]
+        assert f"layer{tree.scroll_offset.y}" in stage.lines[3]
 
 
 async def test_the_divider_is_dragged() -> None:
@@ -100,13 +100,13 @@ async def test_full_dotted_names_do_not_eat_the_screen() -> None:
     async with on_stage(MemorySource(arrays), (80, 24)) as stage:
         await stage.press("E")
         tree = stage.screen.tree_view
-        rows = [line[: tree.size.width] for line in stage.lines[2 : 2 + len(stage.names)]]
+        rows = [line[: tree.size.width] for line in stage.lines[3 : 3 + len(stage.names)]]
         assert sum("encoder" in row for row in rows) == 1  # the prefix, once, and abbreviated
         leaves = [row for row in rows if "query" in row or "key" in row]
         assert len(leaves) == 6
         for row in leaves:
             assert "self_attention" not in row
-            assert " 4 " in row  # the elements keep their column
+            assert " 4 " in row  # the shape keeps its column
             assert "f32" in row
 
 
@@ -181,7 +181,7 @@ async def test_moving_the_cursor_paints_two_rows_and_not_the_table(monkeypatch: 
             patch.setattr(ModuleTree, "refresh", count_refresh)
             await stage.press("down", "down", "down")
         assert whole == []
-        assert set(painted) <= {1, 2, 3, 4}
+        assert set(painted) <= {2, 3, 4, 5}
         assert len(painted) <= 2 * 3 + 2
 
 

@@ -7,18 +7,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.cells import cell_len
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import ramp
+from tui_params.core import text
 from tui_params.core.figures import Figures
+from tui_params.core.tensor import TensorKind
 from tui_params.core.tree.order import Sort
 from tui_params.core.tree.tree import Tree
+from tui_params.tui.state.columns import BY_NAME, COLUMNS, content_of, indent, lay_out
 from tui_params.tui.state.marks import Mark
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.terminal.themes import INKS
 from tui_params.tui.widgets.canvas import to_ascii
-from tui_params.tui.widgets.tree.tree_row import Columns, RowState, heading_line, row_line
+from tui_params.tui.widgets.tree.tree_cells import Known
+from tui_params.tui.widgets.tree.tree_row import RowState, heading_line, row_line
 
 DEEP = "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p"
 
@@ -43,6 +48,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 SOURCE = MemorySource(arrays(), tied_to={"mixed.a": "w"}, metadata={"step": "1" * 500, "note": "a\tb"})
 TREE = Tree(SOURCE.listing)
+CONTENT = content_of(SOURCE.listing.tensors)
 KNOWN: dict[str, Figures] = {
     info.name: SOURCE.summarize(info.name).figures(info.numel) for info in SOURCE.listing.tensors
 }
@@ -50,7 +56,7 @@ KNOWN: dict[str, Figures] = {
 
 def words(node: int, width: int, glyphs: Glyphs = UNICODE, *, is_known: bool = True, mark: Mark = "") -> str:
     figures = KNOWN.get(TREE.name(node)) if is_known and not TREE.is_module(node) else None
-    line = row_line(TREE, node, RowState(True, figures, mark), width, glyphs)
+    line = row_line(TREE, node, RowState(True, Known(figures, mark)), width, lay_out(width, None, CONTENT), glyphs)
     assert {style for _, style in line} <= set(INKS)
     return "".join(text for text, _ in line)
 
@@ -77,21 +83,22 @@ def test_in_ascii_a_row_is_ascii(mark: Mark) -> None:
 
 @pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 80, 120])
 def test_columns_stand_at_the_same_place_in_every_row(width: int) -> None:
-    columns = Columns.fit(width)
-    assert columns.name + columns.numel + columns.nbytes + columns.dtype + columns.spark <= width
-    assert columns.name >= width * 0.3
-    if columns.dtype:
-        start = columns.name + columns.numel + columns.nbytes
+    layout = lay_out(width, None, CONTENT)
+    assert layout.name + sum(cells for _, cells in layout.cells) == width
+    assert layout.name >= width * 0.4
+    assert layout.has("shape") or width < 30
+    if layout.has("dtype"):
+        start = layout.start("dtype")
         for info in SOURCE.listing.tensors:
             node = TREE.find(info.name)
             assert node is not None
             if not TREE.is_module(node):
-                assert words(node, width)[start:].startswith(f" {info.dtype.short}"[: columns.dtype])
+                assert words(node, width)[start:].startswith(f" {info.dtype.short} ")
 
 
 @given(st.integers(0, 400), st.integers(20, 200))
 def test_the_indent_leaves_two_thirds_of_the_row(depth: int, width: int) -> None:
-    assert Columns.indent(depth, width) <= width / 3
+    assert indent(depth, width) <= width / 3
 
 
 def test_each_mark_is_a_character_and_not_only_a_colour() -> None:
@@ -108,8 +115,7 @@ def test_the_last_column_says_what_is_known() -> None:
     def last(name: str, **options: object) -> str:
         node = TREE.find(name)
         assert node is not None
-        columns = Columns.fit(60)
-        return words(node, 60, **options)[-columns.spark :].strip()  # type: ignore[arg-type]
+        return words(node, 60, **options)[lay_out(60, None, CONTENT).start("spark") :].strip()  # type: ignore[arg-type]
 
     assert last("w", is_known=False) == "·"
     assert last("w", is_known=False, mark="unreadable") == "n/a"
@@ -119,48 +125,115 @@ def test_the_last_column_says_what_is_known() -> None:
     assert set(last("w")) <= set("▁▂▃▄▅▆▇█ ")
 
 
-@pytest.mark.parametrize("width", [40, 42, 49, 50, 56, 60, 66, 120])
+@pytest.mark.parametrize("width", [42, 44, 49, 50, 56, 60, 66, 120])
 def test_no_word_and_no_number_of_a_cell_is_cut(width: int) -> None:
-    columns = Columns.fit(width)
-    assert columns.spark
+    layout = lay_out(width, None, CONTENT)
+    start = layout.start("spark")
     whole = {"n/a", "equal", "=-1e-20", "=-1.2e-20", "empty", "NaN", "=-4.61e18", "=-4.6e18", "=-5e18"}
     for name in ("constant", "integers", "empty", "nan"):
         for mark, is_known in (("unreadable", False), ("", True)):
             node = TREE.find(name)
             assert node is not None
-            assert words(node, width, mark=mark, is_known=is_known)[-columns.spark :].strip() in whole  # type: ignore[arg-type]
-    start = columns.name + columns.numel + columns.nbytes
+            assert words(node, width, mark=mark, is_known=is_known)[start:].strip() in whole  # type: ignore[arg-type]
     node = TREE.find("mixed")
     assert node is not None
-    mix = words(node, width)[start : start + columns.dtype].strip()
-    assert mix in ("i64+2", "i64 +2")
+    start = layout.start("dtype")
+    mix = words(node, width)[start : start + 8].strip().split("  ")[0]
+    assert mix in ("i64+2", "i64 +2", "i64 f32 +1"[:7])
 
 
 def test_a_type_that_does_not_fit_beside_others_says_that_it_is_cut() -> None:
     arrays = {"m.a": np.zeros(9, ml_dtypes.float8_e4m3fn), "m.b": ramp(1), "m.c": np.zeros(1, np.int8)}
-    tree = Tree(MemorySource(arrays).listing)
-    line = "".join(part for part, _ in row_line(tree, 0, RowState(False, None, ""), 40, UNICODE))
+    source = MemorySource(arrays)
+    layout = lay_out(40, None, content_of(source.listing.tensors))
+    state = RowState(False, Known())
+    line = "".join(part for part, _ in row_line(Tree(source.listing), 0, state, 40, layout, UNICODE))
     assert " f8e…+2 " in line
 
 
-ORDERS = (("", False), ("", True), ("absmax", False), ("absmax", True), ("numel", True), ("dtype", True))
+ORDERS = (
+    ("", False),
+    ("name", False),
+    ("", True),
+    ("absmax", False),
+    ("absmax", True),
+    ("numel", True),
+    ("dtype", True),
+)
 
 
 @pytest.mark.parametrize("width", range(20, 131))
 def test_under_every_order_rows_and_names_of_columns_fit(width: int) -> None:
-    for heading, is_flat in ORDERS:
-        value = "-1.2e-4" if heading else ""
-        head = "".join(part for part, _ in heading_line(heading, width, is_flat=is_flat))
-        assert cell_len(head) <= width
-        columns = Columns.fit(width, heading, is_flat=is_flat)
-        end = columns.name + columns.numel + columns.nbytes
-        assert head[:end].endswith(heading) or not columns.nbytes
+    for order, is_flat in ORDERS:
+        layout = lay_out(width, None, CONTENT, sorted_by=order, is_flat=is_flat)
+        head = "".join(part for part, _ in heading_line(layout, UNICODE, order, is_ascending=False, is_live=True))
+        assert cell_len(head) == width
+        if order in BY_NAME:
+            assert layout.has(order)
         for node in range(len(TREE)):
-            state = RowState(True, None, "", value=value, heading=heading, is_flat=is_flat)
-            line = "".join(part for part, _ in row_line(TREE, node, state, width, UNICODE))
-            assert cell_len(line) <= width
-            if columns.nbytes and heading and TREE.tensor(node) is not None:
-                assert line[:end].endswith(f" {value}"), (line, columns)
+            figures = KNOWN.get(TREE.name(node)) if not TREE.is_module(node) else None
+            value = ("-1.2e-4", "dim") if order in ("absmax", "grad") else None
+            state = RowState(True, Known(figures), sorted_by=order, is_flat=is_flat, value=value)
+            line = row_line(TREE, node, state, width, layout, UNICODE)
+            assert cell_len("".join(part for part, _ in line)) <= width
+            assert {style for _, style in line} <= set(INKS)
+
+
+@pytest.mark.parametrize("name", [column.name for column in COLUMNS])
+def test_every_column_fits_and_says_something_of_every_tensor(name: str) -> None:
+    for glyphs in (UNICODE, ASCII):
+        for width in (30, 60, 120):
+            layout = lay_out(width, (name,), CONTENT)
+            assert [column.name for column, _ in layout.cells] == [name]
+            for node in range(len(TREE)):
+                info = TREE.tensor(node)
+                if info is None:
+                    continue
+                known = Known(KNOWN[info.name], owner="Linear")
+                line = row_line(TREE, node, RowState(True, known), width, layout, glyphs)
+                cell = "".join(part for part, _ in line)[layout.name :]
+                assert len(cell) <= width - layout.name
+                assert cell.strip() or name == "grad", (name, info.name)
+                assert glyphs is UNICODE or "?" not in to_ascii(cell)
+
+
+def test_the_gradient_column_gives_its_norm_or_the_reason() -> None:
+    source = MemorySource({"p": ramp(3), "q": ramp(3)})
+    layout = lay_out(60, ("grad",))
+
+    def cell(known: Known, *, requires_grad: bool | None, kind: TensorKind = "parameter") -> str:
+        infos = [structs.replace(info, requires_grad=requires_grad, kind=kind) for info in source.listing.tensors]
+        tree = Tree(structs.replace(source.listing, tensors=tuple(infos)))
+        line = row_line(tree, 0, RowState(False, known), 60, layout, UNICODE)
+        return "".join(part for part, _ in line)[layout.name :].strip()
+
+    norm = source.summarize("p").figures(3)
+    assert cell(Known(gradient=norm, has_gradient=True), requires_grad=True) == text.number_within(norm.l2_norm, 7)
+    assert cell(Known(has_gradient=True), requires_grad=True) == "·"
+    assert cell(Known(), requires_grad=True) == "none"
+    assert cell(Known(), requires_grad=False) == "frozen"
+    assert cell(Known(), requires_grad=None, kind="buffer") == ""
+
+
+def test_a_module_like_the_one_before_it_is_quiet() -> None:
+    tree = Tree(MemorySource({f"layers.{n}.{part}": ramp(3) for n in range(2) for part in "ab"}).listing)
+    node = tree.find_module("layers.1")
+    assert node is not None
+    layout = lay_out(60)
+    for is_repeated, style in ((False, "number"), (True, "dim")):
+        line = row_line(tree, node, RowState(False, Known(), is_repeated=is_repeated), 60, layout, UNICODE)
+        assert [used for part, used in line if part.strip() == "6"] == [style]
+
+
+def test_a_long_name_uses_the_blanks_of_the_first_column() -> None:
+    name = "a_name_of_twenty_nine_letters"
+    source = MemorySource({name: ramp(7), "other": np.zeros((12345, 3), np.int8)})
+    tree, layout = Tree(source.listing), lay_out(48, None, content_of(source.listing.tensors))
+    node = tree.find(name)
+    assert node is not None
+    line = "".join(part for part, _ in row_line(tree, node, RowState(False, Known()), 48, layout, UNICODE))
+    assert layout.name < len(name) + 4 < layout.start("dtype")
+    assert f"{name} 7 f32" in line
 
 
 def test_in_a_flat_list_names_have_the_room() -> None:
@@ -168,13 +241,14 @@ def test_in_a_flat_list_names_have_the_room() -> None:
     tree = Tree(MemorySource({name: ramp(3), "model.x": ramp(1)}).listing, Sort(lambda info: info.numel, is_flat=True))
 
     def row(width: int) -> str:
-        state = RowState(False, None, "", value="3", heading="absmax", is_flat=True)
-        return "".join(part for part, _ in row_line(tree, 0, state, width, UNICODE))
+        layout = lay_out(width, None, content_of(tree.tensors_below(None)), sorted_by="absmax", is_flat=True)
+        state = RowState(False, Known(), sorted_by="absmax", is_flat=True)
+        return "".join(part for part, _ in row_line(tree, 0, state, width, layout, UNICODE))
 
-    assert row(42).startswith("   …10.self_attn.q_proj.w ")
-    assert row(60).startswith(f"   {name} ")
+    assert row(42).startswith("   …10.self_attn.q_proj.weight ")
+    assert row(62).startswith(f"   {name} ")
     assert row(80).startswith(f"   {name} ")
-    assert "    3 f32 " in row(80)
+    assert " [3] f32 " in row(80)
 
 
 def test_a_hit_is_marked_in_what_is_left_of_a_name() -> None:
@@ -183,19 +257,20 @@ def test_a_hit_is_marked_in_what_is_left_of_a_name() -> None:
     spans = [(0, 5), (13, 21), (33, 39)]
 
     def hits(width: int) -> list[str]:
-        state = RowState(False, None, "", spans, heading="absmax", is_flat=True)
-        return [part for part, style in row_line(tree, 0, state, width, UNICODE) if style == "hit"]
+        layout = lay_out(width, ("absmax", "spark"), sorted_by="absmax", is_flat=True)
+        state = RowState(False, Known(), spans, sorted_by="absmax", is_flat=True)
+        return [part for part, style in row_line(tree, 0, state, width, layout, UNICODE) if style == "hit"]
 
     assert hits(60) == ["model", "10.self_", "weight"]
-    assert hits(47) == ["10.self_", "weight"]  # …10.self_attn.q_proj.weight
-    assert hits(42) == ["10.self_"]  # …10.self_attn.q_proj.w
+    assert hits(42) == ["10.self_", "weight"]  # …10.self_attn.q_proj.weight
+    assert hits(36) == ["10.self_"]  # …10.self_attn.q_proj.w
     assert hits(30) == []  # …10.s.q_proj.weight
 
 
 def test_a_hit_of_the_search_is_marked_in_the_label() -> None:
     node = TREE.find("constant")
     assert node is not None
-    line = row_line(TREE, node, RowState(False, None, "", [(0, 4)]), 60, UNICODE)
+    line = row_line(TREE, node, RowState(False, Known(), [(0, 4)]), 60, lay_out(60), UNICODE)
     assert ("cons", "hit") in line
 
 
@@ -205,6 +280,7 @@ def test_any_name_fits_and_is_printable(name: str, width: int) -> None:
     source = MemorySource({name: ramp(2), "z.z": ramp(2)}, metadata={f"{name}.note": name})
     tree = Tree(source.listing)
     for node in range(len(tree)):
-        line = "".join(text for text, _ in row_line(tree, node, RowState(True, None, ""), width, UNICODE))
+        state = RowState(True, Known())
+        line = "".join(text for text, _ in row_line(tree, node, state, width, lay_out(width), UNICODE))
         assert cell_len(line) <= width
         assert not any(ord(letter) < 32 or letter in "\u202e\u2066\x7f" for letter in line)

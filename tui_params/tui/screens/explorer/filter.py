@@ -49,6 +49,14 @@ class Filter:
         """Whether it asks for statistics, so that more may match when more has been read."""
         return self.query is not None and self.query.needs_figures
 
+    @property
+    def kept_names(self) -> frozenset[str] | None:
+        """The names of the tensors that match; None where no filter is on."""
+        opened = self._session.opened
+        if self.found is None or opened is None:
+            return None
+        return frozenset(opened.tensors[index].name for index in self.found.indices)
+
     def change(self, text: str) -> None:
         """Take another text, and apply it: at once, or where there are many tensors after a moment."""
         from tui_params.core.query.query import parse_query

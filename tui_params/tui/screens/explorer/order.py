@@ -12,6 +12,7 @@ from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.columns import BY_NAME
 from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
@@ -37,6 +38,7 @@ class Order:
         """How many tensors were read when they were sorted, and how many there are; None if all were, or need not."""
         self._shown: Shown | None = None
         self._stays_on: str | None = None
+        self._kept: frozenset[str] | None = None
         self._session = session
         self._tree = tree
         self._filter = filter
@@ -48,7 +50,7 @@ class Order:
     def reset(self) -> None:
         """Go back to the order of a source that has just been opened."""
         self.choice = SortChoice("name")
-        self.read = None
+        self.read = self._kept = None
         self._tree.set_order(None)
 
     def choose(self, choice: SortChoice) -> None:
@@ -57,10 +59,28 @@ class Order:
         self._stays_on = None
         self._sort()
 
+    def choose_column(self, column: str) -> None:
+        """Sort by a column, or the other way round if the tree is sorted by it already."""
+        name = BY_NAME[column].sort if column in BY_NAME else column
+        if not name:
+            self._notice.say("The tree cannot be sorted by this column.")
+            return
+        now = self.choice
+        self.choose(SortChoice(name, now.name == name and not now.is_reversed, now.is_flat))
+
     def sort_again(self) -> None:
         """Sort what was sorted before all was read; the cursor stays where it is."""
+        if self.read is not None:
+            self._sort_around_cursor()
+
+    def take_filter(self) -> None:
+        """Sort by what the filter leaves now: a module stands where its tensors that are shown put it."""
+        if not self.choice.is_default and self._kept != self._filter.kept_names:
+            self._waiting.call("sort", delays.WANT_DELAY, self._sort_around_cursor)
+
+    def _sort_around_cursor(self) -> None:
         opened, node = self._session.opened, self._tree.cursor
-        if self.read is not None and opened is not None:
+        if opened is not None:
             self._stays_on = opened.tree.name(node) if node is not None else None
             self._sort()
 
@@ -74,7 +94,8 @@ class Order:
         self._shown = shown_of(self.choice, tensors, desk.figures)
         read = self._shown.read if self._shown is not None else None
         self.read = (len(read), len(tensors)) if read is not None and len(read) < len(tensors) else None
-        desk.sort(self.choice)
+        self._kept = self._filter.kept_names
+        desk.sort(self.choice, self._kept)
 
     def take_sorted(self, message: SourceSorted) -> None:
         """Show the tree in its new order, with the same modules open."""
@@ -85,11 +106,12 @@ class Order:
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
         tree = message.opened.tree
+        gradients = message.opened.source.listing.gradients
         pages.marks = pages.marks.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
         self._tree.set_order(self._shown, is_flat=self.choice.is_flat)
-        self._tree.show(rows, desk.figures, pages.marks)
+        self._tree.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
         kept = tree.find(self._stays_on) if self._stays_on is not None else None
         if kept is not None:
             self._tree.reveal(kept)

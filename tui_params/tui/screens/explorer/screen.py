@@ -21,7 +21,10 @@ from tui_params.tui.pages import Pages
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.bars import Bars
+from tui_params.tui.screens.explorer.column_choice import ColumnChoice
+from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.dialogs import Dialogs
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
@@ -29,17 +32,16 @@ from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.state.opened import Opened
-from tui_params.tui.state.sorting import SortChoice
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar
-from tui_params.tui.widgets.detail.detail_lines import summary_line
 from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
+from tui_params.tui.widgets.tree import tree_messages
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
+    from tui_params.cache.choices import Choices
     from tui_params.cache.figures import FigureCache
-    from tui_params.tui.state.finding_groups import ListedFinding
 
 
 class ExplorerScreen(Screen[None]):
@@ -48,7 +50,13 @@ class ExplorerScreen(Screen[None]):
     AUTO_FOCUS = "ModuleTree"
     BINDINGS = keys.bindings(keys.SCREEN)
 
-    def __init__(self, pending: PendingSource, glyphs: Glyphs, cache: FigureCache | None = None) -> None:
+    def __init__(
+        self,
+        pending: PendingSource,
+        glyphs: Glyphs,
+        cache: FigureCache | None = None,
+        choices: Choices | None = None,
+    ) -> None:
         super().__init__()
         self.glyphs = glyphs
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
@@ -72,6 +80,9 @@ class ExplorerScreen(Screen[None]):
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
+        self.columns = columns = ColumnChoice(session, tree, choices)
+        self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
+        self.copying = Copying(session, tree, notice, lambda: self.app)
         self.bars = Bars(session, self.filter, self.answers, self.order, notice, tree, self.detail, self.search, glyphs)
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
 
@@ -133,11 +144,13 @@ class ExplorerScreen(Screen[None]):
         desk, pages = self.session.begin(message.opened)
         self.answers.reset()
         self.order.reset()
+        self.columns.begin()
         tree, return_to = message.opened.tree, self.session.return_to
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))
         self.tree_view.set_empty_text("no tensors here")
-        self.tree_view.show(rows, desk.figures, pages.marks)
+        gradients = message.opened.source.listing.gradients
+        self.tree_view.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
         node = tree.find(return_to) if return_to is not None else None
         if node is not None:
             self.tree_view.reveal(node)
@@ -161,7 +174,7 @@ class ExplorerScreen(Screen[None]):
 
     # What the widgets say
 
-    def on_module_tree_moved(self, message: ModuleTree.Moved) -> None:
+    def on_module_tree_moved(self, message: tree_messages.Moved) -> None:
         self.notice.clear()
         self.panes.leave_place()
         if self.pages is not None:
@@ -170,10 +183,10 @@ class ExplorerScreen(Screen[None]):
         self.questions.ask_soon()
         self.waiting.call("bars", delays.DETAIL_DELAY, self.update_bars)
 
-    def on_module_tree_exposed(self, message: ModuleTree.Exposed) -> None:
+    def on_module_tree_exposed(self, message: tree_messages.Exposed) -> None:
         self.questions.ask_soon()
 
-    def on_module_tree_refused(self, message: ModuleTree.Refused) -> None:
+    def on_module_tree_refused(self, message: tree_messages.Refused) -> None:
         self.notice.say(message.why)
 
     def on_value_grid_refused(self, message: ValueGrid.Refused) -> None:
@@ -232,6 +245,7 @@ class ExplorerScreen(Screen[None]):
     # The bars
 
     def _filtered(self) -> None:
+        self.order.take_filter()
         if self.filter.found is not None and self.filter.found.coming:
             self.questions.ask_soon()
         self.update_bars()
@@ -309,7 +323,7 @@ class ExplorerScreen(Screen[None]):
             return None
         return self.pages
 
-    def on_module_tree_entered(self, message: ModuleTree.Entered) -> None:
+    def on_module_tree_entered(self, message: tree_messages.Entered) -> None:
         self.panes.enlarge()
 
     def action_enlarge(self) -> None:
@@ -329,23 +343,10 @@ class ExplorerScreen(Screen[None]):
         self.panes.scroll_facts(step)
 
     def action_copy_name(self) -> None:
-        opened, node = self.opened, self.tree_view.cursor
-        if opened is not None and node is not None:
-            self._copy(opened.tree.name(node), "Copied the name")
-        else:
-            self.notice.say("There is nothing to copy here.")
+        self.copying.copy_name()
 
     def action_copy_line(self) -> None:
-        info = self.pages.tensor_at(self.tree_view.cursor) if self.pages is not None else None
-        if info is None or self.desk is None:
-            self.action_copy_name()
-        else:
-            self._copy(summary_line(info, self.desk.figures(info.name)), "Copied the summary")
-
-    def _copy(self, words: str, said: str) -> None:
-        # A name out of a file may hold a newline and a command: it would run where it is pasted.
-        self.app.copy_to_clipboard(text.clean(words))
-        self.notify(f"{said}: {text.clean(words, 60)}", markup=False)
+        self.copying.copy_summary()
 
     def action_reload(self) -> None:
         opened, node = self.opened, self.tree_view.cursor
@@ -364,36 +365,22 @@ class ExplorerScreen(Screen[None]):
             self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
 
     def action_problems(self) -> None:
-        if self.pages is None:
-            return
-        from tui_params.tui.screens.problems import ProblemsScreen
-
-        self.app.push_screen(ProblemsScreen(self.pages, self.glyphs), self._go_to_finding)
-
-    def _go_to_finding(self, finding: ListedFinding | None) -> None:
-        """Go to the tensor of a finding, or the parameter of that gradient, and to the place in its values."""
-        if finding is None or finding.tensor is None or self.pages is None:
-            return
-        node = self.pages.go_to(finding.tensor, finding.rule)
-        if node is not None:
-            self.filter.leave_for(node)
-            self.tree_view.reveal(node)
-            self.questions.show_soon(0.0)
-            self.questions.ask_soon()
+        self.dialogs.problems(self.app)
 
     def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
         self.panes.show_place()
 
     def action_sort(self) -> None:
-        from tui_params.tui.screens.sort import SortScreen
+        self.dialogs.sort(self.app)
 
-        def chosen(choice: SortChoice | None) -> None:
-            if choice is not None:
-                self.order.choose(choice)
+    def action_columns(self) -> None:
+        self.dialogs.columns(self.app)
 
-        self.app.push_screen(SortScreen(self.glyphs, self.order.choice), chosen)
+    def on_module_tree_heading_clicked(self, message: tree_messages.HeadingClicked) -> None:
+        if message.is_menu:
+            self.action_columns()
+        else:
+            self.order.choose_column(message.column)
 
     def action_help(self) -> None:
-        from tui_params.tui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.glyphs, at_filter=self.search.display))
+        self.dialogs.help(self.app, at_filter=self.search.display)

@@ -6,12 +6,11 @@ When figures arrive, ``figures_changed`` repaints their lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -19,11 +18,15 @@ from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
+from tui_params.tui.state.columns import Content, Layout, indent
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import Canvas
-from tui_params.tui.widgets.tree.tree_row import Columns, heading_line, row_line
+from tui_params.tui.widgets.tree.arrangement import Arrangement
+from tui_params.tui.widgets.tree.tree_messages import Entered, Exposed, HeadingClicked, Moved, Refused
+from tui_params.tui.widgets.tree.tree_row import row_line
 from tui_params.tui.widgets.tree.tree_state import Seen, Spans, state_of
 
 _HEADED = 6
@@ -38,29 +41,6 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     ModuleTree { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     """
 
-    class Moved(Message):
-        """The cursor is now on another node (or on none)."""
-
-        def __init__(self, node: int | None) -> None:
-            super().__init__()
-            self.node = node
-
-    class Exposed(Message):
-        """The rows on screen have changed."""
-
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, ModuleTree.Exposed)
-
-    class Entered(Message):
-        """Enter was pressed on a tensor."""
-
-    class Refused(Message):
-        """A key did nothing here; ``why`` is a short sentence."""
-
-        def __init__(self, why: str) -> None:
-            super().__init__()
-            self.why = why
-
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.glyphs = glyphs
@@ -69,16 +49,29 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.marks = Marks()
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
-        self._shown: Shown | None = None
-        self._is_flat = False
+        self._gradients: Mapping[str, TensorInfo] = {}
+        self._arrangement = Arrangement()
         self._empty_text = ""
         self.search_anchor: int | None = None  # where the cursor stood when a search began
 
     # What is shown
 
-    def show(self, rows: Rows, figures: Callable[[str], Figures | None], marks: Marks) -> None:
-        """Show a tree; ``figures`` returns at once what is known of the tensor of a name."""
+    def show(
+        self,
+        rows: Rows,
+        figures: Callable[[str], Figures | None],
+        marks: Marks,
+        content: Content | None = None,
+        gradients: Mapping[str, TensorInfo] | None = None,
+    ) -> None:
+        """Show a tree; ``figures`` returns at once what is known of the tensor of a name.
+
+        ``content`` is what the columns need, and ``gradients`` are by the name of their parameter.
+        """
         self.rows = rows
+        self._gradients = gradients if gradients is not None else {}
+        self._arrangement.content = content if content is not None else Content()
+        self._arrangement.change()
         self.cursor = self.search_anchor = None  # nodes of the tree before
         self.marks = marks
         self._figures = figures
@@ -92,15 +85,27 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
 
     def set_order(self, shown: Shown | None, *, is_flat: bool = False) -> None:
-        """Show the value that the tree is sorted by in place of the bytes; full names in one list if ``is_flat``."""
-        self._shown = shown
-        self._is_flat = is_flat
+        """Show the column that the tree is sorted by; full names in one list if ``is_flat``."""
+        self._arrangement.shown, self._arrangement.is_flat = shown, is_flat
+        self._arrangement.change()
         self._changed_rows()
+
+    def set_columns(self, wanted: tuple[str, ...] | None) -> None:
+        """Show these columns, as far as there is room, in this order; None: the usual ones."""
+        self._arrangement.wanted = wanted
+        self._arrangement.change()
+        self.refresh()
+        self.post_message(Exposed())
+
+    @property
+    def layout_of_columns(self) -> Layout:
+        """The columns as they are shown at this width."""
+        return self._arrangement.layout(self.scrollable_content_region.width)
 
     @property
     def heading(self) -> int:
-        """The lines above the rows that do not scroll: the names of the columns, if the tree is sorted by a value."""
-        return int(self._shown is not None and self.size.height >= _HEADED)
+        """The lines above the rows that do not scroll: the headings, where the tree is high enough."""
+        return int(self.size.height >= _HEADED)
 
     def set_spans(self, spans: Spans | None) -> None:
         """Which parts of a name the search has hit: they are underlined."""
@@ -117,13 +122,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if not visible:
             self.refresh()
             return
-        node = (
-            self.search_anchor
-            if self.search_anchor is not None
-            else self.cursor
-            if self.cursor is not None
-            else visible[0]
-        )
+        node = next((at for at in (self.search_anchor, self.cursor) if at is not None), visible[0])
         row = self.rows.nearest_row(node)
         if leaves is not None and visible[row] != node and self.rows.tree.is_module(visible[row]):
             # A search is for tensors: go to the first that is left, not to the module above it.
@@ -137,6 +136,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         tree, seen = self.rows.tree, set[int]()
         for name in names:
             node = tree.find(name)
+            if node is None and name.endswith(".grad"):
+                node = tree.find(name.removesuffix(".grad"))  # the column of its norm
             while node is not None and node >= 0 and node not in seen:
                 seen.add(node)
                 row = self.rows.row_of(node)
@@ -145,18 +146,23 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
                 node = tree.parent[node] if name in marked else None
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
-        """The tensors of the rows on screen; the one at the cursor comes first."""
+        """The tensors of the rows on screen, and their gradients for a column; first the one at the cursor."""
         if self.rows is None:
             return
         tree = self.rows.tree
         current = tree.tensor(self.cursor) if self.cursor is not None else None
+        has_gradients = self.layout_of_columns.has("grad")
         if current is not None:
             yield current
+            if has_gradients and current.name in self._gradients:
+                yield self._gradients[current.name]
         top = self.scroll_offset.y
         for node in self.rows.visible[top : top + self.size.height]:
             info = tree.tensor(node)
             if info is not None and node != self.cursor:
                 yield info
+                if has_gradients and info.name in self._gradients:
+                    yield self._gradients[info.name]
 
     # The cursor
 
@@ -177,7 +183,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh_line(new_row + self.heading)
             self._scroll_to_row(new_row)
         if changed:
-            self.post_message(self.Moved(node))
+            self.post_message(Moved(node))
 
     def reveal(self, node: int) -> None:
         """Open what hides a node and put the cursor on it."""
@@ -214,7 +220,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             return
         self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
         self.refresh()
-        self.post_message(self.Exposed())
+        self.post_message(Exposed())
 
     def _change(self, change: Callable[[Rows, int], None], otherwise: str = "") -> None:
         """Open or close something. The cursor stays where it was, or goes to the module that now hides its row.
@@ -227,7 +233,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         height = row - self.scroll_offset.y
         change(self.rows, self.rows.visible[row])
         if len(self.rows) == before:
-            self.post_message(self.Refused(otherwise))
+            self.post_message(Refused(otherwise))
         self._changed_rows()
         if self.cursor is not None:
             row = self.rows.nearest_row(self.cursor)
@@ -255,7 +261,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if self.rows.tree.is_module(self.cursor):
             self.action_open_close()
         else:
-            self.post_message(self.Entered())
+            self.post_message(Entered())
 
     def action_out(self) -> None:
         if self.rows is None or self.cursor is None:
@@ -289,7 +295,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         row = self.cursor_row
         target = where(self.rows, row)
         if target == row:
-            self.post_message(self.Refused(otherwise))
+            self.post_message(Refused(otherwise))
         self._move_to_row(target)
 
     def action_expand_below(self) -> None:
@@ -313,9 +319,9 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             return
         node = self.rows.next_leaf(self.cursor_row, step, self.marks.leaves())
         if node is None:
-            self.post_message(self.Refused("No mark among what has been read so far."))
+            self.post_message(Refused("No mark among what has been read so far."))
         elif node == self.cursor:
-            self.post_message(self.Refused("No other mark among what has been read so far."))
+            self.post_message(Refused("No other mark among what has been read so far."))
         else:
             self.reveal(node)
 
@@ -325,28 +331,33 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if self.rows is not None:
             self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows) + self.heading)
             self._scroll_to_row(self.cursor_row)
-        self.post_message(self.Exposed())
+        self.post_message(Exposed())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
-            self.post_message(self.Exposed())
+            self.post_message(Exposed())
 
     def on_click(self, event: events.Click) -> None:
         if self.rows is None:
             return
         row = event.y - self.heading + self.scroll_offset.y
-        if event.y < self.heading or not 0 <= row < len(self.rows):
+        if event.y < self.heading:
+            column = self.layout_of_columns.at(event.x)
+            name = column.name if column is not None else "name"
+            self.post_message(HeadingClicked(name, is_menu=event.button == 3))
+            return
+        if not 0 <= row < len(self.rows):
             return
         node = self.rows.visible[row]
         tree = self.rows.tree
-        on_arrow = event.x <= Columns.indent(self.rows.depth(node), self.size.width) + 3
+        on_arrow = event.x <= indent(self.rows.depth(node), self.size.width) + 3
         was_here = node == self.cursor
         self.move_to(node)
         if tree.is_module(node) and (on_arrow or was_here or event.chain > 1):
             self.action_open_close()
         elif event.chain > 1:
-            self.post_message(self.Entered())
+            self.post_message(Entered())
 
     def on_focus(self) -> None:
         self._repaint_cursor()
@@ -364,8 +375,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         heading = self.heading
-        if y < heading and self._shown is not None:
-            return self.paint(heading_line(self._shown.heading, width, is_flat=self._is_flat), width)
+        if y < heading:
+            return self.paint(self._arrangement.heading(width, self.glyphs), width)
         y -= heading
         row = y + self.scroll_offset.y
         if self.rows is None or row >= len(self.rows.visible):
@@ -378,8 +389,10 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
             over = self.inks.get("cursor" if self.has_focus else "cursor-blurred")
         return self.paint(self._line(node, width), width, over)
 
-    def _line(self, node: int, width: int) -> list[tuple[str, str]]:
+    def _line(self, node: int, width: int) -> Line:
         rows = self.rows
         assert rows is not None
-        seen = Seen(self._figures, self.marks, self._spans, self._shown, self._is_flat, self.glyphs)
-        return row_line(rows.tree, node, state_of(rows, node, width, seen), width, self.glyphs)
+        layout = self.layout_of_columns
+        order = self._arrangement
+        seen = Seen(self._figures, self._gradients, self.marks, self._spans, order.shown, order.is_flat, self.glyphs)
+        return row_line(rows.tree, node, state_of(rows, node, layout, seen), width, layout, self.glyphs)

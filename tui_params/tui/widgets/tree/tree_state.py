@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
 from tui_params.core.tree.rows import Rows
+from tui_params.tui.state.columns import BY_NAME, Layout
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.tree.tree_row import Columns, RowState
+from tui_params.tui.widgets.tree.tree_cells import Cell, Known, tensor_cell
+from tui_params.tui.widgets.tree.tree_row import RowState
 
 Spans = Callable[[str], Sequence[tuple[int, int]]]
 
+_STATE_OF = "state of "
+
 
 class Seen(msgspec.Struct, frozen=True):
-    """Where a row finds its figures (by name), its mark, the hits of the search in its name, and its order."""
+    """Where a row finds its figures (by name), its gradient, its mark, the hits of the search, and its order."""
 
     figures: Callable[[str], Figures | None]
+    gradients: Mapping[str, TensorInfo]
     marks: Marks
     spans: Spans | None
     shown: Shown | None
@@ -29,40 +34,72 @@ class Seen(msgspec.Struct, frozen=True):
     glyphs: Glyphs
 
 
-def state_of(rows: Rows, node: int, width: int, seen: Seen) -> RowState:
-    """The state of the row of a node in a tree ``width`` cells wide."""
+def state_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> RowState:
+    """The state of the row of a node."""
     leaf = rows.tree.leaf_of(node)
-    info = leaf if isinstance(leaf, TensorInfo) else None
+    sorted_by = seen.shown.name if seen.shown is not None else ""
+    if leaf is not None:
+        return RowState(
+            is_expanded=False,
+            known=known_of(leaf, rows, node, layout, seen) if isinstance(leaf, TensorInfo) else Known(),
+            spans=_spans_in_label(rows, node, seen.spans),
+            label=rows.label(node),
+            depth=rows.depth(node),
+            sorted_by=sorted_by,
+            is_flat=seen.is_flat,
+        )
+    totals = rows.totals(node)
+    before = rows.previous(node)
     return RowState(
         is_expanded=rows.is_expanded(node),
-        figures=seen.figures(info.name) if info is not None else None,
-        mark=seen.marks.mark(rows.tree, node),
-        spans=_spans_in_label(rows, node, seen.spans),
+        known=Known(mark=seen.marks.mark(rows.tree, node)),
         label=rows.label(node),
         depth=rows.depth(node),
-        value=_value_of(rows, node, width, seen),
-        heading=seen.shown.heading if seen.shown is not None else "",
-        has_decided=seen.shown is None or info is None or seen.shown.has_decided(info),
-        is_flat=seen.is_flat,
+        totals=totals,
+        sorted_by=sorted_by,
+        value=_value_of(rows, node, layout, seen),
+        is_repeated=before is not None and rows.tree.is_module(before) and rows.totals(before) == totals,
+        about=_state_of_parameter(rows, node),
     )
 
 
-def _value_of(rows: Rows, node: int, width: int, seen: Seen) -> str:
-    """The text in the column of the value that the tree is sorted by."""
+def known_of(info: TensorInfo, rows: Rows, node: int, layout: Layout, seen: Seen) -> Known:
+    """What is known of the tensor of a node, as far as the columns show it."""
+    gradient = seen.gradients.get(info.name)
+    return Known(
+        figures=seen.figures(info.name),
+        mark=seen.marks.mark(rows.tree, node),
+        gradient=seen.figures(gradient.name) if gradient is not None else None,
+        has_gradient=gradient is not None,
+        owner=rows.tree.class_name(node) or "" if layout.has("module") else "",
+    )
+
+
+def _value_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> Cell | None:
+    """The statistic by which a module was placed: that of its first tensor. None if it was placed by its totals."""
     shown, tree = seen.shown, rows.tree
-    if shown is None:
+    if shown is None or not shown.is_of_figures:
+        return None
+    position = rows.first_leaf(node)
+    first = tree.leaves[position] if position is not None else None
+    if not isinstance(first, TensorInfo) or not layout.has(shown.name):
+        return "", "dim"
+    if not shown.has_decided(first):
+        return seen.glyphs.unknown, "dim"
+    column = BY_NAME[shown.name]
+    room = next(cells for known, cells in layout.cells if known is column) - 1
+    known = known_of(first, rows, tree.node_of_leaf(position or 0), layout, seen)
+    return tensor_cell(first, known, column, room, layout, seen.glyphs)[0], "dim"
+
+
+def _state_of_parameter(rows: Rows, node: int) -> str:
+    """The parameter that the states below a module belong to, if its name is only a number."""
+    if not rows.tree.label[node].rpartition(".")[2].isdecimal():
         return ""
-    first = tree.leaves[tree.first[node]]
-    if not isinstance(first, TensorInfo):
-        return ""
-    if tree.is_module(node):
-        if shown.is_total:
-            return text.size(tree.extent(node)[1])
-        if not shown.has_decided(first):
-            return seen.glyphs.unknown
-    room = Columns.fit(width, shown.heading, is_flat=seen.is_flat).nbytes - 1
-    is_lost = first.unreadable is not None or seen.marks.mark(tree, node) == "unreadable"
-    return shown.of(first, room) or ("–" if is_lost else seen.glyphs.unknown)
+    leaf = rows.tree.leaves[rows.tree.first[node]]
+    notes = leaf.notes if isinstance(leaf, TensorInfo) else ()
+    whose = next((note for note in notes if note.startswith(_STATE_OF)), "")
+    return clean(whose.removeprefix(_STATE_OF).partition(" (")[0])
 
 
 def _spans_in_label(rows: Rows, node: int, spans: Spans | None) -> Sequence[tuple[int, int]]:

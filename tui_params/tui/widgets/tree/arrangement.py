@@ -1,0 +1,45 @@
+"""Arrangement: the columns of the tree and the order that it is in, as far as a row and the headings show them."""
+
+from __future__ import annotations
+
+from tui_params.tui.state.columns import Content, Layout, lay_out
+from tui_params.tui.state.sorting import Shown
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.tree.tree_row import heading_line
+
+
+class Arrangement:
+    """Which columns there are, kept for one width at a time.
+
+    ``content`` is what the columns of this source need, ``wanted`` are those that the user chose (None: the usual
+    ones), ``shown`` is the one that the tree is sorted by, and ``is_flat`` says whether it is one list of full names.
+    """
+
+    def __init__(self) -> None:
+        self.content = Content()
+        self.wanted: tuple[str, ...] | None = None
+        self.shown: Shown | None = None
+        self.is_flat = False
+        self._layout: tuple[int, Layout] | None = None
+
+    def change(self) -> None:
+        """Something of it was changed: lay the columns out anew."""
+        self._layout = None
+
+    @property
+    def sorted_by(self) -> str:
+        return self.shown.name if self.shown is not None else ""
+
+    def layout(self, width: int) -> Layout:
+        """The columns of a tree ``width`` cells wide."""
+        if self._layout is None or self._layout[0] != width:
+            found = lay_out(width, self.wanted, self.content, sorted_by=self.sorted_by, is_flat=self.is_flat)
+            self._layout = width, found
+        return self._layout[1]
+
+    def heading(self, width: int, glyphs: Glyphs) -> Line:
+        """The line of headings."""
+        is_ascending = self.shown is not None and self.shown.is_ascending
+        is_live = self.content.is_live
+        return heading_line(self.layout(width), glyphs, self.sorted_by, is_ascending=is_ascending, is_live=is_live)
