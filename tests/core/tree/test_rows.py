@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.core.tree.test_tree import names, tree_of
-from tui_params.core.dtypes import from_safetensors
+from tui_params.core.dtypes import DTYPES
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.rows import Rows
 from tui_params.core.tree.tree import Tree
 
-F32 = from_safetensors("F32")
+F32 = next(dtype for dtype in DTYPES if dtype.short == "f32")
 
 
 def shown(rows: Rows) -> list[str]:
