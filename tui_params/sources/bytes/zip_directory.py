@@ -208,7 +208,11 @@ def local_header(descriptor: int, directory: Directory, member: Member) -> tuple
     if not directory.start <= member.header <= directory.stop - _LOCAL.size:
         return None
     # A character of a name takes at most 4 bytes.
-    raw = retried(partial(os.pread, descriptor, _LOCAL.size + 4 * len(member.name), member.header))
+    count = _LOCAL.size + 4 * len(member.name)
+    try:
+        raw = os.pread(descriptor, count, member.header)  # there may be 100,000 of them: no call around it
+    except InterruptedError:
+        raw = retried(partial(os.pread, descriptor, count, member.header))
     if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
         return None
     length = int(raw[26]) + (raw[27] << 8)
