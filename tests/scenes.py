@@ -245,6 +245,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("sort", LARGE, demo, ("S", "o", "tab", "a")),
     Scene("sort-80x24", SMALL, demo, ("S", "o", "z")),
     Scene("gradient", LARGE, live, ("slash", *typed("layers.2"), "enter", "down", "g")),
+    Scene("beside", LARGE, live, ("slash", *typed("layers.2"), "enter", *("down",) * 6)),
+    Scene("beside-80x24", SMALL, live, ("slash", *typed("layers.2"), "enter", *("down",) * 6)),
     Scene("model-80x24", SMALL, live, ("E", "down", "down")),
     Scene("columns", LARGE, demo, ("S", "vertical_line", *("down",) * 6, "space", "down", "space")),
     Scene("columns-60x20", (60, 20), demo, ("S", "vertical_line", "down", "down", "space")),

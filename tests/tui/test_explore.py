@@ -313,7 +313,7 @@ async def test_a_live_model_shows_classes_trainable_marks_and_gradients() -> Non
         assert grad is not None
         assert f"{float(grad[0, 0]):.3f}"[:5] in stage.values
         await stage.go("second.weight")
-        assert "it has no gradient" in stage.facts
+        assert "no gradient: frozen" in stage.facts
         assert "frozen" in stage.facts
         await stage.press("g")
         assert "the gradient" not in stage.facts

@@ -56,6 +56,7 @@ class ProbeSource(Source):
             gradients=gradients,
             findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in found.remarks),
             is_ordered=True,
+            absences=dict(found.absences),
         )
 
     def _info(self, description: Description, first_names: dict[str, str]) -> TensorInfo:

@@ -18,6 +18,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
+from tui_params.tui.gradient_beside import GradientBeside
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -57,6 +58,7 @@ class Pages:
         self.is_log_counts = False
         self.is_log_axis = False
         self.reasons: dict[str, str] = {}
+        self._beside = GradientBeside(desk, self.reasons)
         self._sampled: dict[str, Figures] = {}
         self._show_soon = show_soon
         self._shown: str | None = None
@@ -89,7 +91,7 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        return is_drawn and self._places_asked is None
+        return is_drawn and self._places_asked is None and self._beside.is_settled
 
     @property
     def coverage(self) -> Coverage:
@@ -143,7 +145,9 @@ class Pages:
             self._show_soon(0.0)
 
     def take_grid(self, message: GridReady) -> None:
-        if message.key == self._grid_asked:
+        if self._beside.take(message):
+            self._show_soon(0.0)
+        elif message.key == self._grid_asked:
             self._grid = (message.key, message.grid, message.reason)
             self._show_soon(0.0)
 
@@ -307,10 +311,12 @@ class Pages:
         about = ""
         if info.kind == "gradient":
             about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"
+        elif info.name in listing.absences:
+            about = f"no gradient: {text.clean(listing.absences[info.name], 200)}"
         elif self.is_gradient:
             about = "it has no gradient"
         elif info.name in listing.gradients:
-            about = f"{self.glyphs.gradient} g shows its gradient"
+            about = f"{self.glyphs.gradient} g shows its gradient alone"
         return TensorView(
             info,
             self.tied_to(info),
@@ -321,6 +327,7 @@ class Pages:
             (),
             about,
             self.pane.facts.size.height < 26,
+            None if info.kind == "gradient" else self._beside.of(info, self.pane.facts.size.width),
         )
 
     def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:

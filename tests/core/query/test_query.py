@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_params.core.dtypes import from_torch, unknown
+from tui_params.core.dtypes import DTYPES, from_torch, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.health.registry import RULES
 from tui_params.core.query.fields import FIELDS
 from tui_params.core.query.findings import findings_called
 from tui_params.core.query.names import REGEX_SECONDS, STEP, translate_glob
-from tui_params.core.query.query import HELP, MAX_TEXT, parse_query
+from tui_params.core.query.query import HELP, MAX_TEXT, Matches, parse_query
 from tui_params.core.tensor import TensorInfo, describe
 
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -567,3 +567,34 @@ def test_which_findings_come_only_with_a_check_of_everything() -> None:
     for known in ("nan", "inf", "dead", "saturation"):
         assert not parse_query(f"finding:{known}").needs_check, known
     assert not parse_query("nan>0 attn").needs_check
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("frozen", ["frozen_one", "b"]),
+        ("!frozen", ["a", "c"]),
+        ("trainable", ["a", "frozen_one"]),
+        ("TRAINABLE", ["a", "frozen_one"]),
+        ("requires_grad:yes", ["a", "frozen_one"]),
+        ("requires_grad:no", ["b", "c"]),
+        ("grad:none", ["frozen_one", "b", "c"]),
+        ("grad:yes", ["a"]),
+    ],
+)
+def test_flags_are_found_as_people_type_them(text: str, wanted: list[str]) -> None:
+    flags = {"a": True, "frozen_one": True, "b": False, "c": None}
+    infos = [
+        msgspec.structs.replace(
+            describe(name, (1,), DTYPES[0]), requires_grad=flag, kind="buffer" if flag is None else "parameter"
+        )
+        for name, flag in flags.items()
+    ]
+    found = parse_query(text).filter(infos, gradients={"a"})
+    assert [infos[index].name for index in found.indices] == wanted
+
+
+def test_in_a_file_the_words_are_parts_of_names() -> None:
+    infos = [describe(name, (1,), DTYPES[0]) for name in ("frozen.w", "w")]
+    assert parse_query("frozen").filter(infos).indices == (0,)
+    assert parse_query("trainable").filter(infos) == Matches(())

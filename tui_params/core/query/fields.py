@@ -72,7 +72,7 @@ _BYTE_UNITS = {"": 1, "b": 1} | {
     for tail, base in (("", 1000), ("b", 1000), ("ib", 1024), ("i", 1024))
 }
 _YES = ("yes", "true", "on", "1")
-_NO = ("no", "false", "off", "0")
+_NO = ("none", "false", "off", "0")
 
 
 def _number(value: str, units: dict[str, int]) -> float:
@@ -216,7 +216,9 @@ def _finding(operator_: str, value: str) -> InfoTest:
     return lambda _, facts: None if facts.said is None else (not wanted.isdisjoint(facts.said)) is same
 
 
-def _yes_no_field(name: str, get: InfoTest) -> Field:
+def _yes_no_field(names: str, get: InfoTest) -> Field:
+    name, *others = names.split()
+
     def make(operator_: str, value: str) -> InfoTest:
         same = _equality(operator_, name)
         word = value.lower()
@@ -230,7 +232,7 @@ def _yes_no_field(name: str, get: InfoTest) -> Field:
 
         return test
 
-    return Field((name,), make)
+    return Field((name, *others), make)
 
 
 def _is_trainable(info: TensorInfo, _: Facts) -> bool | None:
@@ -241,6 +243,12 @@ def _is_frozen(info: TensorInfo, _: Facts) -> bool | None:
     if info.kind in {"buffer", "gradient"}:
         return False
     return None if info.requires_grad is None else not info.requires_grad
+
+
+def flag_or_name(word: str) -> InfoTest | None:
+    """What ``frozen`` and ``trainable`` mean as single words: the flag, or a name with that word in it."""
+    get = {"frozen": _is_frozen, "trainable": _is_trainable}.get(word)
+    return None if get is None else lambda info, facts: get(info, facts) is True or word in info.name.lower()
 
 
 def _figure_field(name: str, get: Callable[[Figures], float | None], bound: int, *, is_count: bool) -> Field:
@@ -289,7 +297,7 @@ _ALL: tuple[Field, ...] = (
     _count_field("nbytes bytes size", lambda info: info.nbytes, _BYTE_UNITS),
     _count_field("ndim dim", lambda info: len(info.shape), {"": 1}),
     _yes_no_field("grad", lambda _, facts: facts.has_gradient),
-    _yes_no_field("trainable", _is_trainable),
+    _yes_no_field("trainable requires_grad", _is_trainable),
     _yes_no_field("frozen", _is_frozen),
     _yes_no_field("tied", lambda info, facts: info.tied_to is not None or facts.has_ties),
     _yes_no_field("unreadable", lambda info, _: info.unreadable is not None),

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 
 from tui_params.core.figures import Figures
-from tui_params.core.query.fields import FIELDS, Facts, FiguresTest, InfoTest, UnfinishedError
+from tui_params.core.query.fields import FIELDS, Facts, FiguresTest, InfoTest, UnfinishedError, flag_or_name
 from tui_params.core.query.findings import needs_check
 from tui_params.core.query.names import NameTest, glob_of_name, is_glob, part_of_name, regex_of_name
 from tui_params.core.tensor import TensorInfo
@@ -34,8 +34,8 @@ HELP: tuple[tuple[str, str], ...] = (
     ("kind:buffer", "parameter, buffer, gradient or tensor (a checkpoint does not say which)"),
     ("device:cuda*", "device of a tensor in memory; cuda is every cuda device"),
     ("file:*00002*", "the file that it is in; without * any part of the file's name"),
-    ("grad:yes", "has a gradient"),
-    ("trainable:no  frozen:yes", "by requires_grad"),
+    ("grad:yes  grad:none", "has a gradient, has none"),
+    ("trainable  frozen", "by requires_grad (or in the name); also requires_grad:yes, trainable:no"),
     ("tied:yes", "has the same elements as another name"),
     ("unreadable:yes", "its values cannot be read"),
     ("finding:error", "a finding: error, warning, info; finding:yes is any"),
@@ -292,6 +292,9 @@ def _parse_term(text: str, start: int, stop: int) -> Term | None:
             return Term(start, stop, inverted, on_name=part_of_name(word)) if word else None
         match = _FIELD.match(body)
         if match is None:
+            flag = flag_or_name(body.lower())
+            if flag is not None:
+                return Term(start, stop, inverted, on_info=flag)
             return Term(start, stop, inverted, on_name=_parse_word(body))
         first += match.end()
         return _parse_field(match[1], match[2], body[match.end() :], inverted, start, stop)

@@ -43,7 +43,7 @@ class Enumeration(NamedTuple):
     """What ``Probe.enumerate`` found. ``gradients`` are pairs: a parameter's name, the description of its gradient.
 
     ``remarks`` are a severity, a rule and a sentence each. ``modules`` are class names by module path, that of the
-    root is ``""``.
+    root is ``""``. ``absences`` says of each parameter without a gradient, by its name, why it has none.
     """
 
     tensors: tuple[Description, ...]
@@ -51,3 +51,4 @@ class Enumeration(NamedTuple):
     modules: Mapping[str, str]
     metadata: Mapping[str, str]
     remarks: tuple[tuple[Severity, str, str], ...]
+    absences: Mapping[str, str] = {}

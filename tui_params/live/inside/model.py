@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .absences import Ungraded, why_absent
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
 from .arrays import array_leaf
 from .description import Description, Enumeration, Severity
@@ -157,6 +158,7 @@ class MappingProbe(Probe):
         gradients: list[tuple[str, Description]] = []
         missing: list[str] = []
         trained: list[Trained] = []
+        ungraded: list[Ungraded] = []
         seen: set[int] = set()
         for leaf in leaves:
             if leaf.kind != "parameter":
@@ -165,6 +167,8 @@ class MappingProbe(Probe):
             if gradient is not None:
                 gradients += self._describe_gradient(leaf, gradient)
             is_copy = gradient is None and leaf.name in self._copies
+            if gradient is None:
+                ungraded.append(Ungraded(leaf.name, leaf.tensor, requires_grad_of(leaf) is True, is_copy))
             if id(leaf.tensor) not in seen and requires_grad_of(leaf) and is_filled(leaf.tensor):
                 trained.append(Trained(leaf.name, leaf.tensor, is_copy))
                 if gradient is None and not is_copy:
@@ -186,7 +190,8 @@ class MappingProbe(Probe):
             training = attribute_of(root.module, "training") if training is None else training
             metadata[".".join((*root.prefix, "training"))] = str(training)
         metadata |= self._metadata
-        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks))
+        absences = why_absent(ungraded, self._held, has_any=bool(gradients))
+        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), absences)
 
     def _describe_gradient(self, leaf: Leaf, gradient: Any) -> Iterator[tuple[str, Description]]:
         """The gradient of a parameter; of a wrapper each piece belongs to the parameter's piece of that field."""

@@ -46,7 +46,7 @@ def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) ->
         prefix = f"{held.prefix}.param_groups.{index}"
         yield from walk_values(prefix, rest, partial(_find_group, held.find, index), metadata)
     is_one_for_all = "LBFGS" in [ancestor.__name__ for ancestor in type(held.optimizer).__mro__]
-    for owner, state in list(_states_of(held.optimizer).items()):
+    for owner, state in list(states_of(held.optimizer).items()):
         if is_one_for_all and id(owner) in owners:
             # torch.optim.LBFGS keeps vectors over all parameters, as the state of the first.
             name = ALL_PARAMETERS
@@ -96,7 +96,7 @@ def _kind_of(tensor: Any) -> tuple[Any, ...]:
         return ("unknown", id(tensor))
 
 
-def _states_of(optimizer: Any) -> Mapping[Any, Any]:
+def states_of(optimizer: Any) -> Mapping[Any, Any]:
     """The states that an optimizer keeps itself or, if it has none, those of the one that it wraps."""
     for _ in range(_WRAPPER_LIMIT):
         if optimizer.state:
@@ -125,7 +125,7 @@ def _find_group(find: Find, index: int) -> Any:
 def _find_state(find: Find, owner: Any) -> Any:
     """The state of one parameter as it is now."""
     # ``state`` is a defaultdict: a subscript would add an entry.
-    return _states_of(find()).get(owner, {})
+    return states_of(find()).get(owner, {})
 
 
 def is_optimizer_object(value: Any) -> bool:

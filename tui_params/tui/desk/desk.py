@@ -76,7 +76,7 @@ class Desk:
         self._worker = Worker("values")
         self._finder = Worker("places")
         self._sought_in: str | None = None
-        self._grid_key: object = None
+        self._grid_keys: dict[str, object] = {}
         self._cache = cache
         self._kept: SourceCache | None = None
         self._known: dict[str, Outcome] = {}  # out of the cache
@@ -347,15 +347,17 @@ class Desk:
 
     # Values
 
-    def want_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
-        """Ask for the values at a slice; only the last question asked is answered, by GridReady with ``key``."""
+    def want_grid(
+        self, key: object, info: TensorInfo, expression: str, rows: int, width: int, slot: str = "values"
+    ) -> None:
+        """Ask for the values at a slice, answered by GridReady with ``key``; of a slot only the last question is."""
         if self._is_closed:
             return
-        self._grid_key = key
-        self._worker.do(lambda: self._read_grid(key, info, expression, rows, width))
+        self._grid_keys[slot] = key
+        self._worker.do(lambda: self._read_grid(key, info, expression, rows, width, slot))
 
-    def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int) -> None:
-        if key != self._grid_key or self._is_closed:
+    def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int, slot: str) -> None:
+        if key != self._grid_keys[slot] or self._is_closed:
             return
         from tui_params.core.reading.grid import fit_grid
 

@@ -58,7 +58,7 @@ class Answers:
             # Figures that arrive without a pause must not put it off for ever.
             if not self._waiting.is_waiting("detail"):
                 self._questions.show_soon(delays.MODULE_DELAY)
-        elif shown.name in names:
+        elif shown.name in names or f"{shown.name}.grad" in names:
             self._questions.show_soon(delays.WANT_DELAY)
         self._filter.apply_again_soon()
 

@@ -31,6 +31,9 @@ class Questions:
         shown = pages.tensor_at(self._tree.cursor)
         if shown is not None:
             names.insert(0, shown.name)
+            gradient = desk.opened.source.listing.gradients.get(shown.name)
+            if gradient is not None:
+                names.insert(1, gradient.name)  # it stands beside
         if self._filter.needs_figures and not desk.is_sweeping:
             # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.
             names += [info.name for info in desk.opened.tensors]

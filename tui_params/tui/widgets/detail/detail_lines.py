@@ -19,6 +19,7 @@ from tui_params.tui.state.places import KEPT_BLANK, places_of
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import cut_line, line_width
+from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lines
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
@@ -28,7 +29,10 @@ LEAST_HEIGHT = 8
 
 
 class TensorView(msgspec.Struct, frozen=True):
-    """What the pane shows of a tensor. ``plot`` holds the lines of its histogram, which a worker has drawn."""
+    """What the pane shows of a tensor. ``plot`` holds the lines of its histogram, which a worker has drawn.
+
+    ``beside`` is the gradient of a parameter, which is shown beside it.
+    """
 
     info: TensorInfo
     tied_names: tuple[str, ...] = ()
@@ -39,6 +43,7 @@ class TensorView(msgspec.Struct, frozen=True):
     plot: tuple[Line, ...] = ()
     gradient: str = ""
     is_tight: bool = False
+    beside: Beside | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -108,7 +113,11 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     lines += _finding_lines(rest, view.is_tight, width, glyphs)
     if view.figures is None:
         return lines if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
-    lines += figure_lines(view.figures, width, glyphs)
+    if view.beside is not None and view.figures.count and width >= LEAST_WIDTH:
+        lines += wrapped(_exactness(view.figures), width, "warning" if view.figures.is_sampled else "dim", limit=2)
+        lines += beside_lines(view.figures, view.beside, width, glyphs)
+    else:
+        lines += figure_lines(view.figures, width, glyphs)
     if view.plot:
         if not view.is_tight:
             lines.append([])
