@@ -530,3 +530,11 @@ def test_json_is_strict_whatever_the_numbers_random(a: list[float], b: list[floa
     encoded = json.loads(encode_json(document("a", "b", found, names=True)), parse_constant=refuse)
     for change in encoded["changed"]:
         assert all(not isinstance(value, float) or math.isfinite(value) for value in change.values())
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "nan", "inf", "1e999", ""])
+def test_a_tolerance_that_is_none_is_said_in_plain_words(
+    tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["diff", "--rtol", value, str(tmp_path), str(tmp_path)]) == 2
+    assert "is not a tolerance: write a number from 0 on, such as 1e-5." in capsys.readouterr().err

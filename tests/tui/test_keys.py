@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import Arrays, eventually, on_stage, ramp, small_model
+from tui_params.cache.choices import Choices
+from tui_params.cache.folder import CacheFolder
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import notice
@@ -740,3 +743,73 @@ async def test_the_columns_of_the_tree_are_chosen() -> None:
         await stage.send("space", "escape")
         await stage.rest()
         assert "shape" not in stage.lines[2]
+
+
+@covers("back", "forward")
+async def test_back_and_forward_go_through_what_was_looked_at_across_filters() -> None:
+    async with on_stage(MemorySource({f"m.w{place}": ramp(2) for place in range(5)})) as stage:
+        for name in ("m.w1", "m.w3", "m.w4"):
+            await stage.go(name)
+        await stage.press("slash", "w", "4", "enter")
+        for keys_ in (keys_of("back"), keys_of("back")[-1:]):
+            await stage.press(keys_[-1])
+        assert stage.cursor == "m.w1"
+        assert stage.screen.filter.query is None
+        await stage.press(keys_of("forward")[0])
+        assert stage.cursor == "m.w3"
+        await stage.press(*keys_of("forward") * 2)
+        assert stage.cursor == "m.w4"
+        assert "no later tensor" in stage.status
+        await stage.go("m.w0")
+        await stage.press(*keys_of("back")[:1])
+        assert stage.cursor == "m.w4"
+
+
+@covers("bookmark", "go_to")
+async def test_a_bookmark_is_gone_to_by_its_letter() -> None:
+    async with on_stage(MemorySource({f"m.w{place}": ramp(2) for place in range(5)})) as stage:
+        await stage.press(*keys_of("go_to"))
+        assert "no bookmarks yet" in stage.status
+        await stage.go("m.w3")
+        await stage.press(*keys_of("bookmark"), "a")
+        assert "Bookmark a is on m.w3" in stage.status
+        await stage.go("m.w0")
+        await stage.press(*keys_of("go_to"), "x")
+        assert "no bookmark x" in stage.status
+        assert stage.cursor == "m.w0"
+        await stage.press(*keys_of("go_to"), "escape")
+        assert stage.cursor == "m.w0"
+        await stage.press(*keys_of("go_to"), "a")
+        assert stage.cursor == "m.w3"
+
+
+async def test_bookmarks_are_kept_for_each_path(tmp_path: Path) -> None:
+    choices = Choices(CacheFolder(tmp_path, 1 << 20, 10))
+    source = MemorySource({"a": ramp(2), "b": ramp(3)})
+    async with on_stage(source, choices=choices) as stage:
+        await stage.go("b")
+        await stage.press("m", "q")
+    async with on_stage(MemorySource({"a": ramp(2), "b": ramp(3)}), choices=choices) as stage:
+        await stage.press("apostrophe", "q")
+        assert stage.cursor == "b"
+
+
+async def test_under_a_filter_n_steps_through_the_matches() -> None:
+    async with on_stage(MemorySource({f"m{place}.{part}": ramp(2) for place in range(3) for part in "ab"})) as stage:
+        await stage.press("slash", *".a", "enter")
+        seen = []
+        for _ in range(4):
+            await stage.press("n")
+            seen.append(stage.cursor)
+        assert seen == ["m1.a", "m2.a", "m0.a", "m1.a"]
+        await stage.press("N")
+        assert stage.cursor == "m0.a"
+
+
+async def test_a_search_from_the_enlarged_detail_brings_the_tree_back() -> None:
+    async with on_stage() as stage:
+        await stage.press("z")
+        assert not stage.screen.tree_view.display or stage.screen.tree_view.size.width == 0
+        await stage.press("slash", "b")
+        assert stage.screen.tree_view.size.width > 0
+        assert not stage.screen.panes.is_enlarged

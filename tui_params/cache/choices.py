@@ -1,4 +1,4 @@
-"""Choices: what a user chose on the screen and wants to find again, such as the columns of the tree.
+"""Choices: what a user chose on the screen and wants to find again: the columns of the tree, and bookmarks.
 
 They are one small JSON file in the folder of the cache. Where there is none, or it cannot be used, nothing is kept.
 """
@@ -19,21 +19,31 @@ FILE = "5f3c1d5e0b7a4c0e9a86f2b41d7e9c33.choices"
 """Its name among the other files of the cache, which are all named by 32 digits."""
 
 
+MOST_SOURCES = 100
+"""Of how many sources bookmarks are kept: those that were set last."""
+
+
 class _Kept(msgspec.Struct, frozen=True):
     columns: Mapping[str, tuple[str, ...]] = {}
+    bookmarks: Mapping[str, Mapping[str, str]] = {}
 
 
 class Choices:
-    """The columns that were chosen, by kind of source (``file``, ``model``); ``folder`` is where they are kept."""
+    """The columns that were chosen, by kind of source (``file``, ``model``), and bookmarks, by the path of the source.
+
+    ``folder`` is where they are kept.
+    """
 
     def __init__(self, folder: CacheFolder | None = None) -> None:
         self._folder = folder
         self._columns: dict[str, tuple[str, ...]] = {}
+        self._bookmarks: dict[str, Mapping[str, str]] = {}
         content = folder.read(FILE) if folder is not None else None
         if content is not None:
             # One of another version, or a damaged one, is as if nothing had been chosen.
             with suppress(msgspec.DecodeError):
-                self._columns = dict(msgspec.json.decode(content[0], type=_Kept).columns)
+                kept = msgspec.json.decode(content[0], type=_Kept)
+                self._columns, self._bookmarks = dict(kept.columns), dict(kept.bookmarks)
 
     def columns(self, kind: str) -> tuple[str, ...] | None:
         """The columns chosen for a kind of source; None if none were."""
@@ -45,6 +55,21 @@ class Choices:
             self._columns.pop(kind, None)
         else:
             self._columns[kind] = names
-        folder, content = self._folder, msgspec.json.encode(_Kept(dict(self._columns)))
+        self._write()
+
+    def bookmarks(self, path: str) -> Mapping[str, str]:
+        """The names that have a bookmark in a source, by its letter."""
+        return self._bookmarks.get(path, {})
+
+    def keep_bookmarks(self, path: str, bookmarks: Mapping[str, str]) -> None:
+        """Keep the bookmarks of a source. Written off the thread of the screen."""
+        self._bookmarks.pop(path, None)
+        self._bookmarks[path] = dict(bookmarks)
+        while len(self._bookmarks) > MOST_SOURCES:
+            del self._bookmarks[next(iter(self._bookmarks))]
+        self._write()
+
+    def _write(self) -> None:
+        folder, content = self._folder, msgspec.json.encode(_Kept(dict(self._columns), dict(self._bookmarks)))
         if folder is not None:
             Thread(target=folder.write, args=(FILE, content), name="choices", daemon=True).start()

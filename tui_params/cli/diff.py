@@ -10,6 +10,7 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
+from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, write_json
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 @click.argument("a")
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option(
-    "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Tolerance relative to the value in A."
-)
-@click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="A", help="Absolute tolerance.")
+@click.option("--rtol", type=Tolerance(), default=0.0, metavar="R", help="Tolerance relative to the value in A.")
+@click.option("--atol", type=Tolerance(), default=0.0, metavar="A", help="Absolute tolerance.")
 @click.option(
     "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; may be repeated."
 )

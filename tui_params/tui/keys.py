@@ -52,8 +52,22 @@ TREE: tuple[Key, ...] = (
     Key("tree.collapse_below", "c", "collapse_below", "collapse", "Close everything below this module", "c"),
     Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
     Key("tree.collapse_all", "C", "collapse_all", "collapse all", "Close the whole tree", "C"),
-    Key("tree.next_mark", "n", "mark(1)", "next mark", "The next tensor marked ! or ~ or x", "n"),
-    Key("tree.previous_mark", "N", "mark(-1)", "previous mark", "The previous tensor with a mark", "N"),
+    Key(
+        "tree.next_mark",
+        "n",
+        "mark(1)",
+        "next mark",
+        "The next tensor marked ! or ~ or x; under a filter, the next match",
+        "n",
+    ),
+    Key(
+        "tree.previous_mark",
+        "N",
+        "mark(-1)",
+        "previous mark",
+        "The previous tensor with a mark; under a filter, the previous match",
+        "N",
+    ),
 )
 
 SCREEN: tuple[Key, ...] = (
@@ -72,6 +86,10 @@ SCREEN: tuple[Key, ...] = (
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("columns", "vertical_line", "columns", "columns", "Choose the columns of the tree and their order", "|"),
+    Key("back", "H,alt+left", "travel(-1)", "back", "Back to the tensor looked at before, whatever the filter", "H"),
+    Key("forward", "L,alt+right", "travel(1)", "forward", "Forward again", "L"),
+    Key("bookmark", "m", "bookmark", "bookmark", "Set a bookmark here: m, then a letter", "m"),
+    Key("go_to", "apostrophe", "go_to_bookmark", "go to", "Go to a bookmark: ', then its letter", "'"),
     Key("copy_name", "y", "copy_name", "copy name", "Copy the full name", "y"),
     Key("copy_line", "Y", "copy_line", "copy summary", "Copy the one-line summary", "Y"),
     Key("focus", "tab", "other_pane", "other pane", "Move between the tree, the detail and the values", "tab"),
@@ -141,6 +159,7 @@ _CHARACTERS = {
     "slash": "/",
     "question_mark": "?",
     "colon": ":",
+    "apostrophe": "'",
     "vertical_line": "|",
     "exclamation_mark": "!",
     "less_than_sign": "<",

@@ -32,5 +32,12 @@ def test_the_user_or_the_locale_asks_for_ascii(monkeypatch: pytest.MonkeyPatch) 
     assert choose({}) is UNICODE
     assert choose({"TUI_PARAMS_ASCII": "0"}) is UNICODE
     assert choose({"TUI_PARAMS_ASCII": "1"}) is ASCII
+    # Python answers UTF-8 for the locale C, whatever the terminal can do.
+    assert choose({"LC_ALL": "C", "LANG": "en_US.UTF-8"}) is ASCII
+    assert choose({"LC_ALL": "POSIX"}) is ASCII
+    assert choose({"LC_CTYPE": "C", "LANG": "en_US.UTF-8"}) is ASCII
+    assert choose({"LC_ALL": "", "LANG": "C"}) is ASCII
+    assert choose({"LC_ALL": "en_US.UTF-8", "LANG": "C"}) is UNICODE
+    assert choose({"LC_CTYPE": "C.UTF-8", "LANG": "C"}) is UNICODE
     monkeypatch.setattr(locale, "getpreferredencoding", lambda do_setlocale=True: "ANSI_X3.4-1968")
     assert choose({}) is ASCII

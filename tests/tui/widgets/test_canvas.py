@@ -124,3 +124,15 @@ async def test_a_page_scrolls_to_its_last_line_and_no_further() -> None:
         await pilot.pause()
         shown = [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
         assert shown == ["short", *[""] * 7]
+
+
+async def test_the_note_of_more_lines_covers_no_part_of_a_number() -> None:
+    app = Page()
+    async with app.run_test(size=(30, 4)) as pilot:
+        page = app.query_one(LinesView)
+        for last, shown in (("short 12", "short 12"), ("wide" + " 1234567" * 3, ""), ("12" + " " * 40, "12")):
+            page.set_lines([[("a", "text")], [("b", "text")], [("c", "text")], [(last, "text")], [("e", "text")]])
+            await pilot.pause()
+            line = app.screen._compositor.render_strips(app.size)[3].text
+            assert line.startswith(shown.ljust(10))
+            assert line.endswith(f"+{1 if shown else 2} lines")

@@ -252,6 +252,15 @@ class Rows:
             return next((node for node in nodes if node > here), nodes[0])
         return next((node for node in reversed(nodes) if node < here), nodes[-1])
 
+    def next_tensor(self, row: int, step: int) -> int | None:
+        """The row of the next tensor that is visible after (step 1) or before (step -1) this one, in a circle."""
+        count = len(self.visible)
+        for distance in range(1, count + 1):
+            at = (row + step * distance) % count
+            if self.tree.tensor(self.visible[at]) is not None:
+                return at
+        return None
+
     def _rebuild(self) -> None:
         self.visible = self._walk(0, len(self.tree))
 

@@ -37,5 +37,8 @@ def choose(environ: Mapping[str, str] = os.environ) -> Glyphs:
     """ASCII if the user asks for it (TUI_PARAMS_ASCII=1) or the locale is not a Unicode one."""
     if environ.get("TUI_PARAMS_ASCII", "") not in ("", "0"):
         return ASCII
+    # In the locale C, Python itself writes UTF-8 (PEP 540) and says so; the terminal was asked for ASCII.
+    if (environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG")) in ("C", "POSIX"):
+        return ASCII
     encoding = locale.getpreferredencoding(False).lower().replace("-", "")
     return UNICODE if encoding.startswith("utf") else ASCII

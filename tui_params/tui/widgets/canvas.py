@@ -135,7 +135,12 @@ class LinesView(Canvas):
         line = self._lines[at] if at < len(self._lines) else []
         if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
             mark = f" +{len(self._lines) - 1 - at} lines"
-            line = [*cut_line(line, self.size.width - len(mark)), (mark, "accent")]
+            room = self.size.width - len(mark)
+            if line_width(line) - _blanks_at_end(line) > room:
+                # It would cover a part of a number: then the line as a whole is one of those that follow.
+                line, mark = [], f" +{len(self._lines) - at} lines"
+                room = self.size.width - len(mark)
+            line = [*cut_line(line, room), (mark, "accent")]
         return line
 
     def action_scroll_lines(self, step: int) -> None:
@@ -171,6 +176,11 @@ def cut_line(line: Line, width: int) -> Line:
         cut.append((part, name))
         width -= cell_len(part)
     return [*cut, (" " * max(width, 0), "text")]
+
+
+def _blanks_at_end(line: Line) -> int:
+    whole = "".join(text for text, _ in line)
+    return len(whole) - len(whole.rstrip())
 
 
 def line_width(line: Line) -> int:

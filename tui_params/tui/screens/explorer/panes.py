@@ -44,6 +44,10 @@ class Panes:
         self._screen.set_class(True, "-enlarged")
         self._detail.facts.focus()
 
+    def shrink(self) -> None:
+        """Give the tree its room back, wherever the keyboard is."""
+        self._screen.set_class(False, "-enlarged")
+
     def toggle_enlarged(self) -> None:
         """Give the whole width to the detail, or give it back."""
         self._screen.toggle_class("-enlarged")

@@ -28,9 +28,11 @@ from tui_params.tui.screens.explorer.dialogs import Dialogs
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
+from tui_params.tui.screens.explorer.page_choices import PageChoices
 from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.state.opened import Opened
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar
@@ -82,9 +84,11 @@ class ExplorerScreen(Screen[None]):
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
+        self.travel = Travel(session, tree, self.filter, notice, choices, glyphs)
         self.copying = Copying(session, tree, notice, lambda: self.app)
         self.bars = Bars(session, self.filter, self.answers, self.order, notice, tree, self.detail, self.search, glyphs)
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
+        self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
 
     def compose(self) -> ComposeResult:
         yield self.bars.header
@@ -145,6 +149,7 @@ class ExplorerScreen(Screen[None]):
         self.answers.reset()
         self.order.reset()
         self.columns.begin()
+        self.travel.begin()
         tree, return_to = message.opened.tree, self.session.return_to
         rows = Rows(tree)
         rows.open_initially(max(12, self.tree_view.size.height))
@@ -181,7 +186,12 @@ class ExplorerScreen(Screen[None]):
             self.pages.hold(delays.DETAIL_DELAY)
         self.questions.show_soon(delays.DETAIL_DELAY)
         self.questions.ask_soon()
-        self.waiting.call("bars", delays.DETAIL_DELAY, self.update_bars)
+        self.waiting.call("bars", delays.DETAIL_DELAY, self._stay)
+
+    def _stay(self) -> None:
+        """The cursor has stayed on a row for a moment."""
+        self.travel.visit()
+        self.update_bars()
 
     def on_module_tree_exposed(self, message: tree_messages.Exposed) -> None:
         self.questions.ask_soon()
@@ -261,6 +271,7 @@ class ExplorerScreen(Screen[None]):
     # Keys
 
     def action_search(self) -> None:
+        self.panes.shrink()  # the tree shows what matches
         self.tree_view.search_anchor = self.tree_view.cursor
         self.search.open()
         self.update_bars()
@@ -283,45 +294,16 @@ class ExplorerScreen(Screen[None]):
         self.action_clear()
 
     def action_values(self) -> None:
-        self.questions.show()
-        if self.detail.info is None:
-            self.notice.say("Only a tensor has values: move to one first.")
-            return
-        self.panes.edit_slice()
+        self.page_choices.edit_values()
 
     def action_gradient(self) -> None:
-        opened = self.opened
-        if opened is None or self.pages is None:
-            return
-        if not opened.source.listing.gradients:
-            self.notice.say("No gradients here: a model has them after backward().")
-            return
-        if self.pages.tensor_at(self.tree_view.cursor) is None:
-            self.notice.say("Only a tensor has a gradient: move to one first.")
-            return
-        self.pages.is_gradient = not self.pages.is_gradient
-        self.questions.show()
-        self.questions.ask_soon()
+        self.page_choices.toggle_gradient()
 
     def action_log_counts(self) -> None:
-        pages = self._pages_with_histogram()
-        if pages is not None:
-            pages.is_log_counts = not pages.is_log_counts
-            self.questions.show()
+        self.page_choices.toggle_log_counts()
 
     def action_log_axis(self) -> None:
-        pages = self._pages_with_histogram()
-        if pages is not None:
-            pages.is_log_axis = not pages.is_log_axis
-            self.questions.show()
-
-    def _pages_with_histogram(self) -> Pages | None:
-        """The pages, if there is a histogram at the cursor or one to come; else say why there is none."""
-        why = self.pages.why_no_histogram(self.tree_view.cursor) if self.pages is not None else None
-        if why is not None:
-            self.notice.say(why)
-            return None
-        return self.pages
+        self.page_choices.toggle_log_axis()
 
     def on_module_tree_entered(self, message: tree_messages.Entered) -> None:
         self.panes.enlarge()
@@ -381,6 +363,15 @@ class ExplorerScreen(Screen[None]):
             self.action_columns()
         else:
             self.order.choose_column(message.column)
+
+    def action_travel(self, step: int) -> None:
+        self.travel.step(step)
+
+    def action_bookmark(self) -> None:
+        self.travel.set_bookmark(self.app)
+
+    def action_go_to_bookmark(self) -> None:
+        self.travel.go_to_bookmark(self.app)
 
     def action_help(self) -> None:
         self.dialogs.help(self.app, at_filter=self.search.display)

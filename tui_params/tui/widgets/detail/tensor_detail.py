@@ -62,7 +62,7 @@ class TensorDetail(Vertical):
         yield Facts(id="facts")
         with Vertical(id="values"):
             with Horizontal(id="slice-bar"):
-                yield Static("values ", id="slice-mark")
+                yield Static("", id="slice-mark")  # nothing is shown yet
                 yield SliceField("", id="slice")
                 yield Static("", id="slice-caption", markup=False)
             yield ValueGrid(self.glyphs, id="grid")

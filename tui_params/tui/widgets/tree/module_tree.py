@@ -315,7 +315,15 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._change(lambda rows, node: rows.set_all(False), "Everything is closed.")
 
     def action_mark(self, step: int) -> None:
+        """Go to the next tensor with a mark; under a filter, to the next one that it leaves."""
         if self.rows is None:
+            return
+        if self.rows.is_filtered:
+            row = self.rows.next_tensor(self.cursor_row, step)
+            if row is None:
+                self.post_message(Refused("No tensor matches."))
+            else:
+                self._move_to_row(row)
             return
         node = self.rows.next_leaf(self.cursor_row, step, self.marks.leaves())
         if node is None:

@@ -1,0 +1,112 @@
+"""Travel: back and forward through the tensors that were looked at, and bookmarks, whatever filter is on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from tui_params.core import text
+from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.visits import Visits
+from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+if TYPE_CHECKING:
+    from tui_params.cache.choices import Choices
+
+
+class Travel:
+    """Where the cursor has been, and where the user wants to find it again."""
+
+    def __init__(
+        self,
+        session: Session,
+        tree: ModuleTree,
+        filter: Filter,
+        notice: Notice,
+        choices: Choices | None,
+        glyphs: Glyphs,
+    ) -> None:
+        self._session = session
+        self._tree = tree
+        self._filter = filter
+        self._notice = notice
+        self._choices = choices
+        self._glyphs = glyphs
+        self._visits = Visits()
+        self._bookmarks: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Take the bookmarks that were kept for the source that was opened."""
+        if self._choices is not None and self._place is not None:
+            self._bookmarks = {**self._choices.bookmarks(self._place), **self._bookmarks}
+
+    @property
+    def _place(self) -> str | None:
+        """The path under which bookmarks are kept; None for a model in memory, whose names may mean another model."""
+        opened = self._session.opened
+        if opened is None or opened.content.is_live:
+            return None
+        return os.path.abspath(self._session.pending.label)
+
+    def visit(self) -> None:
+        """The page of the row at the cursor is shown."""
+        opened, node = self._session.opened, self._tree.cursor
+        info = opened.tree.tensor(node) if opened is not None and node is not None else None
+        if info is not None:
+            self._visits.visit(info.name)
+
+    def step(self, step: int) -> None:
+        """Go back or forward."""
+        name = self._visits.step(step)
+        if name is None:
+            self._notice.say(f"There is no {'earlier' if step < 0 else 'later'} tensor to go to.")
+        else:
+            self.go_to(name)
+
+    def go_to(self, name: str) -> None:
+        """Put the cursor on a tensor or a module; a filter that leaves it out is dropped."""
+        opened = self._session.opened
+        node = opened.tree.find(name) if opened is not None else None
+        if node is None:
+            self._notice.say(f"{text.clean(name, 60)} is not here any more.")
+            return
+        self._filter.leave_for(node)
+        self._tree.reveal(node)
+
+    def set_bookmark(self, app: App[object]) -> None:
+        opened, node = self._session.opened, self._tree.cursor
+        if opened is None or node is None:
+            self._notice.say("There is nothing here to set a bookmark on.")
+            return
+        from tui_params.tui.screens.bookmarks import BookmarksScreen
+
+        name = opened.tree.name(node)
+
+        def chosen(letter: str | None) -> None:
+            if letter is None:
+                return
+            self._bookmarks[letter] = name
+            if self._choices is not None and self._place is not None:
+                self._choices.keep_bookmarks(self._place, self._bookmarks)
+            self._notice.say(f"Bookmark {letter} is on {text.clean(name, 60)}")
+
+        app.push_screen(BookmarksScreen(self._glyphs, self._bookmarks, name), chosen)
+
+    def go_to_bookmark(self, app: App[object]) -> None:
+        if not self._bookmarks:
+            self._notice.say("There are no bookmarks yet.")
+            return
+        from tui_params.tui.screens.bookmarks import BookmarksScreen
+
+        def chosen(letter: str | None) -> None:
+            if letter is not None and letter in self._bookmarks:
+                self.go_to(self._bookmarks[letter])
+            elif letter is not None:
+                self._notice.say(f"There is no bookmark {letter}.")
+
+        app.push_screen(BookmarksScreen(self._glyphs, self._bookmarks), chosen)
