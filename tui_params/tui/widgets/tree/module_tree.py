@@ -27,7 +27,7 @@ from tui_params.tui.widgets.canvas import Canvas
 from tui_params.tui.widgets.tree.arrangement import Arrangement
 from tui_params.tui.widgets.tree.tree_messages import Entered, Exposed, HeadingClicked, Moved, Refused
 from tui_params.tui.widgets.tree.tree_row import row_line
-from tui_params.tui.widgets.tree.tree_state import Seen, Spans, state_of
+from tui_params.tui.widgets.tree.tree_state import Seen, Spans, next_of_interest, state_of
 
 _HEADED = 6
 """The fewest lines of the tree that leave room for a line with the names of the columns."""
@@ -318,18 +318,9 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         """Go to the next tensor with a mark; under a filter, to the next one that it leaves."""
         if self.rows is None:
             return
-        if self.rows.is_filtered:
-            row = self.rows.next_tensor(self.cursor_row, step)
-            if row is None:
-                self.post_message(Refused("No tensor matches."))
-            else:
-                self._move_to_row(row)
-            return
-        node = self.rows.next_leaf(self.cursor_row, step, self.marks.leaves())
-        if node is None:
-            self.post_message(Refused("No mark among what has been read so far."))
-        elif node == self.cursor:
-            self.post_message(Refused("No other mark among what has been read so far."))
+        node, why = next_of_interest(self.rows, self.cursor_row, step, self.marks)
+        if node is None or node == self.cursor:
+            self.post_message(Refused(why))
         else:
             self.reveal(node)
 

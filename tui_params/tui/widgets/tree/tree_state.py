@@ -75,6 +75,18 @@ def known_of(info: TensorInfo, rows: Rows, node: int, layout: Layout, seen: Seen
     )
 
 
+def next_of_interest(rows: Rows, row: int, step: int, marks: Marks) -> tuple[int | None, str]:
+    """The node of the next tensor (step 1) or the one before (-1) with a mark; under a filter, of the next match.
+
+    The sentence says why there is none, or none but the one on this row.
+    """
+    if rows.is_filtered:
+        found = rows.next_tensor(row, step)
+        return (None, "No tensor matches.") if found is None else (rows.visible[found], "There is no other match.")
+    node = rows.next_leaf(row, step, marks.leaves())
+    return node, f"No {'mark' if node is None else 'other mark'} among what has been read so far."
+
+
 def _value_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> Cell | None:
     """The statistic by which a module was placed: that of its first tensor. None if it was placed by its totals."""
     shown, tree = seen.shown, rows.tree
