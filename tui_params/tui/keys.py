@@ -150,6 +150,11 @@ def shown(name: str, changed: Mapping[str, str]) -> str:
     return " ".join(_CHARACTERS.get(key.strip(), key.strip()) for key in keys.split(","))
 
 
+def action(name: str) -> str:
+    """The action of an id."""
+    return _BY_ID[name].action
+
+
 def first(name: str, changed: Mapping[str, str]) -> str:
     """The first key of an id as a person reads it, for a hint."""
     return shown(name, changed).split(" ")[0]

@@ -138,6 +138,11 @@ class Rows:
             after = bisect_left(self.visible, stop, row + 1)
             self.visible[row + 1 : after] = self._walk(node + 1, stop) if is_expanded else ()
 
+    def collapse_around(self, node: int) -> None:
+        """Collapse a module with all below it; of a tensor, the module around it."""
+        parent = self.tree.parent[node]
+        self.set_below(node if self.tree.is_module(node) or parent < 0 else parent, False)
+
     def set_all(self, is_expanded: bool) -> None:
         self._expanded = bytearray((b"\1" if is_expanded else b"\0") * len(self.tree))
         self._rebuild()

@@ -41,9 +41,21 @@ def spread(left: Sequence[Part], right: Sequence[Part], width: int) -> Line:
 class StripBar(LinesView, can_focus=False):
     """One or two lines, made by a function that is called again for each width."""
 
+    class Clicked(Message):
+        """A cell was clicked."""
+
+        def __init__(self, bar: StripBar, x: int, y: int) -> None:
+            super().__init__()
+            self.bar = bar
+            self.x = x
+            self.y = y
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._make: Callable[[int], list[Line]] = lambda width: []
+
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Clicked(self, event.x, event.y))
 
     def show(self, make: Callable[[int], list[Line]]) -> None:
         self._make = make

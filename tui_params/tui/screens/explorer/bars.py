@@ -9,7 +9,14 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.screens.explorer.status import (
+    BarState,
+    Focus,
+    header_lines,
+    key_at_header,
+    key_at_status,
+    status_lines,
+)
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
@@ -89,3 +96,8 @@ class Bars:
         state = self.state
         self.header.show(lambda width: header_lines(state, width))
         self.status.show(lambda width: status_lines(state, width))
+
+    def key_at(self, bar: StripBar, x: int, y: int) -> str | None:
+        """The id of the key that a click on one of the bars stands for."""
+        state, width = self.state, bar.size.width
+        return key_at_header(state, width, x, y) if bar is self.header else key_at_status(state, width, x)

@@ -35,7 +35,7 @@ from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.state.opened import Opened
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.bars import Divider, SearchBar
+from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree import tree_messages
@@ -348,6 +348,14 @@ class ExplorerScreen(Screen[None]):
 
     def action_problems(self) -> None:
         self.dialogs.problems(self.app)
+
+    async def on_strip_bar_clicked(self, message: StripBar.Clicked) -> None:
+        name = self.bars.key_at(message.bar, message.x, message.y)
+        if name:
+            await self.app.run_action(keys.action(name), self.tree_view if name.startswith("tree.") else self)
+
+    def on_facts_path_clicked(self, message: Facts.PathClicked) -> None:
+        self.travel.go_to(message.path)
 
     def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
         self.panes.show_place()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.cells import cell_len
 
@@ -206,34 +206,69 @@ def status_lines(state: BarState, width: int) -> list[Line]:
         return [[(f" {shown}", "text")]]
     if state.said:
         return [spread([(f" {state.said}", "text")], right, width)]
-    hints = _hints(state)
     left: list[Part] = [(" ", "text")]
-    room = width - sum(len(part) for part, _ in right) - 3
-    for key, label in hints:
-        if room < len(key) + len(label) + 1:
-            break
-        left += [(key, "label"), (f" {label}  ", "dim")]
-        room -= len(key) + len(label) + 3
+    for hint in _fitting(state, width, right):
+        left += [(hint.key, "label"), (f" {hint.word}  ", "dim")]
     return [spread(left, right, width)]
 
 
-def _hints(state: BarState) -> list[tuple[str, str]]:
-    """The keys that matter now, as the user has them, and a word for each."""
+def _fitting(state: BarState, width: int, right: Sequence[Part]) -> Iterator[Hint]:
+    """The hints that there is room for beside what stands at the right."""
+    room = width - sum(len(part) for part, _ in right) - 3
+    for hint in _hints(state):
+        if room < len(hint.key) + len(hint.word) + 1:
+            return
+        yield hint
+        room -= len(hint.key) + len(hint.word) + 3
 
-    def hint(name: str, word: str) -> tuple[str, str]:
-        return keys.first(name, state.keys), word
+
+def key_at_status(state: BarState, width: int, x: int) -> str | None:
+    """The id of the key whose hint is at a cell of the status line; None where there is none."""
+    line = status_lines(state, width)[0]
+    at = 1
+    for hint in _hints(state):
+        words = f"{hint.key} {hint.word}"
+        if "".join(part for part, _ in line)[at : at + len(words)] != words:
+            return None
+        if at <= x < at + len(words):
+            return hint.id
+        at += len(words) + 2
+    return None
+
+
+def key_at_header(state: BarState, width: int, x: int, y: int) -> str | None:
+    """The id of the key that a click on the header stands for: the list of what is wrong, or open again."""
+    wrong = line_width(_wrong(state, width))
+    if y != 1 or not wrong or x < width - wrong:
+        return None
+    return "problems" if state.stale is None else "reload"
+
+
+class Hint(NamedTuple):
+    """A key, as the user has it, and a word for it; ``id`` is empty where a click cannot stand for it."""
+
+    key: str
+    word: str
+    id: str = ""
+
+
+def _hints(state: BarState) -> list[Hint]:
+    """The keys that matter now."""
+
+    def hint(name: str, word: str) -> Hint:
+        return Hint(keys.first(name, state.keys), word, name)
 
     words: tuple[tuple[str, str], ...]
     arrows = "arrows" if state.glyphs.is_ascii else "↑↓"
     if state.focus == "search":
-        return [("enter", "keep"), ("esc", "clear"), (arrows, "move"), ("f1", "filter help")]
+        return [Hint("enter", "keep"), Hint("esc", "clear"), Hint(arrows, "move"), Hint("f1", "filter help")]
     if state.focus == "slice":
-        return [("enter", "to the values"), ("esc", "back to the tree")]
+        return [Hint("enter", "to the values"), Hint("esc", "back to the tree")]
     back = hint("clear", "back")
     if state.focus == "values":
         tables = [hint("values.next_table", "next table")] if state.has_tables else []
-        move = ("arrows" if state.glyphs.is_ascii else "↑↓←→", "move over the values")
-        return [move, *tables, ("home", "start"), back]
+        move = Hint("arrows" if state.glyphs.is_ascii else "↑↓←→", "move over the values")
+        return [move, *tables, Hint("home", "start"), back]
     if state.focus == "facts":
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
@@ -13,6 +16,7 @@ from textual.widgets import Input, Static
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import PlainInput
 from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
@@ -30,8 +34,31 @@ class Facts(LinesView, can_focus=True):
     class Resized(Message):
         """The width or height has changed: the page must be made again."""
 
+    class PathClicked(Message):
+        """A segment of the name at the top was clicked: ``path`` is the name up to it."""
+
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
     def on_resize(self) -> None:
         self.post_message(self.Resized())
+
+    def on_click(self, event: events.Click) -> None:
+        place = event.get_content_offset(self)
+        path = path_at(self.lines, self.top + place.y, place.x) if place is not None else None
+        if path is not None:
+            self.post_message(self.PathClicked(path))
+
+
+def path_at(lines: Sequence[Line], row: int, x: int) -> str | None:
+    """The name at the top of a page, which may take several lines, up to the segment at a cell; None beside it."""
+    titles = [line[0][0] for line in itertools.takewhile(lambda line: line and line[0][1] == "title", lines)]
+    if not 0 <= row < len(titles) or not 0 <= x < len(titles[row]):
+        return None
+    name, at = "".join(titles), sum(map(len, titles[:row])) + x
+    end = name.find(".", at)
+    return name if end < 0 else name[:end]
 
 
 class SliceField(PlainInput):

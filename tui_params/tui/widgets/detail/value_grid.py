@@ -183,11 +183,19 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.action_pan(1, 0)
+        self.action_pan(*((0, 1) if event.shift else (1, 0)))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.action_pan(-1, 0)
+        self.action_pan(*((0, -1) if event.shift else (-1, 0)))
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        event.stop()
+        self.action_pan(0, 1)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        event.stop()
+        self.action_pan(0, -1)
 
 
 def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:

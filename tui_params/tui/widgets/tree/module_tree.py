@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
@@ -302,11 +304,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._change(lambda rows, node: rows.set_below(node, True), "There is nothing more to open below this row.")
 
     def action_collapse_below(self) -> None:
-        def collapse(rows: Rows, node: int) -> None:
-            parent = rows.tree.parent[node]
-            rows.set_below(node if rows.tree.is_module(node) or parent < 0 else parent, False)
-
-        self._change(collapse, "There is nothing open below this row.")
+        self._change(Rows.collapse_around, "There is nothing open below this row.")
 
     def action_expand_all(self) -> None:
         self._change(lambda rows, node: rows.set_all(True), "Everything is open.")
@@ -337,23 +335,28 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         if round(old_value) != round(new_value):
             self.post_message(Exposed())
 
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        node = self._node_at(event.y)
+        # A name may be abbreviated; where it may hold markup, it is shown as it is.
+        name = text.clean(self.rows.tree.name(node), 300) if self.rows is not None and node is not None else None
+        self.tooltip = Text(name) if name else None
+
+    def _node_at(self, y: int) -> int | None:
+        row = y - self.heading + self.scroll_offset.y
+        is_row = self.rows is not None and y >= self.heading and row < len(self.rows)
+        return self.rows.visible[row] if self.rows is not None and is_row else None
+
     def on_click(self, event: events.Click) -> None:
-        if self.rows is None:
-            return
-        row = event.y - self.heading + self.scroll_offset.y
         if event.y < self.heading:
             column = self.layout_of_columns.at(event.x)
-            name = column.name if column is not None else "name"
-            self.post_message(HeadingClicked(name, is_menu=event.button == 3))
+            self.post_message(HeadingClicked(column.name if column is not None else "name", is_menu=event.button == 3))
+        node = self._node_at(event.y)
+        if self.rows is None or node is None:
             return
-        if not 0 <= row < len(self.rows):
-            return
-        node = self.rows.visible[row]
-        tree = self.rows.tree
         on_arrow = event.x <= indent(self.rows.depth(node), self.size.width) + 3
         was_here = node == self.cursor
         self.move_to(node)
-        if tree.is_module(node) and (on_arrow or was_here or event.chain > 1):
+        if self.rows.tree.is_module(node) and (on_arrow or was_here or event.chain > 1):
             self.action_open_close()
         elif event.chain > 1:
             self.post_message(Entered())
