@@ -458,6 +458,25 @@ def test_renames_are_suggested_and_applied_when_asked_for(sources: Any, cli: Cal
     assert "--rename '*_orig_mod.='" in cli("diff", "a", "b").out
 
 
+def test_words_of_names_are_suggested_and_renamed(sources: Any, cli: Callable[..., Any]) -> None:
+    old = {name.replace("norm.weight", "norm.gamma"): array for name, array in layers().items()}
+    sources(old, layers())
+    assert "  --rename gamma=weight  matches 4 more names\n" in cli("diff", "a", "b").out
+    sources(old, layers())
+    found = cli("diff", "a", "b", "--json").json()
+    assert found["suggested_renames"] == [{"renames": ["gamma=weight"], "matches": 4}]
+    for expression in ("gamma=weight", ".gamma=.weight", "/norm.(gam)ma$/=norm.weight", r"b:/(\w+)\.weight$/=\1.gamma"):
+        sources(old, {name.replace("mlp.up.weight", "mlp.up.gamma"): value for name, value in layers().items()})
+        ran = cli("diff", "a", "b", "--json", "--rename", expression)
+        assert (ran.code, ran.json()["renames"], ran.json()["identical"]) == (1, [expression], 4), expression
+    for expression, said in (("/(a+)+/=b", "can take for ever"), (r"/a/=\3", "invalid group reference 3")):
+        sources(old, layers())
+        ran = cli("diff", "a", "b", "--rename", expression)
+        assert (ran.code, ran.out) == (2, "")
+        assert said in ran.err
+        assert "Traceback" not in ran.err
+
+
 def test_hostile_names_do_not_reach_the_terminal(sources: Any, cli: Callable[..., Any]) -> None:
     name = "a\x1b[2J\u202e.b"
     sources({name: np.zeros(2), f"{name}c": np.zeros(1)}, {name: np.ones(2), f"d{name}": np.zeros(1)})

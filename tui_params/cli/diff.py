@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.option("--rtol", type=Tolerance(), default=0.0, metavar="R", help="Tolerance relative to the value in A.")
 @click.option("--atol", type=Tolerance(), default=0.0, metavar="A", help="Absolute tolerance.")
 @click.option(
-    "--rename", "expressions", multiple=True, metavar="OLD=NEW", help="Rename tensors of A first; may be repeated."
+    "--rename",
+    "expressions",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Rename tensors of A first, see above; may be repeated.",
 )
 @click.option("--auto-rename", is_flag=True, help="Apply the suggested renames.")
 @click.option("--ignore-dtype", is_flag=True, help="A different element type alone is no difference.")
@@ -50,8 +54,17 @@ def command(
 
     To see whether bf16 is a faithful copy of f32: --ignore-dtype --rtol 0.004.
 
-    OLD=NEW replaces the start of a name: module.= removes a prefix, and =module. adds one. *OLD=NEW replaces the start
-    of every segment, and b:OLD=NEW renames tensors of B.
+    Renames are applied in order, before names are matched:
+
+    \b
+      module.=           the start of a name: here a prefix goes; =module. adds one
+      gamma=weight       the start or, where a name does not start with gamma, its
+                         last segments: norm.gamma becomes norm.weight
+      .gamma=.weight     the last segments alone
+      *attn.=attention.  every segment that starts with attn.
+      /REGEX/=NEW        every match of a regular expression; \\1 in NEW is its first
+                         group; upper and lower case differ
+      b:OLD=NEW          any of these for tensors of B
 
     Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, or
     there was nothing to compare. 2: wrong usage.

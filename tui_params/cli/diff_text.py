@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
@@ -11,7 +12,7 @@ from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
-from tui_params.core.compare.renames import Suggestion
+from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.verdict import Change
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing
@@ -173,12 +174,7 @@ def _renames(comparison: Comparison, output: Output) -> Iterator[str]:
 
 
 def _expressions(suggestion: Suggestion) -> str:
-    return " ".join(f"--rename {_quoted(text.clean(str(rename), 200))}" for rename in suggestion.renames)
-
-
-def _quoted(expression: str) -> str:
-    """An expression quoted for a shell, which would expand a ``*``."""
-    return f"'{expression}'" if "*" in expression or " " in expression else expression
+    return " ".join(f"--rename {shlex.quote(text.clean(str(rename), 500))}" for rename in suggestion.renames)
 
 
 def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Output, names: bool) -> Iterator[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
-from tui_params.core.compare.renames import Rename, Suggestion, choose_renames, parse_rename, renamed, suggest_renames
+from tui_params.core.compare.renames import Rename, parse_rename, renamed
 from tui_params.core.compare.structure import structure
+from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
 
 NAMES = ["embed.weight", *(f"layers.{i}.{part}.weight" for i in range(8) for part in ("attn", "mlp")), "norm.weight"]
 
@@ -30,6 +32,24 @@ def listed(*names: str) -> MemorySource:
         ("*w.=", "how.a", "how.a"),
         ("*a.=b\\1.", "x.a.c", "x.b\\1.c"),
         ("a=", "a", ""),
+        ("gamma=weight", "norm.gamma", "norm.weight"),
+        ("gamma=weight", "gamma", "weight"),
+        ("gamma=weight", "gamma_1.gamma", "weight_1.gamma"),
+        (".gamma=.weight", "gamma_1.gamma", "gamma_1.weight"),
+        (".gamma=weight", "gamma", "weight"),
+        ("gamma=weight", "norm.xgamma", "norm.xgamma"),
+        ("gamma=weight", "norm.gamma.x", "norm.gamma.x"),
+        ("weight_g=parametrizations.weight.original0", "0.weight_g", "0.parametrizations.weight.original0"),
+        ("norm.gamma=ln.weight", "a.norm.gamma", "a.ln.weight"),
+        ("gamma=", "norm.gamma", "norm"),
+        ("gamma.=", "norm.gamma.", "norm.gamma."),
+        (r"/\.h\.(\d+)\./=.layers.\1.", "model.h.12.w", "model.layers.12.w"),
+        (r"/^(?P<first>\w+)\.(\w+)/=\2.\g<first>", "a.b.c", "b.a.c"),
+        ("/GAMMA/=x", "gamma", "gamma"),
+        ("/(?i)GAMMA/=x", "a.gamma", "a.x"),
+        (r"/\/w/=.w", "a/w", "a.w"),
+        ("/(?<=a)=/=.", "a=b", "a.b"),
+        ("/x=y", "/x.w", "y.w"),
     ],
 )
 def test_what_a_rename_does(expression: str, name: str, expected: str) -> None:
@@ -43,10 +63,52 @@ def test_a_rename_reads_what_it_writes(expression: str) -> None:
     assert str(parse_rename(expression)) == expression
 
 
-@pytest.mark.parametrize("expression", ["module.", "", "a=a", "=", "*=x", "b:=", "b:*=x"])
+@pytest.mark.parametrize("expression", ["module.", "", "a=a", "=", "*=x", "b:=", "b:*=x", ".=", "//=x", "b:/x/"])
 def test_what_is_no_rename_is_refused_in_a_sentence(expression: str) -> None:
     with pytest.raises(ValueError, match=r"^'.*' (is not a rename|changes no name|does not say what)"):
         parse_rename(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("/(a/=b", "/(a/ cannot be used: not a regular expression: missing )"),
+        ("/(a+)+b/=c", "/(a+)+b/ cannot be used: a repeat of a group with a repeat"),
+        ("/(a|ab)*c/=d", "/(a|ab)*c/ cannot be used: a repeat of a group with a repeat"),
+        ("/.*.*.*.*.*.*.*.*x/=", "with so many repeats"),
+        (f"/{'a' * 201}/=b", "this pattern has 201 characters; at most 200"),
+        (f"/a/={'b' * 201}", "the replacement has 201 characters; at most 200"),
+        (r"/a/=\1", r"'\\1' cannot replace what /a/ matches: invalid group reference 1"),
+        (r"/a/=\g<x>", r"'\\g<x>' cannot replace what /a/ matches"),
+    ],
+)
+def test_an_expression_that_cannot_be_used_is_refused_in_a_sentence(expression: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_rename(expression)
+
+
+def test_a_name_that_is_too_long_for_an_expression_is_named() -> None:
+    rename = parse_rename("/^(.*)x(.*)y(.*)z/=b")
+    assert rename.apply("axayaz") == "b"
+    with pytest.raises(ValueError, match=r"could take too long on 'aaa.*', which has 9,000 characters: it can be used"):
+        rename.apply("a" * 9000)
+
+
+def test_a_name_that_would_become_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_params.core.compare.renames.LONGEST_NAME", 50)
+    rename = parse_rename(r"/(?=(.*))/=\1\1")
+    assert rename.apply("abc") == "abcabcabcbcbccc"
+    with pytest.raises(ValueError, match="would make a name of more than 50 characters"):
+        rename.apply("abcdefghi")
+
+
+def test_an_expression_may_not_take_for_ever_over_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 6))
+    monkeypatch.setattr("tui_params.core.compare.renames.perf_counter", lambda: next(clock))
+    assert len(renamed(["a", "b"], [parse_rename("b=c")], "a")) == 2
+    assert renamed(["a"], [parse_rename("/a/=c")], "a") == {"c": "a"}
+    with pytest.raises(ValueError, match=r"^/a/=c takes more than 10 s over these names"):
+        renamed(["a", "b", "c"], [parse_rename("/a/=c")], "a")
 
 
 @given(

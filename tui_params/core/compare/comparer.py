@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from tui_params.core.compare.renames import Rename, Suggestion
+from tui_params.core.compare.renames import Rename
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
+from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
 from tui_params.core.source import Source

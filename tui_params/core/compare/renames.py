@@ -1,88 +1,133 @@
-"""Renames: how the names of one source become those of another, and which renames to suggest.
-
-Wrappers put their own segment into every name: DDP ``module.``, torch.compile ``_orig_mod.``, FSDP
-``_fsdp_wrapped_module.``, activation checkpointing ``_checkpoint_wrapped_module.``, PEFT ``base_model.model.``,
-Lightning a ``state_dict.`` and a ``model.`` before the names of the module.
-"""
+"""Renames: how the names of one source become those of another."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from time import perf_counter
 from typing import Literal
 
 import msgspec
 
+from tui_params.core.regex import PATTERN_LENGTH, compile_regex
+from tui_params.core.text import shorten
+from tui_params.errors import QueryError
+
 Side = Literal["a", "b"]
 
-PREFIXES = (
-    "module.",
-    "_orig_mod.",
-    "model.",
-    "base_model.model.",
-    "_fsdp_wrapped_module.",
-    "_checkpoint_wrapped_module.",
-    "state_dict.",
-)
-"""Prefixes of every name in a model that was wrapped or nested."""
+REGEX_SECONDS = 10.0
+"""How long the regular expressions of one side may take over all names."""
 
-WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-"""Prefixes of any segment of a name, because submodules are wrapped one by one."""
-
-MOST_SUGGESTIONS = 3
-_MOST_PREFIXES = 6
-_MOST_ROUNDS = 4
+LONGEST_NAME = 100_000
+"""Characters that a regular expression may put into one name."""
 
 
 class Rename(msgspec.Struct, frozen=True):
-    """Names of ``side`` that start with ``old`` start with ``new`` instead.
+    """Names of ``side`` that start with ``old`` start with ``new`` instead; if they only end with ``old``, they end so.
 
-    ``is_anywhere``: ``old`` is replaced wherever a segment starts with it. An empty ``old`` puts ``new`` before
-    every name. ``str()`` is the expression that ``parse_rename`` reads.
+    At the end ``old`` stands for whole segments: ``gamma`` changes ``norm.gamma``, not ``norm.gamma_gamma``. If it
+    begins with a dot, only ends can match. ``is_anywhere``: ``old`` is replaced wherever a segment starts with it,
+    and nowhere else. ``is_regex``: ``old`` is a regular expression, each match of which is replaced by ``new``, where
+    ``\\1`` and ``\\g<name>`` are what its groups matched. An empty ``old`` puts ``new`` before every name. ``str()``
+    is the expression that ``parse_rename`` reads. Raises ValueError for a regular expression that cannot be used.
     """
 
     old: str
     new: str
     side: Side = "a"
     is_anywhere: bool = False
+    is_regex: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.is_regex:
+            return
+        if len(self.new) > PATTERN_LENGTH:
+            raise ValueError(f"the replacement has {len(self.new)} characters; at most {PATTERN_LENGTH} can be used")
+        try:
+            pattern, _ = _compiled(self.old)
+        except QueryError as error:
+            raise ValueError(f"/{self.old}/ cannot be used: {error}") from None
+        try:
+            pattern.sub(self.new, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(f"{self.new!r} cannot replace what /{self.old}/ matches: {error}") from None
 
     def __str__(self) -> str:
-        return f"{'b:' if self.side == 'b' else ''}{'*' if self.is_anywhere else ''}{self.old}={self.new}"
+        side = "b:" if self.side == "b" else ""
+        if self.is_regex:
+            # A slash before an equals sign would end the expression.
+            old = re.sub(r"(\\.)|/=", lambda match: match[1] or r"\/=", self.old)
+            return f"{side}/{old}/={self.new}"
+        return f"{side}{'*' if self.is_anywhere else ''}{self.old}={self.new}"
 
     def apply(self, name: str) -> str:
-        """``name`` after the rename; unchanged if the rename does not apply to it."""
+        """``name`` after the rename; unchanged if the rename does not apply to it.
+
+        Raises ValueError for a name on which a regular expression could take too long or that would become too long.
+        """
+        if self.is_regex:
+            return self._replaced(name)
         if self.is_anywhere:
             return re.sub(rf"(?:(?<=\.)|^){re.escape(self.old)}", lambda _: self.new, name)
-        return self.new + name[len(self.old) :] if name.startswith(self.old) else name
+        if name.startswith(self.old):
+            return self.new + name[len(self.old) :]
+        end = self.old.removeprefix(".")
+        before = name.removesuffix(end)
+        if not end or end.endswith(".") or before == name or (before and not before.endswith(".")):
+            return name
+        new = self.new.removeprefix(".")
+        return before + new if new else before.removesuffix(".")
+
+    def _replaced(self, name: str) -> str:
+        pattern, longest = _compiled(self.old)
+        if len(name) > longest:
+            shown = shorten(name, 40)
+            raise ValueError(
+                f"/{self.old}/ could take too long on {shown!r}, which has {len(name):,} characters: "
+                f"it can be used on {longest:,}"
+            )
+        room = LONGEST_NAME
+
+        def expanded(match: re.Match[str]) -> str:
+            nonlocal room
+            new = match.expand(self.new)
+            room -= len(new)
+            if room < 0:
+                raise ValueError(f"{self} would make a name of more than {LONGEST_NAME:,} characters")
+            return new
+
+        return pattern.sub(expanded, name)
 
 
-class Suggestion(msgspec.Struct, frozen=True):
-    """Renames that, applied together, give ``matches`` more names a partner."""
-
-    renames: tuple[Rename, ...]
-    matches: int
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> tuple[re.Pattern[str], int]:
+    return compile_regex(text)
 
 
 def parse_rename(expression: str) -> Rename:
-    """The rename that an expression means: ``OLD=NEW`` changes how names of A start.
+    """The rename that an expression means.
 
-    ``b:OLD=NEW`` changes names of B, ``*OLD=NEW`` every segment that starts with OLD; ``OLD=`` takes OLD away, and
-    ``=NEW`` puts NEW before every name. Raises ValueError, one sentence.
+    ``OLD=NEW`` changes the start of names of A, or the end if they do not start with OLD; ``.OLD=NEW`` the end only;
+    ``*OLD=NEW`` every segment that starts with OLD; ``/REGEX/=NEW`` every match of a regular expression, in which
+    upper and lower case differ. ``b:`` before any of these changes names of B. ``OLD=`` takes OLD away, and ``=NEW``
+    puts NEW before every name. Raises ValueError, one sentence.
     """
-    old, separator, new = expression.partition("=")
+    side: Side = "b" if expression.startswith("b:") else "a"
+    body = expression[2:] if expression.startswith(("a:", "b:")) else expression
+    match = re.fullmatch(r"/((?:\\.|[^\\])*?)/=(.*)", body, re.DOTALL)
+    if match is not None:
+        if not match[1]:
+            raise ValueError(f"{expression!r} does not say what is to be replaced")
+        return Rename(match[1], match[2], side, is_regex=True)
+    old, separator, new = body.partition("=")
     if not separator:
         raise ValueError(f"{expression!r} is not a rename: write OLD=NEW, such as module.= to take away a prefix")
-    side: Side = "a"
-    if old.startswith(("a:", "b:")):
-        side = "a" if old[0] == "a" else "b"
-        old = old[2:]
     is_anywhere = old.startswith("*")
     old = old.removeprefix("*")
     if old == new:
         raise ValueError(f"{expression!r} changes no name")
-    if is_anywhere and not old:
+    if (is_anywhere and not old) or old == ".":
         raise ValueError(f"{expression!r} does not say what is to be replaced")
     return Rename(old, new, side, is_anywhere)
 
@@ -91,12 +136,20 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict
     """The names of ``side``, by their new names after all ``renames`` in order.
 
     If two would get the same name, the one that was renamed gets it, or the first of two that were. The other one has
-    no partner then: it is listed under its own name with a NUL before it, which no other name has.
+    no partner then: it is listed under its own name with a NUL before it, which no other name has. Raises ValueError if
+    a regular expression takes too long.
     """
     mine = [rename for rename in renames if rename.side == side]
     found: dict[str, str] = {}
     kept: list[str] = []
+    has_regex = any(rename.is_regex for rename in mine)
+    deadline = perf_counter() + REGEX_SECONDS
     for name in names:
+        if has_regex and perf_counter() > deadline:
+            slow = " ".join(str(rename) for rename in mine if rename.is_regex)
+            raise ValueError(
+                f"{slow} takes more than {REGEX_SECONDS:g} s over these names: write it with fewer repeats"
+            )
         called = name
         for rename in mine:
             called = rename.apply(called)
@@ -107,87 +160,3 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict
     for name in kept:
         found[name if name not in found else f"\0{name}"] = name
     return found
-
-
-def suggest_renames(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> tuple[Suggestion, ...]:
-    """Renames that match names without a partner: those that match most come first, and each matches at least one.
-
-    They remove wrapper segments anywhere, chains of the usual prefixes, and any other prefix that one side has before
-    names of the other.
-    """
-    if not unmatched_a or not unmatched_b:
-        return ()
-    ways_a = _ways(unmatched_a, frozenset(unmatched_b), "a")
-    ways_b = _ways(unmatched_b, frozenset(unmatched_a), "b")
-    found: dict[tuple[Rename, ...], int] = {}
-    for (renames_a, called_a), (renames_b, called_b) in product(ways_a.items(), ways_b.items()):
-        matches = len(called_a & called_b)
-        if matches and (renames_a or renames_b):
-            found[renames_a + renames_b] = matches
-    # If two ways match equally many, fewer and shorter renames are better.
-    ranked = sorted(found.items(), key=lambda item: (-item[1], len(item[0]), len(" ".join(map(str, item[0])))))
-    suggestions: list[Suggestion] = []
-    for renames, matches in ranked:
-        # Keep only what matches fewer names than every earlier suggestion, but with no more renames.
-        if all(matches < other.matches and len(renames) <= len(other.renames) for other in suggestions):
-            suggestions.append(Suggestion(renames, matches))
-    return tuple(suggestions[:MOST_SUGGESTIONS])
-
-
-def choose_renames(names_a: Iterable[str], names_b: Iterable[str]) -> tuple[Rename, ...]:
-    """Take the best suggestion again and again until none matches another name."""
-    left_a, left_b = list(names_a), list(names_b)
-    chosen: list[Rename] = []
-    for _ in range(_MOST_ROUNDS):
-        best = next(iter(suggest_renames(left_a, left_b)), None)
-        if best is None:
-            break
-        chosen += [rename for rename in best.renames if rename not in chosen]
-        called_a = renamed(left_a, best.renames, "a")
-        called_b = renamed(left_b, best.renames, "b")
-        left_a = [name for called, name in called_a.items() if called not in called_b]
-        left_b = [name for called, name in called_b.items() if called not in called_a]
-    return tuple(chosen)
-
-
-def _ways(names: Sequence[str], others: frozenset[str], side: Side) -> Mapping[tuple[Rename, ...], frozenset[str]]:
-    """What ``names`` could be called, by the renames that do it; without renames they keep their names."""
-    ways: dict[tuple[Rename, ...], frozenset[str]] = {(): frozenset(names)}
-    unwrapping = tuple(
-        Rename(wrapper, "", side, is_anywhere=True)
-        for wrapper in WRAPPERS
-        if any(f".{wrapper}" in name for name in names)
-    )
-    for wrappers in {(), unwrapping}:
-        plain = list(names)
-        for rename in wrappers:
-            plain = [rename.apply(name) for name in plain]
-        if wrappers:
-            ways[wrappers] = frozenset(plain)
-        for prefix in _prefixes(plain, others):
-            renames = (*wrappers, Rename(prefix, "", side))
-            ways[renames] = frozenset(name[len(prefix) :] for name in plain if name.startswith(prefix))
-    return ways
-
-
-def _prefixes(names: Sequence[str], others: frozenset[str]) -> list[str]:
-    """Prefixes that are worth a try, those of most names first.
-
-    They are chains of the usual ones, and whatever comes before a name that the other side has.
-    """
-    found: Counter[str] = Counter()
-    for name in names:
-        chain = 0
-        while True:
-            step = next((len(prefix) for prefix in PREFIXES if name.startswith(prefix, chain)), 0)
-            if not step:
-                break
-            chain += step
-            found[name[:chain]] += 1
-        place = name.find(".")
-        while place >= 0:
-            if name[place + 1 :] in others:
-                # This counts more than a usual prefix that leads to no name of the other side.
-                found[name[: place + 1]] += 1 + (place + 1 > chain)
-            place = name.find(".", place + 1)
-    return [prefix for prefix, _ in found.most_common(_MOST_PREFIXES)]

@@ -6,15 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tui_params.core.compare.renames import (
-    Rename,
-    Side,
-    Suggestion,
-    choose_renames,
-    parse_rename,
-    renamed,
-    suggest_renames,
-)
+from tui_params.core.compare.renames import Rename, Side, parse_rename, renamed
+from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
@@ -76,28 +69,34 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     """Match the names of two sources.
 
     ``renames`` are applied first, in order. With ``auto_rename`` the suggested ones are then applied to the names that
-    still have no partner. Raises ValueError for an expression that is not a rename.
+    still have no partner. Raises ValueError for an expression that is not a rename, and for a regular expression that
+    takes too long.
     """
     applied = [rename if isinstance(rename, Rename) else parse_rename(rename) for rename in renames]
     infos_a = {info.name: info for info in a.listing.tensors}
     infos_b = {info.name: info for info in b.listing.tensors}
     called_a, called_b = renamed(infos_a, applied, "a"), renamed(infos_b, applied, "b")
     partners = {called_a[called]: name for called, name in called_b.items() if called in called_a}
-    taken = set(partners.values())
-    left_a = [name for name in infos_a if name not in partners]
-    left_b = [name for name in infos_b if name not in taken]
+    left_a, left_b = _without(called_a, called_b), _without(called_b, called_a)
+    # Suggestions are about the names as they are after the renames, because they would be applied after these.
+    shapes_a = {called: infos_a[name].shape for called, name in called_a.items()}
+    shapes_b = {called: infos_b[name].shape for called, name in called_b.items()}
     if auto_rename:
-        chosen = choose_renames(left_a, left_b)
+        chosen = choose_renames(tuple(left_a), tuple(left_b), shapes_a, shapes_b)
         applied += chosen
-        called_a, called_b = renamed(left_a, chosen, "a"), renamed(left_b, chosen, "b")
-        partners |= {called_a[called]: name for called, name in called_b.items() if called in called_a}
-        taken = set(partners.values())
-        left_a = [name for name in left_a if name not in partners]
-        left_b = [name for name in left_b if name not in taken]
-    implied = [*_implied(left_a, infos_a, partners, "a"), *_implied(left_b, infos_b, taken, "b")]
+        left_a, left_b = _renamed_again(left_a, chosen, "a"), _renamed_again(left_b, chosen, "b")
+        partners |= {left_a[called]: name for called, name in left_b.items() if called in left_a}
+        left_a, left_b = _without(left_a, left_b), _without(left_b, left_a)
+        shapes_a |= {called: infos_a[name].shape for called, name in left_a.items()}
+        shapes_b |= {called: infos_b[name].shape for called, name in left_b.items()}
+    names_a, names_b = set(left_a.values()), set(left_b.values())
+    ordered_a = [name for name in infos_a if name in names_a]
+    ordered_b = [name for name in infos_b if name in names_b]
+    taken = set(partners.values())
+    implied = [*_implied(ordered_a, infos_a, partners, "a"), *_implied(ordered_b, infos_b, taken, "b")]
     spared = {(item.side, item.name) for item in implied}
-    only_in_a = tuple(name for name in left_a if ("a", name) not in spared)
-    only_in_b = tuple(name for name in left_b if ("b", name) not in spared)
+    only_in_a = tuple(name for name in ordered_a if ("a", name) not in spared)
+    only_in_b = tuple(name for name in ordered_b if ("b", name) not in spared)
     return Structure(
         tuple(Pair(info, infos_b[partners[name]]) for name, info in infos_a.items() if name in partners),
         only_in_a,
@@ -105,8 +104,17 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         tuple(implied),
         tuple(applied),
         # A buffer that one side does not save may still be the partner of one that the other side has.
-        suggest_renames(left_a, left_b) if only_in_a or only_in_b else (),
+        suggest_renames(tuple(left_a), tuple(left_b), shapes_a, shapes_b) if only_in_a or only_in_b else (),
     )
+
+
+def _without(called: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """The names, by what they are called, that the other side has not."""
+    return {new: name for new, name in called.items() if new not in others}
+
+
+def _renamed_again(called: dict[str, str], renames: Sequence[Rename], side: Side) -> dict[str, str]:
+    return {new: called[old] for new, old in renamed(called, renames, side).items()}
 
 
 def _implied(left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side) -> list[Implied]:
