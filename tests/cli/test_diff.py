@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -477,6 +478,79 @@ def test_words_of_names_are_suggested_and_renamed(sources: Any, cli: Callable[..
         assert "Traceback" not in ran.err
 
 
+def fused() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two checkpoints of the same values: apart, and fused, stacked, turned and shuffled."""
+    rng = np.random.default_rng(1)
+    a: dict[str, Any] = {}
+    b: dict[str, Any] = {}
+    for i in range(3):
+        layer = f"model.layers.{i}"
+        q, k, down, out = (rng.normal(size=shape).astype(np.float32) for shape in ((8, 4), (2, 4), (4, 6), (8, 4)))
+        experts = rng.normal(size=(2, 6, 4)).astype(np.float32)
+        a |= {f"{layer}.self_attn.q_proj.weight": q, f"{layer}.self_attn.k_proj.weight": k}
+        b[f"{layer}.self_attn.qk_proj.weight"] = np.concatenate([q, k])
+        a[f"{layer}.mlp.down_proj.weight"], b[f"{layer}.mlp.down_proj.weight"] = down, down.T.copy()
+        a[f"{layer}.o.weight"], b[f"{layer}.o.weight"] = out, out[::-1].copy()
+        a |= {f"{layer}.experts.{e}.up.weight": expert for e, expert in enumerate(experts)}
+        b[f"{layer}.experts.up"] = experts
+    return a, b
+
+
+def test_values_that_are_elsewhere_are_told(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(*fused())
+    ran = cli("diff", "a", "b")
+    assert ran.code == 1
+    section = ran.out.partition("The same values elsewhere, bit for bit (18)\n")[2].partition("\n\nChanged")[0]
+    assert section == (
+        "  A model.layers.{0-2}.self_attn.q_proj.weight = B model.layers.{0-2}.self_attn.qk_proj.weight[0:8]  x 3\n"
+        "  A model.layers.{0-2}.self_attn.k_proj.weight = B model.layers.{0-2}.self_attn.qk_proj.weight[8:10]  x 3\n"
+        "  A model.layers.{0-2}.mlp.down_proj.weight = B model.layers.{0-2}.mlp.down_proj.weight, transposed  x 3\n"
+        "  A model.layers.{0-2}.o.weight = B model.layers.{0-2}.o.weight, in another order (dimension 0)  x 3\n"
+        "  A model.layers.{0-2}.experts.{0-1}.up.weight = B model.layers.{0-2}.experts.up[0], …  x 6\n\n"
+        "30 tensors looked for under another name, reshaped, transposed, with rows or columns in another order, and as "
+        "a part of another tensor"
+    )
+    sources(*fused())
+    named = cli("diff", "a", "b", "--names").out
+    assert "  A model.layers.2.experts.1.up.weight = B model.layers.2.experts.up[1]\n" in named
+    sources(*reversed(fused()))
+    assert "  A model.layers.{0-2}.experts.up[0], … = B model.layers" in cli("diff", "a", "b").out
+
+
+def test_json_of_values_that_are_elsewhere(sources: Any, cli: Callable[..., Any]) -> None:
+    sources(*fused())
+    ran = cli("diff", "a", "b", "--json")
+    found = ran.json()
+    assert (ran.code, found["status"], found["elsewhere_tried"], found["elsewhere_untried"]) == (1, "different", 30, {})
+    assert found["elsewhere"][1] == {
+        "a": "model.layers.0.self_attn.k_proj.weight",
+        "b": "model.layers.0.self_attn.qk_proj.weight",
+        "how": "part",
+        "slice_a": None,
+        "slice_b": "[8:10]",
+        "is_transposed": False,
+    }
+    assert Counter(item["how"] for item in found["elsewhere"]) == {"part": 12, "transposed": 3, "rows": 3}
+    a, b = fused()
+    python = compare(MemorySource(a), MemorySource(b)).elsewhere
+    assert [msgspec.to_builtins(item) for item in python.relations] == found["elsewhere"]
+
+
+def test_what_was_looked_for_in_vain_is_said(
+    sources: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = fused()
+    sources({"w": a["model.layers.0.o.weight"]}, {"w": a["model.layers.1.o.weight"].T.copy()})
+    assert "\n2 tensors looked for under another name," in cli("diff", "a", "b").out
+    monkeypatch.setattr("tui_params.core.compare.search.MOST_NBYTES", 10)
+    sources({"w": a["model.layers.0.o.weight"]}, {"w": a["model.layers.0.o.weight"].T.copy()})
+    out = cli("diff", "a", "b").out
+    assert "\n2 tensors not looked for: more than the 10 B that are read for this\n" in out
+    assert "; nothing was found\n" in out
+    sources({"w": a["model.layers.0.o.weight"]}, {"w": a["model.layers.0.o.weight"] + 1})
+    assert "looked for" not in cli("diff", "a", "b").out
+
+
 def test_hostile_names_do_not_reach_the_terminal(sources: Any, cli: Callable[..., Any]) -> None:
     name = "a\x1b[2J\u202e.b"
     sources({name: np.zeros(2), f"{name}c": np.zeros(1)}, {name: np.ones(2), f"d{name}": np.zeros(1)})
@@ -492,7 +566,8 @@ def test_in_a_terminal_lines_fit(sources: Any, terminal: Callable[..., Terminal]
     long = {f"model.layers.{i}.self_attention.query_key_value_projection.weight": np.full(4, i) for i in range(30)}
     other = {name: array + 1 for name, array in long.items()}
     for columns in (60, 80, 120):
-        sources(long | ODD, other | OTHER)
+        apart, together = fused()
+        sources(long | ODD | apart, other | OTHER | together)
         stream = terminal(columns, NO_COLOR="1")
         assert run(["diff", "a", "b"]) == 1
         text = stream.getvalue()

@@ -74,10 +74,11 @@ def sources(tmp_path: Path) -> tuple[str, str, str]:
         "shape": torch.ones(3),
         "type": torch.ones(3),
         "gone": torch.ones(1),
+        "turned": torch.arange(12.0).reshape(3, 4),
     }
     a["again"] = a["tied"]
     b = a | {"w.1.weight": torch.ones(2, 2), "zero": -torch.zeros(2), "shape": torch.ones(4), "new": torch.ones(1)}
-    b["type"] = b["type"].double()
+    b |= {"type": b["type"].double(), "turned": b["turned"].T.contiguous()}
     del b["gone"], b["again"]
     paths = []
     for name, state in (("a", a), ("b", {f"module.{key}": tensor for key, tensor in b.items()})):

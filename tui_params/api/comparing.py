@@ -39,6 +39,9 @@ def compare(
     types. Another element type is a difference by itself, unless ``ignore_dtype``. ``renames`` are applied to names
     before they are matched (``OLD=NEW``, see ``parse_rename``), ``auto_rename`` applies those that are suggested.
 
+    Tensors on one side alone, with another shape, or with the same values in another order are looked for on the other
+    side: ``Comparison.elsewhere`` has what was found, and what was not tried.
+
     ``optimizer`` is the optimizer of the one module among ``a`` and ``b``; its states are compared too. If both are
     modules, open them by ``open_source(model, optimizer=...)`` and compare these sources.
 
@@ -54,7 +57,7 @@ def compare(
         comparer = Comparer(source_a, source_b, tolerance, renames=renames, auto_rename=auto_rename)
         verdicts: list[Verdict] = []
         comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
-        return comparer.comparison(verdicts)
+        return comparer.comparison(verdicts, comparer.find_elsewhere(verdicts, should_stop=should_stop))
 
 
 def _owner(a: Target, b: Target) -> Target:

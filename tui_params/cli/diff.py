@@ -66,6 +66,10 @@ def command(
                          group; upper and lower case differ
       b:OLD=NEW          any of these for tensors of B
 
+    A tensor that is on one side alone, has another shape, or has the same values in another order is looked for on the
+    other side: under another name, reshaped, transposed, with its rows or columns in another order, or as a part of a
+    fused or stacked tensor. What is found is equal bit for bit, and still a difference. What was not tried is counted.
+
     Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, or
     there was nothing to compare. 2: wrong usage.
     """
@@ -159,6 +163,19 @@ def document(
         "changed_type": len(retyped),
         "changed_type_and_value": sum(bool(change.difference and change.difference.changed) for change in retyped),
         "uncompared": [{"name": item.name, "reason": item.reason} for item in comparison.uncompared],
+        "elsewhere": [
+            {
+                "a": relation.a,
+                "b": relation.b,
+                "how": relation.how,
+                "slice_a": relation.slice_a,
+                "slice_b": relation.slice_b,
+                "is_transposed": relation.is_transposed,
+            }
+            for relation in comparison.elsewhere.relations
+        ],
+        "elsewhere_tried": comparison.elsewhere.tried,
+        "elsewhere_untried": {untried.reason: untried.count for untried in comparison.elsewhere.untried},
         "kinds": [
             {
                 **{name: getattr(group, name) for name in _OF_KIND},

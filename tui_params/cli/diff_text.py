@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TypeVar
 
 from tui_params.cli.check_text import not_read, wrapped
+from tui_params.cli.elsewhere_text import relation_lines, tried_lines
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
@@ -51,6 +52,13 @@ def lines(
             yield from _section(f"Only in {side}", len(only), output)
             yield from _names(only, names, output)
     yield from _renames(comparison, output)
+    if comparison.elsewhere.relations:
+        yield from _section("The same values elsewhere, bit for bit", len(comparison.elsewhere.relations), output)
+        found = list(relation_lines(comparison.elsewhere, output, names=names))
+        most = None if names else _MOST
+        yield from found[:most]
+        yield from _rest(len(found), most)
+    yield from tried_lines(comparison.elsewhere, output)
     groups = group_changes(comparison)
     yield from _changed(comparison, groups, output, names)
     yield from _same(comparison, groups, output, names)
@@ -246,8 +254,9 @@ def _cells(max_abs: float | None, relative: float | None, cosine: float | None, 
 
 
 def _cosine(cosine: float | None, relative: float | None) -> str:
-    """A cosine in six digits, never shown as 1 if anything differs."""
-    shown = text.number(cosine, 6)
+    """A cosine in six digits or as many as fit, never shown as 1 if anything differs."""
+    width = dict(_COLUMNS)["cosine"]
+    shown = next(shown for digits in (6, 5, 4, 3, 2, 1) if len(shown := text.number(cosine, digits)) <= width)
     return ">0.99999" if shown == "1" and relative else shown
 
 

@@ -192,9 +192,10 @@ class _Readers:
             except (TuiParamsError, OSError, MemoryError) as error:
                 reason = reason_of(error)
         difference = None if reason is not None or tally is None else tally.difference()
+        norms_agree = tally is not None and tally.norms_agree
         for pair in job.pairs:
             if reason is None:
-                verdict = judge(pair, difference, self._tolerance)
+                verdict = judge(pair, difference, self._tolerance, norms_agree=norms_agree)
             else:
                 verdict = unread(pair, reason, self._tolerance)
             self.verdicts.put(verdict)

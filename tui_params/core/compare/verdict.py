@@ -78,13 +78,15 @@ class Verdict(msgspec.Struct, frozen=True):
 
     "identical": same shape, element type and bytes. "equal": the bytes differ but no element differs in value (the
     sign of a zero, the bits of a NaN, a difference within the tolerance, an element type that is ignored). ``change``
-    is set if it is "equal" or "changed", ``reason`` if it is "uncompared".
+    is set if it is "equal" or "changed", ``reason`` if it is "uncompared". ``norms_agree``: of one type, and changed,
+    but perhaps in the order of the elements only.
     """
 
     name: str
     state: State
     change: Change | None = None
     reason: str | None = None
+    norms_agree: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
@@ -110,10 +112,11 @@ def unread(pair: Pair, reason: str, tolerance: Tolerance) -> Verdict:
     return Verdict(pair.name, "changed", make_change(pair, "dtype", None, reason))
 
 
-def judge(pair: Pair, difference: Difference | None, tolerance: Tolerance) -> Verdict:
+def judge(pair: Pair, difference: Difference | None, tolerance: Tolerance, *, norms_agree: bool = False) -> Verdict:
     """The verdict on values that were compared; ``difference`` is None if element type and bytes are the same."""
     if difference is None:
         return Verdict(pair.name, "identical")
     is_changed = difference.changed > 0 or not (pair.has_same_dtype or tolerance.ignore_dtype)
     change = make_change(pair, "values" if pair.has_same_dtype else "dtype", difference)
-    return Verdict(pair.name, "changed" if is_changed else "equal", change)
+    may_be_rearranged = norms_agree and difference.changed > 0 and pair.has_same_dtype
+    return Verdict(pair.name, "changed" if is_changed else "equal", change, norms_agree=may_be_rearranged)

@@ -26,6 +26,9 @@ STEP = 1 << 16
 _LEAST_SQUARE = 1e-200
 """A smaller sum of squares may lack squares that underflowed."""
 
+_ROUNDING = Fraction(1, 10**9)
+"""How far two sums of the same squares in another order may be apart: at most 2**17 are rounded one after another."""
+
 Floats = NDArray[np.float64]
 
 
@@ -123,6 +126,16 @@ class Tally:
         self._peak = max(self._peak, other._peak)
         if other.first is not None:
             self.first = other.first if self.first is None else min(self.first, other.first)
+
+    @property
+    def norms_agree(self) -> bool:
+        """Whether both sides have the same norm but for rounding: else neither is a rearrangement of the other.
+
+        Where NaN or infinities came and went, no norm is of all finite elements: then as many came as went.
+        """
+        if self.became_nan or self.was_nan or self.became_inf or self.was_inf:
+            return self.became_nan == self.was_nan and self.became_inf == self.was_inf
+        return abs(self._aa - self._bb) <= max(self._aa, self._bb) * _ROUNDING
 
     def difference(self) -> Difference:
         """The figures of all elements counted so far."""

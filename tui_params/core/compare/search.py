@@ -1,0 +1,324 @@
+"""Searches for values that the other side has elsewhere: under another name, in another layout, or as a part.
+
+Only tensors are tried that have no partner of the same shape, or whose norm is that of the partner from which they
+differ. The first values decide which pairs are read whole; what is read is bounded, and what was not tried is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tui_params.core.compare.elsewhere import Elsewhere, How, Relation, Untried
+from tui_params.core.compare.layouts import Layout, layout_of
+from tui_params.core.compare.lines import Lines, View, ViewKind, has_evidence, read_lines, read_probe, view_of
+from tui_params.core.compare.renames import Side
+from tui_params.core.compare.side_by_side import ByteComparison, pieces
+from tui_params.core.compare.structure import Pair
+from tui_params.core.reading.outcome import reason_of
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import size
+from tui_params.errors import StoppedError, TuiParamsError
+
+MOST_NBYTES = 4 << 30
+"""Bytes of both sides that are read of tensors with the same name, and of those that begin with the same values."""
+
+MOST_GUESSED_NBYTES = 256 << 20
+"""Bytes of both sides that are read of other tensors whose shapes would fit."""
+
+MOST_LINES = 500_000
+"""Rows and columns whose digests are held at a time."""
+
+MOST_PROBES = 2048
+"""Tensors of each side whose first values are read."""
+
+MOST_PAIRS = 20_000
+_MOST_ALIKE = 64
+
+
+def find_elsewhere(
+    source_a: Source,
+    source_b: Source,
+    pairs: Sequence[Pair],
+    only_a: Sequence[TensorInfo],
+    only_b: Sequence[TensorInfo],
+    should_stop: Callable[[], bool] | None = None,
+) -> Elsewhere:
+    """The relations of ``pairs`` (the same name, but not the same values), and of the tensors of one side alone.
+
+    Raises StoppedError.
+    """
+    search = _Search(should_stop)
+    alone_a = [_Tensor("a", source_a, info) for info in _distinct(only_a)]
+    alone_b = [_Tensor("b", source_b, info) for info in _distinct(only_b)]
+    budget = _Budget(MOST_NBYTES)
+    for pair in pairs:
+        if _has_values(pair.a) and _has_values(pair.b):
+            search.examine(_Tensor("a", source_a, pair.a), _Tensor("b", source_b, pair.b), budget, is_pair=True)
+    likely = search.likely(alone_a, alone_b)
+    for a, b in likely:
+        search.examine(a, b, budget)
+    seen = {(a.info.name, b.info.name) for a, b in likely}
+    guessed = [(a, b) for a, b in _with_same_numbers(alone_a, alone_b) if (a.info.name, b.info.name) not in seen]
+    others = []
+    for a, b in guessed:
+        # The other parts of a fused tensor do not stand at its beginning.
+        if a.is_whole or b.is_whole:
+            search.examine(a, b, budget)
+        else:
+            others.append((a, b))
+    budget = _Budget(MOST_GUESSED_NBYTES)
+    for a, b in others:
+        search.examine(a, b, budget)
+    return search.result({info.name: place for place, info in enumerate(source_a.listing.tensors)})
+
+
+def _has_values(info: TensorInfo) -> bool:
+    return info.unreadable is None and info.numel > 1 and info.dtype.is_sized
+
+
+def _distinct(infos: Iterable[TensorInfo]) -> list[TensorInfo]:
+    """Those that can be read, each of tied ones once."""
+    found: dict[object, TensorInfo] = {}
+    for info in infos:
+        if _has_values(info):
+            found.setdefault((info.first_name, info.shape, info.stride, info.dtype.name), info)
+    return list(found.values())
+
+
+class _Budget:
+    """Bytes that may still be read."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def __str__(self) -> str:
+        return f"more than the {size(self.most)} that are read for this"
+
+
+class _Tensor:
+    """One tensor, and what the search knows about it."""
+
+    def __init__(self, side: Side, source: Source, info: TensorInfo) -> None:
+        self.side, self.source, self.info = side, source, info
+        self.is_explained = False
+        # Whether another tensor was found to be a part of it.
+        self.is_whole = False
+        self.has_evidence: bool | None = None
+
+
+class _Search:
+    """What was examined, what was found, and what was not tried."""
+
+    def __init__(self, should_stop: Callable[[], bool] | None) -> None:
+        self._should_stop = should_stop
+        self._lines: dict[tuple[_Tensor, ViewKind, bool], Lines] = {}
+        self._relations: list[Relation] = []
+        self._untried: dict[_Tensor, str] = {}
+        self._tried: set[_Tensor] = set()
+        self._compared = ByteComparison()
+
+    def result(self, order: Mapping[str, int]) -> Elsewhere:
+        """Everything so far; ``order`` has the places of the tensors of A."""
+        reasons = Counter(
+            reason for tensor, reason in self._untried.items() if not (tensor.is_explained or tensor.is_whole)
+        )
+        return Elsewhere(
+            tuple(sorted(self._relations, key=lambda item: order.get(item.a, 0))),
+            len(self._tried),
+            tuple(Untried(reason, count) for reason, count in reasons.items()),
+        )
+
+    def likely(self, alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]) -> list[tuple[_Tensor, _Tensor]]:
+        """Pairs that could fit and begin with the same values, those with the same numbers in their names first."""
+        types = {tensor.info.dtype.name for tensor in alone_a} & {tensor.info.dtype.name for tensor in alone_b}
+        begins: dict[tuple[str, bytes], list[_Tensor]] = {}
+        for b in alone_b[:MOST_PROBES]:
+            for probe in self._probes(b, types):
+                begins.setdefault((b.info.dtype.name, probe), []).append(b)
+        found: dict[tuple[_Tensor, _Tensor], None] = {}
+        for a in alone_a[:MOST_PROBES] if begins else ():
+            others = [b for probe in self._probes(a, types) for b in begins.get((a.info.dtype.name, probe), ())]
+            others.sort(key=lambda b: _numbers(a.info.name) != _numbers(b.info.name))
+            found |= {(a, b): None for b in others[:_MOST_ALIKE] if _can_fit(a.info, b.info)}
+        return list(found)[:MOST_PAIRS]
+
+    def _probes(self, tensor: _Tensor, types: set[str]) -> set[bytes]:
+        """The beginnings of the first row and the first column, in every view that a pair may have."""
+        info = tensor.info
+        if info.dtype.name not in types or info.dtype.is_packed:
+            return set()
+        kinds: dict[int, tuple[ViewKind, ...]] = {1: ("vector",), 2: ("matrix",), 3: ("stack", "grid")}
+        self._raise_if_stopped()
+        try:
+            probes = [read_probe(tensor.source, info, kind) for kind in kinds.get(info.ndim, ("grid",))]
+        except (TuiParamsError, OSError, MemoryError) as error:
+            self._untried[tensor] = reason_of(error)
+            return set()
+        return {part for probe in probes for part in probe if part}
+
+    def examine(self, a: _Tensor, b: _Tensor, budget: _Budget, *, is_pair: bool = False) -> None:
+        """Look for a relation between two tensors, which ``is_pair`` if they have the same name but other values."""
+        if a.is_explained or b.is_explained or not _can_fit(a.info, b.info):
+            return
+        try:
+            if not self._has_evidence(a if a.info.numel <= b.info.numel else b):
+                return
+            is_known_to_differ = is_pair and a.info.shape == b.info.shape
+            if a.info.numel == b.info.numel and not is_known_to_differ and self._is_same(a, b, budget):
+                how: How = "same" if a.info.shape == b.info.shape else "reshaped"
+                self._take(a, b, Layout(how))
+                return
+            for views in _views(a.info, b.info):
+                layout = self._layout(a, b, views, budget)
+                if layout is not None:
+                    self._take(a, b, layout)
+                    return
+        except StoppedError:
+            raise
+        except (TuiParamsError, OSError, MemoryError) as error:
+            self._untried[a] = self._untried[b] = reason_of(error)
+
+    def _take(self, a: _Tensor, b: _Tensor, layout: Layout) -> None:
+        of_a, of_b = layout.of == "a", layout.of == "b"
+        where = (layout.slice if of_a else None, layout.slice if of_b else None)
+        self._relations.append(Relation(a.info.name, b.info.name, layout.how, *where, layout.is_transposed))
+        a.is_whole, b.is_whole = a.is_whole or of_a, b.is_whole or of_b
+        a.is_explained, b.is_explained = not of_a, not of_b
+
+    def _has_evidence(self, tensor: _Tensor) -> bool:
+        if tensor.has_evidence is None:
+            tensor.has_evidence = has_evidence(tensor.source, tensor.info)
+            self._raise_if_stopped()
+        return tensor.has_evidence
+
+    def _is_same(self, a: _Tensor, b: _Tensor, budget: _Budget) -> bool:
+        """Whether all bytes are the same, in the same order; that one differs is usually known at once."""
+        self._tried |= {a, b}
+        for piece in pieces(a.source, a.info, b.source, b.info, 0, a.info.numel):
+            self._raise_if_stopped()
+            if not self._compared.is_same(piece.a, piece.b):
+                return False
+            budget.left -= 2 * piece.a.size
+            if budget.left < 0:
+                self._untried[a] = self._untried[b] = str(budget)
+                return False
+        return True
+
+    def _layout(self, a: _Tensor, b: _Tensor, views: _Views, budget: _Budget) -> Layout | None:
+        wanted = ((a, views.a, views.with_columns), (b, views.b, views.with_columns))
+        if sum(_count_lines(view, with_columns) for _, view, with_columns in wanted) > MOST_LINES:
+            self._untried[a] = self._untried[b] = (
+                f"more than the {MOST_LINES:,} rows and columns that are held for this"
+            )
+            return None
+        cost = sum(
+            tensor.info.nbytes
+            for tensor, view, with_columns in wanted
+            if (tensor, view.kind, with_columns) not in self._lines
+        )
+        if cost > budget.left:
+            self._untried[a] = self._untried[b] = str(budget)
+            return None
+        budget.left -= cost
+        return layout_of(self._read(*wanted[0]), self._read(*wanted[1]))
+
+    def _read(self, tensor: _Tensor, view: View, with_columns: bool) -> Lines:
+        key = (tensor, view.kind, with_columns)
+        found = self._lines.pop(key, None)
+        if found is None:
+            # Those that were not used for longest go first.
+            room = MOST_LINES - _count_lines(view, with_columns)
+            while sum(_count_lines(lines.view, has_them) for (*_, has_them), lines in self._lines.items()) > room:
+                del self._lines[next(iter(self._lines))]
+            found = read_lines(
+                tensor.source, tensor.info, view, with_columns=with_columns, check_stop=self._raise_if_stopped
+            )
+            self._tried.add(tensor)
+        self._lines[key] = found
+        return found
+
+    def _raise_if_stopped(self) -> None:
+        if self._should_stop is not None and self._should_stop():
+            raise StoppedError("the comparison was stopped")
+
+
+class _Views(NamedTuple):
+    """The views of a pair, and whether their columns are needed."""
+
+    a: View
+    b: View
+    with_columns: bool
+
+
+def _count_lines(view: View, with_columns: bool) -> int:
+    return view.planes * (view.rows + view.columns * (with_columns and view.has_columns))
+
+
+def _can_fit(a: TensorInfo, b: TensorInfo) -> bool:
+    return a.dtype == b.dtype and (a.numel == b.numel or bool(_views(a, b)))
+
+
+def _views(a: TensorInfo, b: TensorInfo) -> list[_Views]:
+    """The views in which lines of one could be those of the other."""
+    kinds: list[tuple[ViewKind, ViewKind]] = []
+    if (a.ndim, b.ndim) == (3, 3) and a.shape == (b.shape[0], b.shape[2], b.shape[1]):
+        kinds = [("stack", "stack"), ("grid", "grid")]
+    elif a.ndim == b.ndim >= 3:
+        kinds = [("grid", "grid")]
+    else:
+        kinds = _KINDS.get((a.ndim, b.ndim), [])
+    found = []
+    for kind_a, kind_b in kinds:
+        view_a, view_b = view_of(a, kind_a), view_of(b, kind_b)
+        if view_a is None or view_b is None or view_a.item != view_b.item:
+            continue
+        part, whole = (view_a, view_b) if a.numel <= b.numel else (view_b, view_a)
+        can_turn = whole.has_columns and part.width == whole.rows * whole.item
+        can_cut = (
+            whole.has_columns and part.has_columns and part.planes == whole.planes == 1 and part.rows == whole.rows
+        )
+        if can_turn or can_cut or part.width == whole.width:
+            found.append(_Views(view_a, view_b, can_turn or can_cut))
+    return found
+
+
+_KINDS: dict[tuple[int, int], list[tuple[ViewKind, ViewKind]]] = {
+    (1, 1): [("vector", "vector")],
+    (1, 2): [("row", "matrix")],
+    (2, 1): [("matrix", "row")],
+    (2, 2): [("matrix", "matrix")],
+    (2, 3): [("matrix", "stack")],
+    (3, 2): [("stack", "matrix")],
+}
+
+
+def _numbers(name: str) -> tuple[str, ...]:
+    return tuple(segment for segment in name.split(".") if segment.isdecimal())
+
+
+def _with_same_numbers(alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]) -> Iterator[tuple[_Tensor, _Tensor]]:
+    """Pairs that could fit and whose names have the same numbers, but for one that one of them may have more."""
+    exactly: dict[tuple[str, ...], list[_Tensor]] = {}
+    one_more: dict[tuple[str, ...], list[_Tensor]] = {}
+    for b in alone_b:
+        numbers = _numbers(b.info.name)
+        exactly.setdefault(numbers, []).append(b)
+        for some in set(_one_less(numbers)):
+            one_more.setdefault(some, []).append(b)
+    left = MOST_PAIRS
+    for a in alone_a:
+        numbers = _numbers(a.info.name)
+        others = [b for some in dict.fromkeys((numbers, *_one_less(numbers))) for b in exactly.get(some, ())]
+        for b in (*others, *one_more.get(numbers, ())):
+            if not left:
+                return
+            left -= 1
+            if _can_fit(a.info, b.info):
+                yield a, b
+
+
+def _one_less(numbers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (numbers[:place] + numbers[place + 1 :] for place in range(len(numbers)))
