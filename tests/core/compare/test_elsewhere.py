@@ -311,6 +311,12 @@ def test_what_the_suggested_renames_match_is_not_read() -> None:
         ("MOST_NBYTES", 100, ({"w": M}, {"w": M.T.copy()}), "more than the 100 B that are read for this"),
         ("MOST_NBYTES", 100, ({"w": M}, {"v": M}), "more than the 100 B that are read for this"),
         ("MOST_GUESSED_NBYTES", 100, ({"w": M}, {"v": M[ORDER]}), "more than the 100 B that are read for this"),
+        (
+            "MOST_PROBES",
+            0,
+            ({"0.w": M}, {"1.w": M}),
+            "more than the 0 of one side whose first values are compared",
+        ),
         ("MOST_LINES", 20, ({"w": M}, {"w": M.T.copy()}), "more than the 20 rows and columns that are held for this"),
     ],
 )
@@ -322,6 +328,22 @@ def test_what_is_not_tried_is_counted(
     found = between(*arrays)
     assert told(found) == []
     assert [(item.count, item.reason) for item in found.elsewhere.untried] == [(2, reason)]
+
+
+def test_pairs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = numbered("p.#.x", EXPERTS), numbered("q.#.y", [side[ORDER] for side in EXPERTS])
+    assert told(between(a, b)) == [f"p.{i}.x rows q.{i}.y" for i in range(4)]
+    monkeypatch.setattr(search, "MOST_PAIRS", 2)
+    found = between(a, b)
+    assert told(found) == ["p.0.x rows q.0.y", "p.1.x rows q.1.y"]
+    assert [(item.count, item.reason) for item in found.elsewhere.untried] == [
+        (2, "more than the 2 pairs that are looked at")
+    ]
+
+
+def test_other_numbers_are_found_by_their_first_values() -> None:
+    a, b = numbered("p.#.x", EXPERTS[:3]), numbered("q.#.y", EXPERTS[1:])
+    assert told(between(a, b)) == ["p.1.x same q.0.y", "p.2.x same q.1.y"]
 
 
 def test_lines_are_let_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,8 @@ class _Columns:
         return np.array([found.digest() for found in self._hashes], f"S{DIGEST_NBYTES}")
 
 
+_FEWEST_DISTINCT = 3
+
 PROBE = 8
 """Items of the first row and of the first column that are read before any tensor is read whole."""
 
@@ -186,8 +188,9 @@ def _first_items(source: Source, info: TensorInfo, axis: int) -> bytes:
     if values.size != window.numel:
         raise ReadError(f"{info.name} gave {values.size} of {window.numel} values")
     items = values.view(np.uint8).reshape(values.size, -1)
-    is_telling = len(np.unique(items, axis=0)) >= min(3, PROBE)
-    return items.tobytes() if is_telling and values.size == PROBE else b""
+    nbytes = items.tobytes()
+    distinct = {nbytes[at : at + items.shape[1]] for at in range(0, len(nbytes), items.shape[1])}
+    return nbytes if len(distinct) >= _FEWEST_DISTINCT and values.size == PROBE else b""
 
 
 def _first_window(shape: tuple[int, ...], axis: int) -> Window:
@@ -202,18 +205,18 @@ def _first_window(shape: tuple[int, ...], axis: int) -> Window:
 ENOUGH_BITS = 64
 """Bits of evidence below which equal values may be a coincidence: zeros, ones, a mask, a few numbers."""
 
-_SAMPLE_NBYTES = 1 << 20
+_SAMPLES = (1 << 12, 1 << 20)
 
 
 def has_evidence(source: Source, info: TensorInfo) -> bool:
     """Whether the values are varied enough for it to mean something that they are also elsewhere. Raises ReadError.
 
-    The first megabyte of it is looked at and, if that is uniform, the last.
+    The first few thousand bytes are looked at and, as long as these are uniform, the first megabyte and the last.
     """
     grain = info.dtype.grain
-    step = max(info.dtype.numel(_SAMPLE_NBYTES) // grain, 1) * grain
-    last = max(info.numel - step, 0) // grain * grain
-    for start in dict.fromkeys((0, last)):
+    steps = [max(info.dtype.numel(nbytes) // grain, 1) * grain for nbytes in _SAMPLES]
+    last = max(info.numel - steps[-1], 0) // grain * grain
+    for start, step in dict.fromkeys([*((0, step) for step in steps), (last, steps[-1])]):
         part = one_side(source, info, start, min(start + step, info.numel))
         raw = np.concatenate([block.copy() for block, _ in part])
         items = _items(raw, info.dtype.itemsize or 1)
@@ -221,6 +224,8 @@ def has_evidence(source: Source, info: TensorInfo) -> bool:
         bits = max(distinct * min(8 * items.itemsize, 16), items.size * (distinct.bit_length() - 1))
         if distinct > 1 and bits >= ENOUGH_BITS:
             return True
+        if start + step >= info.numel:
+            return False
     return False
 
 

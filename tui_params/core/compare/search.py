@@ -16,6 +16,7 @@ from tui_params.core.compare.lines import Lines, View, ViewKind, has_evidence, r
 from tui_params.core.compare.renames import Side
 from tui_params.core.compare.side_by_side import ByteComparison, pieces
 from tui_params.core.compare.structure import Pair
+from tui_params.core.dtypes import fit
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -34,8 +35,11 @@ MOST_LINES = 500_000
 MOST_PROBES = 2048
 """Tensors of each side whose first values are read."""
 
-MOST_PAIRS = 20_000
+MOST_PAIRS = 100_000
 _MOST_ALIKE = 64
+
+_PAIR_NBYTES = 1 << 14
+"""Bytes that every pair costs: the first of both are compared, and reads take their time."""
 
 
 def find_elsewhere(
@@ -57,20 +61,13 @@ def find_elsewhere(
     for pair in pairs:
         if _has_values(pair.a) and _has_values(pair.b):
             search.examine(_Tensor("a", source_a, pair.a), _Tensor("b", source_b, pair.b), budget, is_pair=True)
-    likely = search.likely(alone_a, alone_b)
-    for a, b in likely:
+    guessed: list[tuple[_Tensor, _Tensor]] = []
+    for group in search.by_numbers(alone_a, alone_b):
+        guessed += search.examine_group(group, budget)
+    for a, b in search.alike(alone_a, alone_b):
         search.examine(a, b, budget)
-    seen = {(a.info.name, b.info.name) for a, b in likely}
-    guessed = [(a, b) for a, b in _with_same_numbers(alone_a, alone_b) if (a.info.name, b.info.name) not in seen]
-    others = []
-    for a, b in guessed:
-        # The other parts of a fused tensor do not stand at its beginning.
-        if a.is_whole or b.is_whole:
-            search.examine(a, b, budget)
-        else:
-            others.append((a, b))
     budget = _Budget(MOST_GUESSED_NBYTES)
-    for a, b in others:
+    for a, b in guessed:
         search.examine(a, b, budget)
     return search.result({info.name: place for place, info in enumerate(source_a.listing.tensors)})
 
@@ -94,6 +91,13 @@ class _Budget:
     def __init__(self, most: int) -> None:
         self.most = self.left = most
 
+    def spend(self, nbytes: int) -> bool:
+        """Take so many bytes; False, without taking any, if so many are not left."""
+        if nbytes > self.left:
+            return False
+        self.left -= nbytes
+        return True
+
     def __str__(self) -> str:
         return f"more than the {size(self.most)} that are read for this"
 
@@ -107,6 +111,11 @@ class _Tensor:
         # Whether another tensor was found to be a part of it.
         self.is_whole = False
         self.has_evidence: bool | None = None
+        self.probes: frozenset[bytes] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_explained or self.is_whole
 
 
 class _Search:
@@ -118,53 +127,104 @@ class _Search:
         self._relations: list[Relation] = []
         self._untried: dict[_Tensor, str] = {}
         self._tried: set[_Tensor] = set()
+        self._examined: set[tuple[_Tensor, _Tensor]] = set()
         self._compared = ByteComparison()
 
     def result(self, order: Mapping[str, int]) -> Elsewhere:
         """Everything so far; ``order`` has the places of the tensors of A."""
-        reasons = Counter(
-            reason for tensor, reason in self._untried.items() if not (tensor.is_explained or tensor.is_whole)
-        )
+        reasons = Counter(reason for tensor, reason in self._untried.items() if not tensor.is_done)
         return Elsewhere(
             tuple(sorted(self._relations, key=lambda item: order.get(item.a, 0))),
             len(self._tried),
             tuple(Untried(reason, count) for reason, count in reasons.items()),
         )
 
-    def likely(self, alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]) -> list[tuple[_Tensor, _Tensor]]:
-        """Pairs that could fit and begin with the same values, those with the same numbers in their names first."""
-        types = {tensor.info.dtype.name for tensor in alone_a} & {tensor.info.dtype.name for tensor in alone_b}
-        begins: dict[tuple[str, bytes], list[_Tensor]] = {}
-        for b in alone_b[:MOST_PROBES]:
-            for probe in self._probes(b, types):
-                begins.setdefault((b.info.dtype.name, probe), []).append(b)
-        found: dict[tuple[_Tensor, _Tensor], None] = {}
-        for a in alone_a[:MOST_PROBES] if begins else ():
-            others = [b for probe in self._probes(a, types) for b in begins.get((a.info.dtype.name, probe), ())]
-            others.sort(key=lambda b: _numbers(a.info.name) != _numbers(b.info.name))
-            found |= {(a, b): None for b in others[:_MOST_ALIKE] if _can_fit(a.info, b.info)}
-        return list(found)[:MOST_PAIRS]
+    def by_numbers(
+        self, alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]
+    ) -> Iterable[list[tuple[_Tensor, _Tensor]]]:
+        """Pairs that could fit and whose names have the same numbers, but for one that one of them may have more.
 
-    def _probes(self, tensor: _Tensor, types: set[str]) -> set[bytes]:
+        Those of the same larger tensor, or else of the same tensor of B, come together.
+        """
+        exactly: dict[tuple[str, ...], list[_Tensor]] = {}
+        one_more: dict[tuple[str, ...], list[_Tensor]] = {}
+        for b in alone_b:
+            numbers = _numbers(b.info.name)
+            exactly.setdefault(numbers, []).append(b)
+            for some in set(_one_less(numbers)):
+                one_more.setdefault(some, []).append(b)
+        left = MOST_PAIRS
+        groups: dict[_Tensor, list[tuple[_Tensor, _Tensor]]] = {}
+        for a in alone_a:
+            numbers = _numbers(a.info.name)
+            others = [b for some in dict.fromkeys((numbers, *_one_less(numbers))) for b in exactly.get(some, ())]
+            others += one_more.get(numbers, ())
+            left -= len(others)
+            if left < 0:
+                self._untried[a] = f"more than the {MOST_PAIRS:,} pairs that are looked at"
+                continue
+            for b in others:
+                if _can_fit(a.info, b.info):
+                    groups.setdefault(a if a.info.numel > b.info.numel else b, []).append((a, b))
+        return groups.values()
+
+    def examine_group(self, group: Sequence[tuple[_Tensor, _Tensor]], budget: _Budget) -> list[tuple[_Tensor, _Tensor]]:
+        """Examine the pairs of one tensor if they begin alike, all if one is a part of it. Returns the others."""
+        left = []
+        for a, b in group:
+            if a.is_whole or b.is_whole or not self._probes(a).isdisjoint(self._probes(b)):
+                self.examine(a, b, budget)
+            else:
+                left.append((a, b))
+        # The other parts of a fused tensor do not stand at its beginning.
+        if any(a.is_whole or b.is_whole for a, b in left):
+            for a, b in left:
+                self.examine(a, b, budget)
+            return []
+        return left
+
+    def alike(self, alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]) -> list[tuple[_Tensor, _Tensor]]:
+        """Pairs of what is left that could fit and begin with the same values, whatever their names."""
+        left_a, left_b = ([tensor for tensor in alone if not tensor.is_done] for alone in (alone_a, alone_b))
+        if not left_a or not left_b:
+            return []
+        for tensor in (*left_a[MOST_PROBES:], *left_b[MOST_PROBES:]):
+            self._untried[tensor] = f"more than the {MOST_PROBES:,} of one side whose first values are compared"
+        begins: dict[bytes, list[_Tensor]] = {}
+        for b in left_b[:MOST_PROBES]:
+            for probe in self._probes(b):
+                begins.setdefault(probe, []).append(b)
+        found: dict[tuple[_Tensor, _Tensor], None] = {}
+        for a in left_a[:MOST_PROBES] if begins else ():
+            others = [b for probe in self._probes(a) for b in begins.get(probe, ())]
+            found |= {(a, b): None for b in others[:_MOST_ALIKE] if _can_fit(a.info, b.info)}
+        return list(found)
+
+    def _probes(self, tensor: _Tensor) -> frozenset[bytes]:
         """The beginnings of the first row and the first column, in every view that a pair may have."""
         info = tensor.info
-        if info.dtype.name not in types or info.dtype.is_packed:
-            return set()
-        kinds: dict[int, tuple[ViewKind, ...]] = {1: ("vector",), 2: ("matrix",), 3: ("stack", "grid")}
-        self._raise_if_stopped()
-        try:
-            probes = [read_probe(tensor.source, info, kind) for kind in kinds.get(info.ndim, ("grid",))]
-        except (TuiParamsError, OSError, MemoryError) as error:
-            self._untried[tensor] = reason_of(error)
-            return set()
-        return {part for probe in probes for part in probe if part}
+        if tensor.probes is None:
+            tensor.probes = frozenset()
+            kinds: dict[int, tuple[ViewKind, ...]] = {1: ("vector",), 2: ("matrix",), 3: ("stack", "grid")}
+            self._raise_if_stopped()
+            try:
+                if not info.dtype.is_packed:
+                    probes = [read_probe(tensor.source, info, kind) for kind in kinds.get(info.ndim, ("grid",))]
+                    tensor.probes = frozenset(part for probe in probes for part in probe if part)
+            except (TuiParamsError, OSError, MemoryError) as error:
+                self._untried[tensor] = reason_of(error)
+        return tensor.probes
 
     def examine(self, a: _Tensor, b: _Tensor, budget: _Budget, *, is_pair: bool = False) -> None:
         """Look for a relation between two tensors, which ``is_pair`` if they have the same name but other values."""
-        if a.is_explained or b.is_explained or not _can_fit(a.info, b.info):
+        if a.is_explained or b.is_explained or (a, b) in self._examined or not _can_fit(a.info, b.info):
             return
+        self._examined.add((a, b))
         try:
             if not self._has_evidence(a if a.info.numel <= b.info.numel else b):
+                return
+            if not budget.spend(_PAIR_NBYTES):
+                self._untried[a] = self._untried[b] = str(budget)
                 return
             is_known_to_differ = is_pair and a.info.shape == b.info.shape
             if a.info.numel == b.info.numel and not is_known_to_differ and self._is_same(a, b, budget):
@@ -197,13 +257,18 @@ class _Search:
     def _is_same(self, a: _Tensor, b: _Tensor, budget: _Budget) -> bool:
         """Whether all bytes are the same, in the same order; that one differs is usually known at once."""
         self._tried |= {a, b}
-        for piece in pieces(a.source, a.info, b.source, b.info, 0, a.info.numel):
+        few = min(fit(_PAIR_NBYTES // 2, a.info.dtype), a.info.numel)
+        if not self._agree(a, b, 0, few):
+            return False
+        if budget.spend(a.info.nbytes + b.info.nbytes):
+            return self._agree(a, b, few, a.info.numel)
+        self._untried[a] = self._untried[b] = str(budget)
+        return False
+
+    def _agree(self, a: _Tensor, b: _Tensor, start: int, stop: int) -> bool:
+        for piece in pieces(a.source, a.info, b.source, b.info, start, stop):
             self._raise_if_stopped()
             if not self._compared.is_same(piece.a, piece.b):
-                return False
-            budget.left -= 2 * piece.a.size
-            if budget.left < 0:
-                self._untried[a] = self._untried[b] = str(budget)
                 return False
         return True
 
@@ -219,10 +284,9 @@ class _Search:
             for tensor, view, with_columns in wanted
             if (tensor, view.kind, with_columns) not in self._lines
         )
-        if cost > budget.left:
+        if not budget.spend(cost):
             self._untried[a] = self._untried[b] = str(budget)
             return None
-        budget.left -= cost
         return layout_of(self._read(*wanted[0]), self._read(*wanted[1]))
 
     def _read(self, tensor: _Tensor, view: View, with_columns: bool) -> Lines:
@@ -297,27 +361,6 @@ _KINDS: dict[tuple[int, int], list[tuple[ViewKind, ViewKind]]] = {
 
 def _numbers(name: str) -> tuple[str, ...]:
     return tuple(segment for segment in name.split(".") if segment.isdecimal())
-
-
-def _with_same_numbers(alone_a: Sequence[_Tensor], alone_b: Sequence[_Tensor]) -> Iterator[tuple[_Tensor, _Tensor]]:
-    """Pairs that could fit and whose names have the same numbers, but for one that one of them may have more."""
-    exactly: dict[tuple[str, ...], list[_Tensor]] = {}
-    one_more: dict[tuple[str, ...], list[_Tensor]] = {}
-    for b in alone_b:
-        numbers = _numbers(b.info.name)
-        exactly.setdefault(numbers, []).append(b)
-        for some in set(_one_less(numbers)):
-            one_more.setdefault(some, []).append(b)
-    left = MOST_PAIRS
-    for a in alone_a:
-        numbers = _numbers(a.info.name)
-        others = [b for some in dict.fromkeys((numbers, *_one_less(numbers))) for b in exactly.get(some, ())]
-        for b in (*others, *one_more.get(numbers, ())):
-            if not left:
-                return
-            left -= 1
-            if _can_fit(a.info, b.info):
-                yield a, b
 
 
 def _one_less(numbers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
