@@ -425,5 +425,5 @@ def test_no_relation_is_told_that_does_not_hold_random(data: st.DataObject) -> N
     found = compare(MemorySource({names[0]: base}), MemorySource({names[1]: other}), threads=1)
     for relation in found.elsewhere.relations:
         assert holds(relation, base, other), (change, relation)
-    if values == 60000 and change in {"rows", "cut", "cat"} and not np.array_equal(base, other):
+    if values == 60000 and change in {"rows", "cut", "cat"} and base.tobytes() != other.tobytes():
         assert len(found.elsewhere.relations) == 1

@@ -38,8 +38,10 @@ MOST_PROBES = 2048
 MOST_PAIRS = 100_000
 _MOST_ALIKE = 64
 
-_PAIR_NBYTES = 1 << 14
-"""Bytes that every pair costs: the first of both are compared, and reads take their time."""
+_FEW_NBYTES = 1 << 13
+
+_PAIR_NBYTES = 1 << 17
+"""Bytes that a pair counts for even if it is smaller, because each read takes its time."""
 
 
 def find_elsewhere(
@@ -124,10 +126,12 @@ class _Search:
     def __init__(self, should_stop: Callable[[], bool] | None) -> None:
         self._should_stop = should_stop
         self._lines: dict[tuple[_Tensor, ViewKind, bool], Lines] = {}
+        self._held = 0
         self._relations: list[Relation] = []
         self._untried: dict[_Tensor, str] = {}
         self._tried: set[_Tensor] = set()
         self._examined: set[tuple[_Tensor, _Tensor]] = set()
+        self._probed: Counter[Side] = Counter()
         self._compared = ByteComparison()
 
     def result(self, order: Mapping[str, int]) -> Elsewhere:
@@ -188,14 +192,12 @@ class _Search:
         left_a, left_b = ([tensor for tensor in alone if not tensor.is_done] for alone in (alone_a, alone_b))
         if not left_a or not left_b:
             return []
-        for tensor in (*left_a[MOST_PROBES:], *left_b[MOST_PROBES:]):
-            self._untried[tensor] = f"more than the {MOST_PROBES:,} of one side whose first values are compared"
         begins: dict[bytes, list[_Tensor]] = {}
-        for b in left_b[:MOST_PROBES]:
+        for b in left_b:
             for probe in self._probes(b):
                 begins.setdefault(probe, []).append(b)
         found: dict[tuple[_Tensor, _Tensor], None] = {}
-        for a in left_a[:MOST_PROBES] if begins else ():
+        for a in left_a:
             others = [b for probe in self._probes(a) for b in begins.get(probe, ())]
             found |= {(a, b): None for b in others[:_MOST_ALIKE] if _can_fit(a.info, b.info)}
         return list(found)
@@ -205,6 +207,10 @@ class _Search:
         info = tensor.info
         if tensor.probes is None:
             tensor.probes = frozenset()
+            self._probed[tensor.side] += 1
+            if self._probed[tensor.side] > MOST_PROBES:
+                self._untried[tensor] = f"more than the {MOST_PROBES:,} of one side whose first values are compared"
+                return tensor.probes
             kinds: dict[int, tuple[ViewKind, ...]] = {1: ("vector",), 2: ("matrix",), 3: ("stack", "grid")}
             self._raise_if_stopped()
             try:
@@ -221,10 +227,10 @@ class _Search:
             return
         self._examined.add((a, b))
         try:
-            if not self._has_evidence(a if a.info.numel <= b.info.numel else b):
-                return
             if not budget.spend(_PAIR_NBYTES):
                 self._untried[a] = self._untried[b] = str(budget)
+                return
+            if not self._has_evidence(a if a.info.numel <= b.info.numel else b):
                 return
             is_known_to_differ = is_pair and a.info.shape == b.info.shape
             if a.info.numel == b.info.numel and not is_known_to_differ and self._is_same(a, b, budget):
@@ -257,7 +263,7 @@ class _Search:
     def _is_same(self, a: _Tensor, b: _Tensor, budget: _Budget) -> bool:
         """Whether all bytes are the same, in the same order; that one differs is usually known at once."""
         self._tried |= {a, b}
-        few = min(fit(_PAIR_NBYTES // 2, a.info.dtype), a.info.numel)
+        few = min(fit(_FEW_NBYTES, a.info.dtype), a.info.numel)
         if not self._agree(a, b, 0, few):
             return False
         if budget.spend(a.info.nbytes + b.info.nbytes):
@@ -293,13 +299,16 @@ class _Search:
         key = (tensor, view.kind, with_columns)
         found = self._lines.pop(key, None)
         if found is None:
+            count = _count_lines(view, with_columns)
             # Those that were not used for longest go first.
-            room = MOST_LINES - _count_lines(view, with_columns)
-            while sum(_count_lines(lines.view, has_them) for (*_, has_them), lines in self._lines.items()) > room:
+            while self._lines and self._held + count > MOST_LINES:
+                (*_, had_columns), lines = next(iter(self._lines.items()))
                 del self._lines[next(iter(self._lines))]
+                self._held -= _count_lines(lines.view, had_columns)
             found = read_lines(
                 tensor.source, tensor.info, view, with_columns=with_columns, check_stop=self._raise_if_stopped
             )
+            self._held += count
             self._tried.add(tensor)
         self._lines[key] = found
         return found
