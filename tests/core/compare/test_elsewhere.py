@@ -100,6 +100,8 @@ PLANTED: list[tuple[Arrays, Arrays, list[str]]] = [
     ({"w": BIASES[0]}, {"w": BIASES[0].reshape(1, 16)}, ["w reshaped w"]),
     ({"w": BIASES[0]}, {"w": BIASES[0][ORDER]}, ["w rows w"]),
     ({"x.w": M}, {"y.v": M}, ["x.w same y.v"]),
+    # A symmetric matrix is the same before it is transposed.
+    ({"x.w": S + S.T}, {"y.v": S + S.T}, ["x.w same y.v"]),
     (
         {"q": Q, "k": K, "v": V},
         {"qkv": np.concatenate([Q, K, V])},
@@ -207,6 +209,9 @@ MASK = np.tril(np.ones((4, 4), np.bool_))
         ({"x": MASK}, {"x": MASK.T.copy()}),
         # Too few different values for their order to mean anything.
         ({"x": np.arange(4096) % 2}, {"x": (np.arange(4096) + 1) % 2}),
+        # Some of very many elements, of which a type of 16 bits has only so many different ones.
+        ({"x": weights(16)}, {"y": weights(40_000)}),
+        ({"x": weights(16, 1)}, {"y": weights(40_000, 1)}),
         # Another type: its bits are others.
         ({"w": M}, {"v": M.T.astype(np.float32)}),
         ({"s": np.float32(1)}, {"t": np.float32(1)}),

@@ -14,6 +14,11 @@ from tui_params.core.compare.lines import Digests, Lines
 
 Places = NDArray[np.intp]
 
+_MOST_STARTS = 64
+
+_LEAST_NBYTES = 16
+"""A shorter line may be anywhere in a large tensor: that all are there in some order would mean nothing."""
+
 FEWEST_ORDERED = 8
 """Distinct rows that another order must have to be told, unless all are distinct."""
 
@@ -58,20 +63,20 @@ def _numel(lines: Lines) -> int:
 
 def _part(part: Lines, whole: Lines, of: Literal["a", "b"]) -> Layout | None:
     if part.view.width == whole.view.width:
-        found = _slice_of(part.rows, whole.rows)
+        found = _slice_of(part.rows, whole.rows, part.view.width)
         if found is not None:
             return Layout("part", of, _expression(found, part, whole))
     if whole.columns is None:
         return None
     if part.view.width == whole.view.rows * whole.view.item:
         for plane, columns in enumerate(whole.columns):
-            found = _slice_of(part.rows, columns)
+            found = _slice_of(part.rows, columns, part.view.width)
             if found is not None and part.view.kind == "row":
                 return Layout("part", of, f"[:, {found.start}]")
             if found is not None:
                 return Layout("part", of, _of_plane(found, plane, whole), True)
     if part.columns is not None and part.view.planes == whole.view.planes == 1 and part.view.rows == whole.view.rows:
-        found = _slice_of(part.columns[0], whole.columns[0])
+        found = _slice_of(part.columns[0], whole.columns[0], part.view.rows * part.view.item)
         if found is not None:
             return Layout("part", of, found.text(axis=1))
     return None
@@ -126,10 +131,16 @@ def _of_plane(found: _Slice, plane: int, whole: Lines) -> str:
     return f"[{plane}, {found.text(axis=1).removeprefix('[')}" if found.run else f"[{plane}]: {found.text(axis=1)}"
 
 
-def _slice_of(part: Digests, whole: Digests) -> _Slice | None:
-    """Where the lines of a part are in a whole; None if one of them is missing there."""
-    if part.size > whole.size:
+def _slice_of(part: Digests, whole: Digests, nbytes: int) -> _Slice | None:
+    """Where the lines of a part, of ``nbytes`` each, are in a whole; None if one of them is missing there."""
+    size = part.size
+    starts = np.flatnonzero(whole == part[0])
+    if size > whole.size or not starts.size:
         return None
+    # Without sorting: an expert among hundreds, a part of a fused weight.
+    for start in starts[:_MOST_STARTS].tolist():
+        if np.array_equal(whole[start : start + size], part):
+            return _Slice(start, size, size, size)
     order = np.argsort(whole, kind="stable")
     ranked = whole[order]
     first = np.searchsorted(ranked, part)
@@ -138,6 +149,8 @@ def _slice_of(part: Digests, whole: Digests) -> _Slice | None:
     for found in _regular(part, whole, order, ranked, first):
         if np.array_equal(whole[_places(found)], part):
             return found
+    if nbytes < _LEAST_NBYTES:
+        return None
     # Each line at most as often as in the whole.
     last = np.searchsorted(ranked, part, side="right")
     _, index, counts = np.unique(part, return_index=True, return_counts=True)
@@ -151,10 +164,6 @@ def _regular(part: Digests, whole: Digests, order: Places, ranked: Digests, firs
     once = np.flatnonzero(last - first == 1)
     size = part.size
     if not once.size:
-        # Every line is repeated: only runs that begin with the first line can be tried.
-        for start in order[first[0] : last[0]][:64].tolist():
-            if start + size <= whole.size:
-                yield _Slice(start, size, size, size)
         return
     places = order[first[once]]
     at, place = int(once[0]), int(places[0])
