@@ -57,14 +57,14 @@ def command(
     Renames are applied in order, before names are matched:
 
     \b
-      module.=           the start of a name: here a prefix goes; =module. adds one
-      gamma=weight       the start or, where a name does not start with gamma, its
-                         last segments: norm.gamma becomes norm.weight
-      .gamma=.weight     the last segments alone
-      *attn.=attention.  every segment that starts with attn.
-      /REGEX/=NEW        every match of a regular expression; \\1 in NEW is its first
-                         group; upper and lower case differ
-      b:OLD=NEW          any of these for tensors of B
+    module.=           the start of a name: a prefix goes; =module. adds one
+    gamma=weight       the start or, where a name does not start with gamma, its
+                       last segments: norm.gamma becomes norm.weight
+    .gamma=.weight     the last segments alone
+    *attn.=attention.  every segment that starts with attn.
+    /REGEX/=NEW        every match of a regular expression; \\1 in NEW is its
+                       first group; upper and lower case differ
+    b:OLD=NEW          any of these for tensors of B
 
     A tensor that is on one side alone, has another shape, or has the same values in another order is looked for on the
     other side: under another name, reshaped, transposed, with its rows or columns in another order, or as a part of a
