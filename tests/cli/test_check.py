@@ -80,7 +80,7 @@ def test_the_zeros_of_a_fresh_model_are_one_line(cli: Cli, serve: Serve) -> None
     ran = cli("check", "model")
     assert ran.out.splitlines()[2:4] == [
         "1 remark",
-        "  the container  start-values: 9 of 9 tensors hold one value each, as before training: 9 zeros (the first is "
+        "  model  start-values: 9 of 9 tensors hold one value each, as before training: 9 zeros (the first is "
         "layers.0.fc.bias)",
     ]
 
@@ -150,7 +150,7 @@ def test_files_that_were_not_opened_are_never_called_healthy(cli: Cli, serve: Se
     with_files("a|b.pt")
     lines = cli("check", "model", "--markdown").out.splitlines()
     assert lines[0].endswith("1 file not read, no findings in what was read")
-    assert lines[-1] == r"| not read |  |  | a\|b.pt: open it by its path |"
+    assert lines[-1] == r"| not read |  | a\|b.pt | open it by its path |"
 
 
 def test_the_files_beside_a_model_are_named(cli: Cli, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_the_source_itself_is_counted_apart(cli: Cli, serve: Serve, monkeypatch:
         monkeypatch.setattr(serve(arrays, broken=broken), "changed", lambda: "model was replaced on disk")
         lines = cli("check", "model").out.splitlines()
         assert f"{words} could not be checked" in lines
-        assert "  the source  model was replaced on disk" in lines
+        assert "  model  model was replaced on disk" in lines
         assert lines[-1] == (
             f"{len('abcd') - len(broken)} tensors checked, {short} could not be checked, no findings in what was read"
         )
@@ -275,7 +275,7 @@ def test_nothing_to_check_is_never_well(
     serve(arrays)
     ran = cli("check", "model")
     assert ran.code == code
-    assert f"  the source  {reason}\n" in ran.out
+    assert f"  model  {reason}\n" in ran.out
     assert ran.out.splitlines()[-1].startswith(f"{closing}, the source itself could not be checked")
     serve(arrays)
     found = cli("check", "model", "--json").json()
@@ -283,7 +283,7 @@ def test_nothing_to_check_is_never_well(
     assert found["unchecked"] == [{"tensor": None, "reason": reason}]
     assert (found["checked"], found["empty"]) == (len(arrays), len(arrays))
     serve(arrays)
-    assert f"| unchecked |  |  | {reason} |" in cli("check", "model", "--markdown").out.splitlines()
+    assert f"| unchecked |  | model | {reason} |" in cli("check", "model", "--markdown").out.splitlines()
 
 
 def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
@@ -300,6 +300,7 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
                 "severity": "error",
                 "rule": "truncated",
                 "tensor": None,
+                "file": None,
                 "evidence": "the file ends early",
                 "indices": [],
             },
@@ -307,6 +308,7 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
                 "severity": "error",
                 "rule": "nan",
                 "tensor": "w.weight",
+                "file": None,
                 "evidence": "2 of 16 values are NaN",
                 "indices": [[0, 1], [2, 3]],
             },
@@ -330,7 +332,7 @@ def test_markdown_is_a_table_that_no_name_breaks(cli: Cli, serve: Serve) -> None
     lines = cli("check", "model", "--markdown").out.splitlines()
     assert lines[0] == "**model**: 1 tensor checked, 1 could not be checked"
     assert lines[2:] == [
-        "| severity | rule | tensor | evidence |",
+        "| severity | rule | tensor or file | evidence |",
         "| --- | --- | --- | --- |",
         r"| error | nan | a\|b\_\*\\x0a.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
         r"| unchecked |  | x | gone \| lost |",
@@ -468,3 +470,61 @@ def test_thresholds_of_the_configuration_apply_and_an_option_wins(cli: Cli, serv
     ran = check("--json")
     assert (ran.code, ran.json()["status"]) == (1, "findings")
     assert ran.err.startswith(f"tui-params: {config}: there is no threshold 'speed'")
+
+
+def write_shards(folder: Path, *, behind: str = "", cut: str = "") -> list[str]:
+    """Three shards without an index; one has bytes behind its end, another lost its last byte."""
+    names = [f"model-{number:05}-of-00003.safetensors" for number in (1, 2, 3)]
+    for number, name in enumerate(names):
+        data = healthy(8, seed=number).tobytes()
+        content = file_bytes({f"w{number}.weight": entry("F32", (8,), 0)}, data)
+        if name == behind:
+            content += b"###"
+        (folder / name).write_bytes(content[:-1] if name == cut else content)
+    return names
+
+
+def test_a_finding_about_a_file_names_it_everywhere(cli: Cli, tmp_path: Path) -> None:
+    _, two, three = write_shards(tmp_path)
+    assert all(finding["file"] is None for finding in cli("check", str(tmp_path), "--json").json()["findings"])
+    write_shards(tmp_path, behind=two, cut=three)
+    lines = cli("check", str(tmp_path)).out.splitlines()
+    assert f"  {two}  trailing-bytes: it has 3 B after the last tensor that belong to none" in lines
+    assert any(line.startswith(f"  {three}  truncated: it is truncated: 1 B (1 bytes) are missing") for line in lines)
+    found = cli("check", str(tmp_path), "--json").json()["findings"]
+    assert {(item["rule"], item["tensor"], item["file"]) for item in found} == {
+        ("trailing-bytes", None, two),
+        ("truncated", None, three),
+    }
+    table = cli("check", str(tmp_path), "--markdown").out.splitlines()
+    assert any(line.startswith(f"| error | trailing-bytes | {two} | it has 3 B") for line in table)
+    assert f"! error: {two}: it has 3 B after the last tensor that belong to none" in cli("ls", str(tmp_path)).out
+    assert cli("ls", str(tmp_path), "--json").json()["findings"][0]["file"] == two
+
+
+def test_a_finding_about_a_file_that_was_opened_by_itself_names_it(cli: Cli, tmp_path: Path) -> None:
+    _, two, _ = write_shards(tmp_path, behind="model-00002-of-00003.safetensors")
+    path = tmp_path / two
+    assert f"  {two}  trailing-bytes: it has 3 B after" in cli("check", str(path)).out
+    assert cli("check", str(path), "--json").json()["findings"][0]["file"] == two
+
+
+def test_a_missing_shard_is_named_and_the_index_for_what_only_it_says(cli: Cli, tmp_path: Path) -> None:
+    one, two, three = write_shards(tmp_path)
+    (tmp_path / two).unlink()
+    index = "model.safetensors.index.json"
+    weight_map = {"w0.weight": one, "w1.weight": two, "w2.weight": three, "x": "../x.safetensors"}
+    (tmp_path / index).write_text(json.dumps({"weight_map": weight_map}))
+    found = cli("check", str(tmp_path), "--json").json()["findings"]
+    assert {(item["rule"], item["file"]) for item in found} == {("missing-shard", two), ("outside-folder", index)}
+    assert f"  {two}  missing-shard: 1 tensor: its shard" in cli("check", str(tmp_path)).out
+
+
+def test_what_is_about_the_whole_source_names_no_file(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    zeros = {f"layers.{i}.fc.bias": entry("F32", (4,), 16 * i) for i in range(9)}
+    (folder / "model.safetensors").write_bytes(file_bytes(zeros, bytes(16 * 9)))
+    (item,) = cli("check", str(folder), "--json").json()["findings"]
+    assert (item["rule"], item["tensor"], item["file"]) == ("start-values", None, None)
+    assert "  run/  start-values: 9 of 9 tensors" in cli("check", str(folder)).out

@@ -11,7 +11,7 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
-from tui_params.cli.output import Output, complain, write_json
+from tui_params.cli.output import Output, complain, finding_entry, write_json
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
@@ -123,16 +123,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
         "source": path,
         "status": report.status,
         "checked": report.checked,
-        "findings": [
-            {
-                "severity": finding.severity,
-                "rule": finding.rule,
-                "tensor": finding.tensor,
-                "evidence": finding.evidence,
-                "indices": finding.indices,
-            }
-            for finding in report.findings
-        ],
+        "findings": [finding_entry(finding) for finding in report.findings],
         "unchecked": [{"tensor": entry.tensor, "reason": entry.reason} for entry in report.unchecked],
         "tensors": len(report.names),
         "empty": report.empty,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tui_params.cli.output import Output, hanging
 from tui_params.core import text
-from tui_params.core.findings import SEVERITY_WORDS, Finding
+from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
 from tui_params.core.health.checker import Report
 from tui_params.core.health.registry import SEVERITIES
@@ -30,12 +30,12 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
             title = text.plural(len(findings), SEVERITY_WORDS[severity])
             yield ""
             yield output.style(title, _STYLES[severity])
-            for name, evidence in _grouped(findings):
+            for name, evidence in _grouped(findings, source.label):
                 yield from _entry(name, evidence, output)
     if report.unchecked:
         yield ""
         yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
-        for name, evidence in _unchecked(report):
+        for name, evidence in _unchecked(report, source.label):
             yield from _entry(name, evidence, output)
     if report.not_opened:
         yield ""
@@ -94,11 +94,11 @@ def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
     yield f"  {name}" + output.note(evidence, "", len(name) + 2)
 
 
-def _grouped(findings: list[Finding]) -> Iterator[tuple[str, str]]:
+def _grouped(findings: list[Finding], label: str) -> Iterator[tuple[str, str]]:
     """The subject and the sentence of each group of findings that repeat (``core.health.alike``)."""
     for group in group_findings(findings):
         first, count = findings[group.members[0]], len(group.members)
-        name = "the container" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
+        name = subject(first, label, _LONGEST_NAME)
         evidence = f"{first.rule}: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
         if count == 1:
             yield name, f"{evidence}{places(first)}"
@@ -117,7 +117,7 @@ def places(finding: Finding) -> str:
     return f"; at {', '.join(text.shape(index) for index in finding.indices)}"
 
 
-def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
+def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
     """Names and reasons; reasons that differ only in numbers and in the tensor's own name are grouped."""
     groups = group_reasons([(entry.tensor, entry.reason) for entry in report.unchecked])
     for number, group in enumerate(groups):
@@ -125,7 +125,7 @@ def _unchecked(report: Report) -> Iterator[tuple[str, str]]:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
             return
         first, count = report.unchecked[group.members[0]], len(group.members)
-        name = "the source" if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
+        name = text.clean(label) if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
         if group.kind is not None and count > MOST_ALONE:
             name = f"{text.name(group.kind, _LONGEST_NAME)} x {count:,}"
         elif count > 1:
@@ -139,15 +139,17 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
     if not (report.findings or report.unchecked or report.not_opened):
         return
     yield ""
-    yield "| severity | rule | tensor | evidence |"
+    yield "| severity | rule | tensor or file | evidence |"
     yield "| --- | --- | --- | --- |"
     for finding in report.findings:
         evidence = _escape(finding.evidence + places(finding))
-        yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {_escape(finding.tensor or '')} | {evidence} |"
+        about = _escape(subject(finding, source.label))
+        yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {about} | {evidence} |"
     for entry in report.unchecked:
-        yield f"| unchecked |  | {_escape(entry.tensor or '')} | {_escape(entry.reason)} |"
+        about = _escape(source.label if entry.tensor is None else entry.tensor)
+        yield f"| unchecked |  | {about} | {_escape(entry.reason)} |"
     for file in report.not_opened:
-        yield f"| not read |  |  | {_escape(file)}: open it by its path |"
+        yield f"| not read |  | {_escape(file)} | open it by its path |"
 
 
 def _escape(value: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 LS = """\
 {"source", "format", "metadata": {name: text},
  "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
- "findings": [{"severity", "rule", "tensor", "evidence", "indices"}],
+ "findings": [{"severity", "rule", "tensor", "file", "evidence", "indices"}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
    "kind": tensor | parameter | buffer | array, "tied_to": a name or null,
    "location",
@@ -38,7 +38,8 @@ CHECK = """\
  "checked": how many tensors were read whole, "tensors": how many there are,
  "empty": how many of those that were read have no element,
  "findings": [{"severity": error | warning | info (a remark), "rule",
-   "tensor": null for the container, "evidence", "indices": the first few}],
+   "tensor": a name or null, "file": if it is about a file as a whole,
+   "evidence", "indices": the first few}],
  "unchecked": [{"tensor": null for the source itself, "reason"}],
  "not_opened": files beside the model, which were not read}"""
 

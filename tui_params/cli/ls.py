@@ -9,9 +9,9 @@ import click
 
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
-from tui_params.cli.output import Output, write_json
+from tui_params.cli.output import Output, finding_entry, write_json
 from tui_params.core import text
-from tui_params.core.findings import SEVERITY_WORDS, Finding
+from tui_params.core.findings import SEVERITY_WORDS, subject
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -85,7 +85,7 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
             "nbytes": totals.nbytes,
             "dtypes": dict(totals.nbytes_by_dtype),
         },
-        "findings": [_finding(finding) for finding in listing.findings],
+        "findings": [finding_entry(finding) for finding in listing.findings],
         **listed,
     }
 
@@ -106,21 +106,12 @@ def _entry(info: TensorInfo) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity,
-        "rule": finding.rule,
-        "tensor": finding.tensor,
-        "evidence": finding.evidence,
-        "indices": finding.indices,
-    }
-
-
 def header(source: Source, totals: Totals, output: Output, kinds: int | None = None) -> Iterator[str]:
     """The lines about the source as a whole: what is wrong with it, its format, totals and metadata."""
     listing = source.listing
     for finding in listing.findings[:_MOST_FINDINGS]:
-        about = f"{text.name(finding.tensor, _LONGEST_NAME)}: " if finding.tensor is not None else ""
+        is_whole = finding.tensor is None and finding.file is None
+        about = "" if is_whole else f"{subject(finding, source.label, _LONGEST_NAME)}: "
         line = f"! {SEVERITY_WORDS[finding.severity]}: {about}{text.clean(finding.evidence, 500)}"
         yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
     if len(listing.findings) > _MOST_FINDINGS:

@@ -6,13 +6,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from textwrap import wrap
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tui_params.cli.streams import losing_complaints
 from tui_params.core.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tui_params.core.findings import Finding
 
 PLAIN_WIDTH = 100
 _NOT_ASCII = re.compile("[^\x00-\x7e]")
@@ -104,6 +106,18 @@ def complain(message: str) -> None:
 def write_json(document: object) -> None:
     """Print ``document`` as one line of strict JSON: NaN and infinities become null, every character is ASCII."""
     sys.stdout.write(encode_json(document) + "\n")
+
+
+def finding_entry(finding: Finding) -> dict[str, Any]:
+    """A finding as the documents have it."""
+    return {
+        "severity": finding.severity,
+        "rule": finding.rule,
+        "tensor": finding.tensor,
+        "file": finding.file,
+        "evidence": finding.evidence,
+        "indices": finding.indices,
+    }
 
 
 def encode_json(value: object) -> str:

@@ -256,12 +256,21 @@ def open_file(path: Path) -> Source:
         raise OpenError(f"{name} is empty (0 bytes)")
     row = next((row for row in READERS if row.fits(peek)), None)
     if isinstance(row, Reader):
-        return row.open(path)
+        return _naming_file(row.open(path), file.name)
     if row is not None:
         raise UnknownFormatError(f"{name} {row.sentence.replace('{size}', size(file.size))}")
     raise UnknownFormatError(
         f"{name} is in no format that is known here ({size(file.size)}, the first bytes are {head[:8].hex(' ')})"
     )
+
+
+def _naming_file(source: Source, name: str) -> Source:
+    """The same source; those of its findings that are about no tensor name the file."""
+    found = source.listing.findings
+    if any(finding.tensor is None and finding.file is None for finding in found):
+        named = [f if f.tensor is not None or f.file else msgspec.structs.replace(f, file=name) for f in found]
+        source.listing = msgspec.structs.replace(source.listing, findings=tuple(named))
+    return source
 
 
 def _open_directory(path: Path) -> Source:

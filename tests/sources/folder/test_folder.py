@@ -160,7 +160,9 @@ def test_a_bad_shard_hides_nothing_else(folder: Path, content: bytes, words: str
 def test_a_truncated_shard_tells_which_tensors_are_cut(folder: Path) -> None:
     os.truncate(folder / ONE, (folder / ONE).stat().st_size - 1)
     source = open_path(folder)
-    assert the_only(source, "truncated").evidence.startswith(f"{ONE} is truncated")
+    finding = the_only(source, "truncated")
+    assert finding.file == ONE
+    assert finding.evidence.startswith("it is truncated")
     assert [info.name for info in source.listing.tensors if info.unreadable] == ["b"]
 
 
@@ -225,7 +227,7 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
     save_file({"x": torch.zeros(1)}, folder / "consolidated.safetensors")
     write_index(folder, {"a": ONE, "b": ONE})
     source = open_path(folder)
-    assert TWO in the_only(source, "unindexed-shard").evidence
+    assert the_only(source, "unindexed-shard").file == TWO
     assert names(source) == ["a", "b", "c"]
     np.testing.assert_array_equal(source.read("c"), np.arange(5))
     assert source.listing.metadata["folder.not_opened"].startswith("consolidated.safetensors")
@@ -234,7 +236,9 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
 def test_an_unsharded_file_beside_the_index_is_told(folder: Path) -> None:
     save_file({"a": torch.full((2, 3), float("nan"))}, folder / "model.safetensors")
     source = open_path(folder)
-    assert "model.safetensors lies beside the index" in the_only(source, "unindexed-whole").evidence
+    finding = the_only(source, "unindexed-whole")
+    assert finding.file == "model.safetensors"
+    assert finding.evidence.startswith("it lies beside the index")
     assert names(source) == ["a", "b", "c"]
     assert check(source).status == "findings"
 

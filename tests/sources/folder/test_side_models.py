@@ -91,10 +91,16 @@ def test_a_finding_about_a_file_names_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
         torch.save({f"{name}.w": torch.ones(2), "stage": Path("x")}, tmp_path / f"{name}.pt")
     (tmp_path / "b.pt").write_bytes((tmp_path / "b.pt").read_bytes() + b"#")
-    assert found(open_path(tmp_path), "trailing-bytes").evidence.startswith("in b.pt: 1 byte after the end")
+
+    def assert_told() -> None:
+        finding = found(open_path(tmp_path), "trailing-bytes")
+        assert (finding.tensor, finding.file) == (None, "b.pt")
+        assert finding.evidence.startswith("1 byte after the end")
+
+    assert_told()
     weight_map = {"a.w": "a.pt", "b.w": "b.pt"}
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    assert found(open_path(tmp_path), "trailing-bytes").evidence.startswith("in b.pt: 1 byte after the end")
+    assert_told()
 
 
 def test_a_finding_about_a_tensor_names_it_as_it_is_listed(tmp_path: Path) -> None:

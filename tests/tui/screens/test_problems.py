@@ -248,13 +248,26 @@ async def test_enter_on_what_is_no_tensor_says_why() -> None:
         before = stage.cursor
         await stage.press("exclamation_mark", "enter")
         assert isinstance(stage.app.screen, ProblemsScreen)
-        assert "This is about the file as a whole" in stage.text
+        assert "This is about memory as a whole, not a tensor." in stage.text
         await stage.press("down")
         assert "enter goes there" in stage.text
         await stage.press("up", "right")
         assert "There is nothing to open here" in stage.text
         await stage.press("escape")
         assert stage.cursor == before
+
+
+async def test_what_is_about_a_file_names_it() -> None:
+    said = [("trailing-bytes", "a.safetensors"), ("trailing-bytes", "b.safetensors"), ("start-values", None)]
+    findings = tuple(Finding("error", rule, None, "3 B are behind its end", file=file) for rule, file in said)
+    async with on_stage(MemorySource({"w": ramp(2, 2)}, findings=findings), (100, 30)) as stage:
+        await stage.press("exclamation_mark")
+        words = words_of(stage)
+        assert "Errors: certainly wrong (2 files and the source itself)" in words
+        for name in ("a.safetensors", "b.safetensors", "memory"):
+            assert name in words
+        await stage.press("down", "enter")
+        assert "This is about b.safetensors as a whole, not a tensor." in stage.text
 
 
 async def test_enter_on_the_gradient_shows_the_gradient() -> None:

@@ -117,12 +117,13 @@ class WatchedSource(Source):
                     unread = unread or f"the checksum of {clean(record.label, 120)} could not be verified: {error}"
                     continue
             if crc != record.crc:
+                file = record.file if record.tensor is None else None
                 does, them = ("does", "it") if record.nbytes == 1 else ("do", "them")
                 evidence = (
                     f"the {plural(record.nbytes, 'byte')} of {clean(record.label, 120)} {does} not have the checksum"
                     f" that the archive gives {them}"
                 )
-                findings.append(Finding("error", "checksum", record.tensor, evidence))
+                findings.append(Finding("error", "checksum", record.tensor, evidence, file=file))
         return Verified(tuple(findings), unread)
 
     def _known(self, number: int, record: Record) -> int | None:

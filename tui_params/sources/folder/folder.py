@@ -105,7 +105,9 @@ def open_folder(path: Path, formats: Formats, index: str | None = None) -> Sourc
             except OpenError as error:
                 if index is not None or not files:
                     raise
-                findings.append(Finding("error", "bad-index", None, f"{error}; the files are shown without it"))
+                findings.append(
+                    Finding("error", "bad-index", None, f"{error}; the files are shown without it", file=chosen)
+                )
         if not files:
             raise OpenError(_nothing_here(path, formats))
         return list_unindexed(path, files, beside, findings, _folders_beside(path, formats), formats.open_file)

@@ -102,10 +102,12 @@ class _Complaints:
         self.findings: list[Finding] = []
         self._counts: dict[tuple[Severity, str], int] = {}
 
-    def add(self, severity: Severity, rule: str, tensor: str | None, evidence: str) -> None:
+    def add(
+        self, severity: Severity, rule: str, evidence: str, *, tensor: str | None = None, file: str | None = None
+    ) -> None:
         count = self._counts[severity, rule] = self._counts.get((severity, rule), 0) + 1
         if count <= MAX_FINDINGS:
-            self.findings.append(Finding(severity, rule, tensor, evidence))
+            self.findings.append(Finding(severity, rule, tensor, evidence, file=file))
 
     def all(self) -> tuple[Finding, ...]:
         rest = [
@@ -127,20 +129,20 @@ def list_indexed(
     files = list(files)
     forgotten = _forgotten(files, index_name, index.weight_map)
     for shard in forgotten:
-        evidence = f"{clean(shard, 120)} lies in the folder, but {clean(index_name, 120)} does not name it"
-        complaints.add("warning", "unindexed-shard", None, evidence)
+        evidence = f"it lies in the folder, but {clean(index_name, 120)} does not name it"
+        complaints.add("warning", "unindexed-shard", evidence, file=shard)
     whole = _whole_name(index_name)
     if whole in files and whole not in index.weight_map.values():
         # transformers' from_pretrained does so. The file may hold another state of the model.
-        evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
-        complaints.add("warning", "unindexed-whole", None, evidence)
-    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, complaints, open_file)
+        evidence = "it lies beside the index: loaders take it in place of the shards; it was not read"
+        complaints.add("warning", "unindexed-whole", evidence, file=whole)
+    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, index_name, complaints, open_file)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
     unlisted = _unlisted(absent, index_name)
     if unlisted is not None:
-        complaints.add("error", "missing-tensor", None, unlisted)
+        complaints.add("error", "missing-tensor", unlisted, file=index_name)
         del absent[LISTED_ABSENT:]
     _list_absent(absent, index.weight_map, lost, tensors, index_name, complaints)
     if not absent:
@@ -182,7 +184,12 @@ def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, s
 
 
 def _open_shards(
-    folder: Path, counts: Mapping[str, int], forgotten: Iterable[str], complaints: _Complaints, open_file: OpenFile
+    folder: Path,
+    counts: Mapping[str, int],
+    forgotten: Iterable[str],
+    index_name: str,
+    complaints: _Complaints,
+    open_file: OpenFile,
 ) -> tuple[dict[str, Source], dict[str, str]]:
     """The shards that could be opened, and the reason for each that could not."""
     parts: dict[str, Source] = {}
@@ -203,7 +210,8 @@ def _open_shards(
                 parts[shard] = part
         if shard in lost:
             count = f"{plural(counts[shard], 'tensor')}: " if shard in counts else ""
-            complaints.add("error", rule, None, count + lost[shard])
+            file = index_name if rule == "outside-folder" else shard
+            complaints.add("error", rule, count + lost[shard], file=file)
     return parts, lost
 
 
@@ -245,16 +253,15 @@ def _place_strays(
         listed = tensors.get(name)
         if listed is not None:
             evidence = f"it is in two shards, {clean(listed.file or '', 120)} (shown) and {here}"
-            complaints.add("error", "in-two-shards", name, evidence)
+            complaints.add("error", "in-two-shards", evidence, tensor=name)
             continue
         tensors[name] = info
         if name in weight_map:
             evidence = f"it lies in {here}, but {clean(index_name, 120)} says {clean(weight_map[name], 120)}"
-            complaints.add("error", "misplaced-tensor", name, evidence)
+            complaints.add("error", "misplaced-tensor", evidence, tensor=name)
         elif info.tied_to is None and shard in named:
-            complaints.add(
-                "warning", "unindexed-tensor", name, f"it lies in {here}, but not in {clean(index_name, 120)}"
-            )
+            evidence = f"it lies in {here}, but not in {clean(index_name, 120)}"
+            complaints.add("warning", "unindexed-tensor", evidence, tensor=name)
 
 
 def _unlisted(absent: Sequence[str], index_name: str) -> str | None:
@@ -286,7 +293,7 @@ def _list_absent(
             if why is None:
                 why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
                 not_there[shard] = why
-            complaints.add("error", "missing-tensor", name, why)
+            complaints.add("error", "missing-tensor", why, tensor=name)
         tensors[name] = TensorInfo(name, (), nothing, 0, 0, file=shard, unreadable=why)
 
 
@@ -296,26 +303,22 @@ def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, c
         return
     real = sum(info.nbytes for info in tensors if info.tied_to is None)
     if said != real:
-        evidence = f"{index_name} says that the tensors take {said:,} bytes; those in the shards take {real:,}"
-        complaints.add("info", "total-size", None, evidence)
+        evidence = f"it says that the tensors take {said:,} bytes; those in the shards take {real:,}"
+        complaints.add("info", "total-size", evidence, file=index_name)
 
 
 def findings_in(parts: Mapping[str, Source], prefixes: Mapping[str, str] | None = None) -> list[Finding]:
-    """The findings of all files: those about a file as a whole name it, the others name tensors as they are listed.
+    """The findings of all files, with the names of tensors as they are listed.
 
     ``prefixes`` are what precedes the names of each file's tensors.
     """
     found = []
     for file, part in parts.items():
-        shown = clean(file, 120)
         prefix = (prefixes or {}).get(file)
         for finding in part.listing.findings:
-            tensor, evidence = finding.tensor, finding.evidence
-            if tensor is None and shown not in evidence:
-                evidence = f"in {shown}: {evidence}"
-            elif tensor is not None and prefix:
-                tensor = f"{prefix}.{tensor}"
-            found.append(msgspec.structs.replace(finding, tensor=tensor, evidence=evidence))
+            if finding.tensor is not None and prefix:
+                finding = msgspec.structs.replace(finding, tensor=f"{prefix}.{finding.tensor}")
+            found.append(finding)
     return found
 
 

@@ -78,7 +78,7 @@ def _open_all(
         part = open_or_reason(folder / name, open_file)
         if isinstance(part, str):
             reasons[name] = part
-            findings.append(Finding("error", "bad-shard", None, part))
+            findings.append(Finding("error", "bad-shard", None, part, file=name))
         else:
             parts[name] = part
     return parts, findings, reasons

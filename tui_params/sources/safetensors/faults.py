@@ -174,12 +174,12 @@ def layout_findings(
         lost = {tensor for begin, end, tensor in places if end > max(available, begin)}
         cut = sum(info.name in lost or info.tied_to in lost for info in tensors)
         evidence = (
-            f"{name} is truncated: {size(cursor - available)} ({cursor - available:,} bytes) are missing at its end,"
+            f"it is truncated: {size(cursor - available)} ({cursor - available:,} bytes) are missing at its end,"
             f" so that {plural(cut, 'tensor')} of {len(tensors):,} cannot be read"
         )
         findings.append(Finding("error", "truncated", None, evidence))
     elif cursor < available:
-        evidence = f"{name} has {size(available - cursor)} after the last tensor that belong to none"
+        evidence = f"it has {size(available - cursor)} after the last tensor that belong to none"
         findings.append(Finding("error", "trailing-bytes", None, evidence))
     return findings
 

@@ -78,7 +78,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         made_of = (marks, marks.changes, report)
         if made_of != self._made_of and not self._is_grouping:
             self._made_of = made_of
-            known = known_of(self.pages.desk.opened.source.listing, report, marks)
+            known = known_of(self.pages.desk.opened.source, report, marks)
             if len(known) <= AT_ONCE:
                 self._groups = groups_of(known)
             else:
@@ -133,7 +133,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         if current is None:
             self.view.border_subtitle = "There is nothing to go to."
         elif current.tensor is None:
-            self.view.border_subtitle = "This is about the file as a whole, not a tensor."
+            self.view.border_subtitle = f"This is about {current.name} as a whole, not a tensor."
         else:
             self.dismiss(current)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, subject
 from tui_params.core.health.alike import Alike, group_findings, group_reasons
-from tui_params.core.source import Listing
+from tui_params.core.source import Source
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.places import places_of
 
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning", "unreadable", "info"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "unreadable", "info")
-WHOLE = "the file as a whole"
 
 
 class ListedFinding(msgspec.Struct, frozen=True):
-    """One line of the list: a finding about a tensor or the whole source (``tensor`` is None), or a failed read."""
+    """One line of the list: a finding, or what could not be read.
+
+    ``name`` is what it is about, cleaned. ``tensor`` is None if that is a file, or the whole source.
+    """
 
     severity: Severity
     rule: str
     tensor: str | None
+    name: str
     sentence: str
+    is_file: bool = False
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -56,8 +60,12 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known by now: findings, and what could not be read, as (name, reason); the name None is the source."""
+    """What is known by now: findings, and what could not be read, as (name, reason); the name None is the source.
 
+    ``label`` is that of the source.
+    """
+
+    label: str
     findings: tuple[Finding, ...]
     unread: tuple[tuple[str | None, str], ...]
 
@@ -65,14 +73,14 @@ class Known(msgspec.Struct, frozen=True):
         return len(self.findings) + len(self.unread)
 
 
-def known_of(listing: Listing, report: Report | None, marks: Marks) -> Known:
-    """The findings of the container and of every tensor that was read, and what could not be read."""
+def known_of(source: Source, report: Report | None, marks: Marks) -> Known:
+    """The findings about the files and about every tensor that was read, and what could not be read."""
     lost = marks.unread.items()
     if report is None:
-        return Known((*listing.findings, *marks.all_findings()), tuple(lost))
+        return Known(source.label, (*source.listing.findings, *marks.all_findings()), tuple(lost))
     # An empty place of a tensor that is stored elsewhere can be read, and yet was not checked.
     more = [(entry.tensor, entry.reason) for entry in report.unchecked if entry.tensor not in marks.unread]
-    return Known(report.findings, (*more, *lost))
+    return Known(source.label, report.findings, (*more, *lost))
 
 
 def groups_of(known: Known) -> list[Group]:
@@ -81,33 +89,41 @@ def groups_of(known: Known) -> list[Group]:
     groups: list[Group] = []
     for severity in SEVERITIES:
         if severity == "unreadable":
-            lost = [ListedFinding(severity, "", name, reason) for name, reason in unread]
+            label = text.clean(known.label)
+            lost = [
+                ListedFinding(severity, "", name, label if name is None else text.name(name), reason)
+                for name, reason in unread
+            ]
             groups += (_group(alike, lost) for alike in group_reasons(unread))
         else:
             found = [finding for finding in findings if finding.severity == severity]
-            said = [_listed(finding, severity) for finding in found]
+            said = [_listed(finding, severity, known.label) for finding in found]
             groups += (_group(alike, said) for alike in group_findings(found))
     return groups
 
 
-def _listed(finding: Finding, severity: Severity) -> ListedFinding:
-    return ListedFinding(severity, finding.rule, finding.tensor, f"{finding.evidence}{places_of(finding)}")
+def _listed(finding: Finding, severity: Severity, label: str) -> ListedFinding:
+    sentence = f"{finding.evidence}{places_of(finding)}"
+    is_file = finding.tensor is None and finding.file is not None
+    return ListedFinding(severity, finding.rule, finding.tensor, subject(finding, label), sentence, is_file)
 
 
 def _group(alike: Alike, listed: Sequence[ListedFinding]) -> Group:
     members = tuple(listed[place] for place in alike.members)
-    first = members[0].tensor
-    return Group(WHOLE if first is None else alike.title(first), members, alike.is_same)
+    first = members[0]
+    return Group(first.name if first.tensor is None else alike.title(first.tensor), members, alike.is_same)
 
 
 def extent(groups: Iterable[Group]) -> str:
-    """How many tensors some groups are about, in words; and how many findings, where a tensor has several."""
+    """How many tensors and files some groups are about, in words; and how many findings, where a tensor has several."""
     members = [member for group in groups for member in group.members]
     about = [member.tensor for member in members if member.tensor is not None]
     tensors = len(set(about))
     words = text.plural(tensors, "tensor")
     if tensors != len(about):
         words = f"{len(about):,} in {words}"
-    if len(about) == len(members):
-        return words
-    return f"{words} and {WHOLE}" if about else WHOLE
+    files = len({member.name for member in members if member.is_file})
+    parts = [words] if about else []
+    parts += [text.plural(files, "file")] if files else []
+    parts += ["the source itself"] if any(member.tensor is None and not member.is_file for member in members) else []
+    return " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui_params.core import text
 from tui_params.tui import keys
-from tui_params.tui.state.finding_groups import WHOLE, Group, ListedFinding, Severity, extent
+from tui_params.tui.state.finding_groups import Group, ListedFinding, Severity, extent
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView
@@ -26,7 +26,7 @@ _TITLES: dict[Severity, str] = {
     "unreadable": "Could not be checked",
     "info": "Remarks",
 }
-_Key = tuple[str, str, str | None, str]
+_Key = tuple[str, str, str, str]
 
 
 class FindingList(LinesView, can_focus=True, inherit_bindings=False):
@@ -146,7 +146,7 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
                 opened = _key(group) in self._opened
                 head.append((f"{self.glyphs.opened if opened else self.glyphs.closed} ", "dim"))
         indent = sum(len(part) for part, _ in head)
-        name = group.name if member is None else text.name(member.tensor) if member.tensor is not None else WHOLE
+        name = group.name if member is None else member.name
         rule = f" {group.first.rule}" if member is None and group.first.rule else ""
         room = max(8, width - len(rule) - indent)
         shown = text.shorten_name(name, room) if group.is_single or member is not None else _shorten_group(name, room)
@@ -229,7 +229,8 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
 def _key(group: Group) -> _Key:
     """What identifies a group, also after it has grown."""
     first = group.first
-    return first.severity, first.rule, first.tensor, "" if group.is_single else "many"
+    about = f"{first.name} {first.sentence}" if first.tensor is None else first.tensor
+    return first.severity, first.rule, about, "" if group.is_single else "many"
 
 
 def _shorten_group(name: str, room: int) -> str:
