@@ -107,6 +107,7 @@ def test_json(serve: Callable[..., Any], cli: Callable[..., Any]) -> None:
             "severity": "error",
             "rule": "truncated",
             "tensor": None,
+            "module": None,
             "file": None,
             "evidence": "12 bytes are missing at the end",
             "indices": [],

@@ -10,7 +10,8 @@ from __future__ import annotations
 LS = """\
 {"source", "format", "metadata": {name: text},
  "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
- "findings": [{"severity", "rule", "tensor", "file", "evidence", "indices"}],
+ "findings": [{"severity", "rule", "tensor", "module", "file", "evidence",
+   "indices"}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
    "kind": tensor | parameter | buffer | array, "tied_to": a name or null,
    "location",
@@ -38,8 +39,9 @@ CHECK = """\
  "checked": how many tensors were read whole, "tensors": how many there are,
  "empty": how many of those that were read have no element,
  "findings": [{"severity": error | warning | info (a remark), "rule",
-   "tensor": a name or null, "file": if it is about a file as a whole,
-   "evidence", "indices": the first few}],
+   "tensor": a name or null, "module": if it is about a module,
+   "file": if it is about a file as a whole, "evidence",
+   "indices": the first few}],
  "unchecked": [{"tensor": null for the source itself, "reason"}],
  "not_opened": files beside the model, which were not read}"""
 

@@ -114,6 +114,7 @@ def finding_entry(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity,
         "rule": finding.rule,
         "tensor": finding.tensor,
+        "module": finding.module,
         "file": finding.file,
         "evidence": finding.evidence,
         "indices": finding.indices,

@@ -23,10 +23,10 @@ MAX_INDICES = 5
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """One thing that a rule says.
 
-    ``error`` is kept for what is certainly wrong. ``tensor`` is the full name, or None if it is not about one tensor.
-    ``evidence`` is one sentence with numbers. ``indices`` are the first places (MAX_INDICES at most), in the tensor's
-    shape. ``file`` is the file that it is about, if it is about a file as a whole; it is relative to what was opened.
-    Without a tensor and a file it is about the whole source.
+    ``error`` is kept for what is certainly wrong. ``evidence`` is one sentence with numbers. ``indices`` are the first
+    places (MAX_INDICES at most), in the tensor's shape. It is about the ``tensor`` of that full name; or about the
+    ``module`` at that path, such as a layer that lacks a tensor; or about that ``file`` as a whole, relative to what
+    was opened; or, if all of them are None, about the whole source.
     """
 
     severity: Severity
@@ -34,11 +34,13 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     tensor: str | None
     evidence: str
     indices: tuple[Index, ...] = ()
+    module: str | None = None
     file: str | None = None
 
 
 def subject(finding: Finding, label: str, limit: int | None = None) -> str:
-    """What a finding is about, cleaned: the tensor or the file; else the whole source, which has that label."""
-    if finding.tensor is not None:
-        return text.name(finding.tensor, limit)
+    """What a finding is about, cleaned: the tensor, module or file; else the whole source, which has that label."""
+    name = finding.module if finding.tensor is None else finding.tensor
+    if name is not None:
+        return text.name(name, limit)
     return text.clean(finding.file or label, limit)

@@ -20,7 +20,7 @@ from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
 from tui_params.tui.gradient_beside import GradientBeside
 from tui_params.tui.state.coverage import Coverage
-from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.marks import Marks, row_of
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import (
@@ -274,12 +274,12 @@ class Pages:
             self.pane.caption("")
 
     def go_to(self, name: str, rule: str) -> int | None:
-        """The node of a tensor, or of the parameter whose gradient has that name; None if there is none.
+        """The node of a tensor or module, or of the parameter whose gradient has that name; None if there is none.
 
         When its page is shown, the first place of what that rule has found is shown, too.
         """
         opened = self.desk.opened
-        node = opened.tree.find(name)
+        node = row_of(opened.tree, name)
         parameter = None
         if node is None:
             gradients = opened.source.listing.gradients

@@ -36,6 +36,7 @@ def without(names: Iterable[str], *lost: str) -> list[str]:
 def test_one_layer_of_twelve_lacks_a_weight(layer: int) -> None:
     (finding,) = told(without(layers(), f"model.layers.{layer}.mlp.down.weight"))
     assert (finding.severity, finding.rule, finding.tensor) == ("warning", "gap", None)
+    assert finding.module == f"model.layers.{layer}"
     assert finding.evidence.startswith(
         f"model.layers.{layer} has no mlp.down.weight, but 11 of 12 such layers have it: model.layers.{{"
     )
@@ -52,6 +53,7 @@ def test_a_layer_lacks_a_whole_module() -> None:
 def test_two_layers_lack_the_same() -> None:
     (finding,) = told(without(layers(), "model.layers.5.attn.q.", "model.layers.6.attn.q."))
     assert finding.evidence.startswith("model.layers.{5-6} have no attn.q.weight, but 10 of 12 such layers have it")
+    assert finding.module == "model.layers"
 
 
 def test_layers_lack_one_thing_each() -> None:
@@ -65,10 +67,22 @@ def test_layers_lack_one_thing_each() -> None:
 def test_a_layer_is_absent() -> None:
     (finding,) = told(without(layers(), "model.layers.5."))
     assert finding.evidence == "11 of 12 model.layers.# are here, model.layers.5 is absent"
+    assert finding.module == "model.layers"
     (finding,) = told(without(layers(8, "h"), "h.1."))
     assert finding.evidence == "7 of 8 h.# are here, h.1 is absent"
     (finding,) = told(without(layers(32), "model.layers.5.", "model.layers.9."))
     assert finding.evidence == "30 of 32 model.layers.# are here, model.layers.{5, 9} are absent"
+
+
+def test_a_list_without_a_name() -> None:
+    numbered = [f"{i}.{name}" for i in range(12) for name in _LAYER]
+    assert told(numbered) == []
+    (finding,) = told(without(numbered, "5."))
+    assert (finding.module, finding.evidence) == ("4", "11 of 12 # are here, 5 is absent")
+    (finding,) = told(without(numbered, "5.attn.q."))
+    assert (finding.module, finding.evidence.partition(",")[0]) == ("5", "5 has no attn.q.weight")
+    (finding,) = told(without(numbered, "5.attn.q.", "6.attn.q."))
+    assert (finding.module, finding.evidence.partition(",")[0]) == ("5", "{5-6} have no attn.q.weight")
 
 
 def test_an_expert_is_absent() -> None:

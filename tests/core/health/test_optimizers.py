@@ -48,6 +48,7 @@ def test_a_parameter_without_a_state(tmp_path: Path, number: int) -> None:
     with open_source(trained(tmp_path, {number})) as source:
         (finding,) = told(source)
     assert (finding.severity, finding.rule) == ("warning", "optimizer-no-state")
+    assert (finding.tensor, finding.module) == (None, "optimizer.state")
     assert finding.evidence == (
         f"11 of 12 parameters have a state, optimizer.state.{{{number}}} is absent: "
         "it had no gradient in any step, or the state was lost"
@@ -71,7 +72,7 @@ def test_a_parameter_that_was_stepped_less(tmp_path: Path) -> None:
 def test_many_that_were_stepped_less_are_a_remark(tmp_path: Path) -> None:
     with open_source(trained(tmp_path, late={1, 2, 3, 4, 5})) as source:
         (finding,) = told(source)
-    assert (finding.severity, finding.tensor) == ("info", None)
+    assert (finding.severity, finding.tensor, finding.module) == ("info", None, "optimizer.state")
     assert finding.evidence == "12 parameters were stepped between 1 and 3 times; 7 of them 3 times"
 
 
@@ -81,6 +82,10 @@ def test_steps_that_are_numbers_in_the_metadata() -> None:
     assert told(MemorySource(arrays, metadata=steps)) == []
     (finding,) = told(MemorySource(arrays, metadata=steps | {"state.2.step": "1"}))
     assert (finding.severity, finding.tensor) == ("warning", "state.2.exp_avg")
+    del arrays["state.2.exp_avg"]
+    arrays["state.2.other"] = np.ones((2, 2), np.float32)
+    found = told(MemorySource(arrays, metadata=steps | {"state.2.step": "1"}))
+    assert [f.module for f in found if f.rule == "optimizer-steps"] == ["state.2"]
 
 
 def named(*lost: str) -> MemorySource:
@@ -98,8 +103,10 @@ def test_states_by_the_names_of_the_parameters() -> None:
     assert finding.evidence.startswith(
         "of the states in optimizer.state, layers.3 has no mlp.up.bias, but 7 of 8 such layers have it"
     )
+    assert finding.module == "optimizer.state.layers.3"
     (finding,) = told(named("optimizer.state.layers.3."))
     assert finding.evidence == "of the states in optimizer.state, 7 of 8 layers.# are here, layers.3 is absent"
+    assert finding.module == "optimizer.state.layers"
 
 
 def test_a_part_of_a_state() -> None:

@@ -53,7 +53,7 @@ def test_what_agrees_is_quiet(tmp_path: Path) -> None:
 def test_another_number_of_layers(tmp_path: Path, stored: int, key: str) -> None:
     config = {name: value for name, value in LLAMA.items() if name != "num_hidden_layers"} | {key: 4}
     (finding,) = told(tmp_path, model(stored), config)
-    assert (finding.severity, finding.tensor) == ("warning", None)
+    assert (finding.severity, finding.tensor, finding.module) == ("warning", None, "model.layers")
     assert finding.evidence == f"config.json says {key} 4, but model.layers has {stored}"
 
 

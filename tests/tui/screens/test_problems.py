@@ -41,6 +41,7 @@ from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens import problems
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.state.finding_groups import Group, Known, groups_of
+from tui_params.tui.state.marks import row_of
 from tui_params.tui.state.opened import prepare
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.widgets import finding_list as problem_list
@@ -255,6 +256,49 @@ async def test_enter_on_what_is_no_tensor_says_why() -> None:
         assert "There is nothing to open here" in stage.text
         await stage.press("escape")
         assert stage.cursor == before
+
+
+def layered(*lost: str) -> MemorySource:
+    """Twelve layers of three tensors; some are lost."""
+    rng = np.random.default_rng(0)
+    parts = ("attn.q.weight", "mlp.down.weight", "mlp.up.weight")
+    names = [f"model.layers.{number}.{part}" for number in range(12) for part in parts]
+    return MemorySource({name: rng.normal(size=(4, 4)) for name in names if not name.startswith(lost)})
+
+
+@pytest.mark.parametrize(
+    ("lost", "module", "first"),
+    [
+        (("model.layers.5.mlp.down.",), "model.layers.5", "model.layers.5.attn.q.weight"),
+        (("model.layers.5.",), "model.layers", "model.layers.0.attn.q.weight"),
+        (("model.layers.5.mlp.down.", "model.layers.6.mlp.down."), "model.layers", "model.layers.0.attn.q.weight"),
+        (("model.layers.5.attn.", "model.layers.5.mlp.down."), "model.layers.5.mlp.up.weight", ""),
+    ],
+)
+async def test_what_is_absent_is_marked_at_the_module_and_enter_goes_there(
+    lost: tuple[str, ...], module: str, first: str
+) -> None:
+    async with on_stage(layered(*lost), (100, 30)) as stage:
+        await stage.press("S")
+        await stage.rest()
+        pages, opened = stage.screen.pages, stage.screen.opened
+        assert pages is not None
+        assert opened is not None
+        assert pages.marks.mark(opened.tree, row_of(opened.tree, module) or 0) == "warning"
+        assert pages.marks.mark(opened.tree, row_of(opened.tree, "model.layers.3") or 0) == ""
+        await stage.press("exclamation_mark")
+        assert "Warnings: worth a look (1 module)" in words_of(stage)
+        await stage.press("enter")
+        await stage.rest()
+        assert stage.cursor == module
+        if first:
+            assert "of 12" in stage.facts
+            await stage.press("n")
+            assert stage.cursor == first
+        await stage.press("slash")
+        await stage.type("finding:gap")
+        await stage.press("enter")
+        assert stage.names[-1] == (first or module)
 
 
 async def test_what_is_about_a_file_names_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
     ``status``: ``findings`` if there is an error or a warning; else ``unchecked`` if anything could not be read, or if
     there was no element to check; else ``ok``. ``checked`` counts the tensors that were read completely, and ``empty``
     those among them that have no element. ``findings`` are sorted: the worst first, then
-    those about the container, then in the order of the tree; a finding about tied tensors names the first of them.
+    those about files, then in the order of the tree; a finding about tied tensors names the first of them.
     ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
     source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
     """
@@ -183,6 +184,17 @@ class Checker:
             self._empty,
         )
 
+    @cached_property
+    def _module_places(self) -> dict[str, int]:
+        """The place of the first tensor below each module."""
+        places: dict[str, int] = {}
+        for name, place in self._places.items():
+            path = name.rpartition(".")[0]
+            while path and path not in places:
+                places[path] = place
+                path = path.rpartition(".")[0]
+        return places
+
     def _first_of(self, info: TensorInfo) -> str:
         """The name that findings about the elements of a tensor go to: the first of tied ones that can be read."""
         first = self._infos.get(info.first_name)
@@ -195,7 +207,11 @@ class Checker:
             self._findings[finding.tensor] = (*self._findings.get(finding.tensor, ()), finding)
 
     def _order(self, finding: Finding) -> tuple[int, int]:
-        place = -1 if finding.tensor is None else self._places.get(finding.tensor, len(self._places))
+        place = -1
+        if finding.tensor is not None:
+            place = self._places.get(finding.tensor, len(self._places))
+        elif finding.module is not None:
+            place = self._module_places.get(finding.module, -1)
         return SEVERITIES.index(finding.severity), place
 
 

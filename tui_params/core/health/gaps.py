@@ -30,12 +30,22 @@ def find_gaps(checkpoint: Checkpoint) -> Iterator[Finding]:
     for modules in lists_of([info.name for info in checkpoint.source.listing.tensors]).values():
         if len(modules.items) < _FEWEST:
             continue
-        for evidence in (*absent_layers(modules), *absent_tensors(modules, checkpoint.thresholds.pattern_share)):
-            yield Finding("warning", "gap", None, evidence)
+        for module, evidence in gaps_in(modules, checkpoint.thresholds.pattern_share):
+            yield Finding("warning", "gap", None, evidence, module=module)
 
 
-def absent_layers(modules: ModuleList) -> Iterator[str]:
-    """A sentence about the numbers between the first and the last layer that no layer has."""
+def gaps_in(modules: ModuleList, share: float) -> Iterator[tuple[str, str]]:
+    """What is absent in a list: the module where that is seen, and a sentence.
+
+    The module is the layer that lacks a tensor; the list, if several do or if a layer is absent. A list without a name
+    is no module: of that the first such layer, or the one before the gap.
+    """
+    yield from _absent_layers(modules)
+    yield from _absent_tensors(modules, share)
+
+
+def _absent_layers(modules: ModuleList) -> Iterator[tuple[str, str]]:
+    """The numbers between the first and the last layer that no layer has."""
     first, end = min(modules.items), modules.end
     absent = [number for number in range(first, end) if number not in modules.items]
     if not absent or _LEAST_HELD * len(absent) > max(end - first, _LEAST_HELD) or not modules.is_of_layers:
@@ -49,13 +59,13 @@ def absent_layers(modules: ModuleList) -> Iterator[str]:
         if modules.items[before] != modules.items[after]:
             return
     have = len(modules.items)
-    prefix = shown_name(modules.prefix, _SHOWN)
-    what = f"{_items(prefix, absent)} {'is' if len(absent) == 1 else 'are'} absent"
-    yield f"{have:,} of {have + len(absent):,} {prefix}.# are here, {what}"
+    what = f"{_items(modules.prefix, absent)} {'is' if len(absent) == 1 else 'are'} absent"
+    before = max(number for number in modules.items if number < absent[0])
+    yield modules.prefix or f"{before}", f"{have:,} of {have + len(absent):,} {_items(modules.prefix)} are here, {what}"
 
 
-def absent_tensors(modules: ModuleList, share: float) -> Iterator[str]:
-    """A sentence for each set of tensors that a few layers lack and nearly all comparable ones have."""
+def _absent_tensors(modules: ModuleList, share: float) -> Iterator[tuple[str, str]]:
+    """Each set of tensors that a few layers lack and nearly all comparable ones have."""
     groups: dict[frozenset[str], list[int]] = {}
     for number in sorted(modules.items):
         groups.setdefault(frozenset(modules.items[number]), []).append(number)
@@ -75,17 +85,22 @@ def absent_tensors(modules: ModuleList, share: float) -> Iterator[str]:
         kinds = ", ".join(absent[:_MOST_NAMED])
         if len(absent) > _MOST_NAMED:
             kinds += f" and {len(absent) - _MOST_NAMED:,} more"
-        prefix, total = shown_name(modules.prefix, _SHOWN), len(having) + len(lacking)
+        prefix, total = modules.prefix, len(having) + len(lacking)
+        module = prefix if prefix and len(lacking) > 1 else f"{prefix}.{lacking[0]}".lstrip(".")
         yield (
+            module,
             f"{_items(prefix, lacking)} {'has' if len(lacking) == 1 else 'have'} no {shown_name(kinds, _SHOWN)}, but "
             f"{len(having):,} of {total:,} such layers have {'it' if len(absent) == 1 else 'them'}: "
-            f"{_items(prefix, having)}"
+            f"{_items(prefix, having)}",
         )
 
 
-def _items(prefix: str, numbers: Sequence[int]) -> str:
-    """``layers.5``, ``layers.{0-4, 6-11}``."""
-    return f"{prefix}.{numbers[0]}" if len(numbers) == 1 else f"{prefix}.{{{compact_ranges(numbers)}}}"
+def _items(prefix: str, numbers: Sequence[int] = ()) -> str:
+    """``layers.5``, ``layers.{0-4, 6-11}``, and ``layers.#`` for all of them."""
+    stem = f"{shown_name(prefix, _SHOWN)}." if prefix else ""
+    if not numbers:
+        return f"{stem}#"
+    return f"{stem}{numbers[0]}" if len(numbers) == 1 else f"{stem}{{{compact_ranges(numbers)}}}"
 
 
 def _is_of_list(below: str) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.gaps import absent_layers, absent_tensors
+from tui_params.core.health.gaps import gaps_in
 from tui_params.core.health.lists import lists_of
 from tui_params.core.health.pieces import is_piece
 from tui_params.core.health.rule import Rule
@@ -80,11 +80,13 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
                 what = "is absent: it" if len(absent) == 1 else "are absent: these"
                 evidence = f"{len(numbers):,} of {total:,} parameters have a state, {shown}."
                 evidence += f"{{{compact_ranges(absent)}}} {what} had no gradient in any step, or the state was lost"
-                yield Finding(severity, "optimizer-no-state", None, evidence)
+                yield Finding(severity, "optimizer-no-state", None, evidence, module=states.prefix)
         else:
             for modules in lists_of(states.parts).values():
-                for sentence in (*absent_layers(modules), *absent_tensors(modules, share)):
-                    yield Finding("warning", "optimizer-no-state", None, f"of the states in {shown}, {sentence}")
+                for module, sentence in gaps_in(modules, share):
+                    evidence = f"of the states in {shown}, {sentence}"
+                    module = f"{states.prefix}.{module}"
+                    yield Finding("warning", "optimizer-no-state", None, evidence, module=module)
         yield from _missing_parts(states, share)
 
 
@@ -126,7 +128,7 @@ def find_behind(checkpoint: Checkpoint) -> Iterator[Finding]:
         prefix = _prefix(key) if match is not None else None
         if match is not None and prefix is not None:
             counted.setdefault(prefix, {})[key] = int(match[1])
-    for steps in counted.values():
+    for prefix, steps in counted.items():
         usual, count = Counter(steps.values()).most_common(1)[0]
         is_odd = count >= max(checkpoint.thresholds.pattern_share * len(steps), _FEWEST)
         if len(steps) < 2 or count == len(steps):
@@ -135,13 +137,15 @@ def find_behind(checkpoint: Checkpoint) -> Iterator[Finding]:
             low, high = min(steps.values()), max(steps.values())
             evidence = f"{len(steps):,} parameters were stepped between {low:,} and {high:,} times; "
             evidence += f"{count:,} of them {plural(usual, 'time')}"
-            yield Finding("info", "optimizer-steps", None, evidence)
+            yield Finding("info", "optimizer-steps", None, evidence, module=prefix)
             continue
         for name, step in steps.items():
             if step != usual:
                 evidence = f"it was stepped {plural(step, 'time')}, but {count:,} of {len(steps):,} parameters "
                 evidence += f"{plural(usual, 'time')}"
-                yield Finding("warning", "optimizer-steps", name if name in known else _sibling(name, known), evidence)
+                tensor = name if name in known else _sibling(name, known)
+                module = name.removesuffix(".step") if tensor is None else None
+                yield Finding("warning", "optimizer-steps", tensor, evidence, module=module)
 
 
 def _prefix(name: str) -> str | None:

@@ -86,11 +86,11 @@ def _layers(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
     prefix = shown_name(modules.prefix, 200)
     if modules.end not in (stated.layers, stated.layers + extra):
         evidence = f"config.json says {stated.layers_key} {stated.layers:,}, but {prefix} has {modules.end:,}"
-        yield _finding("warning", None, evidence)
+        yield _finding("warning", None, evidence, modules.prefix)
     elif extra and modules.end == stated.layers and not _has_multi(infos):
         evidence = f"config.json says {stated.multi_key} {extra:,}, but {prefix} has {modules.end:,} layers and none "
         evidence += "that predicts further tokens is stored"
-        yield _finding("info", None, evidence)
+        yield _finding("info", None, evidence, modules.prefix)
 
 
 def the_layers(lists: Iterable[ModuleList]) -> ModuleList | None:
@@ -155,7 +155,7 @@ def _dtype(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
     if counts and dtype not in counts and counts.keys() <= _DTYPES:
         usual, total = max(counts, key=lambda name: counts[name]), sum(counts.values())
         evidence = f"config.json says {key} {dtype}, but 0 of {total:,} tensors are; {counts[usual]:,} are {usual}"
-        yield _finding("info", None, evidence)
+        yield _of_config("info", evidence)
 
 
 def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
@@ -170,18 +170,23 @@ def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Findi
             evidence = f"config.json says that the weights are quantised by {shown_name(method, 40)}, but none of "
             evidence += f"{plural(len(infos), 'tensor')} is a {' or '.join(needed)}, and {plain:,} of "
             evidence += f"{len(matrices):,} matrices are plain floats"
-            yield _finding("warning", None, evidence)
+            yield _of_config("warning", evidence)
     elif not stated.text("quantised_elsewhere"):
         packed = [info.name for info in infos if part_of(info.name)[1] == "packed" and info.dtype.kind == "int"]
         packed += [i.name for i in infos if i.name.endswith(("weight.absmax", "weight_scale_inv")) and i.ndim]
         if packed:
             evidence = f"config.json says nothing of a quantisation, but {plural(len(packed), 'tensor')} of a packing "
             evidence += f"{'is' if len(packed) == 1 else 'are'} stored, the first is {shown_name(packed[0], 200)}"
-            yield _finding("warning", None, evidence)
+            yield _of_config("warning", evidence)
 
 
-def _finding(severity: Severity, tensor: str | None, evidence: str) -> Finding:
-    return Finding(severity, "unlike-config", tensor, evidence)
+def _finding(severity: Severity, tensor: str | None, evidence: str, module: str = "") -> Finding:
+    return Finding(severity, "unlike-config", tensor, evidence, module=module or None)
+
+
+def _of_config(severity: Severity, evidence: str) -> Finding:
+    """A finding about what the file says of all weights."""
+    return Finding(severity, "unlike-config", None, evidence, file="config.json")
 
 
 STATED_RULES: tuple[Rule, ...] = (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
 
 Severity = Literal["error", "warning", "unreadable", "info"]
+About = Literal["tensor", "module", "file", "source"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "unreadable", "info")
 
@@ -25,7 +26,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "unreadable", "info")
 class ListedFinding(msgspec.Struct, frozen=True):
     """One line of the list: a finding, or what could not be read.
 
-    ``name`` is what it is about, cleaned. ``tensor`` is None if that is a file, or the whole source.
+    ``name`` is what it is about, cleaned, and ``about`` says what that is. ``tensor`` is the row of the tree: the
+    tensor or the module; None for a file, and for the whole source.
     """
 
     severity: Severity
@@ -33,7 +35,7 @@ class ListedFinding(msgspec.Struct, frozen=True):
     tensor: str | None
     name: str
     sentence: str
-    is_file: bool = False
+    about: About
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -91,7 +93,9 @@ def groups_of(known: Known) -> list[Group]:
         if severity == "unreadable":
             label = text.clean(known.label)
             lost = [
-                ListedFinding(severity, "", name, label if name is None else text.name(name), reason)
+                ListedFinding(severity, "", name, label, reason, "source")
+                if name is None
+                else ListedFinding(severity, "", name, text.name(name), reason, "tensor")
                 for name, reason in unread
             ]
             groups += (_group(alike, lost) for alike in group_reasons(unread))
@@ -104,8 +108,11 @@ def groups_of(known: Known) -> list[Group]:
 
 def _listed(finding: Finding, severity: Severity, label: str) -> ListedFinding:
     sentence = f"{finding.evidence}{places_of(finding)}"
-    is_file = finding.tensor is None and finding.file is not None
-    return ListedFinding(severity, finding.rule, finding.tensor, subject(finding, label), sentence, is_file)
+    row = finding.module if finding.tensor is None else finding.tensor
+    about: About = "source" if finding.file is None else "file"
+    if row is not None:
+        about = "module" if finding.tensor is None else "tensor"
+    return ListedFinding(severity, finding.rule, row, subject(finding, label), sentence, about)
 
 
 def _group(alike: Alike, listed: Sequence[ListedFinding]) -> Group:
@@ -115,15 +122,17 @@ def _group(alike: Alike, listed: Sequence[ListedFinding]) -> Group:
 
 
 def extent(groups: Iterable[Group]) -> str:
-    """How many tensors and files some groups are about, in words; and how many findings, where a tensor has several."""
+    """How many tensors, modules and files some groups are about; and how many findings, where a tensor has several."""
     members = [member for group in groups for member in group.members]
-    about = [member.tensor for member in members if member.tensor is not None]
+    about = [member.tensor for member in members if member.about == "tensor"]
     tensors = len(set(about))
     words = text.plural(tensors, "tensor")
     if tensors != len(about):
         words = f"{len(about):,} in {words}"
-    files = len({member.name for member in members if member.is_file})
     parts = [words] if about else []
-    parts += [text.plural(files, "file")] if files else []
-    parts += ["the source itself"] if any(member.tensor is None and not member.is_file for member in members) else []
-    return " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"
+    for kind in ("module", "file"):
+        count = len({member.name for member in members if member.about == kind})
+        parts += [text.plural(count, kind)] if count else []
+    parts += ["the source itself"] if any(member.about == "source" for member in members) else []
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last

@@ -16,6 +16,16 @@ Mark = Literal["error", "warning", "unreadable", ""]
 _RANK: dict[Mark, int] = {"": 0, "unreadable": 1, "warning": 2, "error": 3}
 
 
+def row_of(tree: Tree, name: str) -> int | None:
+    """The node of a tensor or of a module; of a module without a row of its own, that of its one tensor."""
+    node = tree.find(name)
+    if node is None and name:
+        below = (at for at, leaf in enumerate(tree.leaves) if leaf.name.startswith(f"{name}."))
+        position = next(below, None)
+        node = None if position is None else tree.node_of_leaf(position)
+    return node
+
+
 class Marks:
     """The findings of each tensor, by name, and the worst mark of every module.
 
@@ -28,12 +38,15 @@ class Marks:
         self._read: dict[int, int] = {}  # by node of the module, -1 for the whole: how many tensors below were read
         self._counted: set[int] = set()  # by node of the tensor
         self._findings: dict[str, tuple[Finding, ...]] = {}
+        self._of_modules: list[Finding] = []
+        self._led: dict[int, list[Finding]] = {}  # by position of a leaf: findings about modules that begin there
         self.unread: dict[str, str] = {}
         self.changes = 0
 
     def leaves(self) -> Iterable[int]:
-        """Positions of the leaves that carry a mark."""
-        return self._marks.keys()
+        """Positions of the leaves that carry a mark, and of the first leaf of each module that has one of its own."""
+        marked = [at for at, found in self._led.items() if any(finding.severity != "info" for finding in found)]
+        return {*self._marks, *marked}
 
     def findings(self, name: str) -> tuple[Finding, ...]:
         return self._findings.get(name, ())
@@ -67,31 +80,60 @@ class Marks:
         if not mark:
             return
         self._marks[tree.position(node)] = mark
-        at = tree.parent[node]
+        self._mark_modules(tree, tree.parent[node], mark)
+
+    def _mark_modules(self, tree: Tree, at: int, mark: Mark) -> None:
+        """Mark a module and those around it."""
         while at >= 0:
             if _RANK[mark] > _RANK[self._worst.get(at, "")]:
                 self._worst[at] = mark
             at = tree.parent[at]
+
+    def _record_of_module(self, tree: Tree, finding: Finding) -> None:
+        """Take a finding about a module: its own row is marked, and those around it."""
+        self._of_modules.append(finding)
+        node = None if finding.module is None else row_of(tree, finding.module)
+        if node is None:
+            return
+        self._led.setdefault(tree.first[node], []).append(finding)
+        if finding.severity == "info":
+            return
+        at = tree.position(node)
+        if at >= 0 and _RANK[finding.severity] > _RANK[self._marks.get(at, "")]:
+            # A module of a single tensor has no row but that.
+            self._marks[at] = finding.severity
+        self._mark_modules(tree, node, finding.severity)
+
+    def leading(self, tree: Tree, name: str) -> tuple[Finding, ...]:
+        """The findings about modules whose first tensor has that name: the row where a filter shows them."""
+        if not self._led:
+            return ()
+        node = tree.find(name)
+        return () if node is None else tuple(self._led.get(tree.position(node), ()))
 
     def read_below(self, node: int | None) -> int:
         """How many tensors of a module were read; of the whole tree for None."""
         return self._read.get(-1 if node is None else node, 0)
 
     def below(self, tree: Tree, node: int) -> tuple[list[Finding], list[tuple[str, str]]]:
-        """The errors and warnings of the tensors of a module, the worst first, and what could not be read and why."""
+        """The errors and warnings about a module and below it, the worst first, and what could not be read and why."""
 
-        def is_below(name: str) -> bool:
-            at = tree.find(name)
+        def is_below(at: int | None) -> bool:
             return at is not None and node <= at < tree.end[node]
 
         found = [
             finding
             for name, findings in self._findings.items()
-            if findings and is_below(name)
+            if findings and is_below(tree.find(name))
             for finding in findings
             if finding.severity != "info"
         ]
-        unread = [(name, reason) for name, reason in self.unread.items() if is_below(name)]
+        found += [
+            finding
+            for finding in self._of_modules
+            if finding.severity != "info" and finding.module is not None and is_below(row_of(tree, finding.module))
+        ]
+        unread = [(name, reason) for name, reason in self.unread.items() if is_below(tree.find(name))]
         return sorted(found, key=lambda finding: finding.severity), unread
 
     def all_findings(self) -> Iterator[Finding]:
@@ -106,18 +148,27 @@ class Marks:
     def replace(self, tree: Tree, findings: Iterable[Finding]) -> None:
         """Take the findings of a whole check instead of those of single tensors."""
         grouped: dict[str, list[Finding]] = {name: [] for name in self._findings}
+        about_modules = []
         for finding in findings:
-            if finding.tensor is not None:
+            if finding.tensor is None and finding.module is not None:
+                about_modules.append(finding)
+            elif finding.tensor is not None:
                 grouped.setdefault(finding.tensor, []).append(finding)
         self._marks.clear()
         self._worst.clear()
+        self._led.clear()
+        self._of_modules.clear()
         self.changes += 1
         for name, found in grouped.items():
             self.record(tree, name, found, self.unread.get(name))
+        for finding in about_modules:
+            self._record_of_module(tree, finding)
 
     def moved_to(self, tree: Tree) -> Marks:
         """The same marks for a tree of the same tensors in another order."""
         moved = Marks()
         for name, found in self._findings.items():
             moved.record(tree, name, found, self.unread.get(name))
+        for finding in self._of_modules:
+            moved._record_of_module(tree, finding)
         return moved

@@ -82,11 +82,15 @@ def look(
     """
 
     def said(name: str) -> frozenset[str] | None:
-        """The rules and the severities of the findings about a tensor; None where it has not been read."""
+        """The rules and the severities of the findings about a tensor, and about the modules that begin with it.
+
+        None where it has not been read.
+        """
         rules = marks.rules(name)
-        if not rules:
-            return rules
-        return rules.union(finding.severity for finding in marks.findings(name))
+        if rules is None:
+            return None
+        about = (*marks.findings(name), *marks.leading(opened.tree, name))
+        return rules.union(*((finding.rule, finding.severity) for finding in about)) if about else rules
 
     matches = query.filter(
         opened.tensors,

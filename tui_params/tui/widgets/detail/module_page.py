@@ -111,7 +111,8 @@ def _finding_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
         for alike in group_findings(same)[:5]:
             first = same[alike.members[0]]
             words = ("" if alike.is_same else "the first: ") + first.evidence
-            name = alike.title(first.tensor, view.path) if first.tensor is not None else ""
+            row = first.module if first.tensor is None else first.tensor
+            name = "" if row is None or row == view.path else alike.title(row, view.path)
             lines += wrapped(f"{mark} {name}: {words}" if name else f"{mark} {words}", width, style, 2)
             told += len(alike.members)
     if told < len(view.findings):
