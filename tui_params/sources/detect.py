@@ -243,7 +243,17 @@ def open_path(path: str | os.PathLike[str]) -> Source:
 
         if is_index(full):
             return _open_folder(full.absolute().parent, full.name)
-    return open_file(full)
+    return _with_configs(open_file(full), full)
+
+
+def _with_configs(source: Source, path: Path) -> Source:
+    """The same source; it knows what the config.json beside a model says."""
+    from tui_params.sources.folder.config import configs_beside
+
+    found = configs_beside(path, source.listing)
+    if found:
+        source.listing = msgspec.structs.replace(source.listing, metadata={**source.listing.metadata, **found})
+    return source
 
 
 def open_file(path: Path) -> Source:

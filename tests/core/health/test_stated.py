@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -182,11 +183,89 @@ def test_what_is_not_known_says_nothing(tmp_path: Path, config: dict[str, Any]) 
     assert told(tmp_path, model(), config) == []
 
 
-def test_an_adapter_and_a_piece_are_not_compared(tmp_path: Path) -> None:
+def test_an_adapter_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     assert told(tmp_path, model(2), LLAMA) == []
-    (tmp_path / "adapter_config.json").unlink()
-    (tmp_path / "model.safetensors").unlink()
-    save_file(model(2), tmp_path / "model-00001-of-00002.safetensors")
-    with open_source(tmp_path) as source:
-        assert "unlike-config" not in {finding.rule for finding in check(source).findings}
+    (tmp_path / "model.safetensors").rename(tmp_path / "adapter_model.safetensors")
+    assert told_of(tmp_path / "adapter_model.safetensors") == []
+
+
+def told_of(path: Path) -> list[Finding]:
+    with open_source(path) as source:
+        return [finding for finding in check(source).findings if finding.rule == "unlike-config"]
+
+
+def shards(folder: Path, arrays: Arrays, config: dict[str, Any]) -> list[Path]:
+    """Two shards: the embedding with one layer, and everything else."""
+    (folder / "config.json").write_text(json.dumps(config))
+    first = {name: array for name, array in arrays.items() if "embed" in name or ".0." in name}
+    paths = [folder / f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    save_file(first, paths[0])
+    save_file({name: array for name, array in arrays.items() if name not in first}, paths[1])
+    return paths
+
+
+def test_one_shard_is_not_accused_of_what_is_in_the_others(tmp_path: Path) -> None:
+    one, two = shards(tmp_path, model(), LLAMA)
+    assert told_of(one) == told_of(two) == told_of(tmp_path) == []
+    two.unlink()
+    assert told_of(tmp_path) == [], "the shard that is missing is said instead"
+
+
+def test_what_one_shard_shows_is_said(tmp_path: Path) -> None:
+    one, two = shards(tmp_path, model(rows=60), LLAMA | {"dtype": "bfloat16"})
+    found = told_of(one)
+    assert {finding.evidence for finding in found} == {
+        "config.json says dtype bfloat16, but 0 of 5 tensors of this piece are; 5 are float32",
+        "config.json says vocab_size 64, but it has 60 rows",
+    }
+    assert [finding.evidence.partition(",")[0] for finding in told_of(two)] == ["config.json says dtype bfloat16"]
+    bert = LLAMA | {"architectures": ["BertModel"], "model_type": "bert"}
+    assert told_of(shards(tmp_path, model(rows=60), bert)[0]) == [], "another embedding may be in another shard"
+
+
+def test_the_piece_of_a_rank_has_fewer_rows_by_nature(tmp_path: Path) -> None:
+    shards(tmp_path, model(rows=60), LLAMA)
+    info = {"DCP_SHARDING_INFO": json.dumps({"model.embed_tokens.weight": {"saved_offsets": [4, 0]}})}
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    save_file({"model.embed_tokens.weight": model(rows=60)["model.embed_tokens.weight"]}, path, metadata=info)
+    assert told_of(path) == []
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_the_one_file_of_a_model_is_compared_with_the_file_beside_it(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA | {"num_hidden_layers": 6}))
+    arrays = model()
+    path = tmp_path / ("model.safetensors" if suffix == "safetensors" else "pytorch_model.bin")
+    if suffix == "safetensors":
+        save_file(arrays, path)
+    else:
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    (finding,) = told_of(path)
+    assert finding.evidence == "config.json says num_hidden_layers 6, but model.layers has 4"
+    assert told_of(path) == told_of(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    assert told_of(path) == []
+    (tmp_path / "config.json").write_text("{")
+    assert told_of(path) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["other.safetensors", "model.fp16.safetensors", "optimizer.bin", "model_1.safetensors"]
+)
+def test_a_file_of_another_name_may_be_another_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA | {"num_hidden_layers": 6, "dtype": "bfloat16"}))
+    save_file(model(), tmp_path / name)
+    with open_source(tmp_path / name) as source:
+        assert not source.listing.metadata
+    assert told_of(tmp_path / name) == []
+
+
+def test_a_tied_head_is_explained_for_a_whole_model_only(tmp_path: Path) -> None:
+    arrays = model()
+    del arrays["lm_head.weight"]
+    paths = shards(tmp_path, arrays, LLAMA | {"tie_word_embeddings": True})
+    save_file(arrays, tmp_path / "model.safetensors")
+    for path, end in ((paths[0], "true"), (tmp_path / "model.safetensors", "in its place)")):
+        with open_source(path) as source:
+            assert source.listing.metadata["config.tie_word_embeddings"].endswith(end)

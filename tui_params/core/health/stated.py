@@ -63,9 +63,12 @@ class Stated:
 def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Numbers and types that config.json states and that the weights contradict."""
     stated = Stated(checkpoint.metadata)
-    if not stated.is_known or "adapter.peft_type" in checkpoint.metadata or is_piece(checkpoint):
+    if not stated.is_known or "adapter.peft_type" in checkpoint.metadata:
         return
     infos = checkpoint.source.listing.tensors
+    if is_piece(checkpoint):
+        yield from _of_piece(stated, infos, checkpoint)
+        return
     if stated.is_nested:
         infos = tuple([info for info in infos if any(part in info.name for part in _TEXT)])
     yield from _quantisation(stated, checkpoint.source.listing.tensors)
@@ -76,6 +79,17 @@ def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
         yield from _vocabulary(stated, infos)
         if not stated.is_nested:
             yield from _head(stated, infos, checkpoint)
+
+
+def _of_piece(stated: Stated, infos: Sequence[TensorInfo], checkpoint: Checkpoint) -> Iterator[Finding]:
+    """What can be said of a shard without the others: the type, and the embedding if it is there and the only one."""
+    if stated.is_nested:
+        return
+    yield from _dtype(stated, infos, " of this piece")
+    is_cut = any(finding.rule == "local-shapes" for finding in checkpoint.source.listing.findings)
+    is_decoder = stated.text("architectures").endswith("ForCausalLM")
+    if is_decoder and not is_cut and stated.text("model_type") in KNOWN_MODELS:
+        yield from _vocabulary(stated, infos)
 
 
 def _layers(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
@@ -143,7 +157,7 @@ def _head(stated: Stated, infos: Sequence[TensorInfo], checkpoint: Checkpoint) -
             yield _finding("warning", heads[0].name, evidence)
 
 
-def _dtype(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
+def _dtype(stated: Stated, infos: Sequence[TensorInfo], where: str = "") -> Iterator[Finding]:
     key = "dtype" if stated.text("dtype") else "torch_dtype"
     dtype = stated.text(key).removeprefix("torch.")
     if dtype not in _DTYPES or stated.text("quantization_config.quant_method"):
@@ -154,7 +168,8 @@ def _dtype(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
             counts[info.dtype.name] = counts.get(info.dtype.name, 0) + 1
     if counts and dtype not in counts and counts.keys() <= _DTYPES:
         usual, total = max(counts, key=lambda name: counts[name]), sum(counts.values())
-        evidence = f"config.json says {key} {dtype}, but 0 of {total:,} tensors are; {counts[usual]:,} are {usual}"
+        evidence = f"config.json says {key} {dtype}, but 0 of {plural(total, 'tensor')}{where} are; "
+        evidence += f"{counts[usual]:,} are {usual}"
         yield _of_config("info", evidence)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tui_params.core.source import Listing
 from tui_params.core.text import shorten
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes, retried
@@ -18,6 +21,13 @@ _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dt
 _SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
+_OF_MODEL = re.compile(
+    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
+)
+"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
+
+Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
+"""
 _ADAPTER_KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules")
 
 
@@ -46,6 +56,26 @@ def read_configs(folder: Path) -> dict[str, str]:
         if adapter.get(key) is not None:
             metadata[f"adapter.{key}"] = _text(adapter[key])
     return metadata
+
+
+def configs_beside(path: Path, listing: Listing) -> dict[str, str]:
+    """What ``read_configs`` finds beside one file that is a model, or a shard of one, by its name; else nothing."""
+    match = _OF_MODEL.fullmatch(path.name)
+    if match is None or any(key.startswith("config.") for key in listing.metadata):
+        return {}
+    metadata = read_configs(path.parent)
+    if match[1] is None:
+        # What a shard does not have may be in another.
+        explain_tie(metadata, {info.name for info in listing.tensors})
+    return metadata
+
+
+def explain_tie(metadata: dict[str, str], names: Container[str]) -> None:
+    """Say what it means that the output head is tied, if it is not stored."""
+    if metadata.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in names:
+        metadata["config.tie_word_embeddings"] = (
+            "true (lm_head.weight is not stored: the model takes the input embeddings in its place)"
+        )
 
 
 def _is_of_model(value: Any) -> bool:

@@ -18,7 +18,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
-from tui_params.sources.folder.config import read_configs
+from tui_params.sources.folder.config import explain_tie, read_configs
 from tui_params.sources.folder.merged import MergedSource
 
 MAX_FINDINGS = 20
@@ -335,10 +335,7 @@ def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
 def add_configs(metadata: dict[str, str], folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
     """Add the facts in the JSON files of the folder, and what they imply for the tensors."""
     metadata |= read_configs(folder)
-    if metadata.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in tensors:
-        metadata["config.tie_word_embeddings"] = (
-            "true (lm_head.weight is not stored: the model takes the input embeddings in its place)"
-        )
+    explain_tie(metadata, tensors)
 
 
 def add_unopened(metadata: dict[str, str], files: list[str]) -> None:
