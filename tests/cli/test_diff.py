@@ -297,6 +297,28 @@ def test_what_could_not_be_compared_is_not_the_same(sources: Any, cli: Callable[
     assert (ran.code, ran.err) == (3, "tui-params: 1 of the tensors that both have could not be compared\n")
 
 
+def test_a_file_with_bytes_behind_its_end_is_not_the_same(cli: Callable[..., Any], tmp_path: Path) -> None:
+    content = file_bytes({"w": entry("F32", (4,), 0)}, np.ones(4, np.float32).tobytes())
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    a.write_bytes(content)
+    b.write_bytes(content)
+    ran = cli("diff", str(a), str(b))
+    assert (ran.code, ran.out.splitlines()[2]) == (0, "same: 0 of 1 common tensor changed, 1 bit-identical")
+    assert cli("diff", str(a), str(b), "--json").json()["doubt"] is None
+    b.write_bytes(content + b"#")
+    ran = cli("diff", str(a), str(b))
+    assert ran.code == 3
+    assert ran.out.splitlines()[2:4] == [
+        "   ! error: b.safetensors: trailing-bytes: it has 1 B after the last tensor that belong to none",
+        "could not compare everything: 0 of 1 common tensor changed, 1 bit-identical, but B is damaged or not whole",
+    ]
+    ran = cli("diff", str(a), str(b), "--json")
+    assert (ran.code, ran.err) == (3, "tui-params: the tensors are equal, but B is damaged or not whole\n")
+    found = ran.json()
+    assert (found["status"], found["doubt"], found["findings_a"]) == ("uncompared", "B is damaged or not whole", [])
+    assert [(item["rule"], item["file"]) for item in found["findings_b"]] == [("trailing-bytes", "b.safetensors")]
+
+
 def test_tolerances(sources: Any, cli: Callable[..., Any]) -> None:
     for arguments, code in (([], 1), (["--atol", "4"], 0), (["--rtol", "1e9"], 0), (["--atol", "0.5"], 1)):
         sources(layers(), trained())

@@ -38,6 +38,7 @@ def compare(
     otherwise an element changed if |b - a| > atol + rtol |a| (NaN equals NaN, 0.0 equals -0.0), whatever the element
     types. Another element type is a difference by itself, unless ``ignore_dtype``. ``renames`` are applied to names
     before they are matched (``OLD=NEW``, see ``parse_rename``), ``auto_rename`` applies those that are suggested.
+    Where a side is damaged or not whole (``Comparison.doubt``), the state is never "same".
 
     Tensors on one side alone, with another shape, or with the same values in another order are looked for on the other
     side: ``Comparison.elsewhere`` has what was found, and what was not tried.
@@ -57,7 +58,8 @@ def compare(
         comparer = Comparer(source_a, source_b, tolerance, renames=renames, auto_rename=auto_rename)
         verdicts: list[Verdict] = []
         comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
-        return comparer.comparison(verdicts, comparer.find_elsewhere(verdicts, should_stop=should_stop))
+        comparer.verify(verdicts, should_stop)
+        return comparer.comparison(verdicts)
 
 
 def _owner(a: Target, b: Target) -> Target:

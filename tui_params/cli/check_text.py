@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tui_params.cli.output import Output, hanging
+from tui_params.cli.output import STYLE_OF_SEVERITY, Output, hanging
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
@@ -17,7 +17,6 @@ _LONGEST_NAME = 300
 _LONGEST_SENTENCE = 2_000
 _MOST_UNCHECKED = 20
 _MOST_FILES = 10
-_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
@@ -29,7 +28,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
         if findings:
             title = text.plural(len(findings), SEVERITY_WORDS[severity])
             yield ""
-            yield output.style(title, _STYLES[severity])
+            yield output.style(title, STYLE_OF_SEVERITY[severity])
             for name, evidence in _grouped(findings, source.label):
                 yield from _entry(name, evidence, output)
     if report.unchecked:

@@ -10,8 +10,7 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
-from tui_params.cli.numbers import Tolerance
-from tui_params.cli.output import Output, complain, write_json
+from tui_params.cli.output import Output, complain, finding_entry, write_json
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
@@ -70,8 +69,10 @@ def command(
     other side: under another name, reshaped, transposed, with its rows or columns in another order, or as a part of a
     fused or stacked tensor. What is found is equal bit for bit, and still a difference. What was not tried is counted.
 
-    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, or
-    there was nothing to compare. 2: wrong usage.
+    What is wrong with the files themselves is said below their names.
+
+    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, one
+    side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
     comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
@@ -85,10 +86,18 @@ def command(
         output.lines(lines(comparison, (a, b), listings, output, names=names))
     if comparison.state == "uncompared":
         if as_json:
-            count = f"{len(comparison.uncompared):,} of the tensors that both have could not be compared"
-            complain(count if comparison.reason is None else f"nothing was compared: {comparison.reason}")
+            complain(_why_unknown(comparison))
         return FAILED
     return FOUND if comparison.state == "different" else OK
+
+
+def _why_unknown(comparison: Comparison) -> str:
+    """Why it is not known whether both are the same."""
+    if comparison.reason is not None:
+        return f"nothing was compared: {comparison.reason}"
+    if comparison.uncompared or comparison.doubt is None:
+        return f"{len(comparison.uncompared):,} of the tensors that both have could not be compared"
+    return f"the tensors are equal, but {comparison.doubt}"
 
 
 def _rename(expression: str) -> Rename:
@@ -145,6 +154,7 @@ def document(
         "b": b,
         "status": comparison.state,
         "reason": comparison.reason,
+        "doubt": comparison.doubt,
         "rtol": comparison.rtol,
         "atol": comparison.atol,
         "ignore_dtype": comparison.ignore_dtype,
@@ -184,6 +194,8 @@ def document(
             for group in group_changes(comparison)
         ],
     }
+    found["findings_a"] = [finding_entry(finding) for finding in comparison.findings_a]
+    found["findings_b"] = [finding_entry(finding) for finding in comparison.findings_b]
     found["not_opened_a"], found["not_opened_b"] = not_opened
     if names:
         found["identical_names"] = comparison.identical

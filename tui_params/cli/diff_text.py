@@ -8,13 +8,13 @@ from textwrap import wrap
 from typing import TypeVar
 
 from tui_params.cli.check_text import not_read, wrapped
-from tui_params.cli.elsewhere_text import relation_lines, tried_lines
-from tui_params.cli.output import Output
+from tui_params.cli.output import STYLE_OF_SEVERITY, Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.verdict import Change
+from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing
 
@@ -38,12 +38,14 @@ def lines(
     compared = _compared(comparison)
     totals = [compared + sum(item.side == side for item in comparison.implied) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
-    for side, path, listing, total, only in zip("AB", paths, listings, totals, onlys, strict=True):
+    wrongs = (comparison.findings_a, comparison.findings_b)
+    for side, path, listing, total, only, wrong in zip("AB", paths, listings, totals, onlys, wrongs, strict=True):
         tail = f"  {text.clean(listing.format, 40)}  {text.plural(total + len(only), 'tensor')}"
         shown = text.clean(path, _LONGEST_NAME)
         if output.width is not None:
             shown = text.shorten_name(shown, max(output.width - len(tail) - 3, _NARROWEST_NAME))
         yield f"{side}  {output.style(shown, 'bold')}{tail}"
+        yield from _wrong(wrong, path, output)
         if listing.not_opened:
             yield from wrapped(not_read(listing.not_opened), output, "bold yellow", 3)
     yield from _verdict(comparison, output)
@@ -78,6 +80,19 @@ def lines(
         yield from _rest(len(comparison.implied), most)
 
 
+def _wrong(findings: Sequence[Finding], path: str, output: Output) -> Iterator[str]:
+    """What is wrong with the files of one side; remarks are left out."""
+    found = [finding for severity in ("error", "warning") for finding in findings if finding.severity == severity]
+    for finding in found[:_MOST]:
+        about = subject(finding, path, _LONGEST_NAME)
+        sentence = (
+            f"! {SEVERITY_WORDS[finding.severity]}: {about}: {finding.rule}: {text.clean(finding.evidence, 2_000)}"
+        )
+        yield from wrapped(sentence, output, STYLE_OF_SEVERITY[finding.severity], 3)
+    if len(found) > _MOST:
+        yield f"   ! and {text.plural(len(found) - _MOST, 'more finding')} (--json has all)"
+
+
 def _compared(comparison: Comparison) -> int:
     return sum(map(len, (comparison.identical, comparison.equal, comparison.changed, comparison.uncompared)))
 
@@ -95,10 +110,15 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
         parts.append(f"{len(comparison.equal) - retyped:,} {_equal(comparison)}")
     if comparison.uncompared:
         parts.append(f"{len(comparison.uncompared):,} not compared")
+    if comparison.doubt is not None:
+        parts.append(f"but {comparison.doubt}")
     word, style = {
         "same": ("same", "bold green"),
         "different": ("different", "bold yellow"),
-        "uncompared": ("could not compare everything" if comparison.uncompared else "nothing was compared", "bold red"),
+        "uncompared": (
+            "nothing was compared" if comparison.reason is not None else "could not compare everything",
+            "bold red",
+        ),
     }[comparison.state]
     first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
     yield output.style(word, style) + first[len(word) :]

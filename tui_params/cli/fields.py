@@ -53,6 +53,7 @@ RULES = """\
 DIFF = """\
 {"a", "b", "status": same | different | uncompared,
  "reason": why nothing was compared, or null,
+ "doubt": which side is damaged or not whole, or null,
  "rtol", "atol", "ignore_dtype",
  "renames", "suggested_renames": [{"renames", "matches"}],
  "only_in_a", "only_in_b", "implied": [{"name", "in": a | b, "reason"}],
@@ -75,6 +76,8 @@ DIFF = """\
    "max_abs", "relative_l2", "cosine", "elements", "changed_elements",
    "other_shape", "other_dtype", "new_nan", "new_inf", "unread",
    "worst": a name or null}],
+ "findings_a", "findings_b": about the files of each side [{"severity",
+   "rule", "tensor", "module", "file", "evidence", "indices"}],
  "not_opened_a", "not_opened_b": files beside the model, not read}"""
 
 

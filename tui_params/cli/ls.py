@@ -9,7 +9,7 @@ import click
 
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
-from tui_params.cli.output import Output, finding_entry, write_json
+from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, subject
 from tui_params.core.kinds import group_by_kind
@@ -23,7 +23,6 @@ _WIDEST_NAME = 80
 _NARROWEST_NAME = 16
 _MOST_METADATA = 8
 _MOST_FINDINGS = 20
-STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 @click.command(name="ls", short_help="List the tensors.", epilog=epilog(LS))

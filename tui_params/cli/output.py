@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tui_params.core.findings import Finding
 
 PLAIN_WIDTH = 100
+STYLE_OF_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _NOT_ASCII = re.compile("[^\x00-\x7e]")
 _INDEX = re.compile(r"\[[\d, ]+\]")
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
-from tui_params.core.compare.renames import Rename, renamed
+from tui_params.core.compare.doubt import doubt_of
+from tui_params.core.compare.renames import Rename, Suggestion
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
+from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.checksums import Checksums
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -30,8 +34,8 @@ class Comparison(msgspec.Struct, frozen=True):
     those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
     ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
     elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched`` says why
-    no tensor has a partner, if none has. ``elsewhere`` has the tensors whose values are on the other side under
-    another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
+    no tensor has a partner, if none has. ``findings_a`` and ``findings_b`` are what the readers say about the files
+    of each side, and the checksums that do not match equal bytes; ``unverified`` is why one could not be verified.
     """
 
     a: str
@@ -50,14 +54,25 @@ class Comparison(msgspec.Struct, frozen=True):
     ignore_dtype: bool = False
     identical_counts: Mapping[str, int] = {}
     unmatched: str | None = None
-    elsewhere: Elsewhere = Elsewhere()
+    findings_a: tuple[Finding, ...] = ()
+    findings_b: tuple[Finding, ...] = ()
+    unverified: str | None = None
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
-        """The result in one word; "uncompared" if no difference was found but something, or all, was not compared."""
+        """The result in one word.
+
+        "uncompared" if no difference was found but something, or all, was not compared, or if a side is in doubt.
+        """
         if self.only_in_a or self.only_in_b or self.changed:
             return "different"
-        return "uncompared" if self.uncompared or self.reason is not None else "same"
+        is_whole = not self.uncompared and self.reason is None and self.doubt is None
+        return "same" if is_whole else "uncompared"
+
+    @property
+    def doubt(self) -> str | None:
+        """One sentence if a side is damaged or not whole, so that equal tensors do not make both the same."""
+        return doubt_of(self.findings_a, self.findings_b) or self.unverified
 
     @property
     def empty(self) -> tuple[str, ...]:
@@ -97,6 +112,7 @@ class Comparer:
         self.a, self.b = a, b
         self.tolerance = tolerance
         self.structure: Structure = structure(a, b, renames=renames, auto_rename=auto_rename)
+        self._checksums: Checksums | None = None
 
     def run(
         self,
@@ -116,6 +132,7 @@ class Comparer:
         # Imports numpy, which the structure alone does not need.
         from tui_params.core.compare.lockstep import Job, compare_values
 
+        checksums = self._open_checksums()
         wanted = None if names is None else set(names)
         jobs: dict[tuple[Any, ...], Job] = {}
         settled: list[Verdict] = []
@@ -132,8 +149,8 @@ class Comparer:
         for verdict in settled:
             deliver(verdict)
         compare_values(
-            self.a,
-            self.b,
+            checksums.a,
+            checksums.b,
             list(jobs.values()),
             self.tolerance,
             deliver,
@@ -143,52 +160,23 @@ class Comparer:
             threads=threads,
         )
 
-    def find_elsewhere(
-        self, verdicts: Iterable[Verdict], *, should_stop: Callable[[], bool] | None = None
-    ) -> Elsewhere:
-        """The tensors without the same values under the same name whose values the other side has elsewhere.
+    def verify(self, verdicts: Iterable[Verdict], should_stop: Callable[[], bool] | None = None) -> None:
+        """Verify the checksums that the containers keep, as far as they bear on these verdicts. Raises StoppedError."""
+        identical = {verdict.name for verdict in verdicts if verdict.state == "identical"}
+        self._open_checksums().verify(identical, should_stop)
 
-        ``verdicts`` are those that ``run`` delivered. Reads what it needs on the caller's thread. Raises StoppedError.
-        """
-        laid = self.structure
-        rearranged = {verdict.name for verdict in verdicts if verdict.norms_agree}
-        pairs = [
-            pair
-            for pair in laid.pairs
-            if not (pair.a.unreadable or pair.b.unreadable) and (not pair.has_same_shape or pair.name in rearranged)
-        ]
-        alone = set(laid.only_in_a), set(laid.only_in_b)
-        only_a = {info.name: info for info in self.a.listing.tensors if info.name in alone[0]}
-        only_b = {info.name: info for info in self.b.listing.tensors if info.name in alone[1]}
-        matched = 0
-        if laid.suggested:
-            # A rename that is suggested says more, and the comparison after it reads all values.
-            renames = (*laid.applied, *laid.suggested[0].renames)
-            called_a, called_b = renamed(only_a, renames, "a"), renamed(only_b, renames, "b")
-            for called in called_a.keys() & called_b.keys():
-                if only_a[called_a[called]].shape == only_b[called_b[called]].shape:
-                    del only_a[called_a[called]], only_b[called_b[called]]
-                    matched += 2
-        if not pairs and not (only_a and only_b):
-            return with_untried(Elsewhere(), SUGGESTED, matched)
-        # Imports numpy and hashlib, of which most comparisons need nothing more here.
-        from tui_params.core.compare.search import find_elsewhere
+    def _open_checksums(self) -> Checksums:
+        if self._checksums is None:
+            from tui_params.core.compare.checksums import Checksums
 
-        found = find_elsewhere(
-            self.a,
-            self.b,
-            pairs,
-            tuple(only_a.values()),
-            tuple(only_b.values()),
-            should_stop,
-        )
-        return with_untried(found, SUGGESTED, matched)
+            self._checksums = Checksums(self.a, self.b, self.structure.pairs)
+        return self._checksums
 
-    def comparison(self, verdicts: Iterable[Verdict], elsewhere: Elsewhere | None = None) -> Comparison:
-        """The structure and the verdicts so far as one value, in the order of A, with what ``find_elsewhere`` found."""
+    def comparison(self, verdicts: Iterable[Verdict]) -> Comparison:
+        """The structure and the verdicts so far as one value, in the order of A."""
         by_name = {verdict.name: verdict for verdict in verdicts}
         ordered = [by_name[pair.name] for pair in self.structure.pairs if pair.name in by_name]
-        laid = self.structure
+        laid, checksums = self.structure, self._checksums
         return Comparison(
             self.a.label,
             self.b.label,
@@ -212,7 +200,9 @@ class Comparer:
                 if pair.name in by_name and by_name[pair.name].state == "identical"
             },
             why_nothing(laid, self.a.listing.tensors, self.b.listing.tensors),
-            elsewhere or Elsewhere(),
+            (*self.a.listing.findings, *(checksums.findings[0] if checksums else ())),
+            (*self.b.listing.findings, *(checksums.findings[1] if checksums else ())),
+            checksums.unverified if checksums else None,
         )
 
 
