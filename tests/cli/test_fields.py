@@ -64,8 +64,8 @@ def printed(value: Any, known: Fields, into: Fields) -> Fields:
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> tuple[str, str, str]:
-    """Two checkpoints that differ in every way that a command can tell of, and a file that is cut short."""
+def sources(tmp_path: Path) -> tuple[str, str, str, str]:
+    """Two checkpoints that differ in every way that a command can tell of, a file that is cut short, and two models."""
     a = {
         "w.0.weight": torch.ones(4, 4),
         "w.1.weight": torch.tensor([[1.0, float("nan")], [1.0, 2.0]]),
@@ -90,13 +90,17 @@ def sources(tmp_path: Path) -> tuple[str, str, str]:
     header = {"x": entry("F32", (2,), 0), "y": entry("F32", (2,), 8)}
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(file_bytes(header, bytes(12)))
-    return paths[0], paths[1], str(cut)
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in ("model", "consolidated"):
+        (two / f"{name}.safetensors").write_bytes(file_bytes(header, bytes(16)))
+    return paths[0], paths[1], str(cut), str(two)
 
 
-def commands(a: str, b: str, cut: str) -> dict[str, list[list[str]]]:
+def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
     renamed = ["diff", a, b, "--json", "--rename", "b:module.="]
     return {
-        "ls": [["ls", a, "--json"], ["ls", a, "--kinds", "--json"], ["ls", cut, "--json"]],
+        "ls": [["ls", a, "--json"], ["ls", a, "--kinds", "--json"], ["ls", cut, "--json"], ["ls", two, "--json"]],
         "stats": [["stats", a, "--json"], ["stats", cut, "--json"]],
         "values": [["values", a, "zero", "--json"]],
         "check": [["check", a, "--json"], ["check", cut, "--json"]],
@@ -107,7 +111,7 @@ def commands(a: str, b: str, cut: str) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("command", BLOCKS)
 def test_the_documented_fields_are_printed_and_no_others(
-    command: str, sources: tuple[str, str, str], cli: Callable[..., Ran]
+    command: str, sources: tuple[str, str, str, str], cli: Callable[..., Ran]
 ) -> None:
     known = documented(BLOCKS[command])
     found: Fields = {}
@@ -135,6 +139,6 @@ def test_the_help_of_a_command_shows_its_fields(
     assert block in cli(command.partition(" ")[0], "--help").out
 
 
-def test_the_table_of_markdown_is_documented(sources: tuple[str, str, str], cli: Callable[..., Ran]) -> None:
+def test_the_table_of_markdown_is_documented(sources: tuple[str, str, str, str], cli: Callable[..., Ran]) -> None:
     title = cli("check", sources[0], "--markdown").out.splitlines()[2]
     assert f"`{title}`" in (ROOT / PAGE).read_text(encoding="utf-8")

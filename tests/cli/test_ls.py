@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -9,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
 from tui_params.cli.ls import list_tensors
 from tui_params.cli.output import Output
@@ -191,3 +194,70 @@ def test_output_to_a_pipe_knows_no_style() -> None:
     output = Output(stream)
     output.line(output.style("text", "bold red") + "   ")
     assert (stream.getvalue(), output.width) == ("text\n", None)
+
+
+def write_files(folder: Path, files: Mapping[str, Mapping[str, tuple[int, ...]]]) -> str:
+    """Files of float32 tensors, by the name of each and the shapes of its tensors."""
+    for file, shapes in files.items():
+        header, end = {}, 0
+        for name, shape in shapes.items():
+            header[name] = entry("F32", shape, end)
+            end += 4 * math.prod(shape)
+        (folder / file).write_bytes(file_bytes(header, bytes(end)))
+    return str(folder)
+
+
+MODELS = {"model.safetensors": {"q": (2, 3), "k": (2, 3)}, "consolidated.safetensors": {"wq": (4, 3)}}
+
+
+def test_several_models_are_not_added_up(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    path = write_files(tmp_path, MODELS)
+    lines = cli("ls", path).out.splitlines()
+    assert lines[2:5] == [
+        "3 tensors in 2 models",
+        "  consolidated: 1 tensor, 12 elements, 48 B  (f32 48 B)",
+        "  model: 2 tensors, 12 elements, 48 B  (f32 48 B)",
+    ]
+    assert "3 tensors of 3 kinds in 2 models" in cli("ls", path, "--kinds").out.splitlines()
+    found = cli("ls", path, "--json").json()
+    assert found["totals"]["numel"] == 24, "as before: the sum"
+    assert found["models"] == [
+        {
+            "name": "consolidated",
+            "files": ["consolidated.safetensors"],
+            "totals": {"tensors": 1, "numel": 12, "nbytes": 48, "dtypes": {"f32": 48}},
+        },
+        {
+            "name": "model",
+            "files": ["model.safetensors"],
+            "totals": {"tensors": 2, "numel": 12, "nbytes": 48, "dtypes": {"f32": 48}},
+        },
+    ]
+
+
+def test_the_shards_of_one_of_two_models_are_added_up(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    shards = {f"model-0000{number}-of-00002.safetensors": {f"w{number}": (5,)} for number in (1, 2)}
+    found = cli("ls", write_files(tmp_path, {**shards, "model.fp16.safetensors": {"w1": (5,)}}), "--json").json()
+    assert [(item["name"], item["files"], item["totals"]["numel"]) for item in found["models"]] == [
+        ("model", list(shards), 10),
+        ("model.fp16", ["model.fp16.safetensors"], 5),
+    ]
+
+
+def test_slices_beside_a_model_are_one(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    slices = {f"consolidated.0{number}.safetensors": {"wq": (2, 3)} for number in (0, 1)}
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    found = cli("ls", write_files(alone, slices), "--json").json()
+    assert (found["models"], found["totals"]["numel"]) == ([], 12)
+    found = cli("ls", write_files(tmp_path, {**slices, "model.safetensors": {"wq": (4, 3)}}), "--json").json()
+    assert [(item["name"], item["totals"]["numel"]) for item in found["models"]] == [
+        ("model", 12),
+        ("consolidated.00 and consolidated.01", 12),
+    ]
+
+
+def test_the_files_of_one_model_have_one_sum(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    path = write_files(tmp_path, {"encoder.safetensors": {"a": (2,)}, "decoder.safetensors": {"b": (3,)}})
+    assert cli("ls", path).out.splitlines()[1] == "2 tensors, 5 elements, 20 B  (f32 20 B)"
+    assert cli("ls", path, "--json").json()["models"] == []

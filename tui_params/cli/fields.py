@@ -10,6 +10,8 @@ from __future__ import annotations
 LS = """\
 {"source", "format", "metadata": {name: text},
  "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
+ "models": if there are several [{"name", "files",
+   "totals": as above {"tensors", "numel", "nbytes", "dtypes"}}],
  "findings": [{"severity", "rule", "tensor", "module", "file", "evidence",
    "indices"}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",

@@ -13,7 +13,7 @@ from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, writ
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, subject
 from tui_params.core.kinds import group_by_kind
-from tui_params.core.source import Source
+from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree
@@ -73,20 +73,35 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
         listed = {"kinds": [ls_kinds.entry(group, tensors) for group in group_by_kind(tensors)]}
     else:
         listed = {"tensors": [_entry(info) for info in tensors]}
-    listing, totals = source.listing, tree.totals()
+    listing = source.listing
     return {
         "source": path,
         "format": listing.format,
         "metadata": dict(listing.metadata),
-        "totals": {
-            "tensors": totals.tensors,
-            "numel": totals.numel,
-            "nbytes": totals.nbytes,
-            "dtypes": dict(totals.nbytes_by_dtype),
-        },
+        "totals": _totals(tree.totals()),
+        "models": [
+            {"name": name, "files": listing.models[name], "totals": _totals(totals)}
+            for name, totals in _totals_by_model(listing)
+        ],
         "findings": [finding_entry(finding) for finding in listing.findings],
         **listed,
     }
+
+
+def _totals(totals: Totals) -> dict[str, Any]:
+    return {
+        "tensors": totals.tensors,
+        "numel": totals.numel,
+        "nbytes": totals.nbytes,
+        "dtypes": dict(totals.nbytes_by_dtype),
+    }
+
+
+def _totals_by_model(listing: Listing) -> Iterator[tuple[str, Totals]]:
+    """The totals of each model, if there are several."""
+    for name, files in listing.models.items():
+        tensors = tuple(info for info in listing.tensors if info.file in files)
+        yield name, Tree(Listing(listing.format, tensors)).totals()
 
 
 def _entry(info: TensorInfo) -> dict[str, Any]:
@@ -116,12 +131,16 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
     if len(listing.findings) > _MOST_FINDINGS:
         yield f"! and {text.plural(len(listing.findings) - _MOST_FINDINGS, 'more finding')} (--json has all)"
     yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(listing.format)}"
-    mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
-    sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
-    elements = f"{text.numel(totals.numel)} element{'' if totals.numel == 1 else 's'}"
     counted = text.plural(totals.tensors, "tensor") + ("" if kinds is None else f" of {text.plural(kinds, 'kind')}")
-    line = f"{counted}, {elements}, {text.size(totals.nbytes)}"
-    yield line + output.note(sizes and f"({sizes})", "dim", len(line))
+    if listing.models:
+        # What several models hold together says nothing of any.
+        yield f"{counted} in {text.plural(len(listing.models), 'model')}"
+        for name, part in _totals_by_model(listing):
+            yield _totals_line(
+                f"  {text.clean(name, _WIDEST_NAME)}: {text.plural(part.tensors, 'tensor')}", part, output
+            )
+    else:
+        yield _totals_line(counted, totals, output)
     width = output.width or 2 * _WIDEST_NAME
     for number, (name, value) in enumerate(listing.metadata.items()):
         if number == _MOST_METADATA:
@@ -130,6 +149,14 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
             break
         yield output.style(text.shorten(f"  {text.clean(name, 60)}: {text.clean(value, width)}", width), "dim")
     yield ""
+
+
+def _totals_line(counted: str, totals: Totals, output: Output) -> str:
+    mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
+    sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
+    elements = f"{text.numel(totals.numel)} element{'' if totals.numel == 1 else 's'}"
+    line = f"{counted}, {elements}, {text.size(totals.nbytes)}"
+    return line + output.note(sizes and f"({sizes})", "dim", len(line))
 
 
 def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:

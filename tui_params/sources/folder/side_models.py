@@ -40,6 +40,20 @@ def group_files(parts: Mapping[str, Source]) -> dict[str, str]:
     return dict.fromkeys(parts, "")
 
 
+def models_in(prefixes: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The files of each model by its name, if there are several; slices of one model, or of ranks, are one."""
+    stems = list(dict.fromkeys(prefixes.values()))
+    slices = [stem for stem in stems if _is_slice(stem)]
+    groups = {stem: [stem] for stem in stems if stem not in slices}
+    if slices:
+        groups[_listed(slices)] = slices
+    if len(groups) < 2:
+        return {}
+    return {
+        name: tuple(file for file, prefix in prefixes.items() if prefix in members) for name, members in groups.items()
+    }
+
+
 def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) -> list[Finding]:
     """A remark about files that hold more than one model, or slices of one."""
     models: dict[str, list[TensorInfo]] = {}
@@ -47,7 +61,7 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         models.setdefault(prefixes[file], []).extend(part.listing.tensors)
     if len(models) < 2:
         return []
-    slices = [stem for stem in models if _SLICE.search(stem) or _OF_RANK.search(stem)]
+    slices = [stem for stem in models if _is_slice(stem)]
     found = []
     if len(slices) > 1:
         are = "slices of one model" if all(_SLICE.search(stem) for stem in slices) else "files of single ranks"
@@ -67,6 +81,10 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         evidence = f"{_listed(shown)} {what}: each is counted by itself ({counts}), under the name of its file"
         found.append(Finding("info", "several-models", None, evidence))
     return found
+
+
+def _is_slice(stem: str) -> bool:
+    return bool(_SLICE.search(stem) or _OF_RANK.search(stem))
 
 
 def _count(tensors: Sequence[TensorInfo]) -> str:

@@ -23,7 +23,7 @@ from tui_params.sources.folder.shard_index import (
     merge_metadata,
     open_or_reason,
 )
-from tui_params.sources.folder.side_models import NUMBERED, describe_models, group_files
+from tui_params.sources.folder.side_models import NUMBERED, describe_models, group_files, models_in
 
 
 def list_unindexed(
@@ -64,6 +64,7 @@ def list_unindexed(
         tuple(findings),
         is_ordered,
         (*beside, *folders),
+        models=models_in(prefixes),
     )
     return MergedSource(folder_label(folder), listing, parts, originals)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
 
+import msgspec
 import pytest
 
 from tests.factories_memory import MemorySource
@@ -49,6 +50,12 @@ def test_the_header_says_what_is_open_and_how_it_is_sorted() -> None:
     assert "2 tensors · 20 parameters · 80 B · f32" in header(STATE)
     sorted_ = header(replace(STATE, sort=SortChoice("mean"), sort_read=(1, 2)))
     assert "sorted by mean, 1 of 2 read" in sorted_
+
+
+def test_the_header_does_not_add_up_several_models() -> None:
+    source = MemorySource({"model.w": ramp(4, 4), "consolidated.w": ramp(4, 4)}, label="m")
+    source.listing = msgspec.structs.replace(source.listing, models={"model": ("a",), "consolidated": ("b",)})
+    assert header(replace(STATE, opened=prepare(source))).splitlines()[1].strip() == "2 tensors in 2 models"
 
 
 def test_the_header_says_what_is_running() -> None:

@@ -97,6 +97,9 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     counts.append(f"{least}{text.size(totals.nbytes)}")
     mix = {name: nbytes for name, nbytes in totals.nbytes_by_dtype.items() if nbytes or not least}
     counts.append(text.dtype_mix(mix, 4 if width >= 100 else 3))
+    if source.listing.models:
+        # The tree shows the totals of each; their sum says nothing of any.
+        counts = [f"{text.plural(totals.tensors, 'tensor')} in {text.plural(len(source.listing.models), 'model')}"]
     counts = [part for part in counts if part]
     wrong = _wrong(state, width)
     least_counts = 1 if state.stale is None else 0  # then the totals may be those of something that is gone
