@@ -24,6 +24,7 @@ OPENED_BY = {
     "the values": ("v",),
     "the filter": ("slash", "n"),
     "the problems": ("exclamation_mark",),
+    "the rule": ("exclamation_mark", "question_mark"),
     "the orders": ("o",),
     "the keys": ("question_mark",),
     "the commands": ("colon",),

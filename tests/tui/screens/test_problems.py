@@ -39,7 +39,9 @@ from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import Checked, Working
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens import problems
+from tui_params.tui.screens.help import HelpPage
 from tui_params.tui.screens.problems import ProblemsScreen
+from tui_params.tui.screens.rule import RuleScreen
 from tui_params.tui.state.finding_groups import Group, Known, groups_of
 from tui_params.tui.state.marks import row_of
 from tui_params.tui.state.opened import prepare
@@ -299,6 +301,53 @@ async def test_what_is_absent_is_marked_at_the_module_and_enter_goes_there(
         await stage.type("finding:gap")
         await stage.press("enter")
         assert stage.names[-1] == (first or module)
+
+
+async def test_the_rule_at_the_cursor_is_explained() -> None:
+    array = ramp(8, 8) + 1
+    array[0, 0] = 500
+    source = MemorySource(
+        {"fc.weight": array, "gone": ramp(2)},
+        unreadable={"gone": "lost"},
+        findings=(Finding("error", "trailing-bytes", None, "3 B are behind its end", file="a"),),
+    )
+    settings = Settings(theme="quiet-dark", thresholds={"abs_max_warning": 400.0})
+    async with on_stage(source, (100, 30), settings=settings) as stage:
+        await stage.press("S")
+        await stage.press("exclamation_mark")
+        told = {}
+        for _ in range(3):
+            current = listed(stage).current
+            assert current is not None
+            await stage.press("question_mark")
+            if isinstance(stage.app.screen, RuleScreen):
+                told[current.rule] = " ".join(stage.app.screen.query_one(HelpPage).plain().split())
+                assert "esc closes" in stage.text
+                assert "Source" in stage.text, "the box is as high as the page"
+                await stage.press("escape")
+            else:
+                assert "There is no rule here to explain." in stage.text
+                told[current.rule] = ""
+            assert isinstance(stage.app.screen, ProblemsScreen)
+            await stage.press("down")
+        assert told.keys() == {"trailing-bytes", "abs-max", ""}
+        assert told["trailing-bytes"].startswith("Trailing bytes error or warning Bytes after the last tensor")
+        assert told["trailing-bytes"].endswith("Source safetensors: the format's specification; PKWARE APPNOTE 4.3.16")
+        assert "Thresholds" not in told["trailing-bytes"]
+        assert "abs-max-warning 400 " in told["abs-max"], "the one of the settings"
+
+
+async def test_a_rule_that_is_not_known_is_not_explained() -> None:
+    source = MemorySource({"w": ramp(2)}, findings=(Finding("error", "of-our-own", None, "it is so"),))
+    async with on_stage(source, (100, 30)) as stage:
+        await stage.press("exclamation_mark")
+        assert "? explains" in stage.text
+        await stage.press("question_mark")
+        assert "Nothing more is known of of-our-own." in stage.text
+        await stage.press("escape")
+    async with on_stage(MemorySource({"w": ramp(2)}), (100, 30)) as stage:
+        await stage.press("exclamation_mark")
+        assert "? explains" not in stage.text
 
 
 async def test_what_is_about_a_file_names_it() -> None:

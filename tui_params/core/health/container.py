@@ -61,6 +61,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     ),
     Rule("bad-utf8", "Bad UTF-8", ("error",), "The header is not valid UTF-8 text.", _SAFETENSORS),
     Rule("missing-shard", "Missing shard", ("error",), "A shard that should be there is missing.", _INDEX),
+    Rule(
+        "outside-folder",
+        "Outside the folder",
+        ("error",),
+        "The index names a file that is not in its own folder; it is not opened.",
+        _INDEX,
+    ),
     Rule("bad-shard", "Bad shard", ("error",), "A shard cannot be opened.", _INDEX),
     Rule("missing-tensor", "Missing tensor", ("error",), "The index names a tensor that no shard has.", _INDEX),
     Rule(

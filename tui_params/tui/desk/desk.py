@@ -70,7 +70,7 @@ class Desk:
         self._post = post
         self._scanner: Scanner | None = None
         self._checker: Checker | None = None
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self._judging = threading.Lock()
         self._is_closed = False
         self._worker = Worker("values")
@@ -255,7 +255,7 @@ class Desk:
         if self._checker is None:
             from tui_params.core.health.checker import Checker
 
-            self._checker = Checker(self.opened.source, self._thresholds)
+            self._checker = Checker(self.opened.source, self.thresholds)
         return self._checker
 
     def want_places(self, info: TensorInfo, findings: tuple[Finding, ...]) -> None:
@@ -272,7 +272,7 @@ class Desk:
 
             try:
                 if not is_over():
-                    located = locate(self.opened.source, info, findings, is_over, self._thresholds)
+                    located = locate(self.opened.source, info, findings, is_over, self.thresholds)
                     self._post(Located(self.generation, info.name, located))
             except StoppedError:
                 return

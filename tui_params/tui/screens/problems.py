@@ -38,6 +38,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         Binding("escape,q,exclamation_mark", "leave", "close", show=False),
         Binding("enter", "go", "go there", show=False),
         Binding("S", "scan", "read everything", show=False),
+        Binding("question_mark,f1", "explain", "explain the rule", show=False),
     ]
 
     @dataclass(eq=False)
@@ -117,6 +118,10 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         if scans:
             parts.append("S reads everything" if is_wide else "S reads all")
         parts.append("esc closes")
+        if self._groups:
+            explaining = [*parts[:-1], "? explains", parts[-1]]
+            if len(", ".join(explaining)) <= self.view.size.width:
+                parts = explaining
         self.view.border_subtitle = ", ".join(parts)
 
     def on_finding_list_moved(self, message: FindingList.Moved) -> None:
@@ -136,6 +141,21 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
             self.view.border_subtitle = f"This is about {current.name} as a whole, not a tensor."
         else:
             self.dismiss(current)
+
+    def action_explain(self) -> None:
+        """Show the rule at the cursor."""
+        current = self.view.current
+        if current is None or not current.rule:
+            self.view.border_subtitle = "There is no rule here to explain."
+            return
+        from tui_params.core.health.registry import RULES
+        from tui_params.tui.screens.rule import RuleScreen
+
+        rule = next((rule for rule in RULES if rule.id == current.rule), None)
+        if rule is None:
+            self.view.border_subtitle = f"Nothing more is known of {current.rule}."
+        else:
+            self.app.push_screen(RuleScreen(rule, self.pages.desk.thresholds, self.glyphs))
 
     def action_scan(self) -> None:
         desk = self.pages.desk
