@@ -8,6 +8,7 @@ files of a folder are read, and the lists of formats in ``tui-params --help`` an
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISDIR
@@ -22,6 +23,14 @@ from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
 
 HEAD_NBYTES = 1024
+
+_OF_MODEL = re.compile(
+    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
+)
+"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
+
+Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
+"""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +257,12 @@ def open_path(path: str | os.PathLike[str]) -> Source:
 
 def _with_configs(source: Source, path: Path) -> Source:
     """The same source; it knows what the config.json beside a model says."""
+    match = _OF_MODEL.fullmatch(path.name)
+    if match is None:
+        return source
     from tui_params.sources.folder.config import configs_beside
 
-    found = configs_beside(path, source.listing)
+    found = configs_beside(path.parent, source.listing, is_whole=match[1] is None)
     if found:
         source.listing = msgspec.structs.replace(source.listing, metadata={**source.listing.metadata, **found})
     return source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,6 @@ _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dt
 _SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
-_OF_MODEL = re.compile(
-    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
-)
-"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
-
-Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
-"""
 _ADAPTER_KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules")
 
 
@@ -58,13 +50,12 @@ def read_configs(folder: Path) -> dict[str, str]:
     return metadata
 
 
-def configs_beside(path: Path, listing: Listing) -> dict[str, str]:
-    """What ``read_configs`` finds beside one file that is a model, or a shard of one, by its name; else nothing."""
-    match = _OF_MODEL.fullmatch(path.name)
-    if match is None or any(key.startswith("config.") for key in listing.metadata):
+def configs_beside(folder: Path, listing: Listing, *, is_whole: bool) -> dict[str, str]:
+    """What ``read_configs`` finds beside one file of a model, which is the whole model or one shard of it."""
+    if any(key.startswith("config.") for key in listing.metadata):
         return {}
-    metadata = read_configs(path.parent)
-    if match[1] is None:
+    metadata = read_configs(folder)
+    if is_whole:
         # What a shard does not have may be in another.
         explain_tie(metadata, {info.name for info in listing.tensors})
     return metadata
