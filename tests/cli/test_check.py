@@ -334,7 +334,7 @@ def test_markdown_is_a_table_that_no_name_breaks(cli: Cli, serve: Serve) -> None
     lines = cli("check", "model", "--markdown").out.splitlines()
     assert lines[0] == "**model**: 1 tensor checked, 1 could not be checked"
     assert lines[2:] == [
-        "| severity | rule | tensor or file | evidence |",
+        "| severity | rule | tensor, module or file | evidence |",
         "| --- | --- | --- | --- |",
         r"| error | nan | a\|b\_\*\\x0a.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
         r"| unchecked |  | x | gone \| lost |",

@@ -59,7 +59,7 @@ def compare(
         verdicts: list[Verdict] = []
         comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
         comparer.verify(verdicts, should_stop)
-        return comparer.comparison(verdicts)
+        return comparer.comparison(verdicts, comparer.find_elsewhere(verdicts, should_stop=should_stop))
 
 
 def _owner(a: Target, b: Target) -> Target:

@@ -138,7 +138,7 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
     if not (report.findings or report.unchecked or report.not_opened):
         return
     yield ""
-    yield "| severity | rule | tensor or file | evidence |"
+    yield "| severity | rule | tensor, module or file | evidence |"
     yield "| --- | --- | --- | --- |"
     for finding in report.findings:
         evidence = _escape(finding.evidence + places(finding))

@@ -10,6 +10,7 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
+from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, finding_entry, write_json
 
 if TYPE_CHECKING:

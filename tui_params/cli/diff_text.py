@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import TypeVar
 
 from tui_params.cli.check_text import not_read, wrapped
+from tui_params.cli.elsewhere_text import relation_lines, tried_lines
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from tui_params.core.compare.doubt import doubt_of
-from tui_params.core.compare.renames import Rename, Suggestion
+from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
+from tui_params.core.compare.renames import Rename, renamed
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
@@ -34,6 +35,8 @@ class Comparison(msgspec.Struct, frozen=True):
     those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
     ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
     elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched`` says why
+    no tensor has a partner, if none has. ``elsewhere`` has the tensors whose values are on the other side under
+    another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
     no tensor has a partner, if none has. ``findings_a`` and ``findings_b`` are what the readers say about the files
     of each side, and the checksums that do not match equal bytes; ``unverified`` is why one could not be verified.
     """
@@ -54,6 +57,7 @@ class Comparison(msgspec.Struct, frozen=True):
     ignore_dtype: bool = False
     identical_counts: Mapping[str, int] = {}
     unmatched: str | None = None
+    elsewhere: Elsewhere = Elsewhere()
     findings_a: tuple[Finding, ...] = ()
     findings_b: tuple[Finding, ...] = ()
     unverified: str | None = None
@@ -160,6 +164,47 @@ class Comparer:
             threads=threads,
         )
 
+    def find_elsewhere(
+        self, verdicts: Iterable[Verdict], *, should_stop: Callable[[], bool] | None = None
+    ) -> Elsewhere:
+        """The tensors without the same values under the same name whose values the other side has elsewhere.
+
+        ``verdicts`` are those that ``run`` delivered. Reads what it needs on the caller's thread. Raises StoppedError.
+        """
+        laid = self.structure
+        rearranged = {verdict.name for verdict in verdicts if verdict.norms_agree}
+        pairs = [
+            pair
+            for pair in laid.pairs
+            if not (pair.a.unreadable or pair.b.unreadable) and (not pair.has_same_shape or pair.name in rearranged)
+        ]
+        alone = set(laid.only_in_a), set(laid.only_in_b)
+        only_a = {info.name: info for info in self.a.listing.tensors if info.name in alone[0]}
+        only_b = {info.name: info for info in self.b.listing.tensors if info.name in alone[1]}
+        matched = 0
+        if laid.suggested:
+            # A rename that is suggested says more, and the comparison after it reads all values.
+            renames = (*laid.applied, *laid.suggested[0].renames)
+            called_a, called_b = renamed(only_a, renames, "a"), renamed(only_b, renames, "b")
+            for called in called_a.keys() & called_b.keys():
+                if only_a[called_a[called]].shape == only_b[called_b[called]].shape:
+                    del only_a[called_a[called]], only_b[called_b[called]]
+                    matched += 2
+        if not pairs and not (only_a and only_b):
+            return with_untried(Elsewhere(), SUGGESTED, matched)
+        # Imports numpy and hashlib, of which most comparisons need nothing more here.
+        from tui_params.core.compare.search import find_elsewhere
+
+        found = find_elsewhere(
+            self.a,
+            self.b,
+            pairs,
+            tuple(only_a.values()),
+            tuple(only_b.values()),
+            should_stop,
+        )
+        return with_untried(found, SUGGESTED, matched)
+
     def verify(self, verdicts: Iterable[Verdict], should_stop: Callable[[], bool] | None = None) -> None:
         """Verify the checksums that the containers keep, as far as they bear on these verdicts. Raises StoppedError."""
         identical = {verdict.name for verdict in verdicts if verdict.state == "identical"}
@@ -172,8 +217,8 @@ class Comparer:
             self._checksums = Checksums(self.a, self.b, self.structure.pairs)
         return self._checksums
 
-    def comparison(self, verdicts: Iterable[Verdict]) -> Comparison:
-        """The structure and the verdicts so far as one value, in the order of A."""
+    def comparison(self, verdicts: Iterable[Verdict], elsewhere: Elsewhere | None = None) -> Comparison:
+        """The structure and the verdicts so far as one value, in the order of A, with what ``find_elsewhere`` found."""
         by_name = {verdict.name: verdict for verdict in verdicts}
         ordered = [by_name[pair.name] for pair in self.structure.pairs if pair.name in by_name]
         laid, checksums = self.structure, self._checksums
@@ -200,6 +245,7 @@ class Comparer:
                 if pair.name in by_name and by_name[pair.name].state == "identical"
             },
             why_nothing(laid, self.a.listing.tensors, self.b.listing.tensors),
+            elsewhere or Elsewhere(),
             (*self.a.listing.findings, *(checksums.findings[0] if checksums else ())),
             (*self.b.listing.findings, *(checksums.findings[1] if checksums else ())),
             checksums.unverified if checksums else None,
