@@ -28,6 +28,7 @@ from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
+from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
 PATIENCE = 60.0
@@ -258,6 +259,7 @@ async def on_stage(
     glyphs: Glyphs = UNICODE,
     is_settled: bool = True,
     choices: Choices | None = None,
+    left: View | None = None,
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
@@ -268,6 +270,7 @@ async def on_stage(
         settings=settings or Settings(theme="quiet-dark"),
         complaint=complaint,
         glyphs=glyphs,
+        left=left,
     )
     if choices is not None:
         app.choices = choices

@@ -20,6 +20,7 @@ from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.explore import _faults_of_threads, explore, run_path, why_not
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
+from tui_params.tui.state.view import View
 
 torch = pytest.importorskip("torch")
 
@@ -98,6 +99,7 @@ class Ended:
     made: list[Any] = []  # noqa: RUF012
     failure: str | None = None
     fault: Exception | None = None
+    view: Any = None
 
     def __init__(self, opening: Any, **options: Any) -> None:
         self.opening = opening
@@ -355,3 +357,15 @@ async def test_a_filter_on_training_facts_of_a_live_model() -> None:
         await stage.rest()
         assert "second.weight" in stage.names
         assert stage.matching == 1
+
+
+def test_explore_goes_on_where_the_same_model_was_left(
+    terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = View("weight")
+    model = torch.nn.Linear(2, 3)
+    monkeypatch.setattr(ended, "view", view)
+    explore(model)
+    explore(model)
+    explore(torch.nn.Linear(2, 3))
+    assert [app.options["left"] for app in ended.made] == [None, view, None]

@@ -22,6 +22,7 @@ from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
+from tui_params.tui.state.view import View
 from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.glyphs import Glyphs, choose
 from tui_params.tui.terminal.key_order import KeyOrder
@@ -55,7 +56,10 @@ class ParamsApp(KeyOrder):
         complaint: str | None = None,
         glyphs: Glyphs | None = None,
         cache: FigureCache | None = None,
+        left: View | None = None,
     ) -> None:
+        self._left = left
+        self._explorer: ExplorerScreen | None = None
         self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
         # https://no-color.org: an empty value does not count.
@@ -113,6 +117,11 @@ class ParamsApp(KeyOrder):
         """An unforeseen exception in the app or in one of our threads."""
         return self._exception
 
+    @property
+    def view(self) -> View | None:
+        """Where the user was when the explorer was left."""
+        return self._explorer.travel.view if self._explorer is not None else None
+
     def fail(self, fault: Exception) -> None:
         """Leave the screen because of a fault in a thread; called from any thread, also before the app runs."""
         self._thread_fault = fault
@@ -136,7 +145,8 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        self.push_screen(ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices))
+        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, self._left)
+        self.push_screen(self._explorer)
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
 

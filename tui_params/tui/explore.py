@@ -17,6 +17,7 @@ from tui_params.errors import ExploreError
 if TYPE_CHECKING:
     from tui_params.api.opening import Optimizer, Target
     from tui_params.tui.app import ParamsApp
+    from tui_params.tui.state.view import Views
 
 
 def run_path(path: str) -> int:
@@ -34,7 +35,8 @@ def run_path(path: str) -> int:
 def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
-    The caller waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its
+    Called again on the same model or path, it opens where it was left: cursor, openings, filter and order. The caller
+    waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its
     states are shown too, as ``open_source`` lists them. Raises ExploreError where there is no terminal to take over,
     inside a running event loop (a notebook) and off the main thread; OpenError if the target cannot be opened; and
     TypeError if it is none of these, or if an optimizer is given with anything but a model. A fault of the explorer
@@ -55,7 +57,7 @@ def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
         # A reload lists a model anew: its parameters may have moved.
         return first.pop() if first else open_source(target, optimizer=optimizer)
 
-    _run(source.label, open_it, said.append)
+    _run(source.label, open_it, said.append, target)
     if said:
         raise OpenError("".join(said).strip())
 
@@ -80,7 +82,11 @@ def why_not() -> str | None:
     return None
 
 
-def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object]) -> int:
+_VIEWS: list[Views] = []
+"""Where explorers of this process were left; made when the first one is."""
+
+
+def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object], target: object = None) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
     faults: list[Exception] = []
@@ -107,12 +113,18 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
             from tui_params.tui.terminal import signals
 
             chosen, complaint = settings.load(keys.IDS)
-            app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache())
+            left = _VIEWS[0].find(target) if _VIEWS else None
+            app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left)
             apps.append(app)
             for fault in faults[:1]:
                 app.fail(fault)
             with signals.held(app.leave) as held:
                 app.run()
+            if target is not None and app.view is not None:
+                from tui_params.tui.state.view import Views
+
+                _VIEWS[:] = _VIEWS or [Views()]
+                _VIEWS[0].keep(target, app.view)
         if app.fault is not None:
             raise app.fault
     finally:

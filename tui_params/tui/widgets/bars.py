@@ -161,6 +161,12 @@ class SearchBar(Horizontal):
     def text(self) -> str:
         return self.query_one(Input).value
 
+    def set_text(self, words: str) -> None:
+        """Put another text in, without a word about it."""
+        field = self.query_one(Input)
+        with field.prevent(Input.Changed):
+            field.value = words
+
     def open(self) -> None:
         self.display = True
         self.query_one(Input).focus()

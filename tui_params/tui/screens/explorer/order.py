@@ -53,10 +53,10 @@ class Order:
         self.read = self._kept = None
         self._tree.set_order(None)
 
-    def choose(self, choice: SortChoice) -> None:
-        """Sort the tree; the cursor goes to the first row, because the largest is what was asked for."""
+    def choose(self, choice: SortChoice, stays_on: str | None = None) -> None:
+        """Sort the tree; the cursor goes to the first row, because the largest is what was asked for, or stays."""
         self.choice = choice
-        self._stays_on = None
+        self._stays_on = stays_on
         self._sort()
 
     def choose_column(self, column: str) -> None:

@@ -34,6 +34,7 @@ from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.state.opened import Opened
+from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
@@ -58,8 +59,10 @@ class ExplorerScreen(Screen[None]):
         glyphs: Glyphs,
         cache: FigureCache | None = None,
         choices: Choices | None = None,
+        left: View | None = None,
     ) -> None:
         super().__init__()
+        self._left = left
         self.glyphs = glyphs
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
         self.detail = TensorDetail(glyphs, id="detail")
@@ -84,7 +87,7 @@ class ExplorerScreen(Screen[None]):
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
-        self.travel = Travel(session, tree, self.filter, notice, choices, glyphs)
+        self.travel = Travel(session, tree, self.filter, self.order, self.search, notice, choices, glyphs)
         self.copying = Copying(session, tree, notice, lambda: self.app)
         self.bars = Bars(session, self.filter, self.answers, self.order, notice, tree, self.detail, self.search, glyphs)
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
@@ -150,15 +153,16 @@ class ExplorerScreen(Screen[None]):
         self.order.reset()
         self.columns.begin()
         self.travel.begin()
-        tree, return_to = message.opened.tree, self.session.return_to
+        tree, view = message.opened.tree, self._left
         rows = Rows(tree)
-        rows.open_initially(max(12, self.tree_view.size.height))
+        if view is None:
+            rows.open_initially(max(12, self.tree_view.size.height))
+        else:
+            rows.expand_paths(view.expanded)
         self.tree_view.set_empty_text("no tensors here")
         gradients = message.opened.source.listing.gradients
         self.tree_view.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
-        node = tree.find(return_to) if return_to is not None else None
-        if node is not None:
-            self.tree_view.reveal(node)
+        self.travel.go_on(view)
         if self.filter.query is not None:
             self.filter.apply()
         self.update_bars()
@@ -331,10 +335,9 @@ class ExplorerScreen(Screen[None]):
         self.copying.copy_summary()
 
     def action_reload(self) -> None:
-        opened, node = self.opened, self.tree_view.cursor
-        if opened is None:
-            return
-        self.session.open_again(opened.tree.name(node) if node is not None else None)
+        if self.opened is not None:
+            self._left = self.travel.view
+            self.session.open_again()
 
     def action_scan(self) -> None:
         if self.desk is None:

@@ -33,8 +33,6 @@ class Session:
         self.pages: Pages | None = None
         self.stale: str | None = None
         """Why what is shown is no longer what is there."""
-        self.return_to: str | None = None
-        """The name to put the cursor on when the source has been opened again."""
         self._post = post
         self._make_desk = make_desk
         self._make_pages = make_pages
@@ -52,8 +50,7 @@ class Session:
 
         self.pending.when_done(done)
 
-    def open_again(self, return_to: str | None) -> None:
-        self.return_to = return_to
+    def open_again(self) -> None:
         self.pending.start()
         self.listen()
 

@@ -1,4 +1,4 @@
-"""Travel: back and forward through the tensors that were looked at, and bookmarks, whatever filter is on."""
+"""Travel: back and forward through the tensors that were looked at, bookmarks, and going on where one left."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from textual.app import App
 from tui_params.core import text
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.view import View
 from tui_params.tui.state.visits import Visits
 from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.widgets.bars import SearchBar
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ class Travel:
         session: Session,
         tree: ModuleTree,
         filter: Filter,
+        order: Order,
+        search: SearchBar,
         notice: Notice,
         choices: Choices | None,
         glyphs: Glyphs,
@@ -34,6 +39,8 @@ class Travel:
         self._session = session
         self._tree = tree
         self._filter = filter
+        self._order = order
+        self._search = search
         self._notice = notice
         self._choices = choices
         self._glyphs = glyphs
@@ -77,6 +84,29 @@ class Travel:
             return
         self._filter.leave_for(node)
         self._tree.reveal(node)
+
+    @property
+    def view(self) -> View | None:
+        """Where the user is; None before anything was opened."""
+        rows, node = self._tree.rows, self._tree.cursor
+        if rows is None:
+            return None
+        cursor = rows.tree.name(node) if node is not None else None
+        return View(cursor, frozenset(rows.expanded_paths()), self._search.text, self._order.choice)
+
+    def go_on(self, view: View | None) -> None:
+        """Go where the user was when the same source was left or opened again."""
+        opened = self._session.opened
+        if view is None or opened is None:
+            return
+        node = opened.tree.find(view.cursor) if view.cursor is not None else None
+        if node is not None:
+            self._tree.reveal(node)
+        if view.filter and self._filter.query is None:
+            self._search.set_text(view.filter)
+            self._filter.change(view.filter)
+        if not view.order.is_default:
+            self._order.choose(view.order, view.cursor)
 
     def set_bookmark(self, app: App[object]) -> None:
         opened, node = self._session.opened, self._tree.cursor
