@@ -26,7 +26,9 @@ README = Path(__file__).parent.parent / "README.md"
 def _documented() -> set[str]:
     """The keys of the first column of the README's table, as Textual calls them."""
     section = README.read_text(encoding="utf-8").partition("\n## Keys\n")[2].partition("\n## ")[0]
-    column = " ".join(row.split("|")[1] for row in section.splitlines() if row.startswith("|"))
+    column = " ".join(
+        row.split("|")[1].replace("<code>&#124;</code>", "`|`") for row in section.splitlines() if row.startswith("|")
+    )
     found: set[str] = set()
     for group in re.findall(r"`([^`]+)`", column):
         found |= set(group)
@@ -53,6 +55,8 @@ _SIGNS = {
     "greater_than_sign": ">",
     "question_mark": "?",
     "colon": ":",
+    "apostrophe": "'",
+    "vertical_line": "|",
 }
 
 

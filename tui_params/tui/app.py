@@ -64,6 +64,7 @@ class ParamsApp(KeyOrder):
         super().__init__()
         # https://no-color.org: an empty value does not count.
         self.no_color = bool(os.environ.get("NO_COLOR"))
+        self._can_erase = wire.erases_in_colour(os.environ)
         self.opening = opening
         self.glyphs = glyphs or choose()
         self.settings = settings or Settings()
@@ -105,7 +106,7 @@ class ParamsApp(KeyOrder):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):
-            renderable = wire.tightened(renderable)
+            renderable = wire.tightened(renderable, can_erase=self._can_erase)
         super()._display(screen, renderable)
 
     def _fatal_error(self) -> None:

@@ -14,7 +14,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 from tests.scenes import app_of, demo, settle
-from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, pen_of, tightened
+from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, erases_in_colour, pen_of, tightened
 
 Cells = dict[tuple[int, int], tuple[str, Pen]]
 
@@ -39,6 +39,11 @@ def draw(written: str) -> Cells:
             new = pen_of(codes)
             attributes = tuple(sorted({*attributes, *new[0]}))
             color, background = new[1] or color, new[2] or background
+        elif command == "C":
+            x += int(parameters or "1")
+        elif command == "X":
+            for place in range(x, x + int(parameters)):
+                cells[place, y] = (" ", (attributes, color, background))
         elif letter is not None and newline is None and command is None:
             cells[x, y] = (letter, (attributes, color, background))
             x += 1
@@ -69,7 +74,8 @@ styles = st.builds(
     st.booleans(),
     st.booleans(),
 )
-segments = st.tuples(st.text(alphabet="ab █", min_size=1, max_size=5), styles).map(lambda pair: Segment(*pair))
+words = st.text(alphabet="ab █", min_size=1, max_size=5) | st.integers(1, 40).map(lambda length: " " * length)
+segments = st.tuples(words, styles).map(lambda pair: Segment(*pair))
 
 
 @st.composite
@@ -90,11 +96,11 @@ def updates(draw_value: st.DrawFn) -> ChopsUpdate:
     return ChopsUpdate(chops, spans, ends)
 
 
-@given(updates())
-def test_the_cells_of_the_spans_are_those_that_textual_writes(update: ChopsUpdate) -> None:
+@given(updates(), st.booleans())
+def test_the_cells_of_the_spans_are_those_that_textual_writes(update: ChopsUpdate, can_erase: bool) -> None:
     console = Console(color_system="truecolor", force_terminal=True)
     theirs = same(draw(update.render_segments(console)))
-    ours = same(draw(tightened(update).render_segments(console)))
+    ours = same(draw(tightened(update, can_erase=can_erase).render_segments(console)))
     for y, start, stop in update.spans:
         for x in range(start, stop):
             assert ours[x, y] == theirs[x, y]
@@ -114,6 +120,24 @@ def test_pens_are_read_from_their_parameters() -> None:
     assert pen_of("") == PLAIN
     assert pen_of("1;4;38;2;1;2;3;48;5;17") == (("1", "4"), "38;2;1;2;3", "48;5;17")
     assert pen_of("97;100") == ((), "97", "100")
+
+
+def test_terminals_that_erase_in_the_colour_of_the_background_are_known() -> None:
+    for environ in ({"TERM": "xterm-256color"}, {"TERM": "tmux-256color"}, {"TERM": "screen", "TMUX": "/tmp/x,1,0"}):
+        assert erases_in_colour(environ)
+    for environ in ({"TERM": "screen-256color"}, {"TERM": "linux"}, {}):
+        assert not erases_in_colour(environ)
+
+
+def test_long_blanks_are_erased_and_pens_used_once() -> None:
+    dim, bright = Style(color="red"), Style(color="blue")
+    strip = Strip([Segment("a", dim), Segment(" " * 60), Segment("b", bright), Segment("c", dim), Segment(" " * 30)])
+    update = ChopsUpdate([{0: strip}, {0: strip}], [(0, 0, 93), (1, 0, 93)], [[93], [93]])
+    written = tightened(update, can_erase=True).render_segments(Console(color_system="truecolor", force_terminal=True))
+    assert written.count("\x1b[31m") == written.count("\x1b[34m") == 1
+    assert "\x1b[60X" in written
+    assert "\x1b[30X" in written
+    assert "   " not in written
 
 
 async def test_the_app_writes_its_updates_so() -> None:

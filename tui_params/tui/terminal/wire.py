@@ -1,8 +1,9 @@
 """Writes an update of a part of the screen with fewer bytes than Textual does; the picture is the same.
 
 Textual writes a changed region from the left edge of its widget, and repeats all colours for every piece of text. Over
-SSH that is most of what is sent. Here a region is written from its own left edge, and of the colours only what differs
-from the piece before: only the text colour where the background stays the same.
+SSH that is most of what is sent. Here a region is written from its own left edge; of the colours only what differs from
+the piece before is sent; pieces of one colour are written together, because moving the cursor takes fewer bytes than
+changing a colour; and long blanks are erased, where the terminal erases in the colour of the background.
 
 This relies on two private things of Textual 8 (``App._display``, ``ChopsUpdate``). ``tests/tui/terminal/test_wire.py``
 checks that they exist, and that the same cells reach the screen as when Textual itself writes.
@@ -10,8 +11,12 @@ checks that they exist, and that the same cells reach the screen as when Textual
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.console import Console
 from textual._compositor import ChopsUpdate
@@ -26,43 +31,124 @@ PLAIN: Pen = ((), "", "")
 _SHOW_ON_BLANKS = frozenset(("4", "7", "9", "21", "51", "52", "53"))
 
 
+_ERASING = ("xterm", "tmux", "alacritty", "foot", "wezterm", "rxvt", "konsole", "vte", "iterm", "contour")
+"""What the TERM of terminals begins with whose ECH (ECMA-48 8.3.38) leaves the background colour ("bce")."""
+
+_FEWEST_BLANKS = 12
+"""Blanks that are worth an erasure and a movement of the cursor behind it."""
+
+
+class Run(NamedTuple):
+    """A piece of text that is drawn with one pen, from a cell on; ``cells`` is its width."""
+
+    y: int
+    x: int
+    text: str
+    pen: Pen
+    cells: int
+
+
+def erases_in_colour(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal is known to erase cells in the colour of the background; tmux does, whatever its TERM."""
+    return bool(environ.get("TMUX")) or environ.get("TERM", "").startswith(_ERASING)
+
+
 class TightUpdate(ChopsUpdate):
     """An update of some spans of the screen, written tightly."""
 
+    can_erase = False
+
     def render_segments(self, console: Console) -> str:
         system = console._color_system or ColorSystem.TRUECOLOR
-        written: list[str] = []
-        pen = PLAIN
-        at = (-1, -1)
+        runs: list[Run] = []
+        links: list[str] = []
         for y, x1, x2 in self.spans:
             for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
                 if strip is None or x >= x2 or end <= x1:
                     continue
-                start = max(x, x1)
-                if at != (start, y):
-                    written.append(f"\x1b[{y + 1};{start + 1}H")
-                strip = strip.crop(start - x, min(end, x2) - x)
-                for text, style, control in strip:
+                at = max(x, x1)
+                for text, style, control in strip.crop(at - x, min(end, x2) - x):
                     if control:
                         continue
+                    cells = cell_len(text)
                     if style is not None and style.link:
                         # A link has an opening and a closing sequence of its own.
-                        written.append(f"{_change(pen, PLAIN)}{Strip.render_style(style, text, system)}")
-                        pen = PLAIN
-                        continue
-                    wanted = PLAIN if style is None else pen_of(Strip.render_ansi(style, system))
-                    if text.isspace() and _draws_blanks_alike(pen, wanted):
-                        wanted = pen
-                    written.append(_change(pen, wanted) + text)
-                    pen = wanted
-                at = (start + strip.cell_length, y)
-        written.append(_change(pen, PLAIN))
-        return "".join(written)
+                        links.append(f"\x1b[{y + 1};{at + 1}H{Strip.render_style(style, text, system)}")
+                    else:
+                        pen = PLAIN if style is None else pen_of(Strip.render_ansi(style, system))
+                        _append(runs, Run(y, at, text, pen, cells))
+                    at += cells
+        by_pen = sorted(runs, key=_order_of_pens(runs).__getitem__)
+        return min((_written(order, self.can_erase) for order in (runs, by_pen)), key=len) + "".join(links)
 
 
-def tightened(update: ChopsUpdate) -> TightUpdate:
-    """The same update, to be written tightly."""
-    return TightUpdate(update.chops, update.spans, update.chop_ends)
+def _append(runs: list[Run], run: Run) -> None:
+    """Add a run, or lengthen the last one: where the pen is the same, or where there are blanks that any pen draws."""
+    last = runs[-1] if runs else None
+    if last is not None and last.y == run.y and last.x + last.cells == run.x:
+        is_alike = last.pen == run.pen or _draws_blanks_alike(last.pen, run.pen)
+        if last.pen == run.pen or (run.text.isspace() and is_alike):
+            runs[-1] = last._replace(text=last.text + run.text, cells=last.cells + run.cells)
+            return
+        if last.text.isspace() and is_alike:
+            runs[-1] = run._replace(x=last.x, text=last.text + run.text, cells=last.cells + run.cells)
+            return
+    runs.append(run)
+
+
+def _order_of_pens(runs: Sequence[Run]) -> Mapping[Run, int]:
+    """The place of each run if all runs of a pen are written together, the pens in the order of their first run."""
+    places: dict[Pen, int] = {}
+    return {run: places.setdefault(run.pen, len(places)) for run in runs}
+
+
+def _written(runs: Sequence[Run], can_erase: bool) -> str:
+    """The runs in this order, with the movements and the changes of pen between them."""
+    written: list[str] = []
+    pen, at = PLAIN, (-1, -1)
+    for run in runs:
+        written.append(_move(at, (run.x, run.y)))
+        written.append(_change(pen, run.pen))
+        pen = run.pen
+        text = run.text
+        end = (run.x + run.cells, run.y)
+        if can_erase and not _SHOW_ON_BLANKS & {*pen[0]}:
+            tail = len(text) - len(text.rstrip(" "))
+            if tail > _FEWEST_BLANKS // 2:
+                text = text[: len(text) - tail]
+                end = (end[0] - tail, run.y)
+            text = _LONG_BLANK.sub(_erasure, text)
+            text += f"\x1b[{tail}X" if end[0] != run.x + run.cells else ""
+        written.append(text)
+        at = end
+    written.append(_change(pen, PLAIN))
+    return "".join(written)
+
+
+_LONG_BLANK = re.compile(f" {{{_FEWEST_BLANKS},}}")
+
+
+def _erasure(match: re.Match[str]) -> str:
+    """Erases so many cells (ECH) and goes on behind them (CUF)."""
+    length = len(match.group())
+    return f"\x1b[{length}X\x1b[{length}C"
+
+
+def _move(old: tuple[int, int], new: tuple[int, int]) -> str:
+    """The sequence that moves the cursor from one cell (x, y) to another: CUF on the same line, else CUP."""
+    if old == new:
+        return ""
+    if old[1] == new[1] and new[0] > old[0] >= 0:
+        distance = new[0] - old[0]
+        return f"\x1b[{distance}C" if distance > 1 else "\x1b[C"
+    return f"\x1b[{new[1] + 1};{new[0] + 1}H"
+
+
+def tightened(update: ChopsUpdate, *, can_erase: bool = False) -> TightUpdate:
+    """The same update, to be written tightly; ``can_erase``: the terminal erases in the colour of the background."""
+    tight = TightUpdate(update.chops, update.spans, update.chop_ends)
+    tight.can_erase = can_erase
+    return tight
 
 
 @lru_cache(maxsize=4096)

@@ -279,7 +279,8 @@ def _hints(state: BarState) -> list[Hint]:
         words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
         return [hint(name, word) for name, word in words]
     opened = state.opened
-    hints = [hint("tree.enter", "enlarge" if state.is_tensor else "open")]
+    # As wide for both, so that the hints behind it need not be painted again at each move.
+    hints = [hint("tree.enter", "enlarge" if state.is_tensor else "open".ljust(len("enlarge")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
     hints += [hint(name, word) for name, word in words]
     hints.append(hint("values", "values"))

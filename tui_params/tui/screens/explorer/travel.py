@@ -92,7 +92,9 @@ class Travel:
         if rows is None:
             return None
         cursor = rows.tree.name(node) if node is not None else None
-        return View(cursor, frozenset(rows.expanded_paths()), self._search.text, self._order.choice)
+        # The field is gone when the app has ended; the filter remembers its text.
+        query = self._filter.query
+        return View(cursor, frozenset(rows.expanded_paths()), query.text if query else "", self._order.choice)
 
     def go_on(self, view: View | None) -> None:
         """Go where the user was when the same source was left or opened again."""
