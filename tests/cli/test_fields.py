@@ -103,7 +103,7 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
         "ls": [["ls", a, "--json"], ["ls", a, "--kinds", "--json"], ["ls", cut, "--json"], ["ls", two, "--json"]],
         "stats": [["stats", a, "--json"], ["stats", cut, "--json"]],
         "values": [["values", a, "zero", "--json"]],
-        "check": [["check", a, "--json"], ["check", cut, "--json"]],
+        "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],
         "check --rules": [["check", "--rules", "--json"]],
         "diff": [["diff", a, b, "--json"], renamed, [*renamed, "--names"], ["diff", cut, cut, "--json"]],
     }

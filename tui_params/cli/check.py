@@ -11,7 +11,8 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
-from tui_params.cli.output import Output, complain, finding_entry, write_json
+from tui_params.cli.output import Output, complain, write_json
+from tui_params.core.text import plural
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
@@ -33,9 +34,16 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold; --rules lists them."
 )
+@click.option("--verify", is_flag=True, help="Compare each file with the digest that the Hugging Face Hub gave for it.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
 def command(
-    source: str | None, fail_on: str, as_json: bool, as_markdown: bool, changes: tuple[str, ...], list_rules: bool
+    source: str | None,
+    fail_on: str,
+    as_json: bool,
+    as_markdown: bool,
+    changes: tuple[str, ...],
+    verify: bool,
+    list_rules: bool,
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
@@ -44,6 +52,9 @@ def command(
 
     Files in a folder that are no part of the model (optimizer.bin, rng_state.pth) are listed as not read and do not
     change the exit code. Check them by their paths.
+
+    --verify needs no network: the digest is the name of a blob in the cache of the hub, or stands in
+    .cache/huggingface/ of a download to a folder. A file of which none is known is not verified: exit code 3.
 
     A threshold is taken from --threshold, else from "thresholds" in config.json, else from the defaults.
     """
@@ -57,7 +68,8 @@ def command(
         return OK
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.")
-    return _check(source, fail_on, thresholds, "json" if as_json else "markdown" if as_markdown else "text")
+    form = "json" if as_json else "markdown" if as_markdown else "text"
+    return _check(source, fail_on, thresholds, form, verify=verify)
 
 
 def _thresholds(changes: Sequence[str]) -> Thresholds:
@@ -79,14 +91,14 @@ def _thresholds(changes: Sequence[str]) -> Thresholds:
     return thresholds
 
 
-def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
+def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool) -> int:
     from tui_params.api.opening import open_source
     from tui_params.core.health.checker import check
 
     with open_source(path) as opened:
         show = _Progress() if sys.stderr.isatty() else None
         try:
-            report = check(opened, thresholds=thresholds, progress=show)
+            report = check(opened, thresholds=thresholds, progress=show, verify=verify)
         finally:
             if show is not None:
                 show.clear()
@@ -105,16 +117,19 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str) -> int:
     if code == FAILED and form != "text":
         from tui_params.cli.check_text import unchecked_words
 
-        complain(f"{path}: {unchecked_words(report)} could not be checked")
+        if report.unchecked:
+            complain(f"{path}: {unchecked_words(report)} could not be checked")
+        if report.unverified:
+            complain(f"{path}: {plural(report.unverified, 'file')} could not be verified")
     return code
 
 
 def exit_code(report: Report, fail_on: str) -> int:
-    """1 if there is a finding at the level or above it; else 3 if not everything was read; else 0."""
+    """1 if there is a finding at the level or above it; else 3 if not everything was read or verified; else 0."""
     levels = ("error",) if fail_on == "error" else ("error", "warning")
     if any(finding.severity in levels for finding in report.findings):
         return FOUND
-    return FAILED if report.unchecked else OK
+    return FAILED if report.unchecked or report.unverified else OK
 
 
 def document(path: str, report: Report) -> dict[str, Any]:
@@ -128,6 +143,17 @@ def document(path: str, report: Report) -> dict[str, Any]:
         "tensors": len(report.names),
         "empty": report.empty,
         "not_opened": report.not_opened,
+        "files": [
+            {
+                "file": file.file,
+                "state": file.state,
+                "algorithm": file.algorithm,
+                "expected": file.expected,
+                "actual": file.actual,
+                "reason": file.reason,
+            }
+            for file in report.files
+        ],
     }
 
 

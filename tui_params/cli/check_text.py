@@ -11,6 +11,7 @@ from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
 from tui_params.core.health.checker import Report
 from tui_params.core.health.registry import SEVERITIES
+from tui_params.core.health.verification import count_words
 from tui_params.core.source import Source
 
 _LONGEST_NAME = 300
@@ -36,6 +37,11 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
         yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
         for name, evidence in _unchecked(report, source.label):
             yield from _entry(name, evidence, output)
+    if report.files:
+        yield ""
+        yield output.style(count_words(report.files), "bold red" if report.unverified else "bold")
+        for file in report.files:
+            yield from _entry(text.clean(file.file, 120), text.clean(file.words, _LONGEST_SENTENCE), output)
     if report.not_opened:
         yield ""
         yield from wrapped(not_read(report.not_opened), output, "bold yellow")
@@ -49,10 +55,13 @@ def closing(report: Report) -> str:
     if report.empty:
         checked += f" ({report.empty:,} without elements)"
     parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
+    if report.files:
+        parts.append(count_words(report.files))
     if report.not_opened:
         parts.append(f"{_counted(report.not_opened)} not read")
     if not report.findings:
-        parts.append("no findings in what was read" if report.not_opened or report.unchecked else "no findings")
+        is_whole = not (report.not_opened or report.unchecked or report.unverified)
+        parts.append("no findings" if is_whole else "no findings in what was read")
     return ", ".join(parts)
 
 
@@ -135,7 +144,7 @@ def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
 def markdown(source: Source, report: Report) -> Iterator[str]:
     """The report as Markdown: a sentence, then a table of the findings and of what could not be checked."""
     yield f"**{_escape(source.label)}**: {closing(report)}"
-    if not (report.findings or report.unchecked or report.not_opened):
+    if not (report.findings or report.unchecked or report.not_opened or report.files):
         return
     yield ""
     yield "| severity | rule | tensor, module or file | evidence |"
@@ -145,8 +154,11 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
         about = _escape(subject(finding, source.label))
         yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {about} | {evidence} |"
     for entry in report.unchecked:
-        about = _escape(source.label if entry.tensor is None else entry.tensor)
-        yield f"| unchecked |  | {about} | {_escape(entry.reason)} |"
+        yield f"| unchecked |  | {_escape(entry.tensor or '')} | {_escape(entry.reason)} |"
+    for verified in report.files:
+        state, _, words = verified.words.partition(": ")
+        if verified.state != "mismatch":  # that is among the findings
+            yield f"| {state} |  |  | {_escape(verified.file)}: {_escape(words)} |"
     for file in report.not_opened:
         yield f"| not read |  | {_escape(file)} | open it by its path |"
 

@@ -45,7 +45,11 @@ CHECK = """\
    "file": if it is about a file as a whole, "evidence",
    "indices": the first few}],
  "unchecked": [{"tensor": null for the source itself, "reason"}],
- "not_opened": files beside the model, which were not read}"""
+ "not_opened": files beside the model, which were not read,
+ "files": with --verify [{"file", "state": verified | mismatch | unverified,
+   "algorithm": sha256 | git-sha1 | null, "expected": hexadecimal or null,
+   "actual": the same, "reason": why it is unverified, else where expected
+   was found}]}"""
 
 RULES = """\
 {"rules": [{"id", "title", "severities", "meaning", "source",

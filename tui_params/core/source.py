@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -76,6 +76,36 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     covering: tuple[str, ...] = ()
 
 
+class Digest(msgspec.Struct, frozen=True, gc=False):
+    """The digest that the whole of a file should have, in hexadecimal digits; ``origin`` says where it was found.
+
+    ``git-sha1`` is that of a git blob: the SHA-1 of ``blob``, a space, the size in digits, a zero byte and the content.
+    """
+
+    algorithm: Literal["sha256", "git-sha1"]
+    hex: str
+    origin: str
+
+
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """A file that a source was read from; ``name`` is as in ``TensorInfo.file``.
+
+    ``reason`` is one sentence why no digest of it is known, or why it cannot be read.
+    """
+
+    name: str
+    nbytes: int
+    digest: Digest | None
+    reason: str = ""
+
+
+class Unfinished(msgspec.Struct, frozen=True, gc=False):
+    """What there is of a file whose download did not finish."""
+
+    name: str
+    nbytes: int
+
+
 def some_below(names: list[str]) -> str:
     """The names below one that no tensor has, as the end of a sentence; empty if there are none."""
     if not names:
@@ -101,6 +131,31 @@ class Source(Readable):
     def record_blocks(self, record: Record) -> Iterator[memoryview]:
         """The bytes of one of ``records``, a few MB at a time, each valid until the next. Raises ReadError."""
         raise ReadError(f"{self.label} keeps no checksum of {record.label}")
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """The files of the source, each with the digest that is known of it; empty if it is in no file.
+
+        Reads the small files in which digests are kept, and nothing of the files themselves.
+        """
+        return ()
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        """The bytes ``start:stop`` of one of ``stored_files``, each block valid until the next. Raises ReadError.
+
+        Raises it too if the file has changed since it was opened, even if no bytes are asked for.
+        """
+        raise ReadError(f"{self.label} has no file {name}")
+
+    def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
+        """The file in which the blocks of ``info`` lie, one after the other, as ``blocks`` returns them, and the start.
+
+        None if they do not: strided views, values that are converted when they are read.
+        """
+        return None
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """Downloads beside the files of the source that did not finish."""
+        return ()
 
     def changed(self) -> str | None:
         """One sentence if the source has changed since it was opened, else None. Cheap: a stat for each file."""

@@ -15,6 +15,7 @@ from tui_params.core.health.places import Searches, locate
 from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
 from tui_params.core.health.subjects import Checkpoint, Sketch, sketch
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
+from tui_params.core.health.verification import Verification, VerifiedFile
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Tree
@@ -47,6 +48,8 @@ class Report(msgspec.Struct, frozen=True):
     those about files, then in the order of the tree; a finding about tied tensors names the first of them.
     ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
     source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
+    ``files`` are those that were compared with the hub's digests, if that was asked for; then ``status`` is ``ok`` only
+    if each of them is verified.
     """
 
     status: Status
@@ -57,6 +60,22 @@ class Report(msgspec.Struct, frozen=True):
     names: frozenset[str] = frozenset()
     not_opened: tuple[str, ...] = ()
     empty: int = 0
+    files: tuple[VerifiedFile, ...] = ()
+
+    @property
+    def unverified(self) -> int:
+        """How many files are neither those of the hub nor others, as far as is known."""
+        return sum(file.state == "unverified" for file in self.files)
+
+    def with_verification(self, verification: Verification) -> Report:
+        """The same report with what came of comparing the files with those of the hub."""
+        findings = (*self.findings, *verification.findings)
+        # The sort is stable, and what is about the source as a whole stands before what is about a tensor.
+        ordered = sorted(findings, key=lambda found: (SEVERITIES.index(found.severity), found.tensor is not None))
+        status: Status = "unchecked" if self.unchecked or verification.unverified else "ok"
+        if any(finding.severity != "info" for finding in findings):
+            status = "findings"
+        return msgspec.structs.replace(self, status=status, findings=tuple(ordered), files=verification.files)
 
     def state(self, name: str) -> Status:
         """Whether a tensor is ok, has findings (any severity), or could not be checked. Raises UnknownTensorError."""
@@ -222,13 +241,16 @@ def check(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[ScanProgress], None] | None = None,
     threads: int | None = None,
+    verify: bool = False,
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
-    Checksums that the container has are verified on the way. ``should_stop`` is called about every MB; ``progress``
-    gets how far the scan is.
+    Checksums that the container has are verified on the way. With ``verify``, the files are compared with the digests
+    that the hub gives them, by the same read: then one thread reads each file, so that the bytes come in order.
+    ``should_stop`` is called about every MB; ``progress`` gets how far the scan is.
     """
     from tui_params.core.health.checksums import watched
+    from tui_params.core.health.digests import HashedSource
     from tui_params.core.reading.sweep import ScanProgress, scan_all
 
     checker = Checker(source, thresholds)
@@ -241,9 +263,22 @@ def check(
         if progress is not None and total > _WORTH_TELLING:
             progress(ScanProgress(done, total))
 
-    scan_all(watching or source, checker.names, deliver, should_stop=should_stop, progress=progress, threads=threads)
-    checker.finish(should_stop)
-    if watching is not None:
-        verified = watching.verify(should_stop, tell)
-        checker.add(verified.findings, verified.unread)
-    return checker.report()
+    hashing = HashedSource(watching or source, should_stop) if verify else None
+    try:
+        scan_all(
+            hashing or watching or source,
+            checker.names,
+            deliver,
+            should_stop=should_stop,
+            progress=progress,
+            threads=1 if verify else threads,
+        )
+        checker.finish(should_stop)
+        if watching is not None:
+            verified = watching.verify(should_stop, tell)
+            checker.add(verified.findings, verified.unread)
+        report = checker.report()
+        return report if hashing is None else report.with_verification(hashing.verify(tell))
+    finally:
+        if hashing is not None:
+            hashing.release()

@@ -16,7 +16,7 @@ import msgspec
 
 from tui_params.core.findings import Finding
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Record, Source
+from tui_params.core.source import Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Window
@@ -80,6 +80,18 @@ class WatchedSource(Source):
 
     def place(self, info: TensorInfo) -> Hashable | None:
         return self._source.place(info)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return self._source.stored_files()
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        return self._source.file_blocks(name, start, stop)
+
+    def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
+        return self._source.file_range(info)
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        return self._source.unfinished()
 
     def changed(self) -> str | None:
         return self._source.changed()

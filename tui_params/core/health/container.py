@@ -7,6 +7,7 @@ from tui_params.core.health.rule import Rule
 _SAFETENSORS = "safetensors: the format's specification"
 _INDEX = "the index of a sharded checkpoint, as transformers and huggingface_hub read it"
 _TORCH = "torch.save: the layout of its ZIP archives and pickles"
+_HUB = "huggingface_hub 2.4: blobs are named by their digest; .cache/huggingface/download/ keeps it beside the files"
 _ALLOWED = "torch.load(weights_only=True): the globals that it allows (torch 2.13, _get_allowed_globals)"
 
 CONTAINER_RULES: tuple[Rule, ...] = (
@@ -153,6 +154,21 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         ("error",),
         "Bytes of the archive do not match their checksum: they were damaged, or edited in place.",
         "torch.save: the CRC-32 in its ZIP directory, which torch itself never compares",
+    ),
+    Rule(
+        "digest",
+        "Not the file of the hub",
+        ("error",),
+        "With --verify: the SHA-256 of a file, or the hash of its git blob, is not the one that the hub gave for it."
+        " The file was damaged or written to.",
+        _HUB,
+    ),
+    Rule(
+        "unfinished-download",
+        "Unfinished download",
+        ("info",),
+        "With --verify: a file whose name ends in .incomplete, where huggingface_hub puts what it downloads.",
+        _HUB,
     ),
     Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no space on the disk.", _TORCH),
     Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),

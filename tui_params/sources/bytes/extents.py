@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Record, Source
+from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
 from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_into
+from tui_params.sources.bytes.local import POOL, DataFile, read_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 MAX_WINDOW = 16 * 1024 * 1024
 """The most elements that one window may have. A window is for looking at; ``blocks`` reads a whole tensor."""
-
-_RECORD_BLOCK = 1 << 20
-"""Bytes of a record that are read at a time: few enough to be in the processor's cache while they are summed."""
 
 
 class ExtentSource(Source):
@@ -145,12 +142,31 @@ class ExtentSource(Source):
         file = self.files.get(record.file)
         if file is None or self._is_closed:
             raise ReadError(f"{clean(record.file, 120)} is closed")
-        buffer = bytearray(min(record.nbytes, _RECORD_BLOCK))
-        for begin in range(0, record.nbytes, _RECORD_BLOCK):
-            block = memoryview(buffer)[: min(_RECORD_BLOCK, record.nbytes - begin)]
-            with POOL.borrow(file) as descriptor:
-                read_into(descriptor, file, record.offset + begin, block)
-            yield block
+        yield from read_blocks(file, record.offset, record.offset + record.nbytes)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        from tui_params.sources.bytes.hub import describe_file
+
+        return tuple([describe_file(file) for file in self.files.values()])
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        file = self.files.get(name)
+        if file is None or self._is_closed:
+            raise ReadError(f"{clean(name, 120)} is closed")
+        yield from read_blocks(file, start, stop)
+
+    def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
+        extent = self.extents.get(info.name)
+        if info.name in self._held or info.stride is not None or info.file is None or info.offset is None:
+            return None
+        if extent is None:
+            return info.file, info.offset
+        return (extent.file, extent.offset) if extent.is_plain and extent.stride is None else None
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        from tui_params.sources.bytes.hub import find_unfinished
+
+        return find_unfinished([file.path for file in self.files.values()])
 
     def changed(self) -> str | None:
         for file in self.files.values():

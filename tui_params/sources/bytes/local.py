@@ -27,6 +27,9 @@ MAX_OPEN_FILES = 64
 LONGEST_WAIT = 10.0
 """Seconds to wait for another reader's descriptor: a read of a few MB is over sooner, unless its disk hangs."""
 
+_BLOCK_NBYTES = 1 << 20
+"""Bytes that are read at a time for a checksum: few enough to be in the processor's cache while they are summed."""
+
 _NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE)
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: should the path have become a FIFO since the last stat, open still returns at once."""
@@ -295,3 +298,17 @@ def read_into(descriptor: int, file: DataFile, offset: int, buffer: memoryview) 
                 f" only {done:,} of {len(buffer):,} bytes could be read at offset {offset:,}"
             )
         done += count
+
+
+def read_blocks(file: DataFile, start: int, stop: int) -> Iterator[memoryview]:
+    """The bytes ``start:stop`` of a file, a block at a time in one buffer. Raises ReadError.
+
+    The file is borrowed, and so compared with what was opened, also where there are no bytes to read.
+    """
+    buffer = memoryview(bytearray(min(stop - start, _BLOCK_NBYTES)))
+    for begin in range(start, max(stop, start + 1), _BLOCK_NBYTES):
+        block = buffer[: min(_BLOCK_NBYTES, stop - begin)]
+        with POOL.borrow(file) as descriptor:
+            read_into(descriptor, file, begin, block)
+        if block:
+            yield block

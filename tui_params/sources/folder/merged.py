@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Record, Source
+from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
-from tui_params.errors import ReadError
+from tui_params.errors import OpenError, ReadError
+from tui_params.sources.bytes.local import DataFile, opened, read_blocks
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
+JSON_FILES = (
+    "config.json",
+    "adapter_config.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+)
+"""Small files beside the weights that say how these are to be read."""
+
+
 class MergedSource(Source):
     """The tensors of several sources under one listing.
 
     ``parts`` are keyed by the name of their file, which is ``TensorInfo.file``. ``originals`` are keyed by the name
-    that is listed here; each is the TensorInfo of the part, where the tensor has another name.
+    that is listed here; each is the TensorInfo of the part, where the tensor has another name. ``unopened`` are files
+    of ``folder`` that should have tensors and could not be opened.
     """
 
     def __init__(
-        self, label: str, listing: Listing, parts: Mapping[str, Source], originals: Mapping[str, TensorInfo]
+        self,
+        label: str,
+        listing: Listing,
+        parts: Mapping[str, Source],
+        originals: Mapping[str, TensorInfo],
+        folder: Path,
+        unopened: Sequence[str] = (),
     ) -> None:
         self.label = label
         self.listing = listing
         self.parts = parts
         self._originals = originals
+        self._folder = folder
+        self._unopened = unopened
+        self._others: dict[str, DataFile] = {}
 
     def _locate(self, info: TensorInfo) -> tuple[Source, TensorInfo]:
         if info.unreadable is not None:
@@ -82,6 +104,43 @@ class MergedSource(Source):
         if part is None:
             raise ReadError(f"{clean(record.file, 120)} is no file of {clean(self.label, 120)} that could be opened")
         yield from part.record_blocks(record)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """The files of all parts, those that could not be opened, and the JSON files whose digest is known."""
+        from tui_params.sources.bytes.hub import describe_file
+
+        found = [stored for part in self.parts.values() for stored in part.stored_files()]
+        for name in (*self._unopened, *JSON_FILES):
+            try:
+                with opened(self._folder / name) as (_, file):
+                    stored = describe_file(file)
+            except OpenError as error:
+                if name in self._unopened:
+                    found.append(StoredFile(name, 0, None, str(error)))
+                continue
+            if name in self._unopened or stored.digest is not None:
+                self._others[name] = file
+                found.append(stored)
+        return tuple(found)
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        if name in self._others:
+            yield from read_blocks(self._others[name], start, stop)
+            return
+        part = self.parts.get(name)
+        if part is None:
+            raise ReadError(f"{clean(name, 120)} is no file of {clean(self.label, 120)} that could be opened")
+        yield from part.file_blocks(name, start, stop)
+
+    def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
+        part = self.parts.get(info.file or "")
+        found = None if part is None else part.file_range(self._originals.get(info.name, info))
+        return None if found is None else (info.file or "", found[1])
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        from tui_params.sources.bytes.hub import find_unfinished
+
+        return find_unfinished([self._folder])
 
     def changed(self) -> str | None:
         for part in self.parts.values():

@@ -167,7 +167,9 @@ def list_indexed(
         not_opened=(*not_opened, *folders),
         unlisted=unlisted,
     )
-    return MergedSource(folder_label(folder), listing, parts, {})
+    unopened = [shard for shard in sorted(shards) if shard in lost and _is_plain_name(shard)]
+    present = [shard for shard in unopened if os.path.lexists(folder / shard)]
+    return MergedSource(folder_label(folder), listing, parts, {}, folder, present)
 
 
 def _whole_name(index_name: str) -> str:
@@ -197,7 +199,7 @@ def _open_shards(
     for shard in sorted({*counts, *forgotten}):
         shown = clean(shard, 120)
         rule = "bad-shard"
-        if shard != os.path.basename(shard) or shard in ("", ".", "..") or "\0" in shard or "\\" in shard:
+        if not _is_plain_name(shard):
             # The index is as untrusted as any other file: it must not lead out of its folder.
             rule, lost[shard] = "outside-folder", f"the index places it in {shown!r}, which is no file of this folder"
         elif not os.path.lexists(folder / shard):
@@ -213,6 +215,11 @@ def _open_shards(
             file = index_name if rule == "outside-folder" else shard
             complaints.add("error", rule, count + lost[shard], file=file)
     return parts, lost
+
+
+def _is_plain_name(shard: str) -> bool:
+    """Whether a name is that of a file in the same folder."""
+    return shard == os.path.basename(shard) and shard not in ("", ".", "..") and "\0" not in shard and "\\" not in shard
 
 
 def open_or_reason(path: Path, open_file: OpenFile) -> Source | str:

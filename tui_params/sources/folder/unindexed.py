@@ -66,7 +66,7 @@ def list_unindexed(
         (*beside, *folders),
         models=models_in(prefixes),
     )
-    return MergedSource(folder_label(folder), listing, parts, originals)
+    return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
 
 
 def _open_all(
