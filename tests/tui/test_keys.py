@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from textual.binding import Binding
 from textual.widget import Widget
 from textual.widgets import Input
 
+from tests.factories_hub import store
 from tests.factories_memory import MemorySource
-from tests.factories_screen import Arrays, eventually, on_stage, ramp, small_model
-from tui_params.cache.choices import Choices
-from tui_params.cache.folder import CacheFolder
+from tests.factories_screen import PATIENCE, Arrays, eventually, on_stage, ramp, small_model
+from tui_params.api.opening import open_source
 from tui_params.core.tensor import TensorInfo
+from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import notice
 from tui_params.tui.screens.help import HelpScreen
@@ -499,6 +502,59 @@ async def test_scan_reads_and_checks_what_is_not_on_screen() -> None:
         await stage.until(lambda: all(desk.figures(name) is not None for name in arrays), "everything is read")
         await stage.press("n")
         assert stage.cursor == "layer55"
+
+
+@covers("verify")
+async def test_verify_compares_the_files_with_those_of_the_hub(tmp_path: Path) -> None:
+    content = save({"fc.weight": ramp(8, 8), "fc.bias": ramp(8)})
+    path = store(tmp_path / "models--a--b", "model.safetensors", content)
+    async with on_stage(open_source(path)) as stage:
+        await stage.press("V")
+        await stage.until(lambda: "1 file verified." in stage.text, "the result is shown")
+        await stage.press("exclamation_mark")
+        assert "Against the hub: 1 file verified." in stage.text
+    path.resolve().write_bytes(content[:-1] + b"\1")
+    async with on_stage(open_source(path)) as stage:
+        await stage.press("V")
+        await stage.until(lambda: "1 file not that of the hub; ! lists why." in stage.text, "the result is shown")
+        await stage.press("S")
+        await stage.until(lambda: "1 error" in stage.text, "the report has it too")
+        await stage.press("exclamation_mark")
+        assert "model.safetensors is not the file of the hub" in stage.text
+
+
+async def test_files_without_a_digest_are_listed_as_not_verified() -> None:
+    async with on_stage(MemorySource({"a.weight": ramp(8, 8)})) as stage:
+        await stage.press("V")
+        await stage.until(lambda: "1 file not verified; ! lists why." in stage.text, "the result is shown")
+        await stage.press("S")
+        await stage.until(lambda: "1 file not verified" in stage.text.splitlines()[1], "the header says so")
+        await stage.press("exclamation_mark")
+        assert "Could not be checked" in stage.text
+        assert "memory was not verified: it was not read from a file" in stage.text
+
+
+async def test_escape_stops_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Event()
+    read = ExtentSource.file_blocks
+
+    def held(self: ExtentSource, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        for block in read(self, name, start, stop):
+            gate.wait(PATIENCE)
+            yield block
+
+    monkeypatch.setattr(ExtentSource, "file_blocks", held)
+    path = store(tmp_path / "models--a--b", "model.safetensors", save({"fc.weight": ramp(8, 8)}))
+    async with on_stage(open_source(path), (120, 20)) as stage:
+        await stage.send("V")
+        await stage.until(lambda: "verifying" in stage.text, "the header says so")
+        await stage.send("V", "escape")
+        assert stage.screen.verification.progress is None
+        gate.set()
+        await stage.press("down")
+        assert "verif" not in stage.text
+        await stage.press("V")
+        await stage.until(lambda: "1 file verified." in stage.text, "it may be started again")
 
 
 @covers("problems")

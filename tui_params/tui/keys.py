@@ -83,6 +83,7 @@ SCREEN: tuple[Key, ...] = (
     Key("narrower", "less_than_sign", "resize(-4)", "narrower", "Make the tree narrower", "<"),
     Key("wider", "greater_than_sign", "resize(4)", "wider", "Make the tree wider", ">"),
     Key("scan", "S", "scan", "scan all", "Read and check every tensor in the background; esc stops", "S"),
+    Key("verify", "V", "verify", "verify files", "Compare the files with the digests of the hub; esc stops", "V"),
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("columns", "vertical_line", "columns", "columns", "Choose the columns of the tree and their order", "|"),

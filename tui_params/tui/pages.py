@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tui_params.core.figures import Figures
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
+    from tui_params.core.health.verification import Verification
     from tui_params.core.reading.grid import Grid
     from tui_params.core.reading.outcome import Outcome
 
@@ -54,6 +55,8 @@ class Pages:
         self.glyphs = glyphs
         self.marks = Marks()
         self.report: Report | None = None
+        self.verification: Verification | None = None
+        self._checked: Report | None = None  # the report without the verification
         self.is_gradient = False
         self.is_log_counts = False
         self.is_log_axis = False
@@ -128,8 +131,25 @@ class Pages:
 
     def take_report(self, report: Report) -> None:
         """Take the report on the whole source: everything has been checked."""
-        self.report = report
+        self._checked = report
+        self._join_reports()
         self.marks.replace(self.desk.opened.tree, report.findings)
+
+    def take_verification(self, verification: Verification) -> None:
+        """Take what came of comparing the files with those of the hub."""
+        self.verification = verification
+        self._join_reports()
+
+    def _join_reports(self) -> None:
+        self.report = self._checked
+        if self._checked is not None and self.verification is not None:
+            self.report = self._checked.with_verification(self.verification)
+
+    def findings_so_far(self) -> Iterator[Finding]:
+        """What the rules and the verification have found, before all has been checked."""
+        yield from self.marks.all_findings()
+        if self.verification is not None:
+            yield from self.verification.findings
 
     def take_places(self, message: Located) -> None:
         """The places of the values that a tensor's findings are about."""

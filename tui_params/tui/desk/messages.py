@@ -17,6 +17,7 @@ from tui_params.tui.terminal.frozen_message import FrozenMessage
 if TYPE_CHECKING:
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
+    from tui_params.core.health.verification import Verification
     from tui_params.core.reading.grid import Grid
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.scanner import Activity
@@ -100,6 +101,17 @@ class Checked(FrozenMessage):
 
     generation: int
     report: Report
+
+
+@dataclass(slots=True, eq=False)
+class FilesVerified(FrozenMessage):
+    """The files were compared with those of the hub; without a result, some bytes more have been read."""
+
+    generation: int
+    result: Verification | None
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, FilesVerified) and message.result is None
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
+from tui_params.core.health.verification import count_words
 from tui_params.tui.pages import Pages
 from tui_params.tui.state.finding_groups import (
     Group,
@@ -75,11 +76,11 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
 
     def fill(self) -> None:
         """Show what is known by now."""
-        marks, report = self.pages.marks, self.pages.report
-        made_of = (marks, marks.changes, report)
+        marks, report, verification = self.pages.marks, self.pages.report, self.pages.verification
+        made_of = (marks, marks.changes, report, verification)
         if made_of != self._made_of and not self._is_grouping:
             self._made_of = made_of
-            known = known_of(self.pages.desk.opened.source, report, marks)
+            known = known_of(self.pages.desk.opened.source.listing, report, marks, verification)
             if len(known) <= AT_ONCE:
                 self._groups = groups_of(known)
             else:
@@ -97,7 +98,10 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
 
     def _show(self) -> None:
         conclusion = ("", "text") if self._is_grouping else self.pages.coverage.conclusion
-        self.view.show(self._groups, self.pages.coverage.sentence, conclusion)
+        note, verification = self.pages.coverage.sentence, self.pages.verification
+        if verification is not None:
+            note += f" Against the hub: {count_words(verification.files)}."
+        self.view.show(self._groups, note, conclusion)
         if self._hinted_of != self._hintable:
             self._hint()
 

@@ -9,14 +9,8 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.screens.explorer.status import (
-    BarState,
-    Focus,
-    header_lines,
-    key_at_header,
-    key_at_status,
-    status_lines,
-)
+from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.screens.explorer.verification import Verification
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
@@ -33,6 +27,7 @@ class Bars:
         answers: Answers,
         order: Order,
         notice: Notice,
+        verification: Verification,
         tree: ModuleTree,
         detail: TensorDetail,
         search: SearchBar,
@@ -47,6 +42,7 @@ class Bars:
         self._answers = answers
         self._order = order
         self._notice = notice
+        self._verification = verification
         self._tree = tree
         self._detail = detail
         self._search = search
@@ -57,7 +53,7 @@ class Bars:
         """What there is to show now."""
         desk, pages, opened, node = self._session.desk, self._session.pages, self._session.opened, self._tree.cursor
         report = pages.report if pages is not None else None
-        known = pages.marks.all_findings() if pages is not None and report is None else ()
+        known = pages.findings_so_far() if pages is not None and report is None else ()
         return BarState(
             glyphs=self._glyphs,
             label=self._session.pending.label,
@@ -68,6 +64,7 @@ class Bars:
             sort_read=self._order.read,
             activity=self._answers.activity,
             sweep=self._answers.sweep,
+            verifying=self._verification.progress,
             is_cross_checking=desk is not None and desk.is_cross_checking,
             report=report,
             errors=sum(finding.severity == "error" for finding in known),

@@ -21,7 +21,6 @@ from tui_params.tui.pages import Pages
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.bars import Bars
-from tui_params.tui.screens.explorer.column_choice import ColumnChoice
 from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.dialogs import Dialogs
@@ -32,11 +31,11 @@ from tui_params.tui.screens.explorer.page_choices import PageChoices
 from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.screens.explorer.travel import Travel
+from tui_params.tui.screens.explorer.verification import Verification
 from tui_params.tui.state.opened import Opened
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
+from tui_params.tui.widgets.bars import Divider, SearchBar
 from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree import tree_messages
@@ -85,11 +84,11 @@ class ExplorerScreen(Screen[None]):
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
-        self.columns = columns = ColumnChoice(session, tree, choices)
-        self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
-        self.travel = Travel(session, tree, self.filter, self.order, self.search, notice, choices, glyphs)
-        self.copying = Copying(session, tree, notice, lambda: self.app)
-        self.bars = Bars(session, self.filter, self.answers, self.order, notice, tree, self.detail, self.search, glyphs)
+        self.verification = verifying = Verification(session, notice, self.post_message, self.update_bars, self.key_of)
+        self.bars = Bars(
+            session, self.filter, self.answers, self.order, notice, verifying, tree, self.detail, self.search, glyphs
+        )
+        self.copying = Copying(self, session, tree, notice)
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
 
@@ -118,7 +117,7 @@ class ExplorerScreen(Screen[None]):
     def is_settled(self) -> bool:
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
         pages = self.pages
-        is_at_rest = pages is not None and pages.is_settled and not pages.desk.is_busy
+        is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
         return is_at_rest and self.waiting.is_empty and self.questions.are_answered
 
     def key_of(self, name: str) -> str:
@@ -137,6 +136,7 @@ class ExplorerScreen(Screen[None]):
         self.set_interval(delays.WATCH_EVERY, self.session.look_for_changes)
 
     def on_unmount(self) -> None:
+        self.verification.stop()
         self.session.close(wait=0.2)
 
     def on_source_failed(self, message: messages.SourceFailed) -> None:
@@ -148,6 +148,7 @@ class ExplorerScreen(Screen[None]):
         self._say_stale(f"not opened again: {message.reason}", "Not opened again", "error")
 
     def on_source_opened(self, message: messages.SourceOpened) -> None:
+        self.verification.stop()
         desk, pages = self.session.begin(message.opened)
         self.answers.reset()
         self.order.reset()
@@ -244,6 +245,9 @@ class ExplorerScreen(Screen[None]):
         if message.generation == self.session.generation:
             self.order.sort_again()
 
+    def on_files_verified(self, message: messages.FilesVerified) -> None:
+        self.verification.take(message)
+
     def on_located(self, message: messages.Located) -> None:
         self.answers.take_located(message)
 
@@ -288,7 +292,7 @@ class ExplorerScreen(Screen[None]):
         elif self.desk is not None and self.desk.is_sweeping:
             self.desk.stop_sweep()
             self.questions.ask()
-        elif self.filter.query is not None:
+        elif not self.verification.stop() and self.filter.query is not None:
             self.search.clear()
         self.panes.hide_values()
 
@@ -332,7 +336,10 @@ class ExplorerScreen(Screen[None]):
         self.copying.copy_name()
 
     def action_copy_line(self) -> None:
-        self.copying.copy_summary()
+        self.copying.copy_line()
+
+    def action_verify(self) -> None:
+        self.verification.start()
 
     def action_reload(self) -> None:
         if self.opened is not None:

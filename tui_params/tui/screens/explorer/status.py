@@ -48,6 +48,8 @@ class BarState:
 
     activity: Activity | None = None
     sweep: SweepProgress | None = None
+    verifying: SweepProgress | None = None
+    """How far the comparison of the files with those of the hub is."""
     is_cross_checking: bool = False
     report: Report | None = None
     errors: int = 0
@@ -124,6 +126,9 @@ def _running(state: BarState, width: int) -> list[Part]:
     sweep, activity, glyphs = state.sweep, state.activity, state.glyphs
     if state.is_cross_checking:
         return [("cross-checking the tensors ", "accent")]
+    word = ""
+    if sweep is None and state.verifying is not None:
+        sweep, word = state.verifying, "verifying "
     if sweep is not None:
         share = sweep.done_bytes / max(1, sweep.total_bytes)
         cells = 12 if width >= 100 else 6
@@ -138,7 +143,7 @@ def _running(state: BarState, width: int) -> list[Part]:
             left = (sweep.total_bytes - sweep.done_bytes) / rate
             words += f"  {text.duration(left)} left" if left >= 1 else "  nearly done"
         bar, rest = (glyphs.bar, "-") if glyphs.is_ascii else (glyphs.bar, "░")
-        return [(bar * filled, "spark"), (rest * (cells - filled), "dim"), (f"{words} ", "accent")]
+        return [(word, "accent"), (bar * filled, "spark"), (rest * (cells - filled), "dim"), (f"{words} ", "accent")]
     if activity is None:
         return []
     words = f"reading {min(99, int(100 * activity.done / max(1, activity.numel)))} %"
@@ -186,6 +191,8 @@ def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
         tensors = sum(entry.tensor is not None for entry in report.unchecked)
         words = f"{tensors:,} not checked" if tensors else "the source itself not checked"
         parts.append((f"{glyphs.unreadable} {words} ", "warning"))
+    if report.unverified:
+        parts.append((f"{glyphs.unreadable} {text.plural(report.unverified, 'file')} not verified ", "warning"))
     if parts:
         return parts
     remarks = sum(finding.severity == "info" for finding in report.findings)
@@ -275,7 +282,7 @@ def _hints(state: BarState) -> list[Hint]:
     if state.focus == "facts":
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
-    if state.sweep is not None:
+    if state.sweep is not None or state.verifying is not None:
         words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
         return [hint(name, word) for name, word in words]
     opened = state.opened
