@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tui_params.cli.output import STYLE_OF_SEVERITY, Output, hanging
+from tui_params.cli.adapters import adapter_lines
+from tui_params.cli.output import Output, hanging
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
@@ -24,6 +25,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
     """The lines for a person: the source, findings by severity, what could not be checked, and a closing line."""
     yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(source.listing.format)}"
+    yield from adapter_lines(source, output)
     for severity in SEVERITIES:
         findings = [finding for finding in report.findings if finding.severity == severity]
         if findings:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tui_params.cli.adapters import adapter_entries, adapter_lines
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
@@ -78,12 +79,14 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
         "source": path,
         "format": listing.format,
         "metadata": dict(listing.metadata),
-        "totals": _totals(tree.totals()),
-        "models": [
-            {"name": name, "files": listing.models[name], "totals": _totals(totals)}
-            for name, totals in _totals_by_model(listing)
-        ],
-        "findings": [finding_entry(finding) for finding in listing.findings],
+        "totals": {
+            "tensors": totals.tensors,
+            "numel": totals.numel,
+            "nbytes": totals.nbytes,
+            "dtypes": dict(totals.nbytes_by_dtype),
+        },
+        "findings": [_finding(finding) for finding in listing.findings],
+        "adapters": adapter_entries(source),
         **listed,
     }
 
@@ -148,6 +151,7 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
             yield output.style(f"  and {text.plural(more, 'more entry', 'more entries')} (--json has all)", "dim")
             break
         yield output.style(text.shorten(f"  {text.clean(name, 60)}: {text.clean(value, width)}", width), "dim")
+    yield from adapter_lines(source, output)
     yield ""
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
@@ -42,8 +43,7 @@ class Listing(msgspec.Struct, frozen=True):
     name of their parameter; they are not part of the tree. ``findings`` are about the container. ``not_opened`` are
     the names of files in the same folder that hold tensors or the state of a training run and were not opened; names
     of subfolders end with a slash. ``unlisted`` is one sentence if the source names more tensors than are listed.
-    ``absences`` says of a parameter without a gradient, by its name, why it has none, as far as that is known.
-    ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
+    ``adapters`` are the configurations of adapters that stand in it or beside it.
     """
 
     format: str
@@ -55,8 +55,7 @@ class Listing(msgspec.Struct, frozen=True):
     is_ordered: bool = False
     not_opened: tuple[str, ...] = ()
     unlisted: str | None = None
-    absences: Mapping[str, str] = {}
-    models: Mapping[str, tuple[str, ...]] = {}
+    adapters: tuple[AdapterConfig, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -165,7 +165,7 @@ def find_half_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
     for info in checkpoint.source.listing.tensors:
         # A bias may stand beside lora_B alone.
         if _MAY_BE_HALF.search(info.name) and not info.name.endswith(".bias"):
-            halves |= dict.fromkeys(_halves(info.name.split(".")), info.name)
+            halves |= dict.fromkeys(halves_in(info.name.split(".")), info.name)
     if not halves or is_piece(checkpoint):
         return
     for (module, half, rest), name in halves.items():
@@ -177,7 +177,7 @@ def find_half_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
             yield _half(name, half, factor)
 
 
-def _halves(segments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def halves_in(segments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """The module, the half and what follows it, if a name has a half of an adapter in it."""
     for place, segment in enumerate(segments):
         # HydraLoRA numbers its heads: lora_B0, lora_B1.

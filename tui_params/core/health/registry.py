@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding, Severity
+from tui_params.core.health.adapter_scale import SCALE_RULES
 from tui_params.core.health.batchnorm import BATCHNORM_RULES
 from tui_params.core.health.channels import CHANNEL_RULES
 from tui_params.core.health.companions import COMPANION_RULES
@@ -92,6 +93,7 @@ RULES: tuple[Rule, ...] = collect(
         GAP_RULES,
         STATED_RULES,
         OPTIMIZER_RULES,
+        SCALE_RULES,
     ),
     of_readers=(*CONTAINER_RULES, *LIVE_RULES),
 )

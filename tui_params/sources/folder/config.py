@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tui_params.core.source import Listing
+from tui_params.core.adapter_config import AdapterConfig, parse_adapter_config
 from tui_params.core.text import shorten
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes, retried
@@ -20,7 +20,11 @@ _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dt
 _SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
-_ADAPTER_KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "use_dora", "target_modules")
+_ADAPTER_KEYS = (
+    "peft_type", "base_model_name_or_path", "r", "lora_alpha", "alpha", "use_rslora", "use_dora", "target_modules",
+    "rank_pattern", "alpha_pattern",
+)  # fmt: skip
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 def read_configs(folder: Path) -> dict[str, str]:
@@ -43,11 +47,18 @@ def read_configs(folder: Path) -> dict[str, str]:
     quantization = config.get("quantization_config")
     if isinstance(quantization, dict) and quantization.get("quant_method") is not None:
         metadata["config.quantization_config.quant_method"] = _text(quantization["quant_method"])
-    adapter = read_json_object(folder / "adapter_config.json")
-    for key in _ADAPTER_KEYS:
-        if adapter.get(key) is not None:
-            metadata[f"adapter.{key}"] = _text(adapter[key])
-    return metadata
+    return metadata | describe_adapter(read_json_object(folder / ADAPTER_CONFIG))
+
+
+def describe_adapter(adapter: dict[str, Any]) -> dict[str, str]:
+    """The facts of an ``adapter_config.json`` as metadata; an empty pattern says nothing."""
+    return {f"adapter.{key}": _text(adapter[key]) for key in _ADAPTER_KEYS if adapter.get(key) not in (None, {})}
+
+
+def read_adapter(folder: Path) -> tuple[AdapterConfig, ...]:
+    """The ``adapter_config.json`` of PEFT in a folder, if there is one."""
+    config = parse_adapter_config(read_json_object(folder / ADAPTER_CONFIG), ADAPTER_CONFIG)
+    return () if config is None else (config,)
 
 
 def configs_beside(folder: Path, listing: Listing, *, is_whole: bool) -> dict[str, str]:

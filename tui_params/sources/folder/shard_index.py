@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.source import Listing, Source
@@ -18,7 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
-from tui_params.sources.folder.config import explain_tie, read_configs
+from tui_params.sources.folder.config import read_adapter, read_configs
 from tui_params.sources.folder.merged import MergedSource
 
 MAX_FINDINGS = 20
@@ -166,6 +167,7 @@ def list_indexed(
         findings=findings,
         not_opened=(*not_opened, *folders),
         unlisted=unlisted,
+        adapters=adapters_in(parts, folder),
     )
     unopened = [shard for shard in sorted(shards) if shard in lost and _is_plain_name(shard)]
     present = [shard for shard in unopened if os.path.lexists(folder / shard)]
@@ -327,6 +329,20 @@ def findings_in(parts: Mapping[str, Source], prefixes: Mapping[str, str] | None 
                 finding = msgspec.structs.replace(finding, tensor=f"{prefix}.{finding.tensor}")
             found.append(finding)
     return found
+
+
+def adapters_in(
+    parts: Mapping[str, Source], folder: Path, prefixes: Mapping[str, str] | None = None
+) -> tuple[AdapterConfig, ...]:
+    """The configurations of adapters in the files and beside them; ``prefixes`` are as in ``findings_in``."""
+    found = list(read_adapter(folder))
+    for file, part in parts.items():
+        stem = (prefixes or {}).get(file)
+        found += [
+            msgspec.structs.replace(config, prefix=f"{stem}.{config.prefix}") if stem else config
+            for config in part.listing.adapters
+        ]
+    return tuple(found)
 
 
 def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from tui_params.errors import OpenError
 from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.shard_index import (
     OpenFile,
+    adapters_in,
     add_configs,
     add_unopened,
     describe_format,
@@ -64,7 +65,7 @@ def list_unindexed(
         tuple(findings),
         is_ordered,
         (*beside, *folders),
-        models=models_in(prefixes),
+        adapters=adapters_in(parts, folder, prefixes),
     )
     return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
 

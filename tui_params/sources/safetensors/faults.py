@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tui_params.core.adapter_config import AdapterConfig, parse_adapter_metadata
 from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
@@ -19,6 +20,8 @@ from tui_params.sources.safetensors.header_text import MAX_FINDINGS, Pairs, is_a
 
 Place = tuple[int, int, str]
 """First byte, one past the last byte (both from the start of the data), name."""
+
+_ADAPTER_KEY = "lora_adapter_metadata"
 
 MAX_TEXT = 2000
 """Characters that are kept of one piece of metadata."""
@@ -216,6 +219,12 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
     if len(findings) > MAX_FINDINGS:
         findings = findings[:MAX_FINDINGS]
     return metadata, aliases, findings
+
+
+def read_adapters(raw: Any) -> tuple[AdapterConfig, ...]:
+    """The configurations of adapters that diffusers keeps in the ``__metadata__`` of a header."""
+    text = raw.get(_ADAPTER_KEY) if isinstance(raw, dict) else None
+    return parse_adapter_metadata(text, _ADAPTER_KEY) if isinstance(text, str) else ()
 
 
 def _is_piece(info: Any, tensors: dict[str, TensorInfo]) -> bool:

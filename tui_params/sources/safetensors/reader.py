@@ -28,6 +28,7 @@ from tui_params.sources.safetensors.faults import (
     Place,
     describe_faulty,
     layout_findings,
+    read_adapters,
     read_metadata,
 )
 from tui_params.sources.safetensors.header_text import NEGATIVE_ZERO, parse_exactly, read_plainly, size_findings
@@ -188,4 +189,5 @@ def _listing(
         metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
         tensors = [*tensors, *aliases]
     findings += layout_findings(places, available, file, tensors)
-    return Listing(FORMAT, tuple(tensors), metadata, findings=(*findings, *more))
+    adapters = read_adapters(raw_metadata)
+    return Listing(FORMAT, tuple(tensors), metadata, findings=(*findings, *more), adapters=adapters)

@@ -1,0 +1,139 @@
+"""AdapterConfig: what the configuration of an adapter states of its ranks and of the alphas that scale it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+MOST_PATTERNS = 5_000
+"""The most entries of a rank_pattern or an alpha_pattern that are tried for a module."""
+
+_LONGEST = 400
+"""Characters of a pattern, and of the name of a module, that is tried."""
+
+_ALPHAS = ("lora_alpha", "alpha", "randlora_alpha")
+_QUANTIFIED_GROUP = re.compile(r"(?<!\\)\)[*+{?]")
+_UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{\d*,\}")
+_REFERENCE = re.compile(r"\\[1-9]|\(\?[P=!<(]")
+_MOST_UNBOUNDED = 2
+
+
+class AdapterConfig(msgspec.Struct, frozen=True):
+    """The configuration of an adapter, as peft writes it.
+
+    ``where`` is the file or the metadata that it stands in. It is about the tensors whose names begin with ``prefix``.
+    ``ranks`` and ``alphas`` are by a regular expression for the end of a module's path, the first that matches counts
+    (peft.utils.other.get_pattern_key); they replace ``rank`` and ``alpha``. ``has_experts``: some adapters are of
+    parameters that hold all experts, so that their rank is that of one expert times the number of experts.
+    """
+
+    where: str
+    prefix: str
+    peft_type: str
+    rank: int | None
+    alpha: float | None
+    ranks: Mapping[str, int] = {}
+    alphas: Mapping[str, float] = {}
+    is_rank_stabilized: bool = False
+    has_experts: bool = False
+
+    def rank_of(self, path: str) -> int | None:
+        """The rank of the module at ``path``; None if none is stated, or if a pattern cannot be tried."""
+        rank: int | None = _chosen(self.ranks, path, self.rank)
+        return rank
+
+    def alpha_of(self, path: str) -> float | None:
+        """The alpha of the module at ``path``; None if none is stated, or if a pattern cannot be tried."""
+        alpha: float | None = _chosen(self.alphas, path, self.alpha)
+        return alpha
+
+
+def _chosen(patterns: Mapping[str, Any], path: str, default: Any) -> Any:
+    if not patterns:
+        return default
+    if len(patterns) > MOST_PATTERNS or len(path) > _LONGEST:
+        return None
+    for pattern, value in patterns.items():
+        if pattern.replace("_", "").replace(".", "").isalnum():
+            # A plain name: there may be one for each module.
+            if path.endswith(pattern) and path[: -len(pattern)][-1:] in ("", "."):
+                return value
+            if pattern.rpartition(".")[2] not in path:
+                continue
+        if not _is_quick(pattern):
+            return None
+        try:
+            if re.match(rf"(.*\.)?({pattern})$", path):
+                return value
+        except (re.error, RecursionError, OverflowError):
+            return None
+    return default
+
+
+def _is_quick(pattern: str) -> bool:
+    """Whether a pattern out of a file can be tried on every module: none that takes exponentially long."""
+    if len(pattern) > _LONGEST or _QUANTIFIED_GROUP.search(pattern) or _REFERENCE.search(pattern):
+        return False
+    return len(_UNBOUNDED.findall(pattern)) <= _MOST_UNBOUNDED
+
+
+def parse_adapter_config(raw: Mapping[str, Any], where: str, prefix: str = "") -> AdapterConfig | None:
+    """The configuration in a JSON object; None if it has neither a rank nor an alpha nor the kind of an adapter."""
+    peft_type = raw.get("peft_type")
+    kind = peft_type.upper() if isinstance(peft_type, str) else ""
+    rank = _whole(raw.get("r"))
+    alpha = next((found for key in _ALPHAS if (found := _number(raw.get(key))) is not None), None)
+    if not kind and rank is None and alpha is None:
+        return None
+    ranks, alphas = raw.get("rank_pattern"), raw.get("alpha_pattern")
+    return AdapterConfig(
+        where,
+        prefix,
+        kind,
+        rank,
+        alpha,
+        {key: rank for key, value in _items(ranks) if (rank := _whole(value)) is not None},
+        {key: alpha for key, value in _items(alphas) if (alpha := _number(value)) is not None},
+        raw.get("use_rslora") is True,
+        bool(raw.get("target_parameters")),
+    )
+
+
+def parse_adapter_metadata(text: str, where: str) -> tuple[AdapterConfig, ...]:
+    """The configurations in the ``lora_adapter_metadata`` of diffusers, whose keys begin with the name of a model.
+
+    diffusers/loaders/lora_base.py, ``_pack_dict_with_prefix``: ``unet.r``, ``text_encoder.lora_alpha``.
+    """
+    try:
+        raw = msgspec.json.decode(text.encode(), type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return ()
+    models = dict.fromkeys(
+        key.rpartition(".")[0] for key in raw if key.rpartition(".")[2] in ("r", "peft_type", *_ALPHAS)
+    )
+    found = []
+    for model in models:
+        start = f"{model}." if model else ""
+        own = {key[len(start) :]: value for key, value in raw.items() if key.startswith(start)}
+        config = parse_adapter_config(own, where, start)
+        if config is not None:
+            found.append(config)
+    return tuple(found)
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    return iter(value.items() if isinstance(value, dict) else ())
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31 else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30 and isfinite(value):
+        return value
+    return None

@@ -1,0 +1,298 @@
+"""Adapters: the rank, the alpha and the scale of every adapter of a source, however its library spells them.
+
+What an adapter adds to a weight is multiplied by its scale. peft takes the alpha from adapter_config.json, diffusers
+from ``lora_adapter_metadata``, kohya's sd-scripts and LyCORIS from a tensor ``alpha`` in each module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.adapter_config import AdapterConfig
+from tui_params.core.health.gaps import halves_in
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import parse_window
+from tui_params.errors import ReadError
+
+MOST_ALPHAS = 20_000
+"""The most alphas that are read for a list; a large model has some hundreds of adapters."""
+
+_RANK_AT: dict[str, tuple[str, int]] = {
+    "lora_A": ("LoRA", 0),
+    "lora_B": ("LoRA", 1),
+    "lora_embedding_A": ("LoRA", 0),
+    "lora_embedding_B": ("LoRA", 1),
+    "lora_down": ("LoRA", 0),
+    "lora_up": ("LoRA", 1),
+    "lora.down": ("LoRA", 0),
+    "lora.up": ("LoRA", 1),
+    "hada_w1_b": ("LoHa", 0),
+    "hada_w2_b": ("LoHa", 0),
+    "lokr_w1": ("LoKr", -1),
+    "lokr_w2": ("LoKr", -1),
+    "lokr_w1_b": ("LoKr", 0),
+    "lokr_w2_b": ("LoKr", 0),
+    "vera_lambda_d": ("VeRA", 0),
+    "vblora_logits_A": ("VB-LoRA", -1),
+    "randlora_lambda": ("RandLoRA", 0),
+}
+"""By the half of an adapter (``gaps.halves_in``): what it is called, and which dimension is its rank; -1 for none."""
+
+_SINGLE: dict[str, tuple[str, int]] = {
+    "ia3_l": ("IA3", -1),
+    "oft_R": ("OFT", -1),
+    "oft_blocks": ("OFT", -1),
+    "boft_R": ("BOFT", -1),
+    "miss_block": ("MiSS", 0),
+    "bone_block": ("Bone", -1),
+    "gralora_A": ("GraLoRA", -1),
+    "hra_u": ("HRA", 1),
+    "hira_A": ("HiRA", 0),
+    "delora_A": ("DeLoRA", 0),
+    "shira_weight": ("SHiRA", -1),
+}
+"""The same for adapters that are no product of two halves, or have no alpha."""
+
+_SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA", "GraLoRA"})
+_MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
+_MARKS = (*_MAGNITUDES, "lora_E")
+_MAY_BE = re.compile("lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight")
+_FROM_RANK = "no alpha is stored: loaders take the rank for it"
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """One adapter of one module.
+
+    ``module`` is the path of the module as the tensors name it, ``name`` the name of the adapter, if it has one.
+    ``tensor`` is one of its tensors. ``rank`` is that of the tensors, ``stated_rank`` that of the configuration.
+    ``alpha_tensor`` is the value of its tensor ``alpha``. ``scale`` is None where it is not known; ``origin`` says
+    where the alpha comes from, or why there is none. ``spelling`` is the half by which it was found. ``base`` are the
+    sizes of the weight that it is for, as far as its halves tell; a convolution has more than two.
+    """
+
+    module: str
+    name: str
+    kind: str
+    spelling: str
+    tensor: str
+    rank: int | None
+    stated_rank: int | None
+    alpha: float | None
+    alpha_tensor: float | None
+    scale: float | None
+    formula: str
+    origin: str
+    base: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Its rank, alpha and scale in one line."""
+        parts = []
+        rank = self.rank if self.rank is not None else self.stated_rank
+        parts.append("no rank" if rank is None else f"rank {rank:,}")
+        if self.kind not in _SCALED:
+            return f"{', '.join(parts)}, no alpha"
+        parts.append("alpha unknown" if self.alpha is None else f"alpha {text.number(self.alpha, 6)}")
+        if self.scale is not None:
+            formula = f" ({self.formula})" if self.formula else ""
+            parts.append(f"scale {text.number(self.scale, 6)}{formula}")
+        return f"{', '.join(parts)}; {self.origin}" if self.origin else ", ".join(parts)
+
+
+def alphas_of(infos: Iterable[TensorInfo]) -> list[TensorInfo]:
+    """The tensors ``alpha`` of modules: one number each."""
+    return [info for info in infos if info.name.endswith(".alpha") and info.numel == 1 and info.unreadable is None]
+
+
+def read_alphas(source: Source) -> dict[str, float]:
+    """The value of each tensor ``alpha``, by its name; those that cannot be read are left out."""
+    found: dict[str, float] = {}
+    for info in alphas_of(source.listing.tensors)[:MOST_ALPHAS]:
+        value = _read_number(source, info)
+        if value is not None:
+            found[info.name] = value
+    return found
+
+
+def _read_number(source: Source, info: TensorInfo) -> float | None:
+    try:
+        return float(source.read_window(info, parse_window("", info.shape)).reshape(-1)[0])
+    except (ReadError, OSError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def adapters_of(source: Source) -> tuple[Adapter, ...]:
+    """Every adapter of a source; reads the tensors ``alpha``, a number each."""
+    return describe_adapters(source.listing, read_alphas(source)) if has_adapters(source.listing) else ()
+
+
+def has_adapters(listing: Listing) -> bool:
+    """Whether any tensor is named as one of an adapter is."""
+    return any(_found_in(info) for info in listing.tensors)
+
+
+def describe_adapters(listing: Listing, alphas: Mapping[str, float]) -> tuple[Adapter, ...]:
+    """Every adapter of a listing, in its order; ``alphas`` are the values of the tensors ``alpha``, by name."""
+    groups: dict[tuple[str, str], dict[str, TensorInfo]] = {}
+    names: set[str] = set()
+    for info in listing.tensors:
+        found = _found_in(info)
+        if found is not None:
+            module, half, name = found
+            groups.setdefault((module, name), {}).setdefault(half, info)
+        elif any(mark in info.name for mark in _MARKS):
+            names.add(info.name)
+    marked = {mark: {name.partition(f".{mark}")[0] for name in names if mark in name} for mark in _MARKS}
+    return tuple(
+        [_describe(module, name, halves, listing.adapters, alphas, marked) for (module, name), halves in groups.items()]
+    )
+
+
+def _found_in(info: TensorInfo) -> tuple[str, str, str] | None:
+    """The module, the half and the name of the adapter that a tensor is a part of."""
+    name = info.name
+    if not _MAY_BE.search(name) or name.endswith(".bias"):
+        return None
+    segments = name.split(".")
+    for module, half, rest in halves_in(segments):
+        if half in _RANK_AT:
+            return module.removesuffix(".lora"), half, rest.removesuffix("weight").strip(".")
+    for place, segment in enumerate(segments):
+        if segment in _SINGLE:
+            rest = ".".join(segments[place + 1 :])
+            return ".".join(segments[:place]), segment, rest.removesuffix("weight").strip(".")
+    return None
+
+
+def _describe(
+    module: str,
+    name: str,
+    halves: Mapping[str, TensorInfo],
+    configs: Sequence[AdapterConfig],
+    alphas: Mapping[str, float],
+    marked: Mapping[str, set[str]],
+) -> Adapter:
+    first = next(iter(halves))
+    kind, rank = (_RANK_AT.get(first) or _SINGLE[first])[0], None
+    for half, info in halves.items():
+        at = (_RANK_AT.get(half) or _SINGLE[half])[1]
+        if at >= 0 and info.ndim > at and info.unreadable is None and rank is None:
+            rank = info.shape[at]
+    config = config_of(configs, module)
+    path = path_in_base(module, config)
+    stated = config.rank_of(path) if config is not None else None
+    is_root = kind == "LoRA" and (config.is_rank_stabilized if config is not None else False)
+    if kind == "LoRA" and (module in marked["lora_E"] or (config is not None and config.peft_type == "ADALORA")):
+        kind, stated = "AdaLoRA", None
+    elif any(module in marked[mark] for mark in _MAGNITUDES) and kind == "LoRA":
+        kind = "DoRA"
+    elif is_root:
+        kind = "rsLoRA"
+    own = alphas.get(f"{module}.alpha")
+    alpha, origin, divisor = own, "its alpha tensor", rank
+    if own is None and config is not None:
+        alpha, origin, divisor = config.alpha_of(path), config.where, stated or rank
+        if alpha is None:
+            origin = f"{config.where} states none that can be told"
+    elif own is None and kind in _SCALED:
+        origin = "" if first in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B") else _FROM_RANK
+        origin = origin or "it is stated in no adapter_config.json or metadata here"
+        if origin == _FROM_RANK:
+            alpha = None if rank is None else float(rank)
+    scale, formula = None, ""
+    if kind == "LoKr" and rank is None and config is None and own is not None:
+        scale, formula = 1.0, "both factors are whole"
+    elif alpha is not None and divisor and kind in _SCALED:
+        scale = alpha / (sqrt(divisor) if is_root else divisor)
+        formula = "alpha/√rank" if is_root else "alpha/rank"
+    if kind not in _SCALED:
+        alpha, origin = None, ""
+    tensor = next(iter(halves.values())).name
+    spelling, base = _SPELLINGS.get(first, first), _base_sizes(halves)
+    return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base)
+
+
+_SPELLINGS = {
+    "lora_up": "lora_down",
+    "lora.up": "lora.down",
+    "lora_B": "lora_A",
+    "lora_embedding_A": "lora_A",
+    "lora_embedding_B": "lora_A",
+    "hada_w2_b": "hada_w1_b",
+    "lokr_w1_b": "lokr_w1",
+    "lokr_w2": "lokr_w1",
+    "lokr_w2_b": "lokr_w1",
+}
+
+
+def _base_sizes(halves: Mapping[str, TensorInfo]) -> tuple[int, ...]:
+    """The inputs, the outputs and the size of the kernel of the weight that a LoRA is for."""
+    sizes: list[int] = []
+    for half, at in (("lora_down", 1), ("lora_up", 0), ("lora.down", 1), ("lora.up", 0), ("lora_A", 1), ("lora_B", 0)):
+        info = halves.get(half)
+        if info is not None and info.ndim > at:
+            sizes[1:1] = [info.shape[at]]
+            sizes += [size for size in info.shape[2:] if size > 1]
+    return tuple(sizes)
+
+
+def config_of(configs: Sequence[AdapterConfig], module: str) -> AdapterConfig | None:
+    """The configuration that a module's adapter has: that with the longest prefix of its name."""
+    fitting = [config for config in configs if f"{module}.".startswith(config.prefix)]
+    return max(fitting, key=lambda config: len(config.prefix), default=None)
+
+
+def path_in_base(module: str, config: AdapterConfig | None) -> str:
+    """The path of a module in the model that the adapter is for, as the patterns of the configuration know it."""
+    path = module.removeprefix(config.prefix if config is not None else "")
+    return path.rpartition("base_model.model.")[2]
+
+
+class Network:
+    """What kohya's sd-scripts state of an adapter in the metadata: ``ss_network_dim``, ``_alpha`` and ``_args``."""
+
+    _VARY = ("conv_dim", "conv_alpha", "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas", "preset")
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        def of(key: str) -> str:
+            return metadata.get(f"__metadata__.{key}", metadata.get(key, ""))
+
+        dim, alpha, arguments = of("ss_network_dim"), of("ss_network_alpha"), of("ss_network_args")
+        self.dim = int(dim) if dim.isdecimal() and len(dim) < 10 else None
+        try:
+            self.alpha = float(alpha) if len(alpha) < 40 and alpha else None
+        except ValueError:
+            self.alpha = None  # "Dynamic", after a resize to ranks that differ
+        self.arguments: dict[str, object] = {}
+        self.is_uniform = True
+        """Whether every module has the stated rank and alpha: no argument gives some of them others."""
+        if arguments not in ("", "null", "None"):
+            try:
+                self.arguments = msgspec.json.decode(arguments.encode(), type=dict[str, object])
+            except (msgspec.MsgspecError, RecursionError, ValueError):
+                self.is_uniform = False
+            varying = any(key in self._VARY or key.startswith("network_reg") for key in self.arguments)
+            self.is_uniform = self.is_uniform and not varying
+
+    @property
+    def is_rank_stabilized(self) -> bool:
+        return str(self.arguments.get("rs_lora", "")).lower() == "true"
+
+
+def summarize_adapters(adapters: Iterable[Adapter], most: int = 6) -> list[str]:
+    """The adapters in a few lines, one for all with the same kind, rank, alpha and scale; the most frequent first."""
+    groups: dict[tuple[str, str], list[Adapter]] = {}
+    for adapter in adapters:
+        groups.setdefault((adapter.kind, adapter.words), []).append(adapter)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    lines = [f"{kind} in {text.plural(len(members), 'module')}: {words}" for (kind, words), members in ordered[:most]]
+    if len(ordered) > most:
+        rest = sum(len(members) for _, members in ordered[most:])
+        lines.append(f"and other ranks, alphas or scales in {text.plural(rest, 'module')}")
+    return lines
