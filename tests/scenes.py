@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from textual.pilot import Pilot
 
+from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_large import HeldSource
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.opening import open_source
@@ -226,6 +227,14 @@ def missing() -> Source:
     return open_source(folder)
 
 
+def adapter() -> Source:
+    """An adapter of peft in which a pattern gives one layer another rank."""
+    ranks = {layer: 16 if layer == 3 else 8 for layer in range(4)}
+    folder = Path(tempfile.mkdtemp()) / "adapter"
+    write_peft(folder, peft_lora(ranks), r=8, lora_alpha=16, rank_pattern={"layers.3.self_attn.q_proj": 16})
+    return open_source(folder)
+
+
 LARGE, SMALL = (120, 36), (80, 24)
 
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
@@ -235,6 +244,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("explorer", LARGE, demo, ("S", "n", "n")),
     Scene("explorer-80x24", SMALL, demo, ("S", "n", "n")),
     Scene("module", LARGE, demo, ("S", *("down",) * 6)),
+    Scene("adapter-80x24", SMALL, adapter, ()),
     Scene("search", LARGE, demo, ("S", "slash", *typed("down_proj dtype:f8* absmax>100"))),
     Scene("values", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "z")),
     Scene("problems", LARGE, demo, ("S", "exclamation_mark")),

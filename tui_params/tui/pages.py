@@ -17,10 +17,11 @@ from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
-from tui_params.tui.gradient_beside import GradientBeside
+from tui_params.tui.desk.messages import AdaptersFound, GridReady, HistogramReady, Located
+from tui_params.tui.state.adapters import Adapters
 from tui_params.tui.state.coverage import Coverage
-from tui_params.tui.state.marks import Marks, row_of
+from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.ties import Ties
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import (
@@ -74,7 +75,8 @@ class Pages:
         self._goal: tuple[str, str] | None = None  # a tensor, and the rule whose first place is to be shown
         self._places: dict[str, tuple[Finding, ...]] = {}
         self._places_asked: str | None = None
-        self._tied: dict[str, tuple[str, ...]] | None = None
+        self._ties = Ties(desk.opened.tensors)
+        self._adapters = Adapters(desk.want_adapters)
         self._largest: dict[str, tuple[TensorInfo, ...]] = {}
         self.has_unknown_sizes = False
         for info in desk.opened.tensors:
@@ -94,7 +96,7 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        return is_drawn and self._places_asked is None and self._beside.is_settled
+        return is_drawn and self._places_asked is None and self._adapters.is_settled
 
     @property
     def coverage(self) -> Coverage:
@@ -157,6 +159,10 @@ class Pages:
         if message.name == self._places_asked:
             self._places_asked = None
             self._show_soon(0.0)
+
+    def take_adapters(self, message: AdaptersFound) -> None:
+        self._adapters.take(message.adapters)
+        self._show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if message.key == self._plot_asked:
@@ -222,13 +228,7 @@ class Pages:
 
     def tied_to(self, info: TensorInfo) -> tuple[str, ...]:
         """The other names of the same elements."""
-        if self._tied is None:
-            groups: dict[str, list[str]] = {}
-            for other in self.desk.opened.tensors:
-                if other.tied_to is not None:
-                    groups.setdefault(other.tied_to, [other.tied_to]).append(other.name)
-            self._tied = {name: tuple(n for n in names if n != name) for names in groups.values() for name in names}
-        return self._tied.get(info.name, ())
+        return self._ties.of(info)
 
     def why_no_histogram(self, node: int | None) -> str | None:
         """One sentence if the page of a node has no histogram and will have none, else None."""
@@ -389,6 +389,7 @@ class Pages:
             self.marks.read_below(node),
             last - first - totals.tensors,
             self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
+            self._adapters.lines_below(tree.name(node)),
         )
 
     def _is_of_unknown_size(self, name: str) -> bool:

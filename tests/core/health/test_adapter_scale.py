@@ -44,14 +44,14 @@ def lines(path: Path) -> list[str]:
 
 def test_the_scale_of_peft_is_alpha_by_rank(tmp_path: Path) -> None:
     folder = write_peft(tmp_path, peft_lora({0: 4, 1: 4}))
-    assert lines(folder) == ["LoRA in 2 modules: rank 4, alpha 8, scale 2 (alpha/rank); adapter_config.json"]
+    assert lines(folder) == ["LoRA in 2 modules: rank 4, alpha 8 (adapter_config.json), scale 2 (alpha/rank)"]
     assert lines(folder / "adapter_model.safetensors") == lines(folder)  # opened by its path
     assert told(folder) == told(folder / "adapter_model.safetensors") == []
 
 
 def test_a_rank_stabilized_scale_is_by_the_root(tmp_path: Path) -> None:
     folder = write_peft(tmp_path, peft_lora({0: 4}), lora_alpha=16, use_rslora=True)
-    assert lines(folder) == ["rsLoRA in 1 module: rank 4, alpha 16, scale 8 (alpha/√rank); adapter_config.json"]
+    assert lines(folder) == ["rsLoRA: rank 4, alpha 16 (adapter_config.json), scale 8 (alpha/√rank)"]
 
 
 def test_patterns_are_matched_as_peft_does(tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_dora_and_embeddings_and_convolutions(tmp_path: Path) -> None:
 
 def test_kohya_keeps_an_alpha_in_each_module(tmp_path: Path) -> None:
     path = write_kohya(tmp_path / "a.safetensors", kohya_lora({0: 8, 1: 8}))
-    assert lines(path) == ["LoRA in 2 modules: rank 16, alpha 8, scale 0.5 (alpha/rank); its alpha tensor"]
+    assert lines(path) == ["LoRA in 2 modules: rank 16, alpha 8 (its tensor), scale 0.5 (alpha/rank)"]
     path = write_kohya(tmp_path / "b.safetensors", kohya_lora({0: None, 1: None}))
     assert lines(path) == [
-        "LoRA in 2 modules: rank 16, alpha 16, scale 1 (alpha/rank); no alpha is stored: loaders take the rank for it"
+        "LoRA in 2 modules: rank 16, alpha 16 (none is stored: loaders take the rank), scale 1 (alpha/rank)"
     ]
     assert told(path) == []
 
@@ -111,7 +111,7 @@ def test_what_lycoris_writes(halves: dict[str, tuple[int, ...]], line: str, tmp_
     }
     arrays |= {f"lycoris_layers_{i}_q.alpha": np.array(2.0, np.float32) for i in range(3)}
     path = write_kohya(tmp_path / "a.safetensors", arrays, dim=4, alpha=2.0)
-    assert lines(path) == [f"{kind} in 3 modules: {words}alpha 2, scale 0.5 (alpha/rank); its alpha tensor"]
+    assert lines(path) == [f"{kind} in 3 modules: {words}alpha 2 (its tensor), scale 0.5 (alpha/rank)"]
     assert told(path) == []
 
 
@@ -120,7 +120,7 @@ def test_whole_factors_have_a_scale_of_one_and_an_alpha_of_their_own(tmp_path: P
         "m.lokr_w1": values(4, 4), "m.lokr_w2": values(16, 16), "m.alpha": np.array(8.0, np.float32)
     }  # fmt: skip
     path = write_kohya(tmp_path / "a.safetensors", arrays, dim=8, alpha=4.0, algo="lokr", full_matrix="True")
-    assert lines(path) == ["LoKr in 1 module: no rank, alpha 8, scale 1 (both factors are whole); its alpha tensor"]
+    assert lines(path) == ["LoKr: no rank, alpha 8 (its tensor), scale 1 (both factors are whole)"]
     assert told(path) == []
     # peft divides by the rank of the configuration.
     arrays = {f"base_model.model.{name}": array for name, array in arrays.items() if "alpha" not in name}
@@ -135,29 +135,29 @@ def test_whole_factors_have_a_scale_of_one_and_an_alpha_of_their_own(tmp_path: P
         (
             {"peft_type": "ADALORA", "r": 8, "init_r": 6, "lora_alpha": 12},
             {"lora_A": (6, 64), "lora_B": (48, 6), "lora_E": (6, 1)},
-            "AdaLoRA in 1 module: rank 6, alpha 12, scale 2 (alpha/rank); adapter_config.json",
+            "AdaLoRA: rank 6, alpha 12 (adapter_config.json), scale 2 (alpha/rank)",
         ),
         (
             {"peft_type": "VERA", "lora_alpha": None},
             {"vera_lambda_b": (64,), "vera_lambda_d": (4,)},
-            "VeRA in 1 module: rank 4, no alpha",
+            "VeRA: rank 4, no alpha",
         ),
-        ({"peft_type": "IA3", "r": None, "lora_alpha": None}, {"ia3_l": (64, 1)}, "IA3 in 1 module: no rank, no alpha"),
+        ({"peft_type": "IA3", "r": None, "lora_alpha": None}, {"ia3_l": (64, 1)}, "IA3: no rank, no alpha"),
         (
             {"peft_type": "OFT", "r": 0, "lora_alpha": None},
             {"oft_R.weight": (8, 28)},
-            "OFT in 1 module: no rank, no alpha",
+            "OFT: no rank, no alpha",
         ),
-        ({"peft_type": "HRA", "lora_alpha": None}, {"hra_u": (64, 4)}, "HRA in 1 module: rank 4, no alpha"),
+        ({"peft_type": "HRA", "lora_alpha": None}, {"hra_u": (64, 4)}, "HRA: rank 4, no alpha"),
         (
             {"peft_type": "RANDLORA", "lora_alpha": None, "randlora_alpha": 640},
             {"randlora_lambda": (4, 16), "randlora_gamma": (16, 64)},
-            "RandLoRA in 1 module: rank 4, alpha 640, scale 160 (alpha/rank); adapter_config.json",
+            "RandLoRA: rank 4, alpha 640 (adapter_config.json), scale 160 (alpha/rank)",
         ),
         (
             {"target_parameters": ["experts.gate_up"]},
             {"lora_A.weight": (16, 32), "lora_B.weight": (64, 16)},
-            "LoRA in 1 module: rank 16, alpha 8, scale 2 (alpha/rank); adapter_config.json",
+            "LoRA: rank 16, alpha 8 (adapter_config.json), scale 2 (alpha/rank)",
         ),
     ],
 )

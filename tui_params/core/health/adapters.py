@@ -51,7 +51,6 @@ _SINGLE: dict[str, tuple[str, int]] = {
     "boft_R": ("BOFT", -1),
     "miss_block": ("MiSS", 0),
     "bone_block": ("Bone", -1),
-    "gralora_A": ("GraLoRA", -1),
     "hra_u": ("HRA", 1),
     "hira_A": ("HiRA", 0),
     "delora_A": ("DeLoRA", 0),
@@ -59,11 +58,12 @@ _SINGLE: dict[str, tuple[str, int]] = {
 }
 """The same for adapters that are no product of two halves, or have no alpha."""
 
-_SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA", "GraLoRA"})
+_SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA"})
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
 _MARKS = (*_MAGNITUDES, "lora_E")
 _MAY_BE = re.compile("lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight")
-_FROM_RANK = "no alpha is stored: loaders take the rank for it"
+_FROM_RANK = "none is stored: loaders take the rank"
+_NOT_STATED = "no adapter_config.json or metadata here state it"
 
 
 class Adapter(msgspec.Struct, frozen=True):
@@ -98,11 +98,11 @@ class Adapter(msgspec.Struct, frozen=True):
         parts.append("no rank" if rank is None else f"rank {rank:,}")
         if self.kind not in _SCALED:
             return f"{', '.join(parts)}, no alpha"
-        parts.append("alpha unknown" if self.alpha is None else f"alpha {text.number(self.alpha, 6)}")
+        alpha = "alpha unknown" if self.alpha is None else f"alpha {text.number(self.alpha, 6)}"
+        parts.append(f"{alpha} ({self.origin})")
         if self.scale is not None:
-            formula = f" ({self.formula})" if self.formula else ""
-            parts.append(f"scale {text.number(self.scale, 6)}{formula}")
-        return f"{', '.join(parts)}; {self.origin}" if self.origin else ", ".join(parts)
+            parts.append(f"scale {text.number(self.scale, 6)} ({self.formula})")
+        return ", ".join(parts)
 
 
 def alphas_of(infos: Iterable[TensorInfo]) -> list[TensorInfo]:
@@ -195,16 +195,15 @@ def _describe(
     elif is_root:
         kind = "rsLoRA"
     own = alphas.get(f"{module}.alpha")
-    alpha, origin, divisor = own, "its alpha tensor", rank
+    alpha, origin, divisor = own, "its tensor", rank
     if own is None and config is not None:
         alpha, origin, divisor = config.alpha_of(path), config.where, stated or rank
         if alpha is None:
-            origin = f"{config.where} states none that can be told"
+            origin = f"{config.where} does not say it in a way that can be told"
     elif own is None and kind in _SCALED:
-        origin = "" if first in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B") else _FROM_RANK
-        origin = origin or "it is stated in no adapter_config.json or metadata here"
-        if origin == _FROM_RANK:
-            alpha = None if rank is None else float(rank)
+        # Only the libraries that keep alphas as tensors have a rule for those that are absent.
+        origin = _NOT_STATED if _SPELLINGS.get(first, first) == "lora_A" or rank is None else _FROM_RANK
+        alpha = float(rank or 0) if origin == _FROM_RANK else None
     scale, formula = None, ""
     if kind == "LoKr" and rank is None and config is None and own is not None:
         scale, formula = 1.0, "both factors are whole"
@@ -291,7 +290,10 @@ def summarize_adapters(adapters: Iterable[Adapter], most: int = 6) -> list[str]:
     for adapter in adapters:
         groups.setdefault((adapter.kind, adapter.words), []).append(adapter)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    lines = [f"{kind} in {text.plural(len(members), 'module')}: {words}" for (kind, words), members in ordered[:most]]
+    lines = [
+        f"{kind}: {words}" if len(members) == 1 else f"{kind} in {len(members):,} modules: {words}"
+        for (kind, words), members in ordered[:most]
+    ]
     if len(ordered) > most:
         rest = sum(len(members) for _, members in ordered[most:])
         lines.append(f"and other ranks, alphas or scales in {text.plural(rest, 'module')}")

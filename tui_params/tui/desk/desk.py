@@ -17,7 +17,9 @@ from textual.message import Message
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
+from tui_params.tui.desk.adapters import read_adapters
 from tui_params.tui.desk.messages import (
+    AdaptersFound,
     Checked,
     CrossChecking,
     GridReady,
@@ -280,6 +282,10 @@ class Desk:
         self._sought_in = info.name
         if not self._is_closed:
             self._finder.do(look)
+
+    def want_adapters(self) -> None:
+        """Ask for the adapters of the source; answered by AdaptersFound."""
+        self._finder.do(lambda: self._post(AdaptersFound(self.generation, read_adapters(self.opened.source))))
 
     # The order
 

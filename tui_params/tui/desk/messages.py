@@ -16,6 +16,7 @@ from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
     from tui_params.core.findings import Finding
+    from tui_params.core.health.adapters import Adapter
     from tui_params.core.health.checker import Report
     from tui_params.core.health.verification import Verification
     from tui_params.core.reading.grid import Grid
@@ -112,6 +113,14 @@ class FilesVerified(FrozenMessage):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, FilesVerified) and message.result is None
+
+
+@dataclass(slots=True, eq=False)
+class AdaptersFound(FrozenMessage):
+    """The adapters of the source, with their scales."""
+
+    generation: int
+    adapters: tuple[Adapter, ...]
 
 
 @dataclass(slots=True, eq=False)

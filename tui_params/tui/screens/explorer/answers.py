@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_params.tui.desk.messages import Checked, GridReady, HistogramReady, Located, Measured, SweepProgress, Working
+from tui_params.tui.desk.messages import (
+    AdaptersFound,
+    Checked,
+    GridReady,
+    HistogramReady,
+    Located,
+    Measured,
+    SweepProgress,
+    Working,
+)
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
@@ -85,6 +94,10 @@ class Answers:
     def take_located(self, message: Located) -> None:
         if self._session.pages is not None and message.generation == self._session.generation:
             self._session.pages.take_places(message)
+
+    def take_adapters(self, message: AdaptersFound) -> None:
+        if self._session.pages is not None and message.generation == self._session.generation:
+            self._session.pages.take_adapters(message)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if self._session.pages is not None:

@@ -251,6 +251,9 @@ class ExplorerScreen(Screen[None]):
     def on_located(self, message: messages.Located) -> None:
         self.answers.take_located(message)
 
+    def on_adapters_found(self, message: messages.AdaptersFound) -> None:
+        self.answers.take_adapters(message)
+
     def on_histogram_ready(self, message: messages.HistogramReady) -> None:
         self.answers.take_histogram(message)
 
@@ -305,7 +308,9 @@ class ExplorerScreen(Screen[None]):
         self.page_choices.edit_values()
 
     def action_gradient(self) -> None:
-        self.page_choices.toggle_gradient()
+        why = self.questions.switch_gradient()
+        if why is not None:
+            self.notice.say(why)
 
     def action_log_counts(self) -> None:
         self.page_choices.toggle_log_counts()

@@ -16,6 +16,7 @@ from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.state.places import KEPT_BLANK, places_of
+from tui_params.tui.state.readable import readable_lines
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import cut_line, line_width
@@ -23,6 +24,8 @@ from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lin
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
+
+_MOST_ENTRY_LINES = 500
 
 LEAST_HEIGHT = 8
 """The fewest lines of the pane that leave room for a histogram."""
@@ -207,7 +210,11 @@ def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
     lines = name_lines(entry.name, width)
     lines.append([("a value stored beside the tensors", "dim")])
     lines.append([])
-    return within(lines + wrapped(text.clean(entry.text), width, "text", limit=200), width)
+    for line in readable_lines(entry.name, entry.text)[:_MOST_ENTRY_LINES]:
+        indent = len(line) - len(line.lstrip(" "))
+        hang = min(indent, width // 2)
+        lines += [[(" " * hang, "text"), *part] for part in wrapped(line[indent:], width - hang, "text", limit=200)]
+    return within(lines, width)
 
 
 def summary_line(info: TensorInfo, figures: Figures | None) -> str:

@@ -31,6 +31,8 @@ class ModuleView(msgspec.Struct, frozen=True):
     entries: int = 0
     """Leaves that are not tensors."""
     has_unknown_sizes: bool = False
+    adapters: tuple[str, ...] = ()
+    """Rank, alpha and scale of the adapters in it, in a few sentences."""
 
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -60,6 +62,11 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             words.append(f"buffers {text.numel(totals.buffers)}")
         lines += wrapped(glyphs.separator.join(words), width, "dim")
     lines.append([])
+    if view.adapters:
+        lines.append([("Adapters" if len(view.adapters) > 1 else "Adapter", "label")])
+        for sentence in view.adapters:
+            lines += wrapped(sentence, width, "text", hang=2)
+        lines.append([])
     lines += _health_lines(view, width, glyphs)
     if totals.nbytes_by_dtype:
         lines.append([("Element types", "label")])
