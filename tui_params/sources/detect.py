@@ -257,9 +257,10 @@ def open_path(path: str | os.PathLike[str]) -> Source:
 
 def _with_adapter(source: Source, folder: Path) -> Source:
     """A file of PEFT with what the adapter_config.json beside it says; any other as it is."""
-    if any(info.name.startswith("base_model.") for info in source.listing.tensors):
-        from tui_params.sources.folder.config import ADAPTER_CONFIG, describe_adapter, read_adapter, read_json_object
+    from tui_params.sources.folder.config import ADAPTER_CONFIG, describe_adapter, read_adapter, read_json_object
 
+    is_beside = os.path.exists(folder / ADAPTER_CONFIG)
+    if is_beside and any(info.name.startswith("base_model.") for info in source.listing.tensors):
         listing, metadata = source.listing, describe_adapter(read_json_object(folder / ADAPTER_CONFIG))
         source.listing = msgspec.structs.replace(
             listing, metadata={**listing.metadata, **metadata}, adapters=(*listing.adapters, *read_adapter(folder))

@@ -22,6 +22,7 @@ from tui_params.core.health.checker import Report
 from tui_params.core.health.verification import VerifiedFile
 from tui_params.errors import StoppedError
 from tui_params.sources.bytes import gather, local
+from tui_params.sources.bytes.extents import ExtentSource
 
 WEIGHTS = save({f"layers.{i}.weight": np.random.default_rng(i).normal(size=(64, 64)) for i in range(3)})
 CONFIG = b'{"model_type": "tiny"}'
@@ -254,6 +255,14 @@ def test_every_byte_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     counted = Counted(monkeypatch)
     assert states(tui_params.check(path, verify=True)) == {"model.safetensors": "verified"}
     assert counted.nbytes == len(content)
+
+
+def test_nobody_is_accused_on_account_of_what_was_taken_in_passing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store(tmp_path / "models--a--b", "model.safetensors", WEIGHTS)
+    monkeypatch.setattr(ExtentSource, "file_range", lambda self, info: (info.file, info.offset - 8))
+    assert states(tui_params.check(path, verify=True)) == {"model.safetensors": "verified"}
 
 
 def test_an_archive_of_torch_is_hashed_and_its_checksums_are_compared(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Whether the files of a source are those of the hub: their digests, computed while the tensors are read.
 
-A digest needs every byte of a file in order. The tensors are read in that order, so only what lies between them is read
-for the digest alone; whatever else could not be taken in passing is read where it is needed. No byte is hashed twice.
+A digest needs every byte of a file in order. The tensors are read in that order, so only what lies between them is
+read for the digest alone; whatever else could not be taken in passing is read where it is needed. Before a file is said
+to be another, it is read once more, by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class _Hashing:
         self._lock = Lock()
         self._pending: Future[None] | None = None
         self.position = 0
+        self.has_taken = False
+        """Whether blocks that were read for something else are in the digest."""
         if digest.algorithm == "sha256":
             self._hash = hashlib.sha256()
         else:
@@ -61,6 +64,7 @@ class _Hashing:
             if not new:
                 return None
             self.position += len(new)
+            self.has_taken = True
             if len(new) < BESIDE:
                 self._hash.update(new)
                 return None
@@ -195,6 +199,8 @@ class HashedSource(Source):
         if reason is None:
             try:
                 actual = hashing.finish(self._should_stop, tell)
+                if actual != digest.hex and hashing.has_taken:
+                    actual = _Hashing(self._source, file, digest, self._pool).finish(self._should_stop, None)
             except (ReadError, OSError) as error:
                 reason = f"it could not be read: {error}"
         if reason is not None:
