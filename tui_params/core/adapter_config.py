@@ -28,7 +28,8 @@ class AdapterConfig(msgspec.Struct, frozen=True):
     ``where`` is the file or the metadata that it stands in. It is about the tensors whose names begin with ``prefix``.
     ``ranks`` and ``alphas`` are by a regular expression for the end of a module's path, the first that matches counts
     (peft.utils.other.get_pattern_key); they replace ``rank`` and ``alpha``. ``has_experts``: some adapters are of
-    parameters that hold all experts, so that their rank is that of one expert times the number of experts.
+    parameters that hold all experts, so that their rank is that of one expert times the number of experts. One of a
+    model in memory is of the adapter ``name`` of a single module, and has the ``scale`` that is in use.
     """
 
     where: str
@@ -40,6 +41,8 @@ class AdapterConfig(msgspec.Struct, frozen=True):
     alphas: Mapping[str, float] = {}
     is_rank_stabilized: bool = False
     has_experts: bool = False
+    name: str = ""
+    scale: float | None = None
 
     def rank_of(self, path: str) -> int | None:
         """The rank of the module at ``path``; None if none is stated, or if a pattern cannot be tried."""

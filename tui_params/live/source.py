@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core import dtypes
+from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, TensorKind
@@ -56,7 +57,12 @@ class ProbeSource(Source):
             gradients=gradients,
             findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in found.remarks),
             is_ordered=True,
-            absences=dict(found.absences),
+            adapters=tuple(
+                [
+                    AdapterConfig("the model", f"{path}.", "", rank, alpha, name=name, scale=scale)
+                    for path, name, rank, alpha, scale in found.adapters
+                ]
+            ),
         )
 
     def _info(self, description: Description, first_names: dict[str, str]) -> TensorInfo:

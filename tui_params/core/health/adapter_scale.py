@@ -9,9 +9,9 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.health.adapters import (
     Adapter,
+    Configs,
     Network,
     alphas_of,
-    config_of,
     describe_adapters,
     has_adapters,
     path_in_base,
@@ -45,13 +45,13 @@ def adapters_in(checkpoint: Checkpoint) -> tuple[Adapter, ...]:
 
 def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose rank is not the one that their configuration, or the metadata, state."""
-    configs, network = checkpoint.source.listing.adapters, Network(checkpoint.metadata)
+    configs, network = Configs(checkpoint.source.listing.adapters), Network(checkpoint.metadata)
     if not configs and network.dim is None:
         return
     adapters = adapters_in(checkpoint)
     stated: dict[tuple[str, int, int], list[Adapter]] = {}
     for adapter in adapters:
-        config = config_of(configs, adapter.module)
+        config = configs.of(adapter.module, adapter.name)
         if adapter.rank is None or adapter.kind not in _OWN_RANK:
             continue
         if config is not None:
@@ -74,7 +74,7 @@ def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 def find_other_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose tensor ``alpha`` is not the alpha that the metadata, or a configuration, state."""
-    configs, network = checkpoint.source.listing.adapters, Network(checkpoint.metadata)
+    configs, network = Configs(checkpoint.source.listing.adapters), Network(checkpoint.metadata)
     if not configs and network.alpha is None:
         return
     adapters = [adapter for adapter in adapters_in(checkpoint) if adapter.alpha_tensor is not None]
@@ -86,7 +86,7 @@ def find_other_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
         for adapter in unlike:
             other.setdefault((who, adapter.alpha_tensor or 0.0), []).append(adapter)
     for adapter in adapters:
-        config = config_of(configs, adapter.module)
+        config = configs.of(adapter.module, adapter.name)
         stated = config.alpha_of(path_in_base(adapter.module, config)) if config is not None else None
         if config is not None and stated is not None and not _is_close(adapter.alpha_tensor, stated):
             who = f"{config.where} says alpha {number(stated, 6)}, but"

@@ -7,8 +7,8 @@ from ``lora_adapter_metadata``, kohya's sd-scripts and LyCORIS from a tensor ``a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
+from collections.abc import Iterable, Mapping
+from math import isclose, sqrt
 
 import msgspec
 
@@ -148,9 +148,10 @@ def describe_adapters(listing: Listing, alphas: Mapping[str, float]) -> tuple[Ad
             groups.setdefault((module, name), {}).setdefault(half, info)
         elif any(mark in info.name for mark in _MARKS):
             names.add(info.name)
+    configs = Configs(listing.adapters)
     marked = {mark: {name.partition(f".{mark}")[0] for name in names if mark in name} for mark in _MARKS}
     return tuple(
-        [_describe(module, name, halves, listing.adapters, alphas, marked) for (module, name), halves in groups.items()]
+        [_describe(module, name, halves, configs, alphas, marked) for (module, name), halves in groups.items()]
     )
 
 
@@ -174,7 +175,7 @@ def _describe(
     module: str,
     name: str,
     halves: Mapping[str, TensorInfo],
-    configs: Sequence[AdapterConfig],
+    configs: Configs,
     alphas: Mapping[str, float],
     marked: Mapping[str, set[str]],
 ) -> Adapter:
@@ -184,10 +185,10 @@ def _describe(
         at = (_RANK_AT.get(half) or _SINGLE[half])[1]
         if at >= 0 and info.ndim > at and info.unreadable is None and rank is None:
             rank = info.shape[at]
-    config = config_of(configs, module)
+    config = configs.of(module, name)
     path = path_in_base(module, config)
     stated = config.rank_of(path) if config is not None else None
-    is_root = kind == "LoRA" and (config.is_rank_stabilized if config is not None else False)
+    is_root = kind == "LoRA" and config is not None and _is_rank_stabilized(config)
     if kind == "LoRA" and (module in marked["lora_E"] or (config is not None and config.peft_type == "ADALORA")):
         kind, stated = "AdaLoRA", None
     elif any(module in marked[mark] for mark in _MAGNITUDES) and kind == "LoRA":
@@ -210,11 +211,21 @@ def _describe(
     elif alpha is not None and divisor and kind in _SCALED:
         scale = alpha / (sqrt(divisor) if is_root else divisor)
         formula = "alpha/√rank" if is_root else "alpha/rank"
+    in_use = None if config is None or kind == "AdaLoRA" else config.scale
+    if in_use is not None and (scale is None or not isclose(scale, in_use, rel_tol=1e-6)):
+        scale, formula = in_use, "as it is in use"
     if kind not in _SCALED:
         alpha, origin = None, ""
     tensor = next(iter(halves.values())).name
     spelling, base = _SPELLINGS.get(first, first), _base_sizes(halves)
     return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base)
+
+
+def _is_rank_stabilized(config: AdapterConfig) -> bool:
+    """Whether the alpha is divided by the root of the rank; of a model in memory, as the scale in use tells."""
+    if config.scale is None or not config.alpha or not config.rank:
+        return config.is_rank_stabilized
+    return config.rank > 1 and isclose(config.scale, config.alpha / sqrt(config.rank), rel_tol=1e-6)
 
 
 _SPELLINGS = {
@@ -241,10 +252,22 @@ def _base_sizes(halves: Mapping[str, TensorInfo]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def config_of(configs: Sequence[AdapterConfig], module: str) -> AdapterConfig | None:
-    """The configuration that a module's adapter has: that with the longest prefix of its name."""
-    fitting = [config for config in configs if f"{module}.".startswith(config.prefix)]
-    return max(fitting, key=lambda config: len(config.prefix), default=None)
+class Configs:
+    """The configurations of a listing."""
+
+    def __init__(self, configs: Iterable[AdapterConfig]) -> None:
+        configs = tuple(configs)
+        self._of_modules = {(config.prefix, config.name): config for config in configs if config.name}
+        self._others = [config for config in configs if not config.name]
+
+    def __bool__(self) -> bool:
+        return bool(self._of_modules or self._others)
+
+    def of(self, module: str, name: str) -> AdapterConfig | None:
+        """The one that an adapter of a module has: its own, else that with the longest prefix of its name."""
+        own = self._of_modules.get((f"{module}.", name))
+        fitting = [config for config in self._others if f"{module}.".startswith(config.prefix)]
+        return own or max(fitting, key=lambda config: len(config.prefix), default=None)
 
 
 def path_in_base(module: str, config: AdapterConfig | None) -> str:
@@ -288,7 +311,8 @@ def summarize_adapters(adapters: Iterable[Adapter], most: int = 6) -> list[str]:
     """The adapters in a few lines, one for all with the same kind, rank, alpha and scale; the most frequent first."""
     groups: dict[tuple[str, str], list[Adapter]] = {}
     for adapter in adapters:
-        groups.setdefault((adapter.kind, adapter.words), []).append(adapter)
+        kind = adapter.kind if adapter.name in ("", "default") else f"{adapter.kind} {text.shorten(adapter.name, 40)}"
+        groups.setdefault((kind, adapter.words), []).append(adapter)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     lines = [
         f"{kind}: {words}" if len(members) == 1 else f"{kind} in {len(members):,} modules: {words}"

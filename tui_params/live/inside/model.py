@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .absences import Ungraded, why_absent
+from .adapters import Scaling, scalings_of
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
 from .arrays import array_leaf
 from .description import Description, Enumeration, Severity
@@ -75,6 +75,7 @@ class MappingProbe(Probe):
         self._held: list[Held] = []
         self._owners: dict[int, str] = {}
         self._copies: set[str] = set()
+        self._adapters: list[tuple[str, Scaling]] = []
 
     def close(self) -> None:
         super().close()
@@ -86,7 +87,7 @@ class MappingProbe(Probe):
 
     def _leaves(self) -> Iterator[Leaf]:
         self._modules, self._metadata, self._owners = {}, {}, {}
-        self._roots, self._held, self._copies, self._is_cut = [], [], set(), False
+        self._roots, self._held, self._copies, self._is_cut, self._adapters = [], [], set(), False, []
         if self._target is not None:
             yield from self._root_leaves()
         for held in self._held:
@@ -108,6 +109,7 @@ class MappingProbe(Probe):
         self._roots.append(root)
         for place in self._walk_modules(root):
             module, path = place.module, place.path
+            self._adapters += [(".".join(place.full_path), scaling) for scaling in scalings_of(module)]
             skipped = registry_of(module, "_non_persistent_buffers_set")
             for registry, kind in (("_parameters", "parameter"), ("_buffers", "buffer")):
                 for key, tensor in list(registry_of(module, registry).items()):
@@ -190,8 +192,8 @@ class MappingProbe(Probe):
             training = attribute_of(root.module, "training") if training is None else training
             metadata[".".join((*root.prefix, "training"))] = str(training)
         metadata |= self._metadata
-        absences = why_absent(ungraded, self._held, has_any=bool(gradients))
-        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), absences)
+        adapters = tuple([(path, *scaling) for path, scaling in self._adapters])
+        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), adapters)
 
     def _describe_gradient(self, leaf: Leaf, gradient: Any) -> Iterator[tuple[str, Description]]:
         """The gradient of a parameter; of a wrapper each piece belongs to the parameter's piece of that field."""
