@@ -9,8 +9,8 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.health.adapters import (
     Adapter,
-    Configs,
-    Network,
+    AdapterConfigs,
+    KohyaMetadata,
     alphas_of,
     describe_adapters,
     has_adapters,
@@ -45,7 +45,7 @@ def adapters_in(checkpoint: Checkpoint) -> tuple[Adapter, ...]:
 
 def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose rank is not the one that their configuration, or the metadata, state."""
-    configs, network = Configs(checkpoint.source.listing.adapters), Network(checkpoint.metadata)
+    configs, network = AdapterConfigs(checkpoint.source.listing.adapters), KohyaMetadata(checkpoint.metadata)
     if not configs and network.dim is None:
         return
     adapters = adapters_in(checkpoint)
@@ -74,7 +74,7 @@ def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 def find_other_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose tensor ``alpha`` is not the alpha that the metadata, or a configuration, state."""
-    configs, network = Configs(checkpoint.source.listing.adapters), Network(checkpoint.metadata)
+    configs, network = AdapterConfigs(checkpoint.source.listing.adapters), KohyaMetadata(checkpoint.metadata)
     if not configs and network.alpha is None:
         return
     adapters = [adapter for adapter in adapters_in(checkpoint) if adapter.alpha_tensor is not None]
@@ -141,7 +141,7 @@ def _clamped(adapter: Adapter, dim: int) -> Iterable[int]:
     return (min(adapter.base[:2]),) if len(adapter.base) >= 2 and min(adapter.base[:2]) < dim else ()
 
 
-def _is_stated_alpha(adapter: Adapter, network: Network) -> bool:
+def _is_stated_alpha(adapter: Adapter, network: KohyaMetadata) -> bool:
     rank, alpha, stored = adapter.rank or 0, network.alpha or 0.0, adapter.alpha_tensor
     # 0 stands for the rank; extraction stores the rank of each module.
     if _is_close(stored, alpha or rank) or (rank != network.dim and _is_close(stored, rank)):

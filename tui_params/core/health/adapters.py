@@ -148,7 +148,7 @@ def describe_adapters(listing: Listing, alphas: Mapping[str, float]) -> tuple[Ad
             groups.setdefault((module, name), {}).setdefault(half, info)
         elif any(mark in info.name for mark in _MARKS):
             names.add(info.name)
-    configs = Configs(listing.adapters)
+    configs = AdapterConfigs(listing.adapters)
     marked = {mark: {name.partition(f".{mark}")[0] for name in names if mark in name} for mark in _MARKS}
     return tuple(
         [_describe(module, name, halves, configs, alphas, marked) for (module, name), halves in groups.items()]
@@ -175,7 +175,7 @@ def _describe(
     module: str,
     name: str,
     halves: Mapping[str, TensorInfo],
-    configs: Configs,
+    configs: AdapterConfigs,
     alphas: Mapping[str, float],
     marked: Mapping[str, set[str]],
 ) -> Adapter:
@@ -252,7 +252,7 @@ def _base_sizes(halves: Mapping[str, TensorInfo]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-class Configs:
+class AdapterConfigs:
     """The configurations of a listing."""
 
     def __init__(self, configs: Iterable[AdapterConfig]) -> None:
@@ -276,7 +276,7 @@ def path_in_base(module: str, config: AdapterConfig | None) -> str:
     return path.rpartition("base_model.model.")[2]
 
 
-class Network:
+class KohyaMetadata:
     """What kohya's sd-scripts state of an adapter in the metadata: ``ss_network_dim``, ``_alpha`` and ``_args``."""
 
     _VARY = ("conv_dim", "conv_alpha", "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas", "preset")
