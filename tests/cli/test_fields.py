@@ -75,6 +75,7 @@ def sources(tmp_path: Path) -> tuple[str, str, str, str]:
         "type": torch.ones(3),
         "gone": torch.ones(1),
         "m.lora_A.weight": torch.ones(2, 4),
+        "turned": torch.arange(12.0).reshape(3, 4),
     }
     a["again"] = a["tied"]
     b = a | {"w.1.weight": torch.ones(2, 2), "zero": -torch.zeros(2), "shape": torch.ones(4), "new": torch.ones(1)}

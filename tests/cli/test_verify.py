@@ -49,13 +49,13 @@ def test_a_file_that_is_not_that_of_the_hub(cli: Cli, tmp_path: Path) -> None:
     words = f"its SHA-256 is {DIGEST}, but {64 * 'a'} on the hub ({where})"
     ran = cli("check", str(path), "--verify")
     assert ran.code == 1
-    assert f"  the container  digest: model.safetensors is not the file of the hub: {words}" in ran.out.splitlines()
+    assert f"  model.safetensors  digest: it is not the file of the hub: {words}" in ran.out.splitlines()
     assert "1 file not that of the hub" in ran.out.splitlines()
     assert ran.out.splitlines()[-1] == "1 tensor checked, 0 could not be checked, 1 file not that of the hub"
     ran = cli("check", str(path), "--verify", "--json")
     assert (ran.code, ran.json()["status"], ran.json()["files"][0]["actual"]) == (1, "findings", DIGEST)
     table = cli("check", str(path), "--verify", "--markdown").out
-    assert f"| error | digest |  | model.safetensors is not the file of the hub: {words} |" in table
+    assert f"| error | digest | model.safetensors | it is not the file of the hub: {words} |" in table
     assert table.count(DIGEST) == 1
 
 
@@ -74,4 +74,4 @@ def test_a_file_without_a_digest_is_not_verified(form: tuple[str, ...], cli: Cli
     if form == ("--json",):
         assert (ran.json()["status"], ran.json()["unchecked"]) == ("unchecked", [])
     if form == ("--markdown",):
-        assert "| not verified |  |  | model.safetensors: no digest of it is known" in ran.out
+        assert "| not verified |  | model.safetensors | no digest of it is known" in ran.out

@@ -51,6 +51,8 @@ def test_patterns_that_might_take_for_ever_or_mean_nothing_are_not_tried(pattern
 def test_very_many_patterns_are_not_tried() -> None:
     assert config({f"m{i}": 1 for i in range(5_001)}).rank_of(PATH) is None
     assert config({f"m{i}": 1 for i in range(5_000)}).rank_of(PATH) == 4
+    assert config({f"m{i}.*x": 1 for i in range(20)}).rank_of(PATH) == 4
+    assert config({f"m{i}.*x": 1 for i in range(21)}).rank_of(PATH) is None
 
 
 @pytest.mark.parametrize(

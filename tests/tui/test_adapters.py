@@ -12,7 +12,7 @@ from tui_params.api.opening import open_source
 
 async def test_the_page_of_a_module_has_its_scale(tmp_path: Path) -> None:
     folder = write_peft(tmp_path, peft_lora({0: 4, 1: 4, 2: 8}), rank_pattern={"layers.2.self_attn.q_proj": 8})
-    async with on_stage(open_source(folder), (120, 30)) as stage:
+    async with on_stage(open_source(folder), (200, 30)) as stage:
         assert stage.cursor == "base_model.model.layers"
         assert "LoRA in 2 modules: rank 4, alpha 8 (adapter_config.json)," in stage.text
         assert "LoRA: rank 8, alpha 8 (adapter_config.json), scale 1" in stage.text
@@ -23,7 +23,7 @@ async def test_the_page_of_a_module_has_its_scale(tmp_path: Path) -> None:
 
 async def test_alphas_are_read_for_the_page(tmp_path: Path) -> None:
     path = write_kohya(tmp_path / "a.safetensors", kohya_lora({0: 8, 1: 8}))
-    async with on_stage(open_source(path), (120, 30)) as stage:
+    async with on_stage(open_source(path), (200, 30)) as stage:
         assert "LoRA: rank 16, alpha 8 (its tensor), scale 0.5" in stage.text
 
 
@@ -34,7 +34,7 @@ async def test_a_model_without_adapters_says_nothing_of_them() -> None:
 
 async def test_the_metadata_are_readable(tmp_path: Path) -> None:
     path = write_kohya(tmp_path / "a.safetensors", kohya_lora({0: 8}), conv_dim="4", conv_alpha="1")
-    async with on_stage(open_source(path), (120, 30)) as stage:
+    async with on_stage(open_source(path), (200, 30)) as stage:
         await stage.go("__metadata__.ss_network_args")
         assert '"conv_dim": "4",' in stage.text
         assert [line.split("│")[-1].strip() for line in stage.text.splitlines() if "conv_" in line.split("│")[-1]] == [

@@ -19,6 +19,8 @@ from tests.factories_hub import store
 from tests.factories_memory import MemorySource
 from tests.factories_screen import PATIENCE, Arrays, eventually, on_stage, ramp, small_model
 from tui_params.api.opening import open_source
+from tui_params.cache.choices import Choices
+from tui_params.cache.folder import CacheFolder
 from tui_params.core.tensor import TensorInfo
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.tui import keys
@@ -520,7 +522,7 @@ async def test_verify_compares_the_files_with_those_of_the_hub(tmp_path: Path) -
         await stage.press("S")
         await stage.until(lambda: "1 error" in stage.text, "the report has it too")
         await stage.press("exclamation_mark")
-        assert "model.safetensors is not the file of the hub" in stage.text
+        assert "it is not the file of the hub" in stage.text
 
 
 async def test_files_without_a_digest_are_listed_as_not_verified() -> None:

@@ -11,7 +11,7 @@ import click
 
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
-from tui_params.cli.output import Output, complain, write_json
+from tui_params.cli.output import Output, complain, finding_entry, write_json
 from tui_params.core.text import plural
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tui_params.cli.adapters import adapter_lines
-from tui_params.cli.output import Output, hanging
+from tui_params.cli.output import STYLE_OF_SEVERITY, Output, hanging
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
 from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
@@ -156,11 +156,12 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
         about = _escape(subject(finding, source.label))
         yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {about} | {evidence} |"
     for entry in report.unchecked:
-        yield f"| unchecked |  | {_escape(entry.tensor or '')} | {_escape(entry.reason)} |"
+        about = _escape(source.label if entry.tensor is None else entry.tensor)
+        yield f"| unchecked |  | {about} | {_escape(entry.reason)} |"
     for verified in report.files:
         state, _, words = verified.words.partition(": ")
         if verified.state != "mismatch":  # that is among the findings
-            yield f"| {state} |  |  | {_escape(verified.file)}: {_escape(words)} |"
+            yield f"| {state} |  | {_escape(verified.file)} | {_escape(words)} |"
     for file in report.not_opened:
         yield f"| not read |  | {_escape(file)} | open it by its path |"
 

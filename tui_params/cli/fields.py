@@ -10,7 +10,10 @@ from __future__ import annotations
 LS = """\
 {"source", "format", "metadata": {name: text},
  "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
- "findings": [{"severity", "rule", "tensor", "evidence", "indices"}],
+ "models": if there are several [{"name", "files",
+   "totals": as above {"tensors", "numel", "nbytes", "dtypes"}}],
+ "findings": [{"severity", "rule", "tensor", "module", "file", "evidence",
+   "indices"}],
  "adapters": [{"module", "name": of the adapter, "kind": LoRA | DoRA | ...,
    "rank", "alpha", "scale": null where not known, "origin": of the alpha}],
  "tensors": [{"name", "shape", "dtype", "numel", "nbytes",

@@ -79,13 +79,12 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
         "source": path,
         "format": listing.format,
         "metadata": dict(listing.metadata),
-        "totals": {
-            "tensors": totals.tensors,
-            "numel": totals.numel,
-            "nbytes": totals.nbytes,
-            "dtypes": dict(totals.nbytes_by_dtype),
-        },
-        "findings": [_finding(finding) for finding in listing.findings],
+        "totals": _totals(tree.totals()),
+        "models": [
+            {"name": name, "files": listing.models[name], "totals": _totals(totals)}
+            for name, totals in _totals_by_model(listing)
+        ],
+        "findings": [finding_entry(finding) for finding in listing.findings],
         "adapters": adapter_entries(source),
         **listed,
     }

@@ -12,14 +12,18 @@ import msgspec
 MOST_PATTERNS = 5_000
 """The most entries of a rank_pattern or an alpha_pattern that are tried for a module."""
 
-_LONGEST = 400
+MOST_EXPRESSIONS = 20
+"""The most of them that are more than names, such as ``layers\\.[0-3]\\..*``: each may take some milliseconds."""
+
+_LONGEST = 200
 """Characters of a pattern, and of the name of a module, that is tried."""
 
 _ALPHAS = ("lora_alpha", "alpha", "randlora_alpha")
 _QUANTIFIED_GROUP = re.compile(r"(?<!\\)\)[*+{?]")
 _UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{\d*,\}")
 _REFERENCE = re.compile(r"\\[1-9]|\(\?[P=!<(]")
-_MOST_UNBOUNDED = 2
+_MOST_REPEATS = 3
+_MOST_STEPS = 2_000_000
 
 
 class AdapterConfig(msgspec.Struct, frozen=True):
@@ -60,6 +64,7 @@ def _chosen(patterns: Mapping[str, Any], path: str, default: Any) -> Any:
         return default
     if len(patterns) > MOST_PATTERNS or len(path) > _LONGEST:
         return None
+    left = MOST_EXPRESSIONS
     for pattern, value in patterns.items():
         if pattern.replace("_", "").replace(".", "").isalnum():
             # A plain name: there may be one for each module.
@@ -67,7 +72,9 @@ def _chosen(patterns: Mapping[str, Any], path: str, default: Any) -> Any:
                 return value
             if pattern.rpartition(".")[2] not in path:
                 continue
-        if not _is_quick(pattern):
+        else:
+            left -= 1
+        if left < 0 or not _is_quick(pattern, len(path)):
             return None
         try:
             if re.match(rf"(.*\.)?({pattern})$", path):
@@ -77,11 +84,13 @@ def _chosen(patterns: Mapping[str, Any], path: str, default: Any) -> Any:
     return default
 
 
-def _is_quick(pattern: str) -> bool:
-    """Whether a pattern out of a file can be tried on every module: none that takes exponentially long."""
+def _is_quick(pattern: str, length: int) -> bool:
+    """Whether a pattern out of a file can be tried on a path of so many characters: Python's matcher backtracks."""
     if len(pattern) > _LONGEST or _QUANTIFIED_GROUP.search(pattern) or _REFERENCE.search(pattern):
         return False
-    return len(_UNBOUNDED.findall(pattern)) <= _MOST_UNBOUNDED
+    # With the repeat that peft puts before it, one more; each goes over the whole path for each place of the others.
+    repeats = len(_UNBOUNDED.findall(pattern)) + 1
+    return repeats <= _MOST_REPEATS and length**repeats <= _MOST_STEPS
 
 
 def parse_adapter_config(raw: Mapping[str, Any], where: str, prefix: str = "") -> AdapterConfig | None:

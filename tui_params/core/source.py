@@ -44,6 +44,8 @@ class Listing(msgspec.Struct, frozen=True):
     the names of files in the same folder that hold tensors or the state of a training run and were not opened; names
     of subfolders end with a slash. ``unlisted`` is one sentence if the source names more tensors than are listed.
     ``adapters`` are the configurations of adapters that stand in it or beside it.
+    ``absences`` says of a parameter without a gradient, by its name, why it has none, as far as that is known.
+    ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
     """
 
     format: str
@@ -56,6 +58,8 @@ class Listing(msgspec.Struct, frozen=True):
     not_opened: tuple[str, ...] = ()
     unlisted: str | None = None
     adapters: tuple[AdapterConfig, ...] = ()
+    absences: Mapping[str, str] = {}
+    models: Mapping[str, tuple[str, ...]] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,19 @@ from importlib.resources import files
 PRIVATE_PACKAGE = "_tui_params_inside"
 """What the modules are called in the other process, which may have a tui-params of its own."""
 
-MODULES = ("description", "anatomy", "memory", "leaves", "adapters", "arrays", "packed", "probe", "optimizers", "model")
+MODULES = (
+    "description",
+    "anatomy",
+    "memory",
+    "leaves",
+    "adapters",
+    "arrays",
+    "packed",
+    "probe",
+    "optimizers",
+    "absences",
+    "model",
+)
 """The modules of ``live.inside`` in the order in which they are loaded: each imports only earlier ones."""
 
 

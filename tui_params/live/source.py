@@ -63,6 +63,7 @@ class ProbeSource(Source):
                     for path, name, rank, alpha, scale in found.adapters
                 ]
             ),
+            absences=dict(found.absences),
         )
 
     def _info(self, description: Description, first_names: dict[str, str]) -> TensorInfo:

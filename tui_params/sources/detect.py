@@ -252,19 +252,21 @@ def open_path(path: str | os.PathLike[str]) -> Source:
 
         if is_index(full):
             return _open_folder(full.absolute().parent, full.name)
-    return _with_adapter(open_file(full), full.parent)
+    return _with_configs(open_file(full), full)
 
 
-def _with_adapter(source: Source, folder: Path) -> Source:
-    """A file of PEFT with what the adapter_config.json beside it says; any other as it is."""
-    from tui_params.sources.folder.config import ADAPTER_CONFIG, describe_adapter, read_adapter, read_json_object
+def _with_configs(source: Source, path: Path) -> Source:
+    """The same source; it knows what the config.json beside a model says."""
+    match = _OF_MODEL.fullmatch(path.name)
+    if match is None:
+        return source
+    from tui_params.sources.folder.config import configs_beside, read_adapter
 
-    is_beside = os.path.exists(folder / ADAPTER_CONFIG)
-    if is_beside and any(info.name.startswith("base_model.") for info in source.listing.tensors):
-        listing, metadata = source.listing, describe_adapter(read_json_object(folder / ADAPTER_CONFIG))
-        source.listing = msgspec.structs.replace(
-            listing, metadata={**listing.metadata, **metadata}, adapters=(*listing.adapters, *read_adapter(folder))
-        )
+    found = configs_beside(path.parent, source.listing, is_whole=match[1] is None)
+    if found:
+        listing = source.listing
+        adapters = (*listing.adapters, *read_adapter(path.parent))
+        source.listing = msgspec.structs.replace(listing, metadata={**listing.metadata, **found}, adapters=adapters)
     return source
 
 

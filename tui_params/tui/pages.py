@@ -18,9 +18,11 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import AdaptersFound, GridReady, HistogramReady, Located
+from tui_params.tui.gradient_beside import GradientBeside
 from tui_params.tui.state.adapters import Adapters
 from tui_params.tui.state.coverage import Coverage
-from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.marks import Marks, row_of
+from tui_params.tui.state.reports import Reports
 from tui_params.tui.state.ties import Ties
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from tui_params.core.figures import Figures
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
-    from tui_params.core.health.verification import Verification
     from tui_params.core.reading.grid import Grid
     from tui_params.core.reading.outcome import Outcome
 
@@ -55,9 +56,7 @@ class Pages:
         self.pane = pane
         self.glyphs = glyphs
         self.marks = Marks()
-        self.report: Report | None = None
-        self.verification: Verification | None = None
-        self._checked: Report | None = None  # the report without the verification
+        self.reports = Reports()
         self.is_gradient = False
         self.is_log_counts = False
         self.is_log_axis = False
@@ -94,9 +93,15 @@ class Pages:
         self._hold_until = monotonic() + seconds + HOLD
 
     @property
+    def report(self) -> Report | None:
+        """What the check of everything has found, once it is done."""
+        return self.reports.whole
+
+    @property
     def is_settled(self) -> bool:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        return is_drawn and self._places_asked is None and self._adapters.is_settled
+        is_asked = self._places_asked is not None or not (self._beside.is_settled and self._adapters.is_settled)
+        return is_drawn and not is_asked
 
     @property
     def coverage(self) -> Coverage:
@@ -107,7 +112,7 @@ class Pages:
             len(self.marks.unread),
             self.desk.is_sweeping,
             self.desk.is_cross_checking,
-            self.report is not None,
+            self.reports.whole is not None,
         )
 
     def lost_tensors(self) -> Iterator[TensorInfo]:
@@ -133,25 +138,8 @@ class Pages:
 
     def take_report(self, report: Report) -> None:
         """Take the report on the whole source: everything has been checked."""
-        self._checked = report
-        self._join_reports()
+        self.reports.take_report(report)
         self.marks.replace(self.desk.opened.tree, report.findings)
-
-    def take_verification(self, verification: Verification) -> None:
-        """Take what came of comparing the files with those of the hub."""
-        self.verification = verification
-        self._join_reports()
-
-    def _join_reports(self) -> None:
-        self.report = self._checked
-        if self._checked is not None and self.verification is not None:
-            self.report = self._checked.with_verification(self.verification)
-
-    def findings_so_far(self) -> Iterator[Finding]:
-        """What the rules and the verification have found, before all has been checked."""
-        yield from self.marks.all_findings()
-        if self.verification is not None:
-            yield from self.verification.findings
 
     def take_places(self, message: Located) -> None:
         """The places of the values that a tensor's findings are about."""

@@ -74,9 +74,9 @@ def test_a_flipped_bit_is_an_error_with_both_digests(at: int, tmp_path: Path) ->
     changed = path.read_bytes()
     assert (report.status, states(report)) == ("findings", {"model.safetensors": "mismatch"})
     (finding,) = [finding for finding in report.findings if finding.rule == "digest"]
-    assert (finding.severity, finding.tensor) == ("error", None)
+    assert (finding.severity, finding.tensor, finding.file) == ("error", None, "model.safetensors")
     assert finding.evidence == (
-        f"model.safetensors is not the file of the hub: its SHA-256 is {sha256(changed)}, but {sha256(WEIGHTS)} on the"
+        f"it is not the file of the hub: its SHA-256 is {sha256(changed)}, but {sha256(WEIGHTS)} on the"
         " hub (the name of its blob in the cache)"
     )
 
@@ -91,7 +91,8 @@ def test_a_small_file_has_the_hash_of_its_git_blob(tmp_path: Path) -> None:
     flip(config, 3)
     report = tui_params.check(config.parent, verify=True)
     assert states(report) == {"model.safetensors": "verified", "config.json": "mismatch"}
-    assert "config.json is not the file of the hub: its git hash is" in report.findings[0].evidence
+    assert report.findings[0].file == "config.json"
+    assert "it is not the file of the hub: its git hash is" in report.findings[0].evidence
 
 
 def test_a_blob_that_links_to_the_shared_store(tmp_path: Path) -> None:

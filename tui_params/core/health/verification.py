@@ -51,7 +51,13 @@ class Verification(msgspec.Struct, frozen=True):
     def findings(self) -> tuple[Finding, ...]:
         """An error for each file that is not that of the hub, and a remark for each unfinished download."""
         wrong = [
-            Finding("error", "digest", None, f"{clean(file.file, 120)} is not the file of the hub: {file.words}")
+            Finding(
+                "error",
+                "digest",
+                None,
+                f"it is not the file of the hub: {file.words}",
+                file=file.file,
+            )
             for file in self.files
             if file.state == "mismatch"
         ]

@@ -43,7 +43,8 @@ class Enumeration(NamedTuple):
     """What ``Probe.enumerate`` found. ``gradients`` are pairs: a parameter's name, the description of its gradient.
 
     ``remarks`` are a severity, a rule and a sentence each. ``modules`` are class names by module path, that of the
-    root is ``""``. ``adapters`` are the path of a module, the name of an adapter, its rank, its alpha and its scale.
+    root is ``""``. ``absences`` says of each parameter without a gradient, by its name, why it has none. ``adapters``
+    are the path of a module, the name of an adapter, its rank, its alpha and its scale.
     """
 
     tensors: tuple[Description, ...]
@@ -51,4 +52,5 @@ class Enumeration(NamedTuple):
     modules: Mapping[str, str]
     metadata: Mapping[str, str]
     remarks: tuple[tuple[Severity, str, str], ...]
+    absences: Mapping[str, str] = {}
     adapters: tuple[tuple[str, str, int | None, float | None, float | None], ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .absences import Ungraded, why_absent
 from .adapters import Scaling, scalings_of
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
 from .arrays import array_leaf
@@ -192,8 +193,9 @@ class MappingProbe(Probe):
             training = attribute_of(root.module, "training") if training is None else training
             metadata[".".join((*root.prefix, "training"))] = str(training)
         metadata |= self._metadata
+        absences = why_absent(ungraded, self._held, has_any=bool(gradients))
         adapters = tuple([(path, *scaling) for path, scaling in self._adapters])
-        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), adapters)
+        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), absences, adapters)
 
     def _describe_gradient(self, leaf: Leaf, gradient: Any) -> Iterator[tuple[str, Description]]:
         """The gradient of a parameter; of a wrapper each piece belongs to the parameter's piece of that field."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig, parse_adapter_config
+from tui_params.core.source import Listing
 from tui_params.core.text import shorten
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes, retried

@@ -19,7 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
-from tui_params.sources.folder.config import read_adapter, read_configs
+from tui_params.sources.folder.config import explain_tie, read_adapter, read_configs
 from tui_params.sources.folder.merged import MergedSource
 
 MAX_FINDINGS = 20

@@ -76,11 +76,11 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
 
     def fill(self) -> None:
         """Show what is known by now."""
-        marks, report, verification = self.pages.marks, self.pages.report, self.pages.verification
+        marks, report, verification = self.pages.marks, self.pages.report, self.pages.reports.verification
         made_of = (marks, marks.changes, report, verification)
         if made_of != self._made_of and not self._is_grouping:
             self._made_of = made_of
-            known = known_of(self.pages.desk.opened.source.listing, report, marks, verification)
+            known = known_of(self.pages.desk.opened.source, report, marks, verification)
             if len(known) <= AT_ONCE:
                 self._groups = groups_of(known)
             else:
@@ -98,7 +98,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
 
     def _show(self) -> None:
         conclusion = ("", "text") if self._is_grouping else self.pages.coverage.conclusion
-        note, verification = self.pages.coverage.sentence, self.pages.verification
+        note, verification = self.pages.coverage.sentence, self.pages.reports.verification
         if verification is not None:
             note += f" Against the hub: {count_words(verification.files)}."
         self.view.show(self._groups, note, conclusion)

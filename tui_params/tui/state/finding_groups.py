@@ -76,14 +76,14 @@ class Known(msgspec.Struct, frozen=True):
         return len(self.findings) + len(self.unread)
 
 
-def known_of(listing: Listing, report: Report | None, marks: Marks, verification: Verification | None = None) -> Known:
-    """The findings of the container and of every tensor that was read, and what could not be read or verified."""
+def known_of(source: Source, report: Report | None, marks: Marks, verification: Verification | None = None) -> Known:
+    """The findings about the files and about every tensor that was read, and what could not be read or verified."""
     lost: list[tuple[str | None, str]] = [*marks.unread.items()]
     if verification is not None:
         lost[:0] = [(None, f"{file.file} was {file.words}") for file in verification.unverified]
     if report is None:
         said = verification.findings if verification is not None else ()
-        return Known((*listing.findings, *said, *marks.all_findings()), tuple(lost))
+        return Known(source.label, (*source.listing.findings, *said, *marks.all_findings()), tuple(lost))
     # An empty place of a tensor that is stored elsewhere can be read, and yet was not checked.
     more = [(entry.tensor, entry.reason) for entry in report.unchecked if entry.tensor not in marks.unread]
     return Known(source.label, report.findings, (*more, *lost))

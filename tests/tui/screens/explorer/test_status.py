@@ -79,7 +79,7 @@ def test_the_header_says_what_is_wrong_the_reason_to_reload_first() -> None:
 @pytest.mark.parametrize(
     ("focus", "expected"),
     [
-        ("tree", "enter open  / search"),
+        ("tree", "enter open     / search"),
         ("search", "enter keep  esc clear  ↑↓ move"),
         ("slice", "enter to the values"),
         ("values", "↑↓←→ move over the values  home start"),

@@ -9,7 +9,14 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.screens.explorer.status import (
+    BarState,
+    Focus,
+    header_lines,
+    key_at_header,
+    key_at_status,
+    status_lines,
+)
 from tui_params.tui.screens.explorer.verification import Verification
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import SearchBar, StripBar
@@ -53,7 +60,7 @@ class Bars:
         """What there is to show now."""
         desk, pages, opened, node = self._session.desk, self._session.pages, self._session.opened, self._tree.cursor
         report = pages.report if pages is not None else None
-        known = pages.findings_so_far() if pages is not None and report is None else ()
+        known = pages.reports.so_far(pages.marks) if pages is not None and report is None else ()
         return BarState(
             glyphs=self._glyphs,
             label=self._session.pending.label,

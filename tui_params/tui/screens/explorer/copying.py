@@ -1,8 +1,10 @@
-"""Copying: the name at the cursor, or its summary, to the clipboard of the terminal."""
+"""Copying: the name or the summary at the cursor, taken to the clipboard of the terminal."""
 
 from __future__ import annotations
 
-from textual.screen import Screen
+from collections.abc import Callable
+
+from textual.app import App
 
 from tui_params.core import text
 from tui_params.tui.screens.explorer.notice import Notice
@@ -12,13 +14,13 @@ from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 
 class Copying:
-    """Copies by OSC 52, and says what was copied."""
+    """Copies what the cursor is on, and says so in the status line."""
 
-    def __init__(self, screen: Screen[None], session: Session, tree: ModuleTree, notice: Notice) -> None:
-        self._screen = screen
+    def __init__(self, session: Session, tree: ModuleTree, notice: Notice, app: Callable[[], App[object]]) -> None:
         self._session = session
         self._tree = tree
         self._notice = notice
+        self._app = app
 
     def copy_name(self) -> None:
         opened, node = self._session.opened, self._tree.cursor
@@ -27,9 +29,8 @@ class Copying:
         else:
             self._notice.say("There is nothing to copy here.")
 
-    def copy_line(self) -> None:
-        """Copy a tensor in one line; of anything else the name."""
-        desk, pages = self._session.desk, self._session.pages
+    def copy_summary(self) -> None:
+        pages, desk = self._session.pages, self._session.desk
         info = pages.tensor_at(self._tree.cursor) if pages is not None else None
         if info is None or desk is None:
             self.copy_name()
@@ -38,5 +39,5 @@ class Copying:
 
     def _copy(self, words: str, said: str) -> None:
         # A name out of a file may hold a newline and a command: it would run where it is pasted.
-        self._screen.app.copy_to_clipboard(text.clean(words))
-        self._screen.notify(f"{said}: {text.clean(words, 60)}", markup=False)
+        self._app().copy_to_clipboard(text.clean(words))
+        self._notice.say(f"{said}: {text.clean(words, 60)}")

@@ -40,20 +40,6 @@ class Questions:
         self.wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
         desk.want(self.wanted)
 
-    def switch_gradient(self) -> str | None:
-        """Show the gradient in place of the parameter at the cursor, or go back; one sentence if there is none."""
-        opened, pages = self._session.opened, self._session.pages
-        if opened is None or pages is None:
-            return None
-        if not opened.source.listing.gradients:
-            return "No gradients here: a model has them after backward()."
-        if pages.tensor_at(self._tree.cursor) is None:
-            return "Only a tensor has a gradient: move to one first."
-        pages.is_gradient = not pages.is_gradient
-        self.show()
-        self.ask_soon()
-        return None
-
     def show_soon(self, seconds: float) -> None:
         self._waiting.call("detail", seconds, self.show)
 

@@ -1,4 +1,4 @@
-"""ExplorerScreen: the main screen. What its keys do, and which part of it each message goes to."""
+"""ExplorerScreen: the main screen: what it is made of, and which part of it each message goes to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
 
 from tui_params.core import text
 from tui_params.core.health.thresholds import DEFAULT
@@ -19,8 +18,10 @@ from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.pages import Pages
 from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.actions import Actions
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.bars import Bars
+from tui_params.tui.screens.explorer.column_choice import ColumnChoice
 from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.dialogs import Dialogs
@@ -31,11 +32,12 @@ from tui_params.tui.screens.explorer.page_choices import PageChoices
 from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.screens.explorer.verification import Verification
 from tui_params.tui.state.opened import Opened
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.bars import Divider, SearchBar
+from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import Facts, SliceField, TensorDetail
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree import tree_messages
@@ -46,11 +48,10 @@ if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
 
 
-class ExplorerScreen(Screen[None]):
+class ExplorerScreen(Actions):
     """The tree, the detail pane and the bars of one source."""
 
     AUTO_FOCUS = "ModuleTree"
-    BINDINGS = keys.bindings(keys.SCREEN)
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class ExplorerScreen(Screen[None]):
         left: View | None = None,
     ) -> None:
         super().__init__()
-        self._left = left
+        self.left = left
         self.glyphs = glyphs
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
         self.detail = TensorDetail(glyphs, id="detail")
@@ -84,11 +85,14 @@ class ExplorerScreen(Screen[None]):
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
+        self.columns = columns = ColumnChoice(session, tree, choices)
+        self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
+        self.travel = Travel(session, tree, self.filter, self.order, self.search, notice, choices, glyphs)
+        self.copying = Copying(session, tree, notice, lambda: self.app)
         self.verification = verifying = Verification(session, notice, self.post_message, self.update_bars, self.key_of)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, tree, self.detail, self.search, glyphs
         )
-        self.copying = Copying(self, session, tree, notice)
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
 
@@ -100,10 +104,6 @@ class ExplorerScreen(Screen[None]):
             yield self.detail
         yield self.search
         yield self.bars.status
-
-    @property
-    def desk(self) -> Desk | None:
-        return self.session.desk
 
     @property
     def pages(self) -> Pages | None:
@@ -154,7 +154,7 @@ class ExplorerScreen(Screen[None]):
         self.order.reset()
         self.columns.begin()
         self.travel.begin()
-        tree, view = message.opened.tree, self._left
+        tree, view = message.opened.tree, self.left
         rows = Rows(tree)
         if view is None:
             rows.open_initially(max(12, self.tree_view.size.height))
@@ -279,90 +279,18 @@ class ExplorerScreen(Screen[None]):
         # The room for the note in the search bar is another one.
         self.call_after_refresh(self.update_bars)
 
-    # Keys
-
-    def action_search(self) -> None:
-        self.panes.shrink()  # the tree shows what matches
-        self.tree_view.search_anchor = self.tree_view.cursor
-        self.search.open()
-        self.update_bars()
-
-    def action_clear(self) -> None:
-        if not self.tree_view.has_focus:
-            self.tree_view.focus()
-        elif self.panes.is_enlarged:
-            self.panes.toggle_enlarged()
-        elif self.desk is not None and self.desk.is_sweeping:
-            self.desk.stop_sweep()
-            self.questions.ask()
-        elif not self.verification.stop() and self.filter.query is not None:
-            self.search.clear()
-        self.panes.hide_values()
+    # What the bars and the panes say
 
     def on_slice_field_left(self, message: SliceField.Left) -> None:
         if not self.detail.grid.is_right:
             self.detail.field.value = ""  # a wrong slice would be wrong for the next tensor, too
         self.action_clear()
 
-    def action_values(self) -> None:
-        self.page_choices.edit_values()
-
-    def action_gradient(self) -> None:
-        why = self.questions.switch_gradient()
-        if why is not None:
-            self.notice.say(why)
-
-    def action_log_counts(self) -> None:
-        self.page_choices.toggle_log_counts()
-
-    def action_log_axis(self) -> None:
-        self.page_choices.toggle_log_axis()
-
     def on_module_tree_entered(self, message: tree_messages.Entered) -> None:
         self.panes.enlarge()
 
-    def action_enlarge(self) -> None:
-        self.panes.toggle_enlarged()
-
-    def action_resize(self, step: int) -> None:
-        self.panes.widen(step)
-
     def on_divider_dragged(self, message: Divider.Dragged) -> None:
         self.panes.set_tree_width(message.column)
-
-    def action_other_pane(self) -> None:
-        self.questions.show()
-        self.panes.focus_next()
-
-    def action_scroll_detail(self, step: int) -> None:
-        self.panes.scroll_facts(step)
-
-    def action_copy_name(self) -> None:
-        self.copying.copy_name()
-
-    def action_copy_line(self) -> None:
-        self.copying.copy_line()
-
-    def action_verify(self) -> None:
-        self.verification.start()
-
-    def action_reload(self) -> None:
-        if self.opened is not None:
-            self._left = self.travel.view
-            self.session.open_again()
-
-    def action_scan(self) -> None:
-        if self.desk is None:
-            return
-        if self.desk.sweep():
-            self.questions.ask()
-        elif self.desk.is_cross_checking:
-            self.notice.say("Everything is read; the tensors are being cross-checked.")
-        else:
-            self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
-
-    def action_problems(self) -> None:
-        self.dialogs.problems(self.app)
 
     async def on_strip_bar_clicked(self, message: StripBar.Clicked) -> None:
         name = self.bars.key_at(message.bar, message.x, message.y)
@@ -375,26 +303,8 @@ class ExplorerScreen(Screen[None]):
     def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
         self.panes.show_place()
 
-    def action_sort(self) -> None:
-        self.dialogs.sort(self.app)
-
-    def action_columns(self) -> None:
-        self.dialogs.columns(self.app)
-
     def on_module_tree_heading_clicked(self, message: tree_messages.HeadingClicked) -> None:
         if message.is_menu:
             self.action_columns()
         else:
             self.order.choose_column(message.column)
-
-    def action_travel(self, step: int) -> None:
-        self.travel.step(step)
-
-    def action_bookmark(self) -> None:
-        self.travel.set_bookmark(self.app)
-
-    def action_go_to_bookmark(self) -> None:
-        self.travel.go_to_bookmark(self.app)
-
-    def action_help(self) -> None:
-        self.dialogs.help(self.app, at_filter=self.search.display)

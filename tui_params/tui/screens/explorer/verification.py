@@ -60,7 +60,7 @@ class Verification:
             self._changed()
             return
         self._running = None
-        pages.take_verification(message.result)
+        pages.reports.take_verification(message.result)
         words = count_words(message.result.files)
         hint = "" if message.result.is_whole else f"; {self._key_of('problems')} lists why"
         self._notice.say(f"{words[0].upper()}{words[1:]}{hint}.")

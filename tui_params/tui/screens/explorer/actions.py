@@ -1,0 +1,145 @@
+"""Actions: what each key of the main screen does, as the part of it that does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from tui_params.tui import keys
+
+if TYPE_CHECKING:
+    from tui_params.tui.desk.desk import Desk
+    from tui_params.tui.screens.explorer.copying import Copying
+    from tui_params.tui.screens.explorer.dialogs import Dialogs
+    from tui_params.tui.screens.explorer.filter import Filter
+    from tui_params.tui.screens.explorer.notice import Notice
+    from tui_params.tui.screens.explorer.page_choices import PageChoices
+    from tui_params.tui.screens.explorer.panes import Panes
+    from tui_params.tui.screens.explorer.questions import Questions
+    from tui_params.tui.screens.explorer.session import Session
+    from tui_params.tui.screens.explorer.travel import Travel
+    from tui_params.tui.screens.explorer.verification import Verification
+    from tui_params.tui.state.view import View
+    from tui_params.tui.widgets.bars import SearchBar
+    from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+
+class Actions(Screen[None]):
+    """A screen with the keys of ``keys.SCREEN``; the parts are made by the screen that composes them."""
+
+    BINDINGS = keys.bindings(keys.SCREEN)
+
+    copying: Copying
+    dialogs: Dialogs
+    filter: Filter
+    notice: Notice
+    page_choices: PageChoices
+    panes: Panes
+    questions: Questions
+    search: SearchBar
+    session: Session
+    travel: Travel
+    tree_view: ModuleTree
+    verification: Verification
+    left: View | None
+    """Where the user was when the source was left or opened again."""
+
+    @property
+    def desk(self) -> Desk | None:
+        return self.session.desk
+
+    def key_of(self, name: str) -> str:
+        """The key of that id, as the user has it."""
+        raise NotImplementedError
+
+    def update_bars(self) -> None:
+        raise NotImplementedError
+
+    def action_search(self) -> None:
+        self.panes.shrink()  # the tree shows what matches
+        self.tree_view.search_anchor = self.tree_view.cursor
+        self.search.open()
+        self.update_bars()
+
+    def action_clear(self) -> None:
+        if not self.tree_view.has_focus:
+            self.tree_view.focus()
+        elif self.panes.is_enlarged:
+            self.panes.toggle_enlarged()
+        elif self.desk is not None and self.desk.is_sweeping:
+            self.desk.stop_sweep()
+            self.questions.ask()
+        elif not self.verification.stop() and self.filter.query is not None:
+            self.search.clear()
+        self.panes.hide_values()
+
+    def action_values(self) -> None:
+        self.page_choices.edit_values()
+
+    def action_gradient(self) -> None:
+        self.page_choices.toggle_gradient()
+
+    def action_log_counts(self) -> None:
+        self.page_choices.toggle_log_counts()
+
+    def action_log_axis(self) -> None:
+        self.page_choices.toggle_log_axis()
+
+    def action_enlarge(self) -> None:
+        self.panes.toggle_enlarged()
+
+    def action_resize(self, step: int) -> None:
+        self.panes.widen(step)
+
+    def action_other_pane(self) -> None:
+        self.questions.show()
+        self.panes.focus_next()
+
+    def action_scroll_detail(self, step: int) -> None:
+        self.panes.scroll_facts(step)
+
+    def action_copy_name(self) -> None:
+        self.copying.copy_name()
+
+    def action_copy_line(self) -> None:
+        self.copying.copy_summary()
+
+    def action_verify(self) -> None:
+        self.verification.start()
+
+    def action_reload(self) -> None:
+        if self.session.opened is not None:
+            self.left = self.travel.view
+            self.session.open_again()
+
+    def action_scan(self) -> None:
+        if self.desk is None:
+            return
+        if self.desk.sweep():
+            self.questions.ask()
+        elif self.desk.is_cross_checking:
+            self.notice.say("Everything is read; the tensors are being cross-checked.")
+        else:
+            self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
+
+    def action_problems(self) -> None:
+        self.dialogs.problems(self.app)
+
+    def action_sort(self) -> None:
+        self.dialogs.sort(self.app)
+
+    def action_columns(self) -> None:
+        self.dialogs.columns(self.app)
+
+    def action_travel(self, step: int) -> None:
+        self.travel.step(step)
+
+    def action_bookmark(self) -> None:
+        self.travel.set_bookmark(self.app)
+
+    def action_go_to_bookmark(self) -> None:
+        self.travel.go_to_bookmark(self.app)
+
+    def action_help(self) -> None:
+        self.dialogs.help(self.app, at_filter=self.search.display)
