@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tui_params.core.dtypes import from_torch
-from tui_params.core.health.roles import is_input_scale, is_matrix, is_scale_name, role_of
+from tui_params.core.health.roles import _kept_role, is_input_scale, is_matrix, is_scale_name, role_of
 from tui_params.core.tensor import TensorInfo, describe
+
+SEGMENTS = (
+    "norm", "ln", "weight", "bias", "lora_B", "lora_up", "lora1", "down", "up", "embed", "state", "optim", "step",
+    "mask", "scale", "pos_embed", "zero_conv", "A_log", "x", "",
+)  # fmt: skip
 
 
 def info(name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorInfo:
@@ -88,3 +95,25 @@ def test_a_matrix_has_two_dimensions_that_count() -> None:
     assert is_matrix(info("a", (2, 2)))
     assert is_matrix(info("a", (2, 1, 3)))
     assert not any(is_matrix(info("a", shape)) for shape in ((), (4,), (1, 4), (1, 1, 768), (4, 1, 1)))
+
+
+@given(st.lists(st.sampled_from([*SEGMENTS, "7", "12", "0"]), min_size=1, max_size=5), st.integers(0, 3))
+def test_layers_that_differ_in_numbers_have_one_role(segments: list[str], ndim: int) -> None:
+    def role(number: str) -> str:
+        name = ".".join(number if segment.isdecimal() else segment for segment in segments)
+        return role_of(info(name, (4,) * ndim))
+
+    assert role("3") == role("345") == role("0" * 500)
+
+
+def test_layers_share_the_work_of_finding_a_role() -> None:
+    _kept_role.cache_clear()
+    for layer in range(50):
+        assert role_of(info(f"model.layers.{layer}.mlp.up_proj.weight", (4, 4))) == "weight"
+        assert role_of(info(f"model.layers.{layer}.norm.weight", (4,))) == "norm"
+        assert role_of(info(f"model.layers.{layer}.norm.weight", (4, 4))) == "norm"
+        assert role_of(info(f"model.layers.{layer}.norm.weight", (4,), "int32")) == "other"
+    assert _kept_role.cache_info().misses == 4
+    # What is long is not kept.
+    role_of(info("x" * 1000, (4,)))
+    assert _kept_role.cache_info().misses == 4

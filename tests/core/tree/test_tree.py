@@ -10,8 +10,7 @@ from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.order import Sort
-from tui_params.core.tree.totals import Entry
-from tui_params.core.tree.tree import Tree
+from tui_params.core.tree.tree import Entry, Tree, tensors_in_order
 
 
 def dtype_of(name: str) -> DType:
@@ -98,6 +97,13 @@ def test_every_leaf_stands_once_below_the_modules_of_its_name(listed: list[str],
                 at = tree.parent[at]
             assert ".".join(reversed(chain)) == path
             assert tree.find(path) == node
+
+
+@given(names, names, st.booleans())
+def test_the_order_alone_is_that_of_the_tree(listed: list[str], metadata: list[str], is_ordered: bool) -> None:
+    tensors = tuple(describe(name, (2, 3), F32) for name in listed)
+    listing = Listing("test", tensors, dict.fromkeys(metadata, ""), is_ordered=is_ordered)
+    assert tensors_in_order(listing) == list(Tree(listing).tensors_below(None))
 
 
 @given(names)

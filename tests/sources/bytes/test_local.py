@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.factories_safetensors import entry, file_bytes, write_index
-from tui_params.errors import OpenError, ReadError
+from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.bytes import local
 from tui_params.sources.bytes.local import DataFile, FilePool, opened
 from tui_params.sources.detect import open_path
@@ -222,3 +222,18 @@ print("read")
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (0, "read\n"), ran.stderr
+
+
+def test_what_goes_wrong_while_a_descriptor_is_lent(shards: list[DataFile]) -> None:
+    pool = FilePool()
+    with pytest.raises(ReadError, match="shard0 cannot be read: input/output error"), pool.borrow(shards[0]):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with pytest.raises(ZeroDivisionError), pool.borrow(shards[0]):
+        raise ZeroDivisionError
+    with pytest.raises(SourceChangedError, match="shard1 was extended"), pool.borrow(shards[1]):
+        shards[1].path.write_bytes(bytes(100))
+    with pytest.raises(SourceChangedError, match="shard1 was extended"), pool.borrow(shards[1]):
+        raise AssertionError("it was lent")
+    assert first_byte(pool, shards[2]) == 2
+    # All were given back: nothing is held open once it is dropped.
+    assert [pool.lend(file).users for file in (shards[0], shards[2])] == [1, 1]

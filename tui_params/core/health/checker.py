@@ -18,7 +18,7 @@ from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.health.verification import Verification, VerifiedFile
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.tree import Tree
+from tui_params.core.tree.tree import tensors_in_order
 from tui_params.errors import UnknownTensorError
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class Checker:
     def __init__(self, source: Source, thresholds: Thresholds = DEFAULT) -> None:
         self._source = source
         self._thresholds = thresholds
-        tree = Tree(source.listing)
-        self._infos = {info.name: info for info in tree.tensors_below(None)}
+        self._infos = {info.name: info for info in tensors_in_order(source.listing)}
         self._infos |= {info.name: info for info in source.listing.gradients.values()}
         self._places = {name: place for place, name in enumerate(self._infos)}
         self._names = frozenset(self._infos)

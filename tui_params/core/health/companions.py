@@ -67,9 +67,14 @@ class Packed:
         return weight.dtype.name not in _WHOLE_FLOATS or (weight.ndim == 2 and weight.shape[1] == 1)
 
 
+def packed_in(checkpoint: Checkpoint) -> Packed:
+    """The weights and companions of the whole source."""
+    return Packed(checkpoint.source.listing.tensors)
+
+
 def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Weights without a companion that the others of their kind, or of their type, have."""
-    packed = Packed(checkpoint.source.listing.tensors)
+    packed = checkpoint.once(packed_in)
     if not (packed.parts or packed.is_packed) or is_piece(checkpoint):
         return
     told: set[str] = set()
@@ -158,7 +163,7 @@ def _group(owner: str, weight: TensorInfo, is_packed: bool) -> tuple[str, str] |
 
 def find_alone(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Companions whose weight is absent, although the companions of the others have theirs."""
-    packed = Packed(checkpoint.source.listing.tensors)
+    packed = checkpoint.once(packed_in)
     alone = [owner for owner in packed.parts if owner not in packed.weights]
     if not alone or len(alone) == len(packed.parts) or is_piece(checkpoint):
         return

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.lists import ModuleList, lists_of
+from tui_params.core.health.lists import ModuleList, lists_in
 from tui_params.core.health.pieces import is_piece
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint
@@ -27,7 +27,7 @@ def find_gaps(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Layers that lack what nearly all others have, and numbers that no layer has."""
     if is_piece(checkpoint):
         return
-    for modules in lists_of([info.name for info in checkpoint.source.listing.tensors]).values():
+    for modules in checkpoint.once(lists_in).values():
         if len(modules.items) < _FEWEST:
             continue
         for module, evidence in gaps_in(modules, checkpoint.thresholds.pattern_share):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tui_params.core.health.packings import part_of
+from tui_params.core.health.subjects import Checkpoint
 
 _NOT_OF_MODELS = re.compile(
     r"lora|hada_|lokr_|vera_|ia3|oft_|miss_|hra_|adapter|(?:^|\.)(?:state|optim[^.]*)\.", re.IGNORECASE | re.ASCII
@@ -34,6 +35,11 @@ class ModuleList(msgspec.Struct, frozen=True):
     def end(self) -> int:
         """One more than the largest number."""
         return max(self.items) + 1
+
+
+def lists_in(checkpoint: Checkpoint) -> dict[str, ModuleList]:
+    """Every list of the whole source."""
+    return lists_of([info.name for info in checkpoint.source.listing.tensors])
 
 
 def lists_of(names: Iterable[str]) -> dict[str, ModuleList]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from tui_params.core.tensor import TensorInfo
@@ -100,7 +101,16 @@ def role_of(info: TensorInfo) -> Role:
         return "gradient"
     if is_measure(info):
         return "statistic"
-    lowered = info.name.lower()
+    # No role depends on a number between dots, so that the layers of a model share one answer.
+    segments = ["0" if segment.isdecimal() else segment for segment in info.name.split(".")]
+    is_real = info.dtype.kind in ("float", "complex")
+    if len(info.name) > _LONGEST_KEPT:
+        return _role(".".join(segments), info.kind == "buffer", is_real, len(info.shape))
+    return _kept_role(".".join(segments), info.kind == "buffer", is_real, len(info.shape))
+
+
+def _role(name: str, is_buffer: bool, is_real: bool, ndim: int) -> Role:
+    lowered = name.lower()
     segments = lowered.split(".")
     last = segments[-1]
     if last in _STATISTICS or segments[0] in _NO_MODEL:
@@ -113,16 +123,16 @@ def role_of(info: TensorInfo) -> Role:
         return "mask"
     if is_scale_name(last):
         return "scale"
-    if info.dtype.kind not in ("float", "complex"):
+    if not is_real:
         return "other"
-    if info.kind == "buffer" or last in _MADE:
+    if is_buffer or last in _MADE:
         return "buffer"
-    if "lora_b" in segments or "lora_up" in lowered or adapter_part(info.name) == "up":
+    if "lora_b" in segments or "lora_up" in lowered or adapter_part(name) == "up":
         return "lora_b"
     # The decay rates of Mamba are logarithms, and log 1 = 0 fills whole columns (arXiv 2312.00752, A_log).
     if "bias" in last or last == "a_log":
         return "bias"
-    if _is_norm(segments, info.ndim):
+    if _is_norm(segments, ndim):
         return "norm"
     if any(part in lowered for part in _ZERO_INIT):
         return "zero_init"
@@ -131,6 +141,10 @@ def role_of(info: TensorInfo) -> Role:
     if any(part in segment for segment in segments[-2:] for part in _EMBEDDINGS):
         return "embedding"
     return "weight"
+
+
+_LONGEST_KEPT = 400
+_kept_role = lru_cache(maxsize=4096)(_role)
 
 
 def is_measure(info: TensorInfo) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.known_models import KNOWN_MODELS
-from tui_params.core.health.lists import ModuleList, lists_of
+from tui_params.core.health.lists import ModuleList, lists_in, lists_of
 from tui_params.core.health.packings import part_of
 from tui_params.core.health.pieces import is_piece
 from tui_params.core.health.rule import Rule
@@ -75,25 +75,14 @@ def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
     if not stated.is_nested:
         yield from _dtype(stated, infos)
     if stated.text("model_type") in KNOWN_MODELS:
-        yield from _layers(stated, infos)
+        lists = lists_of([info.name for info in infos]) if stated.is_nested else checkpoint.once(lists_in)
+        yield from _layers(stated, infos, the_layers(lists.values()))
         yield from _vocabulary(stated, infos)
         if not stated.is_nested:
             yield from _head(stated, infos, checkpoint)
 
 
-def _of_piece(stated: Stated, infos: Sequence[TensorInfo], checkpoint: Checkpoint) -> Iterator[Finding]:
-    """What can be said of a shard without the others: the type, and the embedding if it is there and the only one."""
-    if stated.is_nested:
-        return
-    yield from _dtype(stated, infos, " of this piece")
-    is_cut = any(finding.rule == "local-shapes" for finding in checkpoint.source.listing.findings)
-    is_decoder = stated.text("architectures").endswith("ForCausalLM")
-    if is_decoder and not is_cut and stated.text("model_type") in KNOWN_MODELS:
-        yield from _vocabulary(stated, infos)
-
-
-def _layers(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
-    modules = the_layers(lists_of([info.name for info in infos]).values())
+def _layers(stated: Stated, infos: Sequence[TensorInfo], modules: ModuleList | None) -> Iterator[Finding]:
     if modules is None or stated.layers is None:
         return
     extra = stated.multi or 0

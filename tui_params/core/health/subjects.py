@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+
+_T = TypeVar("_T")
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -88,6 +91,18 @@ class Checkpoint(msgspec.Struct, frozen=True, dict=True):
     def metadata(self) -> Mapping[str, str]:
         """What the source says about itself: the step of a run, the settings of an optimizer."""
         return self.source.listing.metadata
+
+    def once(self, make: Callable[[Checkpoint], _T]) -> _T:
+        """What ``make`` returns, called once for all rules that need it."""
+        made = self._made
+        if make not in made:
+            made[make] = make(self)
+        found: _T = made[make]
+        return found
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
 
     @cached_property
     def sketches_by_kind(self) -> Mapping[str, Sequence[Sketch]]:

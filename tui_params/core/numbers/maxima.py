@@ -112,12 +112,13 @@ class Maxima:
         return Channels(self._side(self._rows), None if columns is None else self._side(columns))
 
     def _side(self, found: NDArray[Any]) -> Side:
-        dead = np.flatnonzero(found == 0)
+        dead = (found == 0).nonzero()[0]
         magnitudes = numbers(found >> 1, self._dtype) if self._is_float else found.astype(np.float64)
         largest = _largest(magnitudes)
         median = _median(magnitudes)
-        faint = np.flatnonzero((magnitudes > 0) & (magnitudes < FAINT * median))
-        alive = faint if faint.size >= LISTED else np.flatnonzero(magnitudes > 0)
+        is_alive = magnitudes > 0
+        faint = (is_alive & (magnitudes < FAINT * median)).nonzero()[0]
+        alive = faint if faint.size >= LISTED else is_alive.nonzero()[0]
         smallest = alive[_largest(-magnitudes[alive])] if alive.size else alive
         return Side(
             found.size,

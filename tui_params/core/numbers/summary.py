@@ -256,7 +256,7 @@ class Accumulator:
         if codes.size > 1:
             codes.sort()
             # As np.unique does it, which takes longer for a few elements.
-            starts = np.concatenate((_FIRST, np.flatnonzero(codes[1:] != codes[:-1]) + 1, [codes.size]))
+            starts = np.concatenate((_FIRST, (codes[1:] != codes[:-1]).nonzero()[0] + 1, [codes.size]))
             return _frozen(self.dtype, self.count, codes[starts[:-1]], starts[1:] - starts[:-1], None)
         return _frozen(self.dtype, self.count, codes, np.ones(codes.size, np.int64), None)
 

@@ -13,7 +13,7 @@ from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import ReadError, SliceError
 from tui_params.sources.bytes.extent import Extent
-from tui_params.sources.bytes.held import Fill, Held, lent
+from tui_params.sources.bytes.held import Fill, Held, Lending
 from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def gather_window(file: DataFile | Held, extent: Extent, info: TensorInfo, windo
     dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
-        with lent(file) as fill:
+        with Lending(file) as fill:
             _Reader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
@@ -73,7 +73,7 @@ def gather_blocks(
         first = info.dtype.nbytes(begin)
         block = buffer[: info.dtype.nbytes(end) - first]
         check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
-        with lent(file) as fill:
+        with Lending(file) as fill:
             fill(extent.offset + first, block.data)
         if not extent.is_plain:
             _resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
@@ -98,7 +98,7 @@ def _gather_rows(
     for begin in range(start, stop, step):
         end = min(begin + step, stop)
         done = 0
-        with lent(file) as fill:
+        with Lending(file) as fill:
             reader = _Reader(fill, extent, info)
             for origin, lengths in boxes(info.shape, begin, end):
                 count = prod(lengths)

@@ -5,14 +5,15 @@ A pickle of protocol 0 to 2 writes bytes as text. Its reader decodes them when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
 
 import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
-from tui_params.sources.bytes.local import POOL, DataFile, read_into
+from tui_params.sources.bytes.local import POOL, DataFile, Loan, read_into
 
 Fill = Callable[[int, memoryview], None]
 """Fills a buffer with the bytes at an offset. Raises ReadError if there are not so many, OSError."""
@@ -34,11 +35,24 @@ class Held(msgspec.Struct, frozen=True, gc=False):
         buffer[:] = piece
 
 
-@contextmanager
-def lent(place: DataFile | Held) -> Iterator[Fill]:
-    """What reads from ``place``, inside a ``with``. Raises ReadError."""
-    if isinstance(place, Held):
-        yield place.fill
-        return
-    with POOL.borrow(place) as descriptor:
-        yield lambda offset, buffer: read_into(descriptor, place, offset, buffer)
+class Lending:
+    """What reads from a place, inside a ``with``. Raises ReadError."""
+
+    __slots__ = ("_loan", "_place")
+
+    def __init__(self, place: DataFile | Held) -> None:
+        self._place = place
+        self._loan: Loan | None = None
+
+    def __enter__(self) -> Fill:
+        place = self._place
+        if isinstance(place, Held):
+            return place.fill
+        self._loan = POOL.borrow(place)
+        return partial(read_into, self._loan.__enter__(), place)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loan is not None:
+            self._loan.__exit__(kind, error, trace)

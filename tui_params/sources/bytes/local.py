@@ -10,10 +10,11 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
+from types import TracebackType
 from typing import TypeVar
 
 import msgspec
@@ -47,8 +48,11 @@ def retried(call: Callable[[], _T]) -> _T:
     a file system in user space or over a network may interrupt.
     """
     for _ in range(_MOST_INTERRUPTIONS):
-        with suppress(InterruptedError):
+        # Not contextlib.suppress: a check of many small tensors passes here several times for each.
+        try:
             return call()
+        except InterruptedError:  # noqa: PERF203
+            continue
     return call()
 
 
@@ -64,24 +68,25 @@ class DataFile(msgspec.Struct, frozen=True):
 
     def difference(self, status: os.stat_result | None) -> str | None:
         """One sentence if ``status`` is not that of the file that was opened; None means that the file is gone."""
-        name = clean(self.name, 120)
         if status is None:
-            return f"{name} was removed from the disk after it was opened"
-        if (status.st_ino, status.st_dev) != (self.inode, self.device) or not S_ISREG(status.st_mode):
+            return f"{clean(self.name, 120)} was removed from the disk after it was opened"
+        is_same = (status.st_ino, status.st_dev) == (self.inode, self.device) and S_ISREG(status.st_mode)
+        if is_same and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns:
+            return None
+        name = clean(self.name, 120)
+        if not is_same:
             return f"{name} was replaced on disk after it was opened; open it again"
         if status.st_size != self.size:
             how = "truncated" if status.st_size < self.size else "extended"
             return (
                 f"{name} was {how} from {size(self.size)} to {size(status.st_size)} after it was opened; open it again"
             )
-        if status.st_mtime_ns != self.mtime_ns:
-            return f"{name} was written to after it was opened; open it again"
-        return None
+        return f"{name} was written to after it was opened; open it again"
 
     def changed(self) -> str | None:
         """One sentence if the path no longer leads to the file that was opened, else None."""
         try:
-            return self.difference(retried(lambda: os.stat(self.path)))
+            return self.difference(retried(partial(os.stat, self.path)))
         except (FileNotFoundError, NotADirectoryError):
             return self.difference(None)
         except OSError as error:
@@ -156,7 +161,7 @@ def read_bytes(descriptor: int, offset: int, count: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class _Handle:
+class Handle:
     """An open descriptor, how many readers hold it now, and whether the last of them closes it."""
 
     __slots__ = ("descriptor", "is_dropped", "users")
@@ -181,26 +186,16 @@ class FilePool:
             limit = MAX_OPEN_FILES if allowed < 0 else max(1, min(MAX_OPEN_FILES, allowed // 4))
         self._limit = limit
         self._changed = threading.Condition()
-        self._handles: OrderedDict[DataFile, _Handle] = OrderedDict()
+        self._handles: OrderedDict[DataFile, Handle] = OrderedDict()
         self._in_use = 0
 
-    @contextmanager
-    def borrow(self, file: DataFile) -> Iterator[int]:
-        """A descriptor of ``file``, unchanged when it is lent and when it comes back.
+    def borrow(self, file: DataFile) -> Loan:
+        """A descriptor of ``file`` inside a ``with``, unchanged when it is lent and when it comes back.
 
         Nothing else is borrowed or opened by the same thread meanwhile. Raises SourceChangedError or ReadError; an
         OSError of the reads between becomes a ReadError.
         """
-        handle = self._lend(file)
-        try:
-            _raise_if(file.difference(retried(lambda: os.fstat(handle.descriptor))) or file.changed())
-            yield handle.descriptor
-            # If the file was written to meanwhile, half of the bytes may be old and half new.
-            _raise_if(file.difference(retried(lambda: os.fstat(handle.descriptor))))
-        except OSError as error:
-            raise ReadError(f"{clean(file.name, 120)} cannot be read: {reason(error)}") from None
-        finally:
-            self._give_back(handle)
+        return Loan(self, file)
 
     def make_room_for(self, call: Callable[[], _T]) -> _T:
         """What ``call`` returns; called again as long as it finds no descriptor left and the pool can free one.
@@ -214,13 +209,14 @@ class FilePool:
                 raise
         return self.make_room_for(call)
 
-    def _lend(self, file: DataFile) -> _Handle:
+    def lend(self, file: DataFile) -> Handle:
+        """The descriptor of ``file``, which ``take_back`` must follow. Raises SourceChangedError, ReadError."""
         with self._changed:
             handle = self._handles.get(file)
             while handle is None:
                 _raise_if(file.changed())
                 try:
-                    handle = self._handles[file] = _Handle(retried(lambda: os.open(file.path, _FLAGS)))
+                    handle = self._handles[file] = Handle(retried(lambda: os.open(file.path, _FLAGS)))
                 except OSError as error:
                     if error.errno not in _NO_DESCRIPTOR_LEFT or not self._free_some():
                         name = clean(file.name, 120)
@@ -251,7 +247,8 @@ class FilePool:
         for file in files:
             os.close(self._handles.pop(file).descriptor)
 
-    def _give_back(self, handle: _Handle) -> None:
+    def take_back(self, handle: Handle) -> None:
+        """End what ``lend`` began."""
         with self._changed:
             handle.users -= 1
             self._in_use -= 1
@@ -271,6 +268,49 @@ class FilePool:
 
     def __len__(self) -> int:
         return len(self._handles)
+
+
+class Loan:
+    """The context manager of ``FilePool.borrow``; a class, because contextlib's takes longer than a short read."""
+
+    __slots__ = ("_file", "_handle", "_pool")
+
+    def __init__(self, pool: FilePool, file: DataFile) -> None:
+        self._pool = pool
+        self._file = file
+        self._handle: Handle | None = None
+
+    def __enter__(self) -> int:
+        file = self._file
+        handle = self._handle = self._pool.lend(file)
+        try:
+            _raise_if(file.difference(retried(partial(os.fstat, handle.descriptor))) or file.changed())
+        except OSError as error:
+            self._pool.take_back(handle)
+            raise self._unread(error) from None
+        except BaseException:
+            self._pool.take_back(handle)
+            raise
+        return handle.descriptor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        handle = self._handle
+        assert handle is not None
+        try:
+            if isinstance(error, OSError):
+                raise self._unread(error) from None
+            if error is None:
+                # If the file was written to meanwhile, half of the bytes may be old and half new.
+                _raise_if(self._file.difference(retried(partial(os.fstat, handle.descriptor))))
+        except OSError as again:
+            raise self._unread(again) from None
+        finally:
+            self._pool.take_back(handle)
+
+    def _unread(self, error: OSError) -> ReadError:
+        return ReadError(f"{clean(self._file.name, 120)} cannot be read: {reason(error)}")
 
 
 def _raise_if(sentence: str | None) -> None:
