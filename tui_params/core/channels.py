@@ -12,6 +12,13 @@ FAINT = 0.01
 """The share of the median below which a row or column is faint."""
 
 
+EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
+"""Parts of the names of tables with a row for each token."""
+
+MOST_ALIKE = 1024
+"""So many rows that may be equal are listed."""
+
+
 class Channel(msgspec.Struct, frozen=True, gc=False):
     """One row or column: its index and the largest magnitude in it."""
 
@@ -38,7 +45,17 @@ class Side(msgspec.Struct, frozen=True, gc=False):
 
 
 class Channels(msgspec.Struct, frozen=True, gc=False):
-    """The rows and, of matrices, the columns of one tensor."""
+    """The rows and, of matrices, the columns of one tensor.
+
+    ``alike`` are groups of rows of an embedding that may be equal, MOST_ALIKE rows at most: they agree in the largest
+    magnitude and in a sample of their values. Rows of zeros, and with non-finite values, are in none.
+    """
 
     rows: Side
     columns: Side | None
+    alike: tuple[tuple[int, ...], ...] = ()
+
+
+def is_embedding_name(name: str) -> bool:
+    """Whether a table with a row for each token may be called so: ``model.embed_tokens.weight``, ``wte.weight``."""
+    return any(part in segment for segment in name.lower().split(".")[-2:] for part in EMBEDDINGS)

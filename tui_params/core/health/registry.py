@@ -24,6 +24,7 @@ from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.moments import MOMENT_RULES
 from tui_params.core.health.optimizers import OPTIMIZER_RULES
 from tui_params.core.health.packed import PACKED_RULES
+from tui_params.core.health.repeats import REPEAT_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.siblings import SIBLING_RULES
@@ -89,6 +90,7 @@ RULES: tuple[Rule, ...] = collect(
         START_RULES,
         SIBLING_RULES,
         DUPLICATE_RULES,
+        REPEAT_RULES,
         COMPANION_RULES,
         GAP_RULES,
         STATED_RULES,

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Literal
 
+from tui_params.core.channels import is_embedding_name
 from tui_params.core.tensor import TensorInfo
 
 Role = Literal[
@@ -76,9 +77,6 @@ peft (of an embedding A starts at zero, not B) and LyCORIS."""
 _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
 """Parts of the names of parameters that often start at one value: not the ``weight`` of a layer."""
 
-_EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
-
-
 _ADAPTER_PART = re.compile(
     r"\.(lora_[AB]|lora_embedding_[AB]|lora_down|lora_up|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R|oft_blocks|boft_R|"
     r"vera_lambda_[bd]|randlora_lambda|randlora_gamma|miss_block|bone_block|shira_weight)(?:\.|$)|"
@@ -138,7 +136,7 @@ def _role(name: str, is_buffer: bool, is_real: bool, ndim: int) -> Role:
         return "zero_init"
     if last.endswith(("token", "tokens")) or (last != "weight" and any(part in last for part in _ZERO_PARAMETERS)):
         return "zero_init"
-    if any(part in segment for segment in segments[-2:] for part in _EMBEDDINGS):
+    if is_embedding_name(name):
         return "embedding"
     return "weight"
 

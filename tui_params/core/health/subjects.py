@@ -43,6 +43,7 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
     """The few numbers of a tensor that a cross-check needs; small, because there may be 100,000 of them.
 
     ``fingerprint`` is the hash of all its figures: tensors with the same bytes, type and shape have the same one.
+    ``alike`` are the rows of an embedding that may be equal (``core.channels``).
     """
 
     info: TensorInfo
@@ -56,6 +57,7 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
     abs_max: float | int | None
     is_exact: bool
     fingerprint: int
+    alike: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_zero(self) -> bool:
@@ -70,7 +72,10 @@ def sketch(subject: Subject) -> Sketch:
     """What is kept of a tensor after its own rules were applied."""
     f = subject.figures
     low, high, largest = f.min, f.max, f.abs_max
-    return Sketch(subject.info, subject.role, f.count, f.zeros, low, high, f.std, f.rms, largest, f.is_exact, hash(f))
+    alike = subject.channels.alike if subject.channels is not None and subject.role == "embedding" else ()
+    return Sketch(
+        subject.info, subject.role, f.count, f.zeros, low, high, f.std, f.rms, largest, f.is_exact, hash(f), alike
+    )
 
 
 class Checkpoint(msgspec.Struct, frozen=True, dict=True):

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_params.core.channels import FAINT, Channel, Channels, Side
+from tui_params.core.channels import FAINT, Channel, Channels, Side, is_embedding_name
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.protocol import KernelSupply
 from tui_params.core.numbers.decode import numbers
+from tui_params.core.numbers.row_marks import MAX_ROWS, RowMarks
 from tui_params.core.tensor import TensorInfo
 
 MAX_CHANNELS = 1 << 22
@@ -47,13 +48,18 @@ def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima 
     columns = width if width > group or info.ndim <= 3 else 0
     if info.ndim > 3 and rows + columns > MAX_CHANNELS:
         columns = 0
-    return Maxima(info.dtype, rows, width, columns, group, kernels) if rows + columns <= MAX_CHANNELS else None
+    if rows + columns > MAX_CHANNELS:
+        return None
+    is_table = info.ndim == 2 and info.dtype.kind == "float" and rows <= MAX_ROWS and is_embedding_name(info.name)
+    marks = RowMarks(rows, width) if is_table else None
+    return Maxima(info.dtype, rows, width, columns, group, kernels, marks)
 
 
 class Maxima:
     """The largest magnitude in each row and column, over the elements added so far; a monoid under ``merge``.
 
-    ``group`` neighbours in a row count as one column: the elements of one convolution kernel.
+    ``group`` neighbours in a row count as one column: the elements of one convolution kernel. ``marks`` are to be made
+    in passing.
     """
 
     def __init__(
@@ -64,10 +70,12 @@ class Maxima:
         columns: int,
         group: int = 1,
         kernels: KernelSupply = NumpyKernels,
+        marks: RowMarks | None = None,
     ) -> None:
         native = numpy_dtype(dtype)
         assert native is not None
         self._kernels = kernels
+        self._marks = marks
         self._dtype = dtype
         self._width = width
         self._group = group
@@ -99,17 +107,22 @@ class Maxima:
     def _raise(self, grid: NDArray[Any], row: int, column: int) -> None:
         rows = self._rows[row : row + grid.shape[0]]
         columns = self._columns[column : column + grid.shape[1]] if self._columns.size else self._columns
+        if self._marks is not None:
+            self._marks.add(grid, row, column)
         self._kernels().maxima(grid, rows, columns, self._most, is_doubled=self._is_float)
 
     def merge(self, other: Maxima) -> None:
         """Take in the maxima of other elements of the same tensor."""
         np.maximum(self._rows, other._rows, out=self._rows)
         np.maximum(self._columns, other._columns, out=self._columns)
+        if self._marks is not None and other._marks is not None:
+            self._marks.merge(other._marks)
 
     def channels(self) -> Channels:
         """The figures of the rows and columns."""
         columns = self._columns.reshape(-1, self._group).max(1) if self._columns.size else None
-        return Channels(self._side(self._rows), None if columns is None else self._side(columns))
+        alike = () if self._marks is None else self._marks.alike(self._rows)
+        return Channels(self._side(self._rows), None if columns is None else self._side(columns), alike)
 
     def _side(self, found: NDArray[Any]) -> Side:
         dead = (found == 0).nonzero()[0]
