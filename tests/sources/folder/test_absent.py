@@ -83,3 +83,33 @@ def test_a_long_index_is_read_as_a_short_one_is(tmp_path: Path, monkeypatch: pyt
             shard_index.read_index(path)
     path.write_text(json.dumps({"weight_map": {}}))
     assert shard_index.read_index(path).weight_map == {}
+
+
+def test_few_names_that_are_long_are_counted_as_many_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = sum(len(f"layers.{number}.weight") for number in range(20))
+    monkeypatch.setattr(shard_index, "MAX_ABSENT_CHARACTERS", names)
+    assert len(write(tmp_path, 20).listing.tensors) == 21
+    monkeypatch.setattr(shard_index, "MAX_ABSENT_CHARACTERS", names - 1)
+    source = write(tmp_path, 20)
+    assert len(source.listing.tensors) == 11
+    assert "names 20 tensors that are in no shard" in (source.listing.unlisted or "")
+    assert check(source).status == "findings"
+
+
+def test_an_index_that_names_more_files_than_any_checkpoint_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_index, "MAX_SHARDS", 5)
+    (tmp_path / HERE).write_bytes(file_bytes({"a": entry("F32", (2,), 0)}, bytes(range(1, 9))))
+    places = {f"layers.{number}.weight": f"x{number}.safetensors" for number in range(4)}
+    write_index(tmp_path, {"a": HERE} | places)
+    assert len(open_path(tmp_path).listing.tensors) == 5
+    write_index(tmp_path, {"a": HERE, "b": "y.safetensors"} | places)
+    source = open_path(tmp_path)
+    assert [info.name for info in source.listing.tensors] == ["a"]
+    (finding,) = [finding for finding in source.listing.findings if finding.rule == "bad-index"]
+    assert finding.severity == "error"
+    assert "names 6 files, and no checkpoint has more than 5" in finding.evidence
+    (tmp_path / HERE).unlink()
+    with pytest.raises(OpenError, match="names 6 files"):
+        open_path(tmp_path)

@@ -24,7 +24,7 @@ PROGRESS_SECONDS = 0.1
 
 
 class ScanProgress(msgspec.Struct, frozen=True, gc=False):
-    """How far a sweep has come. The bytes of tied tensors count once; those of tensors that failed count as done."""
+    """How far a sweep has come. The bytes of tied tensors count once, and those of tensors that failed as done."""
 
     done_bytes: int
     total_bytes: int
@@ -50,17 +50,18 @@ def scan_all(
 ) -> None:
     """Read every named tensor whole, and ``deliver`` one final Outcome of each, in the order of ``plan``.
 
-    An unknown name, and a tensor that cannot be read, gives an Outcome with a reason, and the sweep goes on. Tied
-    tensors, and others with the same elements, are read once. Where tensors of a file overlap in part, the bytes read
-    are bounded, and the rest gets a reason. ``known`` is called right before a tensor is read: an Outcome that it
-    returns is delivered instead. ``threads`` read one tensor together; None: one for each core.
+    An unknown name, and a tensor that cannot be read, gives an Outcome with a reason, and the sweep goes on; what is
+    known to be unreadable comes first. Tied tensors, and others with the same elements, are read once. Where tensors of
+    a file overlap in part, the bytes read are bounded, and the rest gets a reason. ``known`` is called right before a
+    tensor is read: an Outcome that it returns is delivered instead. ``threads`` read one tensor together; None: one for
+    each core.
 
     If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
     its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
     the calling thread all the same; ``should_stop`` (about every MB) and ``known`` on the one that reads. Raises
     StoppedError, of several devices after two seconds even if one hangs.
     """
-    order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver)) is not None)
+    order = plan(info for name in dict.fromkeys(names) if (info := _found(source, name, deliver, known)) is not None)
     overlaps = Overlaps(source, order)
     first = {overlaps.identity(info): info for info in reversed(order)}
     total = _total(first.values(), overlaps)
@@ -163,12 +164,22 @@ def _read(
         yield _Result(outcome, number, nbytes)
 
 
-def _found(source: Readable, name: str, deliver: Callable[[Outcome], None]) -> TensorInfo | None:
+def _found(
+    source: Readable,
+    name: str,
+    deliver: Callable[[Outcome], None],
+    known: Callable[[TensorInfo], Outcome | None] | None,
+) -> TensorInfo | None:
+    """The tensor to read; None if it cannot be, which is delivered at once: an index may name 100,000 absent ones."""
     try:
-        return source.find(name)
+        info = source.find(name)
     except TuiParamsError as error:
         deliver(Outcome(name, None, reason_of(error), True))
         return None
+    if info.unreadable is None or known is not None or info.tied_to is not None:
+        return info
+    deliver(Outcome(name, None, info.unreadable, True))
+    return None
 
 
 def _outcome(

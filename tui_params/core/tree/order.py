@@ -14,7 +14,9 @@ import msgspec
 
 from tui_params.core.tensor import TensorInfo
 
-_DIGITS = re.compile("([0-9]+)")
+_DIGITS = re.compile("[0-9]+")
+_LONGEST = 0x10FFFF
+"""Longer numbers are compared as if they had this length: no name has a million digits."""
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -31,19 +33,18 @@ class Sort(msgspec.Struct, frozen=True):
     is_total: bool = False
 
 
-def natural_key(segment: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key under which ``layers2`` comes before ``layers10``.
+def natural_key(segment: str) -> str:
+    """A sort key under which ``layers2`` comes before ``layers10``, and numbers before letters.
 
     Numbers are compared by length and digits, never converted: a name may hold 10,000 digits.
     """
-    parts = []
-    for part in _DIGITS.split(segment):
-        if part.isascii() and part.isdigit():
-            digits = part.lstrip("0")
-            parts.append((0, len(digits), digits))
-        elif part:
-            parts.append((1, 0, part))
-    return tuple(parts)
+    return _DIGITS.sub(_number_key, segment)
+
+
+def _number_key(match: re.Match[str]) -> str:
+    digits = match[0].lstrip("0")
+    # Below every other character, then the length, then the digits.
+    return f"\0{chr(min(len(digits), _LONGEST))}{digits}"
 
 
 def natural_order(segments: Sequence[list[str]], tensors: int) -> list[int]:

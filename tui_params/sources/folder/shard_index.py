@@ -30,8 +30,14 @@ _MAX_NBYTES = 512 * 1024 * 1024
 MAX_ABSENT = 100_000
 """Absent tensors that are listed one by one; the largest published models have fewer tensors. Of more, the first."""
 
+MAX_ABSENT_CHARACTERS = 6_000_000
+"""The characters of their names together: those of DeepSeek-V3 with the names of all scales have 5 million."""
+
 LISTED_ABSENT = 1_000
-"""How many of more absent tensors than MAX_ABSENT are listed: for each, all who come after have to do something."""
+"""How many of more absent tensors than these are listed: for each, all who come after have to do something."""
+
+MAX_SHARDS = 10_000
+"""Files that an index may name; the largest published models have fewer than 1,000."""
 
 _REPEATING_NBYTES = 16 * 1024 * 1024
 """From this size on, an index takes less memory if equal file names are kept once, which takes longer to read."""
@@ -126,6 +132,10 @@ def list_indexed(
 
     ``files`` are all tensor files of the folder; ``folders`` are subfolders that are only mentioned.
     """
+    counts = Counter(index.weight_map.values())
+    if len(counts) > MAX_SHARDS:
+        shown = clean(index_name, 120)
+        raise OpenError(f"{shown} names {len(counts):,} files, and no checkpoint has more than {MAX_SHARDS:,}")
     complaints = _Complaints()
     files = list(files)
     forgotten = _forgotten(files, index_name, index.weight_map)
@@ -135,9 +145,9 @@ def list_indexed(
     whole = _whole_name(index_name)
     if whole in files and whole not in index.weight_map.values():
         # transformers' from_pretrained does so. The file may hold another state of the model.
-        evidence = "it lies beside the index: loaders take it in place of the shards; it was not read"
-        complaints.add("warning", "unindexed-whole", evidence, file=whole)
-    parts, lost = _open_shards(folder, Counter(index.weight_map.values()), forgotten, index_name, complaints, open_file)
+        evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
+        complaints.add("warning", "unindexed-whole", None, evidence)
+    parts, lost = _open_shards(folder, counts, forgotten, complaints, open_file)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
@@ -275,7 +285,7 @@ def _place_strays(
 
 def _unlisted(absent: Sequence[str], index_name: str) -> str | None:
     """One sentence if there are more absent tensors than are listed."""
-    if len(absent) <= MAX_ABSENT:
+    if len(absent) <= MAX_ABSENT and sum(map(len, absent)) <= MAX_ABSENT_CHARACTERS:
         return None
     return (
         f"{clean(index_name, 120)} names {len(absent):,} tensors that are in no shard that could be opened: the first"
