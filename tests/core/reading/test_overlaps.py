@@ -85,8 +85,8 @@ def test_partial_overlaps_are_read_a_few_times_and_the_rest_is_unchecked(tmp_pat
     assert (report.status, report.checked + len(report.unchecked)) == ("findings", COUNT)
     assert report.checked == overlaps.MOST_READS * nbytes // 1024
     assert {each.reason for each in report.unchecked} == {
-        "tensors of x.safetensors share bytes or repeat their own, so that a check reads"
-        f" {size(overlaps.MOST_READS * nbytes)} of it at most: it was not read"
+        "tensors of x.safetensors share bytes or repeat their own, so that no more than"
+        f" {size(overlaps.MOST_READS * nbytes)} of it is read: this one was not"
     }
     assert [finding.tensor for finding in report.findings if finding.rule == "overlap"] == [None]
 

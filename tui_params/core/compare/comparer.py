@@ -20,7 +20,8 @@ from tui_params.core.compare.structure import Implied, Pair, Structure, structur
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
-from tui_params.core.findings import Finding
+from tui_params.core.reading.overlaps import Overlaps
+from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
@@ -138,18 +139,27 @@ class Comparer:
 
         checksums = self._open_checksums()
         wanted = None if names is None else set(names)
+        pairs = [pair for pair in self.structure.pairs if wanted is None or pair.name in wanted]
+        of_a = Overlaps(self.a, plan(pair.a for pair in pairs), are_ties_read=True)
+        of_b = Overlaps(self.b, plan(pair.b for pair in pairs), are_ties_read=True)
         jobs: dict[tuple[Any, ...], Job] = {}
         settled: list[Verdict] = []
-        for pair in self.structure.pairs:
-            if wanted is not None and pair.name not in wanted:
-                continue
+        for pair in pairs:
             verdict = _at_once(pair, self.tolerance)
             if verdict is not None:
                 settled.append(verdict)
                 continue
-            # Elements that are tied on both sides are read once.
-            key = (*_identity(pair.a), *_identity(pair.b))
-            jobs.setdefault(key, Job(pair.a, pair.b, [])).pairs.append(pair)
+            # Elements that are the same on both sides are read once.
+            key = (*_identity(pair.a, of_a), *_identity(pair.b, of_b))
+            job = jobs.get(key)
+            if job is not None:
+                job.pairs.append(pair)
+                continue
+            refusal = _refusal(pair, of_a, of_b)
+            if refusal is None:
+                jobs[key] = Job(pair.a, pair.b, [pair])
+            else:
+                settled.append(unread(pair, refusal, self.tolerance))
         for verdict in settled:
             deliver(verdict)
         compare_values(
@@ -252,8 +262,17 @@ class Comparer:
         )
 
 
-def _identity(info: TensorInfo) -> tuple[Any, ...]:
-    return (info.first_name, info.shape, info.dtype.name, info.stride)
+def _identity(info: TensorInfo, overlaps: Overlaps) -> tuple[Any, ...]:
+    return (overlaps.identity(info), info.shape, info.dtype.name, info.stride)
+
+
+def _refusal(pair: Pair, of_a: Overlaps, of_b: Overlaps) -> str | None:
+    """Why a pair is not read: so much was read of a file whose tensors share bytes."""
+    for side, info, overlaps in (("A", pair.a, of_a), ("B", pair.b, of_b)):
+        refusal = overlaps.take(info)
+        if refusal is not None:
+            return f"in {side}: {refusal}"
+    return None
 
 
 def _at_once(pair: Pair, tolerance: Tolerance) -> Verdict | None:

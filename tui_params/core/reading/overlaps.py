@@ -27,10 +27,13 @@ class Overlaps:
     that they are the same. To be used by one thread at a time for each file.
     """
 
-    def __init__(self, source: Readable, order: Iterable[TensorInfo]) -> None:
-        """``order`` has the tensors file by file and forward, as ``sweep.plan`` does."""
+    def __init__(self, source: Readable, order: Iterable[TensorInfo], *, are_ties_read: bool = False) -> None:
+        """``order`` has the tensors file by file and forward, as ``sweep.plan`` does.
+
+        ``are_ties_read``: tied tensors are read again, as in a comparison with tensors that are tied otherwise.
+        """
         order = tuple(order)
-        self._left = _allowances(order)
+        self._left = _allowances(order, are_ties_read=are_ties_read)
         self._whole = dict(self._left)
         self._identities: dict[str, str] = {}
         if not self._left:
@@ -59,14 +62,14 @@ class Overlaps:
             return None
         if info.nbytes > left:
             return (
-                f"tensors of {clean(info.file or '', 120)} share bytes or repeat their own, so that a check reads"
-                f" {size(self._whole[info.file])} of it at most: it was not read"
+                f"tensors of {clean(info.file or '', 120)} share bytes or repeat their own, so that no more than"
+                f" {size(self._whole[info.file])} of it is read: this one was not"
             )
         self._left[info.file] = left - info.nbytes
         return None
 
 
-def _allowances(order: Iterable[TensorInfo]) -> dict[str | None, int]:
+def _allowances(order: Iterable[TensorInfo], *, are_ties_read: bool) -> dict[str | None, int]:
     """The bytes that may be read of each file in which tensors overlap."""
     covered: dict[str | None, int] = {}
     overlapping: dict[str | None, None] = {}
@@ -74,7 +77,7 @@ def _allowances(order: Iterable[TensorInfo]) -> dict[str | None, int]:
     cursor = total = 0
     for info in order:
         begin = info.offset
-        if begin is None or info.tied_to is not None or not info.nbytes:
+        if begin is None or not info.nbytes or (info.tied_to is not None and not are_ties_read):
             continue
         if info.file != file:
             covered[file] = total
