@@ -146,12 +146,12 @@ def add_array(lister: TensorLister, name: str, value: ArrayValue, notes: tuple[s
         place = lister.place_of(value.data)
         if place is None:
             held, unreadable = _hold(lister, raw)
+    is_swapped = item > 1 and type(value.dtype) is ArrayType and value.dtype.is_big_endian
     tied_to = None
     if numel and unreadable is None:
         # Python has one object for all equal strings of a single byte.
         same = value.data if nbytes >= MIN_BLOB_BYTES else value
-        tied_to = lister.first_of((id(same), dtype.name, shape, stride), name)
-    is_swapped = item > 1 and type(value.dtype) is ArrayType and value.dtype.is_big_endian
+        tied_to = lister.first_of((id(same), dtype.name, is_swapped, shape, stride), name)
     cls = render(value.cls) if value.cls is not None else "numpy.ndarray"
     notes += (f"class {cls}",) * (cls != "numpy.ndarray") + ("big-endian in the file",) * is_swapped
     lister.tensors.append(

@@ -157,16 +157,18 @@ class TensorLister:
             # Two values a byte, the first in the low half: sizes and strides in torch count pairs.
             shape, stride = _unpair(shape, stride)
             numel = prod(shape)
-        tied_to = None
-        if storage.key is not None and numel:
-            identity = (storage.key, storage.view is not None and begin, offset, shape, stride, dtype.name)
-            tied_to = self.first_of(identity, name)
-        nbytes = dtype.nbytes(numel)
-        where = None if unreadable is not None or begin is None else begin + offset * item
         is_conj = is_neg = False
         if type(value.flags) is dict:
             is_conj, is_neg = value.flags.get("conj") is True, value.flags.get("neg") is True
             notes += ("conjugated when read",) * is_conj + ("negated when read",) * is_neg
+        tied_to = None
+        if storage.key is not None and numel:
+            # The same bytes have other values where they are yet to be conjugated or negated.
+            what = (dtype.name, is_conj, is_neg)
+            identity = (storage.key, storage.view is not None and begin, offset, shape, stride, what)
+            tied_to = self.first_of(identity, name)
+        nbytes = dtype.nbytes(numel)
+        where = None if unreadable is not None or begin is None else begin + offset * item
         info = TensorInfo(
             name,
             shape,
