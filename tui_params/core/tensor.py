@@ -13,6 +13,20 @@ TensorKind = Literal["tensor", "parameter", "buffer", "gradient", "array"]
 """``array``: an array of numpy inside a pickle, which is no tensor of torch."""
 
 
+MAX_NDIM = 64
+"""Dimensions that an array of numpy may have, and so a tensor that is read. torch and safetensors allow more."""
+
+MAX_LISTED_NDIM = 1000
+"""Dimensions of a tensor that is listed with its shape."""
+
+
+def beyond_numpy(ndim: int) -> str | None:
+    """Why a tensor of so many dimensions is not read, one sentence; None if it is."""
+    if ndim <= MAX_NDIM:
+        return None
+    return f"it has {ndim:,} dimensions, and numpy, with which values are read here, allows {MAX_NDIM}"
+
+
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     """One named array, as its source describes it.
 

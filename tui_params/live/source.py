@@ -14,7 +14,7 @@ from tui_params.core import dtypes
 from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
-from tui_params.core.tensor import TensorInfo, TensorKind
+from tui_params.core.tensor import TensorInfo, TensorKind, beyond_numpy
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 
@@ -72,6 +72,7 @@ class ProbeSource(Source):
         if dtype is None:
             dtype = dtypes.unknown(description.dtype)
             unreadable = unreadable or f"elements of the type {description.dtype} cannot be decoded here"
+        unreadable = unreadable or beyond_numpy(len(description.shape))
         tied_to = None
         if description.identity is not None:
             first = first_names.setdefault(description.identity, description.name)

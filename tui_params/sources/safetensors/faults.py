@@ -13,7 +13,7 @@ import msgspec
 from tui_params.core.adapter_config import AdapterConfig, parse_adapter_metadata
 from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.findings import Finding
-from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor import MAX_LISTED_NDIM, TensorInfo, beyond_numpy
 from tui_params.core.text import clean, plural, shorten, size
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.safetensors.header_text import MAX_FINDINGS, Pairs, is_array
@@ -25,9 +25,6 @@ _ADAPTER_KEY = "lora_adapter_metadata"
 
 MAX_TEXT = 2000
 """Characters that are kept of one piece of metadata."""
-
-MAX_NDIM = 64
-"""The most dimensions a tensor may have here; numpy and torch have the same limit."""
 
 MAX_OFFSET = 1 << 60
 """The largest offset, and number of elements, that is accepted: a file offset has 63 bits, and a byte 8."""
@@ -51,7 +48,10 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
     if not isinstance(code, str):
         return bad("bad-entry", "the header gives no dtype for it")
     dtype = from_safetensors(code) or unknown(shorten(code, 40))
-    if not (is_array(dims) and len(dims) <= MAX_NDIM and all(_is_natural(dim) for dim in dims)):
+    if is_array(dims) and len(dims) > MAX_LISTED_NDIM:
+        reason = f"its shape in the header has {len(dims):,} dimensions, and {MAX_LISTED_NDIM:,} are listed at most"
+        return bad("bad-entry", reason, dtype=dtype)
+    if not (is_array(dims) and all(_is_natural(dim) for dim in dims)):
         text = clean(_written(dims), 80)
         return bad("bad-entry", f"its shape in the header is no list of sizes: {text}", dtype=dtype)
     numel = prod(dims)
@@ -78,7 +78,7 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         else:
             reason = f"the file ends {size(missing)} before the end of this tensor: it is truncated"
         return TensorInfo(name, **fields, file=file.name, unreadable=reason), None
-    info = TensorInfo(name, **fields, file=file.name)
+    info = TensorInfo(name, **fields, file=file.name, unreadable=beyond_numpy(len(dims)))
     if not dtype.fills(numel, end - begin):
         evidence = (
             f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte: other readers refuse the file"

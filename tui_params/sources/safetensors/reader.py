@@ -16,14 +16,13 @@ from tui_params.core.collector import collector_paused
 from tui_params.core.dtypes import from_safetensors
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
-from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor import MAX_NDIM, TensorInfo
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
 from tui_params.sources.safetensors.faults import (
-    MAX_NDIM,
     MAX_OFFSET,
     Place,
     describe_faulty,

@@ -13,13 +13,12 @@ import msgspec
 
 from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
-from tui_params.core.tensor import TensorInfo, TensorKind
+from tui_params.core.tensor import MAX_LISTED_NDIM, MAX_NDIM, TensorInfo, TensorKind, beyond_numpy
 from tui_params.core.text import clean
 from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, Unread, render
 
-MAX_NDIM = 64
 MAX_NUMBER = (1 << 62) - 1
 MAX_TENSORS = 500_000
 MAX_FINDINGS = 50
@@ -120,8 +119,8 @@ class TensorLister:
             if storage is None:
                 raise MalformedTensorError("has no storage")
         dtype, item, is_fp4 = self._dtype_of(storage.cls, value.dtype)
-        shape = numbers_of(value.shape, "shape")
-        stride = None if value.stride is None else numbers_of(value.stride, "stride")
+        shape = numbers_of(value.shape, "shape", MAX_LISTED_NDIM)
+        stride = None if value.stride is None else numbers_of(value.stride, "stride", MAX_LISTED_NDIM)
         offset = value.offset
         if type(offset) is not int or not 0 <= offset <= MAX_NUMBER:
             raise MalformedTensorError("has a malformed storage offset")
@@ -153,6 +152,7 @@ class TensorLister:
             room > place.nbytes or needed > room or self._is_big_endian or dtype.kind == "unknown"
         ):
             unreadable, is_faulty = self._refusal(place, room, dtype, item, needed)
+        unreadable = unreadable or beyond_numpy(len(shape))
         if is_fp4:
             # Two values a byte, the first in the low half: sizes and strides in torch count pairs.
             shape, stride = _unpair(shape, stride)
@@ -297,15 +297,15 @@ _META = Place(None, 0, "a meta tensor: it has a shape and no values")
 _ELSEWHERE = Place(None, 0, "its values are inside the pickle, where they are not read")
 
 
-def numbers_of(value: Any, what: str) -> tuple[int, ...]:
+def numbers_of(value: Any, what: str, most: int = MAX_NDIM) -> tuple[int, ...]:
     """The sizes of dimensions, or their strides. Raises MalformedTensorError, which calls them ``what``."""
     if type(value) is list:
-        value = tuple(value[: MAX_NDIM + 1])
+        value = tuple(value[: most + 1])
     if type(value) is not tuple:
         raise MalformedTensorError(f"has a malformed {what}")
     numbers: tuple[int, ...] = value
-    if len(numbers) > MAX_NDIM:
-        raise MalformedTensorError(f"has a {what} of more than {MAX_NDIM} dimensions")
+    if len(numbers) > most:
+        raise MalformedTensorError(f"has a {what} of more than {most:,} dimensions")
     for number in numbers:
         if type(number) is not int or not 0 <= number <= MAX_NUMBER:
             raise MalformedTensorError(f"has a malformed {what}")
