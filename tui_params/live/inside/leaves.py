@@ -16,6 +16,8 @@ from .anatomy import ODD, TEXT_LIMIT, attribute_of, family_of, instance_of, own
 MODULE_LIMIT = 500_000
 METADATA_LIMIT = 10_000
 DEPTH_LIMIT = 64
+MOST_NONE = 3
+"""Of a list with more items that are None, as LBFGS keeps one, these are one line."""
 
 Find = Callable[[], Any]
 """Finds a tensor as it is now, which may be another one than was listed. Raises LookupError, or anything of ODD."""
@@ -160,7 +162,13 @@ def walk_values(
         if id(value) in above or len(above) >= DEPTH_LIMIT:
             metadata[prefix] = "(contains itself)" if id(value) in above else "(nested too deeply to show)"
             return
-        for key, entry in list(value.items()) if is_mapping else list(enumerate(value)):
+        entries = list(value.items()) if is_mapping else list(enumerate(value))
+        if not is_mapping:
+            left = [item for item in entries if item[1] is not None]
+            if len(entries) - len(left) > MOST_NONE:
+                metadata[prefix] = f"{len(entries) - len(left):,} of {len(entries):,} items are None"
+                entries = left
+        for key, entry in entries:
             name = f"{prefix}.{key}" if prefix else str(key)
             yield from walk_values(name, entry, partial(_find_child, find, key), metadata, enter, (*above, id(value)))
     elif len(metadata) < METADATA_LIMIT:

@@ -183,7 +183,7 @@ class Probe:
                 except ODD as error:
                     yield self._unreadable(leaf, f"its {suffix} cannot be reached: {first_line(error)}")
                     continue
-                name = f"{leaf.name}.{suffix}" if suffix else leaf.name
+                name = ".".join(filter(None, (leaf.name, suffix)))
                 origin = leaf.origin or (f"packed {id(leaf.tensor)}" if is_packed(leaf.tensor) else "")
                 origin = origin and f"{origin}.{suffix}"
                 is_own = can_be_trained or None

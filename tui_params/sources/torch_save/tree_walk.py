@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import clean, plural, shorten
+from tui_params.core.text import clean, plural
 from tui_params.sources.inert_pickle.values import (
     ArrayValue,
     Composite,
@@ -28,14 +28,16 @@ from tui_params.sources.inert_pickle.values import (
 from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
 from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf, is_rich
+from tui_params.sources.torch_save.names import MAX_SEGMENT, join
+from tui_params.sources.torch_save.packed import packed_fields
 from tui_params.sources.torch_save.quantizer import quantizer_notes
 from tui_params.sources.torch_save.unread import TENSORS, data_of, unread_tensor
 
 MAX_DEPTH = 100
 MAX_STEPS = 5_000_000
 MAX_METADATA = 2_000
-MAX_NAME = 1_000
-_MAX_SEGMENT = 300
+MOST_NONE = 3
+"""Of a list with more items that are None, as LBFGS keeps one, these are one line."""
 
 _SEQUENCES = frozenset({list, tuple, SetValue})
 _ROOTS = {Storage: "storage", ArrayValue: "array"}
@@ -84,7 +86,7 @@ class TreeWalk:
         """Findings about the names that were met."""
         found = []
         if self.collisions:
-            names = ", ".join(clean(name, _MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
+            names = ", ".join(clean(name, MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
             found.append(
                 Finding(
                     "warning",
@@ -146,7 +148,7 @@ class TreeWalk:
         except MalformedTensorError as error:
             self._report_malformed(name, error)
         for label, part in parts.items():
-            self._visit(_join(name, label), part, MAX_DEPTH - 1, "tensor", (f"belongs to {clean(name, _MAX_SEGMENT)}",))
+            self._visit(join(name, label), part, MAX_DEPTH - 1, "tensor", (f"belongs to {clean(name, MAX_SEGMENT)}",))
 
     def _add_storage(self, name: str, value: Storage) -> None:
         name = self._unique(name)
@@ -169,7 +171,7 @@ class TreeWalk:
         if items and depth < MAX_DEPTH and self._is_new(name, items):
             for index, item in enumerate(items):
                 if not is_leaf(item):
-                    self._visit(_join(name, index), item, depth + 1)
+                    self._visit(join(name, index), item, depth + 1)
 
     def _report_malformed(self, name: str, error: MalformedTensorError) -> None:
         self.lister.add_unread(name, Unread(f"it is a tensor that {error}", is_faulty=True))
@@ -202,7 +204,7 @@ class TreeWalk:
         for part in state if type(state) is tuple and len(state) == 2 else (state,):
             if type(part) is dict and part and self._is_new(name, part):
                 for key, item in part.items():
-                    self._visit(_join(name, key), item, depth + 1)
+                    self._visit(join(name, key), item, depth + 1)
 
     def _visit_composite(
         self, name: str, value: Composite, depth: int, kind: TensorKind, notes: tuple[str, ...]
@@ -212,15 +214,15 @@ class TreeWalk:
         if value.is_local:
             local = (*notes, f"the local part of a {whole}", *value.notes)
             for key, part in value.parts.items():
-                self._visit(_join(name, key) if key else name, data_of(part), depth + 1, kind, local)
+                self._visit(join(name, key) if key else name, data_of(part), depth + 1, kind, local)
             if not value.parts:
                 self._note(name, Text(f"a {whole}, of which nothing is in this file"))
             return
         first = len(self.lister.tensors)
         self._note(name, Text(f"a {whole}"))
         for key, part in value.parts.items():
-            note = (*notes, f"part of {clean(name, _MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
-            self._visit(_join(name, key), part, depth + 1, kind, note)
+            note = (*notes, f"part of {clean(name, MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
+            self._visit(join(name, key), part, depth + 1, kind, note)
         if len(self.lister.tensors) == first and self.is_complete:
             unread = Unread(f"it is a {whole}, and the tensors that it is made of cannot be found")
             self.lister.add_unread(self._unique(name), unread, notes)
@@ -238,7 +240,7 @@ class TreeWalk:
             if type(key) is OddKey and type(key.value) not in _SEQUENCES:
                 # A live optimizer keys its state by the parameters themselves.
                 key = index
-            self._visit(_join(name, key), item, depth + 1)
+            self._visit(join(name, key), item, depth + 1)
             if not is_state_dict and type(item) in TENSORS and type(key) is str:
                 is_state_dict = True
         if is_state_dict:
@@ -266,8 +268,12 @@ class TreeWalk:
             if are_leaves(items):
                 self._note(name or ("" if depth else "value"), value)
                 return
+        empty = sum(item is None for item in items)
+        if empty > MOST_NONE:
+            self._note(name, Text(f"{empty:,} of {len(items):,} items are None"))
         for index, item in enumerate(items):
-            self._visit(_join(name, index), item, depth + 1)
+            if item is not None or empty <= MOST_NONE:
+                self._visit(join(name, index), item, depth + 1)
 
     def _visit_object(self, name: str, value: Obj, depth: int) -> None:
         if not self._is_new(name, value):
@@ -281,6 +287,12 @@ class TreeWalk:
             if type(cls) is Stub and cls.module.partition(".")[0] == "__torch__":
                 self._visit_script_module(name, cls, state, depth)
                 return
+        fields = packed_fields(value)
+        if fields is not None:
+            self._note(name or "object", value)
+            for label, item in fields:
+                self._visit(join(name, label) if label else name, item, depth + 1)
+            return
         unread = unread_tensor(value)
         storage = None if unread is None else self.lister.embedded(value)
         if storage is not None:
@@ -300,21 +312,21 @@ class TreeWalk:
             if type(part) is dict:
                 if self._is_unshared(name, part):
                     for key, item in part.items():
-                        self._visit(_join(name, key), item, depth + 1)
+                        self._visit(join(name, key), item, depth + 1)
             elif type(part) not in LEAVES:
-                self._visit(_join(name, "state"), part, depth + 1)
+                self._visit(join(name, "state"), part, depth + 1)
         if value.items is not None and self._is_unshared(name, value.items):
             for index, item in enumerate(value.items):
-                self._visit(_join(name, index), item, depth + 1)
+                self._visit(join(name, index), item, depth + 1)
         if type(value.args) is tuple and self._is_unshared(name, value.args):
             # The object's own text shows the arguments that are plain values.
             for index, item in enumerate(value.args):
                 if type(item) not in LEAVES:
-                    self._visit(_join(name, index), item, depth + 1)
+                    self._visit(join(name, index), item, depth + 1)
         if value.pairs is not None and self._is_unshared(name, value.pairs):
             for pair in value.pairs:
                 if type(pair) in (list, tuple) and len(pair) == 2:
-                    self._visit(_join(name, pair[0]), pair[1], depth + 1)
+                    self._visit(join(name, pair[0]), pair[1], depth + 1)
 
     def _visit_module(self, name: str, module: Obj, state: dict[Any, Any], depth: int) -> None:
         """A whole nn.Module: names as ``state_dict()`` gives them, and in its order."""
@@ -324,23 +336,23 @@ class TreeWalk:
         first = len(self.lister.tensors)
         for key, item in state["_parameters"].items():
             if item is not None:
-                self._visit(_join(name, key), item, depth + 1, "parameter")
+                self._visit(join(name, key), item, depth + 1, "parameter")
         transient = state.get("_non_persistent_buffers_set")
         names = transient.items[:1_000] if type(transient) is SetValue else ()
         buffers = state.get("_buffers")
         for key, item in buffers.items() if type(buffers) is dict else ():
             if item is not None:
-                self._visit(_join(name, key), item, depth + 1, "buffer", ("persistent=False",) if key in names else ())
+                self._visit(join(name, key), item, depth + 1, "buffer", ("persistent=False",) if key in names else ())
         for key, item in state["_modules"].items():
             if item is not None:
-                self._visit(_join(name, key), item, depth + 1)
+                self._visit(join(name, key), item, depth + 1)
         if depth == 0 or first != len(self.lister.tensors):
             self.state_dicts.append((name, first, len(self.lister.tensors)))
         for key, item in state.items():
             if item is None or key in _MODULE_INTERNALS:
                 continue
             if not (type(key) is str and key.startswith("_") and not is_rich(item)):
-                self._visit(_join(name, key), item, depth + 1)
+                self._visit(join(name, key), item, depth + 1)
 
     def _visit_script_module(self, name: str, cls: Stub, state: dict[Any, Any], depth: int) -> None:
         if not self._is_new(name, state):
@@ -351,13 +363,13 @@ class TreeWalk:
             kind: TensorKind = "parameter" if key in parameters else "buffer" if key in buffers else "tensor"
             if key == "training" or (type(key) is str and key.startswith("_") and not is_rich(item)):
                 continue
-            self._visit(_join(name, key), item, depth + 1, kind)
+            self._visit(join(name, key), item, depth + 1, kind)
 
     def _is_new(self, name: str, container: Any) -> bool:
         """Whether ``container`` was not walked before; a note says where, if it was."""
         before = self._seen.get(id(container))
         if before is not None:
-            self._note(name, Text(f"the same object as {clean(before, _MAX_SEGMENT) or 'the whole file'}"))
+            self._note(name, Text(f"the same object as {clean(before, MAX_SEGMENT) or 'the whole file'}"))
             return False
         self._seen[id(container)] = name
         return True
@@ -384,15 +396,3 @@ class TreeWalk:
             name = f"{name}~{number}"
         self._names.add(name)
         return name
-
-
-def _join(prefix: str, key: Any) -> str:
-    """The dotted name of the value under ``key``. The key is used as it is, whatever its characters.
-
-    Below the top level the middle of a long name is left out; otherwise a deep file with long keys would take
-    quadratic memory.
-    """
-    segment = key if type(key) is str else render(key)
-    if not prefix:
-        return segment
-    return shorten(f"{shorten(prefix, MAX_NAME)}.{shorten(segment, _MAX_SEGMENT)}", MAX_NAME)
