@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
@@ -149,3 +150,42 @@ def test_a_zero_lora_b_that_is_warned_of_has_no_remark_too() -> None:
     arrays |= {f"layers.{i}.q.lora_A.weight": normal(4, 8, seed=i) for i in range(3)}
     arrays["layers.1.q.lora_B.weight"] = np.zeros((8, 4), np.float32)
     assert said(arrays) == {("warning", "untrained-lora", "layers.1.q.lora_B.weight")}
+
+
+def made(zero: str, layers: int = 4) -> dict[str, Any]:
+    """A fresh model in which one matrix of each layer starts at zero."""
+    arrays = fresh(layers)
+    for i in range(layers):
+        arrays[f"layers.{i}.{zero}"] = np.zeros((16, 16), np.float32)
+        arrays[f"layers.{i}.up.weight"] = normal(16, 16, seed=100 + i)
+    return arrays
+
+
+@pytest.mark.parametrize(
+    "zero", ["mlp.router.gate.weight", "mlstm_layer.igate_preact.weight", "self_attn.output_projection.o_proj.weight"]
+)
+def test_matrices_that_start_at_zero_are_no_error_in_a_model_that_was_never_trained(zero: str) -> None:
+    (finding,) = told(made(zero))
+    assert (finding.severity, finding.rule) == ("info", "start-values")
+    assert "8 zeros" in finding.evidence
+    (remark,) = [finding for finding in told(made(zero, 1)) if finding.tensor == f"layers.0.{zero}"]
+    assert (remark.severity, remark.rule) == ("info", "all-zero")
+    assert remark.evidence == (
+        "all 256 values are zero, in a model none of whose norms has been trained: it may start so"
+    )
+
+
+def test_a_matrix_of_zeros_stays_an_error_wherever_something_was_trained() -> None:
+    name = "layers.2.o_proj.weight"
+    trained = made("o_proj.weight") | {"layers.1.norm.weight": 1 + 0.1 * normal(16)}
+    narrow = {
+        name: array.astype(np.float16) if name.endswith("norm.weight") else array
+        for name, array in made("o_proj.weight").items()
+    }
+    alone = made("o_proj.weight") | {"layers.0.o_proj.weight": normal(16, 16)}
+    stepped = made("o_proj.weight") | {"optimizer.state.0.exp_avg": normal(16, 16)}
+    without = {name: array for name, array in made("o_proj.weight").items() if "norm" not in name}
+    mostly = {name: array for name, array in made("o_proj.weight").items() if "up" not in name}
+    for arrays in (trained, narrow, alone, stepped, without, mostly):
+        assert ("error", "all-zero", name) in said(arrays)
+    assert ("error", "all-zero", name) in said(made("o_proj.weight"), {"global_step": "100"})

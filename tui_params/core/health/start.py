@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.health.roles import Role, adapter_part
+from tui_params.core.health.roles import Role, adapter_part, is_matrix
 from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.health.training import step_of
@@ -15,6 +17,7 @@ MOST_APART = 3
 """Up to so many tensors of one value are listed one by one; more become one remark."""
 
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
+_MATRICES: frozenset[Role] = frozenset({"weight", "embedding"})
 _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
 _SAID_BETTER = frozenset(
     {"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped", "moments-underflowed"}
@@ -60,6 +63,8 @@ def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByT
     kinds: dict[str, list[Sketch]] = {}
     for sketch in checkpoint.sketches:
         kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
+    if _is_untrained(checkpoint):
+        left |= _zero_by_design(left, kinds.values())
     gathered: dict[str, Finding] = {}
     for members in kinds.values():
         found = [_start_finding(sketch, left.get(sketch.info.name, ())) for sketch in members]
@@ -71,6 +76,43 @@ def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByT
             left[tensor] = tuple(other for other in left[tensor] if other is not finding)
         summary = (_summary(gathered, len(checkpoint.sketches)),)
     return {tensor: found for tensor, found in left.items() if found}, summary
+
+
+def _is_untrained(checkpoint: Checkpoint) -> bool:
+    """Whether a model is certainly as it was made: no gain of a norm differs from its start, and matrices are drawn.
+
+    Only gains of 32 bits tell: in bfloat16 they may stay at 1 through a whole training, whose steps are smaller than
+    the distance to the next number.
+    """
+    has_norms, drawn, zeros = False, 0, 0
+    for sketch in checkpoint.sketches:
+        if sketch.role == "norm" and sketch.count > 1:
+            if not sketch.is_exact or sketch.min != sketch.max or sketch.info.dtype.bits < 32:
+                return False
+            has_norms = True
+        elif sketch.role == "optimizer" and not sketch.is_zero:
+            return False
+        elif sketch.role in _MATRICES and is_matrix(sketch.info):
+            drawn += sketch.min != sketch.max
+            zeros += sketch.is_zero
+    return has_norms and drawn > zeros > 0 and not step_of(checkpoint.metadata)
+
+
+def _zero_by_design(findings: ByTensor, kinds: Iterable[Sequence[Sketch]]) -> dict[str | None, tuple[Finding, ...]]:
+    """What is said of the matrices of an untrained model that are zero, like all of their kind: a remark, no error."""
+    changed: dict[str | None, tuple[Finding, ...]] = {}
+    for members in kinds:
+        if all(sketch.is_zero and sketch.role in _MATRICES for sketch in members):
+            for name in [sketch.info.name for sketch in members]:
+                changed[name] = tuple([_as_remark(finding) for finding in findings.get(name, ())])
+    return {name: found for name, found in changed.items() if found}
+
+
+def _as_remark(finding: Finding) -> Finding:
+    if finding.rule != "all-zero" or finding.severity != "error":
+        return finding
+    evidence = f"{finding.evidence}, in a model none of whose norms has been trained: it may start so"
+    return msgspec.structs.replace(finding, severity="info", evidence=evidence)
 
 
 def _without_repetition(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -115,8 +157,9 @@ START_RULES: tuple[Rule, ...] = (
         "start-values",
         "Initial values",
         ("info",),
-        "Biases of zeros, gains of ones, a lora_B of zeros: every model starts with them, so many become one remark.",
-        "torch.nn.init; how many are listed one by one is our choice",
+        "Biases of zeros, gains of ones, a lora_B of zeros: every model starts with them, so many become one remark. A "
+        "matrix of zeros is one too, if no norm of the model has been trained.",
+        "torch.nn.init; transformers (Afmoe, xLSTM, NeoMME); how many are listed one by one is our choice",
         gather=gather_start_values,
     ),
 )
