@@ -171,6 +171,15 @@ def test_masks_and_constants_are_alike_by_nature() -> None:
     assert said({"fc.weight": weight, "optimizer.state.0.ax": weight.copy()}) == {}
 
 
+@pytest.mark.parametrize("part", ["vera_A", "randlora_B", "randlora_A.default", "vblora_vector_bank", "shira_indices"])
+def test_what_the_adapters_of_all_layers_share_is_no_copy(part: str) -> None:
+    shared = normal(64, 64)
+    arrays = {f"base_model.model.{layer}.{part}": shared for layer in "ab"} | {f"base_model.{part}": shared}
+    assert said(arrays) == {}
+    own = {f"base_model.model.{layer}.weight": shared for layer in "ab"}
+    assert set(said(arrays | own)) == {("identical-bytes", "base_model.model.b.weight")}
+
+
 @settings(max_examples=40)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=7), st.integers(16, 5000))
 def test_every_copy_is_found_whatever_the_blocks(which: list[int], step: int) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ALIKE: frozenset[Role] = frozenset({"mask", "statistic", "bias", "buffer", "optimizer"})
 
+_SHARED = frozenset({"vera_A", "vera_B", "randlora_A", "randlora_B", "vblora_vector_bank", "shira_indices"})
+"""Parts of adapters of peft that all layers share, and of which each keeps a reference or a copy."""
+
 _CHUNK = 1 << 20
 """Elements of each of two tensors that are compared at a time."""
 
@@ -30,8 +33,9 @@ def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Tensors that have the same bytes as one before them and are not tied to it.
 
     Masks, buffers, counters, biases and tensors of one value are left out: they are alike by nature. So are the
-    states of an optimizer, which begin as copies. Tensors that have the same place in a file are no copies: that they
-    overlap is a finding of the reader. A tensor whose second reading fails is no duplicate. Raises StoppedError.
+    states of an optimizer, which begin as copies, and what the adapters of all layers share. Tensors that have the same
+    place in a file are no copies: that they overlap is a finding of the reader. A tensor whose second reading fails is
+    no duplicate. Raises StoppedError.
     """
     source, should_stop = checkpoint.source, checkpoint.should_stop
     least = checkpoint.thresholds.duplicate_nbytes
@@ -39,7 +43,8 @@ def find_duplicates(checkpoint: Checkpoint) -> Iterator[Finding]:
     for sketch in checkpoint.sketches:
         info = sketch.info
         is_candidate = info.nbytes >= least and info.dtype.kind != "bool" and info.stride is None
-        if is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max:
+        is_candidate = is_candidate and sketch.role not in _ALIKE and sketch.is_exact and sketch.min != sketch.max
+        if is_candidate and _SHARED.isdisjoint(info.name.split(".")):
             groups.setdefault((info.dtype.name, info.shape, sketch.fingerprint), []).append(info)
     overlaps: Overlaps | None = None
     for members in groups.values():
