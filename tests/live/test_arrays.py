@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tui_params.api.opening import open_source
 from tui_params.core.health.checker import check
 from tui_params.live.source import StateDictSource
 
@@ -119,3 +121,59 @@ def test_no_code_of_a_subclass_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Mine, "is_made", True)
     with StateDictSource({"w": mine}) as source:
         assert source.read("w").tolist() == [0, 1, 2]
+
+
+def floats(*shape: int) -> Any:
+    return (np.arange(np.prod(shape)).reshape(shape) / 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (floats(1000), (1000,)),
+        (tuple(floats(1001)), (1001,)),
+        (floats(10, 10), (10, 10)),
+        ([tuple(floats(5, 5)) for _ in range(4)], (4, 5, 5)),
+        ([*range(999), 0.5], (1000,)),
+        ([np.float32(0.5)] * 1000, (1000,)),
+        (floats(999), None),
+        (floats(9, 11), None),
+        (list(range(5000)), None),
+        ([*floats(10, 10), [1.0]], None),
+        ([True] * 5000, None),
+        ([*floats(1000), "x"], None),
+        ([*floats(1000), None], None),
+        ([], None),
+    ],
+)
+def test_long_lists_of_numbers_are_the_same_in_memory_and_in_a_file(
+    value: Any, shape: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    state = {"t": torch.eye(3), "a": {"x": value}}
+    torch.save(state, tmp_path / "x.pt")
+    reports = []
+    listed: list[Any] = []
+    for target in (state, str(tmp_path / "x.pt")):
+        with open_source(target) as source:
+            info = next((info for info in source.listing.tensors if info.name == "a.x"), None)
+            listed.append(info and (info.kind, info.shape, info.dtype, info.numel, info.nbytes, info.unreadable))
+            reports.append(check(source))
+    assert listed[0] == listed[1]
+    assert (listed[0] is None) == (shape is None)
+    assert listed[0] is None or listed[0][1] == shape
+    assert reports[0].unchecked == reports[1].unchecked
+    assert reports[0].status == reports[1].status == ("ok" if shape is None else "unchecked")
+
+
+def test_a_list_that_was_replaced_is_a_change_and_lists_in_optimizers_are_named_too() -> None:
+    mapping = {"t": torch.eye(3), "x": floats(1000)}
+    with StateDictSource(mapping) as source:
+        assert source.changed() is None
+        mapping["x"] = floats(1000)
+        assert source.changed() is not None
+    weight = torch.nn.Parameter(torch.eye(3))
+    optimizer = torch.optim.SGD([{"params": [weight], "schedule": floats(1000), "betas": [0.9, 0.95]}], lr=0.1)
+    with StateDictSource({"optimizer": optimizer}) as source:
+        info = source.find("optimizer.param_groups.0.schedule")
+        assert info.unreadable == "a list of 1,000 Python numbers, not an array: its values are not read"
+        assert source.listing.metadata["optimizer.param_groups.0.betas"] == "[0.9, 0.95]"

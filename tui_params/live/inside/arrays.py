@@ -1,4 +1,4 @@
-"""Arrays of numpy among the values of a mapping: seen as tensors that share their memory.
+"""Arrays of numpy among the values of a mapping: seen as tensors that share their memory; long lists are named.
 
 numpy is not imported: whoever made an array has imported it. No code of a subclass of its arrays is called.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -28,12 +29,67 @@ _TEXTS = "SUMmT"
 """Kinds of numpy types that hold no numbers: bytes, texts, dates, spans of time."""
 
 
+MIN_LIST = 1_000
+MIN_TABLE = 100
+"""Numbers from which a list, or lists of equal length in a list, is listed, as in files: shorter ones are settings."""
+
+_MOST_NESTED = 8
+
+
 class Unread(NamedTuple):
     """What stands in the place of an array that cannot be seen as a tensor, and why."""
 
     reason: str
     shape: tuple[int, ...]
     dtype: str
+    nbytes: int = 0
+
+
+def value_leaf(name: str, value: Any, find: Find) -> Leaf | None:
+    """The leaf of an array, of a number of numpy or of a long list of numbers; None of anything else."""
+    return list_leaf(name, value, find) if type(value) in (list, tuple) else array_leaf(name, value, find)
+
+
+def list_leaf(name: str, value: Any, find: Find) -> Leaf | None:
+    """The leaf of a list of numbers that is long enough to be one of weights; None of any other list.
+
+    At least one number is a float: lists of whole numbers are indices, seeds and the states of random generators.
+    """
+    shape = _list_shape(value)
+    if shape is None:
+        return None
+    numel = prod(shape)
+    what = "list" if len(shape) == 1 else "table of lists"
+    reason = f"a {what} of {numel:,} Python numbers, not an array: its values are not read"
+    return Leaf(name, "array", find, Unread(reason, shape, "float64", 8 * numel), origin=f"list {id(value)}")
+
+
+def _list_shape(items: Any) -> tuple[int, ...] | None:
+    if not items or (len(items) < MIN_LIST and type(items[0]) not in (list, tuple)):
+        return None
+    shape: tuple[int, ...] = ()
+    rows: Any = (items,)
+    while type(rows[0]) in (list, tuple) and len(shape) < _MOST_NESTED:
+        if not {type(row) for row in rows} <= {list, tuple}:
+            return None
+        # A list that is referred to again and again is looked at once.
+        distinct = list({id(row): row for row in rows}.values())
+        lengths = {len(row) for row in distinct}
+        if len(lengths) > 1 or 0 in lengths:
+            return None
+        shape += (*lengths,)
+        rows = distinct[0] if len(distinct) == 1 else [item for row in distinct for item in row]
+    kinds = {type(row) for row in rows}
+    others = kinds - {int, float}
+    is_numeric = all(_is_number(row) for row in rows if type(row) in others) if others else kinds != {int}
+    is_long = prod(shape) >= (MIN_LIST if len(shape) == 1 else MIN_TABLE)
+    return shape if is_numeric and is_long else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number of numpy."""
+    plain = _plain(value)
+    return plain is not None and plain.shape == () and plain.dtype.kind not in _TEXTS + "OV"
 
 
 def array_leaf(name: str, value: Any, find: Find) -> Leaf | None:

@@ -12,7 +12,7 @@ import torch
 from .absences import Ungraded, why_absent
 from .adapters import Scaling, scalings_of
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
-from .arrays import array_leaf
+from .arrays import value_leaf
 from .description import Description, Enumeration, Severity
 from .leaves import (
     MODULE_LIMIT,
@@ -103,7 +103,7 @@ class MappingProbe(Probe):
         if is_optimizer_object(value):
             self._held.append(Held(name, value, find))
             return ()
-        leaf = array_leaf(name, value, find)
+        leaf = value_leaf(name, value, find)
         return None if leaf is None else (leaf,)
 
     def _module_leaves(self, root: Root) -> Iterator[Leaf]:

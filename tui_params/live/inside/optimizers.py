@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .anatomy import ODD, attribute_of, instance_of, own
+from .arrays import value_leaf
 from .description import Severity
 from .leaves import Find, Leaf, attributes_of, is_optimizer, walk_values
 
@@ -44,7 +45,7 @@ def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) ->
             owners.setdefault(id(parameter), f"param_groups.{index}.params.{position}")
         rest = {key: value for key, value in group.items() if key not in ("params", "param_names")}
         prefix = f"{held.prefix}.param_groups.{index}"
-        yield from walk_values(prefix, rest, partial(_find_group, held.find, index), metadata)
+        yield from walk_values(prefix, rest, partial(_find_group, held.find, index), metadata, _enter)
     is_one_for_all = "LBFGS" in [ancestor.__name__ for ancestor in type(held.optimizer).__mro__]
     for owner, state in list(states_of(held.optimizer).items()):
         if is_one_for_all and id(owner) in owners:
@@ -53,7 +54,12 @@ def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) ->
         else:
             name = owners.get(id(owner), str(owner) if type(owner) is str else f"unnamed.{len(owners)}")
         owners.setdefault(id(owner), name)
-        yield from walk_values(f"{held.prefix}.{name}", state, partial(_find_state, held.find, owner), metadata)
+        yield from walk_values(f"{held.prefix}.{name}", state, partial(_find_state, held.find, owner), metadata, _enter)
+
+
+def _enter(name: str, value: Any, find: Find) -> tuple[Leaf, ...] | None:
+    leaf = value_leaf(name, value, find)
+    return None if leaf is None else (leaf,)
 
 
 def remarks_of(held: Sequence[Held], trained: Sequence[Trained]) -> Iterator[tuple[Severity, str, str]]:

@@ -210,7 +210,9 @@ class Probe:
             return self._unreadable(leaf, obstacle_to(tensor) or "it holds no tensor")
         if type(tensor) is Unread:
             described = self._unreadable(leaf, tensor.reason)
-            return described._replace(shape=tensor.shape, dtype=tensor.dtype, numel=prod(tensor.shape))
+            return described._replace(
+                shape=tensor.shape, dtype=tensor.dtype, numel=prod(tensor.shape), nbytes=tensor.nbytes
+            )
         obstacle = obstacle_of(tensor)
         shape: tuple[int, ...] = ()
         if obstacle == LAZY:
