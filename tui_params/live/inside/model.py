@@ -33,7 +33,7 @@ from .leaves import (
     walk_values,
 )
 from .optimizers import Held, Trained, is_optimizer_object, leaves_of, remarks_of
-from .packed import find_packed, is_part_of_module, packed_in
+from .packed import constants_in, find_packed, is_part_of_module, packed_in
 from .probe import Probe
 
 _COPY_CLASSES = re.compile(r"AveragedModel|MovingAverage|EMA|Ema(?![a-z])")
@@ -128,6 +128,8 @@ class MappingProbe(Probe):
                     yield Leaf(name, kind, partial(find_registered, root.find, path, registry, key), tensor, notes)
             for key, packed in packed_in(module):
                 yield self._packed_leaf(place, key, packed)
+        for index, tensor in enumerate(constants_in(root.module)):
+            yield Leaf(".".join((*root.prefix, "constants", str(index))), "tensor", partial(_constant, tensor), tensor)
 
     def _packed_leaf(self, place: Place, key: str, packed: Any) -> Leaf:
         segments = place.full_path if is_part_of_module(packed) else (*place.full_path, key)
@@ -257,6 +259,11 @@ class ModelProbe(MappingProbe):
         if self._optimizer is not None:
             self._held.append(Held("optimizer", self._optimizer, self._find_optimizer))
         return self._module_leaves(Root((), self._target, self._find_target))
+
+
+def _constant(tensor: Any) -> Any:
+    """A constant of compiled code, which nothing replaces."""
+    return tensor
 
 
 def _find_packed(find_root: Find, path: tuple[str, ...], key: str, listed: Any) -> Any:

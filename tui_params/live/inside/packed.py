@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .anatomy import ODD
 from .leaves import attributes_of
 
 _PREFIX = "__torch__.torch.classes."
@@ -99,6 +100,19 @@ def find_packed(module: Any, key: str) -> Any:
     if "_concrete_type" not in attributes:
         raise LookupError(key)
     return attributes["_c"].getattr(key)
+
+
+def constants_in(module: Any) -> list[Any]:
+    """The tensors in the code of a scripted module's forward, as torch.jit.freeze makes them of its weights."""
+    compiled: Any = attributes_of(module).get("_c")
+    if type(compiled) is not torch._C.ScriptModule:
+        return []
+    try:
+        # C++ of torch's own: the code as text, and its constants in the order in which it names them.
+        _, constants = compiled._get_method("forward").code_with_constants
+    except ODD:
+        return []
+    return [tensor for tensor in constants.values() if isinstance(tensor, torch.Tensor)]
 
 
 class Unpacker:

@@ -12,7 +12,7 @@ from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.inert_pickle.calls import class_names, code_finding
 from tui_params.sources.inert_pickle.machine import PickleMachine
-from tui_params.sources.inert_pickle.values import Obj, Storage
+from tui_params.sources.inert_pickle.values import Obj, Storage, Unread
 from tui_params.sources.torch_save.deepspeed import mark_partitions
 from tui_params.sources.torch_save.layout import Place, TensorLister
 from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
@@ -33,13 +33,14 @@ def list_pickles(
     is_big_endian: bool = False,
     roles: Roles | None = None,
     constants: Any = None,
+    lost: dict[str, Unread] | None = None,
     findings: Iterable[Finding] = (),
     allocated: int | None = None,
     embedded: Callable[[Any], Storage | None] = lambda _: None,
     place_of: Callable[[object], int | None] = lambda _: None,
     read_records: Callable[[DataFile], Sequence[Record]] | None = None,
 ) -> ExtentSource:
-    """The source of everything that ``root`` holds, and of TorchScript's ``constants``.
+    """The source of everything that ``root`` holds, and of TorchScript's ``constants``; ``lost`` are not in the file.
 
     ``findings`` is iterated after every storage has been located. ``allocated`` is how many bytes the file takes on the
     disk. ``place_of`` returns the byte of the file from which on a byte string of ``root`` lies as it is.
@@ -50,6 +51,8 @@ def list_pickles(
     walk.walk(root)
     if constants:
         walk.walk(constants, "constants")
+    if lost:
+        walk.walk(lost, "constants")
     mark_partitions(root, lister)
     name_optimizer_states(walk)
     found = list(findings)

@@ -18,6 +18,7 @@ from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
 from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
 from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
+from tui_params.sources.inert_pickle.values import Unread
 from tui_params.sources.torch_save.archive import Inner, checkpoints_in
 from tui_params.sources.torch_save.export import is_export, read_export
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
@@ -83,9 +84,11 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     # Where the pickle lies in the file as it is; None of one that is packed.
     base = data_offset(descriptor, directory, pickle) if pickle.method == STORED else None
     form, roles, constants = "torch.save zip", Roles(), None
+    lost: dict[str, Unread] = {}
     script = members.get(f"{top}/constants.pkl")
     if script is not None:
-        form, roles = "TorchScript", _roles(descriptor, directory, top)
+        form = "TorchScript"
+        roles, lost = _read_code(descriptor, directory, top)
         machines.append(load_pickle(places.read(script), "constants.pkl"))
         constants = machines[1].root
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
@@ -101,6 +104,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         is_big_endian=is_big_endian(descriptor, directory, top),
         roles=roles,
         constants=constants,
+        lost=lost,
         findings=places.findings(),
         allocated=retried(lambda: os.fstat(descriptor)).st_blocks * 512,
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
@@ -165,9 +169,17 @@ _CLASS = re.compile(
 )
 
 
-def _roles(descriptor: int, directory: Directory, top: str) -> Roles:
-    """The names of parameters and buffers by class, from the text of TorchScript code: nothing else gives them."""
+_LOST = re.compile(r"^    (\w+) = ops\.prim\.ConstantMKLDNNTensor\(\)$", re.MULTILINE)
+_WHY_LOST = (
+    "torch.jit.optimize_for_inference keeps it in the layout of oneDNN (MKL-DNN), which torch.jit.save does not write:"
+    " its values are not in the file"
+)
+
+
+def _read_code(descriptor: int, directory: Directory, top: str) -> tuple[Roles, dict[str, Unread]]:
+    """What only the text of TorchScript code says: the names of parameters and buffers by class, and lost constants."""
     roles: Roles = {}
+    lost: dict[str, Unread] = {}
     prefix = f"{top}/code/"
     files = [member for name, member in directory.members.items() if name.startswith(prefix) and name.endswith(".py")]
     for member in files[:_MAX_CODE_FILES]:
@@ -179,7 +191,8 @@ def _roles(descriptor: int, directory: Directory, top: str) -> Roles:
             continue
         for name, parameters, buffers in _CLASS.findall(text):
             roles[f"{module}.{name}"] = (_quoted(parameters), _quoted(buffers))
-    return roles
+        lost |= dict.fromkeys(_LOST.findall(text), Unread(_WHY_LOST))
+    return roles, lost
 
 
 def _quoted(text: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Layers in TorchScript files that keep their weights elsewhere: packed, or folded into constants."""
+"""Layers of TorchScript that keep their weights elsewhere: packed, or folded into constants."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tui_params.api.comparing import compare
+from tui_params.api.opening import open_source
 from tui_params.core.health.checker import check
 from tui_params.core.source import Source
 from tui_params.sources.detect import open_path
@@ -70,3 +72,32 @@ def test_weights_that_were_folded_into_constants_are_listed_and_read(tmp_path: P
         found = {source.read(info.name).tobytes() for info in source.listing.tensors}
         assert found == {tensor.numpy().tobytes() for tensor in model.state_dict().values()}
         assert check(source).checked == 4
+
+
+def test_constants_that_were_not_saved_are_named(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
+    frozen = torch.jit.freeze(torch.jit.script(model))
+    torch.jit.save(torch.jit.optimize_for_inference(frozen), tmp_path / "x.pt")
+    with open_path(tmp_path / "x.pt") as source:
+        report = check(source)
+        lost = [info for info in source.listing.tensors if info.unreadable is not None]
+    assert (report.checked, len(lost)) in ((2, 2), (4, 0))  # without oneDNN nothing is changed
+    if lost:
+        assert report.status == "unchecked"
+        assert all(info.name.startswith("constants.self_0_") for info in lost)
+        assert "its values are not in the file" in report.unchecked[0].reason
+
+
+def test_the_constants_of_a_frozen_module_in_memory(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)).eval()
+    frozen = torch.jit.freeze(torch.jit.script(model))
+    torch.jit.save(frozen, tmp_path / "x.pt")
+    with open_source(frozen) as live, open_path(tmp_path / "x.pt") as file:
+        assert shapes(live) == shapes(file)
+        assert live.changed() is None
+        assert compare(live, file).state == "same"
+        assert check(live).checked == 4
+    with open_source({"model": frozen}) as source:
+        np.testing.assert_array_equal(source.read("model.constants.0"), model[0].weight.detach().numpy())
+    with open_source(torch.jit.script(model)) as source:
+        assert set(shapes(source)) == set(model.state_dict())
