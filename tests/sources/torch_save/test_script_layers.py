@@ -77,10 +77,15 @@ def test_weights_that_were_folded_into_constants_are_listed_and_read(tmp_path: P
 def test_constants_that_were_not_saved_are_named(tmp_path: Path) -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
     frozen = torch.jit.freeze(torch.jit.script(model))
-    torch.jit.save(torch.jit.optimize_for_inference(frozen), tmp_path / "x.pt")
+    optimized = torch.jit.optimize_for_inference(frozen)
+    torch.jit.save(optimized, tmp_path / "x.pt")
+    with open_source(optimized) as live:
+        in_memory = {info.name: info.unreadable is None for info in live.listing.tensors}
+        assert (check(live).status, live.changed()) == ("ok" if all(in_memory.values()) else "unchecked", None)
     with open_path(tmp_path / "x.pt") as source:
         report = check(source)
         lost = [info for info in source.listing.tensors if info.unreadable is not None]
+        assert in_memory == {info.name: info.unreadable is None for info in source.listing.tensors}
     assert (report.checked, len(lost)) in ((2, 2), (4, 0))  # without oneDNN nothing is changed
     if lost:
         assert report.status == "unchecked"

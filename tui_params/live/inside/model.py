@@ -12,7 +12,7 @@ import torch
 from .absences import Ungraded, why_absent
 from .adapters import Scaling, scalings_of
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
-from .arrays import value_leaf
+from .arrays import Unread, value_leaf
 from .description import Description, Enumeration, Severity
 from .leaves import (
     MODULE_LIMIT,
@@ -128,8 +128,7 @@ class MappingProbe(Probe):
                     yield Leaf(name, kind, partial(find_registered, root.find, path, registry, key), tensor, notes)
             for key, packed in packed_in(module):
                 yield self._packed_leaf(place, key, packed)
-        for index, tensor in enumerate(constants_in(root.module)):
-            yield Leaf(".".join((*root.prefix, "constants", str(index))), "tensor", partial(_constant, tensor), tensor)
+        yield from _constant_leaves(root)
 
     def _packed_leaf(self, place: Place, key: str, packed: Any) -> Leaf:
         segments = place.full_path if is_part_of_module(packed) else (*place.full_path, key)
@@ -259,6 +258,16 @@ class ModelProbe(MappingProbe):
         if self._optimizer is not None:
             self._held.append(Held("optimizer", self._optimizer, self._find_optimizer))
         return self._module_leaves(Root((), self._target, self._find_target))
+
+
+def _constant_leaves(root: Root) -> Iterator[Leaf]:
+    constants, hidden = constants_in(root.module)
+    reason = "torch.jit.optimize_for_inference keeps it in the layout of oneDNN (MKL-DNN), inside the compiled code"
+    named: list[tuple[str, Any]] = [(str(index), tensor) for index, tensor in enumerate(constants)]
+    named += [(name, Unread(reason, (), "unknown")) for name in hidden]
+    for name, value in named:
+        full = ".".join((*root.prefix, "constants", name))
+        yield Leaf(full, "tensor", partial(_constant, value), value, origin=full if type(value) is Unread else "")
 
 
 def _constant(tensor: Any) -> Any:

@@ -6,6 +6,7 @@ the weight in the order in which the kernel wants it. torch unpacks it into a ne
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +18,7 @@ from .anatomy import ODD
 from .leaves import attributes_of
 
 _PREFIX = "__torch__.torch.classes."
+_HIDDEN = re.compile(r"^ +(\w+) = ops\.prim\.ConstantMKLDNNTensor\(\)$", re.MULTILINE)
 _KEPT = 2
 """Objects whose tensors a thread keeps: a large weight is read in many pieces, and one object may be inside another."""
 
@@ -102,17 +104,20 @@ def find_packed(module: Any, key: str) -> Any:
     return attributes["_c"].getattr(key)
 
 
-def constants_in(module: Any) -> list[Any]:
-    """The tensors in the code of a scripted module's forward, as torch.jit.freeze makes them of its weights."""
+def constants_in(module: Any) -> tuple[list[Any], list[str]]:
+    """The tensors in the code of a scripted module's forward, as torch.jit.freeze makes them of its weights.
+
+    Second, the names of those that are in a layout of oneDNN, where nobody can reach them.
+    """
     compiled: Any = attributes_of(module).get("_c")
     if type(compiled) is not torch._C.ScriptModule:
-        return []
+        return [], []
     try:
         # C++ of torch's own: the code as text, and its constants in the order in which it names them.
-        _, constants = compiled._get_method("forward").code_with_constants
+        code, constants = compiled._get_method("forward").code_with_constants
     except ODD:
-        return []
-    return [tensor for tensor in constants.values() if isinstance(tensor, torch.Tensor)]
+        return [], []
+    return [tensor for tensor in constants.values() if isinstance(tensor, torch.Tensor)], _HIDDEN.findall(str(code))
 
 
 class Unpacker:

@@ -285,7 +285,7 @@ class Probe:
 
 
 def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
-    if is_packed(leaf.tensor) or (leaf.kind == "array" and leaf.origin):
+    if is_packed(leaf.tensor) or type(leaf.tensor) is Unread or (leaf.kind == "array" and leaf.origin):
         return leaf.origin or id(leaf.tensor), -1
     return mark_of(leaf.tensor)
 
