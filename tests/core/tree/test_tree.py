@@ -10,7 +10,8 @@ from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.order import Sort
-from tui_params.core.tree.tree import Entry, Tree, tensors_in_order
+from tui_params.core.tree.totals import Entry
+from tui_params.core.tree.tree import Tree, tensors_in_order
 
 
 def dtype_of(name: str) -> DType:

@@ -20,6 +20,7 @@ from tui_params.core.compare.structure import Implied, Pair, Structure, structur
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import EXACT, Change, Progress, Tolerance, Uncompared, Verdict, make_change, unread
+from tui_params.core.findings import Finding
 from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source

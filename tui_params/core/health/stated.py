@@ -82,6 +82,17 @@ def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
             yield from _head(stated, infos, checkpoint)
 
 
+def _of_piece(stated: Stated, infos: Sequence[TensorInfo], checkpoint: Checkpoint) -> Iterator[Finding]:
+    """What can be said of a shard without the others: the type, and the embedding if it is there and the only one."""
+    if stated.is_nested:
+        return
+    yield from _dtype(stated, infos, " of this piece")
+    is_cut = any(finding.rule == "local-shapes" for finding in checkpoint.source.listing.findings)
+    is_decoder = stated.text("architectures").endswith("ForCausalLM")
+    if is_decoder and not is_cut and stated.text("model_type") in KNOWN_MODELS:
+        yield from _vocabulary(stated, infos)
+
+
 def _layers(stated: Stated, infos: Sequence[TensorInfo], modules: ModuleList | None) -> Iterator[Finding]:
     if modules is None or stated.layers is None:
         return

@@ -28,7 +28,8 @@ class RowMarks:
 
     def __init__(self, rows: int, width: int) -> None:
         self._marks = np.zeros(rows, np.uint64)
-        self._columns = np.unique(np.linspace(0, width - 1, SAMPLED).astype(np.int64))
+        columns = {place * (width - 1) // (SAMPLED - 1) for place in range(SAMPLED)}
+        self._columns = np.array(sorted(columns), np.int64)
         # Odd multipliers, so that no bit of a value is lost.
         self._weights = np.arange(1, self._columns.size + 1, dtype=np.uint64) * _SPREAD | np.uint64(1)
 

@@ -180,43 +180,7 @@ class Tree:
 
     def totals(self, node: int | None = None) -> Totals:
         """All totals of a subtree, or of the whole tree for None; quick enough for every row of the screen."""
-        first, last = self.span(node)
-        tensors = numel = nbytes = parameters = trainable = buffers = 0
-        mix: dict[str, int] = {}
-        for group in self._groups:
-            start = bisect_left(group.positions, first)
-            stop = bisect_left(group.positions, last, start)
-            if start == stop:
-                continue
-            elements = group.numel[stop] - group.numel[start]
-            held = group.nbytes[stop] - group.nbytes[start]
-            tensors += stop - start
-            numel += elements
-            nbytes += held
-            mix[group.dtype] = mix.get(group.dtype, 0) + held
-            buffers += elements if group.is_buffer else 0
-            parameters += 0 if group.is_buffer else elements
-            trainable += elements if group.is_trainable else 0
-        twice = 0
-        for leaf in self._twice(first, last):
-            twice += 1
-            numel -= leaf.numel
-            nbytes -= leaf.nbytes
-            mix[leaf.dtype.short] -= leaf.nbytes
-            buffers -= leaf.numel if leaf.kind == "buffer" else 0
-            parameters -= 0 if leaf.kind == "buffer" else leaf.numel
-            trainable -= leaf.numel if leaf.requires_grad and leaf.kind != "buffer" else 0
-        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, twice, mix)
-
-    def _twice(self, first: int, last: int) -> Iterator[TensorInfo]:
-        """The tensors of a range of leaves that are tied to an earlier one in it."""
-        for index in range(bisect_left(self._ties, (first, 0)), len(self._ties)):
-            earlier, later = self._ties[index]
-            if earlier >= last:
-                return
-            leaf = self.leaves[later]
-            if later < last and isinstance(leaf, TensorInfo):
-                yield leaf
+        return self._sums.totals(*self.span(node))
 
 
 def tensors_in_order(listing: Listing) -> list[TensorInfo]:
@@ -240,50 +204,6 @@ def _sorted(listing: Listing, sort: Sort | None) -> tuple[list[Leaf], list[list[
     if sort is not None:
         order = order_by_value(segments, order, sort, listing.tensors)
     return leaves, segments, order
-
-
-class _Group(msgspec.Struct, frozen=True):
-    """The tensors of one element type and kind: the positions of their leaves, and running sums over these."""
-
-    dtype: str
-    is_buffer: bool
-    is_trainable: bool
-    positions: array[int]
-    numel: tuple[int, ...]
-    nbytes: tuple[int, ...]
-
-
-def _groups(leaves: Sequence[Leaf]) -> tuple[_Group, ...]:
-    members: dict[tuple[str, bool, bool], list[int]] = {}
-    for position, leaf in enumerate(leaves):
-        if type(leaf) is TensorInfo:
-            is_buffer = leaf.kind == "buffer"
-            key = leaf.dtype.short, is_buffer, not is_buffer and leaf.requires_grad is True
-            if key in members:
-                members[key].append(position)
-            else:
-                members[key] = [position]
-    groups = []
-    for (dtype, is_buffer, is_trainable), positions in members.items():
-        tensors = [leaf for position in positions if isinstance(leaf := leaves[position], TensorInfo)]
-        numel = (0, *accumulate(info.numel for info in tensors))
-        nbytes = (0, *accumulate(info.nbytes for info in tensors))
-        groups.append(_Group(dtype, is_buffer, is_trainable, array("i", positions), numel, nbytes))
-    return tuple(groups)
-
-
-def _ties(leaves: Sequence[Leaf]) -> list[tuple[int, int]]:
-    """Neighbours in each group of tied tensors, as pairs of positions, sorted.
-
-    If both of a pair are in a range, the later one must not count there.
-    """
-    if not any(isinstance(leaf, TensorInfo) and leaf.tied_to is not None for leaf in leaves):
-        return []
-    groups: dict[str, list[int]] = {}
-    for position, leaf in enumerate(leaves):
-        if isinstance(leaf, TensorInfo):
-            groups.setdefault(leaf.first_name, []).append(position)
-    return sorted(pair for group in groups.values() for pair in pairwise(group))
 
 
 def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:

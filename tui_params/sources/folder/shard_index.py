@@ -145,9 +145,9 @@ def list_indexed(
     whole = _whole_name(index_name)
     if whole in files and whole not in index.weight_map.values():
         # transformers' from_pretrained does so. The file may hold another state of the model.
-        evidence = f"{clean(whole, 120)} lies beside the index: loaders take it in place of the shards; it was not read"
-        complaints.add("warning", "unindexed-whole", None, evidence)
-    parts, lost = _open_shards(folder, counts, forgotten, complaints, open_file)
+        evidence = "it lies beside the index: loaders take it in place of the shards; it was not read"
+        complaints.add("warning", "unindexed-whole", evidence, file=whole)
+    parts, lost = _open_shards(folder, counts, forgotten, index_name, complaints, open_file)
     tensors, strays = _claimed(index.weight_map, parts)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
     absent = [name for name in index.weight_map if name not in tensors]
