@@ -45,6 +45,11 @@ fuzz-headers number="200000" seed="1":
     TUI_PARAMS_FUZZ_HEADERS={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
         .venv/bin/pytest -n0 -s tests/sources/safetensors/test_against_library.py -k fuzz
 
+# Compare so many damaged files of each torch format, and bare pickles, with what torch and pickle say of them
+fuzz-torch number="200000" seed="1":
+    TUI_PARAMS_FUZZ_TORCH={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
+        .venv/bin/pytest -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
+
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:
     .venv/bin/pytest -n0 tests/tui --snapshot-update

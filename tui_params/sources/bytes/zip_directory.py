@@ -27,6 +27,8 @@ FREE_BYTES = 1 << 20
 
 STORED, DEFLATED = 0, 8
 
+_MAX_FAULTS = 10
+
 _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")
 _LOCATOR64 = Struct("<4sLQL")
@@ -54,7 +56,8 @@ class Directory(msgspec.Struct):
     """The members of a zip by name, in order; ``duplicates`` are names that occur more than once.
 
     Of several members with one name the last is kept, as in ``zipfile``. ``trailing`` counts the bytes after the end of
-    the archive, which are no part of it.
+    the archive, which are no part of it, and ``leading`` those before it. ``faults`` are contradictions for which
+    stricter readers refuse the archive, though every member can be found: the first few, as sentences.
     """
 
     members: dict[str, Member]
@@ -62,6 +65,8 @@ class Directory(msgspec.Struct):
     start: int
     stop: int
     trailing: int = 0
+    leading: int = 0
+    faults: tuple[str, ...] = ()
 
 
 def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Directory:
@@ -73,13 +78,18 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is missing: the file is truncated or was still being written"
         )
-    _, disk, first_disk, _, count, size, offset, comment = _END.unpack_from(tail, at)
+    _, disk, first_disk, here, count, size, offset, comment = _END.unpack_from(tail, at)
+    faults: list[str] = []
     end = tail_start + at
     trailing = max(stop - end - _END.size - comment, 0)
     # Torch always writes the ZIP64 records; they are between the directory and its end record.
     wide = _read_end64(descriptor, tail, at, tail_start, start)
     if wide is not None:
-        count, size, offset, end = wide
+        disk, first_disk, here, count, size, offset, end, is_sound = wide
+        if not is_sound:
+            faults.append("its 64-bit end is not where the record before it says, or on another disk")
+        if disk or first_disk:
+            faults.append(f"its end says that it is disk {disk:,} of an archive that begins on disk {first_disk:,}")
     elif disk or first_disk:
         raise OpenError(f"{clean(label, 120)} is one part of a zip in several files: they cannot be read apart")
     # Bytes before the archive (of a self-extracting program) shift every offset by their number.
@@ -101,8 +111,14 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
             " the file is truncated"
         )
     raw = read_bytes(descriptor, end - size, size)
-    directory = _parse(raw, count, shift, label, start, end - size)
+    directory = _parse(raw, count, shift, label, start, end - size, faults)
     directory.trailing = trailing
+    directory.leading = shift - start
+    if here != count:
+        faults.append(f"its end announces {count:,} entries, and {here:,} of them on this disk")
+    elif count != len(directory.members) and not directory.duplicates:
+        faults.append(f"its end announces {count:,} entries, and there are {len(directory.members):,}")
+    directory.faults = tuple(faults)
     return directory
 
 
@@ -119,11 +135,14 @@ def _find_end(tail: bytes, *, is_exact: bool = False) -> int:
     return last if 0 <= last <= len(tail) - _END.size and not is_exact else -1
 
 
-def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, int, int, int] | None:
-    """Count, size, offset and end of the directory from the ZIP64 records, or None if there are none."""
+def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, ...] | None:
+    """Both disks, both counts, size, offset and end of the directory from the ZIP64 records; None if there are none.
+
+    The last number is whether the locator leads to the record.
+    """
     if at < _LOCATOR64.size:
         return None
-    signature, _, where, _ = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
+    signature, _, where, disks = _LOCATOR64.unpack_from(tail, at - _LOCATOR64.size)
     if signature != b"PK\6\7":
         return None
     # The offset in the locator is wrong if bytes precede the archive: in a file of several archives it leads to the
@@ -133,12 +152,11 @@ def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: i
             continue
         raw = read_bytes(descriptor, place, _END64.size)
         if len(raw) == _END64.size and raw[:4] == b"PK\6\6":
-            _, _, _, _, _, _, _, count, size, offset = _END64.unpack(raw)
-            return count, size, offset, place
+            return (*_END64.unpack(raw)[4:], place, disks == 1 and place == start + where)
     return None
 
 
-def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int) -> Directory:
+def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int, faults: list[str]) -> Directory:
     members: dict[str, Member] = {}
     duplicates: dict[str, None] = {}
     at = 0
@@ -146,7 +164,9 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
     end = len(raw)
     while at < end:
         try:
-            signature, _, _, flags, method, _, _, crc, packed, size, n, e, c, _, _, _, header = unpack(raw, at)
+            signature, _, _, flags, method, _, _, crc, packed, size, n, e, c, disk, _, attributes, header = unpack(
+                raw, at
+            )
         except error:
             raise OpenError(f"the zip directory of {clean(label, 120)} ends too early") from None
         if signature != b"PK\1\2":
@@ -160,6 +180,9 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
         if size == 0xFFFFFFFF or packed == 0xFFFFFFFF or header == 0xFFFFFFFF:
             size, packed, header = _zip64_field(raw[at : at + e], size, packed, header)
         at += e + c
+        # As torch's reader does: miniz.c, mz_zip_reader_read_central_dir and mz_zip_reader_is_file_a_directory.
+        if disk > 1 or flags & 0x2060 or attributes & 0x10 or (size != packed and not (method and packed)):
+            _add_fault(faults, name, disk, flags, attributes)
         if name in members:
             duplicates[name] = None
         members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift, crc)
@@ -169,6 +192,20 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
             f" {len(members):,}"
         )
     return Directory(members, tuple(duplicates), start, stop)
+
+
+def _add_fault(faults: list[str], name: str, disk: int, flags: int, attributes: int) -> None:
+    if len(faults) >= _MAX_FAULTS:
+        return
+    shown = clean(name, 60)
+    if disk > 1:
+        faults.append(f"{shown} is said to begin on disk {disk:,}")
+    elif flags & 0x2060:
+        faults.append(f"{shown} is said to be encrypted or a patch")
+    elif attributes & 0x10:
+        faults.append(f"{shown} is said to be a folder")
+    else:
+        faults.append(f"{shown} is not packed, and is said to be of two sizes")
 
 
 def _zip64_field(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tui_params.sources.inert_pickle.array_constructors import ARRAY_CONSTRUCTORS
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
-    ArrayType,
     ArrayValue,
     Composite,
     Encoded,
@@ -35,6 +35,8 @@ Args = tuple[Any, ...]
 def _ordered_dict(args: Args) -> Any:
     if not args:
         return {}
+    if len(args) != 1:
+        return UNFIT
     first = args[0]
     if type(first) is dict:
         return first
@@ -43,31 +45,48 @@ def _ordered_dict(args: Args) -> Any:
 
 
 def _default_dict(args: Args) -> Any:
+    if len(args) > 2 or (args and type(args[0]) not in (Stub, Obj, type(None))):
+        return UNFIT
     return args[1] if len(args) > 1 and type(args[1]) is dict else {}
 
 
 def _sequence(args: Args) -> Any:
     if not args:
         return []
-    return args[0] if type(args[0]) in (list, tuple) and args[0] else []
+    if type(args[0]) not in (list, tuple) or len(args) > 2:
+        return UNFIT
+    return args[0] or []
 
 
 def _tuple(args: Args) -> Any:
     if not args:
         return ()
-    return args[0] if type(args[0]) in (list, tuple) else UNFIT
+    return args[0] if type(args[0]) in (list, tuple) and len(args) == 1 else UNFIT
+
+
+def _size(args: Args) -> Any:
+    if not args:
+        return ()
+    # More dimensions than torch has are not looked at one by one: nothing can be made of them.
+    is_size = len(args) == 1 and type(args[0]) in (list, tuple) and len(args[0]) <= 64
+    return args[0] if is_size and all(type(item) is int for item in args[0]) else UNFIT
 
 
 def _set(args: Args) -> Any:
     if not args:
         return SetValue([])
-    return SetValue(args[0]) if type(args[0]) in (list, tuple) else UNFIT
+    return SetValue(args[0]) if type(args[0]) in (list, tuple) and len(args) == 1 else UNFIT
 
 
 def _bytes(args: Args) -> Any:
     if not args:
         return b""
-    return args[0] if type(args[0]) in (bytes, bytearray, Encoded) else UNFIT
+    return args[0] if type(args[0]) in (bytes, bytearray, Encoded) and len(args) == 1 else UNFIT
+
+
+def _byte_array(args: Args) -> Any:
+    # Python 3 writes protocols 0 to 2 as bytearray(text, "latin-1").
+    return _encode(args) if len(args) == 2 else _bytes(args)
 
 
 def _encode(args: Args) -> Any:
@@ -109,39 +128,23 @@ def _first(args: Args) -> Any:
     return args[0] if args else UNFIT
 
 
-# numpy's
-
-
-def _numpy_dtype(args: Args) -> Any:
-    # (code, align, copy); the code of the types of ml_dtypes is their class.
-    return ArrayType(args[0]) if args and type(args[0]) in (str, Stub) else UNFIT
-
-
-def _numpy_scalar(args: Args) -> Any:
-    return ArrayValue(args[0], (), args[1]) if len(args) == 2 else UNFIT
-
-
-def _numpy_reconstruct(args: Args) -> Any:
-    # (class, shape, type code): an empty array, which the state fills.
-    return ArrayValue(cls=args[0] if args else None)
-
-
-def _numpy_frombuffer(args: Args) -> Any:
-    # (buffer, dtype, shape, order[, axis_order]): numpy/_core/numeric.py
-    return ArrayValue(args[1], args[2], args[0], *args[3:5]) if len(args) in (3, 4, 5) else UNFIT
-
-
 # torch's
 
 
 def _device(args: Args) -> Any:
-    if not args or type(args[0]) is not str:
+    if not 1 <= len(args) <= 2 or type(args[0]) is not str:
         return UNFIT
     return Text(f"{args[0][:40]}:{args[1]}" if len(args) > 1 and type(args[1]) is int else args[0][:40])
 
 
 def _layout(args: Args) -> Any:
-    return Text(args[0].removeprefix("torch.")) if args and type(args[0]) is str else UNFIT
+    is_layout = len(args) == 1 and type(args[0]) is str and args[0].removeprefix("torch.") in _LAYOUTS
+    return Text(args[0].removeprefix("torch.")) if is_layout else UNFIT
+
+
+def _takes_gradient(requires_grad: Any, hooks: Any) -> bool:
+    """Whether torch takes both for ``requires_grad`` and ``_backward_hooks``."""
+    return type(requires_grad) is bool and (hooks is None or type(hooks) in (dict, Obj))
 
 
 def _tensor(args: Args) -> Any:
@@ -150,21 +153,23 @@ def _tensor(args: Args) -> Any:
 
 def _tensor_v2(args: Args) -> Any:
     # (storage, storage_offset, size, stride, requires_grad, backward_hooks[, metadata]): torch/_utils.py.
+    if len(args) not in (6, 7) or not _takes_gradient(args[4], args[5]):
+        return UNFIT
     if len(args) == 6:
         return TensorValue(args[0], args[1], args[2], args[3], args[4])
-    if len(args) == 7:
+    if args[6] is None or type(args[6]) is dict:
         return TensorValue(args[0], args[1], args[2], args[3], args[4], None, args[6])
     return UNFIT
 
 
 def _tensor_v3(args: Args) -> Any:
-    if len(args) not in (7, 8):
+    if len(args) not in (7, 8) or not _takes_gradient(args[4], args[5]):
         return UNFIT
     return TensorValue(args[0], args[1], args[2], args[3], args[4], args[6], args[7] if len(args) == 8 else None)
 
 
 def _qtensor(args: Args) -> Any:
-    if len(args) < 6:
+    if len(args) != 7 or not _takes_gradient(args[5], args[6]):
         return UNFIT
     return TensorValue(args[0], args[1], args[2], args[3], args[5], None, None, args[4])
 
@@ -176,11 +181,11 @@ def _meta_tensor(args: Args) -> Any:
 
 
 def _parameter(args: Args) -> Any:
-    return Parameter(args[0], args[1]) if len(args) in (2, 3) else UNFIT
+    return Parameter(args[0], args[1]) if len(args) == 3 and _takes_gradient(args[1], args[2]) else UNFIT
 
 
 def _parameter_with_state(args: Args) -> Any:
-    return Parameter(args[0], args[1], args[3]) if len(args) == 4 else UNFIT
+    return Parameter(args[0], args[1], args[3]) if len(args) == 4 and _takes_gradient(args[1], args[2]) else UNFIT
 
 
 def _cpu_copy(args: Args) -> Any:
@@ -194,6 +199,9 @@ def _numpy_copy(args: Args) -> Any:
     return TensorValue(Storage(None, None, args[2], None), 0, args[0].shape, None, args[3], args[1])
 
 
+_LAYOUTS = frozenset(
+    {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "_mkldnn", "jagged"}
+)
 _SPARSE_PARTS = {
     "sparse_csr": ("crow_indices", "col_indices"),
     "sparse_csc": ("ccol_indices", "row_indices"),
@@ -207,13 +215,29 @@ def _sparse(args: Args) -> Any:
         return UNFIT
     layout, data = args
     name = layout.text if type(layout) is Text else layout.name if type(layout) is Stub else ""
-    if name == "sparse_coo" and len(data) >= 3:
+    if name == "sparse_coo" and len(data) in (3, 4) and _is_coordinates(*data):
         return Composite("sparse COO tensor", data[2], {"indices": data[0], "values": data[1]})
     if name in _SPARSE_PARTS and len(data) == 4:
         first, second = _SPARSE_PARTS[name]
         parts = {first: data[0], second: data[1], "values": data[2]}
         return Composite(f"sparse {name[-3:].upper()} tensor", data[3], parts)
     return UNFIT
+
+
+def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = None) -> bool:
+    """Whether torch takes these for the parts of a sparse COO tensor: the numbers of indices and values agree."""
+    if type(size) is not tuple or not (is_coalesced is None or type(is_coalesced) is bool):
+        return False
+    if not all(type(length) is int and length >= 0 for length in size[:64]):
+        return False
+    if type(indices) is not TensorValue or type(values) is not TensorValue:
+        return True
+    storage = indices.storage
+    is_known = indices.dtype is None and type(storage) is Storage and type(storage.cls) is Stub
+    if is_known and storage.cls.name != "LongStorage":
+        return False
+    many, few = indices.shape, values.shape
+    return type(many) is not tuple or type(few) is not tuple or many[1:2] == few[:1]
 
 
 def _nested(args: Args) -> Any:
@@ -322,7 +346,7 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
     ("builtins", "set"): _set,
     ("builtins", "frozenset"): _set,
     ("builtins", "bytes"): _bytes,
-    ("builtins", "bytearray"): _bytes,
+    ("builtins", "bytearray"): _byte_array,
     ("builtins", "complex"): _complex,
     ("builtins", "slice"): _named("slice"),
     ("builtins", "range"): _named("range"),
@@ -331,8 +355,7 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
     ("copyreg", "_reconstructor"): _reconstructor,
     ("copyreg", "__newobj__"): _newobj,
     ("copyreg", "__newobj_ex__"): _newobj_ex,
-    ("numpy", "dtype"): _numpy_dtype,
-    ("torch", "Size"): _tuple,
+    ("torch", "Size"): _size,
     ("torch", "device"): _device,
     ("torch.serialization", "_get_layout"): _layout,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -355,12 +378,7 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
 CONSTRUCTORS |= {("pathlib", name): _path for name in ("PosixPath", "PurePosixPath", "Path", "PurePath")}
 CONSTRUCTORS |= {("pathlib", name): _path for name in ("WindowsPath", "PureWindowsPath")}
 CONSTRUCTORS |= {("pathlib._local", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath")}
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    CONSTRUCTORS[_module, "scalar"] = _numpy_scalar
-    CONSTRUCTORS[_module, "_reconstruct"] = _numpy_reconstruct
-for _module in ("numpy.core.numeric", "numpy._core.numeric"):
-    CONSTRUCTORS[_module, "_frombuffer"] = _numpy_frombuffer
-CONSTRUCTORS["numpy.ma.core", "_mareconstruct"] = _numpy_reconstruct
+CONSTRUCTORS |= ARRAY_CONSTRUCTORS
 # TorchScript tags its typed lists and dicts: torch/jit/_pickle.py.
 for _name in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "restore_type_tag"):
     CONSTRUCTORS["torch.jit._pickle", _name] = _first

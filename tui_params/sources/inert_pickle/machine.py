@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import escape_decode  # what pickle itself uses
+from collections.abc import Iterable
 from itertools import repeat
 from struct import Struct, error
 from typing import Any
@@ -16,22 +17,32 @@ from tui_params.core.collector import collector_paused
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle.calls import CallLog, member_of, words_before_fault
 from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
+from tui_params.sources.inert_pickle.faults import (
+    UNHASHABLE,
+    Faults,
+    build,
+    call_fault,
+    is_text,
+    is_unhashable,
+    name_kind,
+)
 from tui_params.sources.inert_pickle.labels import is_class_name
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
-    ArrayType,
     ArrayValue,
     Composite,
     Obj,
     OddKey,
-    Parameter,
     SetValue,
     Storage,
     Stub,
+    TensorValue,
     Text,
     TypedTensor,
+    render,
 )
 
+_MADE_BY_FUNCTIONS = frozenset({TensorValue, ArrayValue})
 _LOGGED = frozenset({Obj, Composite, TypedTensor})
 """What a call builds if it is not all imitated by a constructor: such calls are written down."""
 
@@ -43,6 +54,8 @@ MIN_BLOB_BYTES = 256
 MAX_BEHIND = 10_000
 _MAX_DIGITS = 1_000
 _MAX_GLOBAL_NAME = 4_096
+_FRAME_SIZE = 64 << 10
+_OCTAL = re.compile(r"[+-]?0[0-7]+")
 
 _u2 = Struct("<H").unpack_from
 _u4 = Struct("<I").unpack_from
@@ -64,10 +77,19 @@ class PickleMachine:
     ``globals`` are all names that it mentions, ``calls`` what is called, ``storages`` all storages. ``blobs`` has the
     longer byte strings (those of Python 2 as text) by identity, each with its place in ``data``. ``what`` is what error
     messages call these bytes.
-    ``budget`` is how many steps the machine may take, by default MAX_OPERATIONS.
+    ``budget`` is how many steps the machine may take, by default MAX_OPERATIONS. ``pid_length`` is how many items the
+    persistent id of a storage has where this pickle stands (0: it may have none; None: 5 or 6).
+    ``faults`` say what a plain unpickler refuses, though it can be read here.
     """
 
-    def __init__(self, data: bytes, pos: int = 0, what: str = "the pickle", budget: int | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        pos: int = 0,
+        what: str = "the pickle",
+        budget: int | None = None,
+        pid_length: int | None = None,
+    ) -> None:
         self.data = data
         self.pos = pos
         self.what = what
@@ -77,9 +99,14 @@ class PickleMachine:
         self.calls = CallLog()
         self.storages: list[Storage] = []
         self.blobs: dict[int, tuple[int, bytes | str]] = {}
+        self.pid_length = pid_length
+        self.faults = Faults()
         self._stack: list[Any] = []
-        self._marks: list[int] = []
+        self._outer: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._plain: set[int] = set()
+        self._frame_end = 0
+        self._frame_length = 0
 
     def load(self) -> Any:
         """What the pickle builds. Raises OpenError, and nothing else, for any bytes at all."""
@@ -109,12 +136,14 @@ class PickleMachine:
         except KeyError:
             raise self._damaged("refers to a value that was never stored") from None
         finally:
-            self._stack, self._marks, self._memo = [], [], {}
+            self._stack, self._outer, self._memo, self._plain = [], [], {}, set()
 
     def _run(self) -> Any:
         data, pos, size = self.data, self.pos, len(self.data)
-        stack, marks, memo = self._stack, self._marks, self._memo
+        # A mark sets the stack aside and begins a new one, so that nothing can be taken from below it.
+        stack, outer, memo, plain = self._stack, self._outer, self._memo, self._plain
         containers = 0
+        last: Any
         push, pop = stack.append, stack.pop
         try:
             # Ordered by how often torch.save writes them; literals, because a name costs a lookup.
@@ -135,21 +164,30 @@ class PickleMachine:
                     pos = start + _u4(data, pos)[0]
                     if pos > size:
                         raise self._ends_early()
-                    push(data[start:pos].decode("utf-8", "replace"))
+                    try:
+                        push(data[start:pos].decode())
+                    except UnicodeDecodeError:
+                        push(self._odd_text(data[start:pos]))
                 elif op == 0x94:  # MEMOIZE
                     memo[len(memo)] = stack[-1]
                 elif op == 0x28:  # MARK
-                    marks.append(len(stack))
+                    outer.append(stack)
+                    self._stack = stack = []
+                    push, pop = stack.append, stack.pop
                 elif op == 0x74:  # TUPLE
-                    mark = marks.pop()
-                    last = tuple(stack[mark:])
-                    del stack[mark:]
+                    last = tuple(stack)
+                    self._stack = stack = outer.pop()
+                    push, pop = stack.append, stack.pop
                     push(last)
                 elif op == 0x52 or op == 0x81:  # REDUCE, NEWOBJ
                     args = pop()
                     last = _construct(stack[-1], args)
                     if type(last) in _LOGGED:
                         last = self._log(last, stack[-1], args, is_called=op == 0x52)
+                    elif type(last) is dict:
+                        plain.discard(id(last))
+                    elif op == 0x81 and type(last) in _MADE_BY_FUNCTIONS:
+                        self.faults.add("makes an object of a function")
                     stack[-1] = last
                 elif op == 0x86:  # TUPLE2
                     last = pop()
@@ -168,7 +206,10 @@ class PickleMachine:
                     pos = start + data[pos]
                     if pos > size:
                         raise self._ends_early()
-                    push(data[start:pos].decode("utf-8", "replace"))
+                    try:
+                        push(data[start:pos].decode())
+                    except UnicodeDecodeError:
+                        push(self._odd_text(data[start:pos]))
                 elif op == 0x71:  # BINPUT
                     memo[data[pos]] = stack[-1]
                     pos += 1
@@ -192,7 +233,12 @@ class PickleMachine:
                     containers += 1
                     if containers > MAX_CONTAINERS:
                         break
-                    push({} if op == 0x7D else [])
+                    if op == 0x7D:
+                        last = {}
+                        plain.add(id(last))
+                        push(last)
+                    else:
+                        push([])
                 elif op == 0x47:  # BINFLOAT
                     push(_f8(data, pos)[0])
                     pos += 8
@@ -200,16 +246,22 @@ class PickleMachine:
                     item = pop()
                     self._extend(stack[-1], [item])
                 elif op == 0x65:  # APPENDS
-                    items = self._pop_mark()
+                    items = stack
+                    self._stack = stack = outer.pop()
+                    push, pop = stack.append, stack.pop
                     self._extend(stack[-1], items)
                 elif op == 0x2E:  # STOP
                     if not stack:
                         raise self._damaged("builds nothing")
+                    self._end_part(pos)
                     return pop()
                 else:
                     self.pos = pos
                     self._step(op)
                     pos = self.pos
+                    if stack is not self._stack:
+                        stack = self._stack
+                        push, pop = stack.append, stack.pop
         finally:
             self.pos = max(self.pos, pos)
         raise OpenError(
@@ -221,7 +273,7 @@ class PickleMachine:
         stack = self._stack
         if op == 0x75:  # SETITEMS
             items = self._pop_mark()
-            self._set_items(stack[-1], items)
+            self._set_items(self._stack[-1], items)
         elif op == 0x73:  # SETITEM
             value = stack.pop()
             key = stack.pop()
@@ -230,8 +282,9 @@ class PickleMachine:
             state = stack.pop()
             target = stack[-1]
             if type(target) is Stub:
-                self.calls.touch(target, "__setstate__", state)
-            _build(target, state)
+                self._touch(target, "__setstate__", state)
+            elif not build(target, state) or (type(target) is dict and id(target) in self._plain):
+                self.faults.add(f"sets the state of {name_kind(target)} to what it does not take")
         elif op == 0x63:  # GLOBAL
             module = self._line()
             stack.append(self._global(module, self._line()))
@@ -243,7 +296,11 @@ class PickleMachine:
             if version > 5:
                 raise self._damaged(f"is of protocol {version}; protocols up to 5 are known")
         elif op == 0x95:  # FRAME
-            self._take(8)
+            length = int.from_bytes(self._take(8), "little")
+            self._end_part(self.pos - 9)
+            if length > len(self.data) - self.pos:
+                self.faults.add(f"announces {length:,} bytes where {len(self.data) - self.pos:,} follow")
+            self._frame_end, self._frame_length = self.pos + length, length
         elif op in _LENGTHS:
             stack.append(self._sized(op))
         elif op in (0x69, 0x6F, 0x92):  # INST, OBJ, NEWOBJ_EX
@@ -252,6 +309,16 @@ class PickleMachine:
             self._text_opcode(op)
         else:
             self._shuffle(op)
+
+    def _end_part(self, pos: int) -> None:
+        """The part that the last FRAME announced must end at ``pos``, where the next one begins or the pickle ends.
+
+        Only texts and bytes of 64 KiB and more stand outside of parts, and an end of less than 4 bytes after a part
+        that is so long: CPython's Lib/pickle.py, ``_Framer``.
+        """
+        gap = pos - self._frame_end
+        if self._frame_end and gap and (gap < 0 or max(gap, self._frame_length) < _FRAME_SIZE):
+            self.faults.add("has an instruction across the end of a part")
 
     def _sized(self, op: int) -> Any:
         """The value of an opcode that says how many bytes follow."""
@@ -273,6 +340,14 @@ class PickleMachine:
             if length >= MIN_BLOB_BYTES:
                 self.blobs[id(text)] = (self.pos - length, text)
             return text
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return self._odd_text(raw)
+
+    def _odd_text(self, raw: bytes) -> str:
+        """Bytes that are no UTF-8, as a text that can be shown."""
+        self.faults.add("holds a text that is no UTF-8")
         return raw.decode("utf-8", "replace")
 
     def _instance(self, op: int) -> None:
@@ -280,6 +355,8 @@ class PickleMachine:
         if op == 0x92:
             kwargs = stack.pop()
             args = stack.pop()
+            if type(args) is not tuple or type(kwargs) is not dict or type(stack[-1]) is not Stub:
+                self.faults.add("makes an object of what is no class, or with arguments that are none")
             stack[-1] = self._log(Obj(stack[-1], (args, kwargs)), stack[-1], (args, kwargs), is_called=False)
             return
         if op == 0x69:
@@ -288,16 +365,21 @@ class PickleMachine:
             args = tuple(self._pop_mark())
         else:
             items = self._pop_mark()
+            if not items:
+                raise self._damaged("makes an object of nothing")
             cls, args = items[0], tuple(items[1:])
         made = _construct(cls, args)
         if type(made) in _LOGGED:
             # Without arguments, a class is not called.
             is_called = bool(args) or type(cls) is not Stub or not is_class_name(cls.name)
             made = self._log(made, cls, args, is_called=is_called)
-        stack.append(made)
+        self._stack.append(made)
 
     def _log(self, value: Any, callee: Any, args: Any, *, is_called: bool) -> Any:
         """Write down the call that made ``value``, and return it, or the global that it stands for."""
+        fault = call_fault(value, callee, args, is_called=is_called)
+        if fault is not None:
+            self.faults.add(fault)
         member = member_of(callee, args) if is_called else None
         if member is None:
             self.calls.add(callee, args, is_called=is_called)
@@ -311,10 +393,17 @@ class PickleMachine:
         raw = self._raw_line()
         stack = self._stack
         if op == 0x53:  # STRING: a Python 2 repr
-            stack.append(_python2_repr(raw))
+            text = _python2_repr(raw)
+            if text is None:
+                self.faults.add("holds a text without its quotes, or with a malformed escape")
+                text = _python2_string(raw[1:-1] if len(raw) > 1 else raw)
+            stack.append(text)
             return
         if op == 0x56:  # UNICODE
-            stack.append(raw.decode("raw-unicode-escape", "replace"))
+            text = raw.decode("raw-unicode-escape", "replace")
+            if not is_text(text) or "\ufffd" in text:
+                text = self._odd_text(text.encode("utf-8", "surrogatepass"))
+            stack.append(text)
             return
         line = raw.decode("utf-8", "replace")
         if op == 0x67:  # GET
@@ -326,9 +415,11 @@ class PickleMachine:
         elif op == 0x49 and line in ("00", "01"):
             stack.append(line == "01")
         elif op in (0x49, 0x4C):  # INT, LONG
-            stack.append(self._integer(line.removesuffix("L")))
+            stack.append(self._integer(line.removesuffix("L") if op == 0x4C else line, 0))
         else:  # FLOAT
             try:
+                if "_" in line or line.strip() != line:
+                    raise ValueError(line)
                 stack.append(float(line))
             except ValueError:
                 raise self._damaged("holds a malformed number") from None
@@ -337,8 +428,8 @@ class PickleMachine:
         """The opcodes that only move or wrap what is on the stack."""
         stack = self._stack
         if op == 0x30:  # POP
-            if self._marks and self._marks[-1] == len(stack):
-                self._marks.pop()
+            if self._outer and not stack:
+                self._stack = self._outer.pop()
             else:
                 stack.pop()
         elif op == 0x31:  # POP_MARK
@@ -346,21 +437,26 @@ class PickleMachine:
         elif op == 0x32:  # DUP
             stack.append(stack[-1])
         elif op == 0x6C:  # LIST
-            stack.append(self._pop_mark())
+            items = self._pop_mark()
+            self._stack.append(items)
         elif op == 0x64:  # DICT
             items = self._pop_mark()
             fresh: dict[Any, Any] = {}
             self._set_items(fresh, items)
-            stack.append(fresh)
+            self._plain.add(id(fresh))
+            self._stack.append(fresh)
         elif op == 0x8F:  # EMPTY_SET
             stack.append(SetValue([]))
         elif op == 0x90:  # ADDITEMS
             items = self._pop_mark()
-            self._extend(stack[-1], items)
+            self._add_items(self._stack[-1], items)
         elif op == 0x91:  # FROZENSET
-            stack.append(SetValue(self._pop_mark()))
+            items = self._pop_mark()
+            self._check_hashable(items)
+            self._stack.append(SetValue(tuple(items)))
         elif op in (0x82, 0x83, 0x84):  # EXT1, EXT2, EXT4: a number for a registry that is not consulted
             code = int.from_bytes(self._take(1 << (op - 0x82)), "little")
+            self.faults.add("uses the registry of copyreg, which only the program that wrote it knows")
             stack.append(self._global("copyreg.extension", str(code)))
         elif op == 0x97:  # NEXT_BUFFER
             stack.append(Text("a buffer outside the pickle"))
@@ -376,7 +472,11 @@ class PickleMachine:
         return raw
 
     def _line(self) -> str:
-        return self._raw_line().decode("utf-8", "replace")
+        raw = self._raw_line()
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return self._odd_text(raw)
 
     def _raw_line(self) -> bytes:
         end = self.data.find(b"\n", self.pos)
@@ -386,18 +486,18 @@ class PickleMachine:
         self.pos = end + 1
         return raw
 
-    def _integer(self, line: str) -> int:
+    def _integer(self, line: str, base: int = 10) -> int:
         if len(line) > _MAX_DIGITS:
             raise self._damaged(f"holds an integer of {len(line):,} digits")
         try:
-            return int(line)
+            # CPython's unpickler takes 0x10 for 16, and with INT 010 for 8.
+            return int(line, 8 if base == 0 and _OCTAL.fullmatch(line) else base)
         except ValueError:
             raise self._damaged("holds a malformed number") from None
 
     def _pop_mark(self) -> list[Any]:
-        mark = self._marks.pop()
-        items = self._stack[mark:]
-        del self._stack[mark:]
+        items = self._stack
+        self._stack = self._outer.pop()
         return items
 
     def _global(self, module: Any, name: Any) -> Stub:
@@ -415,23 +515,50 @@ class PickleMachine:
             if len(pid) in (5, 6) and pid[0] == "storage":
                 storage = Storage(pid[1], pid[2], pid[3], pid[4], pid[5] if len(pid) == 6 else None)
                 self.storages.append(storage)
+                if self.pid_length is not None and len(pid) != self.pid_length:
+                    due = f"{self.pid_length} are due" if self.pid_length else "none may stand here"
+                    self.faults.add(f"names a storage by {len(pid)} items, where {due}")
+                elif type(pid[1]) is not Stub or not pid[1].name.endswith("Storage"):
+                    self.faults.add(f"names a storage of the class {render(pid[1], 1)}, which is none")
+                elif storage.view is not None and (type(storage.view) is not tuple or len(storage.view) != 3):
+                    self.faults.add("names a part of a storage by something else than a key and two numbers")
                 return storage
             if pid[0] == "module":
                 # Legacy files embed the Python source of module classes here: (..., class, file, source).
                 return pid[1]
+        self.faults.add("holds a persistent id that names no storage")
         return Obj(Text("persistent object"), (pid,))
+
+    def _touch(self, target: Stub, verb: str, value: Any) -> None:
+        self.calls.touch(target, verb, value)
+        self.faults.add("changes a global itself")
+
+    def _check_hashable(self, items: Iterable[Any]) -> None:
+        for item in items:
+            if type(item) in UNHASHABLE and is_unhashable(item):
+                self.faults.add(f"uses {name_kind(item)} as a key or as an item of a set")
+                return
+
+    def _add_items(self, target: Any, items: list[Any]) -> None:
+        if type(target) is SetValue and type(target.items) is list:
+            self._check_hashable(items)
+            target.items.extend(items)
+        elif type(target) is Stub:
+            self._touch(target, "update", items)
+        elif type(target) is Obj:
+            target.items = [*(target.items or ()), *items]
+        else:
+            raise self._damaged("adds items to a value that is no set")
 
     def _extend(self, target: Any, items: list[Any]) -> None:
         kind = type(target)
         if kind is list:
             target.extend(items)
         elif kind is Stub:
-            self.calls.touch(target, "extend", items)
+            self._touch(target, "extend", items)
         elif kind is Obj:
             if target.items is None:
                 target.items = []
-            target.items.extend(items)
-        elif kind is SetValue and type(target.items) is list:
             target.items.extend(items)
         else:
             raise self._damaged("appends to a value that is no list")
@@ -442,9 +569,12 @@ class PickleMachine:
         kind = type(target)
         if kind is dict:
             for key, value in zip(items[::2], items[1::2], strict=True):
-                target[key if _is_plain_key(key) else OddKey(key)] = value
+                if not _is_plain_key(key):
+                    self._check_hashable((key,))
+                    key = OddKey(key)
+                target[key] = value
         elif kind is Stub:
-            self.calls.touch(target, "__setitem__", items)
+            self._touch(target, "__setitem__", items)
         elif kind is Obj:
             if target.pairs is None:
                 target.pairs = []
@@ -493,11 +623,15 @@ def _python2_string(raw: bytes) -> str:
 _ESCAPE = re.compile(rb"\\(?:[\\'\"abfnrtv]|x[0-9a-fA-F]{2}|[0-3][0-7]{2})")
 
 
-def _python2_repr(line: bytes) -> str:
-    """The string whose repr is ``line``; without its quotes alone where an escape is malformed."""
-    raw = line[1:-1] if len(line) > 1 else line
+def _python2_repr(line: bytes) -> str | None:
+    """The string whose repr is ``line``; None if it is not one."""
+    if len(line) < 2 or line[:1] not in (b"'", b'"') or line[:1] != line[-1:]:
+        return None
+    raw = line[1:-1]
     if b"\\" in raw and b"\\" not in _ESCAPE.sub(b"", raw):
         raw = escape_decode(raw)[0]
+    elif b"\\x" in _ESCAPE.sub(b"", raw):
+        return None
     return _python2_string(raw)
 
 
@@ -507,17 +641,6 @@ def _construct(cls: Any, args: Any) -> Any:
         if value is not UNFIT:
             return value
     return Obj(cls, args)
-
-
-def _build(target: Any, state: Any) -> None:
-    """Keep the state of an object. The state of a torch dict (``_metadata``) adds nothing new and is dropped."""
-    kind = type(target)
-    if kind is Obj:
-        target.state = state
-    elif kind is ArrayValue:
-        target.set_state(state)
-    elif kind is Parameter or kind is TypedTensor or kind is ArrayType:
-        target.state = state
 
 
 def load_behind(machine: PickleMachine) -> list[PickleMachine]:
@@ -543,8 +666,8 @@ def load_behind(machine: PickleMachine) -> list[PickleMachine]:
     return found
 
 
-def load_pickle(data: bytes, what: str = "the pickle") -> PickleMachine:
+def load_pickle(data: bytes, what: str = "the pickle", pid_length: int | None = None) -> PickleMachine:
     """The machine after it has read the one pickle that ``data`` starts with. Raises OpenError."""
-    machine = PickleMachine(data, 0, what)
+    machine = PickleMachine(data, 0, what, pid_length=pid_length)
     machine.load()
     return machine

@@ -231,20 +231,24 @@ class ArrayValue:
         self.cls = cls
         self.mask: Any = None
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: Any) -> bool:
         """Take what numpy passes to ``__setstate__``; anything else leaves the array without data.
 
         (version, shape, dtype, is Fortran order, data), without the version before numpy 1.0; a masked array has its
-        mask and its fill value after them (numpy/ma/core.py, ``__getstate__``).
+        mask and its fill value after them (numpy/ma/core.py, ``__getstate__``). Returns whether numpy takes it.
         """
         if type(state) is not tuple or len(state) not in (4, 5, 7):
-            return
+            return False
+        version = 1
         if len(state) != 4:
-            state = state[1:]
+            version, *rest = state
+            state = tuple(rest)
         self.shape, self.dtype, is_fortran, self.data = state[:4]
         self.order = "F" if is_fortran else "C"
         if len(state) == 6:
             self.mask = state[4]
+        is_shape = type(self.shape) is tuple and all(type(dim) is int for dim in self.shape[:64])
+        return is_shape and type(version) is int and version in (0, 1) and is_fortran in (0, 1)
 
 
 SCALARS = frozenset({type(None), bool, int, float, str})

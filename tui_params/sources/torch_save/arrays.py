@@ -75,6 +75,28 @@ def is_metadata(value: ArrayValue) -> bool:
     return _kind_of(value.dtype) in _TEXTS or (items is not None and not any(is_number(item) for item in items))
 
 
+_WIDTHS = {"S": 1, "U": 4, "a": 1, "m": 8, "M": 8}
+"""Bytes of one character of a text, or of one date."""
+
+
+def text_fault(value: ArrayValue) -> str | None:
+    """Why numpy refuses an array of texts or dates, which are shown as metadata; None if it takes it."""
+    shape = value.shape
+    if type(value.data) is not bytes or type(value.dtype) is not ArrayType or type(value.dtype.code) is not str:
+        return None
+    code = value.dtype.code.lstrip("<>=|")
+    count = code[1:].partition("[")[0]
+    if code[:1] not in _WIDTHS or not count.isdecimal() or len(count) > 9 or type(shape) is not tuple:
+        return None
+    if not all(type(dim) is int and 0 <= dim <= MAX_NUMBER for dim in shape[:64]):
+        return "its shape is malformed"
+    size = _WIDTHS[code[0]] * (int(count) if code[0] in "SUa" else 1)
+    needed = prod(shape[:64]) * size
+    has = len(value.data)
+    # A scalar of texts may be shorter than its type.
+    return f"its shape and type need {needed:,} bytes, and it has {has:,}" if shape and needed != has else None
+
+
 def list_shape(items: Any) -> tuple[tuple[int, ...] | None, int]:
     """The shape of a list of numbers that is long enough to be listed (None of any other list); the items looked at.
 

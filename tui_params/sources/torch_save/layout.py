@@ -72,7 +72,8 @@ class TensorLister:
 
     ``locate`` returns the Place of a storage by its key; ``embedded`` returns the storage that is pickled inside a
     value, or None. ``place_of`` returns the byte of the file from which on a byte string of the pickle lies as it is,
-    or None. If ``is_big_endian``, elements of more than one byte are refused.
+    or None. If ``is_big_endian``, elements of more than one byte are refused. With ``is_exact``, torch
+    refuses a storage that has more bytes in the file than it claims.
 
     ``held`` are the bytes of arrays that lie nowhere in the file as they are.
     """
@@ -83,6 +84,7 @@ class TensorLister:
         locate: Callable[[str], Place],
         *,
         is_big_endian: bool = False,
+        is_exact: bool = False,
         embedded: Callable[[Any], Storage | None] = lambda _: None,
         place_of: Callable[[object], int | None] = lambda _: None,
     ) -> None:
@@ -98,6 +100,7 @@ class TensorLister:
         self._locate = locate
         self.embedded = embedded
         self._is_big_endian = is_big_endian
+        self._is_exact = is_exact
         self._places: dict[str, Place] = {}
         self._first: dict[tuple[Any, ...], str] = {}
         self._types: dict[Any, tuple[DType, int, bool]] = {}
@@ -127,7 +130,7 @@ class TensorLister:
         if stride is not None and len(stride) != len(shape):
             raise MalformedTensorError(f"has {len(shape)} dimensions and {len(stride)} strides")
         numel = prod(shape)
-        if numel * max(item, 1) > MAX_NUMBER:
+        if numel * max(item, 1) > MAX_NUMBER or (not numel and prod(filter(None, shape)) > MAX_NUMBER):
             raise MalformedTensorError("has a shape whose product overflows")
         last = offset
         if numel == 0:
@@ -145,6 +148,8 @@ class TensorLister:
             last += numel - 1
         if requires_grad is None:
             requires_grad = value.requires_grad
+        if requires_grad is True and dtype.kind in ("int", "bool"):
+            raise MalformedTensorError(f"requires a gradient and holds {dtype.name}, which torch refuses")
         place, begin, room = self._storage(storage, item)
         needed = (last + 1) * item if numel else 0
         unreadable, is_faulty = place.unreadable, place.is_faulty
@@ -189,6 +194,9 @@ class TensorLister:
         self.tensors.append(info)
         if where is not None and begin is not None and (stride is not None or is_conj or is_neg):
             self.extents[name] = Extent(self.file, where, begin, begin + room, stride, is_conj, is_neg)
+        if self._is_exact and room < place.nbytes and unreadable is None:
+            evidence = f"its storage claims {room:,} bytes, and has {place.nbytes:,} in the file: torch refuses it"
+            self.report(Finding("error", "storage-bounds", name, evidence))
         if is_faulty and unreadable is not None:
             self.report(Finding("error", "storage-bounds", name, unreadable))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, Severity
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
@@ -47,10 +47,10 @@ class _Stream:
         self.pos = 0
         self.machines: list[PickleMachine] = []
 
-    def next(self, what: str) -> PickleMachine:
+    def next(self, what: str, pid_length: int = 0) -> PickleMachine:
         """The next pickle, read. Raises OpenError."""
         while True:
-            machine = PickleMachine(self._data, self.pos, what)
+            machine = PickleMachine(self._data, self.pos, what, pid_length=pid_length)
             try:
                 machine.load()
             except PickleEndsError:
@@ -73,7 +73,7 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
     magic = stream.next("the magic number").root
     version = stream.next("the version").root
     facts = stream.next("the facts about the machine").root
-    machine = stream.next("the pickled object")
+    machine = stream.next("the pickled object", 6)
     findings: list[Finding] = []
     for what, found, due in (("magic number", magic, MAGIC), ("version", version, VERSION)):
         if type(found) is not int or found != due:
@@ -118,7 +118,9 @@ def _find_storages(
         evidence = "the list of storages is missing or damaged: tensors are listed, their values cannot be found"
         findings.append(Finding("error", "truncated", None, evidence))
         return {}
-    widths = {s.key: storage_item_size(s.cls) for s in machine.storages if type(s.key) is str}
+    named = [storage for storage in machine.storages if type(storage.key) is str]
+    widths = {storage.key: storage_item_size(storage.cls) for storage in named}
+    counts = {storage.key: storage.numel for storage in reversed(named)}
     places: dict[str, Place] = {}
     for number, key in enumerate(keys):
         width = widths.get(key)
@@ -126,7 +128,9 @@ def _find_storages(
             rest = (
                 f"{len(keys) - number:,} of {len(keys):,} storages cannot be found: the size of one before is unknown"
             )
-            findings.append(Finding("warning", "unknown-storage", None, rest))
+            # torch refuses a file that lists a storage of no tensor.
+            severity: Severity = "warning" if key in widths else "error"
+            findings.append(Finding(severity, "unknown-storage", None, rest))
             gone = Place(None, 0, "its place is unknown, because a storage before it has an unknown type")
             places |= dict.fromkeys(keys[number:], gone)
             break
@@ -140,6 +144,10 @@ def _find_storages(
             gone = Place(None, 0, "the file ends before its values: it is truncated")
             places |= dict.fromkeys(keys[number:], gone)
             break
+        if type(counts[key]) is int and counts[key] < count:
+            claim = f"claims {plural(counts[key], 'element')}, and has {count:,} in the file"
+            evidence = f"storage {clean(key, 60)} {claim}: torch refuses it"
+            findings.append(Finding("error", "storage-bounds", None, evidence))
         places[key] = Place(pos, count * width)
         pos += count * width
     else:
@@ -181,7 +189,7 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
             raise UnknownFormatError(f"{name} is of no format that is known here")
         raise OpenError(f"{name} is a pickle of {file.size:,} bytes: more than {MAX_PICKLE_BYTES:,} are refused")
     data = read_bytes(descriptor, 0, file.size)
-    machine = PickleMachine(data, 0, f"the pickle {name}")
+    machine = PickleMachine(data, 0, f"the pickle {name}", pid_length=0)
     try:
         machine.load()
     except OpenError:
@@ -240,14 +248,16 @@ class _Embedded:
         pos = 0
         values = []
         try:
-            for _ in range(5):
-                machine = PickleMachine(raw, pos, "a pickled storage", _STORAGE_STEPS)
+            for number in range(5):
+                machine = PickleMachine(raw, pos, "a pickled storage", _STORAGE_STEPS, 6 if number == 3 else 0)
                 self.machines.append(machine)
                 values.append(machine.load())
                 pos = machine.pos
         except OpenError:
             return None
         storage, keys = values[3], values[4]
+        if values[0] != MAGIC or values[1] != VERSION:
+            self.machines[-1].faults.add("does not begin as a stream of torch.save does")
         if type(storage) is not Storage or type(storage.key) is not str:
             return None
         places = {}

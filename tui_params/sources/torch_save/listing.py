@@ -19,6 +19,7 @@ from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
 from tui_params.sources.torch_save.tree_walk import TreeWalk
 
 _CLASSES_SHOWN = 10
+_FAULTS_SHOWN = 3
 
 Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -31,6 +32,7 @@ def list_pickles(
     locate: Callable[[str], Place],
     *,
     is_big_endian: bool = False,
+    is_exact: bool = False,
     roles: Roles | None = None,
     constants: Any = None,
     lost: dict[str, Unread] | None = None,
@@ -43,10 +45,13 @@ def list_pickles(
     """The source of everything that ``root`` holds, and of TorchScript's ``constants``; ``lost`` are not in the file.
 
     ``findings`` is iterated after every storage has been located. ``allocated`` is how many bytes the file takes on the
-    disk. ``place_of`` returns the byte of the file from which on a byte string of ``root`` lies as it is.
+    disk. With ``is_exact``, a storage has as many bytes in the file as it claims. ``place_of`` returns the byte of the
+    file from which on a byte string of ``root`` lies as it is.
     ``read_records`` is passed to ExtentSource.
     """
-    lister = TensorLister(file.name, locate, is_big_endian=is_big_endian, embedded=embedded, place_of=place_of)
+    lister = TensorLister(
+        file.name, locate, is_big_endian=is_big_endian, is_exact=is_exact, embedded=embedded, place_of=place_of
+    )
     walk = TreeWalk(lister, roles)
     walk.walk(root)
     if constants:
@@ -79,9 +84,20 @@ def list_pickles(
     return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)
 
 
+def _fault_findings(machine: PickleMachine) -> list[Finding]:
+    """What a plain unpickler refuses in one pickle, as one finding."""
+    faults = list(machine.faults.found)
+    if not faults:
+        return []
+    more = len(faults) + machine.faults.more - _FAULTS_SHOWN
+    shown = "; it ".join(faults[:_FAULTS_SHOWN]) + (f" (and {more:,} more faults)" if more > 0 else "")
+    return [Finding("error", "bad-pickle", None, f"{machine.what} is damaged: it {shown}")]
+
+
 def _pickle_findings(machines: Sequence[PickleMachine]) -> list[Finding]:
     code = code_finding((machine.calls, machine.globals.values()) for machine in machines)
     found = [] if code is None else [code]
+    found += [fault for machine in machines for fault in _fault_findings(machine)]
     classes = class_names(machine.calls for machine in machines)
     if classes:
         more = f" and {len(classes) - _CLASSES_SHOWN:,} more" if len(classes) > _CLASSES_SHOWN else ""

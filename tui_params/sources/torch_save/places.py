@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean, plural
+from tui_params.errors import OpenError
 from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_member
 from tui_params.sources.torch_save.layout import Place
 
@@ -80,6 +82,7 @@ class Places:
             )
             yield Finding("error", "zip-names", None, evidence)
         yield from end_findings(self._directory)
+        yield from archive_findings(self._descriptor, self._directory, self._top)
         self._ranges.sort()
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
         if overlaps:
@@ -104,6 +107,70 @@ def end_findings(directory: Directory) -> Iterator[Finding]:
             f" {clean(without[0], 60)}: damage to the bytes would not be noticed"
         )
         yield Finding("info", "no-checksum", None, evidence)
+
+
+_SUPPORTED = range(1, 11)
+"""Versions of the archive that torch 2.13 reads: caffe2/serialize/versions.h."""
+
+
+def archive_findings(descriptor: int, directory: Directory, top: str) -> Iterator[Finding]:
+    """One finding about everything for which torch refuses the archive, though its tensors can be found.
+
+    caffe2/serialize/inline_container.cc, ``init`` and ``getAllRecords``; torch/serialization.py, ``_load``.
+    """
+    faults = [*directory.faults]
+    if directory.leading > 0:
+        faults.append(f"{plural(directory.leading, 'byte')} stand before it")
+    if any("\ufffd" in name for name in directory.members):
+        faults.append("the name of a member is no UTF-8")
+    outside = [name for name in directory.members if not name.startswith(f"{top}/")]
+    if outside:
+        faults.append(f"{clean(outside[0], 60)} lies outside its folder {clean(top, 60)}")
+    # Torch finds its own members whatever the case of their letters.
+    own = {name[len(top) + 1 :].lower(): member for name, member in directory.members.items() if name.count("/") <= 2}
+    version = ".data/version" if ".data/version" in own else "version"
+    for path in (version, "byteorder", ".storage_alignment", ".format_version", ".data/serialization_id"):
+        member = own.get(path)
+        if member is None:
+            if path == version and f"{top}/{version}" not in directory.members:
+                faults.append("it has no version")
+            continue
+        try:
+            fault = _record_fault(path, read_member(descriptor, directory, member, _MAX_RECORD))
+        except OpenError as error:
+            fault = str(error)
+        if fault is not None:
+            faults.append(fault)
+    if faults:
+        more = f" (and {len(faults) - 3:,} more faults)" if len(faults) > 3 else ""
+        evidence = f"torch refuses the archive: {'; '.join(faults[:3])}{more}"
+        yield Finding("error", "bad-archive", None, evidence)
+
+
+_MAX_RECORD = 1_000
+_VERSION = re.compile(rb"\s*\+?(\d{1,19})")
+
+
+def _record_fault(path: str, raw: bytes) -> str | None:
+    """Why torch refuses a small record of the archive."""
+    shown = clean(repr(raw[:20])[1:], 40)
+    if path.endswith("version") and path != ".format_version":
+        found = _VERSION.match(raw)
+        if found is None or int(found[1]) not in _SUPPORTED:
+            return f"its version is {shown}, not a number from {_SUPPORTED[0]} to {_SUPPORTED[-1]}"
+    elif path == "byteorder" and raw not in (b"little", b"big"):
+        return f"its byte order is {shown}, neither little nor big"
+    elif path == ".data/serialization_id":
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return f"its id is {shown}, which is no UTF-8"
+    elif path == ".storage_alignment":
+        try:
+            int(raw)
+        except ValueError:
+            return f"the alignment of its storages is {shown}, which is no number"
+    return None
 
 
 def is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:

@@ -25,7 +25,7 @@ from tui_params.sources.inert_pickle.values import (
     Unread,
     render,
 )
-from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of
+from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of, text_fault
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
 from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf, is_rich
 from tui_params.sources.torch_save.names import MAX_SEGMENT, join
@@ -161,6 +161,8 @@ class TreeWalk:
         self._steps += len(objects_of(value) or ()) // 8
         if is_metadata(value):
             self._note(name, value)
+            if (fault := text_fault(value)) is not None:
+                self.lister.report(Finding("error", "storage-bounds", None, f"{clean(name, _MAX_SEGMENT)}: {fault}"))
         else:
             name = self._unique(name)
             try:

@@ -1,0 +1,224 @@
+"""The child process in which the real torch and the real pickle read damaged files; run as a script.
+
+Each line of stdin is a JSON object ``{"path", "how"}``, each line of stdout the answer: ``refusal`` (a sentence, or
+null), ``tensors`` as [name, dtype, shape, digest of the bytes], ``leaves`` as [name, text], ``is_odd`` if something has
+no name that can be compared. ``how`` is ``torch`` for files of torch.save and ``pickle`` for bare pickles.
+
+No code of a file is run: torch reads with ``weights_only``, pickle with a table of the globals that it may have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import resource
+import sys
+import warnings
+from typing import Any
+
+MEMORY = 6 << 30
+"""Bytes of address space, most of which the libraries of torch take."""
+
+LARGE = 1 << 24
+"""A tensor of more bytes is compared by its shape alone."""
+
+_PLAIN = (bool, int, float, str, type(None))
+_UNSUPPORTED = ("Unsupported operand", "Unsupported global", "Trying to load unsupported GLOBAL", "weights_only")
+"""What the ``weights_only`` unpickler of torch says of a pickle that it does not know, or of a global."""
+
+
+def digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def _allowed() -> dict[str, Any]:
+    import torch
+    from torch import _weights_only_unpickler as unpickler
+
+    found = dict(unpickler._get_allowed_globals())
+    import numpy as np
+    from numpy._core import multiarray, numeric
+
+    for package in ("numpy.core", "numpy._core"):
+        found[f"{package}.multiarray._reconstruct"] = multiarray._reconstruct
+        found[f"{package}.multiarray.scalar"] = multiarray.scalar
+        found[f"{package}.numeric._frombuffer"] = vars(numeric)["_frombuffer"]
+    found |= {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "builtins.bytes": bytes, "builtins.list": list}
+    found |= {"builtins.dict": dict, "builtins.tuple": tuple, "builtins.frozenset": frozenset}
+    found["torch.storage._load_from_bytes"] = lambda raw: torch.load(
+        io.BytesIO(raw), map_location="cpu", weights_only=False, pickle_module=Restricted
+    )
+    return found
+
+
+_TABLE: dict[str, Any] = {}
+_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = _TABLE.get(f"{_RENAMED.get(module, module)}.{name}")
+        if found is None:
+            raise pickle.UnpicklingError(f"Unsupported global {module}.{name}")
+        return found
+
+
+class Restricted:
+    """What torch.load takes for the module pickle: the same, but only the globals of the table."""
+
+    __name__ = "restricted"
+    Unpickler = _Unpickler
+
+    @staticmethod
+    def load(file: Any, **options: Any) -> Any:
+        return _Unpickler(file, **options).load()
+
+
+def load(path: str, how: str, **options: Any) -> Any:
+    """The object in a file. Raises whatever the library raises."""
+    import torch
+
+    if how == "pickle":
+        with open(path, "rb") as file:
+            return Restricted.load(file, **{"encoding": "latin1", **options})
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=False, **options)
+    except Exception as error:
+        # An honest file may be of another protocol, or hold arrays of numpy.
+        if not any(words in str(error) for words in _UNSUPPORTED[:3]):
+            raise
+    return torch.load(path, map_location="cpu", weights_only=False, mmap=False, pickle_module=Restricted, **options)
+
+
+class Names:
+    """The tensors and the leaves of an object by dotted name."""
+
+    def __init__(self) -> None:
+        self.tensors: list[list[Any]] = []
+        self.leaves: list[list[str]] = []
+        self.is_odd = False
+        self._seen: dict[int, Any] = {}
+
+    def visit(self, name: str, value: Any, depth: int = 0) -> None:
+        import numpy as np
+        import torch
+
+        if depth > 90:
+            self.is_odd = True
+        elif isinstance(value, torch.Tensor):
+            self._add_tensor(name, value)
+        elif isinstance(value, (torch.storage.TypedStorage, torch.UntypedStorage)):
+            self._add_storage(name, value)
+        elif isinstance(value, (np.ndarray, np.generic)):
+            self._add_array(name, np.asarray(value))
+        elif isinstance(value, (dict, list, tuple, set, frozenset)):
+            if id(value) in self._seen:
+                return
+            self._seen[id(value)] = value
+            if isinstance(value, dict):
+                for key, item in value.items():
+                    if type(key) not in _PLAIN:
+                        self.is_odd = True
+                    if type(item) in _PLAIN and len(str(item)) <= 150:
+                        self.leaves.append([_join(name, key), str(item)])
+                    self.visit(_join(name, key), item, depth + 1)
+            elif isinstance(value, (set, frozenset)):
+                self.is_odd = self.is_odd or not all(type(item) in _PLAIN for item in value)
+            elif not all(isinstance(item, (*_PLAIN, np.generic)) for item in value):
+                for index, item in enumerate(value):
+                    self.visit(_join(name, index), item, depth + 1)
+
+    def _add_tensor(self, name: str, value: Any) -> None:
+        import torch
+
+        if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.is_nested:
+            self.is_odd = True
+        elif value.layout is torch.sparse_coo:
+            self._add_tensor(_join(name, "indices"), value._indices())
+            self._add_tensor(_join(name, "values"), value._values())
+        elif value.layout is not torch.strided or value.device.type != "cpu":
+            self.is_odd = True
+        else:
+            plain = value.detach().int_repr() if value.is_quantized else value.detach()
+            raw = ""
+            if plain.numel() * plain.element_size() <= LARGE:
+                flat = plain.resolve_conj().resolve_neg().contiguous().reshape(-1)
+                held = flat.view(torch.uint8).numpy()
+                # A truth value is true whatever bits its byte has.
+                raw = digest((held != 0 if flat.dtype is torch.bool else held).tobytes())
+            self.tensors.append([name, str(value.dtype).removeprefix("torch."), list(value.shape), raw])
+
+    def _add_storage(self, name: str, value: Any) -> None:
+        import torch
+
+        is_typed = isinstance(value, torch.storage.TypedStorage)
+        raw = value._untyped_storage if is_typed else value
+        dtype = value.dtype if is_typed else torch.uint8
+        self._add_tensor(name, torch.empty(0, dtype=torch.uint8).set_(raw).view(dtype))
+
+    def _add_array(self, name: str, value: Any) -> None:
+        import numpy as np
+
+        if value.dtype.kind in "SUmM":
+            return
+        if value.dtype.kind not in "biufc" or type(value).__name__ != "ndarray":
+            self.is_odd = True
+            return
+        is_swapped = not value.dtype.isnative
+        plain = value.astype(value.dtype.newbyteorder("=")) if is_swapped else value
+        if value.dtype.kind == "b":
+            plain = np.atleast_1d(value).view(np.uint8).reshape(value.shape) != 0
+        raw = digest(plain.tobytes()) if plain.nbytes <= LARGE else ""
+        self.tensors.append([name, plain.dtype.name, list(plain.shape), raw])
+
+
+def _join(prefix: str, key: Any) -> str:
+    return f"{prefix}.{key}" if prefix else str(key)
+
+
+def answer(path: str, how: str) -> dict[str, Any]:
+    """What the library says of one file."""
+    import numpy as np
+    import torch
+
+    names = Names()
+    try:
+        try:
+            root = load(path, how)
+        except UnicodeDecodeError:
+            # Strings of Python 2 are bytes, and the caller chooses their encoding.
+            root = load(path, how, encoding="latin1")
+            names.is_odd = True
+        if isinstance(root, (torch.Tensor, np.ndarray, np.generic)):
+            names.visit("tensor" if isinstance(root, torch.Tensor) else "array", root)
+        elif isinstance(root, (torch.storage.TypedStorage, torch.UntypedStorage)):
+            names.visit("storage", root)
+        else:
+            names.visit("", root)
+    except Exception as error:  # noqa: BLE001 - any error at all is a refusal
+        return {"refusal": f"{type(error).__name__}: {error}"[:400]}
+    return {"refusal": None, "tensors": names.tensors, "leaves": names.leaves, "is_odd": names.is_odd}
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    _TABLE.update(_allowed())
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        out.write(json.dumps(answer(asked["path"], asked["how"])) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What a plain unpickler refuses in a pickle that the inert machine can read all the same.
+
+The machine keeps what is written and computes nothing, so much that raises an error elsewhere passes through it: a call
+of a number, a list as a key, the state of a text. A file with any of it loads nowhere, and is no healthy file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tui_params.core.text import clean
+from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
+from tui_params.sources.inert_pickle.values import (
+    ArrayType,
+    ArrayValue,
+    Composite,
+    Obj,
+    Parameter,
+    SetValue,
+    Storage,
+    Stub,
+    TensorValue,
+    Text,
+    TypedTensor,
+)
+
+MAX_FAULTS = 20
+
+_NAMES: dict[Any, str] = {
+    list: "a list",
+    dict: "a dict",
+    tuple: "a tuple",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "a truth value",
+    bytes: "bytes",
+    type(None): "nothing",
+    SetValue: "a set",
+    TensorValue: "a tensor",
+    Parameter: "a tensor",
+    Composite: "a tensor",
+    TypedTensor: "a tensor",
+    Storage: "a storage",
+    ArrayValue: "an array",
+    ArrayType: "an element type",
+}
+UNHASHABLE = frozenset({list, dict, SetValue, ArrayValue, tuple, bytearray})
+"""Types of values that are no keys, or may hold some that are none."""
+
+_SETS_NO_STATE = frozenset(_NAMES) - {dict, Parameter, TypedTensor, ArrayValue, ArrayType} | {Text}
+
+# Those that make something of arguments which only they know: what cannot be read is told where it stands.
+_LENIENT = frozenset(
+    {
+        ("torch._tensor", "_rebuild_from_type_v2"),
+        ("torch._utils", "_rebuild_wrapper_subclass"),
+        ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"),
+        ("torch._utils", "_rebuild_device_tensor_from_numpy"),
+        ("torch._utils", "_rebuild_xla_tensor"),
+        ("torch.nested._internal.nested_tensor", "_rebuild_njt"),
+        ("copyreg", "_reconstructor"),
+        ("copyreg", "__newobj__"),
+        ("copyreg", "__newobj_ex__"),
+    }
+)
+_CODECS = frozenset(
+    [
+        "latin1",
+        "latin-1",
+        "iso-8859-1",
+        "utf8",
+        "utf-8",
+        "ascii",
+        "utf-16",
+        "utf_16",
+        "utf-16-le",
+        "utf-32",
+        "raw_unicode_escape",
+    ]
+)
+_ARRAYS = frozenset({"numpy.ndarray", "numpy.matrix"})
+
+
+class Faults:
+    """The faults of one pickle, each once, in the order in which they were met; ``more`` counts the others."""
+
+    __slots__ = ("found", "more")
+
+    def __init__(self) -> None:
+        self.found: dict[str, None] = {}
+        self.more = 0
+
+    def add(self, fault: str) -> None:
+        """A fault as a verb and its object: "calls a number"."""
+        if fault in self.found:
+            return
+        if len(self.found) < MAX_FAULTS:
+            self.found[fault] = None
+        else:
+            self.more += 1
+
+
+def name_kind(value: Any) -> str:
+    """What ``value`` is, in two words."""
+    return _NAMES.get(type(value), "a value")
+
+
+def is_text(text: str) -> bool:
+    """Whether ``text`` has no half of a surrogate pair, which stands for no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_unhashable(value: Any, depth: int = 0) -> bool:
+    """Whether Python refuses ``value`` as a key; a tuple is looked into a little."""
+    kind = type(value)
+    if kind is tuple:
+        return depth < 2 and any(is_unhashable(item, depth + 1) for item in value[:20])
+    if kind is SetValue:
+        return type(value.items) is list
+    return kind in UNHASHABLE and (kind is not ArrayValue or value.cls is not None or value.shape != ())
+
+
+def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | None:
+    """Why nobody can make ``value``, which the machine has made of a call (or of NEWOBJ); None if it may be made."""
+    kind = type(callee)
+    if kind is Obj:
+        return None
+    if kind is not Stub:
+        return f"calls {name_kind(callee)}" if is_called else f"makes an object of {name_kind(callee)}"
+    if type(args) is not tuple:
+        return f"calls {callee} with {name_kind(args)} for its arguments" if type(args) is not Obj else None
+    if type(value) is not Obj:
+        return None
+    name = f"{callee.module}.{callee.name}"
+    if not is_called and callee.name[:1] == "_" and callee.module.partition(".")[0] in ("torch", "numpy"):
+        return f"makes an object of {callee}, which is no class"
+    if name == "torch.storage._load_from_bytes" and len(args) != 1:
+        return f"calls {callee} with {len(args)} arguments"
+    if callee.build is None:
+        is_known = name in _ARRAYS or (name in TORCH_ALLOWED and callee.name[:9] != "_rebuild_")
+        return f"calls {callee}, of which no call is known" if is_called and is_known else None
+    if value.cls is not callee or (name == "_codecs.encode" and _encodes(args)):
+        return None
+    if (callee.module, callee.name) in _LENIENT and (callee.name != "_rebuild_from_type_v2" or len(args) == 4):
+        return None
+    count = f"{len(args)} argument{'s' * (len(args) != 1)}"
+    return f"calls {clean(str(callee), 80)} with {count} of which it can make nothing"
+
+
+def _encodes(args: tuple[Any, ...]) -> bool:
+    """Whether these are a text and a codec, of which the bytes are not worked out here."""
+    return (
+        len(args) in (1, 2)
+        and type(args[0]) is str
+        and (len(args) == 1 or (type(args[1]) is str and args[1] in _CODECS))
+    )
+
+
+def build(target: Any, state: Any) -> bool:
+    """Keep the state of an object. Returns whether it can be its state.
+
+    The state of a torch dict (``_metadata``) adds nothing new and is dropped.
+    """
+    kind = type(target)
+    if kind is Obj:
+        target.state = state
+    elif kind is ArrayValue:
+        return bool(target.set_state(state))
+    elif kind is ArrayType:
+        target.state = state
+        return is_type_state(state, target.code.lstrip("<>=|")[:1] if type(target.code) is str else "")
+    elif kind is Parameter or kind is TypedTensor:
+        target.state = state
+    elif kind is dict:
+        return type(state) is dict
+    return kind not in _SETS_NO_STATE
+
+
+def is_type_state(state: Any, letter: str) -> bool:
+    """Whether numpy takes ``state`` for that of a dtype of the kind ``letter``.
+
+    (version, byte order, subarray, names, fields, element size, alignment, flags[, metadata]): numpy's descriptor.c,
+    ``arraydescr_setstate``.
+    """
+    if type(state) is not tuple or len(state) not in (7, 8, 9) or type(state[0]) is not int:
+        return False
+    _, order, subarray, names, fields, *numbers = state
+    if not 1 <= state[0] <= 4 or type(order) is not str or len(order) != 1 or (names is None) != (fields is None):
+        return False
+    if not (subarray is None or (type(subarray) is tuple and len(subarray) == 2)):
+        return False
+    if letter in ("m", "M") and (len(state) != 9 or type(state[8]) is not tuple):
+        # The unit of a span of time.
+        return False
+    if letter in tuple("biufc"):
+        # Of the builtin types, size and alignment are given as -1.
+        return numbers[:2] == [-1, -1] and numbers[2:3] in ([], [0])
+    return all(type(number) is int and -1 <= number < 1 << 31 for number in numbers[:3])
