@@ -115,3 +115,25 @@ def test_the_sources_of_this_package_are_no_pickles() -> None:
         data = path.read_bytes()
         for at in range(0, len(data), 997):
             assert not is_recognised(data[at:]), (path.name, at)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"S'builtins'\nS'print'\n\x93(S'hi'\ntR.",
+        b"Vbuiltins\np1\n0Vprint\np2\n0g1\ng2\n\x93(Vhi\ntR.",
+        b"I1\n0(S'hi'\nibuiltins\nprint\n.",
+        b"S'builtins'\nS'print'\n\x93S'hi'\n\x85R.",
+        b"N0cbuiltins\nprint\n(S'hi'\ntR.",
+    ],
+)
+def test_a_pickle_by_hand_that_calls_is_recognised(code: bytes) -> None:
+    assert is_recognised(code)
+    # Without the call, a text or a number alone is no checkpoint.
+    assert not is_recognised(code[: code.index(b"\n") + 1] + b".")
+
+
+@pytest.mark.parametrize("text", [b"S", b"Verse one\nVerse two\n", b"I\n", b"Nothing here.\n", b"Several\nlines\nR.\n"])
+def test_prose_that_begins_with_an_instruction_is_no_pickle(text: bytes) -> None:
+    assert not is_recognised(text)
+    assert not is_recognised(text * 300)

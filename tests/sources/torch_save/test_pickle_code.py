@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 import tui_params
+from tests.factories_damage import Part, read_parts, write_parts
 from tests.factories_torch import build_model, lightning_like, save, string, tensor_pickle, torch_zip, train_once
 from tui_params.cli.app import run
 from tui_params.core.findings import Finding
 from tui_params.errors import OpenError
+from tui_params.sources.torch_save import inner_pickles
 from tui_params.sources.torch_save.legacy import MAGIC
 from tui_params.sources.torch_save.zip import open_torch
 
@@ -77,6 +79,93 @@ def test_constants_of_torchscript(tmp_path: Path) -> None:
 
     members = [("a/data.pkl", TENSOR), ("a/constants.pkl", b"\x80\x02" + CALL + b"."), ("a/data/0", bytes(16))]
     assert NAMED in code(stored_zip(tmp_path / "x.pt", members)).evidence
+
+
+def zipped(pickled: bytes, folder: Path) -> bytes:
+    """A file of torch.save as bytes."""
+    return torch_zip(folder / "inner.pt", pickled).read_bytes()
+
+
+CALLING = b"\x80\x02" + CALL + b"."
+
+
+@pytest.mark.parametrize(
+    ("name", "is_zip"),
+    [
+        ("data/sample_inputs/model.pt", True),
+        ("data/constants/custom_obj_0", False),
+        ("extra/notes.pkl", False),
+        ("extra/notes", False),
+        ("extra/notes.bin", True),
+    ],
+)
+@pytest.mark.parametrize("form", ["export", "save", "script"])
+def test_pickles_beside_the_tensors_are_read_for_calls(tmp_path: Path, form: str, name: str, is_zip: bool) -> None:
+    import torch
+
+    path = tmp_path / "x.pt2"
+    layer = torch.nn.Linear(2, 2)
+    if form == "export":
+        torch.export.save(torch.export.export(layer, (torch.ones(1, 2),)), path)
+    elif form == "save":
+        torch.save(layer.state_dict(), path)
+    else:
+        torch.jit.script(layer).save(path)
+    before = open_torch(path).listing
+    assert before.findings == ()
+    parts = read_parts(path.read_bytes())
+    top = parts[0].name.partition(b"/")[0].decode()
+    for code, rules in ((CALLING, ["pickle-code"]), (pickle.dumps({"a": (1, "b")}, 2), [])):
+        member = Part(f"{top}/{name}".encode(), zipped(code, tmp_path) if is_zip else code)
+        others = [part for part in parts if part.name != member.name]
+        path.write_bytes(write_parts([*others, member]))
+        listing = open_torch(path).listing
+        rest = [finding for finding in listing.findings if finding.rule != "malformed-tensor"]
+        assert [finding.rule for finding in rest] == rules
+        assert all(NAMED in finding.evidence for finding in rest)
+        assert {info.name for info in before.tensors} <= {info.name for info in listing.tensors}
+
+
+def test_a_zip_that_is_not_opened_tells_what_its_pickles_call(tmp_path: Path) -> None:
+    from torch.package import PackageExporter
+
+    path = tmp_path / "x.pt"
+    with PackageExporter(str(path)) as package:
+        package.save_pickle("model", "model.pkl", {"w": [1.0, 2.0]})
+    with pytest.raises(OpenError, match=r"is a torch\.package archive, which is not read here: load it and save[^;]*$"):
+        open_torch(path)
+    parts = read_parts(path.read_bytes())
+    for members, words in (
+        ([*parts, Part(b"x/model/other.pkl", CALLING)], "is a torch.package archive"),
+        ([Part(b"data.pkl", CALLING)], "with data.pkl at its root"),
+        ([Part(b"a.txt", b"hello"), Part(b"b", CALLING)], "and no data.pkl: not a checkpoint"),
+        ([Part(b"a.pkl", CALLING)], "is a zip with a in it"),
+    ):
+        path.write_bytes(write_parts(members))
+        with pytest.raises(OpenError) as caught:
+            open_torch(path)
+        assert words in str(caught.value)
+        assert f"; it contains calls that would run in a plain unpickler: {NAMED}" in str(caught.value)
+
+
+def test_a_packed_pickle_beside_the_tensors(tmp_path: Path) -> None:
+    parts = read_parts(torch_zip(tmp_path / "x.pt", TENSOR, {"0": bytes(16)}).read_bytes())
+    path = tmp_path / "y.pt"
+    path.write_bytes(write_parts([*parts, Part(b"archive/more.pkl", CALLING, 8)]))
+    assert NAMED in code(path).evidence
+
+
+@pytest.mark.parametrize("limit", ["MAX_PICKLES", "MAX_NBYTES", "MAX_STEPS", "MAX_PEEKED"])
+def test_pickles_beyond_the_limits_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    parts = read_parts(torch_zip(tmp_path / "x.pt", TENSOR, {"0": bytes(16)}).read_bytes())
+    path = tmp_path / "y.pt"
+    more = [Part(f"archive/{number}.pkl".encode(), pickle.dumps([number])) for number in range(9)]
+    path.write_bytes(write_parts([*parts, *more]))
+    assert open_torch(path).listing.findings == ()
+    monkeypatch.setattr(inner_pickles, limit, 3)
+    (finding,) = open_torch(path).listing.findings
+    assert (finding.severity, finding.rule) == ("warning", "pickle-unread")
+    assert "pickles inside the archive, first archive/" in finding.evidence
 
 
 def test_a_broken_pickle_tells_what_it_called_before(tmp_path: Path) -> None:

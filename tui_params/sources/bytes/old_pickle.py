@@ -14,6 +14,9 @@ _LEGACY = b"L119547037146038801333356L\n."
 _STARTS = (b"(", b"]", b"}", b")", b"c")
 """How the pickle of a tuple, a list, a dict or any other object begins. A number or a text alone is no checkpoint."""
 
+_TEXT_STARTS = (b"S", b"V", b"I", b"X", b"U", b"N", b"K")
+"""How a pickle by hand may begin, which puts names on the stack before it calls them: only one that calls is taken."""
+
 _LEAST = 32
 """Bytes of a pickle that more bytes may follow. A shorter one is chance: ``).`` is a pickle of an empty tuple."""
 
@@ -38,10 +41,26 @@ _SIZED = {"U": 1, "T": 4, "X": 4}
 """Bytes of the length that precedes a text."""
 
 _PUSHES = frozenset("ILFSVKMJGUTXghj" + "N)]}2cP")
-_NEEDS = {"0": 1, "2": 1, "R": 2, "b": 2, "a": 2, "s": 3, "p": 1, "q": 1, "r": 1, "Q": 1}
+_NEEDS = {
+    "0": 1,
+    "2": 1,
+    "R": 2,
+    "b": 2,
+    "a": 2,
+    "s": 3,
+    "p": 1,
+    "q": 1,
+    "r": 1,
+    "Q": 1,
+    "\x93": 2,
+    "\x94": 1,
+    "\x85": 1,
+    "\x86": 2,
+    "\x87": 3,
+}
 """Values that must be on the stack, above the last mark."""
 
-_POPS = {"0": 1, "R": 1, "b": 1, "a": 1, "s": 2}
+_POPS = {"0": 1, "R": 1, "b": 1, "a": 1, "s": 2, "\x93": 1, "\x86": 1, "\x87": 2}
 _UP_TO_MARK = {"t": 1, "d": 1, "l": 1, "o": 1, "i": 1, "e": 0, "u": 0, "1": 0}
 """Instructions that take everything from the last mark on, and the values that they leave instead."""
 
@@ -54,16 +73,20 @@ def is_old_pickle(head: bytes, size: int) -> bool:
     """Whether a file of ``size`` bytes that starts with ``head`` starts with a pickle of protocol 0 or 1."""
     if head.startswith(_LEGACY):
         return True
-    if not head.startswith(_STARTS):
+    must_call = head.startswith(_TEXT_STARTS)
+    if not must_call and not head.startswith(_STARTS):
         return False
     pos = depth = 0
+    calls = False
     marks: list[int] = []
     try:
         while pos < len(head):
             op = chr(head[pos])
             pos += 1
             if op == ".":
-                return depth == 1 and not marks and (pos == size or pos >= _LEAST)
+                is_whole = depth == 1 and not marks and (pos == size or pos >= _LEAST)
+                return is_whole and (calls or not must_call)
+            calls = calls or op in "Rio"
             if op == "(":
                 marks.append(depth)
                 continue
@@ -82,7 +105,7 @@ def is_old_pickle(head: bytes, size: int) -> bool:
     except _EndsError:
         pass
     # Everything that was looked at fits; it goes on after that.
-    return size > len(head)
+    return size > len(head) and (calls or not must_call)
 
 
 def _skip(head: bytes, pos: int, op: str, size: int) -> int | None:

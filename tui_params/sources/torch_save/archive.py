@@ -37,6 +37,7 @@ class Inner:
     def __init__(self, descriptor: int, members: list[Member], directory: Directory) -> None:
         self.root: dict[str, Any] = {}
         self.machines: list[PickleMachine] = []
+        self.opened: set[str] = set()
         self._descriptor = descriptor
         self._directory = directory
         self._places: list[Places] = []
@@ -47,6 +48,7 @@ class Inner:
                 if number >= MAX_MEMBERS:
                     raise OpenError(f"it is one of more than {MAX_MEMBERS} checkpoints in this archive: unpack them")
                 self.root[name] = self._open(member)
+                self.opened.add(member.name)
             except OpenError as error:
                 self.root[name] = Unread(str(error))
 

@@ -121,13 +121,16 @@ def archive_findings(descriptor: int, directory: Directory, top: str) -> Iterato
     faults = [*directory.faults]
     if directory.leading > 0:
         faults.append(f"{plural(directory.leading, 'byte')} stand before it")
-    if any("\ufffd" in name for name in directory.members):
+    if "\ufffd" in "".join(directory.members):
         faults.append("the name of a member is no UTF-8")
-    outside = [name for name in directory.members if not name.startswith(f"{top}/")]
+    # Most members are storages, which are looked at when they are located.
+    storages = f"{top}/data/"
+    others = [name for name in directory.members if not name.startswith(storages)]
+    outside = [name for name in others if not name.startswith(f"{top}/")]
     if outside:
         faults.append(f"{clean(outside[0], 60)} lies outside its folder {clean(top, 60)}")
     # Torch finds its own members whatever the case of their letters.
-    own = {name[len(top) + 1 :].lower(): member for name, member in directory.members.items() if name.count("/") <= 2}
+    own = {name[len(top) + 1 :].lower(): directory.members[name] for name in others}
     version = ".data/version" if ".data/version" in own else "version"
     for path in (version, "byteorder", ".storage_alignment", ".format_version", ".data/serialization_id"):
         member = own.get(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import chain
 from pathlib import Path
 
 from tui_params.core.collector import collector_paused
@@ -21,6 +22,7 @@ from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
 from tui_params.sources.inert_pickle.values import Unread
 from tui_params.sources.torch_save.archive import Inner, checkpoints_in
 from tui_params.sources.torch_save.export import is_export, read_export
+from tui_params.sources.torch_save.inner_pickles import InnerPickles, calls_inside
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
 from tui_params.sources.torch_save.listing import Roles, list_pickles
 from tui_params.sources.torch_save.places import Places, is_big_endian
@@ -63,23 +65,24 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         places = Places(descriptor, directory, top)
         exported = read_export(descriptor, directory, top)
         big = is_big_endian(descriptor, directory, top)
+        inner = InnerPickles(descriptor, directory, ())
         return list_pickles(
             file,
             "torch.export",
-            [],
+            inner.machines,
             exported,
             places.locate_member,
             is_big_endian=big,
-            findings=places.findings(),
+            findings=chain(places.findings(), inner.findings()),
             read_records=read_records,
         )
     if pickle is None:
         other = _describe_other(directory, top)
         if other is None:
             return _open_archive(descriptor, file, directory)
-        raise UnknownFormatError(f"{clean(file.name, 120)} is {other}")
+        raise UnknownFormatError(f"{clean(file.name, 120)} is {other}{calls_inside(descriptor, directory)}")
     places = Places(descriptor, directory, top)
-    machines = [load_pickle(places.read(pickle), "data.pkl")]
+    machines = [load_pickle(places.read(pickle), "data.pkl", 5)]
     root = machines[0].root
     # Where the pickle lies in the file as it is; None of one that is packed.
     base = data_offset(descriptor, directory, pickle) if pickle.method == STORED else None
@@ -87,14 +90,15 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     lost: dict[str, Unread] = {}
     script = members.get(f"{top}/constants.pkl")
     if script is not None:
-        form = "TorchScript"
-        roles, lost = _read_code(descriptor, directory, top)
-        machines.append(load_pickle(places.read(script), "constants.pkl"))
+        form, roles = "TorchScript", _roles(descriptor, directory, top)
+        machines.append(load_pickle(places.read(script), "constants.pkl", 5))
         constants = machines[1].root
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
         for storage in machines[1].storages:
             storage.key = f"constants/{storage.key}" if type(storage.key) is str else storage.key
     machines += [behind for machine in machines[:2] for behind in load_behind(machine)]
+    inner = InnerPickles(descriptor, directory, {f"{top}/data.pkl", f"{top}/constants.pkl"})
+    machines += inner.machines
     return list_pickles(
         file,
         form,
@@ -102,10 +106,10 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         root,
         places.locate,
         is_big_endian=is_big_endian(descriptor, directory, top),
+        is_exact=script is None,
         roles=roles,
         constants=constants,
-        lost=lost,
-        findings=places.findings(),
+        findings=chain(places.findings(), inner.findings()),
         allocated=retried(lambda: os.fstat(descriptor)).st_blocks * 512,
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
         read_records=read_records,
@@ -120,19 +124,21 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
     if not checkpoints:
         raise UnknownFormatError(
             f"{shown} is a zip of {plural(len(names), 'file')}, the first of them {clean(names[0], 60)!r},"
-            " and no data.pkl: not a checkpoint"
+            f" and no data.pkl: not a checkpoint{calls_inside(descriptor, directory)}"
         )
     inner = Inner(descriptor, checkpoints, directory)
     if not inner.machines:
         name, unread = next(iter(inner.root.items()))
-        raise OpenError(f"{shown} is a zip with {clean(name, 60)} in it: {unread.reason}")
+        calls = calls_inside(descriptor, directory)
+        raise OpenError(f"{shown} is a zip with {clean(name, 60)} in it: {unread.reason}{calls}")
+    more = InnerPickles(descriptor, directory, inner.opened)
     return list_pickles(
         file,
         f"zip of {plural(len(checkpoints), 'checkpoint')}",
-        inner.machines,
+        [*inner.machines, *more.machines],
         inner.root,
         inner.locate,
-        findings=inner.findings(directory),
+        findings=chain(inner.findings(directory), more.findings()),
         read_records=read_records,
     )
 
