@@ -178,6 +178,36 @@ def test_what_numpy_writes_has_no_fault(protocol: int) -> None:
         assert load_pickle(pickle.dumps(value, protocol)).faults.found == {}, value
 
 
+def sparse(indices: bytes, values: bytes, size: bytes) -> bytes:
+    layout = b"ctorch.serialization\n_get_layout\n" + string("torch.sparse_coo") + b"\x85R"
+    return b"ctorch._utils\n_rebuild_sparse_tensor\n" + layout + b"(" + indices + values + size + b"\x89t\x86R"
+
+
+@pytest.mark.parametrize(
+    ("storage", "shape", "size", "is_fault"),
+    [
+        ("LongStorage", (1, 4), b"K\x05\x85", False),
+        ("FloatStorage", (1, 4), b"K\x05\x85", True),
+        ("LongStorage", (1, 3), b"K\x05\x85", True),
+        ("LongStorage", (2, 4), b"K\x05\x85", True),
+        ("LongStorage", (1, 4), b"J\xff\xff\xff\xff\x85", True),
+        ("LongStorage", (1, 4), b"]", True),
+    ],
+)
+def test_the_parts_of_a_sparse_tensor_belong_together(
+    storage: str, shape: tuple[int, ...], size: bytes, is_fault: bool
+) -> None:
+    indices = tensor_pickle(storage=storage, shape=shape, stride=(shape[1], 1))
+    assert bool(faults_of(sparse(indices, tensor_pickle(key="1"), size))) == is_fault
+
+
+@pytest.mark.parametrize("key", [1 << 64, -(1 << 70), 7])
+def test_a_key_that_is_a_large_number_is_a_name(tmp_path: Path, key: int) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({key: {"w": np.arange(3.0)}}))
+    assert [info.name for info in open_torch(path).listing.tensors] == [f"{key}.w"]
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_what_torch_writes_has_no_fault(protocol: int) -> None:
     import torch

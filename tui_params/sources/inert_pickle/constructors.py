@@ -228,7 +228,7 @@ def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = No
     """Whether torch takes these for the parts of a sparse COO tensor: the numbers of indices and values agree."""
     if type(size) is not tuple or not (is_coalesced is None or type(is_coalesced) is bool):
         return False
-    if not all(type(length) is int and length >= 0 for length in size[:64]):
+    if not all(type(length) is int and 0 <= length < 1 << 63 for length in size[:64]):
         return False
     if type(indices) is not TensorValue or type(values) is not TensorValue:
         return True
@@ -237,7 +237,9 @@ def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = No
     if is_known and storage.cls.name != "LongStorage":
         return False
     many, few = indices.shape, values.shape
-    return type(many) is not tuple or type(few) is not tuple or many[1:2] == few[:1]
+    if type(many) is not tuple or type(few) is not tuple:
+        return True
+    return len(many) == 2 and many[1:] == few[:1] and many[0] + len(few) - 1 == len(size)
 
 
 def _nested(args: Args) -> Any:

@@ -239,7 +239,7 @@ class TreeWalk:
         first = len(self.lister.tensors)
         is_state_dict = False
         for index, (key, item) in enumerate(value.items()):
-            if type(key) is OddKey and type(key.value) not in _SEQUENCES:
+            if type(key) is OddKey and type(key.value) not in _SEQUENCES | {int}:
                 # A live optimizer keys its state by the parameters themselves.
                 key = index
             self._visit(join(name, key), item, depth + 1)
