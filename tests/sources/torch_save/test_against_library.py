@@ -285,6 +285,32 @@ def test_a_storage_that_is_longer_than_it_claims(tmp_path: Path, library: Librar
     assert "storage-bounds" in told(path)
 
 
+def test_a_storage_of_two_sizes(tmp_path: Path, library: Library) -> None:
+    path = tmp_path / "x.pt"
+    data = torch.arange(6.0)
+    parts = parts_of(saved({"a": data[:3], "b": data[3:]}))
+    pickled = parts["data.pkl"].data
+    assert pickled.count(b"K\x06t") == 2
+    at = pickled.index(b"K\x06t")
+    parts["data.pkl"].data = pickled[:at] + b"K\x03t" + pickled[at + 3 :]
+    parts["data/0"].data = parts["data/0"].data[:12]
+    path.write_bytes(write_parts(list(parts.values())))
+    library.ask(path, "torch")
+    assert library.receive().refusal is not None
+    assert told(path) == {"storage-bounds"}
+
+
+@pytest.mark.parametrize(("at", "size"), [(4, 0), (4, 43)])
+def test_the_64_bit_end_of_an_archive_that_lies(tmp_path: Path, library: Library, at: int, size: int) -> None:
+    path = tmp_path / "x.pt"
+    raw = bytearray(write_parts(read_parts(saved({"a": torch.arange(3.0)})), is_wide=True))
+    raw[raw.rindex(b"PK\6\6") + at] = size
+    path.write_bytes(raw)
+    library.ask(path, "torch")
+    assert library.receive().refusal is not None
+    assert told(path) == {"bad-archive"}
+
+
 def test_a_gradient_of_whole_numbers(tmp_path: Path, library: Library) -> None:
     path = tmp_path / "x.pt"
     parts = parts_of(saved({"a": torch.nn.Parameter(torch.arange(3), requires_grad=False), "b": torch.ones(2)}))

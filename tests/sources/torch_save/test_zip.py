@@ -642,7 +642,7 @@ def test_numbers_that_lie_are_found(tmp_path: Path) -> None:
     assert source.read("empty").shape == (0, 5)
     faults = {found.tensor or found.evidence.split()[0]: found.rule for found in source.listing.findings}
     assert faults == {
-        **dict.fromkeys(("huge", "outside", "strided", "missing", "empty"), "storage-bounds"),
+        **dict.fromkeys(("huge", "outside", "strided", "missing", "empty", "storage"), "storage-bounds"),
         **dict.fromkeys(("overflow", "negative"), "malformed-tensor"),
     }
     for info in source.listing.tensors:

@@ -152,7 +152,9 @@ def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: i
             continue
         raw = read_bytes(descriptor, place, _END64.size)
         if len(raw) == _END64.size and raw[:4] == b"PK\6\6":
-            return (*_END64.unpack(raw)[4:], place, disks == 1 and place == start + where)
+            record = _END64.unpack(raw)
+            is_sound = disks == 1 and place == start + where and record[1] >= _END64.size - 12
+            return (*record[4:], place, is_sound)
     return None
 
 

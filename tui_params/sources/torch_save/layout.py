@@ -102,6 +102,7 @@ class TensorLister:
         self._is_big_endian = is_big_endian
         self._is_exact = is_exact
         self._places: dict[str, Place] = {}
+        self._claims: dict[str, int] = {}
         self._first: dict[tuple[Any, ...], str] = {}
         self._types: dict[Any, tuple[DType, int, bool]] = {}
         self._devices: dict[str, str] = {}
@@ -272,6 +273,11 @@ class TensorLister:
         if width is None:
             width = self._widths[id(storage.cls)] = storage_item_size(storage.cls) or item
         begin, room = place.offset, numel * width
+        if self._claims.setdefault(key, room) != room:
+            evidence = (
+                f"its storage is said to have {room:,} bytes, and {self._claims[key]:,} by the first tensor of it"
+            )
+            self.report(Finding("error", "storage-bounds", None, f"storage {clean(key, 60)}: {evidence}"))
         view = storage.view
         if type(view) is tuple and len(view) == 3 and begin is not None:
             # Legacy files: (view key, offset, numel) of a part of the root storage.
