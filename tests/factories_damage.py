@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -305,8 +306,17 @@ def zip_seed(data: bytes) -> Seed:
     )
 
 
+def _with_stable_keys(data: bytes) -> bytes:
+    """The file with other keys of storages: torch takes the addresses in the memory for them."""
+    keys = dict.fromkeys(re.findall(rb"\d{12,}", data))
+    for number, key in enumerate(keys):
+        data = data.replace(key, b"%0*d" % (len(key), number + 1))
+    return data
+
+
 def legacy_seed(data: bytes) -> Seed:
     """A stream of torch.save before 1.6: five pickles, then the storages."""
+    data = _with_stable_keys(data)
     pickles: list[Ops] = []
     pos = 0
     for _ in range(5):
@@ -330,6 +340,7 @@ def legacy_seed(data: bytes) -> Seed:
 
 def pickle_seed(data: bytes) -> Seed:
     """A bare pickle."""
+    data = _with_stable_keys(data)
     ops = split(data)
     in_pickle = lambda random: break_pickle(random, ops)  # noqa: E731
     return Seed(data, "pickle", ".pkl", (in_pickle, in_pickle, in_pickle, lambda random: break_bytes(random, data)))

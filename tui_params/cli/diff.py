@@ -56,8 +56,24 @@ def command(
 
     Renames are applied in order, before names are matched:
 
-    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared,
-    there was nothing to compare, or a file is damaged. 2: wrong usage.
+    \b
+    module.=           the start of a name: a prefix goes; =module. adds one
+    gamma=weight       the start or, where a name does not start with gamma, its
+                       last segments: norm.gamma becomes norm.weight
+    .gamma=.weight     the last segments alone
+    *attn.=attention.  every segment that starts with attn.
+    /REGEX/=NEW        every match of a regular expression; \\1 in NEW is its
+                       first group; upper and lower case differ
+    b:OLD=NEW          any of these for tensors of B
+
+    A tensor that is on one side alone, has another shape, or has the same values in another order is looked for on the
+    other side: under another name, reshaped, transposed, with its rows or columns in another order, or as a part of a
+    fused or stacked tensor. What is found is equal bit for bit, and still a difference. What was not tried is counted.
+
+    What is wrong with the files themselves is said below their names.
+
+    Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, one
+    side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
     comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
@@ -71,12 +87,7 @@ def command(
         output.lines(lines(comparison, (a, b), listings, output, names=names))
     if comparison.state == "uncompared":
         if as_json:
-            count = f"{len(comparison.uncompared):,} of the tensors that both have could not be compared"
-            if comparison.reason is not None:
-                count = f"nothing was compared: {comparison.reason}"
-            elif not comparison.uncompared:
-                count = f"no difference was found, but a file is damaged: {comparison.faults[0]}"
-            complain(count)
+            complain(_why_unknown(comparison))
         return FAILED
     return FOUND if comparison.state == "different" else OK
 
@@ -163,7 +174,19 @@ def document(
         "changed_type": len(retyped),
         "changed_type_and_value": sum(bool(change.difference and change.difference.changed) for change in retyped),
         "uncompared": [{"name": item.name, "reason": item.reason} for item in comparison.uncompared],
-        "faults": comparison.faults,
+        "elsewhere": [
+            {
+                "a": relation.a,
+                "b": relation.b,
+                "how": relation.how,
+                "slice_a": relation.slice_a,
+                "slice_b": relation.slice_b,
+                "is_transposed": relation.is_transposed,
+            }
+            for relation in comparison.elsewhere.relations
+        ],
+        "elsewhere_tried": comparison.elsewhere.tried,
+        "elsewhere_untried": {untried.reason: untried.count for untried in comparison.elsewhere.untried},
         "kinds": [
             {
                 **{name: getattr(group, name) for name in _OF_KIND},

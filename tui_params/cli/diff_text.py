@@ -116,23 +116,16 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
     word, style = {
         "same": ("same", "bold green"),
         "different": ("different", "bold yellow"),
-        "uncompared": (_obstacle(comparison), "bold red"),
+        "uncompared": (
+            "nothing was compared" if comparison.reason is not None else "could not compare everything",
+            "bold red",
+        ),
     }[comparison.state]
     first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
     yield output.style(word, style) + first[len(word) :]
     yield from others
-    for fault in comparison.faults[:_MOST]:
-        yield from wrapped(f"! {text.clean(fault, _LONGEST_NAME)}", output, "bold red", 2)
-    yield from _rest(len(comparison.faults), _MOST)
     if _has_tolerance(comparison):
         yield f"an element changed if |b-a| > {comparison.atol:g} + {comparison.rtol:g} |a|"
-
-
-def _obstacle(comparison: Comparison) -> str:
-    """Why no difference does not mean that both are the same."""
-    if comparison.uncompared:
-        return "could not compare everything"
-    return "damaged" if comparison.reason is None else "nothing was compared"
 
 
 def _headline(comparison: Comparison) -> str:

@@ -75,7 +75,11 @@ DIFF = """\
    "became_inf", "was_inf", "reason": why no value was compared}],
  "changed_type", "changed_type_and_value": how many of those in changed,
  "uncompared": [{"name", "reason"}],
- "faults": errors of the containers, as sentences,
+ "elsewhere": bit for bit the same, but not by name or layout [{"a", "b",
+   "how": same | reshaped | transposed | rows | columns (in another order) |
+     part, "slice_a": of a, if b is a part of it, "slice_b",
+   "is_transposed": the part}],
+ "elsewhere_tried": tensors read for it, "elsewhere_untried": {reason: count},
  "kinds": [{"kind", "count", "changed", "equal", "identical", "uncompared",
    "max_abs", "relative_l2", "cosine", "elements", "changed_elements",
    "other_shape", "other_dtype", "new_nan", "new_inf", "unread",

@@ -107,7 +107,7 @@ for name in ("float32", "maxima", "difference"):
         used.add(_name)
         return _loop(self, *arguments, **options)
     setattr(CompiledKernels, name, loop)
-opening.ENGINE = Engine(opening.store, worth_loading=1)
+opening.ENGINE = Engine(opening.code_store, worth_loading=1)
 a, b = {str(a)!r}, {str(b)!r}
 {work}
 print(*sorted(used))

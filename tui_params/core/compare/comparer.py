@@ -37,8 +37,10 @@ class Comparison(msgspec.Struct, frozen=True):
     those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
     ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
     elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched`` says why
-    no tensor has a partner, if none has. ``faults`` are the errors of the containers, such as a damaged header: values
-    were compared as they are read here, but another reader refuses the file or may see others.
+    no tensor has a partner, if none has. ``elsewhere`` has the tensors whose values are on the other side under
+    another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
+    no tensor has a partner, if none has. ``findings_a`` and ``findings_b`` are what the readers say about the files
+    of each side, and the checksums that do not match equal bytes; ``unverified`` is why one could not be verified.
     """
 
     a: str
@@ -57,17 +59,26 @@ class Comparison(msgspec.Struct, frozen=True):
     ignore_dtype: bool = False
     identical_counts: Mapping[str, int] = {}
     unmatched: str | None = None
-    faults: tuple[str, ...] = ()
+    elsewhere: Elsewhere = Elsewhere()
+    findings_a: tuple[Finding, ...] = ()
+    findings_b: tuple[Finding, ...] = ()
+    unverified: str | None = None
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
         """The result in one word.
 
-        "uncompared" if no difference was found but something, or all, was not compared, or if a container is damaged.
+        "uncompared" if no difference was found but something, or all, was not compared, or if a side is in doubt.
         """
         if self.only_in_a or self.only_in_b or self.changed:
             return "different"
-        return "uncompared" if self.uncompared or self.reason is not None or self.faults else "same"
+        is_whole = not self.uncompared and self.reason is None and self.doubt is None
+        return "same" if is_whole else "uncompared"
+
+    @property
+    def doubt(self) -> str | None:
+        """One sentence if a side is damaged or not whole, so that equal tensors do not make both the same."""
+        return doubt_of(self.findings_a, self.findings_b) or self.unverified
 
     @property
     def empty(self) -> tuple[str, ...]:
@@ -245,27 +256,24 @@ class Comparer:
                 if pair.name in by_name and by_name[pair.name].state == "identical"
             },
             why_nothing(laid, self.a.listing.tensors, self.b.listing.tensors),
-            (*_faults("A", self.a), *_faults("B", self.b)),
+            elsewhere or Elsewhere(),
+            (*self.a.listing.findings, *(checksums.findings[0] if checksums else ())),
+            (*self.b.listing.findings, *(checksums.findings[1] if checksums else ())),
+            checksums.unverified if checksums else None,
         )
 
 
-_HARMLESS = frozenset({"pickle-code", "trailing-bytes"})
-"""Errors that change nothing of what the tensors are, whoever reads them."""
-
-_DOUBTFUL = frozenset({"zip-duplicates", "duplicate-name"})
-"""Warnings about what readers take differently: one takes the first of two members, another the last."""
+def _identity(info: TensorInfo, overlaps: Overlaps) -> tuple[Any, ...]:
+    return (overlaps.identity(info), info.shape, info.dtype.name, info.stride)
 
 
-def _faults(side: str, source: Source) -> list[str]:
-    return [
-        f"in {side}: {finding.evidence}"
-        for finding in source.listing.findings
-        if (finding.severity == "error" and finding.rule not in _HARMLESS) or finding.rule in _DOUBTFUL
-    ]
-
-
-def _identity(info: TensorInfo) -> tuple[Any, ...]:
-    return (info.first_name, info.shape, info.dtype.name, info.stride)
+def _refusal(pair: Pair, of_a: Overlaps, of_b: Overlaps) -> str | None:
+    """Why a pair is not read: so much was read of a file whose tensors share bytes."""
+    for side, info, overlaps in (("A", pair.a, of_a), ("B", pair.b, of_b)):
+        refusal = overlaps.take(info)
+        if refusal is not None:
+            return f"in {side}: {refusal}"
+    return None
 
 
 def _at_once(pair: Pair, tolerance: Tolerance) -> Verdict | None:

@@ -162,7 +162,7 @@ class TreeWalk:
         if is_metadata(value):
             self._note(name, value)
             if (fault := text_fault(value)) is not None:
-                self.lister.report(Finding("error", "storage-bounds", None, f"{clean(name, _MAX_SEGMENT)}: {fault}"))
+                self.lister.report(Finding("error", "storage-bounds", None, f"{clean(name, MAX_SEGMENT)}: {fault}"))
         else:
             name = self._unique(name)
             try:

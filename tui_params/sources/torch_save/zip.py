@@ -90,7 +90,8 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     lost: dict[str, Unread] = {}
     script = members.get(f"{top}/constants.pkl")
     if script is not None:
-        form, roles = "TorchScript", _roles(descriptor, directory, top)
+        form = "TorchScript"
+        roles, lost = _read_code(descriptor, directory, top)
         machines.append(load_pickle(places.read(script), "constants.pkl", 5))
         constants = machines[1].root
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
@@ -109,6 +110,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
         is_exact=script is None,
         roles=roles,
         constants=constants,
+        lost=lost,
         findings=chain(places.findings(), inner.findings()),
         allocated=retried(lambda: os.fstat(descriptor)).st_blocks * 512,
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
