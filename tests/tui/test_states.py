@@ -388,9 +388,9 @@ async def test_under_every_theme_the_cursor_is_to_be_seen() -> None:
             stage.app.theme = theme
             await stage.rest()
             assert "embed.weight" in stage.text, theme
-            cursor, other = ({part.style.bgcolor for part in tree.render_line(y) if part.style} for y in (0, 1))
+            cursor, other = ({part.style.bgcolor for part in tree.render_line(y) if part.style} for y in (1, 2))
             assert cursor.isdisjoint(other), theme
-            for part in tree.render_line(0):
+            for part in tree.render_line(1):
                 assert part.style is not None
                 assert part.style.color != part.style.bgcolor, theme
 

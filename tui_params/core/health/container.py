@@ -54,6 +54,29 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "safetensors: MAX_HEADER_SIZE of the library",
     ),
     Rule(
+        "bad-pickle",
+        "Bad pickle",
+        ("error",),
+        "The pickle can be read here, but no unpickler takes it: a call with other arguments than it has, a key without"
+        " a hash, a text that is not UTF-8, a value taken from below a mark.",
+        "pickle: the unpickler of CPython; torch.load(weights_only=True) of torch 2.13",
+    ),
+    Rule(
+        "bad-archive",
+        "Bad archive",
+        ("error",),
+        "The archive can be read here, but torch refuses it: it has no version, its directory contradicts its members,"
+        " or their places are odd.",
+        "torch: PyTorchStreamReader and miniz, its reader of zip files; PKWARE APPNOTE 4.3",
+    ),
+    Rule(
+        "pickle-unread",
+        "Unread pickle",
+        ("warning",),
+        "A pickle beside the one with the tensors could not be read, so what it would call is not known.",
+        "torch.export: sample inputs and custom objects in a .pt2; zips of checkpoints",
+    ),
+    Rule(
         "local-shapes",
         "Local shapes",
         ("info",),

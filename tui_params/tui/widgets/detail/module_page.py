@@ -8,6 +8,7 @@ from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
+from tui_params.tui.state.places import KEPT_BLANK
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
@@ -49,7 +50,8 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     if totals.tensors or not view.entries:
         least = "at least " if view.has_unknown_sizes else ""
         facts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.numel)} elements"]
-        facts.append(text.size(totals.nbytes))
+        # A number and its unit stay together.
+        facts.append(text.size(totals.nbytes).replace(" ", KEPT_BLANK))
     if view.entries:
         facts.append(text.plural(view.entries, "entry", "entries") + ("" if totals.tensors else " beside the tensors"))
     lines += wrapped(glyphs.separator.join(facts), width, "text")
