@@ -132,7 +132,7 @@ class BytesSource(Source):
         if engine is not None:
             self.engine = engine
         self.label = "bytes"
-        self.tensors = {info.name: raw for info, raw in (tensors or {}).items()}
+        self.raw = {info.name: raw for info, raw in (tensors or {}).items()}
         self.listing = Listing("bytes", tuple(tensors or {}))
         self.step = step
         self.reads: list[tuple[str, int, int]] = []
@@ -146,7 +146,7 @@ class BytesSource(Source):
         buffer = np.empty(info.dtype.nbytes(self.step), np.uint8)
         for first in range(start, stop, self.step):
             begin, end = info.dtype.nbytes(first), info.dtype.nbytes(min(first + self.step, stop))
-            buffer[: end - begin] = self.tensors[info.name][begin:end]
+            buffer[: end - begin] = self.raw[info.name][begin:end]
             yield buffer[: end - begin]
             buffer.fill(0xA5)
 

@@ -21,6 +21,8 @@ from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor_table import TensorTable, describe_tensors, ordered, plain_text
+from tui_params.core.text import clean
 from tui_params.core.window import parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
@@ -118,7 +120,10 @@ def some_below(names: list[str]) -> str:
 
 
 class Source(Readable):
-    """A place that tensors come from. ``Readable`` is the part of it that reading needs."""
+    """A place that tensors come from. ``Readable`` is the part of it that reading needs.
+
+    It is a collection of its tensors: ``len(source)``, ``for info in source``, ``"lm_head.weight" in source``.
+    """
 
     listing: Listing
     engine: Engine = Engine()
@@ -178,6 +183,47 @@ class Source(Readable):
     def below(self, name: str) -> list[str]:
         """The names that begin with this one and a dot: the fields of a sparse tensor, the tensors of a module."""
         return [info.name for info in self.listing.tensors if info.name.startswith(f"{name}.")]
+
+    @cached_property
+    def tensors(self) -> TensorTable:
+        """The tensors in the order of ``tui-params ls``, as a table; no value is read. Gradients are not in it."""
+        return TensorTable(self, ordered(self.listing.tensors, is_ordered=self.listing.is_ordered))
+
+    def names(self) -> list[str]:
+        """The names of the tensors, in the order of ``tensors``."""
+        return [info.name for info in self.tensors]
+
+    def __len__(self) -> int:
+        return len(self.listing.tensors)
+
+    def __iter__(self) -> Iterator[TensorInfo]:
+        return iter(self.tensors)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether ``find`` has a tensor of that name, or has this TensorInfo."""
+        if isinstance(name, TensorInfo):
+            return self._index.get(name.name) == name
+        return isinstance(name, str) and name in self._index
+
+    def __repr__(self) -> str:
+        return f"<Source {self._summary}>"
+
+    @property
+    def _summary(self) -> str:
+        listing = getattr(self, "listing", None)
+        if listing is None:
+            return "that could not be opened"  # only a debugger sees it
+        size = describe_tensors(listing.tensors, is_all=listing.unlisted is None)
+        return f"{clean(self.label, 200)}: {clean(listing.format, 200)}; {size}"
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        yield plain_text(console, self._summary, "bold")
+        yield self.tensors
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f'<p class="tex2jax_ignore mathjax_ignore">{escape(self._summary)}</p>{self.tensors._repr_html_()}'
 
     @cached_property
     def _index(self) -> dict[str, TensorInfo]:

@@ -60,6 +60,11 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         return len(self.shape)
 
     @property
+    def has_unknown_size(self) -> bool:
+        """Whether not even the shape of an unreadable tensor is known; one of shape ``()`` would have 1 element."""
+        return self.unreadable is not None and not self.shape and not self.numel
+
+    @property
     def first_name(self) -> str:
         """The first name of the same elements: its own unless it is tied (perhaps to the empty name)."""
         return self.name if self.tied_to is None else self.tied_to

@@ -94,7 +94,7 @@ class TwoDisks(BytesSource):
         infos = [placed(f"{disk}{i}", disk, i) for disk in ("slow", "quick") for i in range(count)]
         rng = np.random.default_rng(0)
         super().__init__({info: rng.integers(0, 256, info.nbytes, np.uint8) for info in infos}, 256)
-        self.names = [info.name for info in infos]
+        self.wanted = [info.name for info in infos]
         self.gate = Event()
         self.is_waiting = Event()
         self.errors: dict[str, Exception] = {}
@@ -127,7 +127,7 @@ def test_a_slow_device_does_not_hold_up_the_other_and_everything_is_told_on_the_
         assert current_thread() is main_thread()
         told.append(far)
 
-    scan_all(source, source.names, deliver, progress=progress, threads=2, device_of=disk_of)
+    scan_all(source, source.wanted, deliver, progress=progress, threads=2, device_of=disk_of)
     assert [outcome.name for outcome in outcomes] == [f"{disk}{i}" for disk in ("quick", "slow") for i in range(3)]
     for info, outcome in zip(source.listing.tensors[3:] + source.listing.tensors[:3], outcomes, strict=True):
         found = measure(source, info)
@@ -140,15 +140,15 @@ def test_on_one_device_no_thread_is_started() -> None:
     source = TwoDisks()
     source.gate.set()
     outcomes: list[Outcome] = []
-    scan_all(source, source.names, outcomes.append, threads=1, device_of=lambda info: 7)
+    scan_all(source, source.wanted, outcomes.append, threads=1, device_of=lambda info: 7)
     assert set(source.threads.values()) == {main_thread()}
-    assert [outcome.name for outcome in outcomes] == source.names
+    assert [outcome.name for outcome in outcomes] == source.wanted
 
 
 def test_each_device_is_read_by_one_thread() -> None:
     source = TwoDisks()
     source.gate.set()
-    scan_all(source, source.names, lambda outcome: None, threads=1, device_of=disk_of)
+    scan_all(source, source.wanted, lambda outcome: None, threads=1, device_of=disk_of)
     slow, quick = ({source.threads[f"{disk}{i}"] for i in range(3)} for disk in ("slow", "quick"))
     assert len(slow) == len(quick) == 1
     assert slow.isdisjoint(quick)
@@ -159,7 +159,7 @@ def test_an_error_on_one_device_is_the_reason_of_its_tensor_and_the_rest_goes_on
     source.gate.set()
     source.errors = {"slow0": OSError(5, "Input/output error"), "quick1": ReadError("gone")}
     outcomes: dict[str, Outcome] = {}
-    scan_all(source, source.names, lambda outcome: outcomes.update({outcome.name: outcome}), device_of=disk_of)
+    scan_all(source, source.wanted, lambda outcome: outcomes.update({outcome.name: outcome}), device_of=disk_of)
     assert {name: outcome.reason for name, outcome in outcomes.items() if outcome.reason is not None} == {
         "slow0": "it could not be read: Input/output error",
         "quick1": "gone",
@@ -176,7 +176,7 @@ def test_a_sweep_is_stopped_although_one_device_hangs(monkeypatch: pytest.Monkey
         return len(outcomes) == 3 and source.is_waiting.is_set()
 
     with pytest.raises(StoppedError):
-        scan_all(source, source.names, outcomes.append, should_stop=should_stop, device_of=disk_of)
+        scan_all(source, source.wanted, outcomes.append, should_stop=should_stop, device_of=disk_of)
     assert {outcome.name for outcome in outcomes} == {"quick0", "quick1", "quick2"}
     source.gate.set()
     reader = source.threads["slow0"]
@@ -190,7 +190,7 @@ def test_a_fault_on_either_side_comes_out_and_no_reader_is_left_behind() -> None
     source.errors["quick1"] = ZeroDivisionError("a fault of the reader")
     source.gate.set()
     with pytest.raises(ZeroDivisionError):
-        scan_all(source, source.names, lambda outcome: None, device_of=disk_of)
+        scan_all(source, source.wanted, lambda outcome: None, device_of=disk_of)
     assert not any(thread.is_alive() for thread in source.threads.values() if thread is not main_thread())
 
     def deliver(outcome: Outcome) -> None:
@@ -199,7 +199,7 @@ def test_a_fault_on_either_side_comes_out_and_no_reader_is_left_behind() -> None
     source = TwoDisks()
     source.gate.set()
     with pytest.raises(ZeroDivisionError, match="taker"):
-        scan_all(source, source.names, deliver, device_of=disk_of)
+        scan_all(source, source.wanted, deliver, device_of=disk_of)
     assert not any(thread.is_alive() for thread in source.threads.values() if thread is not main_thread())
 
 
@@ -211,8 +211,8 @@ def test_where_no_thread_can_be_started_one_device_is_read_after_the_other(monke
     source = TwoDisks()
     source.gate.set()
     outcomes: list[Outcome] = []
-    scan_all(source, source.names, outcomes.append, device_of=disk_of)
-    assert [outcome.name for outcome in outcomes] == source.names
+    scan_all(source, source.wanted, outcomes.append, device_of=disk_of)
+    assert [outcome.name for outcome in outcomes] == source.wanted
 
 
 def test_tied_tensors_on_two_devices_are_read_once() -> None:
@@ -252,9 +252,9 @@ def test_the_threads_are_shared_among_the_devices(monkeypatch: pytest.MonkeyPatc
         if outcome.name == "quick2":
             source.gate.set()
 
-    scan_all(source, source.names, deliver, threads=4, device_of=disk_of)
+    scan_all(source, source.wanted, deliver, threads=4, device_of=disk_of)
     assert {asked[name] for name in ("slow0", "quick0", "quick1", "quick2")} == {2}
-    scan_all(source, source.names, lambda outcome: None, threads=4, device_of=lambda info: 1)
+    scan_all(source, source.wanted, lambda outcome: None, threads=4, device_of=lambda info: 1)
     assert set(asked.values()) == {4}
 
 

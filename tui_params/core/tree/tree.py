@@ -11,9 +11,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
+from tui_params.core.name_order import natural_order, order_of_appearance
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.order import Sort, natural_order, order_by_value, order_of_appearance
+from tui_params.core.tree.order import Sort, order_by_value
 from tui_params.core.tree.totals import Entry, Leaf, Sums, Totals
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tui_params.core.figures import Figures
+from tui_params.core.name_order import natural_key
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tree.order import Sort, natural_key
+from tui_params.core.tree.order import Sort
 
 FiguresOf = Callable[[str], "Figures | None"]
 

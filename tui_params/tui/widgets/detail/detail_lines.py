@@ -140,7 +140,7 @@ def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyp
 
 def has_unknown_size(info: TensorInfo) -> bool:
     """Whether not even the shape of an unreadable tensor is known: a tensor of shape ``()`` would have 1 element."""
-    return info.unreadable is not None and not info.shape and not info.numel
+    return info.has_unknown_size
 
 
 def _type_words(info: TensorInfo) -> str:
