@@ -21,7 +21,6 @@ from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.tensor_table import TensorTable, describe_tensors, ordered, plain_text
 from tui_params.core.text import clean
 from tui_params.core.window import parse_window
 from tui_params.errors import ReadError, UnknownTensorError
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tui_params.core.numbers.summary import Summary
+    from tui_params.core.tensor_table import TensorTable
 
 
 _FIELDS = 4
@@ -187,6 +187,8 @@ class Source(Readable):
     @cached_property
     def tensors(self) -> TensorTable:
         """The tensors in the order of ``tui-params ls``, as a table; no value is read. Gradients are not in it."""
+        from tui_params.core.tensor_table import TensorTable, ordered
+
         return TensorTable(self, ordered(self.listing.tensors, is_ordered=self.listing.is_ordered))
 
     def names(self) -> list[str]:
@@ -210,6 +212,8 @@ class Source(Readable):
 
     @property
     def _summary(self) -> str:
+        from tui_params.core.tensor_table import describe_tensors
+
         listing = getattr(self, "listing", None)
         if listing is None:
             return "that could not be opened"  # only a debugger sees it
@@ -217,6 +221,8 @@ class Source(Readable):
         return f"{clean(self.label, 200)}: {clean(listing.format, 200)}; {size}"
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from tui_params.core.tensor_table import plain_text
+
         yield plain_text(console, self._summary, "bold")
         yield self.tensors
 
