@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,9 @@ from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, O
 from tui_params.cli.output import complain
 from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = ("ls", "stats", "values", "check", "diff", "cache", "demo")
 
@@ -44,6 +49,13 @@ class _App(click.Group):
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         return name, _explore, ["--", *args]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and the options; and files, because a SOURCE stands in the same place."""
+        from click.shell_completion import CompletionItem
+
+        items = super().shell_complete(ctx, incomplete)
+        return items if incomplete.startswith("-") else [*items, CompletionItem(incomplete, type="file")]
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the formats that can be opened, then the rest."""
         from tui_params.sources.detect import describe_formats
@@ -64,6 +76,12 @@ Examples:
   tui-params ls checkpoint/ | less    list its tensors
   tui-params stats last.pt            statistics of every tensor
   tui-params demo                     a checkpoint with faults to find
+
+\b
+Completion of commands, paths, names of tensors and thresholds:
+  bash  eval "$(_TUI_PARAMS_COMPLETE=bash_source tui-params)"   in ~/.bashrc
+  zsh   eval "$(_TUI_PARAMS_COMPLETE=zsh_source tui-params)"    in ~/.zshrc
+  fish  _TUI_PARAMS_COMPLETE=fish_source tui-params | source    in config.fish
 
 \b
 Exit codes:
@@ -114,6 +132,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit code of the command; errors of our own become one line on stderr."""
     try:
+        wish = os.environ.get("_TUI_PARAMS_COMPLETE")
+        if wish:
+            from tui_params.cli.shells import complete
+
+            return complete(app, wish)
         code = app.main(None if arguments is None else list(arguments), prog_name="tui-params", standalone_mode=False)
     except click.ClickException as error:
         with streams.losing_complaints():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui_params.cli.completion import complete_path, complete_threshold
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="check", short_help="Look for what is wrong.", epilog=epilog(CHECK, f"With --rules:\n{RULES}"))
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=complete_path)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @click.option(
-    "--threshold", "changes", multiple=True, metavar="NAME=VALUE", help="Change a threshold; --rules lists them."
+    "--threshold",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a threshold; --rules lists them.",
+    shell_complete=complete_threshold,
 )
 @click.option("--verify", is_flag=True, help="Compare each file with the digest that the Hugging Face Hub gave for it.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")

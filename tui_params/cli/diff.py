@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @click.command(name="diff", short_help="Show what changed between two sources.", epilog=epilog(DIFF))
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=complete_path)
+@click.argument("b", shell_complete=complete_path)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--rtol", type=Tolerance(), default=0.0, metavar="R", help="Tolerance relative to the value in A.")
 @click.option("--atol", type=Tolerance(), default=0.0, metavar="A", help="Absolute tolerance.")

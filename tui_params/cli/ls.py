@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tui_params.cli.adapters import adapter_entries, adapter_lines
+from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
@@ -27,7 +28,7 @@ _MOST_FINDINGS = 20
 
 
 @click.command(name="ls", short_help="List the tensors.", epilog=epilog(LS))
-@click.argument("source")
+@click.argument("source", shell_complete=complete_path)
 @click.option("--kinds", is_flag=True, help="One line for all names that differ only in their numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(source: str, kinds: bool, as_json: bool) -> int:

@@ -25,12 +25,13 @@ def select(source: Source, name: str) -> list[TensorInfo]:
     if exact is not None:
         return [exact]
     tensors = list(Tree(source.listing).tensors_below(None))
+    below = name if name.endswith(".") else f"{name}."  # a shell completes the name of a module with a dot
     if is_glob(name):
         test = glob_of_name(name)
         found = [info for info in tensors if test.holds(info.name, info.name.lower())]
     else:
-        found = [info for info in tensors if info.name.startswith(f"{name}.")]
-    found = found or [info for info in tensors if clean(info.name).startswith(f"{name}.")]
+        found = [info for info in tensors if info.name.startswith(below)]
+    found = found or [info for info in tensors if clean(info.name).startswith(below)]
     if not found:
         raise unknown(source, name)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
@@ -38,8 +39,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 @click.command(name="stats", short_help="Print statistics over every element.", epilog=epilog(STATS))
-@click.argument("source")
-@click.argument("name", required=False)
+@click.argument("source", shell_complete=complete_path)
+@click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(source: str, name: str | None, as_json: bool) -> int:
     """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.

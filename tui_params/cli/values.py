@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import VALUES, epilog
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
@@ -35,8 +36,8 @@ _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
     context_settings={"ignore_unknown_options": True},
     epilog=epilog(VALUES),
 )
-@click.argument("source")
-@click.argument("name")
+@click.argument("source", shell_complete=complete_path)
+@click.argument("name", shell_complete=complete_name)
 @click.argument("slice_", metavar="[SLICE]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every value of the slice.")
 def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool) -> int:
