@@ -260,6 +260,7 @@ async def on_stage(
     is_settled: bool = True,
     choices: Choices | None = None,
     left: View | None = None,
+    hint: str = "",
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
@@ -271,6 +272,7 @@ async def on_stage(
         complaint=complaint,
         glyphs=glyphs,
         left=left,
+        hint=hint,
     )
     if choices is not None:
         app.choices = choices

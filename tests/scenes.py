@@ -22,6 +22,7 @@ from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_large import HeldSource
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.opening import open_source
+from tui_params.cli.demo import HINT
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
 from tui_params.settings import Settings
@@ -45,6 +46,7 @@ class Scene(NamedTuple):
     keys: tuple[str, ...]
     theme: str = "quiet-dark"
     glyphs: Glyphs = UNICODE
+    hint: str = ""
     sweep: SweepProgress | None = None
     """How far a sweep is that begins after the keys, and does not end."""
 
@@ -53,9 +55,11 @@ def demo() -> Source:
     return open_source(make_demo())
 
 
-def app_of(open_it: Callable[[], Source], theme: str = "quiet-dark", glyphs: Glyphs = UNICODE) -> ParamsApp:
+def app_of(
+    open_it: Callable[[], Source], theme: str = "quiet-dark", glyphs: Glyphs = UNICODE, hint: str = ""
+) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    return ParamsApp(PendingSource("demo", open_it), settings=Settings(theme=theme), glyphs=glyphs)
+    return ParamsApp(PendingSource("demo", open_it), settings=Settings(theme=theme), glyphs=glyphs, hint=hint)
 
 
 async def settle(pilot: Pilot[None]) -> None:
@@ -243,6 +247,7 @@ FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
 SCENES: tuple[Scene, ...] = (
     Scene("explorer", LARGE, demo, ("S", "n", "n")),
     Scene("explorer-80x24", SMALL, demo, ("S", "n", "n")),
+    Scene("demo-80x24", SMALL, demo, (), hint=HINT),
     Scene("module", LARGE, demo, ("S", *("down",) * 6)),
     Scene("adapter-80x24", SMALL, adapter, ()),
     Scene("search", LARGE, demo, ("S", "slash", *typed("down_proj dtype:f8* absmax>100"))),
@@ -274,7 +279,7 @@ SCENES: tuple[Scene, ...] = (
 
 async def draw(scene: Scene) -> str:
     """The scene as an SVG."""
-    app = app_of(scene.open_it, scene.theme, scene.glyphs)
+    app = app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint)
     async with app.run_test(size=scene.size) as pilot:
         await play_scene(pilot, scene)
         return app.export_screenshot(title="tui-params", simplify=True)

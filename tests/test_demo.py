@@ -112,6 +112,39 @@ def test_what_is_there_is_not_written_again(folder: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_the_progress_is_told_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [tensor for tensor in demo.plan() if tensor.nbytes < 1 << 17]
+    monkeypatch.setattr(demo, "plan", lambda: iter(few))
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    demo.make_demo(tmp_path, tell)
+    whole = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert told == sorted(told)
+    assert len(told) > len(few)
+    assert (told[0], told[-1]) == ((0, whole), (whole, whole))
+    told.clear()
+    demo.make_demo(tmp_path, tell)
+    assert told == []
+    shard = tmp_path / "model-00002-of-00003.safetensors"
+    size = shard.stat().st_size
+    os.truncate(shard, size // 2)
+    demo.make_demo(tmp_path, tell)
+    assert (told[0], told[-1]) == ((0, size), (size, size))
+
+
+def test_a_write_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > 1_000_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.make_demo(tmp_path, stop)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
 def test_a_damaged_demo_is_mended(tmp_path: Path) -> None:
     demo.make_demo(tmp_path)
     shard = tmp_path / "model-00002-of-00003.safetensors"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,17 +71,25 @@ class Planned(msgspec.Struct, frozen=True):
         return dtype.nbytes(prod(self.shape))
 
 
-def make_demo(folder: Path | None = None) -> Path:
+def make_demo(folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write the demo checkpoint, unless it is there already, and return its folder.
 
-    Without ``folder`` it goes to a folder of the user's own below the system's temporary one. About 95 MB. Several
-    processes may do so at once. Raises OpenError if it cannot be written.
+    Without ``folder`` it goes to a folder of the user's own below the system's temporary one. About 93 MiB. Several
+    processes may do so at once. ``progress`` is called with the bytes written and the bytes to write, before the first
+    and after each tensor; not if everything is there. Raises OpenError if it cannot be written.
     """
     try:
         folder = _default_folder() if folder is None else folder
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in _files():
-            _write(folder / name, content)
+        lacking = [(folder / name, content) for name, content in _files() if not _is_written(folder / name, content)]
+        done, total = 0, sum(_nbytes(content) for _, content in lacking)
+        for path, content in lacking:
+            for nbytes in _write(path, content):
+                if progress is not None:
+                    progress(done, total)
+                done += nbytes
+        if progress is not None and lacking:
+            progress(done, total)
     except OSError as error:
         where = f" to {folder}" if folder else ""
         raise OpenError(f"the demo cannot be written{where}: {error.strerror or error}") from error
@@ -145,19 +153,21 @@ def _json(content: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-def _write(path: Path, content: _Shard | bytes) -> None:
-    """Put a file in place whole, or leave the one that is there if it is the same."""
-    if _is_written(path, content):
-        return
+def _nbytes(content: _Shard | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.nbytes
+
+
+def _write(path: Path, content: _Shard | bytes) -> Iterator[int]:
+    """Put a file in place whole; before each of its parts, how many bytes that has."""
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                file.write(content.head)
-                for tensor in content.tensors:
-                    file.write(values_of(tensor).reshape(-1).view("uint8").data)
+            head, tensors = (content, ()) if isinstance(content, bytes) else (content.head, content.tensors)
+            yield len(head)
+            file.write(head)
+            for tensor in tensors:
+                yield tensor.nbytes
+                file.write(values_of(tensor).reshape(-1).view("uint8").data)
         os.replace(temporary, path)
     finally:
         # Nothing is left of it once it is in place.
@@ -166,10 +176,9 @@ def _write(path: Path, content: _Shard | bytes) -> None:
 
 def _is_written(path: Path, content: _Shard | bytes) -> bool:
     head = content if isinstance(content, bytes) else content.head
-    size = len(head) if isinstance(content, bytes) else content.nbytes
     try:
         with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_size == size and file.read(len(head)) == head
+            return os.fstat(file.fileno()).st_size == _nbytes(content) and file.read(len(head)) == head
     except FileNotFoundError:
         return False
 

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.factories_terminal import Terminal
 from tui_params import __version__
+from tui_params.cli.demo import HINT
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FAULT, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.selection import close_names
 from tui_params.errors import OpenError
@@ -95,8 +97,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     explore = types.ModuleType("tui_params.tui.explore")
 
-    def run_path(path: str) -> int:
-        paths.append(path)
+    def run_path(path: str, hint: str = "") -> int:
+        paths.append(f"{path}: {hint}" if hint else path)
         return 42
 
     explore.run_path = run_path  # type: ignore[attr-defined]
@@ -144,16 +146,41 @@ def test_a_screen_is_not_drawn_into_a_file_of_errors(
 
 
 def test_demo(cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_params.demo.make_demo", lambda: checkpoint)
+    monkeypatch.setattr("tui_params.demo.make_demo", lambda progress=None: checkpoint)
     assert cli("demo", "--path").out == f"{checkpoint}\n"
     assert "layer.weight" in cli("demo").out
     monkeypatch.setattr("tui_params.cli.terminal.has_terminal", lambda: True)
     assert cli("demo").code == 42
-    assert opened == [str(checkpoint)]
+    assert opened == [f"{checkpoint}: {HINT}"]
+    assert cli(str(checkpoint)).code == 42
+    assert opened[1:] == [str(checkpoint)]  # no hint for anything else
+
+
+def test_demo_says_what_it_writes_on_a_terminal_only(
+    cli: Callable[..., Any], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_demo(progress: Callable[[int, int], None] | None = None) -> Path:
+        if progress is not None:
+            for done in (0, 1, 1 << 20, 2 << 20):
+                progress(done, 2 << 20)
+        return checkpoint
+
+    monkeypatch.setattr("tui_params.demo.make_demo", make_demo)
+    assert (cli("demo", "--path").out, cli("demo", "--path").err) == (f"{checkpoint}\n", "")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", stderr := Terminal())
+        assert cli("demo", "--path").out == f"{checkpoint}\n"
+    line = "\r\x1b[Kwriting 2.00 MiB once, "
+    assert stderr.getvalue() == f"{line}0 %{line}50 %{line}100 %\r\x1b[K"
+    monkeypatch.setattr("tui_params.demo.make_demo", lambda progress: checkpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", stderr := Terminal())
+        cli("demo", "--path")
+    assert stderr.getvalue() == ""  # it was there
 
 
 def test_demo_that_cannot_be_written(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> Path:
+    def refuse(progress: object = None) -> Path:
         raise OpenError("the demo cannot be written: No space left on device")
 
     monkeypatch.setattr("tui_params.demo.make_demo", refuse)

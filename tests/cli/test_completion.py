@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.shell_completion import CompletionItem
@@ -300,6 +301,21 @@ def test_a_source_that_is_slow_to_list_is_not_waited_for(
     assert offered("stats model ") == []
     assert is_opening.wait(60)
     gate.set()
+
+
+def test_every_argument_but_a_slice_is_completed() -> None:
+    context = click.Context(app)
+    arguments = [
+        (name, parameter)
+        for name in app.list_commands(context)
+        for parameter in (app.get_command(context, name) or app).params
+        if isinstance(parameter, click.Argument) and parameter.name != "slice_"
+    ]
+    assert {"ls", "stats", "values", "check", "diff"} <= {name for name, _ in arguments}
+    for name, parameter in arguments:
+        context = click.Context(app, info_name=name)
+        context.params = {"source": None}
+        assert parameter.shell_complete(context, "x") or parameter.name == "name", (name, parameter.name)
 
 
 def test_help_texts_stay_in_their_line() -> None:

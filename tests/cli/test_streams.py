@@ -57,7 +57,7 @@ def printed_to(
     checkpoint: Path, cli: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[TextIO | None, list[str]], Ran]:
     """Runs a command line with another stdout, and with the paths of two checkpoints; ``demo`` writes none."""
-    monkeypatch.setattr("tui_params.demo.make_demo", lambda: checkpoint)
+    monkeypatch.setattr("tui_params.demo.make_demo", lambda progress=None: checkpoint)
     paths = {"FILE": str(checkpoint), "OTHER": str(checkpoint.with_name("other.safetensors"))}
 
     def ran(stdout: TextIO | None, arguments: list[str]) -> Ran:

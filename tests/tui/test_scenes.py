@@ -15,5 +15,5 @@ def test_scene(scene: Scene, snap_compare: Callable[..., bool]) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await play_scene(pilot, scene)
 
-    app = app_of(scene.open_it, scene.theme, scene.glyphs)
+    app = app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint)
     assert snap_compare(app, terminal_size=scene.size, run_before=steps)

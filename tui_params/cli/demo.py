@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from tui_params.cli.exit_codes import OK
+
+HINT = "{scan} checks every tensor, then {problems} lists what is wrong."
+"""What the first screen says; the words in braces are ids of keys."""
 
 
 @click.command(name="demo", short_help="Open a checkpoint with faults to find.")
 @click.option("--path", "only_path", is_flag=True, help="Print the folder of the checkpoint and open nothing.")
 def command(only_path: bool) -> int:
-    """Write a checkpoint with planted faults (95 MB, in the folder for temporary files) and open it."""
+    """Write a checkpoint with planted faults (93 MiB, once, in the folder for temporary files) and open it."""
     from tui_params.cli.terminal import open_explorer
     from tui_params.demo import make_demo
 
-    folder = make_demo()
+    show = _Progress() if sys.stderr.isatty() else None
+    try:
+        folder = make_demo(progress=show)
+    finally:
+        if show is not None:
+            show.clear()
     if only_path:
         click.echo(folder)
         return OK
-    code = open_explorer(str(folder))
+    code = open_explorer(str(folder), HINT)
     if code is None:
         from tui_params.cli.ls import list_tensors
 
         list_tensors(str(folder), as_json=False)
         return OK
     return code
+
+
+class _Progress:
+    """How much of the demo is written, as one line of a terminal; nothing if it is there already."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        from tui_params.core.text import size
+
+        line = f"writing {size(total)} once, {100 * done // total} %"
+        if line != self._shown:
+            self._shown = line
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -16,8 +16,11 @@ def has_terminal() -> bool:
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def open_explorer(path: str) -> int | None:
-    """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it."""
+def open_explorer(path: str, hint: str = "") -> int | None:
+    """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it.
+
+    ``hint`` is what its first screen says, see ``run_path``.
+    """
     if not has_terminal():
         return None
     from tui_params.cli.interrupts import exiting_at_once
@@ -26,4 +29,4 @@ def open_explorer(path: str) -> int | None:
     with exiting_at_once():
         from tui_params.tui.explore import run_path
 
-        return run_path(path)
+        return run_path(path, hint)

@@ -57,6 +57,7 @@ class ParamsApp(KeyOrder):
         glyphs: Glyphs | None = None,
         cache: FigureCache | None = None,
         left: View | None = None,
+        hint: str = "",
     ) -> None:
         self._left = left
         self._explorer: ExplorerScreen | None = None
@@ -70,6 +71,7 @@ class ParamsApp(KeyOrder):
         self.settings = settings or Settings()
         self.complaint = complaint
         self.cache = cache
+        self.hint = hint
         self.choices = Choices(cache.store if cache is not None else None)
         self.failure: str | None = None
         self._thread_fault: Exception | None = None
@@ -146,7 +148,7 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, self._left)
+        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, self._left, self.hint)
         self.push_screen(self._explorer)
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from tui_params.tui.state.view import Views
 
 
-def run_path(path: str) -> int:
-    """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened."""
+def run_path(path: str, hint: str = "") -> int:
+    """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened.
+
+    ``hint`` is said in the status line until the user does something; ``{scan}`` in it becomes the key of that id.
+    """
 
     def open_it() -> Source:
         from tui_params.api.opening import open_source
 
         return open_source(path)
 
-    return _run(path, open_it, sys.stderr.write)
+    return _run(path, open_it, sys.stderr.write, hint=hint)
 
 
 @with_subnormals
@@ -86,7 +89,13 @@ _VIEWS: list[Views] = []
 """Where explorers of this process were left; made when the first one is."""
 
 
-def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], object], target: object = None) -> int:
+def _run(
+    label: str,
+    open_it: Callable[[], Source],
+    complain: Callable[[str], object],
+    target: object = None,
+    hint: str = "",
+) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
     faults: list[Exception] = []
@@ -114,7 +123,9 @@ def _run(label: str, open_it: Callable[[], Source], complain: Callable[[str], ob
 
             chosen, complaint = settings.load(keys.IDS)
             left = _VIEWS[0].find(target) if _VIEWS else None
-            app: ParamsApp = ParamsApp(opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left)
+            app: ParamsApp = ParamsApp(
+                opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left, hint=hint
+            )
             apps.append(app)
             for fault in faults[:1]:
                 app.fail(fault)

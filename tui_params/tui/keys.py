@@ -161,6 +161,13 @@ def first(name: str, changed: Mapping[str, str]) -> str:
     return shown(name, changed).split(" ")[0]
 
 
+def fill_in(words: str, changed: Mapping[str, str]) -> str:
+    """A sentence in which ``{scan}`` is the first key of that id; other braces are left alone."""
+    for name in _BY_ID:
+        words = words.replace(f"{{{name}}}", first(name, changed))
+    return words
+
+
 _CHARACTERS = {
     "slash": "/",
     "question_mark": "?",

@@ -11,6 +11,9 @@ from tui_params.tui.screens.help import HelpPage, help_lines
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
 from tui_params.tui.widgets.canvas import line_width
 
+TABLES = 7
+"""The line of the page on which the first table of keys begins, unless it is very narrow."""
+
 
 def plain(width: int) -> list[str]:
     return ["".join(text for text, _ in line) for line in help_lines(width, UNICODE)]
@@ -30,9 +33,9 @@ def test_everything_is_told_within_the_width(width: int, glyphs: object) -> None
 
 
 def test_two_tables_stand_side_by_side_where_there_is_room() -> None:
-    assert plain(95)[0].split() == ["Tree"]
-    assert plain(96)[0].split() == ["Tree", "Everywhere"]
-    assert len(plain(106)) < 0.8 * len(plain(95))
+    assert plain(95)[TABLES].split() == ["Tree"]
+    assert plain(96)[TABLES].split() == ["Tree", "Everywhere"]
+    assert len(plain(106)) - TABLES < 0.8 * (len(plain(95)) - TABLES)
 
 
 @pytest.mark.parametrize(("size", "columns"), [((60, 20), 1), ((80, 24), 1), ((110, 36), 2), ((120, 36), 2)])
@@ -40,8 +43,22 @@ async def test_columns_by_the_size_of_the_terminal(size: tuple[int, int], column
     async with on_stage(size=size) as stage:
         await stage.press("question_mark")
         page = stage.app.screen.query_one(HelpPage).plain().splitlines()
-        assert ("Everywhere" in page[0]) is (columns == 2)
-        assert page[0].startswith("Tree")
+        assert page[0] == "First steps"
+        assert ("Everywhere" in page[TABLES]) is (columns == 2)
+        assert page[TABLES].startswith("Tree")
+
+
+@pytest.mark.parametrize("width", [40, 50, 74, 106])
+def test_a_tour_of_five_lines_comes_first(width: int) -> None:
+    lines = plain(width)
+    end = lines.index("")
+    assert lines[0] == "First steps"
+    assert [line.split("  ")[0].strip() for line in lines[1:end] if line[1] != " "] == ["↓ →", "/", "v", "S !", "o |"]
+    if width >= 50:
+        assert end == TABLES - 1 == 6
+    changed = ["".join(text for text, _ in line) for line in help_lines(50, UNICODE, {"scan": "f5", "sort": "x,y"})]
+    assert changed[4].split()[:2] == ["f5", "!"]
+    assert changed[5].split()[:2] == ["x", "|"]
 
 
 def test_keys_that_the_user_has_given_are_told() -> None:

@@ -1,4 +1,4 @@
-"""HelpScreen: every key, the marks, and the filter language, from the tables that define them."""
+"""HelpScreen: what to try first, every key, the marks, and the filter language, from the tables that define them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView, cut_line
 from tui_params.tui.widgets.detail.detail_lines import wrapped
+
+_TOUR = (
+    (("tree.down", "tree.right"), "walk the tree; the page follows the cursor"),
+    (("search",), "filter: q_proj, dtype:bf16, nan>0"),
+    (("values",), "look at values: a slice such as [0, :3]"),
+    (("scan", "problems"), "check every tensor, then list what is wrong"),
+    (("sort", "columns"), "sort by a statistic; choose the columns"),
+)
+"""What to try first: ids of keys, and what they are for."""
 
 _TWO_COLUMNS = 96
 """Cells of the page from which on two tables fit side by side: a terminal of about 110 columns."""
@@ -87,6 +96,8 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         lines: list[Line] = [[*cut_line(a, half + 2), *b] for a, b in zip(left, right, strict=True)]
     else:
         lines = [*tree, [], *everywhere, [], *values, [], *about]
+    tour = [(" ".join(keys.first(name, given) for name in names), words) for names, words in _TOUR]
+    lines = [*_table("First steps", tour, _key_column(tour), width), [], *lines]
     return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else min(26, width // 2), width)]
 
 

@@ -117,6 +117,7 @@ class Actions(Screen[None]):
         if self.desk is None:
             return
         if self.desk.sweep():
+            self.notice.clear()
             self.questions.ask()
         elif self.desk.is_cross_checking:
             self.notice.say("Everything is read; the tensors are being cross-checked.")
@@ -124,6 +125,7 @@ class Actions(Screen[None]):
             self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
 
     def action_problems(self) -> None:
+        self.notice.clear()
         self.dialogs.problems(self.app)
 
     def action_sort(self) -> None:

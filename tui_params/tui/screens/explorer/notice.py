@@ -1,4 +1,4 @@
-"""Notice: one sentence in the status line that says why a key did nothing."""
+"""Notice: one sentence in the status line, such as why a key did nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SAID_FOR = 5.0
 
 
 class Notice:
-    """The sentence, which goes when the cursor moves or some seconds are over; ``changed`` is called to paint it."""
+    """The sentence, which goes when the cursor moves or some seconds are over; ``changed`` is called to paint it.
+
+    One that ``stays`` is not gone by itself.
+    """
 
     def __init__(self, set_timer: SetTimer, changed: Callable[[], None]) -> None:
         self.words = ""
@@ -21,10 +24,10 @@ class Notice:
         self._changed = changed
         self._timer: Timer | None = None
 
-    def say(self, words: str) -> None:
+    def say(self, words: str, *, stays: bool = False) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self._set_timer(SAID_FOR, self.clear) if words else None
+        self._timer = self._set_timer(SAID_FOR, self.clear) if words and not stays else None
         if words != self.words:
             self.words = words
             self._changed()

@@ -60,10 +60,12 @@ class ExplorerScreen(Actions):
         cache: FigureCache | None = None,
         choices: Choices | None = None,
         left: View | None = None,
+        hint: str = "",
     ) -> None:
         super().__init__()
         self.left = left
         self.glyphs = glyphs
+        self.hint = hint
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
         self.detail = TensorDetail(glyphs, id="detail")
         self.search = SearchBar(id="search")
@@ -128,6 +130,7 @@ class ExplorerScreen(Actions):
 
     def on_mount(self) -> None:
         self.bars.keys = getattr(getattr(self.app, "settings", None), "keys", {})
+        self.hint = keys.fill_in(self.hint, self.bars.keys)
         self.search.display = False
         self.set_class(self.glyphs.is_ascii, "-ascii")
         self.tree_view.set_empty_text(f"opening {text.clean(self.session.pending.label, 200)}")
@@ -185,7 +188,9 @@ class ExplorerScreen(Actions):
     # What the widgets say
 
     def on_module_tree_moved(self, message: tree_messages.Moved) -> None:
-        self.notice.clear()
+        # The first move is the one to the first row.
+        self.notice.say(self.hint, stays=True)
+        self.hint = ""
         self.panes.leave_place()
         if self.pages is not None:
             self.pages.hold(delays.DETAIL_DELAY)
