@@ -1,8 +1,8 @@
 """Completion in bash, zsh and fish, by click's own machinery.
 
-The scripts are ours, because click's split words at spaces and commas, expand ``*`` in the names of tensors, and put a
-space after a part of a name. Each line that they read is a type, a value and a help text, with tabs between them; no
-value has a control character.
+The scripts are ours, because click's expand ``*`` in the names of tensors and put no backslash before a space (bash),
+cut names at commas (fish), and go on with a space after a part of a name (bash, zsh). Each line that they read is a
+type, a value and a help text, with tabs between them; no value has a control character.
 """
 
 from __future__ import annotations
