@@ -103,7 +103,10 @@ class ParamsApp(KeyOrder):
     def inks(self) -> dict[str, Style]:
         """The styles of painted text under the current theme."""
         if self._inks is None or self._inks[0] != self.theme:
-            self._inks = (self.theme, themes.inks_of(self.current_theme, self.get_css_variables()))
+            self._inks = (
+                self.theme,
+                themes.inks_of(self.current_theme, self.get_css_variables(), is_tinted=not self.no_color),
+            )
         return self._inks[1]
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:

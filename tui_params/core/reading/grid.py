@@ -30,6 +30,8 @@ class Grid(msgspec.Struct, frozen=True):
     ``cells`` are right-aligned to ``cell_width`` characters and ``row_labels`` to ``label_width``; ``flags`` has the
     shape of ``cells``. Row and column labels are the tensor's own indices; a vector is laid out in several rows, and
     there a column label such as ``+3`` is added to the row's. A scalar has one cell with empty labels.
+    ``sizes`` has the shape of ``cells``: the sign of a value, times 3 from half of ``largest`` on, 2 from a tenth on,
+    1 below; 0 for zeros, complex numbers, bools and what is not finite. ``largest`` is the largest finite magnitude.
     ``window`` was read; ``plane`` is the view that it was cut from, for stepping and scrolling.
     """
 
@@ -42,6 +44,8 @@ class Grid(msgspec.Struct, frozen=True):
     label_width: int
     window: Window
     plane: Plane
+    sizes: tuple[tuple[int, ...], ...] = ()
+    largest: float = 0.0
 
     @property
     def width(self) -> int:
@@ -71,6 +75,7 @@ def read_grid(
     cell_width = max(map(len, [*texts, *column_labels, ""]))
     label_width = max(map(len, [*row_labels, ""]))
     flags = [_flag(value) for value in values]
+    sizes, largest = _sizes(values) if info.dtype.kind in ("float", "int") else ([0] * len(values), 0.0)
     starts = range(0, len(values), max(columns, 1))
     return Grid(
         caption=_caption(window, info),
@@ -82,6 +87,8 @@ def read_grid(
         label_width=label_width,
         window=window,
         plane=view,
+        sizes=tuple(tuple(sizes[start : start + columns]) for start in starts),
+        largest=largest,
     )
 
 
@@ -151,6 +158,18 @@ def _flag(value: Value) -> Flag:
     if isinstance(value, complex):
         return "inf" if inf in (abs(value.real), abs(value.imag)) else "" if value else "zero"
     return "inf" if value in (inf, -inf) else "" if value else "zero"
+
+
+def _sizes(values: list[Value]) -> tuple[list[int], float]:
+    """``Grid.sizes`` of real numbers in one list, and the largest finite magnitude among them."""
+    reals = [value.real for value in values]
+    largest = max((abs(value) for value in reals if isfinite(value)), default=0.0)
+    return [_size(value, largest) if value and isfinite(value) else 0 for value in reals], float(largest)
+
+
+def _size(value: float, largest: float) -> int:
+    size = 3 if abs(value) >= largest / 2 else 2 if abs(value) >= largest / 10 else 1
+    return size if value > 0 else -size
 
 
 def _texts(values: list[Value], digits: int) -> list[str]:

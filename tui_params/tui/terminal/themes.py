@@ -29,6 +29,8 @@ DARK = Theme(
         "quiet": "#7d8791",
         "rule": "#2c323a",
         "spark": "#7aa2c4",
+        "positive": "#dca561",
+        "negative": "#7fb0e0",
     },
 )
 
@@ -52,6 +54,8 @@ LIGHT = Theme(
         "quiet": "#6c737a",
         "rule": "#d9d5cd",
         "spark": "#2f6690",
+        "positive": "#8f4f00",
+        "negative": "#1d5f9c",
     },
 )
 
@@ -64,6 +68,8 @@ DEFAULTS = {
     "quiet": "foreground-muted",
     "rule": "panel-lighten-2",
     "spark": "primary",
+    "positive": "warning",
+    "negative": "primary",
 }
 ANSI_DEFAULTS = {
     "cursor-bar": "ansi_blue",
@@ -72,7 +78,18 @@ ANSI_DEFAULTS = {
     "quiet": "ansi_default",
     "rule": "ansi_bright_black",
     "spark": "ansi_cyan",
+    "positive": "foreground",
+    "negative": "foreground",
 }
+
+_SHARES = {1: 0.3, 2: 0.65, 3: 1.0}
+"""How much of the colour of its sign a value has, by its size (``Grid.sizes``); the rest is the quiet colour."""
+
+
+def tint_of(size: int) -> str:
+    """The name of the ink of a value of that size and sign."""
+    return f"{'positive' if size > 0 else 'negative'}-{abs(size)}" if size else "number"
+
 
 # The styles of painted text, by name: a variable of the theme, and other attributes. See widgets/canvas.py.
 INKS: dict[str, tuple[str, str]] = {
@@ -96,8 +113,10 @@ def variables_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
     return {name: variables.get(value, value) for name, value in defaults.items()} | dict(variables)
 
 
-def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
+def inks_of(theme: Theme, variables: Mapping[str, str], *, is_tinted: bool = True) -> dict[str, Style]:
     """The styles of painted text under a theme, without a background; and ``cursor``, ``cursor-blurred`` with one.
+
+    Where there are few colours, or ``is_tinted`` is False, numbers have none by their sign and size.
 
     They are made here once: as component classes, Textual would compute them for every widget.
     """
@@ -116,6 +135,12 @@ def inks_of(theme: Theme, variables: Mapping[str, str]) -> dict[str, Style]:
         name: Style.parse(more) + Style(color=color(variable).rich_color, dim=theme.ansi and variable == "quiet")
         for name, (variable, more) in INKS.items()
     }
+    for sign in (1, -1):
+        for size, share in _SHARES.items():
+            name = tint_of(sign * size)
+            full = color(name.partition("-")[0])
+            tinted = Style(color=color("quiet").blend(full, share).rich_color)
+            inks[name] = tinted if is_tinted and not theme.ansi else inks["number"]
     for name, ground, letters in (
         ("cursor", "cursor-bar", "cursor-bar-text"),
         ("cursor-blurred", "cursor-bar-blurred", "foreground"),

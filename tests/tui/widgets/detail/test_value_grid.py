@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.widgets import Input
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import Stage, on_stage, ramp
+from tui_params.core.reading.grid import Grid, read_grid
+from tui_params.tui.terminal.glyphs import UNICODE
+from tui_params.tui.terminal.themes import tint_of
+from tui_params.tui.widgets.detail.value_grid import grid_lines
 
 
 async def slice_to(stage: Stage, expression: str) -> None:
@@ -194,3 +201,57 @@ async def test_the_caption_is_whole_or_says_where_the_values_begin() -> None:
         await slice_to(stage, "[10:20, 4:9]")
         await stage.press("escape")
         assert "[10:20, 4:9]" in stage.text
+
+
+def grid_of(array: np.ndarray, columns: int = 4) -> Grid:
+    source = MemorySource({"a": array})
+    return read_grid(source, source.find("a"), "", 9, columns)
+
+
+def test_values_are_tinted_by_their_sign_and_size() -> None:
+    grid = grid_of(np.array([[1.0, -1.0, 0.5, -0.49], [0.1, -0.09, 0.0, np.nan], [np.inf, -np.inf, -0.0, 1e-30]]))
+    assert grid.largest == 1.0
+    assert grid.sizes == ((3, -3, 3, -2), (2, -1, 0, 0), (0, 0, 0, 1))
+    styles = [style for _, style in grid_lines(grid, None, 80, UNICODE)[1]]
+    assert styles == ["dim", "positive-3", "negative-3", "positive-3", "negative-2"]
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.complex64])
+def test_what_has_no_sign_has_no_tint(dtype: type) -> None:
+    assert {size for row in grid_of(np.array([[1, 0]]).astype(dtype)).sizes for size in row} == {0}
+
+
+def test_integers_nothing_and_subnormals_are_tinted_too() -> None:
+    assert grid_of(np.array([[-(2**63), 2**62, 1]])).sizes == ((-3, 3, 1),)
+    assert grid_of(np.zeros((0, 3))).sizes == ()
+    assert grid_of(np.array(5e-324)).sizes == ((3,),)
+
+
+@given(st.lists(st.floats(allow_nan=True, width=32), min_size=1, max_size=12))
+def test_a_tint_never_contradicts_its_number(values: list[float]) -> None:
+    grid = grid_of(np.array(values, np.float32), 20)
+    sizes = [size for row in grid.sizes for size in row]
+    for value, size in zip(values, sizes, strict=True):
+        assert (size > 0) == (value > 0 and np.isfinite(value))
+        assert (size < 0) == (value < 0 and np.isfinite(value))
+        assert abs(size) != 3 or abs(value) >= grid.largest / 2
+
+
+def test_the_scale_stands_where_there_is_room() -> None:
+    grid = grid_of(np.array([[1.5, -3.0]]))
+    plain = ["".join(part for part, _ in grid_lines(grid, None, width, UNICODE)[0]) for width in (20, 30, 60)]
+    assert "█" not in plain[0]
+    assert plain[1].endswith("- ██████ +")
+    assert plain[2].endswith("-3 ██████ 3")
+    assert [len(line) for line in plain[1:]] == [30, 60]
+
+
+async def test_with_few_colours_or_none_numbers_are_plain() -> None:
+    tints = [tint_of(size) for size in (-3, -2, -1, 1, 2, 3)]
+    async with on_stage() as stage:
+        assert len({stage.app.inks[tint] for tint in tints}) == 6
+        stage.app.theme = "ansi-dark"
+        assert {stage.app.inks[tint] for tint in tints} == {stage.app.inks["number"]}
+        stage.app.theme = "quiet-light"
+        stage.app.no_color = True
+        assert {stage.app.inks[tint] for tint in tints} == {stage.app.inks["number"]}

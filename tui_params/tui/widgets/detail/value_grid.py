@@ -15,6 +15,7 @@ from tui_params.errors import SliceError
 from tui_params.tui import keys
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
+from tui_params.tui.terminal.themes import tint_of
 from tui_params.tui.widgets.canvas import LinesView
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
                 # So few values fit that this one is not in view: it becomes the first.
                 self._row, self._column = 0 if self._plane.rows is None else self._marked[-2], self._marked[-1]
                 self._ask()
-        self.set_lines(grid_lines(grid, cell))
+        self.set_lines(grid_lines(grid, cell, self.size.width, self.glyphs))
 
     def show_reason(self, reason: str) -> None:
         self._caption = ""
@@ -216,21 +217,34 @@ def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
     return (row, column) if row < len(grid.cells) and column < len(grid.cells[row]) else None
 
 
-def grid_lines(grid: Grid, marked: tuple[int, int] | None = None) -> list[Line]:
+def grid_lines(grid: Grid, marked: tuple[int, int] | None, width: int, glyphs: Glyphs) -> list[Line]:
     """A grid as lines: column labels, then rows. NaN, infinities and zeros have styles of their own.
 
-    A pointer stands before the cell at the row and column ``marked``.
+    Other values are tinted by their sign and size, with a scale at the right of the labels where there is room. A
+    pointer stands before the cell at the row and column ``marked``.
     """
-    styles = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
+    styles = {"nan": "error", "inf": "error", "zero": "dim"}
     head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
-    lines: list[Line] = [[(head, "dim")]] if any(grid.column_labels) else []
+    lines: list[Line] = [[(head, "dim"), *_scale(grid, width - len(head), glyphs)]] if any(grid.column_labels) else []
     for row, (label, cells, flags) in enumerate(zip(grid.row_labels, grid.cells, grid.flags, strict=False)):
         line: Line = [(label, "dim")]
         for column, (cell, flag) in enumerate(zip(cells, flags, strict=True)):
+            style = styles.get(flag) or tint_of(grid.sizes[row][column] if grid.sizes else 0)
             if (row, column) == marked:
                 value = cell.lstrip()
-                line += [(f"{'>':>{len(cell) - len(value) + 2}}", "accent"), (value, styles[flag])]
+                line += [(f"{'>':>{len(cell) - len(value) + 2}}", "accent"), (value, style)]
             else:
-                line.append((f"  {cell}", styles[flag]))
+                line.append((f"  {cell}", style))
         lines.append(line)
     return lines
+
+
+def _scale(grid: Grid, room: int, glyphs: Glyphs) -> Line:
+    """What the tints mean, at the right edge: the largest magnitude with both signs, and the six tints between."""
+    largest = text.number_within(grid.largest, 8)
+    blocks: Line = [(glyphs.bar, tint_of(size)) for size in (-3, -2, -1, 1, 2, 3)]
+    for low, high in ((f"-{largest}", largest), ("-", "+")):
+        left = room - len(low) - len(high) - len(blocks) - 2
+        if grid.largest and left >= 2:
+            return [(" " * left, "dim"), (f"{low} ", "dim"), *blocks, (f" {high}", "dim")]
+    return []
