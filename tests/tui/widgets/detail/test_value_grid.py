@@ -238,12 +238,13 @@ def test_a_tint_never_contradicts_its_number(values: list[float]) -> None:
 
 
 def test_the_scale_stands_where_there_is_room() -> None:
-    grid = grid_of(np.array([[1.5, -3.0]]))
-    plain = ["".join(part for part, _ in grid_lines(grid, None, width, UNICODE)[0]) for width in (20, 26, 60)]
-    assert "█" not in plain[0]
-    assert plain[1].endswith("- ██████ +")
-    assert plain[2].endswith("-3 ██████ 3")
-    assert [len(line) for line in plain[1:]] == [26, 60]
+    grid = grid_of(np.array([[1.5, -3.25]]))
+    widths = [grid.width + room for room in (5, 13, 40)]
+    none, short, full = ("".join(part for part, _ in grid_lines(grid, None, width, UNICODE)[0]) for width in widths)
+    assert "█" not in none
+    assert short.endswith("- ██████ +")
+    assert full.endswith("-3.25 ██████ 3.25")
+    assert [len(short), len(full)] == widths[1:]
 
 
 async def test_with_few_colours_or_none_numbers_are_plain() -> None:
