@@ -8,6 +8,8 @@
      ├── StoppedError           the caller cancelled the work; never shown
      ├── UnknownTensorError     no tensor of that name (also a KeyError)
      ├── SliceError             a slice expression that does not parse or does not fit the shape
+     ├── WriteError             a file that the user asked for was not written
+     │    └── OccupiedError         there is a file of that name, and nothing was said about replacing it
      ├── QueryError             a filter term that does not parse
      └── ExploreError           the explorer cannot run here; says what to do instead
 
@@ -51,6 +53,14 @@ class UnknownTensorError(TuiParamsError, KeyError):
 
 class SliceError(TuiParamsError):
     """A slice expression that does not parse, or does not fit the tensor's shape."""
+
+
+class WriteError(TuiParamsError):
+    """A file that the user asked for was not written."""
+
+
+class OccupiedError(WriteError):
+    """There is a file of that name."""
 
 
 class QueryError(TuiParamsError):

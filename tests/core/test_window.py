@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from tui_params.core.window import Axis, Window, make_window, parse_window, plane
+from tui_params.core.window import Axis, Window, make_window, parse_window, pieces, plane
 from tui_params.errors import SliceError
 
 SHAPES = st.lists(st.integers(0, 7), max_size=4).map(tuple)
@@ -189,3 +190,41 @@ def test_plane_of_nothing_stands_still() -> None:
     view = plane(parse_window("", (0, 3, 4)))
     assert view.step(1) == view
     assert view.part(0, 2, 0, 2).numel == 0
+
+
+@given(
+    st.lists(st.integers(0, 5), max_size=4),
+    st.sampled_from(["", "[::-1]", "[..., ::2]", "[..., 0]", "[0]", "[1:, ..., -2:]"]),
+    st.integers(1, 40),
+)
+def test_pieces_are_the_window_in_row_major_order(shape: list[int], expression: str, most: int) -> None:
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    try:
+        window = parse_window(expression, tuple(shape))
+    except SliceError:
+        return
+    found: list[int] = []
+    for part in pieces(window, most):
+        assert 0 < part.numel <= most
+        assert len(part.shape) == len(window.shape)
+        found += at(array, part)
+    assert found == at(array, window)
+
+
+def test_pieces_are_as_large_as_can_be_and_made_one_by_one() -> None:
+    assert [part.expression for part in pieces(parse_window("", (4, 6)), 12)] == ["[0:2, 0:6]", "[2:4, 0:6]"]
+    assert [part.expression for part in pieces(parse_window("", (2, 3)), 2)] == [
+        "[0:1, 0:2]",
+        "[0:1, 2:3]",
+        "[1:2, 0:2]",
+        "[1:2, 2:3]",
+    ]
+    endless = pieces(parse_window("", (10**15, 10**9)), 1000)
+    assert next(endless).expression == "[0:1, 0:1000]"
+
+
+def at(array: NDArray[np.int64], window: Window) -> list[int]:
+    """The elements of a window, by the meaning of its axes alone."""
+    places = [[axis.index(place) for place in range(axis.length)] for axis in window.axes]
+    found: list[int] = array[np.ix_(*places)].reshape(-1).tolist() if places else [int(array)]
+    return found

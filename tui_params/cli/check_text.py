@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from tui_params.cli.adapters import adapter_lines
@@ -19,7 +18,6 @@ _LONGEST_NAME = 300
 _LONGEST_SENTENCE = 2_000
 _MOST_UNCHECKED = 20
 _MOST_FILES = 10
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
 def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
@@ -145,26 +143,22 @@ def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
 
 def markdown(source: Source, report: Report) -> Iterator[str]:
     """The report as Markdown: a sentence, then a table of the findings and of what could not be checked."""
-    yield f"**{_escape(source.label)}**: {closing(report)}"
+    yield f"**{text.markdown(source.label)}**: {closing(report)}"
     if not (report.findings or report.unchecked or report.not_opened or report.files):
         return
     yield ""
     yield "| severity | rule | tensor, module or file | evidence |"
     yield "| --- | --- | --- | --- |"
     for finding in report.findings:
-        evidence = _escape(finding.evidence + places(finding))
-        about = _escape(subject(finding, source.label))
+        evidence = text.markdown(finding.evidence + places(finding))
+        about = text.markdown(subject(finding, source.label))
         yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {about} | {evidence} |"
     for entry in report.unchecked:
-        about = _escape(source.label if entry.tensor is None else entry.tensor)
-        yield f"| unchecked |  | {about} | {_escape(entry.reason)} |"
+        about = text.markdown(source.label if entry.tensor is None else entry.tensor)
+        yield f"| unchecked |  | {about} | {text.markdown(entry.reason)} |"
     for verified in report.files:
         state, _, words = verified.words.partition(": ")
         if verified.state != "mismatch":  # that is among the findings
-            yield f"| {state} |  | {_escape(verified.file)} | {_escape(words)} |"
+            yield f"| {state} |  | {text.markdown(verified.file)} | {text.markdown(words)} |"
     for file in report.not_opened:
-        yield f"| not read |  | {_escape(file)} | open it by its path |"
-
-
-def _escape(value: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text.clean(value))
+        yield f"| not read |  | {text.markdown(file)} | open it by its path |"

@@ -23,6 +23,8 @@ _UNPRINTABLE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
+
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
@@ -40,6 +42,11 @@ def clean(text: str, limit: int | None = None) -> str:
     if not text.isprintable() or _UNPRINTABLE.search(text):
         text = _UNPRINTABLE.sub(_escape, text)
     return text if limit is None else shorten(text, limit)
+
+
+def markdown(text: str) -> str:
+    """``text`` as it is in Markdown, also in a table: cleaned, and without a mark that would mean something there."""
+    return _MARKDOWN.sub(r"\\\1", clean(text))
 
 
 def name(text: str, limit: int | None = None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from math import prod
 
 import msgspec
 
@@ -70,6 +72,30 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 def make_window(axes: tuple[Axis, ...]) -> Window:
     """The window of these axes, with the expression that means it, such as ``[0, 0:12]``."""
     return Window(axes, f"[{', '.join(map(str, axes))}]")
+
+
+def pieces(window: Window, most: int) -> Iterator[Window]:
+    """The window in parts of at most ``most`` elements (at least 1), one after the other in row-major order."""
+    axes = window.axes
+    if not window.numel:
+        return
+    # The axes from ``whole`` on fit into a part together; the one before them is cut.
+    whole, inner = len(axes), 1
+    while whole and inner * axes[whole - 1].length <= most:
+        whole -= 1
+        inner *= axes[whole].length
+    if not whole:
+        yield window
+        return
+    cut, step = axes[whole - 1], max(1, most // inner)
+    outer = axes[: whole - 1]
+    for number in range(prod(axis.length for axis in outer)):
+        places: list[Axis] = []
+        for axis in reversed(outer):
+            number, place = divmod(number, axis.length)
+            places.append(axis.part(place, 1))
+        for first in range(0, cut.length, step):
+            yield make_window((*reversed(places), cut.part(first, step), *axes[whole:]))
 
 
 def parse_window(expression: str, shape: tuple[int, ...]) -> Window:

@@ -68,7 +68,7 @@ def read_grid(
         # Rows of 5, 10, 15 ... are easy to count in.
         max_columns -= max_columns % _RULED
     window = view.part(0, max_rows, 0, max_rows * max_columns if is_vector else max_columns)
-    values = _flat(source, info, window)
+    values = read_values(source, info, window)
     texts = _texts(values, digits)
     columns = min(window.shape[-1], max_columns) if window.shape else 1
     row_labels, column_labels = _labels(view, window, columns)
@@ -114,7 +114,7 @@ def typical_width(info: TensorInfo, digits: int = 4) -> int:
     return min(8, len(str(1 << info.dtype.bits))) if info.dtype.kind == "int" else 1
 
 
-def _flat(source: Readable, info: TensorInfo, window: Window) -> list[Value]:
+def read_values(source: Readable, info: TensorInfo, window: Window) -> list[Value]:
     """The values of a window as Python numbers, in row-major order, none of them rounded."""
     array = source.read_window(info, window).reshape(-1)
     if info.dtype.kind == "float":

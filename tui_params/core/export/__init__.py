@@ -1,0 +1,1 @@
+"""What the user asks to take along: names of files, their contents in pieces, and the writing."""
