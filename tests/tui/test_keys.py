@@ -793,6 +793,19 @@ async def test_what_is_said_fits_the_narrowest_screen() -> None:
         assert stage.status.strip() == "There is no other table: at most two dimensions."
 
 
+@covers("export")
+async def test_the_list_is_written_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with on_stage() as stage:
+        await stage.press(*keys_of("export"))
+        assert type(stage.app.screen).__name__ == "ExportScreen"
+        await stage.press("escape")
+        assert list(tmp_path.iterdir()) == []
+        await stage.press(*keys_of("export"), "enter")
+        await stage.until(lambda: "Wrote memory.csv" in stage.status, "it is written")
+        assert [path.name for path in tmp_path.iterdir()] == ["memory.csv"]
+
+
 @covers("columns")
 async def test_the_columns_of_the_tree_are_chosen() -> None:
     async with on_stage(size=(120, 36)) as stage:

@@ -174,6 +174,9 @@ class ParamsApp(KeyOrder):
                     about = f"{key.tooltip} ({keys.shown(key.id, self.settings.keys)})"
                     run = partial(self._run, key.action, on_tree=key.id.startswith("tree."))
                     yield SystemCommand(key.label.capitalize(), about, run)
+            for what in ("list", "tensor", "screen"):
+                about = f"Write the {what} to a file ({keys.shown('export', self.settings.keys)})"
+                yield SystemCommand(f"Write the {what}", about, partial(self._run, f"export('{what}')"))
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
 
     def _run(self, action: str, *, on_tree: bool = False) -> None:

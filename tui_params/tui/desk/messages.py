@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 from textual.message import Message
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 JudgedOutcome: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
 """What came of reading a tensor, and what the rules say about it."""
+
+ExportState = Literal["writing", "written", "occupied", "failed", "stopped"]
 
 
 class SweepProgress(msgspec.Struct, frozen=True):
@@ -148,3 +150,20 @@ class GridReady(FrozenMessage):
     key: object
     grid: Grid | None
     reason: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Exported(FrozenMessage):
+    """How the writing of the file at ``path`` stands; only the latest one matters.
+
+    ``done`` bytes are written of ``total``, if that is known. ``words`` say why it failed, or what was written.
+    """
+
+    path: str
+    state: ExportState
+    done: int
+    total: int | None
+    words: str
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Exported)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tui_params.tui.desk.desk import Desk
     from tui_params.tui.screens.explorer.copying import Copying
     from tui_params.tui.screens.explorer.dialogs import Dialogs
+    from tui_params.tui.screens.explorer.exporting import Exporting
     from tui_params.tui.screens.explorer.filter import Filter
     from tui_params.tui.screens.explorer.notice import Notice
     from tui_params.tui.screens.explorer.page_choices import PageChoices
@@ -32,6 +33,7 @@ class Actions(Screen[None]):
 
     copying: Copying
     dialogs: Dialogs
+    exporting: Exporting
     filter: Filter
     notice: Notice
     page_choices: PageChoices
@@ -67,6 +69,8 @@ class Actions(Screen[None]):
             self.tree_view.focus()
         elif self.panes.is_enlarged:
             self.panes.toggle_enlarged()
+        elif self.exporting.stop():
+            return
         elif self.desk is not None and self.desk.is_sweeping:
             self.desk.stop_sweep()
             self.questions.ask()
@@ -130,6 +134,9 @@ class Actions(Screen[None]):
 
     def action_sort(self) -> None:
         self.dialogs.sort(self.app)
+
+    def action_export(self, what: str = "") -> None:
+        self.exporting.open(what)
 
     def action_columns(self) -> None:
         self.dialogs.columns(self.app)

@@ -80,6 +80,7 @@ class Bars:
             is_searching=self._search.display,
             note_width=self._search.note_width,
             said=self._notice.words,
+            running=self._notice.running,
             focus=self._focus,
             is_tensor=opened is not None and node is not None and not opened.tree.is_module(node),
             has_tables=self._detail.grid.has_tables,

@@ -1,4 +1,4 @@
-"""Notice: one sentence in the status line, such as why a key did nothing."""
+"""Notice: what the status line says: why a key did nothing, what came of a file, what is being written."""
 
 from __future__ import annotations
 
@@ -20,16 +20,24 @@ class Notice:
 
     def __init__(self, set_timer: SetTimer, changed: Callable[[], None]) -> None:
         self.words = ""
+        self.running = ""
+        """What goes on, until it ends; it leaves room for the keys."""
         self._set_timer = set_timer
         self._changed = changed
         self._timer: Timer | None = None
 
-    def say(self, words: str, *, stays: bool = False) -> None:
+    def say(self, words: str, seconds: float | None = None) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self._set_timer(SAID_FOR, self.clear) if words and not stays else None
+        self._timer = self._set_timer(SAID_FOR if seconds is None else seconds, self.clear) if words else None
         if words != self.words:
             self.words = words
+            self._changed()
+
+    def keep(self, words: str) -> None:
+        """Say what goes on, until it is called again; with nothing at the end."""
+        if words != self.running:
+            self.running = words
             self._changed()
 
     def clear(self) -> None:

@@ -25,6 +25,7 @@ from tui_params.tui.screens.explorer.column_choice import ColumnChoice
 from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.dialogs import Dialogs
+from tui_params.tui.screens.explorer.exporting import Exporting
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
@@ -90,6 +91,7 @@ class ExplorerScreen(Actions):
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
         self.travel = Travel(session, tree, self.filter, self.order, self.search, notice, choices, glyphs)
+        self.exporting = Exporting(session, self, self.detail, self.filter, self.order, columns, notice, glyphs)
         self.copying = Copying(session, tree, notice, lambda: self.app)
         self.verification = verifying = Verification(session, notice, self.post_message, self.update_bars, self.key_of)
         self.bars = Bars(
@@ -140,6 +142,7 @@ class ExplorerScreen(Actions):
 
     def on_unmount(self) -> None:
         self.verification.stop()
+        self.exporting.close(wait=2.0)
         self.session.close(wait=0.2)
 
     def on_source_failed(self, message: messages.SourceFailed) -> None:
@@ -152,6 +155,7 @@ class ExplorerScreen(Actions):
 
     def on_source_opened(self, message: messages.SourceOpened) -> None:
         self.verification.stop()
+        self.exporting.stop()
         desk, pages = self.session.begin(message.opened)
         self.answers.reset()
         self.order.reset()
@@ -267,6 +271,9 @@ class ExplorerScreen(Actions):
 
     def on_source_sorted(self, message: messages.SourceSorted) -> None:
         self.order.take_sorted(message)
+
+    def on_exported(self, message: messages.Exported) -> None:
+        self.exporting.take(message)
 
     # The bars
 

@@ -63,7 +63,9 @@ class BarState:
     """Cells for the note in the search bar."""
 
     said: str = ""
-    """Why the last key did nothing."""
+    """Why the last key did nothing, or what it has done."""
+    running: str = ""
+    """What is being written, and how far it is."""
     focus: Focus = "tree"
     is_tensor: bool = False
     """Whether the cursor of the tree is on a tensor."""
@@ -216,15 +218,23 @@ def status_lines(state: BarState, width: int) -> list[Line]:
         return [[(f" {shown}", "text")]]
     if state.said:
         return [spread([(f" {state.said}", "text")], right, width)]
-    left: list[Part] = [(" ", "text")]
+    left: list[Part] = [(" ", "text"), *_writing(state, width)]
     for hint in _fitting(state, width, right):
         left += [(hint.key, "label"), (f" {hint.word}  ", "dim")]
     return [spread(left, right, width)]
 
 
+def _writing(state: BarState, width: int) -> list[Part]:
+    """What is being written, before the keys."""
+    if not state.running:
+        return []
+    words = _within(state.running, width // 3)
+    return [(words, "accent"), (f", {keys.first('clear', state.keys)} stops   ", "text")]
+
+
 def _fitting(state: BarState, width: int, right: Sequence[Part]) -> Iterator[Hint]:
     """The hints that there is room for beside what stands at the right."""
-    room = width - sum(len(part) for part, _ in right) - 3
+    room = width - sum(len(part) for part, _ in right) - 3 - line_width(_writing(state, width))
     for hint in _hints(state):
         if room < len(hint.key) + len(hint.word) + 1:
             return
@@ -235,7 +245,7 @@ def _fitting(state: BarState, width: int, right: Sequence[Part]) -> Iterator[Hin
 def key_at_status(state: BarState, width: int, x: int) -> str | None:
     """The id of the key whose hint is at a cell of the status line; None where there is none."""
     line = status_lines(state, width)[0]
-    at = 1
+    at = 1 + line_width(_writing(state, width))
     for hint in _hints(state):
         words = f"{hint.key} {hint.word}"
         if "".join(part for part, _ in line)[at : at + len(words)] != words:

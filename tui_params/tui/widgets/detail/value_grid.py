@@ -66,6 +66,11 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         return self._caption
 
     @property
+    def view(self) -> Plane | None:
+        """The slice, and which of its tables is shown; None if the expression does not fit the tensor."""
+        return self._plane
+
+    @property
     def is_right(self) -> bool:
         """Whether the expression fits the tensor; if not, the reason is on screen."""
         return self._plane is not None

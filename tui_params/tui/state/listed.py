@@ -1,0 +1,132 @@
+"""The list of tensors as a table for a file: what the columns of the tree show, as exact values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.export.table import Table, Value
+from tui_params.core.figures import SPARK_BINS, Figures
+from tui_params.core.tensor import TensorInfo
+
+UNREAD = "not read yet"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A tensor, and what is known of it beside its description.
+
+    ``reason`` says why there are no ``figures``. ``gradient`` are the figures of its gradient, ``owner`` is the class
+    of the module that holds it.
+    """
+
+    info: TensorInfo
+    figures: Figures | None = None
+    reason: str = UNREAD
+    has_gradient: bool = False
+    gradient: Figures | None = None
+    owner: str = ""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One column of the file. Where it ``is_of_figures``, a tensor without figures has no value there."""
+
+    name: str
+    value: Callable[[Row], Value]
+    is_of_figures: bool = False
+
+
+def _figure(name: str, get: Callable[[Figures], Value] | None = None) -> Field:
+    def value(row: Row) -> Value:
+        if row.figures is None:
+            return None
+        return get(row.figures) if get is not None else getattr(row.figures, name)
+
+    return Field(name, value, is_of_figures=True)
+
+
+def _gradient(name: str, get: Callable[[Figures], Value]) -> Field:
+    return Field(name, lambda row: get(row.gradient) if row.gradient is not None else None)
+
+
+def _sized(name: str, get: Callable[[TensorInfo], Value]) -> Field:
+    """Something that is not known where no file says what shape a tensor has."""
+    return Field(name, lambda row: None if _has_unknown_size(row.info) else get(row.info))
+
+
+def _has_unknown_size(info: TensorInfo) -> bool:
+    return info.unreadable is not None and not info.shape and not info.numel
+
+
+FIELDS: Mapping[str, tuple[Field, ...]] = {
+    "name": (Field("name", lambda row: row.info.name),),
+    "shape": (_sized("shape", lambda info: info.shape),),
+    "dtype": (Field("dtype", lambda row: row.info.dtype.short),),
+    "trainable": (Field("requires_grad", lambda row: row.info.requires_grad),),
+    "numel": (_sized("numel", lambda info: info.numel),),
+    "nbytes": (_sized("nbytes", lambda info: info.nbytes),),
+    "grad": (
+        Field("has_grad", lambda row: row.has_gradient if row.info.kind == "parameter" else None),
+        _gradient("grad_l2_norm", lambda figures: figures.l2_norm),
+        _gradient("grad_non_finite", lambda figures: figures.non_finite),
+    ),
+    "mean": (_figure("mean"),),
+    "std": (_figure("std"),),
+    "min": (_figure("min"),),
+    "max": (_figure("max"),),
+    "absmax": (_figure("abs_max"),),
+    "rms": (_figure("rms"),),
+    "l2": (_figure("l2_norm"),),
+    "zeros": (_figure("zeros"),),
+    "subnormals": (_figure("subnormals"),),
+    "nonfinite": (_figure("nan"), _figure("pos_inf"), _figure("neg_inf")),
+    "device": (Field("device", lambda row: row.info.device),),
+    "module": (Field("module", lambda row: row.owner or None),),
+    "spark": (
+        _figure("bins_low", lambda figures: figures.spark_low),
+        _figure("bins_high", lambda figures: figures.spark_high),
+        _figure("bins", lambda figures: figures.spark),
+    ),
+}
+"""By column of the tree, what stands for it in a file, under the names of ``stats --json``.
+
+A share is given as its exact count, and a sparkline as the counts in equal bins between two values.
+"""
+
+_UNCHECKED = Field("unchecked", lambda row: row.reason if row.figures is None else None, is_of_figures=True)
+
+
+_DRAWN = _figure("values", lambda figures: text.spark(figures.spark, SPARK_BINS))
+
+
+def fields_of(columns: Sequence[str], *, is_drawn: bool = False) -> tuple[Field, ...]:
+    """The name, and the fields for these columns; after any statistic ``unchecked``, the reason why there is none.
+
+    ``is_drawn``: a sparkline stands as it is drawn, not as numbers.
+    """
+    fields: list[Field] = []
+    for column in ("name", *columns):
+        fields += [_DRAWN] if is_drawn and column == "spark" else FIELDS[column]
+    if any(field.is_of_figures for field in fields):
+        fields.append(_UNCHECKED)
+    return tuple(fields)
+
+
+def table_of_rows(
+    rows: Iterator[Row], fields: Sequence[Field], count: int, facts: Mapping[str, str | int | None]
+) -> Table:
+    """The table of ``count`` tensors. In JSON it ends with how many of them have no statistics, if any is listed."""
+    has_figures = any(field.is_of_figures for field in fields)
+    unread = 0
+
+    def values() -> Iterator[tuple[Value, ...]]:
+        nonlocal unread
+        for row in rows:
+            unread += row.figures is None
+            yield tuple(field.value(row) for field in fields)
+
+    def closing() -> Mapping[str, int | None]:
+        return {"unchecked": unread if has_figures else None}
+
+    return Table(tuple(field.name for field in fields), values(), facts, closing, text.plural(count, "tensor"))
