@@ -33,7 +33,7 @@ def file_of(source: Source, name: str = "x", expression: str = "") -> tuple[byte
     contents = npy_of(source, info, parse_window(expression, info.shape))
     raw = b"".join(bytes(piece) for piece in contents.pieces)
     assert len(raw) == contents.nbytes
-    return raw, contents.about
+    return raw, contents.about()
 
 
 def loaded(array: NDArray[Any], expression: str = "") -> NDArray[Any]:

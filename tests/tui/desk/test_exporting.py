@@ -41,7 +41,7 @@ def failing(error: Exception) -> Callable[[], Contents]:
 
 def test_each_step_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    told = outcome(lambda: Contents(iter([b"abc", b"de"]), 5, "five letters"), path)
+    told = outcome(lambda: Contents(iter([b"abc", b"de"]), 5, lambda: "five letters"), path)
     assert (told[0].state, told[0].done, told[0].total) == ("writing", 3, 5)
     assert (told[-1].state, told[-1].done, told[-1].words) == ("written", 5, "five letters")
     assert all(message.path == str(path) for message in told)

@@ -78,6 +78,7 @@ async def test_the_list_in_the_order_shown_under_a_filter() -> None:
         assert facts["filter"] == "layers mean>0"
         assert facts["sort"] == "mean"
         assert (facts["total"], facts["listed"], facts["unchecked"]) == (len(opened.tensors), len(names), 0)
+        assert facts["undecided"] == 0
         assert stage.status.startswith(" Wrote m.json (")
 
 
@@ -111,7 +112,17 @@ async def test_what_was_not_read_is_said() -> None:
         unchecked = {row["name"]: row["unchecked"] for row in found["tensors"]}
         assert unchecked["embed.weight"] == "not read yet"
         assert found["unchecked"] == sum(reason is not None for reason in unchecked.values()) > 0
+        await stage.until(lambda: "without figures" in stage.status, "the notice says so")
+        await stage.send("slash")
+        await stage.type("mean>1")
+        await stage.send("enter", "w")
+        assert "so far" in stage.text
+        await name_it(stage, "few.json")
+        await stage.send("enter")
+        await stage.until(lambda: os.path.exists("few.json"), "it is written")
+        assert json.loads(Path("few.json").read_text())["undecided"] > 0
         source.open_gates()
+        await stage.send("slash", "escape")
         await stage.rest()
         await write(stage, "tab")
         assert "| torn |" in Path("m.md").read_text()

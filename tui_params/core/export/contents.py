@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -16,12 +16,12 @@ Piece: TypeAlias = "bytes | memoryview"
 class Contents(msgspec.Struct, frozen=True, eq=False):
     """The contents of one file. ``pieces`` may raise what reading raises; each piece is valid until the next.
 
-    ``nbytes`` is their sum where it is known before. ``about`` is said with the file's name when it is written.
+    ``nbytes`` is their sum where it is known before. ``about`` gives what is said beside the name of the written file.
     """
 
     pieces: Iterator[Piece]
     nbytes: int | None = None
-    about: str = ""
+    about: Callable[[], str] = str
 
 
 def quantised_words(info: TensorInfo) -> str:

@@ -47,7 +47,7 @@ def npy_of(source: Readable, info: TensorInfo, window: Window) -> Contents:
     if stored != native:
         about = f"{info.dtype.short} as {stored} bits: .view(ml_dtypes.{native})"
     nbytes = len(header.getvalue()) + window.numel * stored.itemsize
-    return Contents(_pieces(header.getvalue(), source, info, window, native, stored), nbytes, about)
+    return Contents(_pieces(header.getvalue(), source, info, window, native, stored), nbytes, lambda: about)
 
 
 def _types(dtype: DType) -> tuple[np.dtype[Any], np.dtype[Any]]:

@@ -26,14 +26,14 @@ _FORMULA = "=+-@'\t\r\n＝＋－＠"
 class Table(msgspec.Struct, frozen=True, eq=False):
     """Rows under ``columns``. ``facts`` are about the whole table, and stand in JSON only, before and after the rows.
 
-    ``closing`` is called when all rows were made.
+    ``closing`` and ``about`` are called when all rows were made.
     """
 
     columns: tuple[str, ...]
     rows: Iterable[tuple[Value, ...]]
     facts: Mapping[str, str | int | None] = {}
     closing: Callable[[], Mapping[str, int | None]] = dict
-    about: str = ""
+    about: Callable[[], str] = str
 
 
 def table_of(table: Table, form: str) -> Contents:

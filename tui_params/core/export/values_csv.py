@@ -35,9 +35,8 @@ def csv_of(source: Readable, info: TensorInfo, window: Window) -> Contents:
     if window.numel > MOST_VALUES:
         raise WriteError(f"{window.numel:,} values are too many for CSV ({MOST_VALUES:,}): choose a slice, or .npy")
     columns = window.shape[1] if len(window.shape) == 2 else 1
-    return Contents(
-        _pieces(source, info, window, columns), None, quantised_words(info) or plural(window.numel, "value")
-    )
+    about = quantised_words(info) or plural(window.numel, "value")
+    return Contents(_pieces(source, info, window, columns), None, lambda: about)
 
 
 def _pieces(source: Readable, info: TensorInfo, window: Window, columns: int) -> Iterator[Piece]:

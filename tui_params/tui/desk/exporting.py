@@ -84,7 +84,7 @@ class Exports:
             else:
                 tell("occupied" if isinstance(error, OccupiedError) else "failed", words=reason_of(error))
         else:
-            tell("written", written, written, contents.about)
+            tell("written", written, written, contents.about())
 
     def _files(self) -> list[FileStamp]:
         """The files that the source reads."""

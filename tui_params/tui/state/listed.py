@@ -129,4 +129,8 @@ def table_of_rows(
     def closing() -> Mapping[str, int | None]:
         return {"unchecked": unread if has_figures else None}
 
-    return Table(tuple(field.name for field in fields), values(), facts, closing, text.plural(count, "tensor"))
+    def about() -> str:
+        words = text.plural(count, "tensor")
+        return f"{words}, {unread:,} without figures" if has_figures and unread else words
+
+    return Table(tuple(field.name for field in fields), values(), facts, closing, about)

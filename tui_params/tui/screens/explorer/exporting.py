@@ -100,7 +100,7 @@ class Exporting:
 
         label, info = desk.opened.source.label, self._detail.info
         found, total = self._filter.found, len(desk.opened.tensors)
-        which = text.plural(total, "tensor") if found is None else f"{len(found.indices):,} that match of {total:,}"
+        which = text.plural(total, "tensor") if found is None else f"{found.summary} of {total:,}"
         headings = ", ".join(BY_NAME[name].heading for name in self._names())
         choices = [
             Choice(
@@ -176,6 +176,7 @@ class Exporting:
             "sort": None if sort.is_default else describe(sort, 80).removeprefix("by "),
             "total": len(opened.tensors),
             "listed": len(indices),
+            "undecided": found.coming + found.untold if found is not None else 0,
         }
 
         def rows() -> Iterator[Row]:
