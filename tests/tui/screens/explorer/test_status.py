@@ -13,7 +13,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.query.query import parse_query
 from tui_params.core.reading.scanner import Activity
 from tui_params.tui.desk.messages import SweepProgress
-from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, status_lines
+from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, key_at_status, status_lines
 from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.searching import Found
 from tui_params.tui.state.sorting import SortChoice
@@ -97,6 +97,18 @@ def test_keys_are_shown_as_the_user_has_them() -> None:
     assert "enter enlarge" in status(replace(STATE, is_tensor=True))
     assert "[ next table" not in status(replace(STATE, focus="values"))
     assert "] next table" in status(replace(STATE, focus="values", has_tables=True))
+
+
+def test_what_is_being_written_stands_before_the_keys() -> None:
+    state = replace(STATE, running="writing m-a.weight.npy, 45 %")
+    assert status(state).startswith(" writing m-a.weight.npy, 45 %, esc stops   enter ")
+    for width in (60, 80, 120):
+        line = status(replace(state, running=f"writing {'x' * 40}.npy, 45 %"), width)
+        assert len(line) <= width
+        assert ", 45 %, esc stops   enter " in line
+        assert key_at_status(state, width, status(state, width).index("search")) == "search"
+    assert "45 %, Q stops" in status(replace(state, keys={"clear": "Q"}))
+    assert key_at_status(state, 120, 5) is None
 
 
 def test_what_was_said_stands_in_place_of_the_keys_and_the_filter_beside_it() -> None:
