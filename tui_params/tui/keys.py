@@ -72,7 +72,7 @@ TREE: tuple[Key, ...] = (
 
 SCREEN: tuple[Key, ...] = (
     Key("search", "slash", "search", "search", "Filter the tree by name, type, shape or statistics", "/"),
-    Key("clear", "escape", "clear", "clear", "Stop a scan, clear the filter, leave the enlarged pane", "esc"),
+    Key("clear", "escape", "clear", "clear", "Stop what is running, clear the filter, leave the enlarged pane", "esc"),
     Key("values", "v", "values", "values", "Choose which values are shown: a slice such as [0, :3]", "v"),
     Key("gradient", "g", "gradient", "gradient", "Switch between a parameter and its gradient", "g"),
     Key("log_counts", "s", "log_counts", "log counts", "Histogram counts: linear or logarithmic", "s"),
@@ -86,7 +86,7 @@ SCREEN: tuple[Key, ...] = (
     Key("verify", "V", "verify", "verify files", "Compare the files with the digests of the hub; esc stops", "V"),
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
-    Key("columns", "vertical_line", "columns", "columns", "Choose the columns of the tree and their order", "|"),
+    Key("columns", "vertical_line", "columns", "columns", "Choose the tree's columns and their order", "|"),
     Key("back", "H,alt+left", "travel(-1)", "back", "Back to the tensor looked at before, whatever the filter", "H"),
     Key("forward", "L,alt+right", "travel(1)", "forward", "Forward again", "L"),
     Key("bookmark", "m", "bookmark", "bookmark", "Set a bookmark here: m, then a letter", "m"),
@@ -94,7 +94,7 @@ SCREEN: tuple[Key, ...] = (
     Key("copy_name", "y", "copy_name", "copy name", "Copy the full name", "y"),
     Key("copy_line", "Y", "copy_line", "copy summary", "Copy the one-line summary", "Y"),
     Key("focus", "tab", "other_pane", "other pane", "Move between the tree, the detail and the values", "tab"),
-    Key("export", "w", "export", "write", "Write the list, the values or the screen to a file", "w"),
+    Key("export", "w", "export", "write", "Write the list, values or screen to a file", "w"),
     Key("reload", "R", "reload", "reload", "Open the source again", "R"),
     Key("help", "question_mark,f1", "help", "keys", "This list of keys, and the filter language", "? f1"),
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),

@@ -26,10 +26,11 @@ class Notice:
         self._changed = changed
         self._timer: Timer | None = None
 
-    def say(self, words: str, seconds: float | None = None) -> None:
+    def say(self, words: str, seconds: float | None = None, *, stays: bool = False) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self._set_timer(SAID_FOR if seconds is None else seconds, self.clear) if words else None
+        lasts = SAID_FOR if seconds is None else seconds
+        self._timer = self._set_timer(lasts, self.clear) if words and not stays else None
         if words != self.words:
             self.words = words
             self._changed()
