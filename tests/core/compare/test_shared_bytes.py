@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.comparing import compare
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.reading import overlaps
-from tui_params.core.tensor import TensorInfo
-from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.detect import open_path
 
 COUNT = 40
 NBYTES = 1024
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of each block that is read; nothing may be read for free."""
-    found: list[int] = []
-    blocks = ExtentSource.blocks
-
-    def counted(
-        self: ExtentSource, info: TensorInfo, start: int = 0, stop: int | None = None
-    ) -> Iterator[NDArray[np.uint8]]:
-        for block in blocks(self, info, start, stop):
-            found.append(block.nbytes)
-            yield block
-
-    monkeypatch.setattr(ExtentSource, "blocks", counted)
-    monkeypatch.setattr(overlaps, "FREE_NBYTES", 0)
-    return found
 
 
 def normal(nbytes: int, seed: int = 3) -> bytes:
