@@ -248,7 +248,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("explorer", LARGE, demo, ("S", "n", "n")),
     Scene("explorer-80x24", SMALL, demo, ("S", "n", "n")),
     Scene("demo-80x24", SMALL, demo, (), hint=HINT),
-    Scene("module", LARGE, demo, ("S", *("down",) * 6)),
+    Scene("module", LARGE, demo, ("S", *("down",) * 4)),
     Scene("adapter-80x24", SMALL, adapter, ()),
     Scene("search", LARGE, demo, ("S", "slash", *typed("down_proj dtype:f8* absmax>100"))),
     Scene("values", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "z")),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from tui_params.core.reading.outcome import Outcome
 
 HOLD = 0.15
+
+MOST_GROUPED = 3_000
+"""Tensors of a module that are grouped by kinds within a few ms; of more, the page says nothing of kinds."""
 
 
 class Pages:
@@ -378,6 +382,7 @@ class Pages:
             last - first - totals.tensors,
             self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
             self._adapters.lines_below(tree.name(node)),
+            group_by_kind(tuple(tree.tensors_below(node))) if totals.tensors <= MOST_GROUPED else (),
         )
 
     def _is_of_unknown_size(self, name: str) -> bool:

@@ -17,6 +17,7 @@ from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.findings import Finding
 from tui_params.core.health.registry import apply_rules
+from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.tree.totals import Entry
 from tui_params.core.tree.tree import Tree
@@ -314,3 +315,21 @@ def test_what_says_the_same_below_a_module_is_said_once() -> None:
 def test_the_size_of_a_module_that_is_not_all_known_is_a_least_one() -> None:
     page = plain(module_lines(msgspec.structs.replace(module_view(), has_unknown_sizes=True), 80, UNICODE))
     assert "14 tensors · at least 241 elements" in page
+
+
+def test_the_page_of_a_module_puts_tensors_of_one_kind_together() -> None:
+    arrays = {f"m.layers.{place}.{part}": ramp(2, 3) for place in range(4) for part in ("up", "down")}
+    arrays["m.layers.4.up"] = ramp(5)
+    infos = MemorySource(arrays).listing.tensors
+    tree = Tree(MemorySource(arrays).listing)
+    view = ModuleView("m.layers", None, tree.totals(None), (), (), (), 0, kinds=group_by_kind(infos))
+    words = ["".join(part for part, _ in line) for line in module_lines(view, 60, UNICODE)]
+    at = words.index("Kinds")
+    assert words[at + 1].split() == ["#.up", "5", "x", "2", "shapes", "116", "B"]
+    assert words[at + 2].split() == ["#.down", "4", "x", "2×3", "96", "B"]
+    for width in (20, 26, 40, 120):
+        for glyphs in (UNICODE, ASCII):
+            for line in module_lines(view, width, glyphs):
+                assert cell_len("".join(part for part, _ in line)) <= width
+    alone = ModuleView("m", None, tree.totals(None), (), (), (), 0, kinds=group_by_kind(infos[:2]))
+    assert not any("Kinds" in part for line in module_lines(alone, 60, UNICODE) for part, _ in line)

@@ -6,6 +6,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.findings import Finding
+from tui_params.core.kinds import KindGroup, kind_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.tui.state.places import KEPT_BLANK
@@ -17,6 +18,9 @@ _MOST_GROUPED = 1000
 """The most findings and reasons that the page of a module groups: it is painted often, and there may be 90,000."""
 
 _NO_SHORT_TYPES = frozenset(name[:8] for name in NO_TYPES)
+
+
+_MOST_KINDS = 12
 
 
 class ModuleView(msgspec.Struct, frozen=True):
@@ -34,6 +38,8 @@ class ModuleView(msgspec.Struct, frozen=True):
     has_unknown_sizes: bool = False
     adapters: tuple[str, ...] = ()
     """Rank, alpha and scale of the adapters in it, in a few sentences."""
+    kinds: tuple[KindGroup, ...] = ()
+    """The tensors whose names differ in numbers only, together; empty where there are too many to group at once."""
 
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -90,6 +96,27 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             room = width - len(size) - len(dims) - 3
             name = text.shorten_name(text.clean(relative), max(room, 6))
             lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
+    return lines + _kind_lines(view, width, glyphs)
+
+
+def _kind_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
+    """The kinds with most bytes, if any is there more than once: how often, of which shape, and how large together."""
+    if all(group.count == 1 for group in view.kinds):
+        return []
+    lines: list[Line] = [[], [("Kinds", "label")]]
+    prefix = f"{kind_of(view.path)}."
+    for group in sorted(view.kinds, key=lambda group: -group.nbytes)[:_MOST_KINDS]:
+        times = f" {group.count:,} x"
+        dims = text.short_shape(group.shapes[0]) if group.shapes else ""
+        dims = dims.replace("×", "x") if glyphs.is_ascii else dims
+        if group.distinct_shapes > 1:
+            dims = f"{group.distinct_shapes} shapes"
+        size = text.size(group.nbytes)
+        room = max(6, width - len(times) - len(dims) - len(size) - 3)
+        name = text.shorten_name(text.clean(group.kind.removeprefix(prefix)), room)
+        lines.append([(name.ljust(room), "text"), (times, "number"), (f" {dims} ", "dim"), (f" {size}", "number")])
+    if len(view.kinds) > _MOST_KINDS:
+        lines.append([(f"and {len(view.kinds) - _MOST_KINDS} more", "dim")])
     return lines
 
 
