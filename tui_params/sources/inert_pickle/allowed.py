@@ -56,7 +56,8 @@ _DATA_LIST = """
     decimal.Decimal fractions.Fraction uuid.UUID uuid.SafeUUID argparse.Namespace types.SimpleNamespace random.Random
     array.array array._array_reconstructor re._compile re.RegexFlag zoneinfo.ZoneInfo._unpickle logging.getLogger
     functools.partial types.GenericAlias http.HTTPStatus signal.Signals ipaddress.IPv4Address ipaddress.IPv6Address
-    collections.ChainMap collections.UserDict collections.UserList
+    collections.ChainMap collections.UserDict collections.UserList _io.BytesIO io.BytesIO
+    operator.itemgetter operator.attrgetter _operator.itemgetter _operator.attrgetter
     numpy.ndarray numpy.matrix numpy.ma.core.MaskedArray numpy.ma.core._mareconstruct
     numpy.random._pickle.__bit_generator_ctor numpy._core._internal._convert_to_stringdtype_kwargs
     numpy.random._pickle.__generator_ctor numpy.random._pickle.__randomstate_ctor numpy.random.__RandomState_ctor

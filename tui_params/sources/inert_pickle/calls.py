@@ -210,6 +210,19 @@ def member_of(callee: Any, args: Any) -> tuple[Stub, str] | None:
     return cls, name
 
 
+def is_bound_method(callee: Any, args: Any) -> bool:
+    """Whether this is how Python pickles a method of an object, ``getattr(object, "name")``: it is not called here."""
+    if type(callee) is not Stub or callee.name != "getattr" or callee.module != "builtins":
+        return False
+    if type(args) is not tuple or len(args) != 2:
+        return False
+    made, name = args
+    cls = made.cls if type(made) is Obj else None
+    if type(cls) is not Stub or type(name) is not str or not name.isidentifier() or name.startswith("__"):
+        return False
+    return is_class_name(cls.name) and label(cls.module, cls.name, is_called=False) in ("quiet", "class")
+
+
 def _is_member_by_value(callee: Stub, args: Any) -> bool:
     """``EnumClass(1)``: a class outside the standard library that is called with one whole number."""
     is_number = type(args) is tuple and len(args) == 1 and type(args[0]) is int

@@ -125,6 +125,10 @@ def is_unhashable(value: Any, depth: int = 0) -> bool:
     return kind in UNHASHABLE and (kind is not ArrayValue or value.cls is not None or value.shape != ())
 
 
+_FUNCTIONS = ("_rebuild", "_reconstruct", "_load_from", "_get_layout")
+"""How the names of torch's and numpy's functions begin that build values; many classes have an underscore, too."""
+
+
 def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | None:
     """Why nobody can make ``value``, which the machine has made of a call (or of NEWOBJ); None if it may be made."""
     kind = type(callee)
@@ -137,13 +141,16 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
     if type(value) is not Obj:
         return None
     name = f"{callee.module}.{callee.name}"
-    if not is_called and callee.name[:1] == "_" and callee.module.partition(".")[0] in ("torch", "numpy"):
+    is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
+    if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
         return f"makes an object of {callee}, which is no class"
     if name == "torch.storage._load_from_bytes" and len(args) != 1:
         return f"calls {callee} with {len(args)} arguments"
     if callee.build is None:
         is_known = name in _ARRAYS or (name in TORCH_ALLOWED and callee.name[:9] != "_rebuild_")
         return f"calls {callee}, of which no call is known" if is_called and is_known else None
+    if name in ("builtins.complex", "builtins.bytearray"):
+        return None  # they take more forms than are imitated here
     if value.cls is not callee or (name == "_codecs.encode" and _encodes(args)):
         return None
     if (callee.module, callee.name) in _LENIENT and (callee.name != "_rebuild_from_type_v2" or len(args) == 4):

@@ -15,7 +15,7 @@ from typing import Any
 
 from tui_params.core.collector import collector_paused
 from tui_params.errors import OpenError
-from tui_params.sources.inert_pickle.calls import CallLog, member_of, words_before_fault
+from tui_params.sources.inert_pickle.calls import CallLog, is_bound_method, member_of, words_before_fault
 from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
 from tui_params.sources.inert_pickle.faults import (
     UNHASHABLE,
@@ -382,7 +382,8 @@ class PickleMachine:
             self.faults.add(fault)
         member = member_of(callee, args) if is_called else None
         if member is None:
-            self.calls.add(callee, args, is_called=is_called)
+            if not is_bound_method(callee, args):
+                self.calls.add(callee, args, is_called=is_called)
             return value
         cls, name = member
         self.calls.add_member(callee, cls)

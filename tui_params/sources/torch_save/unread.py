@@ -7,6 +7,7 @@ from typing import Any
 from tui_params.core.text import plural
 from tui_params.sources.inert_pickle.values import (
     Composite,
+    Encoded,
     Obj,
     Parameter,
     Stub,
@@ -30,6 +31,8 @@ def unread_tensor(value: Obj) -> Unread | None:
     None for every other object.
     """
     cls = value.cls
+    if type(cls) is Stub and cls.name == "BytesIO" and cls.module in ("io", "_io"):
+        return _unread_buffer(value)
     if type(cls) is Text:
         return Unread("it is a persistent id that names no storage, which torch refuses", is_faulty=True)
     if type(cls) is not Stub or cls.module.partition(".")[0] != "torch" or not cls.name.startswith(_BUILDERS):
@@ -44,6 +47,16 @@ def unread_tensor(value: Obj) -> Unread | None:
         if type(func) is Stub and func.build is None:
             return Unread(f"it is built by {func}, which is not known here")
     return Unread(f"{cls} cannot build a tensor from the {arguments} that it is given", is_faulty=True)
+
+
+def _unread_buffer(value: Obj) -> Unread | None:
+    """Why the bytes of an ``io.BytesIO`` are not looked at; None if it has none. Transformer Engine keeps scales so."""
+    state = value.state if type(value.state) is tuple and value.state else value.args
+    first = state[0] if type(state) is tuple and state else b""
+    data = first.text if type(first) is Encoded else first
+    if not isinstance(data, (bytes, str)) or not data:
+        return None
+    return Unread(f"it is a buffer of {plural(len(data), 'byte')}, which are not looked at")
 
 
 def data_of(value: Any) -> Any:
