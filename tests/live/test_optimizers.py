@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import tui_params
+from tui_params import check
 from tui_params.core.findings import Finding
 from tui_params.core.health.live import LIVE_RULES
 from tui_params.errors import SourceChangedError
@@ -235,3 +237,34 @@ def test_the_rules_about_live_models_are_documented() -> None:
     folder = Path(tui_params.__file__).parent / "live" / "inside"
     text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     assert [rule.id for rule in LIVE_RULES if f'"{rule.id}"' not in text] == []
+
+
+def stepped(optimizer_of: Callable[[Any], torch.optim.Optimizer]) -> tuple[Any, torch.optim.Optimizer]:
+    model = torch.nn.Sequential(*[torch.nn.Linear(4, 4) for _ in range(4)])
+    optimizer = optimizer_of(model.parameters())
+    for _ in range(3):
+        model(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer
+
+
+@pytest.mark.parametrize("optimizer_of", [torch.optim.AdamW, torch.optim.Adagrad, torch.optim.RMSprop])
+def test_a_parameter_without_state_and_one_of_other_steps_are_found(
+    optimizer_of: Callable[[Any], torch.optim.Optimizer],
+) -> None:
+    model, optimizer = stepped(optimizer_of)
+    assert [finding.rule for finding in check(model, optimizer=optimizer).findings if finding.severity != "info"] == []
+    del optimizer.state[model[2].weight]
+    optimizer.state[model[3].weight]["step"] = torch.tensor(1.0)
+    for target, options in ((model, {"optimizer": optimizer}), ({"model": model, "optimizer": optimizer}, {})):
+        found = {finding.rule: finding.evidence for finding in check(target, **options).findings}
+        assert "2.weight" in found["optimizer-no-state"]
+        assert "optimizer-steps" in found
+
+
+def test_a_frozen_parameter_needs_no_state() -> None:
+    model, optimizer = stepped(torch.optim.AdamW)
+    model[1].weight.requires_grad_(False)
+    del optimizer.state[model[1].weight]
+    assert [finding.rule for finding in check(model, optimizer=optimizer).findings if finding.severity != "info"] == []

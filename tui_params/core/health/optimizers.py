@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.gaps import gaps_in
@@ -24,11 +24,12 @@ _PARTS = frozenset(
 )  # fmt: skip
 """What torch.optim keeps for each parameter; other libraries keep more for some shapes only."""
 
-_OWN = re.compile(rf"((?:.+\.)?state)\.(.+)\.({'|'.join(sorted(_PARTS))})")
+_OWN = re.compile(rf"((?:.+\.)?(?:state|optim\w*))\.(.+)\.({'|'.join(sorted(_PARTS))})")
 _LAST_NUMBER = re.compile(r"(\d{1,9})\]?$", re.ASCII)
 _WHOLE = re.compile(r"(\d{1,15})(?:\.0*)?", re.ASCII)
 
 _FEWEST = 4
+_NAMED = 5
 _MOST = 1_000_000
 
 
@@ -66,6 +67,8 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
     if not optimizers or is_piece(checkpoint):
         return
     share = checkpoint.thresholds.pattern_share
+    tensors = checkpoint.source.listing.tensors
+    trainable = {info.name for info in tensors if info.kind == "parameter" and info.requires_grad}
     for states in states_of([*names, *metadata]).values():
         if states.prefix not in optimizers or len(states.parts) < 2:
             continue
@@ -81,6 +84,8 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
                 evidence = f"{len(numbers):,} of {total:,} parameters have a state, {shown}."
                 evidence += f"{{{compact_ranges(absent)}}} {what} had no gradient in any step, or the state was lost"
                 yield Finding(severity, "optimizer-no-state", None, evidence, module=states.prefix)
+        elif trainable & states.parts.keys():
+            yield from _stateless(states, [name for name in names if name in trainable])
         else:
             for modules in lists_of(states.parts).values():
                 for module, sentence in gaps_in(modules, share):
@@ -88,6 +93,17 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
                     module = f"{states.prefix}.{module}"
                     yield Finding("warning", "optimizer-no-state", None, evidence, module=module)
         yield from _missing_parts(states, share)
+
+
+def _stateless(states: States, trainable: Sequence[str]) -> Iterator[Finding]:
+    """Parameters of a model in memory that its optimizer has no state of, while it has one of most others."""
+    absent = [name for name in trainable if name not in states.parts]
+    if not absent or len(trainable) < 2 * len(absent) + 1:
+        return
+    which = ", ".join(shown_name(name, 80) for name in absent[:_NAMED]) + (", …" if len(absent) > _NAMED else "")
+    evidence = f"{shown_name(states.prefix, 200)} has no state of {len(absent):,} of {len(trainable):,} trainable "
+    evidence += f"parameters: {which}; no step had a gradient of {'it' if len(absent) == 1 else 'them'}, or it was lost"
+    yield Finding("warning", "optimizer-no-state", None, evidence, module=states.prefix)
 
 
 def _stated(metadata: Mapping[str, str], prefix: str) -> int:
