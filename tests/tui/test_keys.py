@@ -884,3 +884,29 @@ async def test_a_search_from_the_enlarged_detail_brings_the_tree_back() -> None:
         await stage.press("slash", "b")
         assert stage.screen.tree_view.size.width > 0
         assert not stage.screen.panes.is_enlarged
+
+
+@pytest.mark.parametrize("key", ["vertical_line", "exclamation_mark", "question_mark", "o", "colon", "w", "m"])
+async def test_ctrl_c_quits_from_every_dialog(key: str) -> None:
+    async with on_stage(size=(80, 24)) as stage:
+        await stage.send(key)
+        await stage.until(lambda: stage.app.screen is not stage.screen, "a dialog")
+        await stage.send("ctrl+c")
+        await stage.until(lambda: not stage.app.is_running, "the end")
+
+
+async def test_a_bookmark_that_a_filter_hides_is_gone_to_all_the_same() -> None:
+    arrays = {f"layers.{place}.{part}": ramp(3) for place in range(4) for part in ("q", "k")} | {"mask": ramp(2)}
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.go("layers.1.k")
+        await stage.press("m", "d")
+        for words in ("mask", ".q"):
+            await stage.press("slash", *words, "enter")
+            await stage.press("apostrophe", "d")
+            assert stage.cursor == "layers.1.k"
+            assert stage.facts.startswith("layers.1.k\n")
+            assert stage.screen.filter.query is None
+            assert stage.screen.search.text == ""
+            await stage.go("mask")
+        await stage.press("slash", *"mask", "enter", "H")
+        assert stage.screen.filter.query is None

@@ -39,7 +39,7 @@ class ParamsApp(KeyOrder):
 
     BINDINGS = [
         # Leaving loses nothing, so the usual key for stopping a program stops this one too.
-        Binding("ctrl+c", "quit", "quit", show=False),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "suspend", show=False),
     ]
     CSS_PATH = "app.tcss"

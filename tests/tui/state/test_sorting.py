@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 
 from tests.factories_memory import MemorySource
@@ -205,3 +206,18 @@ async def test_under_a_filter_a_module_shows_the_sum_of_what_is_shown() -> None:
         await stage.press("o", "p")
         await stage.until(lambda: "numel▾" in stage.lines[2], "sorted")
         assert " 160 " in stage.row("m")
+
+
+async def test_an_order_by_gradients_is_complete_when_all_gradients_are_read() -> None:
+    source = MemorySource({"a": ramp(3), "b": ramp(9), "c": ramp(5), "a.grad": ramp(4), "c.grad": ramp(7)})
+    found = {info.name: info for info in source.listing.tensors}
+    gradients = {name: structs.replace(found.pop(f"{name}.grad"), kind="gradient") for name in "ac"}
+    tensors = tuple(structs.replace(info, kind="parameter", requires_grad=True) for info in found.values())
+    source.listing = structs.replace(source.listing, tensors=tensors, gradients=gradients)
+    async with on_stage(source, (120, 36)) as stage:
+        await stage.press("S")
+        await stage.rest()
+        await stage.press("o", "g")
+        await stage.until(lambda: stage.names == ["c", "a", "b"], "sorted")
+        assert stage.screen.order.read is None
+        assert "read" not in stage.lines[0]

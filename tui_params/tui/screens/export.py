@@ -169,7 +169,13 @@ class ExportScreen(ModalScreen[None]):
         if self._is_waiting or self._is_left:
             return
         path, choice = self.field.value, self.choice
-        suffix = os.path.splitext(path)[1].lower()
+        stem, suffix = os.path.splitext(path)
+        if suffix and stem.lower().endswith(suffix.lower()):
+            path = self.field.value = stem  # typed with its suffix, before the one that stood there
+        suffix = suffix.lower()
+        if not path or os.path.basename(path).lower() in _KNOWN:
+            self.say("The file needs a name.")
+            return
         if suffix in _KNOWN and suffix[1:] not in choice.forms:
             forms = " or ".join(f".{form}" for form in choice.forms)
             self.say(f"The {choice.name} is written as {forms}, not as {suffix}.")

@@ -115,3 +115,13 @@ async def test_a_key_held_down_never_shows_a_gradient_beside_another_parameter()
                 place = next(at for at, (name, _) in enumerate(model.named_parameters()) if shown[0].strip() == name)
                 assert float(values.split()[-1]) == place + 1
         await stage.rest()
+
+
+@pytest.mark.parametrize(("value", "gradient"), [(1.0, 0.001), (0.3, 1.0), (-2.0, 1.0)])
+def test_what_is_all_at_one_end_of_the_axis_is_seen(value: float, gradient: float) -> None:
+    spread = np.linspace(-gradient, gradient, 9)
+    for one, other in ((np.full(9, value), spread), (spread, np.full(9, value))):
+        lines = beside_lines(figures_of(one), Beside(figures_of(other)), 60, UNICODE)
+        drawn = [part for line in lines[:2] for part, style in line if style == "spark"]
+        assert len(drawn) == 2
+        assert all(part.strip() for part in drawn)

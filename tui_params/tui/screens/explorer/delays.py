@@ -14,6 +14,8 @@ FILTER_DELAY = 0.06
 """From a letter of the filter to the filtered tree, where there are so many tensors that filtering takes long."""
 FILTER_AGAIN = 0.3
 """From new figures to a filter on statistics that takes them into account; longer where there are many tensors."""
+SORT_AGAIN = 0.5
+"""From going on in a tree that was sorted by a statistic to sorting it by what has been read by then."""
 MODULE_DELAY = 0.5
 """From new figures to the page of a module that counts them."""
 WATCH_EVERY = 5.0

@@ -109,4 +109,7 @@ class Filter:
         """Drop the filter if it leaves out a node that must be seen."""
         rows = self._tree.rows
         if rows is not None and rows.is_filtered and rows.row_of(node) is None:
-            self._search.clear()
+            # At once, not by way of a message: the cursor goes there next.
+            self._search.set_text("")
+            self.query = None
+            self.apply()

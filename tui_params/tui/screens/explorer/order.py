@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tui_params.core import text
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
 from tui_params.tui.desk.messages import SourceSorted
 from tui_params.tui.screens.explorer import delays
@@ -89,7 +90,10 @@ class Order:
         desk = self._session.desk
         if desk is None:
             return
-        tensors = desk.opened.tensors
+        tensors: Sequence[TensorInfo] = desk.opened.tensors
+        if self.choice.name == "grad":
+            gradients = desk.opened.source.listing.gradients
+            tensors = [info for info in tensors if info.name in gradients]
         # Tensors read between now and the sorting may take part in it; but those that are said to have, have.
         self._shown = shown_of(self.choice, tensors, desk.figures)
         read = self._shown.read if self._shown is not None else None

@@ -90,7 +90,7 @@ class ExplorerScreen(Actions):
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
-        self.travel = Travel(session, tree, self.filter, self.order, self.search, notice, choices, glyphs)
+        self.travel = Travel(session, tree, self.filter, self.order, self.search, waiting, notice, choices, glyphs)
         self.exporting = Exporting(session, self, self.detail, self.filter, self.order, columns, notice, glyphs)
         self.copying = Copying(session, tree, notice, lambda: self.app)
         self.verification = verifying = Verification(session, notice, self.post_message, self.update_bars, self.key_of)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 from tui_params.core import text
+from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
@@ -32,6 +34,7 @@ class Travel:
         filter: Filter,
         order: Order,
         search: SearchBar,
+        waiting: Delays,
         notice: Notice,
         choices: Choices | None,
         glyphs: Glyphs,
@@ -41,6 +44,7 @@ class Travel:
         self._filter = filter
         self._order = order
         self._search = search
+        self._waiting = waiting
         self._notice = notice
         self._choices = choices
         self._glyphs = glyphs
@@ -109,6 +113,8 @@ class Travel:
             self._filter.change(view.filter)
         if not view.order.is_default:
             self._order.choose(view.order, view.cursor)
+            # Of what is on screen, the figures are there by then.
+            self._waiting.call("sort", delays.SORT_AGAIN, self._order.sort_again)
 
     def set_bookmark(self, app: App[object]) -> None:
         opened, node = self._session.opened, self._tree.cursor

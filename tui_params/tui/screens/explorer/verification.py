@@ -38,7 +38,9 @@ class Verification:
 
     def start(self) -> None:
         opened = self._session.opened
-        if opened is not None and self._running is None:
+        if opened is not None and opened.content.is_live:
+            self._notice.say("A model in memory has no file to verify.")
+        elif opened is not None and self._running is None:
             self._running = Verifying(opened.source, self._session.generation, self._post)
             self._changed()
 

@@ -88,9 +88,10 @@ def on_axis(figures: Figures, low: float, high: float, cells: int) -> tuple[int,
     step, scale = (stop - start) / max(1, len(figures.spark)), cells / (high - low)
     for index, count in enumerate(figures.spark):
         first, last = (start + index * step - low) * scale, (start + (index + 1) * step - low) * scale
-        for at in range(max(0, floor(first)), min(cells, ceil(last))):
+        start_at = max(0, min(cells - 1, floor(first)))
+        for at in range(start_at, max(start_at + 1, min(cells, ceil(last)))):
             share = (min(last, at + 1) - max(first, at)) / (last - first) if last > first else 1.0
-            heights[at] += count * share
+            heights[at] += count * max(0.0, share)
     return tuple(ceil(1000 * height) for height in heights)
 
 

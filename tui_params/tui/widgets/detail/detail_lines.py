@@ -193,6 +193,8 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
         ("+Inf", text.integer(figures.pos_inf), "error" if figures.pos_inf else "number"),
         ("-Inf", text.integer(figures.neg_inf), "error" if figures.neg_inf else "number"),
     ]
+    measured = {"mean": figures.mean, "std": figures.std, "min": figures.min, "max": figures.max}
+    measured |= {"absmax": figures.abs_max, "RMS": figures.rms, "L2": figures.l2_norm}
     if columns == 3:
         # One column each: where the values lie, how large they are, what is odd about them.
         cells = [cells[index] for index in (0, 4, 8, 1, 5, 10, 2, 6, 11, 3, 7, 9)]
@@ -200,6 +202,8 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
         line: Line = []
         for label, value, style in cells[start : start + columns]:
             line.append((label.ljust(column), "dim"))
+            if len(value) > room - column - 1 and label in measured:
+                value = text.number_within(measured[label], room - column - 1)
             line.append((text.shorten(value, room - column - 1).ljust(room - column), style))
         lines.append(line)
     return lines
@@ -239,6 +243,8 @@ def _exactness(figures: Figures) -> str:
     of = "elements" if figures.parts == 1 else "real and imaginary parts"
     if figures.is_sampled:
         return f"sampled: {figures.count:,} of {whole:,} {of} ({text.percent(figures.count, whole)})"
+    if whole == 1:
+        return "exact, 1 element" if figures.is_exact else "1 element"
     return f"exact, all {whole:,} {of}" if figures.is_exact else f"over all {whole:,} {of}"
 
 
