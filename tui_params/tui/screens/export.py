@@ -173,7 +173,7 @@ class ExportScreen(ModalScreen[None]):
         if suffix and stem.lower().endswith(suffix.lower()):
             path = self.field.value = stem  # typed with its suffix, before the one that stood there
         suffix = suffix.lower()
-        if not path or os.path.basename(path).lower() in _KNOWN:
+        if os.path.basename(path).lower() in _KNOWN:
             self.say("The file needs a name.")
             return
         if suffix in _KNOWN and suffix[1:] not in choice.forms:
