@@ -7,7 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
-from tui_params.sources.inert_pickle.values import UNFIT, ArrayType, ArrayValue, Encoded, Obj, Stub
+from tui_params.sources.inert_pickle.array_states import is_raw, letter_of
+from tui_params.sources.inert_pickle.values import (
+    UNFIT,
+    ArrayType,
+    ArrayValue,
+    ByteArray,
+    Encoded,
+    Obj,
+    Stub,
+    Text,
+)
 
 Args = tuple[Any, ...]
 
@@ -28,7 +38,13 @@ def _numpy_dtype(args: Args) -> Any:
 
 
 def _numpy_scalar(args: Args) -> Any:
-    return ArrayValue(args[0], (), args[1]) if len(args) == 2 else UNFIT
+    if len(args) != 2 or type(args[0]) not in (ArrayType, Obj):
+        return UNFIT
+    if letter_of(args[0]) != "O" and not is_raw(args[1]):
+        return UNFIT
+    value = ArrayValue(args[0], (), args[1])
+    value.is_scalar = True
+    return value
 
 
 def _numpy_reconstruct(args: Args) -> Any:
@@ -53,7 +69,13 @@ def _is_byte(value: Any) -> bool:
 
 def _numpy_frombuffer(args: Args) -> Any:
     # (buffer, dtype, shape, order[, axis_order]): numpy/_core/numeric.py
-    return ArrayValue(args[1], args[2], args[0], *args[3:5]) if len(args) in (4, 5) else UNFIT
+    if len(args) not in (4, 5) or type(args[0]) not in (bytes, Encoded, ByteArray, ArrayValue, Obj, Text):
+        return UNFIT
+    # In the order K the elements are read as C, and then the axes are transposed: without axes it means nothing.
+    if args[3] == "K" and (len(args) == 4 or args[4] is None):
+        return UNFIT
+    data = args[0].data if type(args[0]) is ByteArray else args[0]
+    return ArrayValue(args[1], args[2], data, *args[3:5])
 
 
 ARRAY_CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {

@@ -13,7 +13,7 @@ from tui_params.core.findings import Finding, Severity
 from tui_params.core.text import clean, plural
 from tui_params.sources.inert_pickle.allowed import PLAIN_BASES
 from tui_params.sources.inert_pickle.labels import Label, is_alarming, is_class_name, label
-from tui_params.sources.inert_pickle.values import Encoded, Obj, Stub, Text, render
+from tui_params.sources.inert_pickle.values import Obj, Stub, Text, raw_of, render
 
 MAX_CALLEES = 1_000
 _MAX_WRAPPED = 50
@@ -115,7 +115,7 @@ class CallLog:
         if name in _CALLS_ARGUMENT:
             self._add_argument(callee, args)
         if name == _LOAD_BYTES and type(args) is tuple and len(args) == 1:
-            data = args[0].text if type(args[0]) is Encoded else args[0]
+            data = raw_of(args[0])
             self.nested[id(data)] = data
         elif not is_called or _is_member_by_value(callee, args):
             self._make(callee)

@@ -13,6 +13,7 @@ from tui_params.sources.inert_pickle.array_constructors import ARRAY_CONSTRUCTOR
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayValue,
+    ByteArray,
     Composite,
     Encoded,
     Obj,
@@ -81,12 +82,14 @@ def _set(args: Args) -> Any:
 def _bytes(args: Args) -> Any:
     if not args:
         return b""
-    return args[0] if type(args[0]) in (bytes, bytearray, Encoded) and len(args) == 1 else UNFIT
+    data = args[0].data if type(args[0]) is ByteArray else args[0]
+    return data if type(data) in (bytes, Encoded) and len(args) == 1 else UNFIT
 
 
 def _byte_array(args: Args) -> Any:
     # Python 3 writes protocols 0 to 2 as bytearray(text, "latin-1").
-    return _encode(args) if len(args) == 2 else _bytes(args)
+    data = _encode(args) if len(args) == 2 else _bytes(args)
+    return UNFIT if data is UNFIT else ByteArray(data)
 
 
 def _encode(args: Args) -> Any:

@@ -10,10 +10,13 @@ from typing import Any
 
 from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
+from tui_params.sources.inert_pickle.array_states import is_array_state, is_type_state
 from tui_params.sources.inert_pickle.values import (
     ArrayType,
     ArrayValue,
+    ByteArray,
     Composite,
+    Encoded,
     Obj,
     Parameter,
     SetValue,
@@ -35,6 +38,8 @@ _NAMES: dict[Any, str] = {
     float: "a number",
     bool: "a truth value",
     bytes: "bytes",
+    Encoded: "bytes",
+    ByteArray: "a bytearray",
     type(None): "nothing",
     SetValue: "a set",
     TensorValue: "a tensor",
@@ -45,7 +50,7 @@ _NAMES: dict[Any, str] = {
     ArrayValue: "an array",
     ArrayType: "an element type",
 }
-UNHASHABLE = frozenset({list, dict, SetValue, ArrayValue, tuple, bytearray})
+UNHASHABLE = frozenset({list, dict, SetValue, ArrayValue, tuple, ByteArray})
 """Types of values that are no keys, or may hold some that are none."""
 
 _SETS_NO_STATE = frozenset(_NAMES) - {dict, Parameter, TypedTensor, ArrayValue, ArrayType} | {Text}
@@ -122,7 +127,7 @@ def is_unhashable(value: Any, depth: int = 0) -> bool:
         return depth < 2 and any(is_unhashable(item, depth + 1) for item in value[:20])
     if kind is SetValue:
         return type(value.items) is list
-    return kind in UNHASHABLE and (kind is not ArrayValue or value.cls is not None or value.shape != ())
+    return kind in UNHASHABLE and (kind is not ArrayValue or not value.is_scalar)
 
 
 _FUNCTIONS = ("_rebuild", "_reconstruct", "_load_from", "_get_layout")
@@ -138,12 +143,11 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         return f"calls {name_kind(callee)}" if is_called else f"makes an object of {name_kind(callee)}"
     if type(args) is not tuple:
         return f"calls {callee} with {name_kind(args)} for its arguments" if type(args) is not Obj else None
+    if not is_called and callee.name[:1] == "_" and callee.module.partition(".")[0] in ("torch", "numpy"):
+        return f"makes an object of {callee}, which is no class"
     if type(value) is not Obj:
         return None
     name = f"{callee.module}.{callee.name}"
-    is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
-    if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
-        return f"makes an object of {callee}, which is no class"
     if name == "torch.storage._load_from_bytes" and len(args) != 1:
         return f"calls {callee} with {len(args)} arguments"
     if callee.build is None:
@@ -177,7 +181,11 @@ def build(target: Any, state: Any) -> bool:
     if kind is Obj:
         target.state = state
     elif kind is ArrayValue:
-        return bool(target.set_state(state))
+        if target.is_scalar:
+            # It has all that it needs, and numpy drops whatever follows.
+            return True
+        target.set_state(state)
+        return is_array_state(state, target.cls)
     elif kind is ArrayType:
         target.state = state
         return is_type_state(state, target.code.lstrip("<>=|")[:1] if type(target.code) is str else "")
@@ -186,25 +194,3 @@ def build(target: Any, state: Any) -> bool:
     elif kind is dict:
         return type(state) is dict
     return kind not in _SETS_NO_STATE
-
-
-def is_type_state(state: Any, letter: str) -> bool:
-    """Whether numpy takes ``state`` for that of a dtype of the kind ``letter``.
-
-    (version, byte order, subarray, names, fields, element size, alignment, flags[, metadata]): numpy's descriptor.c,
-    ``arraydescr_setstate``.
-    """
-    if type(state) is not tuple or len(state) not in (7, 8, 9) or type(state[0]) is not int:
-        return False
-    _, order, subarray, names, fields, *numbers = state
-    if not 1 <= state[0] <= 4 or type(order) is not str or len(order) != 1 or (names is None) != (fields is None):
-        return False
-    if not (subarray is None or (type(subarray) is tuple and len(subarray) == 2)):
-        return False
-    if letter in ("m", "M") and (len(state) != 9 or type(state[8]) is not tuple):
-        # The unit of a span of time.
-        return False
-    if letter in tuple("biufc"):
-        # Of the builtin types, size and alignment are given as -1.
-        return numbers[:2] == [-1, -1] and numbers[2:3] in ([], [0])
-    return all(type(number) is int and -1 <= number < 1 << 31 for number in numbers[:3])

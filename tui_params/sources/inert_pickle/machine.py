@@ -30,6 +30,7 @@ from tui_params.sources.inert_pickle.labels import is_class_name
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayValue,
+    ByteArray,
     Composite,
     Obj,
     OddKey,
@@ -43,6 +44,7 @@ from tui_params.sources.inert_pickle.values import (
 )
 
 _MADE_BY_FUNCTIONS = frozenset({TensorValue, ArrayValue})
+_FUNCTIONS = frozenset({"encode", "_get_layout"})
 _LOGGED = frozenset({Obj, Composite, TypedTensor})
 """What a call builds if it is not all imitated by a constructor: such calls are written down."""
 
@@ -186,7 +188,7 @@ class PickleMachine:
                         last = self._log(last, stack[-1], args, is_called=op == 0x52)
                     elif type(last) is dict:
                         plain.discard(id(last))
-                    elif op == 0x81 and type(last) in _MADE_BY_FUNCTIONS:
+                    elif op == 0x81 and (type(last) in _MADE_BY_FUNCTIONS or stack[-1].name in _FUNCTIONS):
                         self.faults.add("makes an object of a function")
                     stack[-1] = last
                 elif op == 0x86:  # TUPLE2
@@ -331,10 +333,10 @@ class PickleMachine:
         raw = self._take(length)
         if kind == "int":
             return int.from_bytes(raw, "little", signed=True)
-        if kind == "bytes":
+        if kind in ("bytes", "bytearray"):
             if length >= MIN_BLOB_BYTES:
                 self.blobs[id(raw)] = (self.pos - length, raw)
-            return raw
+            return ByteArray(raw) if kind == "bytearray" else raw
         if kind == "string":
             text = _python2_string(raw)
             if length >= MIN_BLOB_BYTES:
@@ -598,7 +600,7 @@ _LENGTHS: dict[int, tuple[int, str]] = {
     0x8E: (8, "bytes"),
     0x43: (1, "bytes"),
     0x42: (4, "bytes"),
-    0x96: (8, "bytes"),
+    0x96: (8, "bytearray"),
     0x8D: (8, "text"),
     0x55: (1, "string"),
     0x54: (4, "string"),

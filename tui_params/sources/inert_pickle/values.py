@@ -70,6 +70,22 @@ class Encoded:
         self.text = text
 
 
+class ByteArray:
+    """A bytearray: the bytes that it is made of, or the Encoded. Unlike bytes it is no key."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+def raw_of(value: Any) -> Any:
+    """What holds the bytes of ``value``: bytes, or the latin-1 text of an Encoded; any other value as it is."""
+    if type(value) is ByteArray:
+        value = value.data
+    return value.text if type(value) is Encoded else value
+
+
 class SetValue:
     """A set or frozenset as the list of its items: hashing values that a hostile file nests would take for ever."""
 
@@ -215,10 +231,10 @@ class ArrayValue:
 
     ``order`` is the order of the elements, ``C``, ``F`` or ``K``; with ``K`` they are in C order of ``shape``, and
     ``axes`` is how the dimensions are transposed after that. ``cls`` is the class where it is not numpy's own.
-    ``mask`` is that of a masked array.
+    ``mask`` is that of a masked array. ``is_scalar`` says that it is a scalar, which can be a key as no array can.
     """
 
-    __slots__ = ("axes", "cls", "data", "dtype", "mask", "order", "shape")
+    __slots__ = ("axes", "cls", "data", "dtype", "is_scalar", "mask", "order", "shape")
 
     def __init__(
         self, dtype: Any = None, shape: Any = (), data: Any = None, order: Any = "C", axes: Any = None, cls: Any = None
@@ -230,25 +246,22 @@ class ArrayValue:
         self.axes = axes
         self.cls = cls
         self.mask: Any = None
+        self.is_scalar = False
 
-    def set_state(self, state: Any) -> bool:
+    def set_state(self, state: Any) -> None:
         """Take what numpy passes to ``__setstate__``; anything else leaves the array without data.
 
         (version, shape, dtype, is Fortran order, data), without the version before numpy 1.0; a masked array has its
-        mask and its fill value after them (numpy/ma/core.py, ``__getstate__``). Returns whether numpy takes it.
+        mask and its fill value after them (numpy/ma/core.py, ``__getstate__``).
         """
         if type(state) is not tuple or len(state) not in (4, 5, 7):
-            return False
-        version = 1
+            return
         if len(state) != 4:
-            version, *rest = state
-            state = tuple(rest)
+            state = state[1:]
         self.shape, self.dtype, is_fortran, self.data = state[:4]
         self.order = "F" if is_fortran else "C"
         if len(state) == 6:
             self.mask = state[4]
-        is_shape = type(self.shape) is tuple and all(type(dim) is int for dim in self.shape[:64])
-        return is_shape and type(version) is int and version in (0, 1) and is_fortran in (0, 1)
 
 
 SCALARS = frozenset({type(None), bool, int, float, str})
@@ -270,10 +283,8 @@ def _render_other(value: Any, depth: int) -> str:
         return str(value) if value.bit_length() <= 512 else f"an integer of {value.bit_length():,} bits"
     if kind in SCALARS:
         return str(value)
-    if kind is bytes or kind is bytearray:
-        return f"{len(value):,} bytes"
-    if kind is Encoded:
-        return f"{len(value.text):,} bytes"
+    if kind in (bytes, Encoded, ByteArray):
+        return f"{len(raw_of(value)):,} bytes"
     if kind is Text:
         return str(value.text)
     if kind is Stub:

@@ -86,11 +86,16 @@ def text_fault(value: ArrayValue) -> str | None:
         return None
     code = value.dtype.code.lstrip("<>=|")
     count = code[1:].partition("[")[0]
+    count = count or "0"
     if code[:1] not in _WIDTHS or not count.isdecimal() or len(count) > 9 or type(shape) is not tuple:
         return None
     if not all(type(dim) is int and 0 <= dim <= MAX_NUMBER for dim in shape[:64]):
         return "its shape is malformed"
     size = _WIDTHS[code[0]] * (int(count) if code[0] in "SUa" else 1)
+    state = value.dtype.state
+    if code[0] in "SUa" and type(state) is tuple and len(state) > 5 and type(state[5]) is int:
+        # The state has the last word.
+        size = max(0, state[5])
     needed = prod(shape[:64]) * size
     has = len(value.data)
     # A scalar of texts may be shorter than its type.

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from tui_params.sources.inert_pickle.values import SCALARS, ArrayType, ArrayValue, Encoded, Obj, Stub, Text
+from tui_params.sources.inert_pickle.values import (
+    SCALARS,
+    ArrayType,
+    ArrayValue,
+    ByteArray,
+    Encoded,
+    Obj,
+    Stub,
+    Text,
+)
 from tui_params.sources.torch_save.unread import TENSORS
 
-LEAVES = SCALARS | {bytes, bytearray, Encoded, Text, Stub, ArrayType}
+LEAVES = SCALARS | {bytes, ByteArray, Encoded, Text, Stub, ArrayType}
 
 
 def is_leaf(value: Any) -> bool:

@@ -19,7 +19,7 @@ from tui_params.sources.inert_pickle.machine import (
     PickleMachine,
     load_behind,
 )
-from tui_params.sources.inert_pickle.values import Encoded, Obj, Storage, render
+from tui_params.sources.inert_pickle.values import Obj, Storage, raw_of, render
 from tui_params.sources.torch_save.layout import Place, storage_item_size
 from tui_params.sources.torch_save.listing import list_pickles
 
@@ -233,7 +233,7 @@ class _Embedded:
         """The storage that a call of ``torch.storage._load_from_bytes`` would load, or None."""
         if type(value) is not Obj or type(value.args) is not tuple or len(value.args) != 1:
             return None
-        data = value.args[0].text if type(value.args[0]) is Encoded else value.args[0]
+        data = raw_of(value.args[0])
         if id(data) not in self._known:
             self._known[id(data)] = self._read(data)
         return self._known[id(data)]
