@@ -93,6 +93,12 @@ def load(path: str, how: str, **options: Any) -> Any:
     return torch.load(path, map_location="cpu", weights_only=False, mmap=False, pickle_module=Restricted, **options)
 
 
+def _is_single(value: Any) -> bool:
+    import numpy as np
+
+    return type(value) is np.ndarray and value.ndim == 0
+
+
 class Names:
     """The tensors and the leaves of an object by dotted name."""
 
@@ -127,7 +133,7 @@ class Names:
                     self.visit(_join(name, key), item, depth + 1)
             elif isinstance(value, (set, frozenset)):
                 self.is_odd = self.is_odd or not all(type(item) in _PLAIN for item in value)
-            elif not all(isinstance(item, (*_PLAIN, np.generic)) for item in value):
+            elif not all(isinstance(item, (*_PLAIN, np.generic)) or _is_single(item) for item in value):
                 for index, item in enumerate(value):
                     self.visit(_join(name, index), item, depth + 1)
 

@@ -12,6 +12,7 @@ import pytest
 from tests.factories_torch import string
 from tui_params.core.health.checker import check
 from tui_params.sources.detect import open_path
+from tui_params.sources.inert_pickle import machine
 from tui_params.sources.inert_pickle.machine import load_pickle
 
 MULTIARRAY = b"cnumpy._core.multiarray\n"
@@ -72,6 +73,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "objects in bytes": (array(dtype=OBJECTS), "sets the state of an array"),
     "objects in a tuple": (array(b"K\x01\x85", OBJECTS), "sets the state of an array"),
     "an element type that is bytes": (array(dtype=b"C\x02f4"), "sets the state of an array"),
+    "too few elements": (array(shape=b"K\x02\x85"), "sets the state of an array"),
+    "too many elements": (array(shape=b")", data=b"C\x08" + bytes(8)), "sets the state of an array"),
+    "too few encoded elements": (array(ENCODED), "sets the state of an array"),
+    "a negative dimension": (array(shape=b"J\xff\xff\xff\xff\x85"), "sets the state of an array"),
     "no order": (array(order=b"N"), "sets the state of an array"),
     "a mask of a plain array": (array(more=b"C\x01\x00N"), "sets the state of an array"),
     "elements of a text": (from_buffer(string("abcd")), "_frombuffer with 4 arguments"),
@@ -79,6 +84,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "an order without axes": (from_buffer(order=string("K")), "_frombuffer with 4 arguments"),
     "a scalar of no element type": (scalar(b"C\x02f4"), "scalar with 2 arguments"),
     "a scalar of a bytearray": (scalar(data=BYTE_ARRAY), "scalar with 2 arguments"),
+    "a scalar of too few bytes": (scalar(data=b"C\x03abc"), "scalar with 2 arguments"),
+    "a scalar of too few bytes in a list": (b"(" + scalar(data=b"C\x03abc") + b"l", "scalar with 2 arguments"),
+    "a type code of another text": (
+        reconstructed(b"c_codecs\nencode\n" + string("latin1") + b"\x85R"),
+        "_reconstruct with 3 arguments",
+    ),
+    "a negative number of a value": (b"]p-1\n", "stores a value under a negative number"),
     "an object of a function": (b"c_codecs\nencode\n" + string("b") + string("latin1") + b"\x86\x81", "of a function"),
     "texts of no size": (texts("S4", b"J\xff\xff\xff\xff", NUMBER), "sets the state of an element type"),
     "objects whose type has no list": (
@@ -95,6 +107,11 @@ TAKEN: dict[str, bytes] = {
     "a bytearray as a value": b"}" + string("a") + BYTE_ARRAY + b"s",
     "a type code in encoded bytes": reconstructed(ENCODED) + b"(K\x01K\x01\x85" + F4 + b"\x89" + NUMBER + b"tb",
     "an array": array(),
+    "an array without dimensions": array(shape=b")"),
+    "an array of no elements": array(b"C\x00", shape=b"K\x00K\x05\x86"),
+    "a type code in ASCII": reconstructed(b"c_codecs\nencode\n" + string("b") + string("ascii") + b"\x86R"),
+    "a scalar of text": scalar(data=string("abcd")),
+    "a number of a value that is skipped": b"]p999\n",
     "an array in Fortran order": array(order=b"\x88"),
     "an array with its order as a number": array(order=b"K\x00"),
     "an array of objects": array(b"(K\x01l", OBJECTS),
@@ -125,6 +142,15 @@ def test_what_numpy_refuses_is_a_fault(name: str) -> None:
 def test_what_numpy_takes_is_none(name: str) -> None:
     pickle.loads(b"\x80\x05" + TAKEN[name] + b".")
     assert faults_of(TAKEN[name]) == []
+
+
+@pytest.mark.parametrize(("number", "is_fault"), [(40, True), (30, False)])
+def test_a_value_is_stored_as_a_number_that_a_table_can_have(
+    monkeypatch: pytest.MonkeyPatch, number: int, is_fault: bool
+) -> None:
+    monkeypatch.setattr(machine, "MAX_OPERATIONS", 30)
+    for code in (f"]p{number}\n".encode(), bytes([0x5D, 0x71, number]), bytes([0x5D, 0x72, number, 0, 0, 0])):
+        assert bool(faults_of(code)) == is_fault
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
-from tui_params.sources.inert_pickle.array_states import is_raw, letter_of
+from tui_params.sources.inert_pickle.array_states import element_size, is_raw, letter_of, size_of
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayType,
@@ -42,6 +42,9 @@ def _numpy_scalar(args: Args) -> Any:
         return UNFIT
     if letter_of(args[0]) != "O" and not is_raw(args[1]):
         return UNFIT
+    size, has = element_size(args[0]), size_of(args[1])
+    if size is not None and has is not None and has < size:
+        return UNFIT
     value = ArrayValue(args[0], (), args[1])
     value.is_scalar = True
     return value
@@ -64,7 +67,10 @@ def _masked_reconstruct(args: Args) -> Any:
 
 def _is_byte(value: Any) -> bool:
     text = value.text if type(value) is Encoded else value
-    return type(text) is Obj or (type(text) in (str, bytes) and text in ("b", b"b"))
+    if type(text) is Obj:
+        # What another codec than latin-1 makes of it.
+        return type(text.args) is tuple and text.args[:1] == ("b",)
+    return type(text) in (str, bytes) and text in ("b", b"b")
 
 
 def _numpy_frombuffer(args: Args) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from math import prod
 from typing import Any
 
-from tui_params.sources.inert_pickle.values import ArrayType, Encoded, Obj, Stub, Text
+from tui_params.sources.inert_pickle.values import ArrayType, Encoded, Obj, Stub, Text, raw_of
 
 _AS_LIST = 2
 """The flag of a type whose elements are pickled as a list: numpy's ndarraytypes.h, ``NPY_LIST_PICKLE``."""
@@ -24,7 +26,7 @@ def is_array_state(state: Any, cls: Any) -> bool:
     if type(state) is not tuple or len(state) not in (4, 5, 7):
         return False
     version, (shape, dtype, is_fortran, data, *_) = (1, state) if len(state) == 4 else (state[0], state[1:])
-    if type(shape) is not tuple or not all(type(dim) is int for dim in shape[:64]):
+    if type(shape) is not tuple or not all(type(dim) is int and 0 <= dim < 1 << 63 for dim in shape[:64]):
         return False
     if type(version) is not int or version not in (0, 1) or is_fortran not in (0, 1):
         return False
@@ -32,7 +34,11 @@ def is_array_state(state: Any, cls: Any) -> bool:
         return True
     if len(state) == 7 and cls.module in ("numpy", "numpy.core", "numpy._core"):
         return False
-    return type(is_fortran) in (bool, int) and type(dtype) in (ArrayType, Obj) and _holds(dtype, data)
+    if type(is_fortran) not in (bool, int) or type(dtype) not in (ArrayType, Obj) or not _holds(dtype, data):
+        return False
+    # Numpy has 64 dimensions at most.
+    size, has = element_size(dtype), size_of(data)
+    return size is None or has is None or (len(shape) <= 64 and prod(shape) * size == has)
 
 
 def _holds(dtype: Any, data: Any) -> bool:
@@ -45,6 +51,21 @@ def _holds(dtype: Any, data: Any) -> bool:
         # Records with a field of Python objects are a list too, and so are texts of any length.
         return letter in ("V", "T") or type(dtype) is Obj or type(dtype.code) is Stub
     return is_raw(data)
+
+
+_PLAIN_TYPE = re.compile(r"[<>=|]?[biufc](\d{1,2})")
+
+
+def element_size(dtype: Any) -> int | None:
+    """The bytes of an element of one of numpy's own types; None if its code does not say."""
+    code = dtype.code if type(dtype) is ArrayType else None
+    found = _PLAIN_TYPE.fullmatch(code) if type(code) is str else None
+    return None if found is None else int(found[1])
+
+
+def size_of(data: Any) -> int | None:
+    """How many bytes ``data`` holds; None if that is not known here."""
+    return len(raw_of(data)) if type(data) in (bytes, Encoded) else None
 
 
 def is_raw(data: Any) -> bool:

@@ -256,6 +256,7 @@ class PickleMachine:
                     if not stack:
                         raise self._damaged("builds nothing")
                     self._end_part(pos)
+                    self._check_memo()
                     return pop()
                 else:
                     self.pos = pos
@@ -321,6 +322,11 @@ class PickleMachine:
         gap = pos - self._frame_end
         if self._frame_end and gap and (gap < 0 or max(gap, self._frame_length) < _FRAME_SIZE):
             self.faults.add("has an instruction across the end of a part")
+
+    def _check_memo(self) -> None:
+        """The numbers under which values are stored are counted up from 0: a plain unpickler keeps a table of them."""
+        if self._memo and max(self._memo) > MAX_OPERATIONS:
+            self.faults.add(f"stores a value as number {max(self._memo):,}, for which a table would be too long")
 
     def _sized(self, op: int) -> Any:
         """The value of an opcode that says how many bytes follow."""
@@ -412,7 +418,10 @@ class PickleMachine:
         if op == 0x67:  # GET
             stack.append(self._memo[self._integer(line)])
         elif op == 0x70:  # PUT
-            self._memo[self._integer(line)] = stack[-1]
+            number = self._integer(line)
+            if number < 0:
+                self.faults.add("stores a value under a negative number")
+            self._memo[number] = stack[-1]
         elif op == 0x50:  # PERSID
             stack.append(self._persistent(line))
         elif op == 0x49 and line in ("00", "01"):
