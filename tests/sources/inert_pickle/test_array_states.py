@@ -91,6 +91,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "_reconstruct with 3 arguments",
     ),
     "a negative number of a value": (b"]p-1\n", "stores a value under a negative number"),
+    "a view of a text": (string("a") + b"\x98", "makes a view of the bytes of a text"),
+    "a view of a tuple": (b")\x98", "makes a view of the bytes of a tuple"),
     "an object of a function": (b"c_codecs\nencode\n" + string("b") + string("latin1") + b"\x86\x81", "of a function"),
     "texts of no size": (texts("S4", b"J\xff\xff\xff\xff", NUMBER), "sets the state of an element type"),
     "objects whose type has no list": (
@@ -118,6 +120,8 @@ TAKEN: dict[str, bytes] = {
     "an array of text": array(string("abcd")),
     "an array of a bytearray": from_buffer(),
     "an array of a bytearray of bytes": from_buffer(BYTE_ARRAY_OF_BYTES),
+    "a view of bytes": b"C\x01a\x98",
+    "an array of a view": from_buffer(BYTE_ARRAY + b"\x98"),
     "an array of bytes": from_buffer(NUMBER),
     "a scalar with a state": scalar() + b"K\x01b",
     "texts": texts("S4", b"K\x04", NUMBER),

@@ -32,6 +32,7 @@ from tui_params.sources.inert_pickle.values import (
     ArrayValue,
     ByteArray,
     Composite,
+    Encoded,
     Obj,
     OddKey,
     SetValue,
@@ -44,6 +45,7 @@ from tui_params.sources.inert_pickle.values import (
 )
 
 _MADE_BY_FUNCTIONS = frozenset({TensorValue, ArrayValue})
+_BUFFERS = frozenset({bytes, Encoded, ByteArray, ArrayValue, Text, Obj})
 _FUNCTIONS = frozenset({"encode", "_get_layout"})
 _LOGGED = frozenset({Obj, Composite, TypedTensor})
 """What a call builds if it is not all imitated by a constructor: such calls are written down."""
@@ -472,7 +474,10 @@ class PickleMachine:
             stack.append(self._global("copyreg.extension", str(code)))
         elif op == 0x97:  # NEXT_BUFFER
             stack.append(Text("a buffer outside the pickle"))
-        elif op != 0x98:  # READONLY_BUFFER
+        elif op == 0x98:  # READONLY_BUFFER
+            if type(stack[-1]) not in _BUFFERS:
+                self.faults.add(f"makes a view of the bytes of {name_kind(stack[-1])}")
+        else:
             raise self._damaged(f"holds an unknown instruction {op:#04x}")
 
     def _take(self, length: int) -> bytes:
