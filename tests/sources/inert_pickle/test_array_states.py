@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.factories_torch import string
+from tests.factories_torch import string, tensor_pickle
 from tui_params.core.health.checker import check
 from tui_params.sources.detect import open_path
 from tui_params.sources.inert_pickle import machine
@@ -127,6 +127,15 @@ TAKEN: dict[str, bytes] = {
     "texts": texts("S4", b"K\x04", NUMBER),
     "texts whose state has the last word": texts("S9", b"K\x04", NUMBER),
 }
+
+
+def test_a_sparse_tensor_is_made_by_a_call() -> None:
+    layout = b"ctorch.serialization\n_get_layout\n" + string("torch.sparse_coo") + b"\x85R"
+    indices = tensor_pickle(storage="LongStorage", shape=(1, 4), stride=(4, 1))
+    data = b"(" + indices + tensor_pickle(key="1") + b"K\x05\x85\x89t"
+    code = b"ctorch._utils\n_rebuild_sparse_tensor\n" + layout + data + b"\x86"
+    assert faults_of(code + b"R") == []
+    assert faults_of(code + b"\x81") == ["makes an object of torch._utils._rebuild_sparse_tensor, which is no class"]
 
 
 def faults_of(body: bytes) -> list[str]:

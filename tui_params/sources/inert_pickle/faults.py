@@ -143,7 +143,8 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         return f"calls {name_kind(callee)}" if is_called else f"makes an object of {name_kind(callee)}"
     if type(args) is not tuple:
         return f"calls {callee} with {name_kind(args)} for its arguments" if type(args) is not Obj else None
-    if not is_called and callee.name[:1] == "_" and callee.module.partition(".")[0] in ("torch", "numpy"):
+    is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
+    if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
         return f"makes an object of {callee}, which is no class"
     if type(value) is not Obj:
         return None
