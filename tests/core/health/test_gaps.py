@@ -152,6 +152,7 @@ HALVES = [
     ("lora_unet_blocks_{}_attn_to_q", "lora_down.weight", "lora_up.weight"),
     ("unet.blocks.{}.to_q", "lora.down.weight", "lora.up.weight"),
     ("unet.blocks.{}.processor.to_q_lora", "down.weight", "up.weight"),
+    ("text_encoder.layers.{}.q_proj", "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"),
     ("blocks.{}.qkv_lora1", "down.weight", "up.weight"),
     ("layers.{}.q_proj", "vera_lambda_b", "vera_lambda_d"),
     ("layers.{}.q_proj", "randlora_lambda", "randlora_gamma"),

@@ -148,6 +148,9 @@ _HALVES = (
 )
 """The halves of an adapter, as peft, kohya's scripts and LyCORIS name them; one alone changes nothing."""
 
+_LORA = ("lora", "lora_linear_layer")
+"""How the module around diffusers' ``down`` and ``up`` is called."""
+
 _OTHER: dict[str, list[str]] = {}
 for _one, _two in _HALVES:
     _OTHER.setdefault(_one, []).append(_two)
@@ -182,7 +185,7 @@ def halves_in(segments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     for place, segment in enumerate(segments):
         # HydraLoRA numbers its heads: lora_B0, lora_B1.
         half = segment if segment in _KRON else segment.rstrip("0123456789")
-        if half in ("down", "up") and place and segments[place - 1].rstrip("0123456789").endswith("lora"):
+        if half in ("down", "up") and place and segments[place - 1].rstrip("0123456789").endswith(_LORA):
             half = f"lora.{half}"
         if half in _OTHER or half in _KRON:
             yield ".".join(segments[:place]), half, ".".join(segments[place + 1 :])

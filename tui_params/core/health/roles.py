@@ -80,7 +80,7 @@ _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
 _ADAPTER_PART = re.compile(
     r"\.(lora_[AB]|lora_embedding_[AB]|lora_down|lora_up|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R|oft_blocks|boft_R|"
     r"vera_lambda_[bd]|randlora_lambda|randlora_gamma|miss_block|bone_block|shira_weight)(?:\.|$)|"
-    r"lora\d*\.(down|up)(?:\.|$)"
+    r"lora(?:\d*|_linear_layer)\.(down|up)(?:\.|$)"
 )
 
 
