@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import tui_params
 from tests.factories_adapters import PEFT, Arrays, kohya_lora, peft_lora, values, write_kohya, write_peft
+from tests.factories_memory import MemorySource
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.adapters import Adapter, adapters_of, summarize_adapters
@@ -301,3 +302,26 @@ def test_numbers_that_are_no_alpha(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"act.alpha": np.array(1.0, np.float32), "fc.weight": values(8, 8)}, path)
     assert (lines(path), told(path)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("down", "up"),
+    [
+        ("lora_A.weight", "lora_B.weight"),
+        ("lora_down.weight", "lora_up.weight"),
+        ("lora.down.weight", "lora.up.weight"),
+    ],
+)
+def test_halves_that_do_not_fit_together_are_a_warning(down: str, up: str) -> None:
+    def said(rank_of_two: int) -> list[str]:
+        arrays = {}
+        for place in range(4):
+            arrays[f"layers.{place}.q.{down}"] = values(4, 16)
+            arrays[f"layers.{place}.q.{up}"] = values(16, rank_of_two if place == 2 else 4)
+        findings = tui_params.check(MemorySource(arrays)).findings
+        return [finding.evidence for finding in findings if finding.rule == "adapter-rank"]
+
+    assert said(4) == []
+    (evidence,) = said(6)
+    assert "layers.2.q" in evidence
+    assert "halves of rank 4 and of rank 6, which do not fit together" in evidence

@@ -181,6 +181,10 @@ PAIRS = [
     ("lora_unet_{}_to_q.lora_down.weight", "lora_unet_{}_to_q.lora_up.weight"),
     ("unet.blocks.{}.to_q.lora.down.weight", "unet.blocks.{}.to_q.lora.up.weight"),
     ("unet.blocks.{}.processor.to_q_lora.down.weight", "unet.blocks.{}.processor.to_q_lora.up.weight"),
+    (
+        "text_encoder.layers.{}.q_proj.lora_linear_layer.down.weight",
+        "text_encoder.layers.{}.q_proj.lora_linear_layer.up.weight",
+    ),
     ("double_blocks.{}.processor.qkv_lora1.down.weight", "double_blocks.{}.processor.qkv_lora1.up.weight"),
     ("lora_unet_{}_to_q.hada_w2_b", "lora_unet_{}_to_q.hada_w2_a"),
     ("lora_unet_{}_to_q.lokr_w1", "lora_unet_{}_to_q.lokr_w2"),

@@ -46,9 +46,17 @@ def adapters_in(checkpoint: Checkpoint) -> tuple[Adapter, ...]:
 def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose rank is not the one that their configuration, or the metadata, state."""
     configs, network = AdapterConfigs(checkpoint.source.listing.adapters), KohyaMetadata(checkpoint.metadata)
+    adapters = adapters_in(checkpoint)
+    halves: dict[tuple[int, int], list[Adapter]] = {}
+    for adapter in adapters:
+        if adapter.rank is not None and adapter.other_rank is not None:
+            halves.setdefault((adapter.rank, adapter.other_rank), []).append(adapter)
+    for (one, two), unlike in halves.items():
+        what = f"halves of rank {one:,} and of rank {two:,}, which do not fit together"
+        evidence = f"{_where(unlike)} {'has' if len(unlike) == 1 else 'have'} {what}"
+        yield Finding("warning", "adapter-rank", unlike[0].tensor, evidence)
     if not configs and network.dim is None:
         return
-    adapters = adapters_in(checkpoint)
     stated: dict[tuple[str, int, int], list[Adapter]] = {}
     for adapter in adapters:
         config = configs.of(adapter.module, adapter.name)
@@ -160,7 +168,8 @@ SCALE_RULES: tuple[Rule, ...] = (
         "Another rank",
         ("warning",),
         "The rank of an adapter's tensors is not the one that adapter_config.json or the metadata state, so that the"
-        " scale (alpha divided by the rank) is another than in training, or loading fails.",
+        " scale (alpha divided by the rank) is another than in training, or loading fails; or its two halves have not"
+        " the same rank.",
         "peft 0.21: rank_pattern, r; kohya's sd-scripts: ss_network_dim, unless other arguments set some ranks",
         cross_check=find_other_ranks,
     ),

@@ -73,7 +73,8 @@ class Adapter(msgspec.Struct, frozen=True):
     ``tensor`` is one of its tensors. ``rank`` is that of the tensors, ``stated_rank`` that of the configuration.
     ``alpha_tensor`` is the value of its tensor ``alpha``. ``scale`` is None where it is not known; ``origin`` says
     where the alpha comes from, or why there is none. ``spelling`` is the half by which it was found. ``base`` are the
-    sizes of the weight that it is for, as far as its halves tell; a convolution has more than two.
+    sizes of the weight that it is for, as far as its halves tell; a convolution has more than two. ``other_rank`` is
+    that of a half that cannot be multiplied with the first.
     """
 
     module: str
@@ -89,6 +90,7 @@ class Adapter(msgspec.Struct, frozen=True):
     formula: str
     origin: str
     base: tuple[int, ...] = ()
+    other_rank: int | None = None
 
     @property
     def words(self) -> str:
@@ -180,11 +182,13 @@ def _describe(
     marked: Mapping[str, set[str]],
 ) -> Adapter:
     first = next(iter(halves))
-    kind, rank = (_RANK_AT.get(first) or _SINGLE[first])[0], None
+    kind, rank, other = (_RANK_AT.get(first) or _SINGLE[first])[0], None, None
     for half, info in halves.items():
         at = (_RANK_AT.get(half) or _SINGLE[half])[1]
-        if at >= 0 and info.ndim > at and info.unreadable is None and rank is None:
-            rank = info.shape[at]
+        if at >= 0 and info.ndim > at and info.unreadable is None:
+            rank = info.shape[at] if rank is None else rank
+            if kind == "LoRA" and info.shape[at] != rank:
+                other = info.shape[at]
     config = configs.of(module, name)
     path = path_in_base(module, config)
     stated = config.rank_of(path) if config is not None else None
@@ -218,7 +222,7 @@ def _describe(
         alpha, origin = None, ""
     tensor = next(iter(halves.values())).name
     spelling, base = _SPELLINGS.get(first, first), _base_sizes(halves)
-    return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base)
+    return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base, other)
 
 
 def _is_rank_stabilized(config: AdapterConfig) -> bool:
