@@ -39,6 +39,7 @@ def dialog(stage: Stage) -> ExportScreen:
 
 async def write(stage: Stage, *keys: str) -> None:
     """Press w and some keys, then enter, and wait until the file is written."""
+    stage.screen.notice.clear()  # what an earlier one said
     await stage.press("w", *keys, "enter")
     await stage.until(lambda: len(stage.app.screen_stack) == 2, "the dialog closes")
     await stage.until(lambda: stage.screen.notice.words.startswith("Wrote"), "it is written")
