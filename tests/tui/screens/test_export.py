@@ -192,8 +192,8 @@ async def test_a_file_that_is_there_is_asked_about() -> None:
         assert Path("m.csv").read_text() == "mine"
         await stage.press("enter")
         await stage.until(lambda: len(stage.app.screen_stack) == 2, "the dialog closes")
-        assert Path("m.csv").read_text().startswith('"name"')
-        assert os.listdir() == ["m.csv"]
+        await stage.until(lambda: Path("m.csv").read_text().startswith('"name"'), "it is written")
+        await stage.until(lambda: os.listdir() == ["m.csv"], "nothing else is left")
 
 
 async def test_the_file_that_is_open_is_not_replaced(folder: Path) -> None:
