@@ -70,13 +70,22 @@ class PseudoTerminal:
         return read
 
 
+_OBEDIENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+"""
+
+
 @contextmanager
 def running_in_terminal(script: str, folder: Path, environ: Mapping[str, str]) -> Iterator[PseudoTerminal]:
     """A Python script in a session of its own with a terminal of 80x24, its settings and its cache below ``folder``."""
     end, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     # The new session takes the terminal as its own, so that signals and job control work as they do in a shell.
-    script = f"import fcntl, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n{script}"
+    # It ignores no signal, even if this process does: nohup and "&" in a script leave some ignored.
+    script = f"{_OBEDIENT}\nimport fcntl, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n{script}"
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=its_end,

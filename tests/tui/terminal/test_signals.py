@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -59,23 +56,7 @@ def is_given_back(written: bytes) -> bool:
     return all(written.rfind(after) > written.rfind(before) for before, after in zip(TAKEN, GIVEN_BACK, strict=True))
 
 
-def tried_twice(test: Callable[..., None]) -> Callable[..., None]:
-    """A test that may hang once: beside other work a program rarely does not leave, and it is not known why."""
-
-    @functools.wraps(test)
-    def run(tmp_path: Path, **options: Any) -> None:
-        try:
-            test(tmp_path=tmp_path, **options)
-        except (AssertionError, subprocess.TimeoutExpired):
-            again = tmp_path / "again"
-            again.mkdir()
-            test(tmp_path=again, **options)
-
-    return run
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@tried_twice
 def test_the_terminal_is_given_back_before_the_process_dies_by_the_signal(number: int, tmp_path: Path) -> None:
     with running_in_terminal(RUN.format(path=checkpoint(tmp_path)), tmp_path, os.environ) as terminal:
         wait_for_the_tree(terminal)
@@ -84,7 +65,6 @@ def test_the_terminal_is_given_back_before_the_process_dies_by_the_signal(number
     assert is_given_back(terminal.written)
 
 
-@tried_twice
 def test_an_interrupt_gives_the_terminal_back_and_exits_with_130(tmp_path: Path) -> None:
     with running_in_terminal(RUN.format(path=checkpoint(tmp_path)), tmp_path, os.environ) as terminal:
         wait_for_the_tree(terminal)
@@ -94,7 +74,6 @@ def test_an_interrupt_gives_the_terminal_back_and_exits_with_130(tmp_path: Path)
     assert b"Traceback" not in terminal.written
 
 
-@tried_twice
 def test_ctrl_c_quits(tmp_path: Path) -> None:
     with running_in_terminal(RUN.format(path=checkpoint(tmp_path)), tmp_path, os.environ) as terminal:
         wait_for_the_tree(terminal)
@@ -103,7 +82,6 @@ def test_ctrl_c_quits(tmp_path: Path) -> None:
     assert is_given_back(terminal.written)
 
 
-@tried_twice
 def test_a_script_that_handles_the_signal_gets_it_once_the_terminal_is_given_back(tmp_path: Path) -> None:
     with running_in_terminal(EXPLORE, tmp_path, os.environ) as terminal:
         wait_for_the_tree(terminal)
@@ -115,7 +93,6 @@ def test_a_script_that_handles_the_signal_gets_it_once_the_terminal_is_given_bac
     assert b"explore returned True" in after
 
 
-@tried_twice
 def test_a_terminal_that_is_gone_ends_the_process_at_once(tmp_path: Path) -> None:
     with running_in_terminal(RUN.format(path=checkpoint(tmp_path)), tmp_path, os.environ) as terminal:
         wait_for_the_tree(terminal)
