@@ -286,8 +286,8 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     with_quantiles = height - page - (0 if view.is_tight else 2)
     if with_quantiles >= 8:
         return min(with_quantiles, 14)
-    # One line less than fits: the last line on screen says that quantiles follow.
-    return max(5, min(with_quantiles + quantiles - 1, 12))
+    # Two lines less than fit: the last one on screen says that quantiles follow, and hides what it would cover.
+    return max(5, min(with_quantiles + quantiles - 2, 12))
 
 
 def name_lines(name: str, width: int) -> list[Line]:
