@@ -19,6 +19,7 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
+from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -160,6 +161,13 @@ class Source(Readable):
         None if they do not: strided views, values that are converted when they are read.
         """
         return None
+
+    def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
+        """The boxes in which ``info`` is stored, in the order of their elements; empty if it lies in one place.
+
+        May read the headers of files. Raises ReadError.
+        """
+        return ()
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Downloads beside the files of the source that did not finish."""

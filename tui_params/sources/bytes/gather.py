@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_params.core.dtypes import DType, fit, numpy_dtype
 from tui_params.core.numbers.decode import decode, part_dtype, unpack
+from tui_params.core.piece import boxes
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
@@ -46,7 +47,7 @@ def gather_window(file: DataFile | Held, extent: Extent, info: TensorInfo, windo
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
         with Lending(file) as fill:
-            _Reader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
+            BoxReader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
 
@@ -76,7 +77,7 @@ def gather_blocks(
         with Lending(file) as fill:
             fill(extent.offset + first, block.data)
         if not extent.is_plain:
-            _resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
+            resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
         yield block
 
 
@@ -99,7 +100,7 @@ def _gather_rows(
         end = min(begin + step, stop)
         done = 0
         with Lending(file) as fill:
-            reader = _Reader(fill, extent, info)
+            reader = BoxReader(fill, extent, info)
             for origin, lengths in boxes(info.shape, begin, end):
                 count = prod(lengths)
                 first = sum(index * step for index, step in zip(origin, extent.stride, strict=True))
@@ -108,11 +109,11 @@ def _gather_rows(
                 )
                 done += count
         block = buffer[:done]
-        _resolve_bits(block, info.dtype, extent)
+        resolve_bits(block, info.dtype, extent)
         yield block.view(np.uint8)
 
 
-class _Reader:
+class BoxReader:
     """The elements of one tensor, while its file is borrowed."""
 
     def __init__(self, fill: Fill, extent: Extent, info: TensorInfo, most: int | None = None) -> None:
@@ -227,26 +228,6 @@ def _is_row_major(dims: Dims) -> bool:
     return True
 
 
-def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Boxes (origin, lengths) that together are the elements ``start:stop``, in row-major order."""
-    if not shape:
-        if start < stop:
-            yield (), ()
-        return
-    inner = prod(shape[1:])
-    while start < stop:
-        row, within = divmod(start, inner)
-        if within or stop - start < inner:
-            end = min(stop, (row + 1) * inner)
-            for origin, lengths in boxes(shape[1:], within, end - row * inner):
-                yield (row, *origin), (1, *lengths)
-            start = end
-        else:
-            rows = (stop - start) // inner
-            yield (row, *(0,) * (len(shape) - 1)), (rows, *shape[1:])
-            start += rows * inner
-
-
 def raw_dtype(dtype: DType) -> np.dtype[Any]:
     """A plain numpy type as wide as one element; packed elements take a byte each once they are unpacked.
 
@@ -258,7 +239,15 @@ def raw_dtype(dtype: DType) -> np.dtype[Any]:
     return np.dtype("c16" if dtype.bits == 128 else f"u{max(dtype.bits, 8) // 8}")
 
 
-def _resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
+def value_dtype(dtype: DType) -> np.dtype[Any]:
+    """The numpy type of the values that ``gather_window`` returns. Raises ReadError for types that it cannot read."""
+    import numpy as np
+
+    part_dtype(dtype)
+    return numpy_dtype(dtype) or np.dtype(np.complex64)
+
+
+def resolve_bits(raw: NDArray[Any], dtype: DType, extent: Extent) -> None:
     """Swap the bytes of big-endian elements in place; conjugate or negate where torch has left that to the reader."""
     import numpy as np
 
@@ -283,7 +272,7 @@ def _values(raw: NDArray[Any], dtype: DType, extent: Extent) -> NDArray[Any]:
 
     if not extent.is_plain:
         flat = raw.reshape(-1)
-        _resolve_bits(flat, dtype, extent)
+        resolve_bits(flat, dtype, extent)
     unpacked = numpy_dtype(dtype) if dtype.is_packed else None
     if unpacked is not None:
         return raw.view(unpacked)

@@ -1,0 +1,84 @@
+"""Piece: a box of elements of a tensor that a checkpoint keeps in a place of its own, as each rank writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import msgspec
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """A box of elements, and where they are stored.
+
+    ``start`` and ``shape`` (elements) bound the box in the tensor. ``file`` is the name of a file of the source;
+    ``nbytes`` bytes of it, from the byte ``offset`` on, hold the elements, with whatever the format wraps around them.
+    ``stride`` counts elements within the box; None means row-major. ``rank`` is the rank that wrote it, if known.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    file: str
+    offset: int
+    nbytes: int
+    stride: tuple[int, ...] | None = None
+    rank: int | None = None
+
+    @property
+    def stop(self) -> tuple[int, ...]:
+        return tuple(begin + length for begin, length in zip(self.start, self.shape, strict=True))
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    def __str__(self) -> str:
+        """The box as a slice: ``[0:128, :]`` without the shape of the tensor would be ``[0:128, 0:64]``."""
+        return f"[{', '.join(f'{begin}:{end}' for begin, end in zip(self.start, self.stop, strict=True))}]"
+
+
+def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Boxes (origin, lengths) that together are the elements ``start:stop``, in row-major order."""
+    if not shape:
+        if start < stop:
+            yield (), ()
+        return
+    inner = prod(shape[1:])
+    while start < stop:
+        row, within = divmod(start, inner)
+        if within or stop - start < inner:
+            end = min(stop, (row + 1) * inner)
+            for origin, lengths in boxes(shape[1:], within, end - row * inner):
+                yield (row, *origin), (1, *lengths)
+            start = end
+        else:
+            rows = (stop - start) // inner
+            yield (row, *(0,) * (len(shape) - 1)), (rows, *shape[1:])
+            start += rows * inner
+
+
+def run_of_elements(
+    shape: tuple[int, ...], first: int, count: int, file: str, offset: int, itemsize: int, rank: int | None = None
+) -> Iterator[Piece]:
+    """The pieces of ``count`` elements in row-major order, from element ``first`` on, that lie one after the other.
+
+    They begin at the byte ``offset`` and have ``itemsize`` bytes each: a flat partition of an optimizer.
+    """
+    for origin, lengths in boxes(shape, first, first + count):
+        nbytes = prod(lengths) * itemsize
+        yield Piece(origin, lengths, file, offset, nbytes, rank=rank)
+        offset += nbytes
+
+
+def find_overlap(pieces: Sequence[Piece]) -> tuple[Piece, Piece] | None:
+    """Two of the pieces that have an element in common, or None. Empty pieces have none."""
+    active: list[Piece] = []
+    for piece in sorted((piece for piece in pieces if piece.numel), key=lambda piece: piece.start):
+        active = [other for other in active if not piece.start or other.stop[0] > piece.start[0]]
+        for other in active:
+            if all(
+                a < d and c < b for a, b, c, d in zip(piece.start, piece.stop, other.start, other.stop, strict=True)
+            ):
+                return other, piece
+        active.append(piece)
+    return None

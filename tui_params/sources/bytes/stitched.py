@@ -1,0 +1,231 @@
+"""A Source whose tensors are stitched from pieces: boxes of elements, each with a place of its own in some file."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from tui_params.core.dtypes import fit
+from tui_params.core.piece import Piece, boxes
+from tui_params.core.source import Listing, Source
+from tui_params.core.tensor import TensorInfo, describe
+from tui_params.core.text import clean, plural
+from tui_params.core.window import Axis, Window, make_window
+from tui_params.errors import ReadError
+from tui_params.sources.bytes.extent import Extent
+from tui_params.sources.bytes.extents import check_window
+from tui_params.sources.bytes.held import Held, Lending
+from tui_params.sources.bytes.local import POOL, DataFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class StitchedSource(Source):
+    """Tensors that lie in pieces; a window or a block reads those pieces that it touches, and nothing else of them.
+
+    The pieces of a tensor do not overlap. Elements that no piece has cannot be read, the others can.
+    """
+
+    def __init__(self, label: str, listing: Listing, files: Mapping[str, DataFile]) -> None:
+        """``files`` are by the names that the pieces use."""
+        self.label = label
+        self.listing = listing
+        self.files = files
+        self._is_closed = False
+
+    @abstractmethod
+    def pieces(self, info: TensorInfo) -> Sequence[Piece]:
+        """The pieces of ``info``, in any order; empty if it has none. Raises ReadError."""
+
+    def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
+        return tuple(sorted(self.pieces(info), key=lambda piece: piece.start))
+
+    def locate(self, info: TensorInfo, piece: Piece) -> tuple[DataFile | Held, Extent]:
+        """The file, or what is held of it, and the place of a piece in it. Raises ReadError, with the reason."""
+        file = self.files.get(piece.file)
+        if file is None:
+            raise ReadError(f"{clean(piece.file, 120)} is missing, which has {piece} of {clean(info.name, 120)}")
+        return file, Extent(piece.file, piece.offset, piece.offset, piece.offset + piece.nbytes, piece.stride)
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        import numpy as np
+
+        from tui_params.sources.bytes.gather import gather_window, value_dtype
+
+        check_window(info, window)
+        self._check(info)
+        values = np.empty([axis.length for axis in window.axes], value_dtype(info.dtype))
+        done = 0
+        pieces = Rows(self.pieces(info))
+        low, high = _span(window.axes[0]) if window.axes else (0, 1)
+        for piece in pieces.between(low, high) if values.size else ():
+            cuts = [_cut(*bounds) for bounds in zip(window.axes, piece.start, piece.stop, strict=True)]
+            if any(stop <= start for start, stop in cuts):
+                continue
+            axes = tuple(
+                Axis(axis.index(start) - begin, axis.step, stop - start)
+                for axis, (start, stop), begin in zip(window.axes, cuts, piece.start, strict=True)
+            )
+            box = describe(info.name, piece.shape, info.dtype)
+            part = gather_window(*self.locate(info, piece), box, make_window(axes))
+            values[tuple(slice(start, stop) for start, stop in cuts)] = part
+            done += part.size
+        self._check(info)
+        if done < values.size:
+            raise ReadError(_hole(info, values.size - done))
+        return values.reshape(window.shape)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        start, stop = max(start, 0), info.numel if stop is None else min(stop, info.numel)
+        self._check(info)
+        pieces = self.pieces(info)
+        runs = _runs(info, pieces)
+        for block in (
+            self._box_blocks(info, pieces, start, stop) if runs is None else self._run_blocks(info, runs, start, stop)
+        ):
+            yield block
+            self._check(info)  # closed meanwhile
+
+    def _run_blocks(
+        self, info: TensorInfo, runs: Sequence[tuple[int, Piece]], start: int, stop: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Elements ``start:stop`` of a tensor whose pieces lie one after the other in row-major order."""
+        from tui_params.sources.bytes.gather import gather_blocks
+
+        cursor = start
+        for first, piece in runs[max(bisect_right(runs, start, key=lambda run: run[0]) - 1, 0) :]:
+            if first >= stop:
+                break
+            end = min(first + piece.numel, stop)
+            if end <= cursor:
+                continue
+            if first > cursor:
+                raise ReadError(_hole(info, first - cursor))
+            box = describe(info.name, piece.shape, info.dtype)
+            yield from gather_blocks(*self.locate(info, piece), box, cursor - first, end - first)
+            cursor = end
+        if cursor < stop:
+            raise ReadError(_hole(info, stop - cursor))
+
+    def _box_blocks(
+        self, info: TensorInfo, pieces: Sequence[Piece], start: int, stop: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Elements ``start:stop`` of a tensor whose pieces are boxes of any kind, or have strides."""
+        import numpy as np
+
+        from tui_params.sources.bytes.gather import BLOCK_NBYTES, BoxReader, raw_dtype, resolve_bits, row_major
+
+        if info.dtype.is_packed:
+            raise ReadError(
+                f"{clean(info.name, 120)} has packed {info.dtype.name} elements in pieces that are not rows"
+            )
+        raw = raw_dtype(info.dtype)
+        step = fit(BLOCK_NBYTES, info.dtype)
+        buffer = np.empty(min(step, max(stop - start, 0)), raw)
+        rows = Rows(pieces)
+        for begin in range(start, stop, step):
+            end = min(begin + step, stop)
+            done = filled = 0
+            for origin, lengths in boxes(info.shape, begin, end):
+                out = buffer[done : done + prod(lengths)].reshape(lengths)
+                done += out.size
+                limits = tuple(first + length for first, length in zip(origin, lengths, strict=True))
+                for piece in rows.between(origin[0], limits[0]) if origin else pieces:
+                    lows = tuple(map(max, origin, piece.start))
+                    highs = tuple(map(min, limits, piece.stop))
+                    if any(high <= low for low, high in zip(lows, highs, strict=True)):
+                        continue
+                    place, extent = self.locate(info, piece)
+                    stride = extent.stride if extent.stride is not None else row_major(piece.shape)
+                    first = sum((low - at) * by for low, at, by in zip(lows, piece.start, stride, strict=True))
+                    part = out[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin, strict=True))]
+                    dims = list(zip(part.shape, stride, strict=True))
+                    box = describe(info.name, piece.shape, info.dtype)
+                    with Lending(place) as fill:
+                        BoxReader(fill, extent, box).gather(part, first, dims)
+                    if not extent.is_plain:
+                        values = np.ascontiguousarray(part)
+                        resolve_bits(values, info.dtype, extent)
+                        part[...] = values
+                    filled += part.size
+            if filled < done:
+                raise ReadError(_hole(info, done - filled))
+            yield buffer[:done].view(np.uint8)
+
+    def _check(self, info: TensorInfo) -> None:
+        if self._is_closed:
+            raise ReadError(f"{clean(self.label, 120)} is closed")
+        if info.unreadable is not None:
+            raise ReadError(info.unreadable)
+
+    def changed(self) -> str | None:
+        for file in self.files.values():
+            sentence = file.changed()
+            if sentence is not None:
+                return sentence
+        return None
+
+    def close(self) -> None:
+        self._is_closed = True
+        for file in self.files.values():
+            POOL.drop(file)
+
+
+class Rows:
+    """Pieces by the rows that they have, the first dimension of the tensor."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = sorted((piece for piece in pieces if piece.numel), key=lambda piece: piece.start)
+        self._starts = [piece.start[:1] for piece in self._pieces]
+        self._ends = list(accumulate((piece.stop[:1] for piece in self._pieces), max))
+
+    def between(self, low: int, high: int) -> Sequence[Piece]:
+        """The pieces that may have elements of the rows ``low:high``; all of them if the tensor has no dimension."""
+        if not self._ends or not self._ends[0]:
+            return self._pieces
+        return self._pieces[bisect_right(self._ends, (low,)) : bisect_left(self._starts, (high,))]
+
+
+def _runs(info: TensorInfo, pieces: Sequence[Piece]) -> list[tuple[int, Piece]] | None:
+    """The pieces with the number of their first element, in order; None if one is not a run in row-major order."""
+    runs = []
+    for piece in pieces:
+        if not piece.numel:
+            continue
+        first, is_open = 0, True
+        for begin, length, dim in zip(piece.start, piece.shape, info.shape, strict=True):
+            # Once a dimension has more than one index, those after it have to be whole.
+            if not is_open and length != dim:
+                return None
+            is_open = is_open and length == 1
+            first = first * dim + begin
+        if piece.stride is not None or first % info.dtype.grain:
+            return None
+        runs.append((first, piece))
+    return sorted(runs, key=lambda run: run[0])
+
+
+def _span(axis: Axis) -> tuple[int, int]:
+    """The first and the last index of an axis that is not empty, and one more."""
+    ends = axis.start, axis.index(axis.length - 1)
+    return min(ends), max(ends) + 1
+
+
+def _cut(axis: Axis, low: int, high: int) -> tuple[int, int]:
+    """The positions of ``axis`` whose indices are in ``low:high``, as a start and a stop."""
+    step = axis.step
+    if step > 0:
+        start, stop = -((axis.start - low) // step), -((axis.start - high) // step)
+    else:
+        start, stop = (axis.start - high) // -step + 1, (axis.start - low) // -step + 1
+    return max(start, 0), min(stop, axis.length)
+
+
+def _hole(info: TensorInfo, missing: int) -> str:
+    return f"no piece of {clean(info.name, 120)} has {plural(missing, 'element')} of those that are asked for"
