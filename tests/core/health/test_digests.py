@@ -20,8 +20,9 @@ from tui_params.api.opening import open_source
 from tui_params.core.health import digests
 from tui_params.core.health.checker import Report
 from tui_params.core.health.verification import VerifiedFile
+from tui_params.core.reading import gather
 from tui_params.errors import StoppedError
-from tui_params.sources.bytes import gather, local
+from tui_params.sources.bytes import local
 from tui_params.sources.bytes.extents import ExtentSource
 
 WEIGHTS = save({f"layers.{i}.weight": np.random.default_rng(i).normal(size=(64, 64)) for i in range(3)})
@@ -246,7 +247,7 @@ class Counted:
             read(descriptor, file, offset, buffer)
 
         monkeypatch.setattr(local, "read_into", counted)
-        monkeypatch.setattr("tui_params.sources.bytes.held.read_into", counted)
+        monkeypatch.setattr("tui_params.sources.bytes.local.read_into", counted)
 
 
 def test_every_byte_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

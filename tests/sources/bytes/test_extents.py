@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch, numpy_dtype
+from tui_params.core.reading import gather
+from tui_params.core.reading.extent import Extent
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Axis, Window, parse_window
 from tui_params.errors import ReadError, SliceError, SourceChangedError
-from tui_params.sources.bytes import gather, held
+from tui_params.sources.bytes import local
 from tui_params.sources.bytes import local as files
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.extents import MAX_WINDOW, ExtentSource
 from tui_params.sources.bytes.local import DataFile, FilePool, opened, read_into
 
@@ -195,7 +196,7 @@ def test_only_the_bytes_that_are_needed_are_read(tmp_path: Path, monkeypatch: py
         read.append(len(buffer))
         read_into(descriptor, file, offset, buffer)
 
-    monkeypatch.setattr(held, "read_into", counted)
+    monkeypatch.setattr(local, "read_into", counted)
     for expression, most in (
         ("[7]", columns * 2),
         ("[5:15, 100:200]", 20 * 100 * 10),

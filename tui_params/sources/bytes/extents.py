@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import POOL, DataFile, read_blocks
 
@@ -86,14 +86,14 @@ class ExtentSource(Source):
         return extent.file, extent.offset, extent.is_conj, extent.is_neg
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
-        from tui_params.sources.bytes.gather import gather_window
+        from tui_params.core.reading.gather import gather_window
 
         check_window(info, window)
         file, extent = self.locate(info)
         return gather_window(file, extent, info, window)
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        from tui_params.sources.bytes.gather import gather_blocks
+        from tui_params.core.reading.gather import gather_blocks
 
         stop = info.numel if stop is None else min(stop, info.numel)
         for block in gather_blocks(*self.locate(info), info, max(start, 0), stop):
@@ -112,7 +112,7 @@ class ExtentSource(Source):
 
     def _with_tensors(self, records: list[Record]) -> tuple[Record, ...]:
         """The records, each with the tensors that lie in it."""
-        from tui_params.sources.bytes.gather import is_dense
+        from tui_params.core.reading.gather import is_dense
 
         records.sort(key=lambda record: (record.file, record.offset))
         starts = [(record.file, record.offset) for record in records]

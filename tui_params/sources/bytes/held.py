@@ -5,18 +5,13 @@ A pickle of protocol 0 to 2 writes bytes as text. Its reader decodes them when t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
+from tui_params.core.reading.place import Fill
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
-from tui_params.sources.bytes.local import POOL, DataFile, Loan, read_into
-
-Fill = Callable[[int, memoryview], None]
-"""Fills a buffer with the bytes at an offset. Raises ReadError if there are not so many, OSError."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +19,9 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     data: bytes
+
+    def reading(self) -> AbstractContextManager[Fill]:
+        return nullcontext(self.fill)
 
     def fill(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with the bytes at ``offset``. Raises ReadError."""
@@ -33,26 +31,3 @@ class Held(msgspec.Struct, frozen=True, gc=False):
                 f"{len(piece):,} of {len(buffer):,} bytes of a value of {clean(self.name, 120)} are at {offset:,}"
             )
         buffer[:] = piece
-
-
-class Lending:
-    """What reads from a place, inside a ``with``. Raises ReadError."""
-
-    __slots__ = ("_loan", "_place")
-
-    def __init__(self, place: DataFile | Held) -> None:
-        self._place = place
-        self._loan: Loan | None = None
-
-    def __enter__(self) -> Fill:
-        place = self._place
-        if isinstance(place, Held):
-            return place.fill
-        self._loan = POOL.borrow(place)
-        return partial(read_into, self._loan.__enter__(), place)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._loan is not None:
-            self._loan.__exit__(kind, error, trace)

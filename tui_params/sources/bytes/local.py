@@ -10,7 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tui_params.core.reading.place import Fill
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 
@@ -65,6 +66,10 @@ class DataFile(msgspec.Struct, frozen=True):
     mtime_ns: int
     inode: int
     device: int
+
+    def reading(self) -> AbstractContextManager[Fill]:
+        """What reads from it as it was opened, inside a ``with``. Raises SourceChangedError, ReadError."""
+        return _Reading(self)
 
     def difference(self, status: os.stat_result | None) -> str | None:
         """One sentence if ``status`` is not that of the file that was opened; None means that the file is gone."""
@@ -311,6 +316,24 @@ class Loan:
 
     def _unread(self, error: OSError) -> ReadError:
         return ReadError(f"{clean(self._file.name, 120)} cannot be read: {reason(error)}")
+
+
+class _Reading:
+    """What fills buffers from a file that is borrowed; a class, as Loan."""
+
+    __slots__ = ("_file", "_loan")
+
+    def __init__(self, file: DataFile) -> None:
+        self._file = file
+        self._loan = POOL.borrow(file)
+
+    def __enter__(self) -> Fill:
+        return partial(read_into, self._loan.__enter__(), self._file)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loan.__exit__(kind, error, trace)
 
 
 def _raise_if(sentence: str | None) -> None:

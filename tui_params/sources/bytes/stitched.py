@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tui_params.core.dtypes import fit
 from tui_params.core.piece import Piece, boxes
+from tui_params.core.reading.extent import Extent
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.extents import check_window
-from tui_params.sources.bytes.held import Held, Lending
+from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import POOL, DataFile
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class StitchedSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         import numpy as np
 
-        from tui_params.sources.bytes.gather import gather_window, value_dtype
+        from tui_params.core.reading.gather import gather_window, value_dtype
 
         check_window(info, window)
         self._check(info)
@@ -96,7 +96,7 @@ class StitchedSource(Source):
         self, info: TensorInfo, runs: Sequence[tuple[int, Piece]], start: int, stop: int
     ) -> Iterator[NDArray[np.uint8]]:
         """Elements ``start:stop`` of a tensor whose pieces lie one after the other in row-major order."""
-        from tui_params.sources.bytes.gather import gather_blocks
+        from tui_params.core.reading.gather import gather_blocks
 
         cursor = start
         for first, piece in runs[max(bisect_right(runs, start, key=lambda run: run[0]) - 1, 0) :]:
@@ -119,7 +119,7 @@ class StitchedSource(Source):
         """Elements ``start:stop`` of a tensor whose pieces are boxes of any kind, or have strides."""
         import numpy as np
 
-        from tui_params.sources.bytes.gather import BLOCK_NBYTES, BoxReader, raw_dtype, resolve_bits, row_major
+        from tui_params.core.reading.gather import BLOCK_NBYTES, BoxReader, raw_dtype, resolve_bits, row_major
 
         if info.dtype.is_packed:
             raise ReadError(
@@ -147,7 +147,7 @@ class StitchedSource(Source):
                     part = out[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin, strict=True))]
                     dims = list(zip(part.shape, stride, strict=True))
                     box = describe(info.name, piece.shape, info.dtype)
-                    with Lending(place) as fill:
+                    with place.reading() as fill:
                         BoxReader(fill, extent, box).gather(part, first, dims)
                     if not extent.is_plain:
                         values = np.ascontiguousarray(part)

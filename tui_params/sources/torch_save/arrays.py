@@ -12,9 +12,9 @@ from typing import Any
 
 from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
+from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.machine import MAX_PICKLE_BYTES, MIN_BLOB_BYTES
 from tui_params.sources.inert_pickle.values import ArrayType, ArrayValue, Encoded, Stub, Text, render

@@ -13,9 +13,9 @@ import msgspec
 
 from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
+from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import MAX_LISTED_NDIM, MAX_NDIM, TensorInfo, TensorKind, beyond_numpy
 from tui_params.core.text import clean
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, Unread, render
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from tui_params.core.dtypes import DType, fit, numpy_dtype
 from tui_params.core.numbers.decode import decode, part_dtype, unpack
 from tui_params.core.piece import boxes
+from tui_params.core.reading.extent import Extent
+from tui_params.core.reading.place import Fill, Place
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import ReadError, SliceError
-from tui_params.sources.bytes.extent import Extent
-from tui_params.sources.bytes.held import Fill, Held, Lending
-from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +36,7 @@ Dims = list[tuple[int, int]]
 """Length and stride (in elements) of each dimension of a box of elements."""
 
 
-def gather_window(file: DataFile | Held, extent: Extent, info: TensorInfo, window: Window) -> NDArray[Any]:
+def gather_window(place: Place, extent: Extent, info: TensorInfo, window: Window) -> NDArray[Any]:
     """The values at ``window`` as a new array of the element's own type. Raises ReadError."""
     import numpy as np
 
@@ -46,14 +45,12 @@ def gather_window(file: DataFile | Held, extent: Extent, info: TensorInfo, windo
     dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
-        with Lending(file) as fill:
+        with place.reading() as fill:
             BoxReader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
 
-def gather_blocks(
-    file: DataFile | Held, extent: Extent, info: TensorInfo, start: int, stop: int
-) -> Iterator[NDArray[np.uint8]]:
+def gather_blocks(place: Place, extent: Extent, info: TensorInfo, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
     """The storage bytes of elements ``start:stop`` in one reused buffer. Raises ReadError, at any step.
 
     A view whose storage is dense (a transposed matrix) is read in the order of its storage.
@@ -65,7 +62,7 @@ def gather_blocks(
     if start >= stop:
         return
     if extent.stride is not None and not is_dense(info.shape, extent.stride):
-        yield from _gather_rows(file, extent, info, start, stop)
+        yield from _gather_rows(place, extent, info, start, stop)
         return
     step = fit(BLOCK_NBYTES, info.dtype)
     buffer = np.empty(info.dtype.nbytes(min(step, stop - start)), np.uint8)
@@ -74,16 +71,14 @@ def gather_blocks(
         first = info.dtype.nbytes(begin)
         block = buffer[: info.dtype.nbytes(end) - first]
         check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
-        with Lending(file) as fill:
+        with place.reading() as fill:
             fill(extent.offset + first, block.data)
         if not extent.is_plain:
             resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
         yield block
 
 
-def _gather_rows(
-    file: DataFile | Held, extent: Extent, info: TensorInfo, start: int, stop: int
-) -> Iterator[NDArray[np.uint8]]:
+def _gather_rows(place: Place, extent: Extent, info: TensorInfo, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
     """Elements ``start:stop``, counted in row-major order, of a view with gaps or repeated elements."""
     import numpy as np
 
@@ -99,7 +94,7 @@ def _gather_rows(
     for begin in range(start, stop, step):
         end = min(begin + step, stop)
         done = 0
-        with Lending(file) as fill:
+        with place.reading() as fill:
             reader = BoxReader(fill, extent, info)
             for origin, lengths in boxes(info.shape, begin, end):
                 count = prod(lengths)
