@@ -19,6 +19,14 @@ MODULES = (
     "optimizers",
     "absences",
     "model",
+    "shared_page",
+    "step_clock",
+    "tensor_slots",
+    "tensor_copies",
+    "frames",
+    "runtime_folder",
+    "requests",
+    "server",
 )
 """The modules of ``live.inside`` in the order in which they are loaded: each imports only earlier ones."""
 

@@ -66,6 +66,9 @@ class Place:
 class MappingProbe(Probe):
     """A probe of a mapping, possibly nested: its tensors, and those of the modules and optimizers in it."""
 
+    looks_at_gradients = True
+    """False where another thread trains: backward() sets gradients without the GIL, so that a look at one may crash."""
+
     def __init__(self, mapping: Mapping[Any, Any]) -> None:
         super().__init__()
         self._target: Any = mapping
@@ -167,7 +170,7 @@ class MappingProbe(Probe):
         for leaf in leaves:
             if leaf.kind != "parameter":
                 continue
-            gradient = gradient_of(leaf.tensor)
+            gradient = gradient_of(leaf.tensor) if self.looks_at_gradients else None
             if gradient is not None:
                 gradients += self._describe_gradient(leaf, gradient)
             is_copy = gradient is None and leaf.name in self._copies

@@ -139,6 +139,10 @@ class Probe:
         except ODD as error:
             raise ProbeError(f"{name} could not be read: {first_line(error)}") from error
 
+    def finds(self) -> list[Find]:
+        """By handle, what finds each tensor of the last enumeration as it is now."""
+        return [find for _, find, _ in self._places]
+
     def close(self) -> None:
         """Let go of the objects that were looked at."""
         self._places, self._marks, self._is_closed = [], {}, True

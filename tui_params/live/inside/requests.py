@@ -1,0 +1,217 @@
+"""What a viewer may ask of a model's process: a closed list of questions, each answered with plain data.
+
+None of them reads a value of a tensor on the thread that answers: a viewer reads the memory itself, by the addresses
+that it is told, or asks for copies, which are made at the end of a step.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from .anatomy import ODD, own
+from .description import Description, Enumeration, ProbeError
+from .leaves import Find, gradient_of
+from .memory import Undisturbed
+from .probe import Probe
+from .shared_page import GENERATION, SharedPage
+from .step_clock import StepClock
+from .tensor_copies import DEFAULT_BUDGET, TensorCopies, Wanted
+
+VERSION = 1
+"""Of the questions and answers. A viewer that knows another one says so and leaves."""
+
+PER_FRAME = 2_000
+"""Tensors that are described in one frame."""
+
+MAX_COPIED = 4_096
+"""Tensors that one viewer may have copied."""
+
+Reply = tuple[dict[str, Any], tuple[int, ...]]
+"""A message, and the descriptors that go with it."""
+
+
+class RequestError(Exception):
+    """Why a question cannot be answered, one sentence."""
+
+
+class Served:
+    """What one process serves: a model, the clock of its steps, and who it is."""
+
+    def __init__(self, probe: Probe, name: str, kind: str, page: SharedPage, clock: StepClock) -> None:
+        self.probe, self.name, self.kind = probe, name, kind
+        self.page, self.clock = page, clock
+        self.since = time.time()
+        self.walking = threading.Lock()
+        """A probe is walked by one viewer at a time: each walk gives new handles."""
+
+    def describe(self) -> dict[str, Any]:
+        """The process, as a list of what can be attached to shows it."""
+        rank, size = _rank()
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "name": self.name,
+            "model": self.kind,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "since": self.since,
+            "command": [str(argument)[:200] for argument in sys.argv[:20]],
+            "rank": rank,
+            "world_size": size,
+        }
+
+
+class Visit:
+    """One viewer's questions. The handles of its last list stay valid until it asks for another."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._finds: list[Any] = []
+        self._listed: dict[int, Description] = {}
+        self._copies: TensorCopies | None = None
+
+    def answer(self, question: dict[str, Any]) -> Iterator[Reply]:
+        """The replies to a question, the last of them with ``"is_last": true``. Raises RequestError."""
+        ask = question.get("ask")
+        if ask == "hello":
+            yield {**self._served.describe(), "is_last": True}, (self._served.page.fd,)
+        elif ask == "list":
+            yield from self._list()
+        elif ask == "changed":
+            with self._served.walking:
+                yield {"sentence": self._served.probe.changed(), "is_last": True}, ()
+        elif ask == "where":
+            yield {"addresses": self._where(question), "is_last": True}, ()
+        elif ask == "copy":
+            yield self._copy(question)
+        else:
+            raise RequestError(f"there is no question {str(ask)[:40]!r}")
+
+    def close(self) -> None:
+        """End the copies of this viewer."""
+        if self._copies is not None:
+            self._served.clock.at_step.remove(self._take)
+            self._copies.close()
+            self._copies = None
+
+    def _take(self, optimizer: Any) -> None:
+        if self._copies is not None:
+            self._copies.take()
+
+    def _list(self) -> Iterator[Reply]:
+        probe = self._served.probe
+        with self._served.walking:
+            found = self._enumerate()
+            self._finds = probe.finds()
+        descriptions = [*found.tensors, *(description for _, description in found.gradients)]
+        self._listed = {description.handle: description for description in descriptions}
+        for start in range(0, len(descriptions), PER_FRAME):
+            some = descriptions[start : start + PER_FRAME]
+            yield {"tensors": [self._row(description) for description in some]}, ()
+        yield (
+            {
+                "gradients": {name: description.handle for name, description in found.gradients},
+                "modules": dict(found.modules),
+                "metadata": dict(found.metadata),
+                "remarks": [list(remark) for remark in found.remarks],
+                "absences": dict(found.absences),
+                "adapters": [list(adapter) for adapter in found.adapters],
+                "generation": self._served.page.words[GENERATION],
+                "is_last": True,
+            },
+            (),
+        )
+
+    def _enumerate(self) -> Enumeration:
+        try:
+            return self._served.probe.enumerate()
+        except ProbeError:
+            time.sleep(0.01)  # a dict grew while it was walked: the training thread added a state, or a module
+        try:
+            return self._served.probe.enumerate()
+        except ProbeError as error:
+            raise RequestError(str(error)) from error
+
+    def _row(self, description: Description) -> list[Any]:
+        return [*description, self._address(description)]
+
+    def _address(self, description: Description) -> int | None:
+        """Where the first element lies in the memory of this process, if it lies there as it is."""
+        if description.unreadable or not description.numel or description.device != "cpu":
+            return None
+        if not (description.identity or "").startswith("("):
+            return None  # made anew at each look, or an object of another kind
+        try:
+            with Undisturbed(plain=False):
+                tensor = self._finds[description.handle]()
+                is_same = tuple(own(tensor, "shape")) == description.shape
+                if not is_same or str(own(tensor, "dtype")) != f"torch.{description.dtype}":
+                    return None
+                if own(tensor, "is_conj")() or own(tensor, "is_neg")() or own(tensor, "layout") != torch.strided:
+                    return None
+                address: int = own(tensor, "data_ptr")()
+                return address or None
+        except ODD:
+            return None
+
+    def _where(self, question: dict[str, Any]) -> list[int | None]:
+        """The addresses of these tensors now; None of one that is no longer as it was listed."""
+        handles = question.get("handles")
+        if type(handles) is not list or len(handles) > MAX_COPIED:
+            raise RequestError(f"where wants a list of at most {MAX_COPIED} handles")
+        return [self._address(self._description(handle)) for handle in handles]
+
+    def _description(self, handle: Any) -> Description:
+        description = self._listed.get(handle) if type(handle) is int else None
+        if description is None or description.unreadable:
+            raise RequestError(f"there is no readable tensor with the handle {str(handle)[:40]}")
+        return description
+
+    def _copy(self, question: dict[str, Any]) -> Reply:
+        """Copy these tensors at every step, instead of those that were copied before.
+
+        ``values`` are the handles of tensors, ``gradients`` those of parameters whose gradients are meant.
+        """
+        self.close()
+        asked = (question.get("values", []), False), (question.get("gradients", []), True)
+        budget = question.get("budget")
+        budget = DEFAULT_BUDGET if budget is None else budget
+        if any(type(handles) is not list for handles, _ in asked) or type(budget) is not int:
+            raise RequestError("copy wants lists of handles, and a budget in bytes")
+        if sum(len(handles) for handles, _ in asked) > MAX_COPIED:
+            raise RequestError(f"at most {MAX_COPIED} tensors are copied")
+        wanted = []
+        for handles, is_gradient in asked:
+            for handle in handles:
+                description, find = self._description(handle), self._finds[handle]
+                find = partial(_gradient_at, find) if is_gradient else find
+                wanted.append(Wanted(find, description.shape, description.dtype, description.nbytes))
+        try:
+            copies = TensorCopies(self._served.page, wanted, max(budget, 0))
+        except (ValueError, OSError) as error:
+            raise RequestError(str(error)) from error
+        self._copies = copies
+        self._served.clock.at_step.append(self._take)
+        slots = [[slot.header, *slot.halves] for slot in copies.slots]
+        return {"slots": slots, "nbytes": copies.memory.nbytes, "is_last": True}, (copies.memory.fd,)
+
+
+def _gradient_at(find: Find) -> Any:
+    return gradient_of(find())
+
+
+def _rank() -> tuple[int | None, int | None]:
+    """The rank of this process in its job and the size of the job, as torchrun says it; None each if it is alone."""
+    try:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return None, None

@@ -1,0 +1,137 @@
+"""StepClock: counts the steps of the optimizers in this process, and marks when they may be writing.
+
+torch calls global hooks before and after every optimizer's ``step`` (torch/optim/optimizer.py,
+``register_optimizer_step_pre_hook``). They run on the training thread, so they make no system call, run no operator of
+torch, and keep nothing alive. Traced by ``torch.compile`` they would slow every step, so Dynamo is told to leave them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from .anatomy import ODD
+from .shared_page import LAST_STEP, SCALED, SEQUENCE, SKIPPED, STEPS, SharedPage
+
+_DYNAMO = f"{os.sep}_dynamo{os.sep}"
+
+AtStep = Callable[[Any], None]
+"""Called on the training thread with the optimizer, after its step and before anything can change again."""
+
+
+class StepClock:
+    """Keeps the numbers of a SharedPage, from ``start`` to ``stop``.
+
+    Of calls inside each other (a subclass that calls ``super().step()``, a wrapper around an optimizer) the outermost
+    counts. A call that raised is forgotten at the next one.
+    """
+
+    def __init__(self, page: SharedPage) -> None:
+        self._page = page
+        self._lock = threading.Lock()
+        self._running: dict[int, list[tuple[int, int]]] = {}
+        """By thread, the calls of ``step`` under way: the depth of the stack and the frame of each."""
+
+        self._handles: list[Any] = []
+        self.at_step: list[AtStep] = []
+
+    def start(self) -> None:
+        """Begin to count. Raises what torch raises if it has no such hooks."""
+        disable: Any = torch.compiler.disable
+        self._handles = [
+            register_optimizer_step_pre_hook(disable(self._before)),
+            register_optimizer_step_post_hook(disable(self._after)),
+        ]
+
+    def stop(self) -> None:
+        """Remove the hooks; the numbers stay as they are, and even."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        with self._lock:
+            self._running.clear()
+            self._set_writing(False)
+
+    def forget(self) -> None:
+        """In a forked child: remove the hooks, and touch neither the page nor the lock, which are the parent's."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        frame = _caller()
+        depth = _depth_of(frame)
+        with self._lock:
+            calls = self._running.setdefault(threading.get_ident(), [])
+            while calls and not _is_under_way(calls[-1], frame, depth):
+                calls.pop()
+            calls.append((depth, id(frame)))
+            self._set_writing(True)
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        thread = threading.get_ident()
+        with self._lock:
+            calls = self._running.get(thread, [])
+            if calls:
+                calls.pop()
+            if calls:
+                return
+        for act in tuple(self.at_step):
+            # Nothing that goes wrong here may reach the training.
+            with suppress(*ODD):
+                act(optimizer)
+        words = self._page.words
+        # Told of by GradScaler to optimizers that look themselves whether a step is to be skipped, the fused ones.
+        is_scaled = getattr(optimizer, "grad_scale", None) is not None
+        is_skipped = is_scaled and _is_set(getattr(optimizer, "found_inf", None))
+        with self._lock:
+            words[SCALED] = int(is_scaled)
+            words[SKIPPED] += int(is_skipped)
+            words[STEPS] += 1
+            words[LAST_STEP] = time.monotonic_ns()
+            self._running.pop(thread, None)
+            if not self._running:
+                self._set_writing(False)
+
+    def _set_writing(self, is_writing: bool) -> None:
+        words = self._page.words
+        if words[SEQUENCE] % 2 != is_writing:
+            words[SEQUENCE] += 1
+
+
+def _caller() -> Any:
+    """The frame that calls the hook, which lasts as long as the step; what Dynamo wraps around a hook does not."""
+    frame: Any = sys._getframe(2)
+    while frame.f_back is not None and _DYNAMO in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame
+
+
+def _depth_of(frame: Any) -> int:
+    depth = 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _is_under_way(call: tuple[int, int], frame: Any, depth: int) -> bool:
+    """Whether a call that began earlier is still on the stack above ``frame``."""
+    before, identity = call
+    while depth > before:
+        frame, depth = frame.f_back, depth - 1
+    return depth == before and id(frame) == identity and frame is not None
+
+
+def _is_set(found_inf: Any) -> bool:
+    """Whether the flag of a GradScaler says that gradients are not finite; one on a device is not asked."""
+    if type(found_inf) is not torch.Tensor or found_inf.device.type != "cpu":
+        return False
+    return bool(found_inf.detach().count_nonzero())

@@ -1,0 +1,128 @@
+"""TensorCopies: tensors that are copied into shared memory at the end of a step, because they change before the next.
+
+Gradients are set to None or overwritten between steps, so only the training thread can take them, and only then. It
+does nothing but copy: what the values mean is worked out by the viewer.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import torch
+
+from .anatomy import ODD, own
+from .leaves import Find
+from .memory import Undisturbed, plain_view
+from .shared_page import STEPS, SharedMemory, SharedPage
+from .tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, OTHER, STATE, STEP
+
+MAX_NBYTES = 1 << 30
+"""The most shared memory of one viewer, both halves counted."""
+
+DEFAULT_BUDGET = 64 << 20
+"""Bytes that are copied at one step; what is left over has its turn at the next."""
+
+
+class Wanted(NamedTuple):
+    """A tensor to be copied: how to find it, and the shape and type that it had when it was listed."""
+
+    find: Find
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+
+class Slot(NamedTuple):
+    """A tensor's place in the shared memory, in bytes: that of its header, and of each half."""
+
+    wanted: Wanted
+    header: int
+    halves: tuple[int, int]
+
+
+class TensorCopies:
+    """The copies of one viewer, renewed at each step within ``budget`` bytes. Raises ValueError if they need too much.
+
+    ``take`` is called on the training thread, all else on the viewer's.
+    """
+
+    def __init__(self, page: SharedPage, wanted: list[Wanted], budget: int = DEFAULT_BUDGET) -> None:
+        slots, end = [], 0
+        for each in wanted:
+            header, start = end, end + 8 * HEADER_WORDS
+            size = _aligned(each.nbytes)
+            slots.append(Slot(each, header, (start, start + size)))
+            end = start + 2 * size
+        if end > MAX_NBYTES:
+            raise ValueError(f"copies of these {len(wanted)} tensors need {end} bytes, and {MAX_NBYTES} are allowed")
+        self.slots = slots
+        self.budget = budget
+        self.memory = SharedMemory(max(end, 1))  # a file of no bytes cannot be mapped
+        self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
+        self._words = memoryview(self.memory.map)[: end - end % 8].cast("Q") if end else None
+        self._page = page
+        self._next = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def take(self) -> None:
+        """Copy as many of the tensors as the budget allows, from where the last step left off; at least one."""
+        with self._lock:
+            if self._is_closed:
+                return
+            left = self.budget
+            for _ in range(len(self.slots)):
+                slot = self.slots[self._next % len(self.slots)]
+                if left < self.budget and slot.wanted.nbytes > left:
+                    return
+                left -= slot.wanted.nbytes
+                self._next = (self._next + 1) % len(self.slots)
+                self._copy(slot)
+
+    def close(self) -> None:
+        """Copy nothing any more, and release the memory."""
+        with self._lock:
+            self._is_closed = True
+            if self._words is not None:
+                self._words.release()
+            del self._bytes
+        self.memory.close()
+
+    def _copy(self, slot: Slot) -> None:
+        words, first = self._words, slot.header // 8
+        assert words is not None
+        number = words[first + DONE] + 1
+        half = number % 2
+        words[first + BEGUN] = number
+        try:
+            with Undisturbed(plain=True):
+                state = self._fill(slot, slot.halves[half])
+        except ODD:
+            state = OTHER
+        words[first + STATE + half] = state
+        # The step that is just ending is not counted yet.
+        words[first + STEP + half] = self._page.words[STEPS] + 1
+        words[first + DONE] = number
+
+    def _fill(self, slot: Slot, start: int) -> int:
+        wanted = slot.wanted
+        tensor = wanted.find()
+        if tensor is None:
+            return ABSENT
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or own(tensor, "layout") != torch.strided:
+            return OTHER
+        dtype = str(own(tensor, "dtype")).removeprefix("torch.")
+        if tuple(own(tensor, "shape")) != wanted.shape or dtype != wanted.dtype:
+            return OTHER
+        if own(tensor, "device").type != "cpu":
+            return ON_DEVICE
+        if wanted.nbytes:
+            source = plain_view(tensor)
+            target = self._bytes[start : start + wanted.nbytes]
+            target.view(source.dtype).view(source.shape).copy_(source)
+        return COPIED
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // 64) * 64
