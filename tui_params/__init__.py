@@ -1,8 +1,9 @@
 """tui-params: look at PyTorch parameters in the terminal.
 
 ``explore(model)`` opens the explorer on a live model, ``open_source(path_or_model)`` gives the same inspector to a
-script, ``check(path_or_model)`` looks for what is wrong, ``compare(a, b)`` for what changed. The names are resolved on
-first use, so that importing the package costs nothing.
+script, ``check(path_or_model)`` looks for what is wrong, ``compare(a, b)`` for what changed, and ``serve(model)`` lets
+``tui-params attach`` look at a model while it trains. The names are resolved on first use, so that importing the
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ if TYPE_CHECKING:  # type checkers take this name for true; importing typing for
     from tui_params.api.checking import check as check
     from tui_params.api.comparing import compare as compare
     from tui_params.api.opening import open_source as open_source
+    from tui_params.api.serving import serve as serve
     from tui_params.tui.explore import explore as explore
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "compare", "explore", "open_source"]
+__all__ = ["__version__", "check", "compare", "explore", "open_source", "serve"]
 
 _HOME = {
     "check": "tui_params.api.checking",
     "compare": "tui_params.api.comparing",
     "explore": "tui_params.tui.explore",
     "open_source": "tui_params.api.opening",
+    "serve": "tui_params.api.serving",
 }
 
 

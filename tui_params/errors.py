@@ -11,7 +11,8 @@
      ├── WriteError             a file that the user asked for was not written
      │    └── OccupiedError         there is a file of that name, and nothing was said about replacing it
      ├── QueryError             a filter term that does not parse
-     └── ExploreError           the explorer cannot run here; says what to do instead
+     ├── ExploreError           the explorer cannot run here; says what to do instead
+     └── ServeError             the model of this process cannot be served to viewers
 
 The message of each is one sentence for the user: plain words, numbers, no traceback, no markup.
 """
@@ -74,3 +75,7 @@ class QueryError(TuiParamsError):
 
 class ExploreError(TuiParamsError):
     """The explorer cannot take over the terminal here."""
+
+
+class ServeError(TuiParamsError):
+    """The model of this process cannot be served to viewers."""

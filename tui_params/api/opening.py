@@ -27,12 +27,17 @@ def code_store() -> Store | None:
     return FigureCache().store
 
 
+ATTACH = "attach:"
+"""What a source begins with that is the model of another process, ``attach:4242`` or ``attach:NAME``."""
+
 ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
 
 def open_source(target: Target, *, optimizer: Optimizer | None = None) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
+
+    ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``).
 
     Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
     they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
@@ -57,10 +62,20 @@ def _open(target: Target, optimizer: Optimizer | None) -> Source:
     if isinstance(target, Source):
         return target
     if isinstance(target, (str, os.PathLike)):
-        return open_path(target)
+        return _open_named(target)
     from tui_params.live.source import StateDictSource
 
     return StateDictSource(target)
+
+
+def _open_named(target: str | os.PathLike[str]) -> Source:
+    """A path, or ``attach:`` and the number or the name of a process that serves a model."""
+    if isinstance(target, str) and target.startswith(ATTACH) and not os.path.lexists(target):
+        from tui_params.live.attached.finding import choose, find_serving
+        from tui_params.live.attached.source import AttachedSource
+
+        return AttachedSource(choose(find_serving(), target.removeprefix(ATTACH)).path)
+    return open_path(target)
 
 
 def is_live_module(target: Target) -> bool:

@@ -27,6 +27,19 @@ def complete_path(context: click.Context, parameter: click.Parameter, incomplete
     return [CompletionItem(incomplete, type="file")]
 
 
+def complete_serving(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The numbers and the names of the processes that serve a model."""
+    from tui_params.errors import TuiParamsError
+    from tui_params.live.attached.finding import find_serving
+
+    try:
+        found = find_serving()
+    except TuiParamsError:
+        return []  # the command will say why
+    words = {word: each.command for each in found for word in (each.number, each.name) if word}
+    return [CompletionItem(word, help=command) for word, command in words.items() if word.startswith(incomplete)]
+
+
 def complete_threshold(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """``abs-max-warning=``, to be followed by a number."""
     from tui_params.core.health.thresholds import MEANINGS

@@ -105,6 +105,21 @@ class StoredFile(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
+class Beat(msgspec.Struct, frozen=True, gc=False):
+    """How far a model that trains while it is looked at has come.
+
+    ``steps`` counts the steps of its optimizers since it is served; ``age`` are the seconds since the last of them,
+    None before the first. ``is_scaled`` says that its gradients are still multiplied by a loss scale, and ``skipped``
+    counts the steps that were skipped because gradients were not finite. ``lost`` is why nothing more is heard of it.
+    """
+
+    steps: int
+    age: float | None = None
+    is_scaled: bool = False
+    skipped: int = 0
+    lost: str | None = None
+
+
 class Unfinished(msgspec.Struct, frozen=True, gc=False):
     """What there is of a file whose download did not finish."""
 
@@ -175,6 +190,10 @@ class Source(Readable):
 
     def changed(self) -> str | None:
         """One sentence if the source has changed since it was opened, else None. Cheap: a stat for each file."""
+        return None
+
+    def beat(self) -> Beat | None:
+        """How far the model has come, if it trains in another process meanwhile; else None. Asks nobody."""
         return None
 
     @abstractmethod

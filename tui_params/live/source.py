@@ -11,23 +11,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core import dtypes
-from tui_params.core.adapter_config import AdapterConfig
-from tui_params.core.findings import Finding
-from tui_params.core.source import Listing, Source
-from tui_params.core.tensor import TensorInfo, TensorKind, beyond_numpy
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
+from tui_params.live.listing import listing_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tui_params.live.inside.description import Description
     from tui_params.live.inside.probe import Probe
 
 BLOCK_NBYTES = 4 << 20
-
-_KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient", "array": "array"}
 
 
 class ProbeSource(Source):
@@ -45,54 +41,7 @@ class ProbeSource(Source):
             found = probe.enumerate()
         except ProbeError as error:
             raise OpenError(f"{label}: {error}") from error
-        first_names: dict[str, str] = {}
-        self._handles: dict[str, int] = {}
-        tensors = [self._info(description, first_names) for description in found.tensors]
-        gradients = {name: self._info(description, first_names) for name, description in found.gradients}
-        self.listing = Listing(
-            format=container,
-            tensors=tuple(tensors),
-            metadata=dict(found.metadata),
-            modules=dict(found.modules),
-            gradients=gradients,
-            findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in found.remarks),
-            is_ordered=True,
-            adapters=tuple(
-                [
-                    AdapterConfig("the model", f"{path}.", "", rank, alpha, name=name, scale=scale)
-                    for path, name, rank, alpha, scale in found.adapters
-                ]
-            ),
-            absences=dict(found.absences),
-        )
-
-    def _info(self, description: Description, first_names: dict[str, str]) -> TensorInfo:
-        dtype = dtypes.from_torch(description.dtype)
-        unreadable = description.unreadable
-        if dtype is None:
-            dtype = dtypes.unknown(description.dtype)
-            unreadable = unreadable or f"elements of the type {description.dtype} cannot be decoded here"
-        unreadable = unreadable or beyond_numpy(len(description.shape))
-        tied_to = None
-        if description.identity is not None:
-            first = first_names.setdefault(description.identity, description.name)
-            tied_to = first if first != description.name else None
-        self._handles[description.name] = description.handle
-        return TensorInfo(
-            name=description.name,
-            shape=description.shape,
-            dtype=dtype,
-            numel=description.numel,
-            nbytes=description.nbytes,
-            kind=_KINDS.get(description.kind, "tensor"),
-            device=description.device,
-            requires_grad=description.requires_grad,
-            tied_to=tied_to,
-            stride=description.stride,
-            storage_nbytes=description.storage_nbytes,
-            unreadable=unreadable,
-            notes=description.notes,
-        )
+        self.listing, self._handles = listing_of(found, container)
 
     def _handle(self, info: TensorInfo) -> int:
         if info.unreadable:

@@ -1,0 +1,95 @@
+"""``tui-params attach``: the list of what can be attached to, and a served model as a source of every command."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+import tui_params
+from tests.live.attached.conftest import runtime
+from tui_params.cli.completion import complete_serving
+
+__all__ = ["runtime"]
+
+
+@pytest.fixture
+def served(runtime: Path) -> Iterator[nn.Module]:
+    net = nn.Sequential(nn.Linear(3, 2))
+    server = tui_params.serve(net, torch.optim.SGD(net.parameters(), lr=0.1), name="run 7")
+    yield net
+    server.stop()
+
+
+def test_nothing_to_attach_to_says_what_to_do(cli: Callable[..., Any], runtime: Path) -> None:
+    for arguments in (["attach"], ["attach", "--list"]):
+        ran = cli(*arguments)
+        assert (ran.code, ran.out) == (3, "")
+        assert "no process of yours serves a model: put tui_params.serve(model, optimizer) into" in ran.err
+    assert json.loads(cli("attach", "--json").out) == {"serving": []}
+
+
+def test_the_list(cli: Callable[..., Any], served: nn.Module) -> None:
+    lines = cli("attach", "--list").out.splitlines()
+    assert lines[0].split()[:3] == ["PID", "NAME", "MODEL"]
+    assert lines[1].startswith(f"{os.getpid()}")
+    assert "run 7" in lines[1]
+    assert "none yet" in lines[1]
+    (entry,) = json.loads(cli("attach", "--json").out)["serving"]
+    assert (entry["pid"], entry["name"], entry["model"]) == (os.getpid(), "run 7", "Sequential")
+    assert (entry["steps"], entry["age"], entry["reason"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("which", [[], ["run 7"], [str(os.getpid())]])
+def test_without_a_terminal_the_tensors_are_listed(
+    cli: Callable[..., Any], served: nn.Module, which: list[str]
+) -> None:
+    ran = cli("attach", *which)
+    assert ran.code == 0
+    assert "0.weight  [2, 3]  f32" in ran.out
+
+
+def test_of_several_the_list_is_printed(cli: Callable[..., Any], served: nn.Module) -> None:
+    other = tui_params.serve(nn.Linear(2, 2), name="other")
+    assert {line.split()[1] for line in cli("attach").out.splitlines()[1:]} == {"run", "other"}
+    assert "0.weight" in cli("attach", "run 7").out
+    ran = cli("attach", "third")
+    assert ran.code == 3
+    assert "no process with the number or the name 'third' serves a model" in ran.err
+    other.stop()
+
+
+def test_every_command_takes_it_as_a_source(cli: Callable[..., Any], served: nn.Module, tmp_path: Path) -> None:
+    name = "attach:run 7"
+    torch.save(served.state_dict(), tmp_path / "same.pt")
+    assert cli("diff", str(tmp_path / "same.pt"), name).code == 0
+    with torch.no_grad():
+        served[0].weight[1, 2] = float("nan")
+    assert cli("diff", str(tmp_path / "same.pt"), name).code == 1
+    assert "0.weight" in cli("stats", name).out
+    assert cli("values", name, "0.weight", "[1, 2]").out.strip().endswith("NaN")
+    ran = cli("check", name)
+    assert ran.code == 1
+    assert "1 of 6 values is NaN" in ran.out or "NaN" in ran.out
+
+
+def test_a_file_of_that_name_is_a_file(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": torch.ones(2)}, "attach:x")
+    assert "w" in cli("ls", "attach:x").out
+
+
+def test_names_and_numbers_are_completed(served: nn.Module) -> None:
+    context: Any = None
+    assert [item.value for item in complete_serving(context, context, "run")] == ["run 7"]
+    assert [item.value for item in complete_serving(context, context, str(os.getpid())[:1])] == [str(os.getpid())]
+    assert "attach" in CliRunner().invoke(__import__("tui_params.cli.app", fromlist=["app"]).app, ["--help"]).output

@@ -1,0 +1,304 @@
+"""A model that is looked at from outside: the same tensors, figures of one step, gradients, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tui_params
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import OpenError, ReadError, SourceChangedError
+from tui_params.live.attached import source as attached
+from tui_params.live.attached.finding import choose, find_serving
+from tui_params.live.attached.source import AttachedSource
+from tui_params.live.inside import server as server_module
+from tui_params.live.inside.server import Server
+from tui_params.live.source import ModelSource
+
+
+class Net(nn.Module):  # type: ignore[misc]
+    """Parameters and buffers of many types, views, a tie, a frozen one, an empty one and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.wide = nn.Linear(8, 6)
+        self.low = nn.Parameter(torch.randn(4, 3).bfloat16())
+        self.transposed = nn.Parameter(torch.randn(5, 7).t())
+        self.frozen = nn.Parameter(torch.randn(3), requires_grad=False)
+        self.tied = self.low
+        self.empty = nn.Parameter(torch.empty(0, 4))
+        self.number = nn.Parameter(torch.tensor(3.5))
+        kinds = (torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64)
+        for kind in (*kinds, torch.float8_e4m3fn):
+            self.register_buffer(str(kind).removeprefix("torch."), torch.randn(6).abs().mul(3).to(kind))
+        self.register_buffer("strided", torch.arange(24.0).reshape(4, 6)[::2, 1::2])
+        self.register_buffer("conjugated", torch.randn(3, dtype=torch.complex64).conj())
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+@pytest.fixture
+def served(runtime: Path, net: Net) -> Iterator[Server]:
+    optimizer = torch.optim.SGD([each for each in net.parameters() if each.requires_grad], lr=0.1, momentum=0.9)
+    server = tui_params.serve(net, optimizer, name="net")
+    server.optimizer = optimizer  # type: ignore[attr-defined]
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def viewer(served: Server) -> Iterator[AttachedSource]:
+    with AttachedSource(Path(served.path)) as source:
+        assert isinstance(source, AttachedSource)
+        yield source
+
+
+def step(served: Server, value: float = 1.0) -> None:
+    """One step whose gradients are all ``value``."""
+    optimizer: Any = served.optimizer  # type: ignore[attr-defined]
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.full_like(parameter, value)
+    optimizer.step()
+
+
+def while_stepping(served: Server, act: Callable[[], Any]) -> Any:
+    """What ``act`` returns in another thread, while this one makes steps."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(act())
+        except Exception as error:  # noqa: BLE001 it is raised again below
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    count = 0
+    while thread.is_alive():
+        count += 1
+        step(served, count)
+        thread.join(0.002)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def same(info: TensorInfo, other: TensorInfo) -> bool:
+    keys = (
+        "name",
+        "shape",
+        "dtype",
+        "numel",
+        "nbytes",
+        "kind",
+        "device",
+        "requires_grad",
+        "tied_to",
+        "stride",
+        "notes",
+    )
+    return all(getattr(info, key) == getattr(other, key) for key in keys)
+
+
+def test_the_tensors_are_those_that_the_process_itself_would_list(served: Server, net: Net) -> None:
+    step(served)
+    with (
+        AttachedSource(Path(served.path)) as viewer,
+        ModelSource(net, optimizer=served.optimizer) as here,  # type: ignore[attr-defined]
+    ):
+        assert [info.name for info in viewer.listing.tensors] == [info.name for info in here.listing.tensors]
+        assert all(map(same, viewer.listing.tensors, here.listing.tensors))
+        assert viewer.listing.modules == here.listing.modules
+        assert viewer.listing.metadata == here.listing.metadata
+        for info in here.listing.tensors:
+            if info.name == "conjugated":
+                continue
+            expected, found = here.read(info.name), viewer.read(info.name)
+            assert found.dtype == expected.dtype
+            assert found.tobytes() == expected.tobytes()
+            assert viewer.summarize(info.name) == here.summarize(info.name)
+
+
+def test_what_does_not_lie_in_memory_as_it_is_is_copied_at_a_step(
+    served: Server, viewer: AttachedSource, net: Net
+) -> None:
+    # A lazily conjugated buffer: the bytes in memory are not its values.
+    found = while_stepping(served, lambda: viewer.read("conjugated"))
+    assert np.array_equal(found, net.conjugated.resolve_conj().numpy())
+
+
+def test_every_trained_parameter_has_a_gradient_before_there_is_one(viewer: AttachedSource) -> None:
+    assert set(viewer.listing.gradients) == {
+        "wide.weight", "wide.bias", "low", "transposed", "tied", "empty", "number",
+    }  # fmt: skip
+    assert "frozen" in viewer.listing.absences
+
+
+def test_no_gradient_is_looked_at_but_on_the_thread_that_trains(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # backward() sets gradients without the GIL: a look at one from another thread has crashed a process.
+    looked: list[int] = []
+
+    def look(parameter: Any) -> Any:
+        looked.append(threading.get_ident())
+        return parameter.grad
+
+    monkeypatch.setattr("tui_params.live.inside.model.gradient_of", look)
+    monkeypatch.setattr("tui_params.live.inside.requests.gradient_of", look)
+    with AttachedSource(Path(served.path)) as viewer:
+        viewer.changed()
+        while_stepping(served, lambda: viewer.read("wide.weight.grad"))
+    assert set(looked) == {threading.get_ident()}
+
+
+def test_gradients_are_those_of_one_step(served: Server, viewer: AttachedSource) -> None:
+    found = while_stepping(served, lambda: [viewer.read("wide.weight.grad") for _ in range(5)])
+    for values in found:
+        assert values.shape == (6, 8)
+        assert len(set(values.reshape(-1).tolist())) == 1
+    numbers = [values[0, 0] for values in found]
+    assert numbers == sorted(numbers)
+    summary = while_stepping(served, lambda: viewer.summarize("transposed.grad")).figures(35)
+    assert summary.min == summary.max
+
+
+def test_a_gradient_that_is_missing_at_the_step_says_so(served: Server, viewer: AttachedSource, net: Net) -> None:
+    def forget(*_: Any) -> None:
+        net.low.grad = None
+
+    handle = served.optimizer.register_step_pre_hook(forget)  # type: ignore[attr-defined]
+    with pytest.raises(ReadError, match=r"it had no gradient at step \d+"):
+        while_stepping(served, lambda: viewer.read("low.grad"))
+    handle.remove()
+
+
+def test_without_a_step_a_gradient_is_not_waited_for_for_ever(
+    viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    with pytest.raises(ReadError, match="no step ended within 0 s"):
+        viewer.read("wide.weight.grad")
+
+
+def test_where_memory_may_not_be_read_from_outside_it_is_copied(
+    served: Server, viewer: AttachedSource, net: Net
+) -> None:
+    viewer._memory.reason = "its memory cannot be read from outside (operation not permitted)"
+    for name in ("frozen", "transposed", "strided"):
+        found = while_stepping(served, lambda name=name: viewer.read(name))  # type: ignore[misc]
+        assert found.shape == tuple(getattr(net, name).shape)
+    assert while_stepping(served, lambda: viewer.read("strided")).tolist() == net.strided.tolist()
+
+
+def test_a_tensor_that_moved_is_not_shown_as_what_it_was(viewer: AttachedSource, net: Net) -> None:
+    before = viewer.read("wide.weight")
+    kept = net.wide.weight.data
+    net.wide.weight.data = torch.zeros(6, 8)
+    with pytest.raises(SourceChangedError, match="was replaced, resized or moved"):
+        viewer.read("wide.weight")
+    net.wide.weight.data = kept
+    assert viewer.read("wide.weight").tobytes() == before.tobytes()
+
+
+def test_a_tensor_that_is_too_large_to_be_read_between_two_steps_says_so(
+    viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "MAX_AT_ONCE", 100)
+    with pytest.raises(ReadError, match="look at a slice of it"):
+        viewer.summarize("wide.weight")
+    assert viewer.read("wide.weight", "[0, :2]").shape == (2,)
+
+
+def test_the_beat_counts_steps(served: Server, viewer: AttachedSource) -> None:
+    assert viewer.beat().steps == 0
+    assert viewer.beat().age is None
+    step(served)
+    step(served)
+    beat = viewer.beat()
+    assert (beat.steps, beat.lost) == (2, None)
+    assert beat.age is not None
+    assert beat.age < 60
+
+
+def test_two_viewers_see_the_same(served: Server, viewer: AttachedSource) -> None:
+    with AttachedSource(Path(served.path)) as other:
+        assert other.read("low").tobytes() == viewer.read("low").tobytes()
+        found = while_stepping(served, lambda: (viewer.read("number.grad"), other.read("wide.bias.grad")))
+        assert found[0].shape == ()
+        assert found[1].shape == (6,)
+    assert viewer.read("low").shape == (4, 3)
+
+
+def test_the_list_names_who_serves(served: Server) -> None:
+    (found,) = find_serving()
+    assert (found.name, found.model, found.steps, found.age) == ("net", "Net", 0, None)
+    assert choose([found], str(found.pid)) is found
+    assert choose([found], "net") is found
+    with pytest.raises(OpenError, match=r"no process with the number or the name 'other'"):
+        choose([found], "other")
+    with pytest.raises(OpenError, match="2 models are named 'net'"):
+        choose([found, found], "net")
+
+
+def test_two_models_of_one_process_have_a_socket_each(served: Server) -> None:
+    other = tui_params.serve(nn.Linear(2, 2), name="second")
+    assert {each.name for each in find_serving()} == {"net", "second"}
+    other.stop()
+    assert {each.name for each in find_serving()} == {"net"}
+
+
+def test_after_stop_viewers_are_sent_away_and_nothing_is_left(served: Server, viewer: AttachedSource) -> None:
+    served.stop()
+    served.stop()
+    assert not Path(served.path).exists()
+    assert find_serving() == []
+    with pytest.raises(ReadError, match="has ended, or no longer serves"):
+        viewer.read("low")
+    assert viewer.changed() is not None
+    assert viewer.beat().lost is not None
+
+
+def test_what_was_read_last_can_still_be_counted_on_after_close(viewer: AttachedSource) -> None:
+    viewer.close()
+    viewer.close()
+    with pytest.raises(ReadError, match="is closed"):
+        viewer.read("low")
+
+
+def test_only_a_module_can_be_served(runtime: Path) -> None:
+    with pytest.raises(TypeError, match=r"expects a torch\.nn\.Module, not dict"):
+        tui_params.serve({})
+    with pytest.raises(TypeError, match=r"expects a torch\.optim\.Optimizer"):
+        tui_params.serve(nn.Linear(2, 2), optimizer=3)
+    assert find_serving() == []
+
+
+def test_a_forked_worker_serves_nothing_and_leaves_the_parent_alone(served: Server, viewer: AttachedSource) -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        # In the child: its steps do not count, its end does not remove the socket.
+        step(served)
+        os.write(writing, b"served" if served._listener is not None or server_module._SERVERS else b"alone")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"alone"
+    os.close(reading)
+    os.close(writing)
+    assert Path(served.path).exists()
+    assert viewer.beat().steps == 0
+    assert viewer.read("low").shape == (4, 3)

@@ -1,0 +1,92 @@
+"""``tui-params attach``: the models that processes of this user serve, and the explorer on one of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from tui_params.cli.completion import complete_serving
+from tui_params.cli.exit_codes import OK
+from tui_params.cli.output import Output, write_json
+from tui_params.core import text
+from tui_params.errors import OpenError
+from tui_params.live.attached.finding import Serving, choose, find_serving
+
+_HOW = "put tui_params.serve(model, optimizer) into the training script"
+
+
+@click.command(name="attach", short_help="Look at a model that is training.")
+@click.argument("which", metavar="[PID | NAME]", required=False, shell_complete=complete_serving)
+@click.option("--list", "only_list", is_flag=True, help="List the models and open none.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document.")
+def command(which: str | None, only_list: bool, as_json: bool) -> int:
+    """Open the explorer on the model of a process that called tui_params.serve, while it trains.
+
+    Without PID or NAME the only model is opened; of several, the list is printed. Other commands take the same model as
+    the source attach:PID.
+    """
+    found = find_serving()
+    if as_json:
+        write_json({"serving": [_entry(each) for each in found]})
+        return OK
+    if which is None and (only_list or len(found) != 1):
+        if not found:
+            raise OpenError(f"no process of yours serves a model: {_HOW}")
+        Output().lines(_lines(found))
+        return OK
+    return _explore(choose(found, which) if which is not None else found[0])
+
+
+def _explore(chosen: Serving) -> int:
+    from tui_params.cli.terminal import open_explorer
+
+    name = f"attach:{chosen.number}"
+    code = open_explorer(name)
+    if code is None:
+        from tui_params.cli.ls import list_tensors
+
+        list_tensors(name, as_json=False)
+        return OK
+    return code
+
+
+def _entry(each: Serving) -> dict[str, object]:
+    return {
+        "pid": each.pid,
+        "name": each.name,
+        "model": each.model,
+        "since": each.since,
+        "steps": each.steps,
+        "age": each.age,
+        "rank": each.rank,
+        "world_size": each.world_size,
+        "command": each.command,
+        "reason": each.reason,
+    }
+
+
+def _lines(found: list[Serving]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("PID", "NAME", "MODEL", "RANK", "STEPS", "LAST STEP", "SINCE", "COMMAND")]
+    rows += [_row(each) for each in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(each: Serving) -> tuple[str, ...]:
+    if each.reason is not None:
+        return each.number, "?", "", "", "", "", "", each.reason
+    rank = "" if each.rank is None else f"{each.rank} of {each.world_size}"
+    since = time.strftime("%H:%M:%S", time.localtime(each.since))
+    return (
+        each.number,
+        each.name,
+        each.model,
+        rank,
+        f"{each.steps:,}",
+        "none yet" if each.age is None else f"{text.duration(each.age)} ago",
+        since,
+        each.command,
+    )

@@ -1,0 +1,116 @@
+"""The models of this user that can be attached to: those that a process serves at a socket."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_params.core.text import clean
+from tui_params.errors import OpenError, TuiParamsError
+from tui_params.live.attached.connection import Connection
+from tui_params.live.attached.shared import StepPage
+from tui_params.live.inside.frames import close_all
+from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, why_unsafe
+
+HELLO_SECONDS = 2.0
+"""How long one process may take to say who it is, while a list is made."""
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """A process that serves a model. ``since`` is in seconds since 1970; ``age`` as in ``core.source.Beat``.
+
+    ``reason`` is set instead if it does not answer: all else is unknown then but ``path`` and ``pid``.
+    """
+
+    path: Path
+    pid: int
+    name: str = ""
+    model: str = ""
+    since: float = 0.0
+    steps: int = 0
+    age: float | None = None
+    rank: int | None = None
+    world_size: int | None = None
+    command: str = ""
+    reason: str | None = None
+
+    @property
+    def number(self) -> str:
+        """What names it alone: the PID, and for a second model of one process ``PID-2``."""
+        return self.path.name.removesuffix(SUFFIX)
+
+
+def find_serving() -> list[Serving]:
+    """The processes of this user that serve a model, the latest first. Raises OpenError if the folder is not safe."""
+    folder = Path(folder_path())
+    if not os.path.lexists(folder):
+        return []
+    reason = why_unsafe(str(folder))
+    if reason is not None:
+        raise OpenError(f"{folder} {reason}: nothing in it is trusted")
+    found = [describe(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    return sorted((each for each in found if each is not None), key=lambda each: -each.since)
+
+
+def describe(path: Path) -> Serving | None:
+    """Who serves at a socket; None if nobody does any more."""
+    pid = int(path.name.partition(".")[0].partition("-")[0]) if path.name[:1].isdigit() else 0
+    if not os.path.isdir(f"/proc/{pid}") and os.path.isdir("/proc/self"):
+        return None  # killed, and its socket was left behind
+    try:
+        connection = Connection(path, HELLO_SECONDS)
+    except OpenError as error:
+        return Serving(path, pid, reason=str(error))
+    try:
+        hello, descriptors = connection.ask({"ask": "hello"})
+        if len(descriptors) != 1:
+            close_all(descriptors)
+            raise OpenError("it shares nothing")
+        page = StepPage(descriptors[0])
+        steps, age = page.steps, page.age
+        page.close()
+        return _serving(path, pid, hello, steps, age)
+    except TuiParamsError as error:
+        return Serving(path, pid, reason=str(error))
+    finally:
+        connection.close()
+
+
+def _serving(path: Path, pid: int, hello: dict[str, Any], steps: int, age: float | None) -> Serving:
+    def number(key: str) -> int | None:
+        value = hello.get(key)
+        return value if type(value) is int else None
+
+    since = hello.get("since")
+    command = hello.get("command")
+    words = [clean(str(word), 200) for word in command[:20]] if type(command) is list else []
+    return Serving(
+        path,
+        number("pid") or pid,
+        clean(str(hello.get("name", "")), 80),
+        clean(str(hello.get("model", "")), 80),
+        float(since) if isinstance(since, int | float) else 0.0,
+        steps,
+        age,
+        number("rank"),
+        number("world_size"),
+        " ".join(words),
+    )
+
+
+def choose(found: list[Serving], wanted: str) -> Serving:
+    """The one that a PID or a name means. Raises OpenError, which says what there is."""
+    matching = [each for each in found if wanted == each.number]
+    matching = matching or [each for each in found if wanted == each.name]
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        known = ", ".join(f"{each.number} ({each.name})" for each in found[:8]) or "none"
+        raise OpenError(
+            f"no process with the number or the name {clean(wanted, 80)!r} serves a model; serving: {known}"
+        )
+    numbers = ", ".join(each.number for each in matching[:8])
+    raise OpenError(f"{len(matching)} models are named {clean(wanted, 80)!r}: choose by the number ({numbers})")

@@ -1,0 +1,280 @@
+"""AttachedSource: the model of another process, which may be training while it is looked at.
+
+Parameters, buffers and the states of optimizers are read from that process's memory, between two steps: what an
+optimizer may have written to meanwhile is thrown away and read again. Where its memory may not be read, where a tensor
+does not lie in it as it is, and for gradients, which are gone before the next step, the process is asked for copies at
+the end of each step. Every value that is returned is of one step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tui_params.core.dtypes import fit
+from tui_params.core.reading.extent import Extent
+from tui_params.core.reading.place import Place
+from tui_params.core.source import Beat, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean, size
+from tui_params.core.window import Window
+from tui_params.errors import OpenError, ReadError, SourceChangedError
+from tui_params.live.attached.connection import Connection
+from tui_params.live.attached.process_memory import ProcessMemory
+from tui_params.live.attached.shared import NOTHING, Copies, Slot, StepPage
+from tui_params.live.inside.description import Description, Enumeration
+from tui_params.live.listing import listing_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_T = TypeVar("_T")
+
+VERSION = 1
+"""Of the questions and answers, as ``live.inside.requests`` has it."""
+
+MAX_AT_ONCE = 256 << 20
+"""The most bytes of a tensor that are read between two steps: a block at a time would mix several."""
+
+COPIES_NBYTES = 128 << 20
+"""The most bytes of tensors that are copied at each step; those that were asked for last."""
+
+MAX_COPIES = 64
+
+STEP_SECONDS = 15.0
+"""How long to wait for the end of a step."""
+
+_COUNT = len(Description._fields)
+
+
+class AttachedSource(Source):
+    """The model that is served at a socket. Raises OpenError."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = Connection(path)
+        self._lock = Lock()
+        self._copied: dict[tuple[int, bool], int] = {}
+        """Handles of the tensors that are copied, those of gradients with True, and their bytes; the latest last."""
+
+        self._copies: Copies | None = None
+        self._slots: dict[tuple[int, bool], Slot] = {}
+        self._is_closed = False
+        try:
+            self._page, hello = self._greet()
+            self._memory = ProcessMemory(int(hello["pid"]))
+            self.hello = hello
+            self._list(hello)
+        except ReadError as error:
+            self._connection.close()
+            raise OpenError(str(error)) from error
+        except OpenError:
+            self._connection.close()
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._connection.close()
+            raise OpenError(f"the process describes its model in a way that is not understood: {error!r}") from error
+
+    def _greet(self) -> tuple[StepPage, dict[str, Any]]:
+        hello, descriptors = self._connection.ask({"ask": "hello"})
+        if hello.get("version") != VERSION or len(descriptors) != 1:
+            from tui_params.live.inside.frames import close_all
+
+            close_all(descriptors)
+            raise OpenError("the process serves its model to another version of tui-params: use the same in both")
+        return StepPage(descriptors[0]), hello
+
+    def _list(self, hello: dict[str, Any]) -> None:
+        rows: list[list[Any]] = []
+        last: dict[str, Any] = {}
+        for last, _ in self._connection.ask_many({"ask": "list"}):
+            rows += last.get("tensors", [])
+        found = [_description(row) for row in rows]
+        gradients = set(last["gradients"].values())
+        tensors = tuple(description for description in found if description.handle not in gradients)
+        # Whether one has a gradient now is chance: each that is trained will have one at the end of a step.
+        trained = [
+            (each.name, each._replace(name=f"{each.name}.grad", kind="gradient", identity=None, notes=(), stride=None))
+            for each in tensors
+            if each.kind == "parameter" and each.requires_grad and not each.unreadable
+        ]
+        enumeration = Enumeration(
+            tensors,
+            tuple(trained),
+            dict(last["modules"]),
+            dict(last["metadata"]),
+            tuple((severity, rule, evidence) for severity, rule, evidence in last["remarks"] if rule != "no-gradient"),
+            {name: reason for name, reason in last["absences"].items() if name not in dict(trained)},
+            tuple((path, name, rank, alpha, scale) for path, name, rank, alpha, scale in last["adapters"]),
+        )
+        listing, self._handles = listing_of(enumeration, "model of another process")
+        self.listing = listing
+        self._addresses = {row[0]: row[_COUNT] for row in rows}
+        self.label = clean(f"{hello['name']} ({hello['pid']})", 120)
+
+    def beat(self) -> Beat:
+        page = self._page
+        return Beat(page.steps, page.age, page.is_scaled, page.skipped, self._connection.look())
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        from tui_params.core.reading.gather import gather_window
+
+        return self._read(info, lambda place, extent: gather_window(place, extent, info, window))
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        import numpy as np
+
+        from tui_params.core.reading.gather import BLOCK_NBYTES, gather_blocks
+
+        stop = info.numel if stop is None else min(stop, info.numel)
+        if info.nbytes > MAX_AT_ONCE:
+            raise ReadError(
+                f"it has {size(info.nbytes)}, and at most {size(MAX_AT_ONCE)} are read between two steps: look at a"
+                " slice of it"
+            )
+        taken = np.empty(info.dtype.nbytes(stop) - info.dtype.nbytes(start), np.uint8)
+
+        def take(place: Place, extent: Extent) -> None:
+            done = 0
+            for block in gather_blocks(place, extent, info, start, stop):
+                taken[done : done + block.nbytes] = block
+                done += block.nbytes
+
+        self._read(info, take)
+        step = info.dtype.nbytes(fit(BLOCK_NBYTES, info.dtype))
+        for begin in range(0, taken.nbytes, step):
+            yield taken[begin : begin + step]
+
+    def _read(self, info: TensorInfo, read: Callable[[Place, Extent], _T]) -> _T:
+        """What ``read`` makes of the elements as they were at one step. Raises ReadError."""
+        if self._is_closed:
+            raise ReadError(f"{self.label} is closed")
+        if info.unreadable is not None:
+            raise ReadError(info.unreadable)
+        if not info.numel:
+            return read(NOTHING, Extent("", 0, 0, 0))
+        is_gradient = info.kind == "gradient"
+        handle = self._handles.get(info.name)
+        if handle is None:
+            raise ReadError(f"{self.label} has no tensor {info.name}")
+        address = None if is_gradient else self._addresses.get(handle)
+        if address is not None and self._memory.reason is None:
+            span = _span(info)
+            extent = Extent("", address, address, address + span, info.stride)
+            found = self._page.steadily(lambda: read(self._memory, extent))
+            if found is not None:
+                self._check_place(info, handle, address)
+                return found[0]
+        return self._read_copy(info, handle, is_gradient, read)
+
+    def _check_place(self, info: TensorInfo, handle: int, address: int) -> None:
+        """Raise SourceChangedError unless the tensor lies where it was read."""
+        answer, _ = self._connection.ask({"ask": "where", "handles": [handle]})
+        if answer.get("addresses") != [address]:
+            raise SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
+
+    def _read_copy(self, info: TensorInfo, handle: int, is_gradient: bool, read: Callable[[Place, Extent], _T]) -> _T:
+        key = handle, is_gradient
+        with self._lock:
+            asked = self._page.steps
+            if key not in self._slots:
+                self._ask_for_copies(info, key)
+            copies, slot = self._copies, self._slots[key]
+            assert copies is not None
+            self._wait_for_copy(copies, slot, asked)
+            extent = Extent("", 0, 0, slot.nbytes)
+            # A copy is row-major, whatever the tensor itself is.
+            return copies.steadily(slot, lambda place: read(place, extent))[0]
+
+    def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
+        deadline = time.monotonic() + STEP_SECONDS
+        while copies.step_of(slot) <= asked:
+            if time.monotonic() > deadline or self._is_closed:
+                raise ReadError(
+                    f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
+                    " copied at the end of a step of an optimizer of torch"
+                )
+            time.sleep(0.002)
+
+    def _ask_for_copies(self, info: TensorInfo, key: tuple[int, bool]) -> None:
+        """Have this tensor copied too, and its neighbours, which are likely to be asked for next."""
+        for each, other in self._neighbours(info, key):
+            self._copied.pop(other, None)
+            self._copied[other] = each.nbytes
+        while len(self._copied) > 1 and (len(self._copied) > MAX_COPIES or sum(self._copied.values()) > COPIES_NBYTES):
+            del self._copied[next(iter(self._copied))]
+        keys = sorted(self._copied, key=lambda key: key[1])
+        question = {
+            "ask": "copy",
+            "values": [handle for handle, is_gradient in keys if not is_gradient],
+            "gradients": [handle for handle, is_gradient in keys if is_gradient],
+            "budget": COPIES_NBYTES,
+        }
+        self._drop_copies()
+        answer, descriptors = self._connection.ask(question)
+        if len(descriptors) != 1:
+            raise ReadError("the process shares no memory with the copies")
+        self._copies = Copies(descriptors[0], int(answer["nbytes"]))
+        self._slots = {
+            key: Slot(header, (first, second), self._copied[key])
+            for key, (header, first, second) in zip(keys, answer["slots"], strict=True)
+        }
+
+    def _neighbours(self, info: TensorInfo, key: tuple[int, bool]) -> list[tuple[TensorInfo, tuple[int, bool]]]:
+        """What of its kind comes after this tensor in the list, in the reverse order; the tensor itself is last."""
+        if not key[1]:
+            return [(info, key)]
+        listed = list(self.listing.gradients.values())
+        place = next(number for number, other in enumerate(listed) if other.name == info.name)
+        chosen: list[tuple[TensorInfo, tuple[int, bool]]] = []
+        room = COPIES_NBYTES // 2
+        for other in listed[place : place + MAX_COPIES // 2]:
+            room -= other.nbytes
+            if room < 0 and chosen:
+                break
+            chosen.append((other, (self._handles[other.name], True)))
+        return chosen[::-1]
+
+    def _drop_copies(self) -> None:
+        self._slots = {}
+        if self._copies is not None:
+            self._copies.close()
+            self._copies = None
+
+    def changed(self) -> str | None:
+        if self._is_closed:
+            return None
+        lost = self._connection.look()
+        if lost is not None:
+            return f"{lost}; what is shown is the last that was read"
+        return None
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._connection.close()
+        with self._lock:
+            self._drop_copies()
+            self._memory.close()
+
+
+def _description(row: list[Any]) -> Description:
+    """A tensor as it came: a list of the fields of Description, and the address. Raises ValueError, TypeError."""
+    if len(row) != _COUNT + 1:
+        raise ValueError(f"a tensor is described by {len(row)} values")
+    found = Description(*row[:_COUNT])
+    shape = tuple(int(length) for length in found.shape)
+    stride = None if found.stride is None else tuple(int(step) for step in found.stride)
+    return found._replace(shape=shape, stride=stride, notes=tuple(map(str, found.notes)))
+
+
+def _span(info: TensorInfo) -> int:
+    """The bytes from the first element to the end of the last one."""
+    if info.stride is None or not info.numel:
+        return info.nbytes
+    last = sum((length - 1) * step for length, step in zip(info.shape, info.stride, strict=True))
+    return info.dtype.nbytes(last + 1)
