@@ -20,13 +20,20 @@ _HOW = "put tui_params.serve(model, optimizer) into the training script"
 @click.command(name="attach", short_help="Look at a model that is training.")
 @click.argument("which", metavar="[PID | NAME]", required=False, shell_complete=complete_serving)
 @click.option("--list", "only_list", is_flag=True, help="List the models and open none.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be run in a process that serves nothing, and run nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document.")
-def command(which: str | None, only_list: bool, as_json: bool) -> int:
-    """Open the explorer on the model of a process that called tui_params.serve, while it trains.
+def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) -> int:
+    """Open the explorer on the model of a process while it trains.
 
-    Without PID or NAME the only model is opened; of several, the list is printed. Other commands take the same model as
-    the source attach:PID.
+    Without PID or NAME the only model that is served (tui_params.serve) is opened; of several, the list is printed. A
+    process with that PID that serves nothing is entered: by sys.remote_exec where both Pythons are 3.14 or newer, else
+    by gdb. It then serves its models until nobody has looked for a minute. Other commands take a served model as the
+    source attach:PID.
     """
+    if dry_run:
+        return _dry_run(which)
     found = find_serving()
     if as_json:
         write_json({"serving": [_entry(each) for each in found]})
@@ -36,7 +43,21 @@ def command(which: str | None, only_list: bool, as_json: bool) -> int:
             raise OpenError(f"no process of yours serves a model: {_HOW}")
         Output().lines(_lines(found))
         return OK
+    if which is not None and which.isdecimal() and not any(each.pid == int(which) for each in found):
+        from tui_params.live.injection.entering import enter
+
+        found = enter(int(which))
+        return _explore(found[-1])  # the largest is served first
     return _explore(choose(found, which) if which is not None else found[0])
+
+
+def _dry_run(which: str | None) -> int:
+    from tui_params.live.injection.entering import plan
+
+    if which is None or not which.isdecimal():
+        raise click.UsageError("--dry-run wants the PID of a process")
+    click.echo(plan(int(which)))
+    return OK
 
 
 def _explore(chosen: Serving) -> int:

@@ -27,6 +27,8 @@ MODULES = (
     "runtime_folder",
     "requests",
     "server",
+    "roots",
+    "guest",
 )
 """The modules of ``live.inside`` in the order in which they are loaded: each imports only earlier ones."""
 
@@ -39,6 +41,19 @@ def read_texts() -> dict[str, str]:
 def make_bundle() -> str:
     """A Python script that makes MODULES importable, as ``_tui_params_inside.probe`` and so on, where it is run."""
     return f"{_read('loader')}\n\nload({PRIVATE_PACKAGE!r}, {read_texts()!r})\n"
+
+
+def make_guest(folder: str, seconds: float) -> str:
+    """A Python script that serves the models of the process in which it is run, at sockets in ``folder``.
+
+    It waits for torch on a thread of its own, at most ``seconds``; why nothing is served it writes to ``PID.failed``.
+    """
+    let_in = f"{make_bundle()}\nfrom {PRIVATE_PACKAGE}.guest import serve_all\nserve_all({folder!r})\n"
+    # Nothing of it becomes a variable of the process, whose main module runs it.
+    space = "{'__name__': 'tui-params'}"
+    doorstep = f"{_read('doorstep')}\nenter({folder!r}, {seconds!r}, lambda: exec({let_in!r}, {space}))\n"
+    # A pending call that fails would raise an error in the middle of the training.
+    return f"try:\n    exec({doorstep!r}, {space})\nexcept BaseException:\n    pass\n"
 
 
 def _read(name: str) -> str:

@@ -43,12 +43,15 @@ class Serving(msgspec.Struct, frozen=True):
         return self.path.name.removesuffix(SUFFIX)
 
 
-def find_serving() -> list[Serving]:
-    """The processes of this user that serve a model, the latest first. Raises OpenError if the folder is not safe."""
-    folder = Path(folder_path())
+def find_serving(uid: int = -1) -> list[Serving]:
+    """The processes of a user, by default this one, that serve a model, the latest first.
+
+    Raises OpenError if the folder is not safe.
+    """
+    folder = Path(folder_path(uid))
     if not os.path.lexists(folder):
         return []
-    reason = why_unsafe(str(folder))
+    reason = why_unsafe(str(folder), uid)
     if reason is not None:
         raise OpenError(f"{folder} {reason}: nothing in it is trusted")
     found = [describe(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]

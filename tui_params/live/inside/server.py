@@ -1,7 +1,8 @@
 """Server: lets viewers of the same user look at the model of this process, through a Unix socket.
 
 A thread of its own waits for viewers, another serves each of them; both are daemons and hold nothing that the training
-needs. The socket lies in a folder that only this user can enter, and who connects is asked for by the kernel as well.
+needs. The socket lies in a folder that only this user can enter, and the kernel says who connects: this user, or root,
+from whom nothing can be kept.
 """
 
 from __future__ import annotations
@@ -49,9 +50,17 @@ class Server:
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
-    def start(self) -> None:
-        """Bind the socket and start to serve. Raises OSError; PermissionError if the folder is not safe."""
-        folder = make_folder()
+    @property
+    def viewers(self) -> int:
+        """How many look now."""
+        return len(self._viewers)
+
+    def start(self, folder: str = "") -> None:
+        """Bind the socket and start to serve. Raises OSError; PermissionError if the folder is not safe.
+
+        ``folder`` is that of the viewer who asks, who may have another environment; by default this user's own.
+        """
+        folder = make_folder(folder)
         path = os.path.join(folder, f"{os.getpid()}{SUFFIX}")
         number = 1
         while os.path.lexists(path) and not _is_stale(path):
@@ -106,7 +115,7 @@ class Server:
             except OSError:
                 return  # stopped
             with self._lock:
-                is_welcome = len(self._viewers) < MAX_VIEWERS and _uid_of(viewer) == os.getuid()
+                is_welcome = len(self._viewers) < MAX_VIEWERS and _uid_of(viewer) in (os.getuid(), 0)
                 if is_welcome:
                     self._viewers.add(viewer)
             if not is_welcome:

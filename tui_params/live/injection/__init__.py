@@ -1,0 +1,1 @@
+"""Lets the explorer into a process that was not prepared for it."""
