@@ -19,6 +19,16 @@ _LONGEST = 200
 """Characters of a pattern, and of the name of a module, that is tried."""
 
 _ALPHAS = ("lora_alpha", "alpha", "randlora_alpha")
+_OPTIONS = (
+    "fan_in_fan_out",
+    "init_lora_weights",
+    "use_cayley_neumann",
+    "num_cayley_neumann_terms",
+    "coft",
+    "base_model_name_or_path",
+)
+"""What else tells how an adapter changes a weight, and which model it is for."""
+
 _QUANTIFIED_GROUP = re.compile(r"(?<!\\)\)[*+{?]")
 _UNBOUNDED = re.compile(r"(?<!\\)[*+]|\{\d*,\}")
 _REFERENCE = re.compile(r"\\[1-9]|\(\?[P=!<(]")
@@ -33,7 +43,8 @@ class AdapterConfig(msgspec.Struct, frozen=True):
     ``ranks`` and ``alphas`` are by a regular expression for the end of a module's path, the first that matches counts
     (peft.utils.other.get_pattern_key); they replace ``rank`` and ``alpha``. ``has_experts``: some adapters are of
     parameters that hold all experts, so that their rank is that of one expert times the number of experts. One of a
-    model in memory is of the adapter ``name`` of a single module, and has the ``scale`` that is in use.
+    model in memory is of the adapter ``name`` of a single module, and has the ``scale`` that is in use; that of mlx-lm
+    states a scale. ``options`` are other plain values of it: how a change is computed, and the base model.
     """
 
     where: str
@@ -47,6 +58,13 @@ class AdapterConfig(msgspec.Struct, frozen=True):
     has_experts: bool = False
     name: str = ""
     scale: float | None = None
+    options: Mapping[str, str | int | bool] = {}
+
+    @property
+    def base_model(self) -> str | None:
+        """The name or the path of the model that the adapter is for."""
+        found = self.options.get("base_model_name_or_path")
+        return found if isinstance(found, str) and found else None
 
     def rank_of(self, path: str) -> int | None:
         """The rank of the module at ``path``; None if none is stated, or if a pattern cannot be tried."""
@@ -95,6 +113,8 @@ def _is_quick(pattern: str, length: int) -> bool:
 
 def parse_adapter_config(raw: Mapping[str, Any], where: str, prefix: str = "") -> AdapterConfig | None:
     """The configuration in a JSON object; None if it has neither a rank nor an alpha nor the kind of an adapter."""
+    if isinstance(raw.get("lora_parameters"), dict):
+        raw = _as_of_peft(raw, raw["lora_parameters"])
     peft_type = raw.get("peft_type")
     kind = peft_type.upper() if isinstance(peft_type, str) else ""
     rank = _whole(raw.get("r"))
@@ -112,7 +132,15 @@ def parse_adapter_config(raw: Mapping[str, Any], where: str, prefix: str = "") -
         {key: alpha for key, value in _items(alphas) if (alpha := _number(value)) is not None},
         raw.get("use_rslora") is True,
         bool(raw.get("target_parameters")),
+        scale=_number(raw.get("scale")) if "lora_parameters" in raw else None,
+        options={key: value for key in _OPTIONS if isinstance(value := raw.get(key), (str, int))},
     )
+
+
+def _as_of_peft(raw: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of mlx-lm (mlx_lm/tuner/utils.py) with the keys of peft; it has a scale, and no alpha."""
+    stated = {"r": parameters.get("rank"), "scale": parameters.get("scale"), "peft_type": raw.get("fine_tune_type")}
+    return {**raw, **stated, "base_model_name_or_path": raw.get("model")}
 
 
 def parse_adapter_metadata(text: str, where: str) -> tuple[AdapterConfig, ...]:

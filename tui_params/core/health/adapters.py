@@ -55,13 +55,25 @@ _SINGLE: dict[str, tuple[str, int]] = {
     "hira_A": ("HiRA", 0),
     "delora_A": ("DeLoRA", 0),
     "shira_weight": ("SHiRA", -1),
+    "lora_a": ("LoRA", 1),
+    "lora_b": ("LoRA", -1),
+    "ln_tuning_layers": ("LN tuning", -1),
+    "prompt_embeddings": ("prompt tuning", -1),
 }
-"""The same for adapters that are no product of two halves, or have no alpha."""
+"""The same for adapters that are no product of two halves, have no alpha, or are of mlx-lm (``lora_a`` [in, r])."""
 
 _SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA"})
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
 _MARKS = (*_MAGNITUDES, "lora_E")
-_MAY_BE = re.compile("lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight")
+_MAY_BE = re.compile(
+    "lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight|ln_tuning|prompt_emb"
+)
+_PROMPTS = {"PROMPT_TUNING": "prompt tuning", "PREFIX_TUNING": "prefix tuning", "P_TUNING": "P-tuning"}
+_WITHOUT_CHANGE = {
+    "prompt_embeddings": "vectors before the input, which change no weight",
+    "ln_tuning_layers": "takes the place of the norm",
+}
+_STATED = "as stated"
 _FROM_RANK = "none is stored: loaders take the rank"
 _NOT_STATED = "no adapter_config.json or metadata here state it"
 
@@ -98,10 +110,13 @@ class Adapter(msgspec.Struct, frozen=True):
         parts = []
         rank = self.rank if self.rank is not None else self.stated_rank
         parts.append("no rank" if rank is None else f"rank {rank:,}")
+        if self.spelling in _WITHOUT_CHANGE:
+            return _WITHOUT_CHANGE[self.spelling]
         if self.kind not in _SCALED:
             return f"{', '.join(parts)}, no alpha"
-        alpha = "alpha unknown" if self.alpha is None else f"alpha {text.number(self.alpha, 6)}"
-        parts.append(f"{alpha} ({self.origin})")
+        if self.formula != _STATED:
+            alpha = "alpha unknown" if self.alpha is None else f"alpha {text.number(self.alpha, 6)}"
+            parts.append(f"{alpha} ({self.origin})")
         if self.scale is not None:
             parts.append(f"scale {text.number(self.scale, 6)} ({self.formula})")
         return ", ".join(parts)
@@ -169,6 +184,8 @@ def _found_in(info: TensorInfo) -> tuple[str, str, str] | None:
     for place, segment in enumerate(segments):
         if segment in _SINGLE:
             rest = ".".join(segments[place + 1 :])
+            # mlx-lm has arrays of these names, torchtune modules like those of peft.
+            segment = {"lora_a": "lora_A", "lora_b": "lora_B"}.get(segment, segment) if rest == "weight" else segment
             return ".".join(segments[:place]), segment, rest.removesuffix("weight").strip(".")
     return None
 
@@ -195,12 +212,15 @@ def _describe(
     is_root = kind == "LoRA" and config is not None and _is_rank_stabilized(config)
     if kind == "LoRA" and (module in marked["lora_E"] or (config is not None and config.peft_type == "ADALORA")):
         kind, stated = "AdaLoRA", None
-    elif any(module in marked[mark] for mark in _MAGNITUDES) and kind == "LoRA":
+    elif kind == "LoRA" and (any(module in marked[mark] for mark in _MAGNITUDES) or _is_stated_dora(config)):
         kind = "DoRA"
+    elif first == "prompt_embeddings" and config is not None:
+        kind = _PROMPTS.get(config.peft_type, kind)
     elif is_root:
         kind = "rsLoRA"
     own = alphas.get(f"{module}.alpha")
-    alpha, origin, divisor = own, "its tensor", rank
+    alpha, origin = own, "its tensor"
+    divisor: float | None = rank
     if own is None and config is not None:
         alpha, origin, divisor = config.alpha_of(path), config.where, stated or rank
         if alpha is None:
@@ -213,16 +233,23 @@ def _describe(
     if kind == "LoKr" and rank is None and config is None and own is not None:
         scale, formula = 1.0, "both factors are whole"
     elif alpha is not None and divisor and kind in _SCALED:
+        if kind == "AdaLoRA":
+            divisor = divisor + 1e-5  # peft/tuners/adalora/layer.py, get_delta_weight
         scale = alpha / (sqrt(divisor) if is_root else divisor)
         formula = "alpha/√rank" if is_root else "alpha/rank"
     in_use = None if config is None or kind == "AdaLoRA" else config.scale
     if in_use is not None and (scale is None or not isclose(scale, in_use, rel_tol=1e-6)):
-        scale, formula = in_use, "as it is in use"
+        scale, formula = in_use, "as it is in use" if config is not None and config.name else _STATED
     if kind not in _SCALED:
         alpha, origin = None, ""
     tensor = next(iter(halves.values())).name
     spelling, base = _SPELLINGS.get(first, first), _base_sizes(halves)
     return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base, other)
+
+
+def _is_stated_dora(config: AdapterConfig | None) -> bool:
+    """Whether a configuration of mlx-lm says so: its magnitudes are named ``m``."""
+    return config is not None and config.peft_type == "DORA"
 
 
 def _is_rank_stabilized(config: AdapterConfig) -> bool:

@@ -1,0 +1,1 @@
+"""How far the adapters of a source move the weights that they are for."""
