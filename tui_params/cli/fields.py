@@ -32,7 +32,13 @@ STATS = """\
      "abs_max", "l2_norm", "rms", "quantiles": {probability: value},
      "exact", "quantiles_exact", "quantile_error": relative, "sampled",
      "parts": 2 for complex numbers, else 1},
-   "unchecked": the reason or null}]}"""
+   "unchecked": the reason or null}],
+ "adapters": [{"module", "name", "kind", "rank", "alpha", "scale", "origin",
+   "norm": of what is added to the weight, or null, "relative": to base_norm,
+   "unscaled_norm": of the product of the factors, where that is all that is
+   known, "bound": whether both are upper bounds, "unknown": why norm is null,
+   "remark", "base": the weight in the same source or null, "base_norm",
+   "base_model"}]}"""
 
 VALUES = """\
 {"name", "slice", "dtype", "shape", "values": nested lists, in which NaN and

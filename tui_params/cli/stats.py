@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from tui_params.cli.adapters import change_entry, change_lines, changes_in
 from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
@@ -50,20 +51,26 @@ def command(source: str, name: str | None, as_json: bool) -> int:
 
     In --json, at_max counts the elements whose magnitude is the largest finite value of their floating type (65504 for
     float16, 448 for float8_e4m3fn): a cast that saturates leaves them there. For integers it is null.
+
+    Of adapters (LoRA and others) rank, alpha and scale follow, and how far each moves its weight: the Frobenius norm of
+    what is added, and its share of the norm of the weight where that is in SOURCE.
     """
     from tui_params.api.opening import open_source
 
     with open_source(source) as opened:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
         results = read(opened, tensors)
+        is_single = len(tensors) == 1 and tensors[0].name == name
+        adapters = changes_in(opened, () if is_single else [info.name for info in tensors])
         if as_json:
             kept = list(_watched(results, len(tensors)))
-            write_json({"source": source, "tensors": [entry(result) for result in kept]})
+            changes = [change_entry(*found) for found in adapters]
+            write_json({"source": source, "tensors": [entry(result) for result in kept], "adapters": changes})
             unchecked = sum(result.unchecked is not None for result in kept)
         else:
             output = Output()
-            is_single = len(tensors) == 1 and tensors[0].name == name
             unchecked = _print_one(next(results), output) if is_single else _print_table(tensors, results, output)
+            output.lines(change_lines(adapters, output))
     if unchecked:
         complain(f"{unchecked} of {text.plural(len(tensors), 'tensor')} could not be read")
     return FAILED if unchecked else OK

@@ -18,7 +18,7 @@ from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.messages import AdaptersFound, GridReady, HistogramReady, Located
+from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
 from tui_params.tui.gradient_beside import GradientBeside
 from tui_params.tui.state.adapters import Adapters
 from tui_params.tui.state.coverage import Coverage
@@ -79,7 +79,7 @@ class Pages:
         self._places: dict[str, tuple[Finding, ...]] = {}
         self._places_asked: str | None = None
         self._ties = Ties(desk.opened.tensors)
-        self._adapters = Adapters(desk.want_adapters)
+        self.adapters = Adapters(desk.adapters.want, desk.adapters.want_changes)
         self._largest: dict[str, tuple[TensorInfo, ...]] = {}
         self.has_unknown_sizes = False
         for info in desk.opened.tensors:
@@ -104,7 +104,7 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        is_asked = self._places_asked is not None or not (self._beside.is_settled and self._adapters.is_settled)
+        is_asked = self._places_asked is not None or not (self._beside.is_settled and self.adapters.is_settled)
         return is_drawn and not is_asked
 
     @property
@@ -151,10 +151,6 @@ class Pages:
         if message.name == self._places_asked:
             self._places_asked = None
             self._show_soon(0.0)
-
-    def take_adapters(self, message: AdaptersFound) -> None:
-        self._adapters.take(message.adapters)
-        self._show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if message.key == self._plot_asked:
@@ -381,7 +377,8 @@ class Pages:
             self.marks.read_below(node),
             last - first - totals.tensors,
             self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
-            self._adapters.lines_below(tree.name(node)),
+            self.adapters.lines_below(tree.name(node)),
+            self.adapters.changes_below(tree.name(node)),
             group_by_kind(tuple(tree.tensors_below(node))) if totals.tensors <= MOST_GROUPED else (),
         )
 

@@ -5,7 +5,7 @@ The formulas are those of peft 0.21 (``get_delta_weight``, ``merge``), LyCORIS, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +22,7 @@ from tui_params.core.adapters.norms import (
     norm_of_tucker_hadamard,
 )
 from tui_params.core.adapters.parts import Parts, base_of, has_several, parts_of, shapes_of
-from tui_params.core.health.adapters import Adapter, AdapterConfigs, path_in_base
+from tui_params.core.health.adapters import Adapter, AdapterConfigs, KohyaMetadata, path_in_base
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
@@ -40,7 +40,8 @@ class Change(msgspec.Struct, frozen=True):
     ``norm`` is the Frobenius norm of what is added to the weight; None if it is not known, and ``reason`` is then one
     sentence why. ``unscaled`` is that of the product of its factors without a scale, where that is all that is known.
     ``is_bound``: both are upper bounds. ``shapes`` are its tensors in words. ``base`` is the name of the weight in the
-    same source, if it is there, ``base_norm`` its norm. ``remark`` is a sentence for the reader of the norm.
+    same source, if it is there, ``base_norm`` its norm. ``remark`` is a sentence for the reader of the norm. ``model``
+    is the model that the adapter is said to be for.
     """
 
     shapes: str
@@ -51,6 +52,7 @@ class Change(msgspec.Struct, frozen=True):
     base: str | None = None
     base_norm: float | None = None
     remark: str | None = None
+    model: str | None = None
 
     @property
     def relative(self) -> float | None:
@@ -72,6 +74,20 @@ class Change(msgspec.Struct, frozen=True):
         return words if self.remark is None else f"{words}; {self.remark}"
 
 
+def describe(path: str, adapters: Sequence[Adapter], changes: Sequence[Change]) -> Iterator[str]:
+    """What the page of the module ``path`` says of the changes that the adapters at or below it make, in lines."""
+    models = dict.fromkeys(change.model for change in changes if change.model is not None)
+    for adapter, change in zip(adapters, changes, strict=True):
+        where = adapter.module.removeprefix(path).strip(".")
+        name = adapter.name if adapter.name != "default" else ""
+        title = text.clean(" ".join(filter(None, (where, name if len(adapters) > 1 else ""))), 120)
+        if change.shapes:
+            yield f"{title}: {change.shapes}" if title else change.shapes
+        yield f"{title}: {change.words}" if title else change.words
+    if models:
+        yield f"for {', '.join(text.clean(model, 120) for model in models)}"
+
+
 class Changes:
     """Computes the changes that the adapters of a source make, one by one."""
 
@@ -80,6 +96,7 @@ class Changes:
         self._parts = parts_of(source.listing)
         self._names: dict[str, TensorInfo] = {info.name: info for info in source.listing.tensors}
         self._configs = AdapterConfigs(source.listing.adapters)
+        self._kohya = KohyaMetadata(source.listing.metadata)
 
     def names_of(self, adapter: Adapter) -> set[str]:
         """The names of the tensors of an adapter."""
@@ -91,7 +108,8 @@ class Changes:
         parts = self._parts.get((adapter.module, adapter.name), {})
         config = self._configs.of(adapter.module, adapter.name)
         base = base_of(adapter.module, (path_in_base(adapter.module, config),), self._names)
-        change = Change(shapes_of(parts), base=None if base is None else base.name)
+        model = config.base_model if config is not None else self._kohya.base_model
+        change = Change(shapes_of(parts), base=None if base is None else base.name, model=model)
         factors = Factors(self._source, should_stop)
         try:
             if has_several(parts):

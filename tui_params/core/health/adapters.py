@@ -322,6 +322,7 @@ class KohyaMetadata:
             self.alpha = float(alpha) if len(alpha) < 40 and alpha else None
         except ValueError:
             self.alpha = None  # "Dynamic", after a resize to ranks that differ
+        self.base_model = of("ss_sd_model_name") or of("ss_base_model_version") or None
         self.arguments: dict[str, object] = {}
         self.is_uniform = True
         """Whether every module has the stated rank and alpha: no argument gives some of them others."""

@@ -1,17 +1,74 @@
-"""The adapters of a source, read on the thread that calls."""
+"""The adapters of a source and the changes that they make, computed on a thread of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from textual.message import Message
+
 from tui_params.core.source import Source
+from tui_params.errors import StoppedError
+from tui_params.tui.desk.messages import AdaptersFound, ChangesFound
+from tui_params.tui.desk.worker import Worker
 
 if TYPE_CHECKING:
+    from tui_params.core.adapters.change import Changes
     from tui_params.core.health.adapters import Adapter
 
 
-def read_adapters(source: Source) -> tuple[Adapter, ...]:
-    """Every adapter with its rank, alpha and scale. The rules are imported only now: the first screen is painted."""
-    from tui_params.core.health.adapters import adapters_of
+class AdapterDesk:
+    """Answers what is asked about adapters. What it needs is imported only then: the first screen is painted."""
 
-    return adapters_of(source)
+    def __init__(self, source: Source, generation: int, post: Callable[[Message], object]) -> None:
+        self._source = source
+        self._generation = generation
+        self._post = post
+        self._worker = Worker("adapters")
+        self._changes: Changes | None = None
+        self._path: str | None = None
+        self._is_stopped = False
+
+    def want(self) -> None:
+        """Ask for the adapters of the source; answered by AdaptersFound."""
+
+        def find() -> None:
+            from tui_params.core.health.adapters import adapters_of
+
+            found = adapters_of(self._source)
+            if not self._is_stopped:
+                self._post(AdaptersFound(self._generation, found))
+
+        self._worker.do(find)
+
+    def want_changes(self, path: str, adapters: Sequence[Adapter]) -> None:
+        """Ask for the changes that these adapters make, at or below the module ``path``; answered by ChangesFound.
+
+        Only the module that was asked for last is answered: what is computed for another one is given up.
+        """
+
+        def is_over() -> bool:
+            return self._is_stopped or self._path != path
+
+        def compute() -> None:
+            from tui_params.core.adapters.change import Changes
+
+            if is_over():
+                return
+            if self._changes is None:
+                self._changes = Changes(self._source)
+            try:
+                found = tuple([self._changes.of(adapter, is_over) for adapter in adapters])
+            except StoppedError:
+                return
+            if not is_over():
+                self._post(ChangesFound(self._generation, path, found))
+
+        self._path = path
+        if not self._is_stopped:
+            self._worker.do(compute)
+
+    def stop(self) -> None:
+        """Compute nothing after the present block."""
+        self._is_stopped = True
+        self._worker.stop()

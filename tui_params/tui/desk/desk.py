@@ -17,9 +17,8 @@ from textual.message import Message
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
-from tui_params.tui.desk.adapters import read_adapters
+from tui_params.tui.desk.adapters import AdapterDesk
 from tui_params.tui.desk.messages import (
-    AdaptersFound,
     Checked,
     CrossChecking,
     GridReady,
@@ -77,6 +76,7 @@ class Desk:
         self._is_closed = False
         self._worker = Worker("values")
         self._finder = Worker("places")
+        self.adapters = AdapterDesk(opened.source, generation, post)
         self._sought_in: str | None = None
         self._grid_keys: dict[str, object] = {}
         self._cache = cache
@@ -283,10 +283,6 @@ class Desk:
         if not self._is_closed:
             self._finder.do(look)
 
-    def want_adapters(self) -> None:
-        """Ask for the adapters of the source; answered by AdaptersFound."""
-        self._finder.do(lambda: self._post(AdaptersFound(self.generation, read_adapters(self.opened.source))))
-
     # The order
 
     def sort(self, choice: SortChoice, kept: frozenset[str] | None = None) -> None:
@@ -383,6 +379,7 @@ class Desk:
         self._is_closed = True
         self._worker.stop()
         self._finder.stop()
+        self.adapters.stop()
         self._keeper.stop()
         self._batches.close()
         gc.unfreeze()

@@ -15,6 +15,7 @@ from textual.message import Message
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
+    from tui_params.core.adapters.change import Change
     from tui_params.core.findings import Finding
     from tui_params.core.health.adapters import Adapter
     from tui_params.core.health.checker import Report
@@ -123,6 +124,15 @@ class AdaptersFound(FrozenMessage):
 
     generation: int
     adapters: tuple[Adapter, ...]
+
+
+@dataclass(slots=True, eq=False)
+class ChangesFound(FrozenMessage):
+    """The changes that the adapters at or below the module ``path`` make, in the order in which they were asked for."""
+
+    generation: int
+    path: str
+    changes: tuple[Change, ...]
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tui_params.tui.desk.messages import (
     AdaptersFound,
+    ChangesFound,
     Checked,
     GridReady,
     HistogramReady,
@@ -97,7 +98,13 @@ class Answers:
 
     def take_adapters(self, message: AdaptersFound) -> None:
         if self._session.pages is not None and message.generation == self._session.generation:
-            self._session.pages.take_adapters(message)
+            self._session.pages.adapters.take(message.adapters)
+            self._questions.show_soon(0.0)
+
+    def take_changes(self, message: ChangesFound) -> None:
+        if self._session.pages is not None and message.generation == self._session.generation:
+            self._session.pages.adapters.take_changes(message.path, message.changes)
+            self._questions.show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if self._session.pages is not None:

@@ -263,6 +263,9 @@ class ExplorerScreen(Actions):
     def on_adapters_found(self, message: messages.AdaptersFound) -> None:
         self.answers.take_adapters(message)
 
+    def on_changes_found(self, message: messages.ChangesFound) -> None:
+        self.answers.take_changes(message)
+
     def on_histogram_ready(self, message: messages.HistogramReady) -> None:
         self.answers.take_histogram(message)
 

@@ -38,6 +38,8 @@ class ModuleView(msgspec.Struct, frozen=True):
     has_unknown_sizes: bool = False
     adapters: tuple[str, ...] = ()
     """Rank, alpha and scale of the adapters in it, in a few sentences."""
+    changes: tuple[str, ...] = ()
+    """Their tensors and the norms of the changes that they make, if they are few."""
     kinds: tuple[KindGroup, ...] = ()
     """The tensors whose names differ in numbers only, together; empty where there are too many to group at once."""
 
@@ -72,7 +74,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     lines.append([])
     if view.adapters:
         lines.append([("Adapters" if len(view.adapters) > 1 else "Adapter", "label")])
-        for sentence in view.adapters:
+        for sentence in (*view.adapters, *view.changes):
             lines += wrapped(sentence, width, "text", hang=2)
         lines.append([])
     lines += _health_lines(view, width, glyphs)
