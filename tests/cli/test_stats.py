@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.factories_adapters import PEFT, peft_lora, values, write_peft
 from tests.factories_terminal import Terminal
 from tui_params.api.opening import open_source
 from tui_params.cli.app import run
@@ -234,3 +235,32 @@ def test_the_own_name_of_a_tensor_that_is_listed_by_its_fields(tmp_path: Path, c
         with open_source(file) as source, pytest.raises(UnknownTensorError, match=f"are {fields[0]}, {fields[1]}"):
             source.find(name)
     assert cli("stats", str(file), "adjoin").err.endswith("the nearest names are adjoint\n")
+
+
+def test_adapters_have_the_norms_of_their_changes(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    arrays = peft_lora({0: 4, 1: 4})
+    module = PEFT.format(0)
+    weight = values(48, 64)
+    folder = write_peft(tmp_path, arrays | {f"{module}.base_layer.weight": weight}, base_model_name_or_path="org/tiny")
+    delta = 2.0 * arrays[f"{module}.lora_B.weight"].astype(np.float64) @ arrays[f"{module}.lora_A.weight"]
+    first, second = cli("stats", str(folder), "--json").json()["adapters"]
+    assert (first["module"], first["kind"], first["rank"], first["alpha"], first["scale"]) == (module, "LoRA", 4, 8, 2)
+    assert first["norm"] == pytest.approx(float(np.linalg.norm(delta)), rel=1e-12)
+    assert first["relative"] == pytest.approx(float(np.linalg.norm(delta) / np.linalg.norm(weight)), rel=1e-6)
+    assert (first["base"], first["base_model"], first["unknown"]) == (f"{module}.base_layer.weight", "org/tiny", None)
+    assert (second["base"], second["relative"], second["bound"]) == (None, None, False)
+
+
+def test_the_table_of_adapters_follows_that_of_the_tensors(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    folder = write_peft(tmp_path, peft_lora({0: 4, 1: 4}))
+    (folder / "adapter_config.json").unlink()
+    lines = cli("stats", str(folder), PEFT.format(1)).out.splitlines()
+    (line,) = [line for line in lines if line.startswith(f"  {PEFT.format(1)} ") and "LoRA" in line]
+    assert "its scale is not known" in line
+    assert not any(line.startswith(f"  {PEFT.format(0)} ") for line in lines)
+    assert lines[-1] == "  change: the Frobenius norm of what is added to the weight"
+
+
+def test_one_tensor_and_no_adapter_have_no_such_table(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    folder = write_peft(tmp_path, peft_lora({0: 4}))
+    assert "Frobenius" not in cli("stats", str(folder), f"{PEFT.format(0)}.lora_A.weight").out

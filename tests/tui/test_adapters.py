@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.factories_adapters import kohya_lora, peft_lora, write_kohya, write_peft
+import numpy as np
+
+from tests.factories_adapters import kohya_lora, peft_lora, values, write_kohya, write_peft
 from tests.factories_memory import MemorySource
 from tests.factories_screen import on_stage, ramp
 from tui_params.api.opening import open_source
+from tui_params.core.text import number
 
 
 async def test_the_page_of_a_module_has_its_scale(tmp_path: Path) -> None:
@@ -18,7 +21,37 @@ async def test_the_page_of_a_module_has_its_scale(tmp_path: Path) -> None:
         assert "LoRA: rank 8, alpha 8 (adapter_config.json), scale 1" in stage.text
         await stage.go("base_model.model.layers.2.self_attn.q_proj")
         assert "LoRA: rank 8, alpha 8 (adapter_config.json), scale 1" in stage.text
+        assert "lora_A [8, 64], lora_B [48, 8]" in stage.text
         assert "rank 4" not in stage.text
+
+
+async def test_the_page_of_a_module_has_the_norm_of_its_change(tmp_path: Path) -> None:
+    arrays = peft_lora({0: 4, 1: 4})
+    module = "base_model.model.layers.{}.self_attn.q_proj"
+    arrays[f"{module.format(0)}.base_layer.weight"] = values(48, 64)
+    folder = write_peft(tmp_path, arrays, base_model_name_or_path="org/tiny")
+    norms = [
+        float(np.linalg.norm(arrays[f"{module.format(n)}.lora_B.weight"] @ arrays[f"{module.format(n)}.lora_A.weight"]))
+        for n in (0, 1)
+    ]
+    async with on_stage(open_source(folder), (200, 30)) as stage:
+        # Of two modules both are told, each by its name.
+        await stage.go("base_model.model.layers")
+        await stage.until(lambda: f"1.self_attn.q_proj: change {number(2 * norms[1])}" in stage.text, "both changes")
+        await stage.go("base_model.model.layers.0.self_attn.q_proj")
+        await stage.until(lambda: f"norm of the change {number(2 * norms[0])}, " in stage.text, "the change")
+        assert "% of that of the weight" in stage.text
+        assert "for org/tiny" in stage.text
+        await stage.go("base_model.model.layers.1.self_attn.q_proj")
+        await stage.until(lambda: f"norm of the change {number(2 * norms[1])}" in stage.text, "the other change")
+        assert "of the weight" not in stage.text
+
+
+async def test_a_page_with_many_adapters_computes_no_norms(tmp_path: Path) -> None:
+    folder = write_peft(tmp_path, peft_lora(dict.fromkeys(range(9), 4)))
+    async with on_stage(open_source(folder), (200, 30)) as stage:
+        assert "LoRA in 9 modules: rank 4" in stage.text
+        assert "norm of the change" not in stage.text
 
 
 async def test_alphas_are_read_for_the_page(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ class Change(msgspec.Struct, frozen=True):
         return self.norm / self.base_norm if self.norm is not None and self.base_norm else None
 
     @property
+    def short(self) -> str:
+        """The change in some words, beside others: without its reason and its remark."""
+        if self.norm is None:
+            return "change not known" if self.unscaled is None else f"change {text.number(self.unscaled)} (unscaled)"
+        share = "" if self.relative is None else f" ({text.number(100 * self.relative, 3)} % of the weight)"
+        return f"change {'at most ' if self.is_bound else ''}{text.number(self.norm)}{share}"
+
+    @property
     def words(self) -> str:
         """The change in one line."""
         most = "at most " if self.is_bound else ""
@@ -81,9 +89,12 @@ def describe(path: str, adapters: Sequence[Adapter], changes: Sequence[Change]) 
         where = adapter.module.removeprefix(path).strip(".")
         name = adapter.name if adapter.name != "default" else ""
         title = text.clean(" ".join(filter(None, (where, name if len(adapters) > 1 else ""))), 120)
+        if len(adapters) > 1:
+            yield f"{title}: {change.short}" if title else change.short
+            continue
         if change.shapes:
             yield f"{title}: {change.shapes}" if title else change.shapes
-        yield f"{title}: {change.words}" if title else change.words
+        yield change.words
     if models:
         yield f"for {', '.join(text.clean(model, 120) for model in models)}"
 
