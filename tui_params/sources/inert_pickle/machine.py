@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from codecs import escape_decode  # what pickle itself uses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import repeat
 from struct import Struct, error
 from typing import Any
@@ -59,6 +59,7 @@ MAX_BEHIND = 10_000
 _MAX_DIGITS = 1_000
 _MAX_GLOBAL_NAME = 4_096
 _FRAME_SIZE = 64 << 10
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _OCTAL = re.compile(r"[+-]?0[0-7]+")
 
 _u2 = Struct("<H").unpack_from
@@ -83,7 +84,8 @@ class PickleMachine:
     messages call these bytes.
     ``budget`` is how many steps the machine may take, by default MAX_OPERATIONS. ``pid_length`` is how many items the
     persistent id of a storage has where this pickle stands (0: it may have none; None: 5 or 6).
-    ``faults`` say what a plain unpickler refuses, though it can be read here.
+    ``faults`` say what a plain unpickler refuses, though it can be read here. ``named`` are the values that persistent
+    ids of one number name, as in the tar of torch 0.1; ``is_packaged`` says that the pickle is one of torch.package.
     """
 
     def __init__(
@@ -93,7 +95,12 @@ class PickleMachine:
         what: str = "the pickle",
         budget: int | None = None,
         pid_length: int | None = None,
+        *,
+        named: Mapping[int, Any] | None = None,
+        is_packaged: bool = False,
     ) -> None:
+        self.named = named
+        self.is_packaged = is_packaged
         self.data = data
         self.pos = pos
         self.what = what
@@ -528,6 +535,8 @@ class PickleMachine:
 
     def _persistent(self, pid: Any) -> Any:
         """The storage that a persistent id names (torch/serialization.py, ``persistent_id``)."""
+        if self.named is not None:
+            return self._named(pid, self.named)
         if type(pid) is tuple and len(pid) >= 2:
             if len(pid) in (5, 6) and pid[0] == "storage":
                 storage = Storage(pid[1], pid[2], pid[3], pid[4], pid[5] if len(pid) == 6 else None)
@@ -543,8 +552,24 @@ class PickleMachine:
             if pid[0] == "module":
                 # Legacy files embed the Python source of module classes here: (..., class, file, source).
                 return pid[1]
+            if pid[0] == "reduce_package" and self.is_packaged and len(pid) in (3, 4) and type(pid[-2]) is Stub:
+                # torch/package/package_importer.py: (..., function, arguments), called when it is loaded.
+                if (pid[-2].module, pid[-2].name) == ("torch.jit._script", "unpackage_script_module"):
+                    return Obj(pid[-2], pid[-1])
+                return self._log(Obj(pid[-2], pid[-1]), pid[-2], pid[-1], is_called=True)
         self.faults.add("holds a persistent id that names no storage")
         return Obj(Text("persistent object"), (pid,))
+
+    def _named(self, pid: Any, named: Mapping[int, Any]) -> Any:
+        """What an id of the tar of torch 0.1 names: a tensor or a storage by number, or a class with its source."""
+        if type(pid) is tuple and pid:
+            return pid[0]
+        text = f"{pid}" if type(pid) in (int, str) and (type(pid) is str or pid in _INT64) else ""
+        number = int(text) if len(text) <= _MAX_DIGITS and _WHOLE.fullmatch(text) else None
+        if number is None or number not in named:
+            self.faults.add("holds a persistent id that names no tensor and no storage")
+            return Obj(Text("persistent object"), (pid,))
+        return named[number]
 
     def _touch(self, target: Stub, verb: str, value: Any) -> None:
         self.calls.touch(target, verb, value)

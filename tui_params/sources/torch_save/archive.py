@@ -7,6 +7,7 @@ else that may hold tensors is named with the reason why it is not read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from tui_params.core.findings import Finding
@@ -34,23 +35,25 @@ def checkpoints_in(directory: Directory) -> list[Member]:
 class Inner:
     """The checkpoints inside one archive: what they build as one dict, and where their storages lie."""
 
-    def __init__(self, descriptor: int, members: list[Member], directory: Directory) -> None:
+    def __init__(self, descriptor: int, directory: Directory) -> None:
         self.root: dict[str, Any] = {}
         self.machines: list[PickleMachine] = []
         self.opened: set[str] = set()
         self._descriptor = descriptor
         self._directory = directory
         self._places: list[Places] = []
-        stems = [_stem(member) for member in members]
-        for number, (member, stem) in enumerate(zip(members, stems, strict=True)):
-            name = stem if stems.count(stem) == 1 and stem else member.name
-            try:
-                if number >= MAX_MEMBERS:
-                    raise OpenError(f"it is one of more than {MAX_MEMBERS} checkpoints in this archive: unpack them")
-                self.root[name] = self._open(member)
-                self.opened.add(member.name)
-            except OpenError as error:
-                self.root[name] = Unread(str(error))
+        self._ranges: list[tuple[int, int, str]] = []
+
+    def open(self, name: str, member: Member, most: int = MAX_MEMBERS) -> Any:
+        """What a member builds, kept in ``root`` by ``name``; an Unread if it cannot be read, or is beyond ``most``."""
+        try:
+            if len(self.root) >= most:
+                raise OpenError(f"it is one of more than {most:,} checkpoints in this archive: unpack them")
+            self.root[name] = self._open(member)
+            self.opened.add(member.name)
+        except OpenError as error:
+            self.root[name] = Unread(str(error))
+        return self.root[name]
 
     def locate(self, key: str) -> Place:
         """The Place of a storage, by the number of its archive and its own key."""
@@ -60,8 +63,18 @@ class Inner:
     def findings(self, directory: Directory) -> Iterator[Finding]:
         """What is wrong with the archive and with those inside it. Complete once all storages have been located."""
         yield from end_findings(directory)
+        yield from self.inner_findings()
+
+    def inner_findings(self) -> Iterator[Finding]:
+        """What is wrong with those inside it, and whether some lie in one another."""
         for places in self._places:
             yield from places.findings()
+        ranges = sorted(self._ranges)
+        overlaps = [(a[2], b[2]) for a, b in pairwise(ranges) if b[0] < a[1]]
+        if overlaps:
+            first, second = (clean(path, 60) for path in overlaps[0])
+            evidence = f"{len(overlaps):,} members overlap in the file, first {first} and {second}"
+            yield Finding("warning", "zip-overlap", None, evidence)
 
     def _open(self, member: Member) -> Any:
         if member.is_encrypted:
@@ -72,6 +85,7 @@ class Inner:
         if found is None or not found[1] or found[0] + member.size > self._directory.stop:
             raise OpenError("it does not lie where the directory of this archive says: the archive is damaged")
         start = found[0]
+        self._ranges.append((start, start + member.size, member.name))
         if read_bytes(self._descriptor, start, 4) != b"PK\3\4":
             raise OpenError("it is no torch.save zip: unpack this archive, and open it by its path")
         inner = read_directory(self._descriptor, start + member.size, member.name, start)
@@ -89,6 +103,15 @@ class Inner:
         self._places.append(places)
         self.machines.append(machine)
         return machine.root
+
+
+def open_all(descriptor: int, members: list[Member], directory: Directory) -> Inner:
+    """The checkpoints in some members, by their names without suffix where these are unique."""
+    inner = Inner(descriptor, directory)
+    stems = [_stem(member) for member in members]
+    for member, stem in zip(members, stems, strict=True):
+        inner.open(stem if stems.count(stem) == 1 and stem else member.name, member)
+    return inner
 
 
 def _stem(member: Member) -> str:

@@ -1,10 +1,11 @@
 """Archives of torch.export (.pt2): JSON files list the tensors, and each weight is a raw member of the zip.
 
-The layout is that of torch/export/pt2_archive/_package.py; no pickle is needed to list it, and none is read.
+The layout is that of torch/export/pt2_archive/_package.py; only tensors of subclasses are pickled, each alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -58,12 +59,18 @@ def _configs(directory: Directory, top: str) -> list[tuple[str, str]]:
     return found
 
 
-def read_export(descriptor: int, directory: Directory, top: str) -> dict[str, Any]:
-    """The tensors by name, as the values that a pickle of them would build. Raises OpenError, OSError."""
+def read_export(
+    descriptor: int, directory: Directory, top: str, open_pickled: Callable[[str], Any], compiled: Collection[str]
+) -> dict[str, Any]:
+    """The tensors by name, as the values that a pickle of them would build. Raises OpenError, OSError.
+
+    ``open_pickled`` returns what the archive at the path of a member builds. ``compiled`` are the paths of members that
+    the list of a compiled model names.
+    """
     configs = _configs(directory, top)
     models = {name.rpartition("/")[2].rsplit("_", 2)[0] for _, name in configs}
     root: dict[str, Any] = {}
-    listed: set[str] = set()
+    listed: set[str] = set(compiled)
     for folder, name in configs:
         raw = read_member(descriptor, directory, directory.members[name], MAX_CONFIG_BYTES)
         try:
@@ -75,15 +82,13 @@ def read_export(descriptor: int, directory: Directory, top: str) -> dict[str, An
             raise OpenError(f"{clean(name, 120)} has no list of tensors: the archive is damaged")
         model = f"{name.rpartition('/')[2].rsplit('_', 2)[0]}." if len(models) > 1 else ""
         for key, entry in entries.items():
-            root[f"{model}{key}"] = _tensor(entry, folder, directory, top)
+            root[f"{model}{key}"] = _tensor(entry, folder, directory, top, open_pickled)
             if type(entry) is dict and type(entry.get("path_name")) is str:
                 listed.add(f"{top}/data/{folder}/{entry['path_name']}")
     forgotten = _forgotten(directory, top, listed)
-    compiled = any(name.startswith(f"{top}/data/aotinductor/") for name in directory.members)
     for name in forgotten:
-        # A model that is compiled into the archive has a list of its own (AOTInductor), which is not read.
         reason = "it is not in the lists of weights and constants, so its type and shape are unknown"
-        root[name.removeprefix(f"{top}/")] = Unread(reason, is_faulty=not compiled)
+        root[name.removeprefix(f"{top}/")] = Unread(reason, is_faulty=True)
     return root
 
 
@@ -97,12 +102,12 @@ def _forgotten(directory: Directory, top: str, listed: set[str]) -> list[str]:
     ]
 
 
-def _tensor(entry: Any, folder: str, directory: Directory, top: str) -> Any:
+def _tensor(entry: Any, folder: str, directory: Directory, top: str, open_pickled: Callable[[str], Any]) -> Any:
     if type(entry) is not dict:
         return Unread("its entry in the list of the archive is no JSON object", is_faulty=True)
-    if entry.get("use_pickle"):
-        return Unread("it is pickled inside the archive, where it is not read")
     meta, file = entry.get("tensor_meta"), entry.get("path_name")
+    if entry.get("use_pickle") and type(file) is str:
+        return open_pickled(f"{top}/data/{folder}/{file}")
     if type(meta) is not dict or type(file) is not str:
         return Unread("the list of the archive gives it no shape")
     key = f"data/{folder}/{file}"

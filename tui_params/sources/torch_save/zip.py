@@ -20,12 +20,15 @@ from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
 from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
 from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
 from tui_params.sources.inert_pickle.values import Unread
-from tui_params.sources.torch_save.archive import Inner, checkpoints_in
+from tui_params.sources.torch_save.archive import checkpoints_in, open_all
+from tui_params.sources.torch_save.compiled import Compiled
 from tui_params.sources.torch_save.export import is_export, read_export
 from tui_params.sources.torch_save.inner_pickles import InnerPickles, calls_inside
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
 from tui_params.sources.torch_save.listing import Roles, list_pickles
+from tui_params.sources.torch_save.package import is_package, read_package
 from tui_params.sources.torch_save.places import Places, is_big_endian
+from tui_params.sources.torch_save.tar import open_tar
 
 _MAX_CODE_FILES = 500
 _MAX_CODE_BYTES = 1 << 20
@@ -46,10 +49,7 @@ def open_torch(path: Path) -> Source:
         if is_legacy(head):
             return open_legacy(descriptor, file)
         if head[257:262] == b"ustar":
-            raise OpenError(
-                f"{clean(file.name, 120)} is a tar archive, as torch before 0.2 wrote them: load it with that torch and"
-                " save it again"
-            )
+            return open_tar(descriptor, file)
         return open_pickle(descriptor, file)
 
 
@@ -61,22 +61,10 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     # As PyTorchStreamReader does: the folder of the first member is the archive's own.
     top = next(iter(members)).partition("/")[0]
     pickle = members.get(f"{top}/data.pkl")
-    if pickle is None and is_export(directory, top):
-        places = Places(descriptor, directory, top)
-        exported = read_export(descriptor, directory, top)
-        big = is_big_endian(descriptor, directory, top)
-        inner = InnerPickles(descriptor, directory, ())
-        return list_pickles(
-            file,
-            "torch.export",
-            inner.machines,
-            exported,
-            places.locate_member,
-            is_big_endian=big,
-            findings=chain(places.findings(), inner.findings()),
-            read_records=read_records,
-        )
     if pickle is None:
+        built = _open_exported(descriptor, file, directory, top) or _open_package(descriptor, file, directory, top)
+        if built is not None:
+            return built
         other = _describe_other(directory, top)
         if other is None:
             return _open_archive(descriptor, file, directory)
@@ -118,6 +106,51 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     )
 
 
+def _open_exported(descriptor: int, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
+    """The tensors of an archive of torch.export or AOTInductor; None if it is none, or lists no tensor."""
+    if f"{top}/archive_format" not in directory.members:
+        return None
+    places = Places(descriptor, directory, top)
+    compiled = Compiled(descriptor, directory, top, places)
+    root, form = compiled.root, "AOTInductor (small constants may be a part of its code)"
+    if is_export(directory, top):
+        start, form = ("aotinductor.", f"torch.export and {form}") if root else ("", "torch.export")
+        exported = read_export(descriptor, directory, top, compiled.open_pickled, compiled.listed)
+        root = exported | {f"{start}{name}": value for name, value in root.items()}
+    elif not root:
+        return None
+    inner = InnerPickles(descriptor, directory, compiled.inner.opened)
+    return list_pickles(
+        file,
+        form,
+        [*compiled.inner.machines, *inner.machines],
+        root,
+        compiled.locate,
+        is_big_endian=is_big_endian(descriptor, directory, top),
+        findings=chain(places.findings(), compiled.findings(), inner.findings()),
+        read_records=read_records,
+    )
+
+
+def _open_package(descriptor: int, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
+    """The tensors of an archive of torch.package; None if it is none."""
+    if not is_package(directory, top):
+        return None
+    places = Places(descriptor, directory, top)
+    package = read_package(directory, top, places)
+    inner = InnerPickles(descriptor, directory, package.read)
+    return list_pickles(
+        file,
+        package.form,
+        [*package.machines, *inner.machines],
+        package.root,
+        places.locate_member,
+        is_big_endian=is_big_endian(descriptor, directory, top),
+        findings=chain(places.findings(), inner.findings()),
+        read_records=read_records,
+    )
+
+
 def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> ExtentSource:
     """The checkpoints that are members of a zip, each under its own name."""
     names = list(directory.members)
@@ -128,7 +161,7 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
             f"{shown} is a zip of {plural(len(names), 'file')}, the first of them {clean(names[0], 60)!r},"
             f" and no data.pkl: not a checkpoint{calls_inside(descriptor, directory)}"
         )
-    inner = Inner(descriptor, checkpoints, directory)
+    inner = open_all(descriptor, checkpoints, directory)
     if not inner.machines:
         name, unread = next(iter(inner.root.items()))
         calls = calls_inside(descriptor, directory)
@@ -219,8 +252,6 @@ def _describe_other(directory: Directory, top: str) -> str | None:
         return "a Python wheel, not a checkpoint"
     if "META-INF/MANIFEST.MF" in directory.members:
         return "a Java or Android archive, not a checkpoint"
-    if f"{top}/.data/extern_modules" in directory.members:
-        return "a torch.package archive, which is not read here: load it and save the state dict"
     if f"{top}/archive_format" in directory.members or f"{top}/serialized_exported_program.json" in directory.members:
         return "an archive of torch.export or AOTInductor without a list of weights: they may be compiled into it"
     if f"{top}/version" in directory.members and f"{top}/.data/serialization_id" in directory.members:
