@@ -352,7 +352,7 @@ def test_an_archive_without_one_of_its_lists(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_compiled_model_in_the_archive_are_no_error(tmp_path: Path) -> None:
-    compiled = ("m/data/aotinductor/model/weights_config.json", b"{}")
+    compiled = ("m/data/aotinductor/model/weights_config.json", b'{"w": ["weight_1", [1], [1], 0]}')
     path = exported(tmp_path / "a.pt2", ["weight_0", "weight_1"], ["weight_0"], compiled)
     report = checked(path)
     assert (report.status, report.findings) == ("unchecked", ())

@@ -44,8 +44,9 @@ class Inner:
         self._places: list[Places] = []
         self._ranges: list[tuple[int, int, str]] = []
 
-    def open(self, name: str, member: Member, most: int = MAX_MEMBERS) -> Any:
+    def open(self, name: str, member: Member, most: int | None = None) -> Any:
         """What a member builds, kept in ``root`` by ``name``; an Unread if it cannot be read, or is beyond ``most``."""
+        most = MAX_MEMBERS if most is None else most
         try:
             if len(self.root) >= most:
                 raise OpenError(f"it is one of more than {most:,} checkpoints in this archive: unpack them")

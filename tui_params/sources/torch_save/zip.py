@@ -138,6 +138,8 @@ def _open_package(descriptor: int, file: DataFile, directory: Directory, top: st
         return None
     places = Places(descriptor, directory, top)
     package = read_package(directory, top, places)
+    if not package.root:
+        return None
     inner = InnerPickles(descriptor, directory, package.read)
     return list_pickles(
         file,
@@ -252,6 +254,8 @@ def _describe_other(directory: Directory, top: str) -> str | None:
         return "a Python wheel, not a checkpoint"
     if "META-INF/MANIFEST.MF" in directory.members:
         return "a Java or Android archive, not a checkpoint"
+    if is_package(directory, top):
+        return "a torch.package archive without a pickled object"
     if f"{top}/archive_format" in directory.members or f"{top}/serialized_exported_program.json" in directory.members:
         return "an archive of torch.export or AOTInductor without a list of weights: they may be compiled into it"
     if f"{top}/version" in directory.members and f"{top}/.data/serialization_id" in directory.members:
