@@ -155,7 +155,7 @@ def test_every_format_is_described() -> None:
     described = dict(describe_formats())
     assert list(described) == [row.name for row in READERS if isinstance(row, Reader)]
     assert {"safetensors", "torch.save", "folder"} <= described.keys()
-    assert described["torch.save"].endswith("Usually .bin, .pt, .pth, .ckpt.")
+    assert described["torch.save"].endswith("Usually .bin, .pt, .pth, .ckpt, .pt2.")
     assert not any(name in described for name in ("GGUF", "DCP"))
 
 

@@ -155,10 +155,11 @@ READERS: tuple[Reader | Unopened, ...] = (
     ),
     Reader(
         name="torch.save",
-        description="A file of torch.save (zip or the older stream), torch.jit.save or torch.export.save: state dicts,"
-        " training checkpoints, whole modules. No code in it is run.",
+        description="A file of torch.save (zip, the older stream, or the tar of the first torch), torch.jit.save,"
+        " torch.export.save, torch.package or AOTInductor: state dicts, training checkpoints, whole modules. No code in"
+        " it is run.",
         is_file=content.is_torch,
-        suffixes=(".bin", ".pt", ".pth", ".ckpt"),
+        suffixes=(".bin", ".pt", ".pth", ".ckpt", ".pt2"),
         has_states=True,
         open=_open_torch,
     ),

@@ -277,3 +277,29 @@ def test_a_layout_of_one_dnn_is_not_read(tmp_path: Path) -> None:
     text = wrapper_text(tensors).replace("cached_torch_layout_strided", "cached_torch_layout__mkldnn")
     with open_torch(save(tmp_path / "m.pt2", tensors, text, blob_of(tensors))) as source:
         assert "kept in the layout _mkldnn" in (source.find("w").unreadable or "")
+
+
+def test_a_weight_of_a_program_that_is_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt2"
+    layer = nn.Linear(3, 2)
+    torch.export.save(torch.export.export(layer, (torch.ones(1, 3),)), path)
+    parts = {part.name: part.data for part in read_parts(path.read_bytes())}
+    (name,) = [name for name in parts if name.endswith(b"_weights_config.json")]
+    config = json.loads(parts[name])
+    config["config"]["weight"]["use_pickle"] = True
+    buffer = io.BytesIO()
+    torch.save(layer.weight, buffer)
+    weight = config["config"]["weight"]["path_name"].encode()
+    altered(path, {b"_weights_config.json": json.dumps(config).encode(), b"/" + weight: buffer.getvalue()})
+    with open_torch(path) as source:
+        assert equal(source.read("weight"), layer.weight)
+        assert equal(source.read("bias"), layer.bias)
+        assert [finding for finding in source.listing.findings if finding.severity == "error"] == []
+
+
+def test_a_folder_with_a_compiled_model(tmp_path: Path) -> None:
+    tensors = {"w": torch.ones(2, 3)}
+    (tmp_path / "model").mkdir()
+    save(tmp_path / "model" / "m.pt2", tensors, blob=blob_of(tensors))
+    with open_source(tmp_path / "model") as source:
+        assert equal(source.read(source.names()[0]), tensors["w"])

@@ -8,7 +8,7 @@ MAX_HEADER_NBYTES = 100_000_000
 """Bytes of the header of a safetensors file: ``MAX_HEADER_SIZE`` of the reference implementation."""
 
 _OLD_TORCH_MEMBERS = (b"sys_info", b"pickle", b"storages", b"tensors")
-"""What ``torch.save`` put into a tar before 0.2. The reader of torch files says what to do with them."""
+"""What ``torch.save`` put into a tar before 0.2."""
 
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last bytes of an SSTable, which is what the ``.index`` of a TensorFlow checkpoint is."""
