@@ -277,6 +277,7 @@ def test_a_layout_of_one_dnn_is_not_read(tmp_path: Path) -> None:
     text = wrapper_text(tensors).replace("cached_torch_layout_strided", "cached_torch_layout__mkldnn")
     with open_torch(save(tmp_path / "m.pt2", tensors, text, blob_of(tensors))) as source:
         assert "kept in the layout _mkldnn" in (source.find("w").unreadable or "")
+        assert source.find("w").shape == (4,)
 
 
 def test_a_weight_of_a_program_that_is_pickled(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ class Compiled:
         for number, (constant, place) in enumerate(constants):
             if constant.name not in found:
                 key = f"aoti/{model}/{number}"
+                if constant.layout not in ("strided", ""):
+                    place = Place(None, 0, f"it is kept in the layout {clean(constant.layout, 40)}, which is not read")
                 self._places[key] = place
                 found[constant.name] = _value(constant, key, place)
         start = f"{clean(model, 200)}." if len(self.models) > 1 else ""
@@ -248,8 +250,6 @@ def _numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _value(constant: Constant, key: str, place: Place) -> Any:
-    if constant.layout not in ("strided", ""):
-        return Unread(f"it is kept in the layout {clean(constant.layout, 40)}, which is not read")
     # What a place lacks is told by the place: only where there is one, the room is compared with it.
     room = 0
     if place.offset is not None:
