@@ -177,12 +177,13 @@ def _changed(change: Change, question: _Question) -> Change:
         if base is None:
             reason = "DoRA also scales the rows of the weight, which is not here"
             return msgspec.structs.replace(unscaled, reason=reason)
-        if not {"lora_A", "lora_B"} <= set(parts) or question.is_transposed:
+        first, second = ("lora_a", "lora_b") if "m" in parts else ("lora_A", "lora_B")
+        if first not in parts or second not in parts or question.is_transposed:
             return msgspec.structs.replace(
                 unscaled, reason="DoRA also scales the weight, in a way that is not read here"
             )
         norm = norm_of_dora(
-            question.factors, base, parts["lora_B"], parts["lora_A"], magnitude, 0.0 if scale is None else scale
+            question.factors, base, parts[second], parts[first], magnitude, scale or 0.0, is_transposed="m" in parts
         )
         return msgspec.structs.replace(change, norm=norm.value)
     start = question.config.options.get("init_lora_weights") if question.config is not None else None

@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 
 
 def norm_of_dora(
-    factors: Factors, base: TensorInfo, left: TensorInfo, right: TensorInfo, magnitude: TensorInfo, scale: float
+    factors: Factors,
+    base: TensorInfo,
+    left: TensorInfo,
+    right: TensorInfo,
+    magnitude: TensorInfo,
+    scale: float,
+    *,
+    is_transposed: bool = False,
 ) -> Norm:
     """DoRA: each row of ``V = W + scale * B @ A`` gets the norm ``m``; the change is that less W. arXiv:2402.09353.
 
-    ``left`` is B [out, r, ...], ``right`` A [r, in, ...], ``base`` W [out, in, ...].
+    ``left`` is B [out, r, ...], ``right`` A [r, in, ...], ``base`` W [out, in, ...]. mlx-lm has both transposed.
     """
     import numpy as np
 
     (a, e1), (b, e2), (m, e3) = factors.whole(right), factors.whole(left), factors.whole(magnitude)
     a, b, m = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1), np.ldexp(m.reshape(-1, 1), e3)
+    if is_transposed:
+        a, b = a.T, b.T
     if (b.shape[0], a.shape[1]) != _matrix(base) or b.shape[1] != a.shape[0] or m.size != b.shape[0]:
         raise NoNormError("its factors do not fit the base weight")
     b = np.ldexp(b, e1 + e2) * scale

@@ -79,11 +79,13 @@ def shapes_of(parts: Parts) -> str:
 def base_of(module: str, paths: Iterable[str], names: Mapping[str, TensorInfo]) -> TensorInfo | None:
     """The weight that the adapter of a module is for, if the same source has it; ``paths`` are other names of it.
 
-    peft keeps it as ``base_layer``, MLX as ``linear``; the attention processors of diffusers are beside ``to_q``.
+    peft keeps it as ``base_layer``, mlx-lm as ``linear`` or ``embedding``; the attention processors of diffusers are
+    beside ``to_q``.
     """
     around, _, last = module.rpartition(".")
     beside = around.removesuffix("processor").rstrip(".")
-    candidates = [f"{module}.base_layer.weight", f"{module}.linear.weight", f"{module}.weight"]
+    inside = ("base_layer.", "linear.", "embedding.", "")
+    candidates = [f"{module}.{own}weight" for own in inside]
     if last.endswith("_lora"):
         candidates.append(f"{beside}.{last.removesuffix('_lora')}.weight")
     candidates += [f"{path}.weight" for path in paths]
