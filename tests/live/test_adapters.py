@@ -26,6 +26,22 @@ class Layer(nn.Module):  # type: ignore[misc]  # mypy does not read torch
             setattr(self, name, value)
 
 
+class Rotation(nn.Module):  # type: ignore[misc]
+    """OFT's module as peft 0.21 builds it: the rows and columns of a triangle are buffers beside the weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, 28))
+        rows, columns = torch.triu_indices(8, 8, 1)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("cols", columns, persistent=False)
+
+
+def rotated(*modules: str) -> nn.Module:
+    layers = {name: nn.ModuleDict({"oft_R": nn.ModuleDict({"default": Rotation()})}) for name in modules}
+    return nn.ModuleDict(layers)
+
+
 def lines(layer: nn.Module) -> list[str]:
     return summarize_adapters(adapters_of(open_source(nn.ModuleDict({"q_proj": layer}))))
 
@@ -75,3 +91,15 @@ def test_a_rank_that_the_layer_does_not_have() -> None:
     assert [finding.evidence for finding in found if finding.rule == "adapter-rank"] == [
         "the model says r 16, but q_proj has rank 4"
     ]
+
+
+def test_the_indices_of_a_fresh_rotation_are_no_trained_parts() -> None:
+    model = rotated("q", "k", "v")
+    assert {finding.severity for finding in tui_params.check(model).findings} == {"info"}
+    assert summarize_adapters(adapters_of(open_source(model))) == ["OFT in 3 modules: no rank, no alpha"]
+    with torch.no_grad():
+        model.q.oft_R.default.weight.normal_()
+        model.k.oft_R.default.weight.normal_()
+    (finding,) = [finding for finding in tui_params.check(model).findings if finding.severity != "info"]
+    assert (finding.rule, finding.tensor) == ("untrained-lora", "v.oft_R.default.weight")
+    assert finding.evidence.endswith("but 2 of 3 in this file are not")

@@ -191,6 +191,10 @@ PAIRS = [
     ("layers.{}.q.randlora_gamma", "layers.{}.q.randlora_lambda"),
     ("layers.{}.q.oft_other", "layers.{}.q.oft_R.weight"),
     ("lora_unet_{}_to_q.alphas", "lora_unet_{}_to_q.oft_blocks"),
+    ("layers.{}.q.lora_a", "layers.{}.q.lora_b"),
+    ("layers.{}.q.hira_A", "layers.{}.q.hira_B"),
+    ("layers.{}.q.poly_lora_A", "layers.{}.q.poly_lora_B"),
+    ("layers.{}.q.glora_A.Xu", "layers.{}.q.glora_A.Xd"),
     ("layers.{}.q.base", "layers.{}.q.miss_block"),
     ("layers.{}.q.base", "layers.{}.q.shira_weight"),
 ]

@@ -14,7 +14,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.adapter_config import AdapterConfig
-from tui_params.core.health.gaps import halves_in
+from tui_params.core.health.half_adapters import halves_in
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import parse_window
@@ -42,7 +42,7 @@ _RANK_AT: dict[str, tuple[str, int]] = {
     "vblora_logits_A": ("VB-LoRA", -1),
     "randlora_lambda": ("RandLoRA", 0),
 }
-"""By the half of an adapter (``gaps.halves_in``): what it is called, and which dimension is its rank; -1 for none."""
+"""By the half of an adapter (``half_adapters.halves_in``): its kind, and which dimension is its rank; -1 for none."""
 
 _SINGLE: dict[str, tuple[str, int]] = {
     "ia3_l": ("IA3", -1),
@@ -175,7 +175,8 @@ def describe_adapters(listing: Listing, alphas: Mapping[str, float]) -> tuple[Ad
 def _found_in(info: TensorInfo) -> tuple[str, str, str] | None:
     """The module, the half and the name of the adapter that a tensor is a part of."""
     name = info.name
-    if not _MAY_BE.search(name) or name.endswith(".bias"):
+    # OFT's module has buffers beside its weight: the rows and columns of a triangle.
+    if not _MAY_BE.search(name) or name.endswith(".bias") or info.kind == "buffer":
         return None
     segments = name.split(".")
     for module, half, rest in halves_in(segments):

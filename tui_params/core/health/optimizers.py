@@ -88,7 +88,7 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
             yield from _stateless(states, [name for name in names if name in trainable])
         else:
             for modules in lists_of(states.parts).values():
-                for module, sentence in gaps_in(modules, share):
+                for module, sentence in gaps_in(modules, share, is_of_states=True):
                     evidence = f"of the states in {shown}, {sentence}"
                     module = f"{states.prefix}.{module}"
                     yield Finding("warning", "optimizer-no-state", None, evidence, module=module)

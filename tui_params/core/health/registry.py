@@ -19,6 +19,7 @@ from tui_params.core.health.container import CONTAINER_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
 from tui_params.core.health.gaps import GAP_RULES
+from tui_params.core.health.half_adapters import HALF_RULES
 from tui_params.core.health.indexes import INDEX_RULES
 from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.moments import MOMENT_RULES
@@ -93,6 +94,7 @@ RULES: tuple[Rule, ...] = collect(
         REPEAT_RULES,
         COMPANION_RULES,
         GAP_RULES,
+        HALF_RULES,
         STATED_RULES,
         OPTIMIZER_RULES,
         SCALE_RULES,

@@ -47,8 +47,8 @@ _MASKS = frozenset({"alibi", "attn_bias", "causal"})
 _TABLES = ("_index", "_ids")
 """The ends of the names of tables that follow from sizes alone: ``relative_position_index``, ``position_ids``."""
 
-_MADE = frozenset({"fb", "mel_filters", "mel_basis", "melw", "window", "inv_freq", "freqs_cis"})
-"""Filters and frequencies that training never changes: torchaudio's transforms, rotary embeddings."""
+_MADE = frozenset({"fb", "mel_filters", "mel_basis", "melw", "window", "inv_freq", "freqs_cis", "weight_integer"})
+"""What is made from other things: torchaudio's filters, rotary frequencies, I-BERT's weights as it quantised them."""
 
 _SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
 _SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
@@ -68,7 +68,8 @@ _ZERO_INIT = (
     "zero_conv", "zero_module", "adaln", "controlnet_down_blocks", "controlnet_mid_block", "pos_embed", "rel_pos",
     "sampling_offsets", "attention_weights", "bbox_embed", "gateway.gate", "mm_input_projection_weight",
     "lora_embedding_a", "hada_w", "lokr_w", ".oft_r", ".oft_blocks", ".boft_r", "vera_lambda", "randlora_lambda",
-    "randlora_gamma", "miss_block", "bone_block", "shira_weight",
+    "randlora_gamma", "miss_block", "bone_block", "shira_weight", "delora_b", "gralora_b", "hira_b", "lily_b",
+    "peanut_b", "poly_lora_b", "glora_a.xd", "glora_b.xd",
 )  # fmt: skip
 """Layers that training starts at zero on purpose: ControlNet (arXiv 2302.05543), DiT's adaLN-Zero (2212.09748), MAE,
 the positions of SAM (2304.02643), the offsets and boxes of Deformable DETR (2010.04159), D-FINE, Gemma 3, adapters of
@@ -78,8 +79,9 @@ _ZERO_PARAMETERS = ("position", "level_embed", "time_embed", "latents", "query")
 """Parts of the names of parameters that often start at one value: not the ``weight`` of a layer."""
 
 _ADAPTER_PART = re.compile(
-    r"\.(lora_[AB]|lora_embedding_[AB]|lora_down|lora_up|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R|oft_blocks|boft_R|"
-    r"vera_lambda_[bd]|randlora_lambda|randlora_gamma|miss_block|bone_block|shira_weight)(?:\.|$)|"
+    r"\.(lora_[ABab]|lora_embedding_[AB]|lora_down|lora_up|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R|oft_blocks|boft_R|"
+    r"vera_lambda_[bd]|randlora_lambda|randlora_gamma|miss_block|bone_block|shira_weight|"
+    r"(?:delora|gralora|hira|lily|peanut|poly_lora)_[AB]|glora_[AB]\.Xd)(?:\.|$)|"
     r"lora(?:\d*|_linear_layer)\.(down|up)(?:\.|$)"
 )
 
@@ -183,7 +185,8 @@ def _is_norm(segments: list[str], ndim: int) -> bool:
     if segments[-1] not in ("weight", "gamma", "scale", "g"):
         return False
     owner = segments[-2] if len(segments) > 1 else ""
-    if owner.isdecimal() and len(segments) > 2:
+    # Norms that depend on a condition have a table of gains: ``norm.scale.weight`` in WavTokenizer.
+    if (owner.isdecimal() or owner == "scale") and len(segments) > 2:
         owner = segments[-3]
     if ndim > 1:
         return owner.endswith("norm")

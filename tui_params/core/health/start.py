@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from tui_params.core.findings import Finding
+from tui_params.core.health.codebooks import unused_codebooks
 from tui_params.core.health.roles import Role, adapter_part, is_matrix
 from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.subjects import Checkpoint, Sketch
@@ -65,6 +66,8 @@ def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByT
         kinds.setdefault(_same_of_layers(sketch.info.name), []).append(sketch)
     if _is_untrained(checkpoint):
         left |= _zero_by_design(left, kinds.values())
+    unused = unused_codebooks(checkpoint.sketches)
+    left |= _as_remarks(left, unused, "in a codebook that has counted no vector yet")
     gathered: dict[str, Finding] = {}
     for members in kinds.values():
         found = [_start_finding(sketch, left.get(sketch.info.name, ())) for sketch in members]
@@ -100,19 +103,25 @@ def _is_untrained(checkpoint: Checkpoint) -> bool:
 
 def _zero_by_design(findings: ByTensor, kinds: Iterable[Sequence[Sketch]]) -> dict[str | None, tuple[Finding, ...]]:
     """What is said of the matrices of an untrained model that are zero, like all of their kind: a remark, no error."""
-    changed: dict[str | None, tuple[Finding, ...]] = {}
-    for members in kinds:
-        if all(sketch.is_zero and sketch.role in _MATRICES for sketch in members):
-            for name in [sketch.info.name for sketch in members]:
-                changed[name] = tuple([_as_remark(finding) for finding in findings.get(name, ())])
+    names = [
+        sketch.info.name
+        for members in kinds
+        if all(sketch.is_zero and sketch.role in _MATRICES for sketch in members)
+        for sketch in members
+    ]
+    return _as_remarks(findings, names, "in a model none of whose norms has been trained: it may start so")
+
+
+def _as_remarks(findings: ByTensor, names: Iterable[str], why: str) -> dict[str | None, tuple[Finding, ...]]:
+    """What is said of some tensors, without an error for zeros that they start with."""
+    changed = {name: tuple([_as_remark(finding, why) for finding in findings.get(name, ())]) for name in names}
     return {name: found for name, found in changed.items() if found}
 
 
-def _as_remark(finding: Finding) -> Finding:
+def _as_remark(finding: Finding, why: str) -> Finding:
     if finding.rule != "all-zero" or finding.severity != "error":
         return finding
-    evidence = f"{finding.evidence}, in a model none of whose norms has been trained: it may start so"
-    return msgspec.structs.replace(finding, severity="info", evidence=evidence)
+    return msgspec.structs.replace(finding, severity="info", evidence=f"{finding.evidence}, {why}")
 
 
 def _without_repetition(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -158,8 +167,9 @@ START_RULES: tuple[Rule, ...] = (
         "Initial values",
         ("info",),
         "Biases of zeros, gains of ones, a lora_B of zeros: every model starts with them, so many become one remark. A "
-        "matrix of zeros is one too, if no norm of the model has been trained.",
-        "torch.nn.init; transformers (Afmoe, xLSTM, NeoMME); how many are listed one by one is our choice",
+        "matrix of zeros is one too, if no norm of the model has been trained, or in a codebook that counted nothing.",
+        "torch.nn.init; transformers (Afmoe, xLSTM, NeoMME, Encodec, Mimi), vector-quantize-pytorch; how many are"
+        " listed one by one is our choice",
         gather=gather_start_values,
     ),
 )

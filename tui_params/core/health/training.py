@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.roles import adapter_part, is_input_scale
+from tui_params.core.health.roles import PARAMETERS, adapter_part, is_input_scale
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.sought import NOT_FINITE, ZERO, Sought
 from tui_params.core.health.subjects import Checkpoint, Sketch, Subject
@@ -21,8 +21,15 @@ _FEW_NORMS = 4
 """With fewer norms a module says nothing about how its gains are used."""
 
 _STEP_NAMES = ("global_step", "step", "iteration", "iter", "num_steps")
-_DRAWN = frozenset({"lora_A", "lora_down", "down", "lora_embedding_B"})
+_DRAWN = frozenset(
+    {
+        "lora_A", "lora_a", "lora_down", "down", "lora_embedding_B", "delora_A", "gralora_A", "hira_A", "lily_A",
+        "peanut_A", "poly_lora_A",
+    }
+)  # fmt: skip
 """Halves of adapters that start from random numbers."""
+
+_TRAINED = PARAMETERS - {"norm", "bias"}
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.0*)?", re.ASCII)
 
@@ -119,7 +126,8 @@ def find_untrained_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Parts of adapters that are zero although others of the same name are not, or after a step of training."""
     parts: dict[str, list[Sketch]] = {}
     for sketch in checkpoint.sketches:
-        part = adapter_part(sketch.info.name)
+        # OFT keeps the rows and columns of its triangle as buffers beside the weight.
+        part = adapter_part(sketch.info.name) if sketch.role in _TRAINED else ""
         if part and sketch.count and sketch.is_exact:
             parts.setdefault(part, []).append(sketch)
     step = step_of(checkpoint.metadata)
