@@ -24,7 +24,7 @@ from tui_params.core.health.indexes import INDEX_RULES
 from tui_params.core.health.live import LIVE_RULES
 from tui_params.core.health.moments import MOMENT_RULES
 from tui_params.core.health.optimizers import OPTIMIZER_RULES
-from tui_params.core.health.packed import PACKED_RULES
+from tui_params.core.health.packed_values import PACKED_VALUE_RULES
 from tui_params.core.health.repeats import REPEAT_RULES
 from tui_params.core.health.roles import is_matrix, role_of
 from tui_params.core.health.rule import ByTensor, Rule
@@ -36,6 +36,7 @@ from tui_params.core.health.subjects import Checkpoint, Subject
 from tui_params.core.health.thresholds import DEFAULT, MEANINGS, Thresholds
 from tui_params.core.health.training import TRAINING_RULES
 from tui_params.core.health.values import VALUE_RULES
+from tui_params.core.health.zero_points import ZERO_POINT_RULES
 from tui_params.core.tensor import TensorInfo
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -86,7 +87,8 @@ RULES: tuple[Rule, ...] = collect(
         TRAINING_RULES,
         BATCHNORM_RULES,
         INDEX_RULES,
-        PACKED_RULES,
+        PACKED_VALUE_RULES,
+        ZERO_POINT_RULES,
         MOMENT_RULES,
         START_RULES,
         SIBLING_RULES,

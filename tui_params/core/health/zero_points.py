@@ -1,4 +1,4 @@
-"""Rules about weights of 4 and 8 bits that are packed in words of 32 bits: GPTQ, AWQ, compressed-tensors."""
+"""Rule about the zero points of GPTQ, which are packed by two conventions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from tui_params.core.findings import Finding
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint, Sketch
 
-_WEIGHTS = frozenset({"qweight", "weight_packed"})
 _MIDDLE = {0x88888888: (4, 8), 0x80808080: (8, 128)}
 """Words of nothing but the middle of the range, which is the zero point of symmetric quantisation: bits, and code."""
 
@@ -22,26 +21,6 @@ _CODES = {word: code for word, (_, code) in _MIDDLE.items()} | {
 """The zero point in each of these words."""
 
 _FEWEST = 4
-
-
-def find_packed_zeros(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """Packed weights of one word that means zero. Zero points of another value make it another number."""
-    words = {sketch.info.name: _word(sketch) for sketch in checkpoint.sketches if sketch.info.name.endswith("qzeros")}
-    for sketch in checkpoint.sketches:
-        prefix, dot, last = sketch.info.name.rpartition(".")
-        if last not in _WEIGHTS:
-            continue
-        word = _word(sketch)
-        if word not in _MIDDLE:
-            continue
-        zeros = f"{prefix}{dot}qzeros"
-        points = words.get(zeros)
-        if points is not None and _ONE_LESS.get(points, points) != word:
-            continue
-        bits, code = _MIDDLE[word]
-        values = sketch.count * 32 // bits
-        evidence = f"every word is {word:#010x}: all {values:,} values are zero once unpacked (zero point {code})"
-        yield sketch.finding("error", "packed-zero", evidence)
 
 
 def find_odd_zero_points(checkpoint: Checkpoint) -> Iterator[Finding]:
@@ -71,15 +50,7 @@ def _word(sketch: Sketch) -> int:
     return int(sketch.min) & 0xFFFFFFFF
 
 
-PACKED_RULES: tuple[Rule, ...] = (
-    Rule(
-        "packed-zero",
-        "Packed zeros",
-        ("error",),
-        "Every packed code of a quantised weight is its zero point, so the weight is zero once it is unpacked.",
-        "AutoGPTQ, compressed-tensors (pack-quantized): codes of 4 and 8 bits with the zero points 8 and 128",
-        cross_check=find_packed_zeros,
-    ),
+ZERO_POINT_RULES: tuple[Rule, ...] = (
     Rule(
         "zero-points-of-kind",
         "Zero points break the pattern",

@@ -1,4 +1,4 @@
-"""Packed weights that are zero once unpacked, and zero points of another convention than the others'."""
+"""Zero points of another convention than the others'."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from tests.factories_memory import MemorySource
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 
-PACKED = {"packed-zero", "zero-points-of-kind"}
-
 
 def told(arrays: Mapping[str, Any]) -> list[Finding]:
-    return [f for f in check(MemorySource(dict(arrays))).findings if f.rule in PACKED]
+    return [f for f in check(MemorySource(dict(arrays))).findings if f.rule == "zero-points-of-kind"]
 
 
 def words(word: int, *shape: int) -> NDArray[Any]:
@@ -39,41 +37,6 @@ def layers(count: int = 6, zero: int = 0x77777777) -> dict[str, Any]:
     for at in range(count):
         found |= layer(at, zero)
     return found
-
-
-@pytest.mark.parametrize(
-    ("zero", "word", "values", "code"),
-    [
-        (0x77777777, 0x88888888, 1024, 8),
-        (0x88888888, 0x88888888, 1024, 8),
-        (0x7F7F7F7F, 0x80808080, 512, 128),
-    ],
-)
-def test_a_packed_weight_of_nothing_but_its_zero_point_is_an_error(
-    zero: int, word: int, values: int, code: int
-) -> None:
-    arrays = layers(6, zero)
-    assert told(arrays) == []
-    bad = "model.layers.3.mlp.down_proj.qweight"
-    arrays[bad] = words(word, 8, 16)
-    (finding,) = told(arrays)
-    assert (finding.severity, finding.rule, finding.tensor) == ("error", "packed-zero", bad)
-    assert finding.evidence == (
-        f"every word is {word:#x}: all {values:,} values are zero once unpacked (zero point {code})"
-    )
-
-
-def test_symmetric_packing_has_no_zero_points() -> None:
-    (finding,) = told({"fc.weight_packed": words(0x88888888, 4, 4)})
-    assert (finding.rule, finding.tensor) == ("packed-zero", "fc.weight_packed")
-
-
-def test_other_words_and_other_zero_points_are_no_zeros() -> None:
-    assert told({"fc.weight_packed": words(0x99999999, 4, 4), "other.words": words(0x88888888, 4, 4)}) == []
-    several = words(0x77777777, 2, 2)
-    several[0, 0] = 5
-    for zeros in (words(0x33333333, 2, 2), several):
-        assert told({"fc.qweight": words(0x88888888, 8, 16), "fc.qzeros": zeros}) == []
 
 
 @pytest.mark.parametrize(
