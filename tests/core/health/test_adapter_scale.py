@@ -17,7 +17,7 @@ from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.adapters import Adapter, adapters_of, summarize_adapters
 
-_RULES = ("adapter-rank", "adapter-alpha", "alpha-missing")
+_RULES = ("adapter-rank", "adapter-alpha", "alpha-missing", "alpha-zero")
 FIRST = "lora_unet_down_blocks_0_attentions_0_to_q"
 
 
@@ -325,3 +325,30 @@ def test_halves_that_do_not_fit_together_are_a_warning(down: str, up: str) -> No
     (evidence,) = said(6)
     assert "layers.2.q" in evidence
     assert "halves of rank 4 and of rank 6, which do not fit together" in evidence
+
+
+# No effect
+
+
+def test_adapters_whose_alpha_is_zero_change_nothing(tmp_path: Path) -> None:
+    path = write_kohya(tmp_path / "x.safetensors", kohya_lora({0: 0.0, 1: 0.0, 2: 0.0}), alpha=0)
+    (found,) = [finding.evidence for finding in told(path) if finding.rule == "alpha-zero"]
+    assert found == (
+        f"3 modules (the first is {FIRST}) of 3 adapters have alpha 0 (its tensor): "
+        "the scale is 0, so that they change nothing"
+    )
+    path = write_kohya(tmp_path / "y.safetensors", kohya_lora({0: 8.0, 1: 0.0, 2: 8.0}), alpha="Dynamic")
+    (found,) = [finding.evidence for finding in told(path) if finding.rule == "alpha-zero"]
+    assert found.endswith("of 3 adapters has alpha 0 (its tensor): the scale is 0, so that it changes nothing")
+
+
+def test_a_configuration_with_alpha_zero(tmp_path: Path) -> None:
+    arrays = peft_lora({0: 4, 1: 4})
+    (found,) = evidence(write_peft(tmp_path / "all", arrays, lora_alpha=0), "alpha-zero")
+    assert "2 modules" in found
+    assert "have alpha 0 (adapter_config.json)" in found
+    (found,) = evidence(
+        write_peft(tmp_path / "one", arrays, alpha_pattern={"layers.1.self_attn.q_proj": 0}), "alpha-zero"
+    )
+    assert "layers.1.self_attn.q_proj of 2 adapters has alpha 0" in found
+    assert told(write_peft(tmp_path / "little", arrays, lora_alpha=0.001)) == []

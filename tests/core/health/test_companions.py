@@ -323,3 +323,44 @@ def test_what_another_shard_may_have_is_not_missed(tmp_path: Path) -> None:
 def test_a_weight_that_could_not_be_read_is_there() -> None:
     arrays = scaled_fp8("weight_scale")
     assert told(arrays, unreadable={"layers.7.up.weight": "its bytes are gone"}) == []
+
+
+# bitsandbytes
+
+
+def doubly(count: int = 3) -> Arrays:
+    arrays = nf4(count)
+    for name in [name for name in arrays if name.endswith(".absmax")]:
+        owner = name.removesuffix(".absmax")
+        arrays[name] = whole(1, 2).astype(np.uint8)
+        arrays[f"{owner}.nested_absmax"] = scale(1)
+        arrays[f"{owner}.nested_quant_map"] = np.linspace(-1, 1, 256, dtype=np.float32)
+    return arrays
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("last", ["nested_absmax", "nested_quant_map"])
+def test_quantised_absmax_need_what_restores_them(count: int, last: str) -> None:
+    arrays = doubly(count)
+    assert told(arrays) == told(nf4(count)) == []
+    owner = "model.layers.0.mlp.up_proj.weight"
+    del arrays[f"{owner}.{last}"]
+    (finding,) = told(arrays)
+    assert (finding.severity, finding.rule, finding.tensor) == ("error", "companion-missing", owner)
+    assert finding.evidence == (f"its absmax are codes of 8 bits, but {last} is absent: its values cannot be told")
+
+
+def test_all_weights_lack_both_that_restore_their_absmax() -> None:
+    arrays = {name: array for name, array in doubly(4).items() if "nested" not in name}
+    found = told(arrays)
+    assert len(found) == 4
+    assert found[0].evidence.startswith("its absmax are codes of 8 bits, but nested_absmax and nested_quant_map are")
+
+
+@pytest.mark.parametrize(("last", "label"), [("quant_map", "quant_map"), ("bitsandbytes__nf4", "quant_state")])
+def test_all_weights_lack_their_map_or_their_state(last: str, label: str) -> None:
+    arrays = {name: array for name, array in nf4(2).items() if not name.endswith(last)}
+    found = told(arrays)
+    assert {(finding.severity, finding.rule) for finding in found} == {("error", "companion-missing")}
+    assert {finding.evidence for finding in found} == {f"it has an absmax, but no {label}: its values cannot be told"}
+    assert len(found) == 2

@@ -29,7 +29,7 @@ def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-SECOND = ["exp_avg_sq", "max_exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "exp_avg_sq_col", "sum"]
+SECOND = ["exp_avg_sq", "max_exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "exp_avg_sq_col", "sum", "state2"]
 
 
 @pytest.mark.parametrize("name", SECOND)
@@ -41,6 +41,48 @@ def test_a_negative_second_moment_is_an_error_with_its_place(name: str) -> None:
     assert (finding.severity, finding.tensor, finding.indices) == ("error", f"{AT}.{name}", ((2, 3),))
     assert finding.evidence == "the smallest second moment is -1e-6: none can be negative, and its root is NaN"
     assert told({f"{AT}.{name}": -(normal(4, 4) ** 2)}).keys() == {"negative-moment"}
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("acc_delta", "the smallest mean square of the steps is -1: none can be negative, and its root is NaN"),
+        ("variance", "the smallest second moment is -1: none can be negative, and its root is NaN"),
+        ("step_size", "the smallest step size is -1: none can be negative"),
+        ("qmap2", "the smallest second moment that a code stands for is -1: none can be negative, and its root is NaN"),
+        ("absmax2", "the smallest largest magnitude of a block is -1: none can be negative, and its root is NaN"),
+        ("absmax1", "the smallest largest magnitude of a block is -1: none can be negative"),
+    ],
+)
+def test_other_states_that_are_never_negative(name: str, evidence: str) -> None:
+    values = normal(16) ** 2
+    assert told({f"{AT}.{name}": values}) == {}
+    values[3] = -1
+    finding = told({f"{AT}.{name}": values})["negative-moment"]
+    assert (finding.severity, finding.evidence, finding.indices) == ("error", evidence, ((3,),))
+
+
+def test_the_states_of_bitsandbytes_in_8_bits_are_codes() -> None:
+    signed, unsigned = np.linspace(-1, 1, 256, dtype=np.float32), np.linspace(0, 1, 256, dtype=np.float32)
+    codes = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    blocks = normal(16) ** 2
+    state = {f"{AT}.{name}": array for name, array in (("state1", codes), ("state2", codes), ("qmap1", signed))}
+    state |= {f"{AT}.qmap2": unsigned, f"{AT}.absmax1": blocks, f"{AT}.absmax2": blocks}
+    assert told(state) == {}
+    assert told({**state, f"{AT}.qmap2": signed})["negative-moment"].tensor == f"{AT}.qmap2"
+    assert told({f"{AT}.state1": normal(4, 4), f"{AT}.state2": normal(4, 4) ** 2}) == {}
+
+
+def test_adadelta_and_rprop_keep_what_is_never_negative(tmp_path: Path) -> None:
+    for optimizer in (torch.optim.Adadelta, torch.optim.Rprop):
+        model = torch.nn.Linear(4, 4)
+        stepped = optimizer(model.parameters())
+        for _ in range(3):
+            stepped.zero_grad()
+            model(torch.randn(8, 4)).square().sum().backward()
+            stepped.step()
+        torch.save({"optimizer": stepped.state_dict()}, tmp_path / "x.pt")
+        assert "negative-moment" not in {finding.rule for finding in tui_params.check(tmp_path / "x.pt").findings}
 
 
 def test_a_minus_zero_is_not_negative_and_other_states_may_be() -> None:

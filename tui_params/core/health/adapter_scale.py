@@ -46,7 +46,7 @@ def adapters_in(checkpoint: Checkpoint) -> tuple[Adapter, ...]:
 def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Adapters whose rank is not the one that their configuration, or the metadata, state."""
     configs, network = AdapterConfigs(checkpoint.source.listing.adapters), KohyaMetadata(checkpoint.metadata)
-    adapters = adapters_in(checkpoint)
+    adapters = checkpoint.once(adapters_in)
     halves: dict[tuple[int, int], list[Adapter]] = {}
     for adapter in adapters:
         if adapter.rank is not None and adapter.other_rank is not None:
@@ -85,7 +85,7 @@ def find_other_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
     configs, network = AdapterConfigs(checkpoint.source.listing.adapters), KohyaMetadata(checkpoint.metadata)
     if not configs and network.alpha is None:
         return
-    adapters = [adapter for adapter in adapters_in(checkpoint) if adapter.alpha_tensor is not None]
+    adapters = [adapter for adapter in checkpoint.once(adapters_in) if adapter.alpha_tensor is not None]
     other: dict[tuple[str, float], list[Adapter]] = {}
     plain = [adapter for adapter in adapters if _is_plain(adapter)]
     unlike = [adapter for adapter in plain if network.alpha is not None and not _is_stated_alpha(adapter, network)]
@@ -110,7 +110,7 @@ def find_absent_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
     if not stored:
         return
     spelled: dict[str, list[Adapter]] = {}
-    for adapter in adapters_in(checkpoint):
+    for adapter in checkpoint.once(adapters_in):
         if adapter.spelling in _WITH_ALPHAS:
             spelled.setdefault(adapter.spelling, []).append(adapter)
     for members in spelled.values():
@@ -120,6 +120,20 @@ def find_absent_alphas(checkpoint: Checkpoint) -> Iterator[Finding]:
             evidence = f"{_where(lacking)} {'has' if len(lacking) == 1 else 'have'} no alpha, but {having:,} of"
             evidence += f" {plural(len(members), 'adapter')} have one: loaders take the rank for it, a scale of 1"
             yield Finding("warning", "alpha-missing", lacking[0].tensor, evidence)
+
+
+def find_without_effect(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Adapters whose scale is 0, because their alpha is."""
+    without: dict[str, list[Adapter]] = {}
+    adapters = [adapter for adapter in checkpoint.once(adapters_in) if adapter.scale is not None]
+    for adapter in adapters:
+        if adapter.scale == 0:
+            without.setdefault(adapter.origin, []).append(adapter)
+    for origin, members in without.items():
+        verb = "has" if len(members) == 1 else "have"
+        evidence = f"{_where(members)} of {plural(len(adapters), 'adapter')} {verb} alpha 0 ({origin}): "
+        evidence += f"the scale is 0, so that {'it changes' if len(members) == 1 else 'they change'} nothing"
+        yield Finding("warning", "alpha-zero", members[0].tensor, evidence)
 
 
 def _finding(rule: str, members: Sequence[Adapter], before: str, what: str) -> Finding:
@@ -189,5 +203,13 @@ SCALE_RULES: tuple[Rule, ...] = (
         "An adapter without an alpha tensor among others that have one: loaders take its rank, which is a scale of 1.",
         "kohya's sd-scripts, create_network_from_weights: the rank for modules without alpha",
         cross_check=find_absent_alphas,
+    ),
+    Rule(
+        "alpha-zero",
+        "Adapter without effect",
+        ("warning",),
+        "An alpha of 0 makes the scale (alpha divided by the rank) 0: what was trained is multiplied by nothing.",
+        "peft 0.21: scaling; diffusers and ComfyUI multiply by the alpha tensor; kohya's sd-scripts never store 0",
+        cross_check=find_without_effect,
     ),
 )

@@ -18,6 +18,10 @@ _PACKED_INTS = frozenset({"int8", "uint8", "int32", "uint32"})
 _NEEDED: frozenset[Part] = frozenset({"scale", "map", "state"})
 """Without one of these nobody can tell the values. The others may differ: a layer may be quantised otherwise."""
 
+_OF_NESTED = ("nested_absmax", "nested_quant_map")
+_OF_ABSMAX: dict[Part, str] = {"map": "quant_map", "state": "quant_state"}
+"""What bitsandbytes stores beside absmax: ``QuantState.as_dict(packed=True)``."""
+
 _FEWEST = 3
 """Of fewer weights none can be the odd one."""
 
@@ -78,6 +82,11 @@ def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
     if not (packed.parts or packed.is_packed) or is_piece(checkpoint):
         return
     told: set[str] = set()
+    for owner, absent in _without_nested(packed, checkpoint.source.listing.tensors):
+        told.add(owner)
+        evidence = f"its absmax are codes of 8 bits, but {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} "
+        evidence += "absent: its values cannot be told"
+        yield Finding("error", "companion-missing", packed.weights[owner].name, evidence)
     for kind, owners in packed.kinds().items():
         stored = [owner for owner in owners if owner in packed.weights]
         parts: dict[Part, None] = {part: None for owner in stored for part in packed.parts.get(owner, {})}
@@ -100,6 +109,32 @@ def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
                     evidence += f"have one: {shown_name(where, _SHOWN)}"
                     yield Finding(severity, "companion-missing", packed.weights[owner].name, evidence)
     yield from _without_scale(packed, told)
+    yield from _without_map(packed, told)
+
+
+def _without_nested(packed: Packed, infos: Iterable[TensorInfo]) -> Iterator[tuple[str, list[str]]]:
+    """Weights of bitsandbytes whose absmax are quantised themselves, without one of the two that restore these."""
+    nested = {info.name for info in infos if info.name.endswith(_OF_NESTED)}
+    for owner in packed.weights:
+        scale = packed.parts.get(owner, {}).get("scale")
+        if scale is None or not scale.name.endswith(".absmax") or scale.dtype.kind != "int":
+            continue
+        absent = [last for last in _OF_NESTED if f"{owner}.{last}" not in nested]
+        if absent:
+            yield owner, absent
+
+
+def _without_map(packed: Packed, told: set[str]) -> Iterator[Finding]:
+    """Weights of bitsandbytes without the table of their codes or without their state, as all others."""
+    for owner, weight in packed.weights.items():
+        parts = packed.parts.get(owner, {})
+        scale = parts.get("scale")
+        if owner in told or scale is None or not scale.name.endswith(".absmax"):
+            continue
+        absent = [label for part, label in _OF_ABSMAX.items() if part not in parts]
+        if absent:
+            evidence = f"it has an absmax, but no {' and no '.join(absent)}: its values cannot be told"
+            yield Finding("error", "companion-missing", weight.name, evidence)
 
 
 def _label(companion: str, owner: str) -> str:

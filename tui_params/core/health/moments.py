@@ -16,8 +16,18 @@ from tui_params.core.text import number, plural
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
 """What torch.optim and transformers' Adafactor call them; of a pair of factors, the first."""
 
-_NEVER_NEGATIVE = _SECOND_MOMENTS | {"max_exp_avg_sq", "exp_avg_sq_col", "col_var", "sum"}
-"""The same with the other factor, AMSGrad's largest and Adagrad's sum of squares."""
+_SQUARES = (*_SECOND_MOMENTS, "max_exp_avg_sq", "exp_avg_sq_col", "col_var", "variance", "sum", "state2")
+_NEVER_NEGATIVE = dict.fromkeys(_SQUARES, "second moment") | {
+    "acc_delta": "mean square of the steps",
+    "step_size": "step size",
+    "qmap2": "second moment that a code stands for",
+    "absmax1": "largest magnitude of a block",
+    "absmax2": "largest magnitude of a block",
+}
+"""The same with the other factor, AMSGrad's largest and Adagrad's sum of squares; Adadelta's second average, Rprop's
+step sizes. bitsandbytes has no signed codes in ``state2``: a byte is an index into ``qmap2``, times ``absmax2``."""
+
+_NO_ROOT = frozenset({"step_size", "absmax1"})
 
 _FIRST_MOMENTS = ("exp_avg", "grad_avg", "momentum_buffer")
 """What is not zero, in the state of the same parameter, after a gradient that was not."""
@@ -30,9 +40,13 @@ def check_negative_moments(subject: Subject) -> Sequence[Finding]:
     low = subject.figures.min
     if subject.role != "optimizer" or low is None or low >= 0 or subject.info.dtype.kind != "float":
         return ()
-    if subject.info.name.rpartition(".")[2] not in _NEVER_NEGATIVE:
+    last = subject.info.name.rpartition(".")[2]
+    what = _NEVER_NEGATIVE.get(last)
+    if what is None:
         return ()
-    evidence = f"the smallest second moment is {number(low)}: none can be negative, and its root is NaN"
+    evidence = f"the smallest {what} is {number(low)}: none can be negative"
+    if last not in _NO_ROOT:
+        evidence += ", and its root is NaN"
     return (subject.finding("error", "negative-moment", evidence),)
 
 
@@ -107,7 +121,8 @@ MOMENT_RULES: tuple[Rule, ...] = (
         "Negative second moment",
         ("error",),
         "An average of squares is never negative. The optimizer takes its root, which is NaN, and the weight is lost.",
-        "torch.optim (Adam, AdamW, RMSprop, Adamax, Adagrad), pytorch issue 108493",
+        "torch.optim (Adam, AdamW, RMSprop, Adamax, Adagrad, Adadelta, Adafactor, Rprop), pytorch issue 108493; "
+        "bitsandbytes 0.50 (state2 with qmap2 and absmax2)",
         check=check_negative_moments,
         seek=seek_negative,
     ),
