@@ -182,6 +182,16 @@ def test_pieces_and_patterns_are_no_absent_layers(lost: Iterable[int]) -> None:
     assert told(without(layers(12), *(f"model.layers.{i}." for i in lost))) == []
 
 
+def test_a_block_whose_modules_are_in_a_list() -> None:
+    below = ("layer.0.SelfAttention.q.weight", "layer.0.layer_norm.weight", "layer.1.DenseReluDense.wo.weight")
+    names = layers(6, "encoder.block", below)
+    assert told(names) == []
+    (finding,) = told(without(names, "encoder.block.3."))
+    assert finding.evidence == "5 of 6 encoder.block.# are here, encoder.block.3 is absent"
+    rows = [f"blocks.{i}.0.{last}" for i in (0, 1, 2, 4, 5, 6, 7) for last in ("weight", "bias")]
+    assert told(rows) == []
+
+
 def test_a_module_without_parameters_has_a_number() -> None:
     net = [f"net.{i}.{below}" for i in range(1, 9) for below in _LAYER]
     assert told(net) == []

@@ -269,3 +269,61 @@ def test_a_tied_head_is_explained_for_a_whole_model_only(tmp_path: Path) -> None
     for path, end in ((paths[0], "true"), (tmp_path / "model.safetensors", "in its place)")):
         with open_source(path) as source:
             assert source.listing.metadata["config.tie_word_embeddings"].endswith(end)
+
+
+# An encoder and a decoder
+
+
+def two_sides(encoder: int, decoder: int, block: str = "block") -> Arrays:
+    below = ("SelfAttention.q", "SelfAttention.o", "layer_norm")
+    names = [f"encoder.{block}.{i}.layer.0.{name}.weight" for i in range(encoder) for name in below]
+    names += [f"decoder.{block}.{i}.layer.0.{name}.weight" for i in range(decoder) for name in below]
+    random = np.random.default_rng(0)
+    return {name: random.standard_normal((8, 8)).astype(np.float32) for name in [*names, "shared.weight"]}
+
+
+T5: dict[str, Any] = {
+    "architectures": ["T5ForConditionalGeneration"],
+    "model_type": "t5",
+    "num_layers": 3,
+    "num_decoder_layers": 5,
+}
+BART = {"architectures": ["BartModel"], "model_type": "bart", "encoder_layers": 3, "decoder_layers": 5}
+
+
+@pytest.mark.parametrize(("config", "block"), [(T5, "block"), (BART, "layers")])
+def test_an_encoder_and_a_decoder_are_both_compared(tmp_path: Path, config: dict[str, Any], block: str) -> None:
+    assert told(tmp_path, two_sides(3, 5, block), config) == []
+    (finding,) = told(tmp_path, two_sides(3, 4, block), config)
+    key = "num_decoder_layers" if config is T5 else "decoder_layers"
+    assert (finding.severity, finding.module) == ("warning", f"decoder.{block}")
+    assert finding.evidence == f"config.json says {key} 5, but decoder.{block} has 4"
+    (finding,) = told(tmp_path, two_sides(2, 5, block), config)
+    key = "num_layers" if config is T5 else "encoder_layers"
+    assert finding.evidence == f"config.json says {key} 3, but encoder.{block} has 2"
+
+
+def test_a_whole_side_is_absent(tmp_path: Path) -> None:
+    (finding,) = told(tmp_path, two_sides(3, 0), T5)
+    assert finding.evidence == "config.json says num_decoder_layers 5, but no layer of the decoder is stored"
+    assert told(tmp_path, two_sides(3, 0), T5 | {"architectures": ["T5EncoderModel"]}) == []
+    assert told(tmp_path, two_sides(3, 4), T5 | {"model_type": "somebody's"}) == []
+    assert (
+        told(tmp_path, two_sides(3, 5), {key: T5[key] for key in ("model_type", "architectures", "num_layers")}) == []
+    )
+
+
+# Layers between
+
+
+def test_a_layer_between_is_absent_where_the_names_do_not_tell(tmp_path: Path) -> None:
+    arrays = {name: array for name, array in model(4).items() if ".layers.1." not in name}
+    for name in [name for name in arrays if ".layers.0.self_attn" in name]:
+        arrays[name.replace("self_attn", "linear_attn")] = arrays.pop(name)
+    (finding,) = told(tmp_path, arrays, LLAMA)
+    assert finding.evidence == "config.json says num_hidden_layers 4, but model.layers.1 is absent"
+    assert finding.module == "model.layers"
+    alike = {name: array for name, array in model(4).items() if ".layers.1." not in name}
+    assert told(tmp_path, alike, LLAMA) == []
+    with open_source(tmp_path) as source:
+        assert "gap" in {finding.rule for finding in check(source).findings}

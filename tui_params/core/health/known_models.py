@@ -56,3 +56,11 @@ KNOWN_MODELS = frozenset(_NAMES.split())
 Models were made from their default configurations; a type in which a number means something else is left out, such as
 EfficientNet, whose ``num_hidden_layers`` does not count blocks.
 """
+
+_PAIRS = """
+    bart bigbird_pegasus blenderbot blenderbot-small fsmt led longt5 m2m_100 marian mbart mt5 mvp nllb-moe pegasus
+    pegasus_x plbart pop2piano prophetnet speech_to_text switch_transformers t5 udop umt5 whisper
+"""
+
+ENCODER_DECODERS = frozenset(_PAIRS.split())
+"""The same of those with an encoder and a decoder of so many layers, made with 2 and 3."""

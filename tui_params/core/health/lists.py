@@ -29,12 +29,21 @@ class ModuleList(msgspec.Struct, frozen=True):
     @property
     def is_of_layers(self) -> bool:
         """Whether its items are made of modules: a row of plain Linear or Conv layers leaves numbers out."""
-        return any(len({below.partition(".")[0] for below in item if "." in below}) > 1 for item in self.items.values())
+        return any(map(_is_of_modules, self.items.values()))
 
     @property
     def end(self) -> int:
         """One more than the largest number."""
         return max(self.items) + 1
+
+
+def _is_of_modules(names: set[str]) -> bool:
+    """Whether an item has several modules, perhaps all inside one: T5 has ``layer.#.SelfAttention`` in each block."""
+    while True:
+        tops = {name.partition(".")[0] for name in names if "." in name}
+        if len(tops) != 1:
+            return len(tops) > 1
+        names = {name.partition(".")[2] for name in names if "." in name}
 
 
 def lists_in(checkpoint: Checkpoint) -> dict[str, ModuleList]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.health.known_models import KNOWN_MODELS
+from tui_params.core.health.absent_layers import find_absent_layers, items_of
+from tui_params.core.health.known_models import ENCODER_DECODERS, KNOWN_MODELS
 from tui_params.core.health.lists import ModuleList, lists_in, lists_of
 from tui_params.core.health.packings import part_of
 from tui_params.core.health.pieces import is_piece
@@ -21,6 +22,13 @@ _LISTS = frozenset({"layers", "layer", "h", "blocks", "block"})
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
 _HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 _OF_HEADS = ("head", "output", "embed_out", "predictions", "decoder", "logits", "unembed", "proj_out", "score", "codec")
+_SIDES = {
+    "encoder": ("num_layers", "encoder_layers", "num_encoder_layers"),
+    "decoder": ("num_decoder_layers", "decoder_layers"),
+}
+"""The keys that state the layers of each side, in T5, BART and ProphetNet."""
+
+_MOST_DIGITS = 9
 _TEXT = ("language_model", "text_model")
 _MULTI = ("mtp", "nextn", "multi_token")
 _DTYPES = frozenset({"float32", "float16", "bfloat16", "float64"})
@@ -55,7 +63,7 @@ class Stated:
         below = "text_config." if self.is_nested else ""
         for key in keys:
             value = self.text(f"{below}{key}")
-            if value.isdecimal() and len(value) < 10:
+            if value.isdecimal() and len(value) <= _MOST_DIGITS:
                 return f"{below}{key}", int(value)
         return keys[0], None
 
@@ -74,6 +82,8 @@ def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
     yield from _quantisation(stated, checkpoint.source.listing.tensors)
     if not stated.is_nested:
         yield from _dtype(stated, infos)
+    if stated.text("model_type") in ENCODER_DECODERS:
+        yield from _two_lists(stated, checkpoint.once(lists_in).values())
     if stated.text("model_type") in KNOWN_MODELS:
         lists = lists_of([info.name for info in infos]) if stated.is_nested else checkpoint.once(lists_in)
         yield from _layers(stated, infos, the_layers(lists.values()))
@@ -101,10 +111,41 @@ def _layers(stated: Stated, infos: Sequence[TensorInfo], modules: ModuleList | N
     if modules.end not in (stated.layers, stated.layers + extra):
         evidence = f"config.json says {stated.layers_key} {stated.layers:,}, but {prefix} has {modules.end:,}"
         yield _finding("warning", None, evidence, modules.prefix)
-    elif extra and modules.end == stated.layers and not _has_multi(infos):
+        return
+    yield from _holes(stated.layers_key, stated.layers, modules)
+    if extra and modules.end == stated.layers and not _has_multi(infos):
         evidence = f"config.json says {stated.multi_key} {extra:,}, but {prefix} has {modules.end:,} layers and none "
         evidence += "that predicts further tokens is stored"
         yield _finding("info", None, evidence, modules.prefix)
+
+
+def _holes(key: str, number: int, modules: ModuleList) -> Iterator[Finding]:
+    """Layers that are absent below the last, where the names alone did not tell."""
+    absent = [at for at in range(modules.end) if at not in modules.items]
+    if absent and modules.end >= number and not any(find_absent_layers(modules)):
+        evidence = f"config.json says {key} {number:,}, but {items_of(shown_name(modules.prefix, 200), absent)} "
+        evidence += "is absent" if len(absent) == 1 else "are absent"
+        yield _finding("warning", None, evidence, modules.prefix)
+
+
+def _two_lists(stated: Stated, lists: Iterable[ModuleList]) -> Iterator[Finding]:
+    """The layers of an encoder and of a decoder that have a number each."""
+    known = [modules for modules in lists if not _is_inside(modules.prefix)]
+    for side, keys in _SIDES.items():
+        key = next((key for key in keys if stated.text(key).isdecimal()), None)
+        if key is None or len(stated.text(key)) > _MOST_DIGITS:
+            continue
+        number = int(stated.text(key))
+        found = [modules for modules in known if modules.prefix.split(".")[-2:-1] == [side]]
+        found = [modules for modules in found if modules.prefix.rpartition(".")[2] in _LISTS]
+        if len(found) == 1 and found[0].end != number:
+            evidence = f"config.json says {key} {number:,}, but {shown_name(found[0].prefix, 200)} has {found[0].end:,}"
+            yield _finding("warning", None, evidence, found[0].prefix)
+        elif len(found) == 1:
+            yield from _holes(key, number, found[0])
+        elif not found and number and known and stated.text("architectures").endswith("ForConditionalGeneration"):
+            evidence = f"config.json says {key} {number:,}, but no layer of the {side} is stored"
+            yield _of_config("warning", evidence)
 
 
 def the_layers(lists: Iterable[ModuleList]) -> ModuleList | None:
@@ -209,8 +250,8 @@ STATED_RULES: tuple[Rule, ...] = (
         "unlike-config",
         "Unlike config.json",
         ("warning", "info"),
-        "The number of layers, the vocabulary, the output head, the type or the quantisation is not what config.json "
-        "beside the weights says.",
+        "The number of layers (of an encoder and of a decoder), the vocabulary, the output head, the type or the "
+        "quantisation is not what config.json beside the weights says.",
         "transformers 5.24: config.json of the model types whose names and sizes were compared with it; of others only "
         "the type and the quantisation are",
         cross_check=find_unlike_config,

@@ -19,6 +19,8 @@ _MAX_TEXT = 500
 
 _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dtype", "tie_word_embeddings")
 _SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
+_DEPTHS = ("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "num_encoder_layers")
+"""How many layers the encoder and the decoder of one model have."""
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
 _ADAPTER_KEYS = (
@@ -32,7 +34,7 @@ def read_configs(folder: Path) -> dict[str, str]:
     """The facts of ``config.json`` as ``config.<key>`` and of ``adapter_config.json`` as ``adapter.<key>``."""
     metadata: dict[str, str] = {}
     config = read_json_object(folder / "config.json")
-    for key in (*_CONFIG_KEYS, *_SIZES):
+    for key in (*_CONFIG_KEYS, *_SIZES, *_DEPTHS):
         if config.get(key) is not None:
             metadata[f"config.{key}"] = _text(config[key])
     # Configurations of several models in one: only the sizes of the text model are compared with the weights.
