@@ -22,7 +22,7 @@ from tui_params.core.health.checker import check
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, TuiParamsError
 from tui_params.sources.detect import open_path
-from tui_params.sources.torch_save import arrays
+from tui_params.sources.torch_save import arrays, python_numbers
 
 PLAIN = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?", "c16", "c8")
 SMALL = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
@@ -202,10 +202,10 @@ def records() -> NDArray[Any]:
         (np.array([1, 2], ml_dtypes.int4), "elements of type int4 cannot"),
         (np.array([1, 2], ml_dtypes.float4_e2m1fn), "elements of type float4_e2m1fn cannot"),
         (np.ma.array([1.0, 2.0], mask=[False, True]), "a masked array: the mask"),
-        ([0.5] * arrays.MIN_LIST, "a list of 1,000 Python numbers"),
+        ([0.5] * python_numbers.MIN_LIST, "a list of 1,000 Python numbers"),
         (np.arange(100.0).reshape(10, 10).tolist(), "a table of lists of 100 Python numbers"),
         (np.arange(120.0).reshape(2, 3, 20).tolist(), "a table of lists of 120 Python numbers"),
-        ([np.float64(0.5)] * arrays.MIN_LIST, "a list of 1,000 Python numbers"),
+        ([np.float64(0.5)] * python_numbers.MIN_LIST, "a list of 1,000 Python numbers"),
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 5])
@@ -238,7 +238,7 @@ def test_a_buffer_outside_the_pickle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        {"betas": [0.9, 0.999], "lrs": [0.1] * (arrays.MIN_LIST - 1)},
+        {"betas": [0.9, 0.999], "lrs": [0.1] * (python_numbers.MIN_LIST - 1)},
         {"indices": list(range(5000)), "random": random.Random(0).getstate()},
         {"pairs": [[0.9, 0.999]] * 40, "ragged": [[0.5] * 60, [0.5] * 61]},
         {"names": ["a", "b"] * 1000, "mixed": [0.5, "a"] * 1000, "nothing": []},

@@ -77,6 +77,14 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "torch.export: sample inputs and custom objects in a .pt2; zips of checkpoints",
     ),
     Rule(
+        "python-numbers",
+        "Numbers that are not finite",
+        ("warning", "info"),
+        "NaN or infinities in a list or dict of at least 100 numbers that is no array, such as a history of losses. A "
+        "single NaN among the metadata is a remark. Lists and dicts of 1,000 numbers or more are unchecked otherwise.",
+        "numbers of Python in a pickle: torch.load returns them as they are; the limits are our choice",
+    ),
+    Rule(
         "local-shapes",
         "Local shapes",
         ("info",),

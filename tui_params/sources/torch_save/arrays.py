@@ -1,8 +1,7 @@
 """Arrays of numpy inside a pickle: their types, and the place of their elements.
 
-An array of Python objects or of records cannot be read as numbers, nor can a long list of Python's numbers: where they
-hold numbers, they are listed with the reason, so that nobody takes them for read. Arrays of texts and dates are
-metadata.
+An array of Python objects or of records cannot be read as numbers: where it holds numbers, it is listed with the
+reason, so that nobody takes it for read. Arrays of texts and dates are metadata.
 """
 
 from __future__ import annotations
@@ -22,14 +21,6 @@ from tui_params.sources.torch_save.layout import MAX_NUMBER, MalformedTensorErro
 
 MAX_HELD_NBYTES = MAX_PICKLE_BYTES
 """Bytes of arrays that are decoded into memory: no more than the pickle itself may have."""
-
-MIN_LIST = 1_000
-"""A flat list of so many numbers is listed. Shorter ones are settings, rates and histories: metadata."""
-
-MIN_TABLE = 100
-"""Numbers from which a table (lists of equal length in a list) is listed: it is a matrix rather than a setting."""
-
-MAX_DEPTH = 8
 
 # numpy/_core/numerictypes.py; the digit is the number of bytes.
 _CODES = {
@@ -52,8 +43,10 @@ _LONG = {"f16": "float128", "f12": "float96", "c32": "complex256", "c24": "compl
 _TEXTS = frozenset("SUaMmT")
 """Kinds of numpy types that hold no numbers: bytes, texts, dates, spans of time."""
 
-_LISTS = frozenset({list, tuple})
-_NUMBERS = frozenset({int, float, ArrayValue})
+
+def objects_of(value: ArrayValue) -> list[Any] | None:
+    """The items of an array of Python objects; None of any other array."""
+    return value.data if type(value.data) is list else None
 
 
 def is_number(value: Any) -> bool:
@@ -62,11 +55,6 @@ def is_number(value: Any) -> bool:
     if kind is ArrayValue:
         return value.shape == () and _kind_of(value.dtype) not in _TEXTS | {"O", "V", ""}
     return kind is int or kind is float
-
-
-def objects_of(value: ArrayValue) -> list[Any] | None:
-    """The items of an array of Python objects; None of any other array."""
-    return value.data if type(value.data) is list else None
 
 
 def is_metadata(value: ArrayValue) -> bool:
@@ -100,56 +88,6 @@ def text_fault(value: ArrayValue) -> str | None:
     has = len(value.data)
     # A scalar of texts may be shorter than its type.
     return f"its shape and type need {needed:,} bytes, and it has {has:,}" if shape and needed != has else None
-
-
-def list_shape(items: Any) -> tuple[tuple[int, ...] | None, int]:
-    """The shape of a list of numbers that is long enough to be listed (None of any other list); the items looked at.
-
-    The lists in it have equal lengths. At least one number is written as a float: lists of whole numbers are indices,
-    seeds and the states of random generators.
-    """
-    if not items or (len(items) < MIN_LIST and type(items[0]) not in _LISTS):
-        return None, 0
-    first = items
-    for _ in range(MAX_DEPTH):
-        if type(first) in _LISTS and first:
-            first = first[0]
-    if type(first) not in _NUMBERS:
-        return None, 0
-    shape: tuple[int, ...] = ()
-    rows: Any = (items,)
-    looked_at = 0
-    while type(rows[0]) in _LISTS and len(shape) < MAX_DEPTH:
-        if not {type(row) for row in rows} <= _LISTS:
-            return None, looked_at
-        # A list that is referred to again and again is looked at once.
-        distinct = list({id(row): row for row in rows}.values())
-        lengths = {len(row) for row in distinct}
-        if len(lengths) > 1 or 0 in lengths:
-            return None, looked_at
-        shape += (*lengths,)
-        rows = distinct[0] if len(distinct) == 1 else [item for row in distinct for item in row]
-        looked_at += len(rows)
-    numel = prod(shape)
-    if not (MIN_LIST if len(shape) == 1 else MIN_TABLE) <= numel <= MAX_NUMBER // 8:
-        return None, looked_at
-    types = {type(row) for row in rows}
-    if not types <= _NUMBERS or types == {int}:
-        return None, looked_at
-    if ArrayValue in types and not all(is_number(row) for row in rows if type(row) is ArrayValue):
-        return None, looked_at
-    return shape, looked_at
-
-
-def add_list(lister: TensorLister, name: str, shape: tuple[int, ...]) -> None:
-    """List a list of numbers under ``name``, which must be new, with the reason why it is not read."""
-    dtype = from_torch("float64")
-    assert dtype is not None
-    numel = prod(shape)
-    kind = "list" if len(shape) == 1 else "table of lists"
-    reason = f"a {kind} of {numel:,} Python numbers, not an array: its values are not read"
-    nbytes = dtype.nbytes(numel)
-    lister.tensors.append(TensorInfo(name, shape, dtype, numel, nbytes, "array", lister.file, unreadable=reason))
 
 
 def add_array(lister: TensorLister, name: str, value: ArrayValue, notes: tuple[str, ...] = ()) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from tui_params.core.text import shorten
+from tui_params.core.findings import Finding
+from tui_params.core.text import clean, plural, shorten
 from tui_params.sources.inert_pickle.values import render
 
 MAX_NAME = 1_000
@@ -21,3 +23,14 @@ def join(prefix: str, key: Any) -> str:
     if not prefix:
         return segment
     return shorten(f"{shorten(prefix, MAX_NAME)}.{shorten(segment, MAX_SEGMENT)}", MAX_NAME)
+
+
+def duplicate_names(names: Sequence[str]) -> list[Finding]:
+    """The finding that several values have one name, if they do."""
+    if not names:
+        return []
+    evidence = (
+        f"several values have one name, and all but the first of them got a suffix ({plural(len(names), 'name')}): "
+    )
+    evidence += ", ".join(clean(name, MAX_SEGMENT) or "(empty)" for name in names[:10])
+    return [Finding("warning", "duplicate-names", None, evidence)]

@@ -9,8 +9,9 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import clean, plural
+from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.values import (
+    SCALARS,
     ArrayValue,
     Composite,
     Obj,
@@ -25,17 +26,25 @@ from tui_params.sources.inert_pickle.values import (
     Unread,
     render,
 )
-from tui_params.sources.torch_save.arrays import add_array, add_list, is_metadata, list_shape, objects_of, text_fault
+from tui_params.sources.torch_save.arrays import add_array, is_metadata, objects_of, text_fault
 from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorError, TensorLister
 from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf, is_rich
-from tui_params.sources.torch_save.names import MAX_SEGMENT, join
+from tui_params.sources.torch_save.names import MAX_SEGMENT, duplicate_names, join
+from tui_params.sources.torch_save.notes import Notes
 from tui_params.sources.torch_save.packed import packed_fields
+from tui_params.sources.torch_save.python_numbers import (
+    MIN_LIST,
+    MIN_TABLE,
+    NumberWatch,
+    add_list,
+    are_numbers,
+    list_shape,
+)
 from tui_params.sources.torch_save.quantizer import quantizer_notes
 from tui_params.sources.torch_save.unread import TENSORS, data_of, unread_tensor
 
 MAX_DEPTH = 100
 MAX_STEPS = 5_000_000
-MAX_METADATA = 2_000
 MOST_NONE = 3
 """Of a list with more items that are None, as LBFGS keeps one, these are one line."""
 
@@ -58,17 +67,18 @@ class TreeWalk:
         self, lister: TensorLister, roles: dict[str, tuple[frozenset[str], frozenset[str]]] | None = None
     ) -> None:
         self.lister = lister
-        self.metadata: dict[str, str] = {}
+        notes = Notes()
+        self.metadata, self.texts, self._note = notes.texts, notes.whole, notes.add
         self.modules: dict[str, str] = {}
         self.state_dicts: list[tuple[str, int, int]] = []
         self.optimizers: list[tuple[str, dict[Any, Any]]] = []
-        self.hidden_metadata = 0
         self.collisions: list[str] = []
         self.is_complete = True
         self._roles = roles or {}
         self._names: set[str] = set()
         self._seen: dict[int, str] = {}
         self._steps = 0
+        self._numbers = NumberWatch()
 
     def walk(self, root: Any, name: str = "") -> None:
         """Visit everything that can be reached from ``root``, below ``name``."""
@@ -76,26 +86,9 @@ class TreeWalk:
             name = "value" if type(root) in LEAVES else _ROOTS.get(type(root), "tensor")
         self._visit(name, root, 0)
 
-    def texts(self) -> dict[str, str]:
-        """The metadata, and how many more values were left out."""
-        if not self.hidden_metadata:
-            return self.metadata
-        return {**self.metadata, "…": f"{self.hidden_metadata:,} more values are not shown"}
-
     def findings(self) -> list[Finding]:
         """Findings about the names that were met."""
-        found = []
-        if self.collisions:
-            names = ", ".join(clean(name, MAX_SEGMENT) or "(empty)" for name in self.collisions[:10])
-            found.append(
-                Finding(
-                    "warning",
-                    "duplicate-names",
-                    None,
-                    "several values have one name, and all but the first of them got a suffix"
-                    f" ({plural(len(self.collisions), 'name')}): {names}",
-                )
-            )
+        found = [*duplicate_names(self.collisions), *self._numbers.findings()]
         if not self.is_complete:
             evidence = f"the file nests or repeats so much that only {len(self.lister.tensors):,} tensors are listed"
             found.append(Finding("warning", "walk-limit", None, evidence))
@@ -112,6 +105,8 @@ class TreeWalk:
             self._add_tensor(name, value, kind, None, notes)
         elif kind_of in LEAVES:
             self._note(name, value)
+            if kind_of is float:
+                self._numbers.look_at(name, (value,))
         elif kind_of is ArrayValue:
             self._visit_array(name, value, depth, notes)
         elif depth >= MAX_DEPTH:
@@ -234,11 +229,20 @@ class TreeWalk:
             if not value and (name or depth):
                 self._note(name, value)
             return
+        are_long = len(value) >= MIN_TABLE and are_numbers(value.values())
+        if are_long:
+            self._numbers.look_at(name, value.values())
+        if are_long and len(value) >= MIN_LIST:
+            add_list(self.lister, self._unique(name or "dict"), (len(value),), "dict")
+            return
         if "state" in value and "param_groups" in value:
             self.optimizers.append((name, value))
         first = len(self.lister.tensors)
         is_state_dict = False
         for index, (key, item) in enumerate(value.items()):
+            if are_long and type(item) in SCALARS:
+                self._note(join(name, key), item)
+                continue
             if type(key) is OddKey and type(key.value) not in _SEQUENCES | {int}:
                 # A live optimizer keys its state by the parameters themselves.
                 key = index
@@ -250,32 +254,35 @@ class TreeWalk:
 
     def _visit_sequence(self, name: str, value: Any, depth: int) -> None:
         items = value.items if type(value) is SetValue else value
-        shape, looked_at = list_shape(items)
+        shape, rows, looked_at = list_shape(items)
         self._steps += looked_at // 8
-        if shape is not None:
-            if self._is_new(name, items):
-                add_list(self.lister, self._unique(name or "list"), shape)
+        if len(items) <= 20 and shape is None and are_leaves(items):
+            self._note_list(name, value, items, depth)
             return
-        if len(items) <= 20:
-            if are_leaves(items):
-                self._note(name or ("" if depth else "value"), value)
-                return
-            if not self._is_new(name, items):
-                return
-        else:
-            # Long lists of numbers may be referred to often: looking through one counts as walking it.
-            if not self._is_new(name, items):
-                return
-            self._steps += len(items) // 8
-            if are_leaves(items):
-                self._note(name or ("" if depth else "value"), value)
-                return
+        # Long lists may be referred to often: looking through one counts as walking it.
+        if not self._is_new(name, items):
+            return
+        if shape is not None:
+            add_list(self.lister, self._unique(name or "list"), shape)
+            self._numbers.look_at(name, rows, 1)
+            return
+        self._steps += len(items) // 8
+        if are_leaves(items):
+            self._note_list(name, value, items, depth)
+            return
+        if any(type(item) is Obj for item in items):
+            self._numbers.look_at(name, items)
         empty = sum(item is None for item in items)
         if empty > MOST_NONE:
             self._note(name, Text(f"{empty:,} of {len(items):,} items are None"))
         for index, item in enumerate(items):
             if item is not None or empty <= MOST_NONE:
                 self._visit(join(name, index), item, depth + 1)
+
+    def _note_list(self, name: str, value: Any, items: Any, depth: int) -> None:
+        """A list of leaves is one line of the metadata."""
+        self._note(name or ("" if depth else "value"), value)
+        self._numbers.look_at(name, items)
 
     def _visit_object(self, name: str, value: Obj, depth: int) -> None:
         if not self._is_new(name, value):
@@ -379,14 +386,6 @@ class TreeWalk:
     def _is_unshared(self, name: str, container: Any) -> bool:
         """As ``_is_new``, for what may be walked twice where it is short."""
         return len(container) <= 20 or self._is_new(name, container)
-
-    def _note(self, name: str, value: Any) -> None:
-        if len(self.metadata) >= MAX_METADATA:
-            self.hidden_metadata += 1
-            return
-        while name in self.metadata:
-            name += "~"
-        self.metadata[name] = render(value)
 
     def _unique(self, name: str) -> str:
         if name in self._names:
