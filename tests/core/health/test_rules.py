@@ -340,7 +340,7 @@ def test_the_rules_of_containers_are_those_of_the_readers() -> None:
     readers = [*(package / "sources").rglob("*.py"), *ours]
     text = "".join(path.read_text(encoding="utf-8") for path in readers)
     assert [rule.id for rule in CONTAINER_RULES if f'"{rule.id}"' not in text] == []
-    said = set(re.findall(r'"(?:error|warning|info)", "([a-z0-9-]+)"', text)) | set(
+    said = set(re.findall(r'"(?:error|warning|info)",\s+"([a-z0-9-]+)"', text)) | set(
         re.findall(r'bad\("([a-z-]+)"', text)
     )
     assert said - {rule.id for rule in CONTAINER_RULES} == set()

@@ -37,6 +37,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "The header has the same name twice, or an entry the same field; a warning for a key of the metadata.",
         _SAFETENSORS,
     ),
+    Rule(
+        "duplicate-names",
+        "Equal names",
+        ("warning",),
+        "Several values of a pickle have the same dotted name, so that all but the first are shown with a suffix.",
+        _TORCH,
+    ),
     Rule("bad-metadata", "Bad metadata", ("error",), "The metadata are not a map of names to texts.", _SAFETENSORS),
     Rule(
         "bad-json",
