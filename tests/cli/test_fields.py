@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,11 @@ import torch
 
 from tests.cli.conftest import Ran
 from tests.factories_safetensors import entry, file_bytes
+from tests.live.attached.conftest import runtime
 from tui_params.cli import fields
+from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, make_folder
+
+__all__ = ["runtime"]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ".github/JSON.md"
@@ -23,6 +29,7 @@ BLOCKS = {
     "check": fields.CHECK,
     "check --rules": fields.RULES,
     "diff": fields.DIFF,
+    "attach": fields.ATTACH,
 }
 
 Fields = dict[str, Any]
@@ -106,14 +113,19 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
         "values": [["values", a, "zero", "--json"]],
         "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],
         "check --rules": [["check", "--rules", "--json"]],
+        "attach": [["attach", "--json"]],
         "diff": [["diff", a, b, "--json"], renamed, [*renamed, "--names"], ["diff", cut, cut, "--json"]],
     }
 
 
 @pytest.mark.parametrize("command", BLOCKS)
 def test_the_documented_fields_are_printed_and_no_others(
-    command: str, sources: tuple[str, str, str, str], cli: Callable[..., Ran]
+    command: str, sources: tuple[str, str, str, str], cli: Callable[..., Ran], runtime: Path
 ) -> None:
+    make_folder()
+    # A process that serves no longer has all fields, too.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(f"{folder_path()}/{os.getpid()}{SUFFIX}")
     known = documented(BLOCKS[command])
     found: Fields = {}
     for arguments in commands(*sources)[command]:
@@ -124,7 +136,7 @@ def test_the_documented_fields_are_printed_and_no_others(
 def test_the_page_shows_the_fields_of_every_command_that_prints_json(cli: Callable[..., Ran]) -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert dict(re.findall(r"^## `([^`]+)`\n\n```text\n(.+?)\n```\n", page, re.MULTILINE | re.DOTALL)) == BLOCKS
-    commands = ("ls", "stats", "values", "check", "diff", "cache", "demo")
+    commands = ("ls", "stats", "values", "check", "diff", "attach", "cache", "demo")
     with_json = {name for name in commands if "--json" in cli(name, "--help").out}
     assert with_json == {name.partition(" ")[0] for name in BLOCKS}
     assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ import click
 
 from tui_params.cli.completion import complete_serving
 from tui_params.cli.exit_codes import OK
+from tui_params.cli.fields import ATTACH, epilog
 from tui_params.cli.output import Output, write_json
 from tui_params.core import text
 from tui_params.errors import OpenError
@@ -17,7 +18,7 @@ from tui_params.live.attached.finding import Serving, choose, find_serving
 _HOW = "put tui_params.serve(model, optimizer) into the training script"
 
 
-@click.command(name="attach", short_help="Look at a model that is training.")
+@click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
 @click.argument("which", metavar="[PID | NAME]", required=False, shell_complete=complete_serving)
 @click.option("--list", "only_list", is_flag=True, help="List the models and open none.")
 @click.option(

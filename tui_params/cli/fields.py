@@ -25,6 +25,12 @@ LS = """\
    "numbers": ranges for each #, "shapes", "distinct_shapes", "dtypes",
    "numel", "nbytes", "tied": how many, "unreadable": how many}]}"""
 
+ATTACH = """\
+{"serving": [{"pid", "name", "model": its class, "since": seconds since 1970,
+   "steps": of optimizers since then, "age": seconds since the last step or
+   null, "rank", "world_size": null outside a distributed job, "command",
+   "reason": null, or why the process does not answer}]}"""
+
 STATS = """\
 {"source", "tensors": [{"name", "shape", "dtype", "numel", "nbytes",
    "summary": null if it is unchecked {"count", "finite", "nan", "pos_inf",
