@@ -48,8 +48,8 @@ def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) ->
         from tui_params.live.injection.entering import enter
 
         found = enter(int(which))
-        return _explore(found[-1])  # the largest is served first
-    return _explore(choose(found, which) if which is not None else found[0])
+        return open_serving(found[-1].number)  # the largest is served first
+    return open_serving((choose(found, which) if which is not None else found[0]).number)
 
 
 def _dry_run(which: str | None) -> int:
@@ -61,10 +61,11 @@ def _dry_run(which: str | None) -> int:
     return OK
 
 
-def _explore(chosen: Serving) -> int:
+def open_serving(number: str) -> int:
+    """The explorer on a model that is served, or its list where there is no terminal; the exit code."""
     from tui_params.cli.terminal import open_explorer
 
-    name = f"attach:{chosen.number}"
+    name = f"attach:{number}"
     code = open_explorer(name)
     if code is None:
         from tui_params.cli.ls import list_tensors
