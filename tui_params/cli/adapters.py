@@ -41,6 +41,7 @@ def _entry(adapter: Adapter) -> dict[str, Any]:
         "name": adapter.name,
         "kind": adapter.kind,
         "rank": _rank(adapter),
+        "stated_rank": adapter.stated_rank,
         "alpha": adapter.alpha,
         "scale": adapter.scale,
         "origin": adapter.origin,

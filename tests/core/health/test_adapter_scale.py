@@ -195,6 +195,22 @@ def test_diffusers_keeps_the_configurations_in_the_metadata(tmp_path: Path) -> N
     assert told(path) == []
 
 
+def test_no_scale_where_the_tensors_and_the_configuration_disagree(tmp_path: Path) -> None:
+    folder = write_peft(tmp_path / "rank", peft_lora({0: 4, 1: 4, 2: 8}), r=8)
+    assert lines(folder) == [
+        "LoRA in 2 modules: rank 4 (adapter_config.json says 8), alpha 8 (adapter_config.json), scale not certain",
+        "LoRA: rank 8, alpha 8 (adapter_config.json), scale 1 (alpha/rank)",
+    ]
+    assert [(a.rank, a.stated_rank, a.scale) for a in adapters(folder)] == [(4, 8, None), (4, 8, None), (8, 8, 1)]
+    arrays = peft_lora({0: 4}) | {f"{PEFT.format(0)}.alpha": np.array(2.0, np.float32)}
+    folder = write_peft(tmp_path / "alpha", arrays)
+    assert lines(folder) == ["LoRA: rank 4, alpha 2 (its tensor; adapter_config.json says 8), scale not certain"]
+    arrays = peft_lora({0: 4}) | {f"{PEFT.format(0)}.lora_B.weight": values(48, 2)}
+    assert lines(write_peft(tmp_path / "halves", arrays)) == [
+        "LoRA: rank 4 and 2, alpha 8 (adapter_config.json), scale not certain"
+    ]
+
+
 # Another rank
 
 

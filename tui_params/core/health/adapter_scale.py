@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from math import isclose, sqrt
 
-from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.health.adapters import (
+    ALPHA_TOLERANCE,
+    OWN_RANK,
     Adapter,
     AdapterConfigs,
     KohyaMetadata,
@@ -23,12 +24,6 @@ from tui_params.core.text import name as shown_name
 from tui_params.core.text import number, plural
 
 _SHOWN = 200
-_TOLERANCE = 0.01
-"""bfloat16 keeps 8 bits of an alpha."""
-
-_OWN_RANK = frozenset({"LoRA", "DoRA", "rsLoRA", "LoHa", "LoKr", "VeRA", "RandLoRA", "HRA", "MiSS", "HiRA", "DeLoRA"})
-"""Adapters whose tensors have the rank that the configuration states; AdaLoRA's are pruned."""
-
 _WITH_ALPHAS = frozenset({"lora_down", "lora.down", "hada_w1_b", "lokr_w1", "lora_A"})
 
 
@@ -60,13 +55,11 @@ def find_other_ranks(checkpoint: Checkpoint) -> Iterator[Finding]:
     stated: dict[tuple[str, int, int], list[Adapter]] = {}
     for adapter in adapters:
         config = configs.of(adapter.module, adapter.name)
-        if adapter.rank is None or adapter.kind not in _OWN_RANK:
+        if adapter.rank is None or adapter.kind not in OWN_RANK:
             continue
-        if config is not None:
-            rank = adapter.stated_rank
-            if rank is not None and adapter.rank != rank and not _is_of_experts(config, adapter.rank, rank):
-                key = "rank_pattern" if config.rank_of(path_in_base(adapter.module, config)) != config.rank else "r"
-                stated.setdefault((f"{config.where} says {key}", rank, adapter.rank), []).append(adapter)
+        if config is not None and adapter.stated_by and adapter.stated_rank is not None:
+            key = "rank_pattern" if config.rank_of(path_in_base(adapter.module, config)) != config.rank else "r"
+            stated.setdefault((f"{config.where} says {key}", adapter.stated_rank, adapter.rank), []).append(adapter)
     for (who, rank, real), members in stated.items():
         yield _finding("adapter-rank", members, f"{who} {rank:,}, but", f"rank {real:,}")
     dim = network.dim
@@ -147,15 +140,10 @@ def _where(members: Sequence[Adapter]) -> str:
     return first if len(members) == 1 else f"{plural(len(members), 'module')} (the first is {first})"
 
 
-def _is_of_experts(config: AdapterConfig, real: int, rank: int) -> bool:
-    """Whether a rank may be that of all experts together: peft's adapters of ``target_parameters``."""
-    return config.has_experts and real % rank == 0
-
-
 def _is_plain(adapter: Adapter) -> bool:
     """Whether an adapter has the rank and alpha that are stated for all: no convolution, no whole factor of LoKr."""
     is_convolution = len(adapter.base) > 2
-    return adapter.kind in _OWN_RANK and adapter.rank is not None and not is_convolution
+    return adapter.kind in OWN_RANK and adapter.rank is not None and not is_convolution
 
 
 def _clamped(adapter: Adapter, dim: int) -> Iterable[int]:
@@ -173,7 +161,7 @@ def _is_stated_alpha(adapter: Adapter, network: KohyaMetadata) -> bool:
 
 
 def _is_close(one: float | None, other: float) -> bool:
-    return one is not None and isclose(one, other, rel_tol=_TOLERANCE)
+    return one is not None and isclose(one, other, rel_tol=ALPHA_TOLERANCE)
 
 
 SCALE_RULES: tuple[Rule, ...] = (

@@ -20,6 +20,9 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import parse_window
 from tui_params.errors import ReadError
 
+ALPHA_TOLERANCE = 0.01
+"""How far two alphas may be apart and be the same: bfloat16 keeps 8 bits of one."""
+
 MOST_ALPHAS = 20_000
 """The most alphas that are read for a list; a large model has some hundreds of adapters."""
 
@@ -62,6 +65,9 @@ _SINGLE: dict[str, tuple[str, int]] = {
 }
 """The same for adapters that are no product of two halves, have no alpha, or are of mlx-lm (``lora_a`` [in, r])."""
 
+OWN_RANK = frozenset({"LoRA", "DoRA", "rsLoRA", "LoHa", "LoKr", "VeRA", "RandLoRA", "HRA", "MiSS", "HiRA", "DeLoRA"})
+"""Adapters whose tensors have the rank that the configuration states; AdaLoRA's are pruned."""
+
 _SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA"})
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
 _MARKS = (*_MAGNITUDES, "lora_E")
@@ -82,8 +88,9 @@ class Adapter(msgspec.Struct, frozen=True):
     """One adapter of one module.
 
     ``module`` is the path of the module as the tensors name it, ``name`` the name of the adapter, if it has one.
-    ``tensor`` is one of its tensors. ``rank`` is that of the tensors, ``stated_rank`` that of the configuration.
-    ``alpha_tensor`` is the value of its tensor ``alpha``. ``scale`` is None where it is not known; ``origin`` says
+    ``tensor`` is one of its tensors. ``rank`` is that of the tensors, ``stated_rank`` that of the configuration, which
+    is called ``stated_by`` if it contradicts the tensors. ``alpha_tensor`` is the value of its tensor ``alpha``.
+    ``scale`` is None where it is not known, or not certain because two ranks or alphas are in question; ``origin`` says
     where the alpha comes from, or why there is none. ``spelling`` is the half by which it was found. ``base`` are the
     sizes of the weight that it is for, as far as its halves tell; a convolution has more than two. ``other_rank`` is
     that of a half that cannot be multiplied with the first.
@@ -103,15 +110,14 @@ class Adapter(msgspec.Struct, frozen=True):
     origin: str
     base: tuple[int, ...] = ()
     other_rank: int | None = None
+    stated_by: str = ""
 
     @property
     def words(self) -> str:
         """Its rank, alpha and scale in one line."""
-        parts = []
-        rank = self.rank if self.rank is not None else self.stated_rank
-        parts.append("no rank" if rank is None else f"rank {rank:,}")
         if self.spelling in _WITHOUT_CHANGE:
             return _WITHOUT_CHANGE[self.spelling]
+        parts = [self._rank_words()]
         if self.kind not in _SCALED:
             return f"{', '.join(parts)}, no alpha"
         if self.formula != _STATED:
@@ -119,7 +125,17 @@ class Adapter(msgspec.Struct, frozen=True):
             parts.append(f"{alpha} ({self.origin})")
         if self.scale is not None:
             parts.append(f"scale {text.number(self.scale, 6)} ({self.formula})")
+        elif self.alpha is not None and self.rank:
+            parts.append("scale not certain")
         return ", ".join(parts)
+
+    def _rank_words(self) -> str:
+        rank = self.rank if self.rank is not None else self.stated_rank
+        if rank is None:
+            return "no rank"
+        other = f" and {self.other_rank:,}" if self.other_rank is not None else ""
+        stated = f" ({self.stated_by} says {self.stated_rank:,})" if self.stated_by else ""
+        return f"rank {rank:,}{other}{stated}"
 
 
 def alphas_of(infos: Iterable[TensorInfo]) -> list[TensorInfo]:
@@ -219,9 +235,17 @@ def _describe(
         kind = _PROMPTS.get(config.peft_type, kind)
     elif is_root:
         kind = "rsLoRA"
+    stated_by = ""
+    if config is not None and rank and stated and kind in OWN_RANK and rank != stated:
+        stated_by = "" if is_of_experts(config, rank, stated) else config.where
     own = alphas.get(f"{module}.alpha")
     alpha, origin = own, "its tensor"
     divisor: float | None = rank
+    is_certain = not stated_by and other is None
+    if own is not None and config is not None:
+        other_alpha = config.alpha_of(path)
+        if other_alpha is not None and not isclose(own, other_alpha, rel_tol=ALPHA_TOLERANCE):
+            is_certain, origin = False, f"its tensor; {config.where} says {text.number(other_alpha, 6)}"
     if own is None and config is not None:
         alpha, origin, divisor = config.alpha_of(path), config.where, stated or rank
         if alpha is None:
@@ -233,7 +257,7 @@ def _describe(
     scale, formula = None, ""
     if kind == "LoKr" and rank is None and config is None and own is not None:
         scale, formula = 1.0, "both factors are whole"
-    elif alpha is not None and divisor and kind in _SCALED:
+    elif alpha is not None and divisor and kind in _SCALED and is_certain:
         if kind == "AdaLoRA":
             divisor = divisor + 1e-5  # peft/tuners/adalora/layer.py, get_delta_weight
         scale = alpha / (sqrt(divisor) if is_root else divisor)
@@ -245,7 +269,14 @@ def _describe(
         alpha, origin = None, ""
     tensor = next(iter(halves.values())).name
     spelling, base = _SPELLINGS.get(first, first), _base_sizes(halves)
-    return Adapter(module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base, other)
+    return Adapter(
+        module, name, kind, spelling, tensor, rank, stated, alpha, own, scale, formula, origin, base, other, stated_by
+    )
+
+
+def is_of_experts(config: AdapterConfig, real: int, rank: int) -> bool:
+    """Whether a rank may be that of all experts together: peft's adapters of ``target_parameters``."""
+    return config.has_experts and real % rank == 0
 
 
 def _is_stated_dora(config: AdapterConfig | None) -> bool:

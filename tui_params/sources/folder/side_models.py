@@ -40,10 +40,10 @@ def group_files(parts: Mapping[str, Source]) -> dict[str, str]:
     return dict.fromkeys(parts, "")
 
 
-def models_in(prefixes: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def models_in(parts: Mapping[str, Source], prefixes: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The files of each model by its name, if there are several; slices of one model, or of ranks, are one."""
-    stems = list(dict.fromkeys(prefixes.values()))
-    slices = [stem for stem in stems if _is_slice(stem)]
+    stems, pieces = list(dict.fromkeys(prefixes.values())), _pieces_of_ranks(parts, prefixes)
+    slices = [stem for stem in stems if stem in pieces or _is_slice(stem)]
     groups = {stem: [stem] for stem in stems if stem not in slices}
     if slices:
         groups[_listed(slices)] = slices
@@ -61,12 +61,14 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         models.setdefault(prefixes[file], []).extend(part.listing.tensors)
     if len(models) < 2:
         return []
-    slices = [stem for stem in models if _is_slice(stem)]
+    pieces = _pieces_of_ranks(parts, prefixes)
+    slices = [stem for stem in models if stem in pieces or _is_slice(stem)]
     found = []
+    kind = "slice of one model" if all(_SLICE.search(stem) for stem in slices) else "file of a single rank"
+    kinds = "slices of one model" if all(_SLICE.search(stem) for stem in slices) else "files of single ranks"
     if len(slices) > 1:
-        are = "slices of one model" if all(_SLICE.search(stem) for stem in slices) else "files of single ranks"
         evidence = (
-            f"{_listed(slices)} are {are}: names that they share are shown under each file,"
+            f"{_listed(slices)} are {kinds}: names that they share are shown under each file,"
             " and the shapes may be those of the slices"
         )
         found.append(Finding("info", "model-slices", None, evidence))
@@ -77,14 +79,27 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
         shapes = [Counter(info.shape for info in models[stem] if info.tied_to is None) for stem in whole]
         is_known = all(stem.partition(".")[0] in _WHOLE for stem in whole)
         is_twice = len(whole) == len(models) == 2 and shapes[0] == shapes[1] and is_known
-        what = "seem to hold the same weights twice" if is_twice else "are models of their own"
-        evidence = f"{_listed(shown)} {what}: each is counted by itself ({counts}), under the name of its file"
+        what = "are models of their own" if len(whole) > 1 else "is a model of its own"
+        if slices:
+            what += f" beside {clean(slices[0], 80)}, {'one of the' if len(slices) > 1 else 'a'} "
+            what += kinds if len(slices) > 1 else kind
+        what = "seem to hold the same weights twice" if is_twice else what
+        evidence = f"{_listed(whole)} {what}: each is counted by itself ({counts}), under the name of its file"
         found.append(Finding("info", "several-models", None, evidence))
     return found
 
 
 def _is_slice(stem: str) -> bool:
     return bool(_SLICE.search(stem) or _OF_RANK.search(stem))
+
+
+def _pieces_of_ranks(parts: Mapping[str, Source], prefixes: Mapping[str, str]) -> set[str]:
+    """The prefixes of files that say themselves that they hold what one rank wrote."""
+    return {
+        prefixes[file]
+        for file, part in parts.items()
+        if any(finding.rule == "local-shapes" for finding in part.listing.findings)
+    }
 
 
 def _count(tensors: Sequence[TensorInfo]) -> str:

@@ -65,7 +65,7 @@ def list_unindexed(
         tuple(findings),
         is_ordered,
         (*beside, *folders),
-        models=models_in(prefixes),
+        models=models_in(parts, prefixes),
         adapters=adapters_in(parts, folder, prefixes),
     )
     return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
