@@ -80,7 +80,7 @@ def test_the_zeros_of_a_fresh_model_are_one_line(cli: Cli, serve: Serve) -> None
     ran = cli("check", "model")
     assert ran.out.splitlines()[2:4] == [
         "1 remark",
-        "  model  start-values: 9 of 9 tensors hold one value each, as before training: 9 zeros (the first is "
+        "  model  start-values: 9 of 9 tensors hold one value each, as before training: zeros in 9 (the first is "
         "layers.0.fc.bias)",
     ]
 

@@ -183,7 +183,7 @@ def test_one_of_twenty_fp8_weights_has_no_scale(label: str) -> None:
     assert (finding.severity, finding.rule) == ("error", "companion-missing")
     assert finding.tensor == "layers.7.up.weight"
     assert finding.evidence == (
-        f"it has no {label}, but 19 of 20 layers.#.up.weight have one: layers.{{0-6, 8-19}}.up.weight"
+        f"it has no tensor {label}, but 19 of 20 layers.#.up.weight have one: layers.{{0-6, 8-19}}.up.weight"
     )
 
 
@@ -226,6 +226,35 @@ def test_a_companion_is_absent(make: Callable[[], Arrays], lost: str, tensor: st
     arrays = make()
     del arrays[lost]
     assert said(arrays) == {("error", "companion-missing", tensor)}
+
+
+@pytest.mark.parametrize(
+    ("make", "lost", "evidence"),
+    [
+        (
+            gptq,
+            "model.layers.2.mlp.up_proj.scales",
+            "it has no tensor scales, but 5 of 6 model.layers.#.mlp.up_proj.qweight have one: "
+            "model.layers.{0-1, 3-5}.mlp.up_proj.qweight",
+        ),
+        (
+            mxfp4,
+            "model.layers.2.mlp.experts.down_proj_scales",
+            "it has no tensor down_proj_scales, but 5 of 6 model.layers.#.mlp.experts.down_proj_blocks have one: "
+            "model.layers.{0-1, 3-5}.mlp.experts.down_proj_blocks",
+        ),
+        (
+            gptq,
+            "model.layers.2.mlp.up_proj.qweight",
+            "its weight is absent, but 5 of 6 model.layers.#.mlp.up_proj.qweight are here: "
+            "model.layers.{0-1, 3-5}.mlp.up_proj.qweight",
+        ),
+    ],
+)
+def test_every_tensor_that_is_named_exists(make: Callable[[], Arrays], lost: str, evidence: str) -> None:
+    arrays = make()
+    del arrays[lost]
+    assert {finding.evidence for finding in told(arrays)} == {evidence}
 
 
 @pytest.mark.parametrize("ending", ["weight_zero_point", "weight_shape"])

@@ -41,9 +41,28 @@ def test_a_fresh_model_has_one_remark() -> None:
     (finding,) = told(fresh())
     assert (finding.severity, finding.rule, finding.tensor) == ("info", "start-values", None)
     assert finding.evidence == (
-        "16 of 24 tensors hold one value each, as before training: 8 zeros (the first is layers.0.fc.bias), "
-        "8 another value (the first is layers.0.norm.weight)"
+        "16 of 24 tensors hold one value each, as before training: zeros in 8 (the first is layers.0.fc.bias), "
+        "ones in 8 (the first is layers.0.norm.weight)"
     )
+
+
+def test_gains_of_other_values_are_told_by_their_value() -> None:
+    arrays = fresh()
+    scales = {f"layers.{i}.post_norm.weight": np.full(16, 0.25, np.float32) for i in range(8)}
+    assert told(arrays | scales)[0].evidence.endswith(
+        "ones in 8 (the first is layers.0.norm.weight), 0.25 in 8 (the first is layers.0.post_norm.weight)"
+    )
+    scales = {f"layers.{i}.post_norm.weight": np.full(16, 0.25 + i, np.float32) for i in range(8)}
+    assert told(arrays | scales)[0].evidence.endswith("other values in 8 (the first is layers.0.post_norm.weight)")
+    scales = {"post_norm.weight": np.full(16, 0.25, np.float32)}
+    assert told(arrays | scales)[0].evidence.endswith("0.25 in 1 (the first is post_norm.weight)")
+
+
+def test_infinities_beside_numbers_are_not_the_one_value() -> None:
+    arrays = {f"layers.{i}.q_proj.input_max": np.array([np.inf, 1.0]) for i in range(6)}
+    assert {rule for _, rule, _ in said(arrays)} == {"inf"}
+    arrays = {f"layers.{i}.q_proj.input_max": np.array([np.inf, -np.inf]) for i in range(6)}
+    assert {rule for _, rule, _ in said(arrays)} == {"inf"}
 
 
 def test_a_few_are_told_one_by_one() -> None:
@@ -102,7 +121,7 @@ def test_batchnorms_without_a_batch_are_one_remark_with_the_rest() -> None:
     (finding,) = told(arrays)
     assert finding.evidence == (
         "4 of 12 tensors hold one value each, as before training: "
-        "4 no batch tracked (the first is layers.0.bn.num_batches_tracked)"
+        "no batch counted in 4 (the first is layers.0.bn.num_batches_tracked)"
     )
     arrays["layers.2.bn.num_batches_tracked"] = np.int64(12)
     assert {tensor for _, rule, tensor in said(arrays) if rule == "batchnorm"} == {
@@ -125,7 +144,8 @@ def test_bounds_that_clip_nothing_are_start_values() -> None:
     arrays = {f"layers.{i}.q_proj.{name}": np.float32(np.inf) for i in range(4) for name in ("input_max", "output_max")}
     (finding,) = told(arrays)
     assert finding.evidence == (
-        "8 of 8 tensors hold one value each, as before training: 8 infinite (the first is layers.0.q_proj.input_max)"
+        "8 of 8 tensors hold one value each, as before training: infinities in 8 "
+        "(the first is layers.0.q_proj.input_max)"
     )
     arrays["layers.2.q_proj.input_max"] = np.float32(3)
     assert ("info", "inf", "layers.1.q_proj.input_max") in said(arrays)
@@ -167,7 +187,7 @@ def made(zero: str, layers: int = 4) -> dict[str, Any]:
 def test_matrices_that_start_at_zero_are_no_error_in_a_model_that_was_never_trained(zero: str) -> None:
     (finding,) = told(made(zero))
     assert (finding.severity, finding.rule) == ("info", "start-values")
-    assert "8 zeros" in finding.evidence
+    assert "zeros in 8" in finding.evidence
     (remark,) = [finding for finding in told(made(zero, 1)) if finding.tensor == f"layers.0.{zero}"]
     assert (remark.severity, remark.rule) == ("info", "all-zero")
     assert remark.evidence == (

@@ -216,7 +216,8 @@ def test_a_fresh_adapter_in_every_spelling_has_one_remark(drawn: str, zero: str)
     (found,) = (finding for finding in check(MemorySource(arrays)).findings if finding.rule != "identical-bytes")
     assert (found.severity, found.rule, found.tensor) == ("info", "start-values", None)
     assert found.evidence == (
-        f"6 of {len(arrays)} tensors hold one value each, as before training: 6 zeros (the first is {zero.format(0)})"
+        f"6 of {len(arrays)} tensors hold one value each, as before training: zeros in 6 "
+        f"(the first is {zero.format(0)})"
     )
 
 

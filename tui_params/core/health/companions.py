@@ -60,6 +60,13 @@ class Packed:
     def has(self, owner: str, part: Part) -> bool:
         return part in self.parts.get(owner, {})
 
+    def stored_names(self, owners: Sequence[str]) -> tuple[str, str]:
+        """The kind of the weights of some owners, and their names as one, both as they are stored: ``qweight``."""
+        names = [self.weights[owner].name for owner in owners]
+        # An owner of the same kind may be spelled otherwise, with more segments.
+        alike = [name for name in names if kind_of(name) == kind_of(names[0])]
+        return kind_of(names[0]), name_of_kind(alike)
+
     def is_like(self, owner: str, others: Sequence[str]) -> bool:
         """Whether a weight is stored as one of the others is, so that it needs what they have."""
         weight = self.weights[owner]
@@ -87,7 +94,7 @@ def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
         evidence = f"its absmax are codes of 8 bits, but {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} "
         evidence += "absent: its values cannot be told"
         yield Finding("error", "companion-missing", packed.weights[owner].name, evidence)
-    for kind, owners in packed.kinds().items():
+    for owners in packed.kinds().values():
         stored = [owner for owner in owners if owner in packed.weights]
         parts: dict[Part, None] = {part: None for owner in stored for part in packed.parts.get(owner, {})}
         if len(stored) < 2:
@@ -100,12 +107,14 @@ def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
             share = len(having) / len(stored)
             is_usual = len(stored) >= _FEWEST and share >= checkpoint.thresholds.pattern_share
             label = _label(packed.parts[having[0]][part].name, having[0])
-            where = name_of_kind(having)
+            kind, where = packed.stored_names(having)
             for owner in lacking:
                 severity = _severity(packed, owner, part, having, is_usual)
                 if severity is not None and (part == "scale" or owner not in told):
                     told.add(owner)
-                    evidence = f"it has no {label}, but {len(having):,} of {len(stored):,} {shown_name(kind, _SHOWN)} "
+                    evidence = (
+                        f"it has no tensor {label}, but {len(having):,} of {len(stored):,} {shown_name(kind, _SHOWN)} "
+                    )
                     evidence += f"have one: {shown_name(where, _SHOWN)}"
                     yield Finding(severity, "companion-missing", packed.weights[owner].name, evidence)
     yield from _without_scale(packed, told)
@@ -176,7 +185,9 @@ def _without_scale(packed: Packed, told: set[str]) -> Iterator[Finding]:
                 continue
             label = _label(packed.parts[having[0]]["scale"].name, having[0])
             is_sure = len(having) >= len(lacking) and "embed" not in owner and "lm_head" not in owner
-            evidence = f"it has no {label}, but {len(having):,} of {len(owners):,} weights of type {dtype} have one, "
+            evidence = (
+                f"it has no tensor {label}, but {len(having):,} of {len(owners):,} weights of type {dtype} have one, "
+            )
             evidence += f"the first is {shown_name(packed.parts[having[0]]['scale'].name, _SHOWN)}"
             yield Finding("error" if is_sure else "warning", "companion-missing", weight.name, evidence)
 
@@ -220,10 +231,8 @@ def find_alone(checkpoint: Checkpoint) -> Iterator[Finding]:
         if owner in unknown:
             continue
         if having:
-            where = name_of_kind(having)
-            evidence = (
-                f"its weight is absent, but {len(having):,} of {len(siblings):,} {shown_name(kind_of(owner), _SHOWN)} "
-            )
+            kind, where = packed.stored_names(having)
+            evidence = f"its weight is absent, but {len(having):,} of {len(siblings):,} {shown_name(kind, _SHOWN)} "
             evidence += f"are here: {shown_name(where, _SHOWN)}"
         elif is_usual and owner in of_telling and "embed" not in owner and "lm_head" not in owner:
             other = next(other for other in telling if other in packed.weights)

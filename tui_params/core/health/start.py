@@ -12,7 +12,8 @@ from tui_params.core.health.roles import Role, adapter_part, is_matrix
 from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.health.training import step_of
-from tui_params.core.text import plural
+from tui_params.core.text import name as shown_name
+from tui_params.core.text import number, plural
 
 MOST_APART = 3
 """Up to so many tensors of one value are listed one by one; more become one remark."""
@@ -20,6 +21,8 @@ MOST_APART = 3
 _START_ROLES: frozenset[Role] = frozenset({"weight", "embedding", "norm", "bias", "lora_b", "zero_init", "statistic"})
 _MATRICES: frozenset[Role] = frozenset({"weight", "embedding"})
 _START_RULES = ("all-zero", "constant", "batchnorm", "inf")
+_WHAT = {"all-zero": "zeros", "inf": "infinities", "batchnorm": "no batch counted"}
+_SHOWN = 200
 _SAID_BETTER = frozenset(
     {"norm-near-zero", "untrained-lora", "untrained-zero-init", "optimizer-never-stepped", "moments-underflowed"}
 )
@@ -77,7 +80,7 @@ def gather_start_values(findings: ByTensor, checkpoint: Checkpoint) -> tuple[ByT
     if len(gathered) > MOST_APART:
         for tensor, finding in gathered.items():
             left[tensor] = tuple(other for other in left[tensor] if other is not finding)
-        summary = (_summary(gathered, len(checkpoint.sketches)),)
+        summary = (_summary(gathered, checkpoint),)
     return {tensor: found for tensor, found in left.items() if found}, summary
 
 
@@ -134,21 +137,27 @@ def _start_finding(sketch: Sketch, found: Sequence[Finding]) -> Finding | None:
     """The remark that a tensor holds one value, if training may start from it."""
     if sketch.role not in _START_ROLES:
         return None
-    return next((f for f in found if f.severity == "info" and f.rule in _START_RULES), None)
+    start = next((f for f in found if f.severity == "info" and f.rule in _START_RULES), None)
+    if start is not None and start.rule == "inf":
+        # Beside finite values, NaN or infinities of the other sign it is not the only value.
+        is_alone = sketch.min is None and sum(finding.rule in ("inf", "nan") for finding in found) == 1
+        return start if is_alone else None
+    return start
 
 
-def _summary(gathered: Mapping[str, Finding], total: int) -> Finding:
-    counted = []
-    for rule, what in (
-        ("all-zero", "zeros"),
-        ("constant", "another value"),
-        ("batchnorm", "no batch tracked"),
-        ("inf", "infinite"),
-    ):
-        names = [name for name, finding in gathered.items() if finding.rule == rule]
-        if names:
-            counted.append(f"{len(names):,} {what} (the first is {names[0]})")
-    share = f"{len(gathered):,} of {plural(total, 'tensor')}"
+def _summary(gathered: Mapping[str, Finding], checkpoint: Checkpoint) -> Finding:
+    values = {sketch.info.name: sketch.min for sketch in checkpoint.sketches if sketch.info.name in gathered}
+    rest = {values[name] for name, finding in gathered.items() if finding.rule not in _WHAT and values[name] != 1}
+    other = number(next(iter(rest))) if len(rest) == 1 else "other values"
+    groups: dict[str, list[str]] = {what: [] for what in ("zeros", "ones", other, "infinities", "no batch counted")}
+    for name, finding in gathered.items():
+        groups[_WHAT.get(finding.rule) or ("ones" if values[name] == 1 else other)].append(name)
+    counted = [
+        f"{what} in {len(names):,} (the first is {shown_name(names[0], _SHOWN)})"
+        for what, names in groups.items()
+        if names
+    ]
+    share = f"{len(gathered):,} of {plural(len(checkpoint.sketches), 'tensor')}"
     evidence = f"{share} hold one value each, as before training: {', '.join(counted)}"
     return Finding("info", "start-values", None, evidence)
 
