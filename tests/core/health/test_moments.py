@@ -29,17 +29,28 @@ def normal(*shape: int, seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-SECOND = ["exp_avg_sq", "max_exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "exp_avg_sq_col", "sum", "state2"]
+_ROOT = "none can be negative, and its root is NaN"
+NEGATIVE = {
+    "exp_avg_sq": f"the smallest second moment is -1e-6: {_ROOT}",
+    "square_avg": f"the smallest second moment is -1e-6: {_ROOT}",
+    "state2": f"the smallest second moment is -1e-6: {_ROOT}",
+    "max_exp_avg_sq": f"the smallest of the largest second moments is -1e-6: {_ROOT}",
+    "sum": f"the smallest sum of squares is -1e-6: {_ROOT}",
+    "exp_avg_sq_col": f"the smallest mean of squares is -1e-6: {_ROOT}",
+    "exp_avg_sq_row": "the smallest mean of squares is -1e-6: none can be negative, and a root is taken of it",
+    "row_var": "the smallest mean of squares is -1e-6: none can be negative",
+    "exp_inf": "the smallest infinity norm is -1e-6: it is the size of a gradient, which is never negative",
+}
 
 
-@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("name", NEGATIVE)
 def test_a_negative_second_moment_is_an_error_with_its_place(name: str) -> None:
     moments = normal(4, 4) ** 2
     assert told({f"{AT}.{name}": moments}) == {}
     moments[2, 3] = -1e-6
     finding = told({f"{AT}.{name}": moments})["negative-moment"]
     assert (finding.severity, finding.tensor, finding.indices) == ("error", f"{AT}.{name}", ((2, 3),))
-    assert finding.evidence == "the smallest second moment is -1e-6: none can be negative, and its root is NaN"
+    assert finding.evidence == NEGATIVE[name]
     assert told({f"{AT}.{name}": -(normal(4, 4) ** 2)}).keys() == {"negative-moment"}
 
 
@@ -50,8 +61,8 @@ def test_a_negative_second_moment_is_an_error_with_its_place(name: str) -> None:
         ("variance", "the smallest second moment is -1: none can be negative, and its root is NaN"),
         ("step_size", "the smallest step size is -1: none can be negative"),
         ("qmap2", "the smallest second moment that a code stands for is -1: none can be negative, and its root is NaN"),
-        ("absmax2", "the smallest largest magnitude of a block is -1: none can be negative, and its root is NaN"),
-        ("absmax1", "the smallest largest magnitude of a block is -1: none can be negative"),
+        ("absmax2", "the smallest of the largest magnitudes of blocks is -1: none can be negative, and its root is NaN"),
+        ("absmax1", "the smallest of the largest magnitudes of blocks is -1: none can be negative"),
     ],
 )
 def test_other_states_that_are_never_negative(name: str, evidence: str) -> None:
@@ -110,12 +121,24 @@ def state(dtype: type, first: NDArray[Any], second: NDArray[Any], step: int = 5)
     }
 
 
+def test_what_adamax_keeps_is_no_second_moment() -> None:
+    of_adamax = {f"{AT}.step": np.float32(5), f"{AT}.exp_avg": normal(4, 4), f"{AT}.exp_inf": np.zeros((4, 4))}
+    assert told(of_adamax)["moments-underflowed"].evidence.startswith(
+        "all 16 infinity norms are zero, although the first moments reach "
+    )
+    assert told(of_adamax)["moments-underflowed"].evidence.endswith(": they were lost")
+    of_adamax[f"{AT}.exp_avg"] = np.zeros((4, 4))
+    assert told(of_adamax)["optimizer-never-stepped"].evidence == (
+        "all 16 infinity norms are zero after 5 steps: it never had a gradient"
+    )
+
+
 def test_moments_that_underflowed_in_half_precision() -> None:
     first = np.full((8, 8), 1e-5, np.float32)
     finding = told(state(np.float16, first, first**2))["moments-underflowed"]
     assert (finding.severity, finding.tensor) == ("warning", f"{AT}.exp_avg_sq")
     assert finding.evidence == (
-        "all 64 second moments are zero, although the first reach 1.001e-5: "
+        "all 64 second moments are zero, although the first moments reach 1.001e-5: "
         "they underflowed in f16, and the next step divides by eps"
     )
     assert told(state(np.float32, first, first**2)) == {}
@@ -127,7 +150,7 @@ def test_some_moments_that_underflowed_are_counted_at_least() -> None:
     found = told(state(np.float16, first, first**2))
     assert found.keys() == {"moments-underflowed"}
     assert found["moments-underflowed"].evidence == (
-        "at least 8 of 64 second moments are zero where the first are not: "
+        "at least 8 of 64 second moments are zero where the first moments are not: "
         "they underflowed in f16, and the next step divides by eps"
     )
     assert told(state(np.float32, first, first**2)) == {}

@@ -186,6 +186,37 @@ def test_bytes_behind_are_told(tmp_path: Path, form: str, behind: bytes, severit
     assert checked(path).status == "findings"
 
 
+_PRINT = b"\x80\x02cbuiltins\nprint\nK\x01\x85R."
+
+
+@pytest.mark.parametrize(
+    ("behind", "told"),
+    [
+        (_PRINT, ["1 pickle of 23 bytes follows the first: only its calls were looked for, nothing is shown"]),
+        (
+            _PRINT + b"\x80\x02N.#",
+            [
+                "2 pickles of 27 bytes follow the first: only their calls were looked for, nothing is shown",
+                "1 byte after the end of the pickles was not read",
+            ],
+        ),
+        (
+            _PRINT[:-1],
+            ["22 bytes after the end of the pickle are a pickle that breaks off: only its calls were looked for"],
+        ),
+    ],
+)
+def test_a_pickle_whose_calls_are_named_is_not_said_to_be_unread(
+    tmp_path: Path, behind: bytes, told: list[str]
+) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"steps": 3}) + behind)
+    findings = open_torch(path).listing.findings
+    assert [finding.evidence for finding in findings if finding.rule == "trailing-bytes"] == told
+    (code,) = [finding for finding in findings if finding.rule == "pickle-code"]
+    assert "builtins.print(1)" in code.evidence
+
+
 def test_an_integer_in_a_bare_pickle_is_no_damaged_stream(tmp_path: Path) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(5) + pickle.dumps(6) + pickle.dumps({"a": 1}))

@@ -14,20 +14,35 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import number, plural
 
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
-"""What torch.optim and transformers' Adafactor call them; of a pair of factors, the first."""
+"""What torch.optim and transformers' Adafactor call them; of a pair of factors, the first. Adamax has a norm there."""
 
-_SQUARES = (*_SECOND_MOMENTS, "max_exp_avg_sq", "exp_avg_sq_col", "col_var", "variance", "sum", "state2")
-_NEVER_NEGATIVE = dict.fromkeys(_SQUARES, "second moment") | {
-    "acc_delta": "mean square of the steps",
-    "step_size": "step size",
-    "qmap2": "second moment that a code stands for",
-    "absmax1": "largest magnitude of a block",
-    "absmax2": "largest magnitude of a block",
+_ROOT = "none can be negative, and its root is NaN"
+_NEVER_NEGATIVE = {
+    "exp_avg_sq": ("second moment", _ROOT),
+    "square_avg": ("second moment", _ROOT),
+    "variance": ("second moment", _ROOT),
+    "state2": ("second moment", _ROOT),
+    "qmap2": ("second moment that a code stands for", _ROOT),
+    "max_exp_avg_sq": ("of the largest second moments", _ROOT),
+    "sum": ("sum of squares", _ROOT),
+    "acc_delta": ("mean square of the steps", _ROOT),
+    "exp_avg_sq_row": ("mean of squares", "none can be negative, and a root is taken of it"),
+    "exp_avg_sq_col": ("mean of squares", _ROOT),
+    "row_var": ("mean of squares", "none can be negative"),
+    "col_var": ("mean of squares", "none can be negative"),
+    "exp_inf": ("infinity norm", "it is the size of a gradient, which is never negative"),
+    "step_size": ("step size", "none can be negative"),
+    "absmax1": ("of the largest magnitudes of blocks", "none can be negative"),
+    "absmax2": ("of the largest magnitudes of blocks", _ROOT),
 }
-"""The same with the other factor, AMSGrad's largest and Adagrad's sum of squares; Adadelta's second average, Rprop's
-step sizes. bitsandbytes has no signed codes in ``state2``: a byte is an index into ``qmap2``, times ``absmax2``."""
+"""What is never negative: what it is, and why that matters, by its name in the state of a parameter.
 
-_NO_ROOT = frozenset({"step_size", "absmax1"})
+torch.optim: adam.py, rmsprop.py, adagrad.py and adadelta.py take the root, adamax.py divides by the largest size of the
+decayed gradients, _adafactor.py clamps before it takes the root; transformers' Adafactor does not. bitsandbytes has no
+signed codes in ``state2``: a byte is an index into ``qmap2``, times ``absmax2``.
+"""
+
+_NOUNS = {"exp_inf": "infinity norms", "exp_avg_sq_row": "means of squares", "row_var": "means of squares"}
 
 _FIRST_MOMENTS = ("exp_avg", "grad_avg", "momentum_buffer")
 """What is not zero, in the state of the same parameter, after a gradient that was not."""
@@ -40,13 +55,10 @@ def check_negative_moments(subject: Subject) -> Sequence[Finding]:
     low = subject.figures.min
     if subject.role != "optimizer" or low is None or low >= 0 or subject.info.dtype.kind != "float":
         return ()
-    last = subject.info.name.rpartition(".")[2]
-    what = _NEVER_NEGATIVE.get(last)
-    if what is None:
+    said = _NEVER_NEGATIVE.get(subject.info.name.rpartition(".")[2])
+    if said is None:
         return ()
-    evidence = f"the smallest {what} is {number(low)}: none can be negative"
-    if last not in _NO_ROOT:
-        evidence += ", and its root is NaN"
+    evidence = f"the smallest {said[0]} is {number(low)}: {said[1]}"
     return (subject.finding("error", "negative-moment", evidence),)
 
 
@@ -70,7 +82,7 @@ def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
         if step is None:
             step = whole_number(checkpoint.metadata.get(f"{prefix}.step", "")) or 0
         if step > 0:
-            evidence = f"all {sketch.count:,} second moments are zero after {plural(int(step), 'step')}"
+            evidence = f"all {sketch.count:,} {_noun(sketch)} are zero after {plural(int(step), 'step')}"
             if is_whole:
                 evidence += f", like those of all {len(pairs):,} parameters: the moments were reset or never loaded"
             else:
@@ -86,18 +98,28 @@ def find_underflowed_moments(checkpoint: Checkpoint) -> Iterator[Finding]:
         dtype, zeros = sketch.info.dtype, 0
         is_narrow = dtype.kind == "float" and (dtype.bits <= 8 or dtype.name == "float16")
         if sketch.is_zero and (is_narrow or first.abs_max > _SMALL):
-            evidence = f"all {sketch.count:,} second moments are zero, although the first reach {number(first.abs_max)}"
+            evidence = f"all {sketch.count:,} {_noun(sketch)} are zero, although the first moments reach "
+            evidence += number(first.abs_max)
         elif is_narrow and sketch.is_exact and sketch.info.shape == first.info.shape:
             zeros = sketch.zeros - first.zeros
             # More of them are zero than of the first moments: at least so many places have only one of both.
             if zeros <= 0:
                 continue
-            evidence = f"at least {zeros:,} of {sketch.count:,} second moments are zero where the first are not"
+            evidence = (
+                f"at least {zeros:,} of {sketch.count:,} {_noun(sketch)} are zero where the first moments are not"
+            )
         else:
             continue
-        lost = f"they underflowed in {dtype.short}" if is_narrow else "they were lost"
-        evidence += f": {lost}, and the next step divides by eps"
+        evidence += f": they underflowed in {dtype.short}" if is_narrow else ": they were lost"
+        if not sketch.info.name.endswith(".exp_inf"):
+            # Adamax takes the size of the next gradient if it is larger.
+            evidence += ", and the next step divides by eps"
         yield sketch.finding("warning", "moments-underflowed", evidence)
+
+
+def _noun(sketch: Sketch) -> str:
+    """What a tensor that stands for the second moments of a parameter holds."""
+    return _NOUNS.get(sketch.info.name.rpartition(".")[2], "second moments")
 
 
 def _pairs(checkpoint: Checkpoint) -> Iterator[tuple[Sketch, Sketch | None]]:
@@ -120,7 +142,8 @@ MOMENT_RULES: tuple[Rule, ...] = (
         "negative-moment",
         "Negative second moment",
         ("error",),
-        "An average of squares is never negative. The optimizer takes its root, which is NaN, and the weight is lost.",
+        "Averages of squares, and sizes of gradients, are never negative. Most optimizers take the root, which is NaN, "
+        "and the weight is lost.",
         "torch.optim (Adam, AdamW, RMSprop, Adamax, Adagrad, Adadelta, Adafactor, Rprop), pytorch issue 108493; "
         "bitsandbytes 0.50 (state2 with qmap2 and absmax2)",
         check=check_negative_moments,

@@ -12,6 +12,7 @@ from typing import Any
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.text import clean, plural
 from tui_params.sources.inert_pickle.allowed import PLAIN_BASES
+from tui_params.sources.inert_pickle.forms import transforms
 from tui_params.sources.inert_pickle.labels import Label, is_alarming, is_class_name, label
 from tui_params.sources.inert_pickle.values import Obj, Stub, Text, raw_of, render
 
@@ -22,6 +23,7 @@ _SHOWN_EACH = 2
 _CALL_LENGTH = 120
 
 _LOAD_BYTES = ("torch.storage", "_load_from_bytes")
+_ENCODE = ("_codecs", "encode")
 _FROM_TYPE = ("torch._tensor", "_rebuild_from_type_v2")
 _WRAPPER = ("torch._utils", "_rebuild_wrapper_subclass")
 _RECONSTRUCTORS = frozenset({"_reconstructor", "__newobj__", "__newobj_ex__"})
@@ -55,6 +57,9 @@ class Callee:
         """What the worst of its uses is."""
         if self.stub is None or self.touched:
             return "code"
+        if (self.stub.module, self.stub.name) == _ENCODE:
+            # Of its calls, only those by a codec that no pickler writes are written down.
+            return "function"
         return label(self.stub.module, self.stub.name, is_called=self.called > 0)
 
     def texts(self) -> list[str]:
@@ -111,6 +116,8 @@ class CallLog:
             self._record(None, callee, args)
             return
         if callee.build is not None:
+            if name == _ENCODE and is_called and transforms(args):
+                self._record(callee, callee, args)
             return
         if name in _CALLS_ARGUMENT:
             self._add_argument(callee, args)

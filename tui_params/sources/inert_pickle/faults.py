@@ -11,6 +11,7 @@ from typing import Any
 from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
 from tui_params.sources.inert_pickle.array_states import is_array_state, is_type_state
+from tui_params.sources.inert_pickle.forms import may_take
 from tui_params.sources.inert_pickle.values import (
     ArrayType,
     ArrayValue,
@@ -68,21 +69,6 @@ _LENIENT = frozenset(
         ("copyreg", "__newobj__"),
         ("copyreg", "__newobj_ex__"),
     }
-)
-_CODECS = frozenset(
-    [
-        "latin1",
-        "latin-1",
-        "iso-8859-1",
-        "utf8",
-        "utf-8",
-        "ascii",
-        "utf-16",
-        "utf_16",
-        "utf-16-le",
-        "utf-32",
-        "raw_unicode_escape",
-    ]
 )
 _ARRAYS = frozenset({"numpy.ndarray", "numpy.matrix"})
 
@@ -156,21 +142,12 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         return f"calls {callee}, of which no call is known" if is_called and is_known else None
     if name in ("builtins.complex", "builtins.bytearray"):
         return None  # they take more forms than are imitated here
-    if value.cls is not callee or (name == "_codecs.encode" and _encodes(args)):
+    if value.cls is not callee or may_take(name, args):
         return None
     if (callee.module, callee.name) in _LENIENT and (callee.name != "_rebuild_from_type_v2" or len(args) == 4):
         return None
     count = f"{len(args)} argument{'s' * (len(args) != 1)}"
     return f"calls {clean(str(callee), 80)} with {count} of which it can make nothing"
-
-
-def _encodes(args: tuple[Any, ...]) -> bool:
-    """Whether these are a text and a codec, of which the bytes are not worked out here."""
-    return (
-        len(args) in (1, 2)
-        and type(args[0]) is str
-        and (len(args) == 1 or (type(args[1]) is str and args[1] in _CODECS))
-    )
 
 
 def build(target: Any, state: Any) -> bool:

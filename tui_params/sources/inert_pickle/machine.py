@@ -77,7 +77,8 @@ class PickleEndsError(OpenError):
 
 
 class PickleMachine:
-    """Reads one pickle in ``data`` from ``pos`` on. Then ``root`` is what it builds, and ``pos`` the byte after it.
+    """Reads one pickle in ``data`` from ``pos`` on. Then ``root`` is what it builds, and ``pos`` the byte after it;
+    ``is_read`` says that it came so far.
 
     ``globals`` are all names that it mentions, ``calls`` what is called, ``storages`` all storages. ``blobs`` has the
     longer byte strings (those of Python 2 as text) by identity, each with its place in ``data``. ``what`` is what error
@@ -106,6 +107,7 @@ class PickleMachine:
         self.what = what
         self.budget = MAX_OPERATIONS if budget is None else budget
         self.root: Any = None
+        self.is_read = False
         self.globals: dict[tuple[str, str], Stub] = {}
         self.calls = CallLog()
         self.storages: list[Storage] = []
@@ -126,6 +128,7 @@ class PickleMachine:
         with collector_paused():
             try:
                 self.root = self._load()
+                self.is_read = True
             except OpenError as fault:
                 raise type(fault)(f"{fault}{words_before_fault(self.calls)}") from None
         return self.root

@@ -161,11 +161,29 @@ def _behind(descriptor: int, file: DataFile, pos: int, what: str) -> list[Findin
     behind = file.size - pos
     if behind <= 0:
         return []
-    evidence = f"{plural(behind, 'byte')} after the end of {what} were not read"
+    evidence = f"{plural(behind, 'byte')} after the end of {what} {'was' if behind == 1 else 'were'} not read"
     if read_bytes(descriptor, pos, 1) == b"\x80":
         # What was saved into one file by several calls, one after the other.
         return [Finding("warning", "trailing-bytes", None, f"{evidence}: another pickle seems to start there")]
     return [Finding("error", "trailing-bytes", None, evidence)]
+
+
+def _behind_pickle(descriptor: int, file: DataFile, first: PickleMachine, behind: list[PickleMachine]) -> list[Finding]:
+    """Findings about what follows a bare pickle: the pickles that were read for their calls, and other bytes."""
+    whole = [machine for machine in behind if machine.is_read]
+    broken = [machine for machine in behind if not machine.is_read and machine.calls.callees]
+    end = whole[-1].pos if whole else first.pos
+    found: list[Finding] = []
+    if whole:
+        count, nbytes = plural(len(whole), "pickle"), plural(end - first.pos, "byte")
+        follows, their = ("follows", "its") if len(whole) == 1 else ("follow", "their")
+        evidence = f"{count} of {nbytes} {follows} the first: only {their} calls were looked for, nothing is shown"
+        found.append(Finding("warning", "trailing-bytes", None, evidence))
+    if broken:
+        nbytes = plural(file.size - end, "byte")
+        evidence = f"{nbytes} after the end of the pickle are a pickle that breaks off: only its calls were looked for"
+        return [*found, Finding("warning", "trailing-bytes", None, evidence)]
+    return found + _behind(descriptor, file, end, "the pickles" if whole else "the pickle")
 
 
 def has_facts(descriptor: int, file: DataFile) -> bool:
@@ -199,8 +217,9 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
     if type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
         return open_legacy(descriptor, file)
     inner = _Embedded(descriptor, file, machine)
-    inner.findings += _behind(descriptor, file, machine.pos, "the pickle")
-    inner.machines += load_behind(machine)
+    behind = load_behind(machine)
+    inner.findings += _behind_pickle(descriptor, file, machine, behind)
+    inner.machines += behind
     return list_pickles(
         file,
         "pickle",
