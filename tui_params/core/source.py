@@ -49,6 +49,8 @@ class Listing(msgspec.Struct, frozen=True):
     ``adapters`` are the configurations of adapters that stand in it or beside it.
     ``absences`` says of a parameter without a gradient, by its name, why it has none, as far as that is known.
     ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
+    ``stated`` is what the JSON files beside the weights say, as ``config.<key>`` and ``adapter.<key>``; ``metadata``
+    has it too, but may have such keys out of the files of weights as well.
     """
 
     format: str
@@ -63,6 +65,7 @@ class Listing(msgspec.Struct, frozen=True):
     adapters: tuple[AdapterConfig, ...] = ()
     absences: Mapping[str, str] = {}
     models: Mapping[str, tuple[str, ...]] = {}
+    stated: Mapping[str, str] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

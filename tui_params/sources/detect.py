@@ -267,7 +267,8 @@ def _with_configs(source: Source, path: Path) -> Source:
     if found:
         listing = source.listing
         adapters = (*listing.adapters, *read_adapter(path.parent))
-        source.listing = msgspec.structs.replace(listing, metadata={**listing.metadata, **found}, adapters=adapters)
+        metadata = {**listing.metadata, **found}
+        source.listing = msgspec.structs.replace(listing, metadata=metadata, adapters=adapters, stated=found)
     return source
 
 

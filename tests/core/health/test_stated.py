@@ -250,6 +250,26 @@ def test_the_one_file_of_a_model_is_compared_with_the_file_beside_it(tmp_path: P
     assert told_of(path) == []
 
 
+def test_a_dict_called_config_in_a_checkpoint_is_not_config_json(tmp_path: Path) -> None:
+    weights = {name: torch.from_numpy(array) for name, array in model().items()}
+    path = tmp_path / "pytorch_model.bin"
+    inside = LLAMA | {"num_hidden_layers": 9, "vocab_size": 7, "tie_word_embeddings": True}
+    torch.save({**weights, "config": inside, "adapter": {"peft_type": "LORA"}}, path)
+    for opened in (path, tmp_path):
+        with open_source(opened) as source:
+            assert source.listing.metadata["config.num_hidden_layers"] == "9"
+            assert source.listing.metadata["config.tie_word_embeddings"] == "True"
+        assert told_of(opened) == []
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA | {"num_hidden_layers": 6}))
+    for opened in (path, tmp_path):
+        (finding,) = told_of(opened)
+        assert finding.evidence == "config.json says num_hidden_layers 6, but model.layers has 4"
+    path = tmp_path / "x" / "model.safetensors"
+    path.parent.mkdir()
+    save_file(model(), path, {f"config.{key}": str(value) for key, value in inside.items()})
+    assert told_of(path) == told_of(path.parent) == []
+
+
 @pytest.mark.parametrize(
     "name", ["other.safetensors", "model.fp16.safetensors", "optimizer.bin", "model_1.safetensors"]
 )

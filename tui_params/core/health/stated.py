@@ -47,16 +47,16 @@ _WHAT_IS_STORED = {
 class Stated:
     """What config.json states, as far as it can be compared."""
 
-    def __init__(self, metadata: Mapping[str, str]) -> None:
-        self._metadata = metadata
-        self.is_known = "config.model_type" in metadata or "config.architectures" in metadata
-        self.is_nested = "config.nested" in metadata
+    def __init__(self, stated: Mapping[str, str]) -> None:
+        self._stated = stated
+        self.is_known = "config.model_type" in stated or "config.architectures" in stated
+        self.is_nested = "config.nested" in stated
         self.layers_key, self.layers = self._first("num_hidden_layers", "n_layer")
         self.vocab_key, self.vocab = self._first("vocab_size")
         self.multi_key, self.multi = self._first("num_nextn_predict_layers")
 
     def text(self, key: str) -> str:
-        return self._metadata.get(f"config.{key}", "")
+        return self._stated.get(f"config.{key}", "")
 
     def _first(self, *keys: str) -> tuple[str, int | None]:
         """The first of some whole numbers that is stated, and its key; of a nested one, that of the text model."""
@@ -70,8 +70,9 @@ class Stated:
 
 def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Numbers and types that config.json states and that the weights contradict."""
-    stated = Stated(checkpoint.metadata)
-    if not stated.is_known or "adapter.peft_type" in checkpoint.metadata:
+    beside = checkpoint.source.listing.stated
+    stated = Stated(beside)
+    if not stated.is_known or "adapter.peft_type" in beside:
         return
     infos = checkpoint.source.listing.tensors
     if is_piece(checkpoint):

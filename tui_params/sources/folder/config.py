@@ -66,19 +66,17 @@ def read_adapter(folder: Path) -> tuple[AdapterConfig, ...]:
 
 def configs_beside(folder: Path, listing: Listing, *, is_whole: bool) -> dict[str, str]:
     """What ``read_configs`` finds beside one file of a model, which is the whole model or one shard of it."""
-    if any(key.startswith("config.") for key in listing.metadata):
-        return {}
-    metadata = read_configs(folder)
+    stated = read_configs(folder)
     if is_whole:
         # What a shard does not have may be in another.
-        explain_tie(metadata, {info.name for info in listing.tensors})
-    return metadata
+        explain_tie(stated, {info.name for info in listing.tensors})
+    return stated
 
 
-def explain_tie(metadata: dict[str, str], names: Container[str]) -> None:
+def explain_tie(stated: dict[str, str], names: Container[str]) -> None:
     """Say what it means that the output head is tied, if it is not stored."""
-    if metadata.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in names:
-        metadata["config.tie_word_embeddings"] = (
+    if stated.get("config.tie_word_embeddings") == "true" and "lm_head.weight" not in names:
+        stated["config.tie_word_embeddings"] = (
             "true (lm_head.weight is not stored: the model takes the input embeddings in its place)"
         )
 

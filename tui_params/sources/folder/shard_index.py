@@ -165,7 +165,8 @@ def list_indexed(
         for key in ("total_size", "total_parameters"):
             if isinstance(index.metadata.get(key), (int, float)):
                 metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
-    add_configs(metadata, folder, tensors)
+    stated = read_stated(folder, tensors)
+    metadata |= stated
     shards = set(index.weight_map.values())
     not_opened = [file for file in files if file not in shards and file not in forgotten]
     add_unopened(metadata, not_opened)
@@ -178,6 +179,7 @@ def list_indexed(
         not_opened=(*not_opened, *folders),
         unlisted=unlisted,
         adapters=adapters_in(parts, folder),
+        stated=stated,
     )
     unopened = [shard for shard in sorted(shards) if shard in lost and _is_plain_name(shard)]
     present = [shard for shard in unopened if os.path.lexists(folder / shard)]
@@ -365,10 +367,11 @@ def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
     return merged
 
 
-def add_configs(metadata: dict[str, str], folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
-    """Add the facts in the JSON files of the folder, and what they imply for the tensors."""
-    metadata |= read_configs(folder)
-    explain_tie(metadata, tensors)
+def read_stated(folder: Path, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
+    """The facts in the JSON files of the folder, and what they imply for the tensors."""
+    stated = read_configs(folder)
+    explain_tie(stated, tensors)
+    return stated
 
 
 def add_unopened(metadata: dict[str, str], files: list[str]) -> None:

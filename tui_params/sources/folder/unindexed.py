@@ -16,13 +16,13 @@ from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.shard_index import (
     OpenFile,
     adapters_in,
-    add_configs,
     add_unopened,
     describe_format,
     findings_in,
     folder_label,
     merge_metadata,
     open_or_reason,
+    read_stated,
 )
 from tui_params.sources.folder.side_models import NUMBERED, describe_models, group_files, models_in
 
@@ -51,7 +51,8 @@ def list_unindexed(
     prefixes = group_files(parts)
     tensors, modules, gradients, originals = _combine(parts, prefixes)
     metadata = merge_metadata(parts)
-    add_configs(metadata, folder, tensors)
+    stated = read_stated(folder, tensors)
+    metadata |= stated
     add_unopened(metadata, beside)
     findings += describe_models(parts, prefixes)
     findings += findings_in(parts, prefixes)
@@ -67,6 +68,7 @@ def list_unindexed(
         (*beside, *folders),
         models=models_in(parts, prefixes),
         adapters=adapters_in(parts, folder, prefixes),
+        stated=stated,
     )
     return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
 

@@ -31,6 +31,7 @@ from tui_params.sources.torch_save.layout import MAX_TENSORS, MalformedTensorErr
 from tui_params.sources.torch_save.leaves import LEAVES, are_leaves, is_leaf, is_rich
 from tui_params.sources.torch_save.names import MAX_SEGMENT, duplicate_names, join
 from tui_params.sources.torch_save.notes import Notes
+from tui_params.sources.torch_save.object_parts import parts_of
 from tui_params.sources.torch_save.packed import packed_fields
 from tui_params.sources.torch_save.python_numbers import (
     MIN_LIST,
@@ -315,27 +316,11 @@ class TreeWalk:
 
     def _visit_fields(self, name: str, value: Obj, depth: int) -> None:
         """The arguments, the state and the items of an object that is shown as text."""
-        state = value.state
         self._note(name or "object", value)
-        for part in state if type(state) is tuple and len(state) == 2 else (state,):
-            if type(part) is dict:
-                if self._is_unshared(name, part):
-                    for key, item in part.items():
-                        self._visit(join(name, key), item, depth + 1)
-            elif type(part) not in LEAVES:
-                self._visit(join(name, "state"), part, depth + 1)
-        if value.items is not None and self._is_unshared(name, value.items):
-            for index, item in enumerate(value.items):
-                self._visit(join(name, index), item, depth + 1)
-        if type(value.args) is tuple and self._is_unshared(name, value.args):
-            # The object's own text shows the arguments that are plain values.
-            for index, item in enumerate(value.args):
-                if type(item) not in LEAVES:
-                    self._visit(join(name, index), item, depth + 1)
-        if value.pairs is not None and self._is_unshared(name, value.pairs):
-            for pair in value.pairs:
-                if type(pair) in (list, tuple) and len(pair) == 2:
-                    self._visit(join(name, pair[0]), pair[1], depth + 1)
+        for container, fields in parts_of(value):
+            if container is None or self._is_unshared(name, container):
+                for key, item in fields:
+                    self._visit(join(name, key), item, depth + 1)
 
     def _visit_module(self, name: str, module: Obj, state: dict[Any, Any], depth: int) -> None:
         """A whole nn.Module: names as ``state_dict()`` gives them, and in its order."""
