@@ -500,6 +500,29 @@ def test_words_of_names_are_suggested_and_renamed(sources: Any, cli: Callable[..
         assert "Traceback" not in ran.err
 
 
+def test_renames_that_collide_or_change_nothing_are_said(sources: Any, cli: Callable[..., Any]) -> None:
+    array = np.ones(2, np.float32)
+    sides = {"h.x.w": array, "h.y.w": array, "g.w": array}, {"h.w": array, "g.w": array}
+    options = ["--rename", r"/\.[xy]\./=.", "--rename", "gone.=", "--rename", "b:q.=z."]
+    sources(*sides)
+    ran = cli("diff", "a", "b", *options)
+    assert (ran.code, ran.err) == (1, "")
+    assert "\\x00" not in ran.out
+    assert (
+        "Renamed first: --rename '/\\.[xy]\\./=.'\n"
+        "! --rename gone.= changes no name of A\n"
+        "! --rename b:q.=z. changes no name of B\n"
+        "\nRenames that give two tensors one name (1)\n"
+        "  A  h.y.w  h.w is already h.x.w: not compared\n"
+    ) in ran.out
+    sources(*sides)
+    assert "  A  g.w  its name goes to h.x.w: not compared\n" in cli("diff", "a", "b", "--rename", "h.x.=g.").out
+    sources(*sides)
+    found = cli("diff", "a", "b", "--json", *options).json()
+    assert found["unused_renames"] == ["gone.=", "b:q.=z."]
+    assert found["collisions"] == [{"in": "a", "name": "h.y.w", "called": "h.w", "taken_by": "h.x.w"}]
+
+
 def fused() -> tuple[dict[str, Any], dict[str, Any]]:
     """Two checkpoints of the same values: apart, and fused, stacked, turned and shuffled."""
     rng = np.random.default_rng(1)

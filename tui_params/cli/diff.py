@@ -161,6 +161,11 @@ def document(
         "atol": comparison.atol,
         "ignore_dtype": comparison.ignore_dtype,
         "renames": [str(rename) for rename in comparison.applied],
+        "unused_renames": [str(rename) for rename in comparison.unused],
+        "collisions": [
+            {"in": lost.side, "name": lost.name, "called": lost.called, "taken_by": lost.taken_by}
+            for lost in comparison.collisions
+        ],
         "suggested_renames": [
             {"renames": [str(rename) for rename in suggestion.renames], "matches": suggestion.matches}
             for suggestion in comparison.suggested

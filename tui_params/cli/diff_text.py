@@ -54,7 +54,7 @@ def lines(
         if only:
             yield from _section(f"Only in {side}", len(only), output)
             yield from _names(only, names, output)
-    yield from _renames(comparison, output)
+    yield from _renames(comparison, output, names=names)
     if comparison.elsewhere.relations:
         yield from _section("The same values elsewhere, bit for bit", len(comparison.elsewhere.relations), output)
         found = list(relation_lines(comparison.elsewhere, output, names=names))
@@ -191,10 +191,26 @@ def _names(found: Sequence[str], names: bool, output: Output) -> Iterator[str]:
     yield from _rest(len(kinds), _MOST)
 
 
-def _renames(comparison: Comparison, output: Output) -> Iterator[str]:
+def _renames(comparison: Comparison, output: Output, *, names: bool) -> Iterator[str]:
+    used = tuple(rename for rename in comparison.applied if rename not in comparison.unused)
     if comparison.applied:
         yield ""
-        yield f"Renamed first: {_expressions(Suggestion(comparison.applied, 0))}"
+    if used:
+        yield f"Renamed first: {_expressions(Suggestion(used, 0))}"
+    for rename in comparison.unused:
+        sentence = f"! {_expressions(Suggestion((rename,), 0))} changes no name of {rename.side.upper()}"
+        yield from wrapped(sentence, output, "yellow", 0)
+    if comparison.collisions:
+        yield from _section("Renames that give two tensors one name", len(comparison.collisions), output)
+        most = None if names else _MOST
+        for lost in comparison.collisions[:most]:
+            line = _row(f"  {lost.side.upper()}  ", lost.name, "", output)
+            taken_by = text.name(lost.taken_by, _LONGEST_NAME)
+            note = f"its name goes to {taken_by}: not compared"
+            if lost.called != lost.name:
+                note = f"{text.name(lost.called, _LONGEST_NAME)} is already {taken_by}: not compared"
+            yield line + output.note(note, "yellow", len(line))
+        yield from _rest(len(comparison.collisions), most)
     if comparison.suggested:
         yield ""
         yield output.style("Renames that match more names", "bold")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
-from tui_params.core.compare.renames import Rename, parse_rename, renamed
+from tui_params.core.compare.renames import Collision, Rename, parse_rename, renamed
 from tui_params.core.compare.structure import structure
 from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
 
@@ -105,8 +105,8 @@ def test_a_name_that_would_become_too_long_is_refused(monkeypatch: pytest.Monkey
 def test_an_expression_may_not_take_for_ever_over_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 6))
     monkeypatch.setattr("tui_params.core.compare.renames.perf_counter", lambda: next(clock))
-    assert len(renamed(["a", "b"], [parse_rename("b=c")], "a")) == 2
-    assert renamed(["a"], [parse_rename("/a/=c")], "a") == {"c": "a"}
+    assert len(renamed(["a", "b"], [parse_rename("b=c")], "a").called) == 2
+    assert renamed(["a"], [parse_rename("/a/=c")], "a").called == {"c": "a"}
     with pytest.raises(ValueError, match=r"^/a/=c takes more than 10 s over these names"):
         renamed(["a", "b", "c"], [parse_rename("/a/=c")], "a")
 
@@ -118,17 +118,45 @@ def test_an_expression_may_not_take_for_ever_over_all_names(monkeypatch: pytest.
 @settings(max_examples=100)
 def test_no_name_is_lost_in_a_random_rename(names: list[str], rename: Rename) -> None:
     for side in ("a", "b"):
-        called = renamed(names, [rename], side)
-        assert sorted(called.values()) == sorted(names)
+        renaming = renamed(names, [rename], side)
+        lost = [collision.name for collision in renaming.collisions]
+        assert sorted([*renaming.called.values(), *lost]) == sorted(names)
+        assert all(renaming.called[item.called] == item.taken_by for item in renaming.collisions)
+        assert (rename in renaming.unused) == (
+            side == rename.side and all(rename.apply(name) == name for name in names)
+        )
 
 
 def test_a_renamed_tensor_takes_the_name_from_the_one_that_has_it() -> None:
-    called = renamed(["layers.0.w", "layers.1.w"], [parse_rename("layers.0.=layers.1.")], "a")
-    assert called["layers.1.w"] == "layers.0.w"
-    assert "layers.1.w" in called.values()
+    renaming = renamed(["layers.0.w", "layers.1.w"], [parse_rename("layers.0.=layers.1.")], "a")
+    assert renaming.called == {"layers.1.w": "layers.0.w"}
+    assert renaming.collisions == (Collision("a", "layers.1.w", "layers.1.w", "layers.0.w"),)
     laid = structure(listed("layers.0.w", "layers.1.w"), listed("layers.1.w"), renames=["layers.0.=layers.1."])
     assert [(pair.a.name, pair.b.name) for pair in laid.pairs] == [("layers.0.w", "layers.1.w")]
     assert laid.only_in_a == ("layers.1.w",)
+    assert laid.collisions == renaming.collisions
+
+
+def test_renames_that_collide_are_told_and_suggest_no_names_that_do_not_exist() -> None:
+    names = [f"h.{i}.{half}.w" for i in range(4) for half in ("x", "y")]
+    laid = structure(listed(*names), listed(*(f"h.{i}.w" for i in range(4))), renames=[r"/\.[xy]\./=."])
+    assert [pair.name for pair in laid.pairs] == [f"h.{i}.x.w" for i in range(4)]
+    assert laid.only_in_a == tuple(f"h.{i}.y.w" for i in range(4))
+    assert laid.collisions == tuple(Collision("a", f"h.{i}.y.w", f"h.{i}.w", f"h.{i}.x.w") for i in range(4))
+    assert (laid.suggested, laid.unused) == ((), ())
+    other = structure(listed(*names), listed("h.0.w", "g.1.w"), renames=[r"/\.[xy]\./=.", "k.=l.", "b:m.=n."])
+    assert [str(rename) for rename in other.unused] == ["k.=l.", "b:m.=n."]
+    assert all("\0" not in str(rename) for item in other.suggested for rename in item.renames)
+
+
+def test_the_renames_that_are_chosen_may_collide_too() -> None:
+    laid = structure(listed("module.x.w", "module.module.x.w"), listed("x.w"), renames=["b:x.=y."], auto_rename=True)
+    assert {*laid.only_in_a, *(pair.name for pair in laid.pairs)} == {"module.x.w", "module.module.x.w"}
+
+
+def test_no_rename_with_a_control_character_is_suggested() -> None:
+    assert suggest_renames(["a\0.x.w"], ["x.w"]) == ()
+    assert suggest_renames(["a.x.w"], ["x.w"])[0].matches == 1
 
 
 @pytest.mark.parametrize(

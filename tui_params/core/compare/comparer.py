@@ -15,7 +15,7 @@ import msgspec
 
 from tui_params.core.compare.doubt import doubt_of
 from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
-from tui_params.core.compare.renames import Rename, renamed
+from tui_params.core.compare.renames import Collision, Rename, renamed
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 class Comparison(msgspec.Struct, frozen=True):
     """Everything that differs between A and B, and everything that does not, in the order of A.
 
-    ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance. ``equal`` has
-    those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
-    ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number of
-    elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched`` says why
-    no tensor has a partner, if none has. ``elsewhere`` has the tensors whose values are on the other side under
+    ``changed`` has every tensor with another shape or element type, or with values beyond the tolerance. ``equal``
+    has those whose bytes differ but whose values do not; with ``ignore_dtype`` also if their element types differ.
+    ``implied`` are tensors that only one side has, but that are no difference. ``identical_counts`` has the number
+    of elements of each identical tensor; complex elements count twice, as in ``Difference.count``. ``unmatched``
+    says why no tensor has a partner, if none has. ``collisions`` are the tensors that a rename left without a name,
+    ``unused`` the renames that changed none. ``elsewhere`` has the tensors whose values are on the other side under
     another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
-    no tensor has a partner, if none has. ``findings_a`` and ``findings_b`` are what the readers say about the files
-    of each side, and the checksums that do not match equal bytes; ``unverified`` is why one could not be verified.
+    ``findings_a`` and ``findings_b`` are what the readers say about the files of each side, and the checksums that
+    do not match equal bytes; ``unverified`` is why one could not be verified.
     """
 
     a: str
@@ -63,6 +64,8 @@ class Comparison(msgspec.Struct, frozen=True):
     findings_a: tuple[Finding, ...] = ()
     findings_b: tuple[Finding, ...] = ()
     unverified: str | None = None
+    collisions: tuple[Collision, ...] = ()
+    unused: tuple[Rename, ...] = ()
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
@@ -196,7 +199,7 @@ class Comparer:
         if laid.suggested:
             # A rename that is suggested says more, and the comparison after it reads all values.
             renames = (*laid.applied, *laid.suggested[0].renames)
-            called_a, called_b = renamed(only_a, renames, "a"), renamed(only_b, renames, "b")
+            called_a, called_b = renamed(only_a, renames, "a").called, renamed(only_b, renames, "b").called
             for called in called_a.keys() & called_b.keys():
                 if only_a[called_a[called]].shape == only_b[called_b[called]].shape:
                     del only_a[called_a[called]], only_b[called_b[called]]
@@ -260,6 +263,8 @@ class Comparer:
             (*self.a.listing.findings, *(checksums.findings[0] if checksums else ())),
             (*self.b.listing.findings, *(checksums.findings[1] if checksums else ())),
             checksums.unverified if checksums else None,
+            laid.collisions,
+            laid.unused,
         )
 
 

@@ -132,16 +132,37 @@ def parse_rename(expression: str) -> Rename:
     return Rename(old, new, side, is_anywhere)
 
 
-def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict[str, str]:
-    """The names of ``side``, by their new names after all ``renames`` in order.
+class Collision(msgspec.Struct, frozen=True):
+    """Two tensors of ``side`` that renames give one name, ``called``: ``taken_by`` has it, ``name`` has no partner."""
 
-    If two would get the same name, the one that was renamed gets it, or the first of two that were. The other one has
-    no partner then: it is listed under its own name with a NUL before it, which no other name has. Raises ValueError if
-    a regular expression takes too long.
+    side: Side
+    name: str
+    called: str
+    taken_by: str
+
+
+class Renaming(msgspec.Struct, frozen=True):
+    """What became of the names of one side: those that still have one of their own, by their new names.
+
+    ``unused`` are the renames that changed no name.
+    """
+
+    called: dict[str, str]
+    collisions: tuple[Collision, ...]
+    unused: tuple[Rename, ...]
+
+
+def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> Renaming:
+    """The names of ``side`` after all ``renames`` in order.
+
+    If two would get the same name, the one that was renamed gets it, or the first of two that were. Raises ValueError
+    if a regular expression takes too long.
     """
     mine = [rename for rename in renames if rename.side == side]
     found: dict[str, str] = {}
     kept: list[str] = []
+    lost: list[tuple[str, str]] = []
+    used: set[Rename] = set()
     has_regex = any(rename.is_regex for rename in mine)
     deadline = perf_counter() + REGEX_SECONDS
     for name in names:
@@ -152,11 +173,20 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> dict
             )
         called = name
         for rename in mine:
-            called = rename.apply(called)
+            new = rename.apply(called)
+            if new != called:
+                used.add(rename)
+            called = new
         if called == name:
             kept.append(name)
+        elif called in found:
+            lost.append((name, called))
         else:
-            found[called if called not in found else f"\0{name}"] = name
+            found[called] = name
     for name in kept:
-        found[name if name not in found else f"\0{name}"] = name
-    return found
+        if name in found:
+            lost.append((name, name))
+        else:
+            found[name] = name
+    collisions = tuple([Collision(side, name, called, found[called]) for name, called in lost])
+    return Renaming(found, collisions, tuple(rename for rename in dict.fromkeys(mine) if rename not in used))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tui_params.core.compare.renames import Rename, Side, parse_rename, renamed
+from tui_params.core.compare.renames import Collision, Rename, Side, parse_rename, renamed
 from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -47,7 +47,8 @@ class Structure(msgspec.Struct, frozen=True):
 
     ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` tensors are in neither:
     buffers that are never saved, and further names of a tied tensor that both sides have. ``applied`` are the renames
-    that were requested or chosen; ``suggested`` are others that would match more names, the best first.
+    that were requested or chosen; ``suggested`` are others that would match more names, the best first. ``unused`` of
+    the requested ones changed no name; ``collisions`` are the tensors whose name they give to another one as well.
     """
 
     pairs: tuple[Pair, ...]
@@ -56,6 +57,8 @@ class Structure(msgspec.Struct, frozen=True):
     implied: tuple[Implied, ...]
     applied: tuple[Rename, ...]
     suggested: tuple[Suggestion, ...]
+    collisions: tuple[Collision, ...] = ()
+    unused: tuple[Rename, ...] = ()
 
     @property
     def is_same(self) -> bool:
@@ -75,7 +78,9 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     applied = [rename if isinstance(rename, Rename) else parse_rename(rename) for rename in renames]
     infos_a = {info.name: info for info in a.listing.tensors}
     infos_b = {info.name: info for info in b.listing.tensors}
-    called_a, called_b = renamed(infos_a, applied, "a"), renamed(infos_b, applied, "b")
+    of_a, of_b = renamed(infos_a, applied, "a"), renamed(infos_b, applied, "b")
+    called_a, called_b = of_a.called, of_b.called
+    collisions, unused = [*of_a.collisions, *of_b.collisions], (*of_a.unused, *of_b.unused)
     partners = {called_a[called]: name for called, name in called_b.items() if called in called_a}
     left_a, left_b = _without(called_a, called_b), _without(called_b, called_a)
     # Suggestions are about the names as they are after the renames, because they would be applied after these.
@@ -84,12 +89,15 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     if auto_rename:
         chosen = choose_renames(tuple(left_a), tuple(left_b), shapes_a, shapes_b)
         applied += chosen
-        left_a, left_b = _renamed_again(left_a, chosen, "a"), _renamed_again(left_b, chosen, "b")
+        left_a = _renamed_again(left_a, chosen, "a", collisions)
+        left_b = _renamed_again(left_b, chosen, "b", collisions)
         partners |= {left_a[called]: name for called, name in left_b.items() if called in left_a}
         left_a, left_b = _without(left_a, left_b), _without(left_b, left_a)
         shapes_a |= {called: infos_a[name].shape for called, name in left_a.items()}
         shapes_b |= {called: infos_b[name].shape for called, name in left_b.items()}
-    names_a, names_b = set(left_a.values()), set(left_b.values())
+    lost = {(collision.side, collision.name) for collision in collisions}
+    names_a = {*left_a.values(), *(name for side, name in lost if side == "a")}
+    names_b = {*left_b.values(), *(name for side, name in lost if side == "b")}
     ordered_a = [name for name in infos_a if name in names_a]
     ordered_b = [name for name in infos_b if name in names_b]
     taken = set(partners.values())
@@ -105,6 +113,8 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         tuple(applied),
         # A buffer that one side does not save may still be the partner of one that the other side has.
         suggest_renames(tuple(left_a), tuple(left_b), shapes_a, shapes_b) if only_in_a or only_in_b else (),
+        tuple(collisions),
+        unused,
     )
 
 
@@ -113,8 +123,13 @@ def _without(called: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     return {new: name for new, name in called.items() if new not in others}
 
 
-def _renamed_again(called: dict[str, str], renames: Sequence[Rename], side: Side) -> dict[str, str]:
-    return {new: called[old] for new, old in renamed(called, renames, side).items()}
+def _renamed_again(
+    called: dict[str, str], renames: Sequence[Rename], side: Side, collisions: list[Collision]
+) -> dict[str, str]:
+    """The names, by what they are called after more renames; those that lost theirs are added to ``collisions``."""
+    again = renamed(called, renames, side)
+    collisions += [Collision(side, called[lost.name], lost.called, called[lost.taken_by]) for lost in again.collisions]
+    return {new: called[old] for new, old in again.called.items()}
 
 
 def _implied(left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side) -> list[Implied]:

@@ -73,7 +73,7 @@ def infer_substitutions(
     if not left_a or not left_b:
         return (), 0
     chosen = _choose(_candidates(left_a, left_b, shapes_a, shapes_b))
-    called_a, called_b = renamed(left_a, chosen, "a"), renamed(left_b, chosen, "b")
+    called_a, called_b = renamed(left_a, chosen, "a").called, renamed(left_b, chosen, "b").called
     matches = sum(
         shapes_a[name] == shapes_b[called_b[called]] for called, name in called_a.items() if called in called_b
     )

@@ -64,7 +64,9 @@ def suggest_renames(
             replaced, matches = _after(before, unmatched_a, unmatched_b, shapes_a, shapes_b)
             if matches > most:
                 found[before + replaced] = matches
-    ranked = sorted(found.items(), key=lambda item: _rank(*item))
+    # Nobody can type one with a control character.
+    typable = {renames: matches for renames, matches in found.items() if all(str(one).isprintable() for one in renames)}
+    ranked = sorted(typable.items(), key=lambda item: _rank(*item))
     suggestions: list[Suggestion] = []
     for renames, matches in ranked:
         # Keep only what matches fewer names than every earlier suggestion, but with no more renames.
@@ -110,8 +112,10 @@ def _called(
     names: Iterable[str], renames: Sequence[Rename], side: Side, shapes: Shapes
 ) -> tuple[list[str], dict[str, tuple[int, ...]]]:
     """What names are called after the renames, and the shapes of all tensors under their names then."""
-    called = renamed(names, renames, side)
-    old = set(called.values())
+    renaming = renamed(names, renames, side)
+    called = renaming.called
+    # What lost its name to another has none that could be matched.
+    old = {*called.values(), *(collision.name for collision in renaming.collisions)}
     after = {name: shape for name, shape in shapes.items() if name not in old}
     return list(called), after | {new: shapes[name] for new, name in called.items()}
 
@@ -131,7 +135,8 @@ def choose_renames(
             left_a, shapes_a = _called(left_a, best.renames, "a", shapes_a)
             left_b, shapes_b = _called(left_b, best.renames, "b", shapes_b)
         else:
-            left_a, left_b = (list(renamed(left_a, best.renames, "a")), list(renamed(left_b, best.renames, "b")))
+            left_a = list(renamed(left_a, best.renames, "a").called)
+            left_b = list(renamed(left_b, best.renames, "b").called)
         common = set(left_a).intersection(left_b)
         left_a, left_b = ([name for name in left if name not in common] for left in (left_a, left_b))
     return tuple(chosen)
