@@ -68,6 +68,9 @@ class Kind(msgspec.Struct, forbid_unknown_fields=True):
     new_inf: int
     unread: int
     worst: str | None
+    became_nan: int
+    became_inf: int
+    became_zero: int
 
 
 class Entry(msgspec.Struct):
@@ -253,7 +256,7 @@ def test_everything_that_can_differ(sources: Any, cli: Callable[..., Any]) -> No
         "  a.new",
         "  a.shape  [2, 3] became [3, 2]",
         "f32 became bf16, every value equal",
-        "2 became NaN, 1 no longer infinite, first at [0]",
+        "first at [0], 2 became NaN (first at [0]), 1 no longer infinite",
         "! a.lost  in B: shard 2 is missing",
         "Equal in value but not in bits (1)",
         "  a.zero  max |b-a| 0",
@@ -390,7 +393,9 @@ def test_figures_of_a_kind_are_those_of_all_its_tensors(sources: Any, cli: Calla
     b["layers.4.w"] = b["layers.4.w"].reshape(2, 5)
     sources(a, b)
     row = next(line for line in cli("diff", "a", "b").out.splitlines() if line.startswith("  layers.#.w"))
-    assert " ".join(row.split()) == "layers.#.w 5 of 6 11.2 1.12 -1 26.0 % 1 shape, 1 type, 1 NaN, 1 Inf"
+    assert " ".join(row.split()) == "layers.#.w 5 of 6 11.2 1.12 -1 26.0 % " + (
+        "1 of another shape, 1 of another type, 1 became NaN in 1 tensor, 1 became infinite in 1 tensor"
+    )
     sources(a, b)
     (kind,) = msgspec.convert(cli("diff", "a", "b", "--json").json(), Document).kinds
     assert (kind.max_abs, kind.relative_l2, kind.elements, kind.changed_elements) == (11.25, 1.125, 50, 13)
@@ -521,6 +526,61 @@ def test_renames_that_collide_or_change_nothing_are_said(sources: Any, cli: Call
     found = cli("diff", "a", "b", "--json", *options).json()
     assert found["unused_renames"] == ["gone.=", "b:q.=z."]
     assert found["collisions"] == [{"in": "a", "name": "h.y.w", "called": "h.w", "taken_by": "h.x.w"}]
+
+
+def bits(**state: Any) -> Any:
+    return np.frombuffer(json.dumps(state).encode(), np.uint8)
+
+
+def test_a_packed_weight_says_which_shape_is_packed(sources: Any, cli: Callable[..., Any]) -> None:
+    whole = {f"layers.{i}.w": np.ones((2, 64), ml_dtypes.bfloat16) for i in range(4)}
+    packed: dict[str, Any] = {name: np.zeros((64, 1), np.uint8) for name in whole}
+    for number, state in enumerate(
+        (
+            bits(quant_type="nf4", shape=[2, 64], dtype="bfloat16", blocksize=64),
+            bits(quant_type="nf4", shape=[2, -64]),
+            np.frombuffer(b'{"shape": [', np.uint8),
+            bits(quant_type="nf4", shape=[2, 32, 2]),
+        )
+    ):
+        packed[f"layers.{number}.w.quant_state.bitsandbytes__nf4"] = state
+    sources(whole, packed)
+    out = cli("diff", "a", "b").out
+    assert "layers.0.w  bf16 [2, 64] became u8 [64, 1] (bitsandbytes nf4 of bf16 [2, 64])\n" in out
+    for number in (1, 2):
+        assert f"layers.{number}.w  bf16 [2, 64] became u8 [64, 1]\n" in out
+    assert "layers.3.w  bf16 [2, 64] became u8 [64, 1] (bitsandbytes nf4 of [2, 32, 2])\n" in out
+    sources(packed, whole)
+    assert (
+        "layers.0.w  u8 [64, 1] (bitsandbytes nf4 of bf16 [2, 64]) became bf16 [2, 64]\n" in cli("diff", "a", "b").out
+    )
+
+
+def test_what_a_cast_to_half_precision_destroys_is_counted(sources: Any, cli: Callable[..., Any]) -> None:
+    a = {f"layers.{i}.w": np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4) for i in range(2)}
+    a["layers.0.w"][1, 2], a["layers.0.w"][2, 3], a["layers.1.w"][2, 0] = 7e4, -1e5, 1e9
+    a["layers.1.w"][0, :3] = 1e-12, -1e-9, 0.0
+    a["eps"] = np.array([1e-12], np.float32)
+    with np.errstate(all="ignore"):
+        b = {name: array.astype(np.float16) for name, array in a.items()}
+    sources(a, b)
+    out = cli("diff", "a", "b").out
+    row = next(line for line in out.splitlines() if line.startswith("  layers.#.w"))
+    assert row.endswith("  f32 became f16, 3 became infinite in 2 tensors, 2 became 0")
+    assert "f32 became f16, first at [0, 1], 2 became infinite (first at [1, 2])\n" in out
+    assert "1 became infinite (first at [2, 0]), 2 became 0\n" in out
+    row = next(line for line in out.splitlines() if line.startswith("  eps ") and "1 of 1" in line)
+    assert row.endswith("  f32 became f16, 1 became 0")
+    sources(a, b)
+    found = cli("diff", "a", "b", "--json").json()
+    assert {change["name"]: (change["became_inf"], change["became_zero"]) for change in found["changed"]} == {
+        "layers.0.w": (2, 0), "layers.1.w": (1, 2), "eps": (0, 1)
+    }  # fmt: skip
+    kinds = {kind["kind"]: (kind["new_inf"], kind["became_inf"], kind["became_zero"]) for kind in found["kinds"]}
+    assert kinds == {"layers.#.w": (2, 3, 2), "eps": (0, 0, 1)}
+    sources({"eps": a["eps"]}, {"eps": b["eps"]})
+    out = cli("diff", "a", "b", "--ignore-dtype", "--atol", "1e-6").out
+    assert "  eps  f32 became f16, max |b-a| 1e-12, 1 became 0\n" in out
 
 
 def fused() -> tuple[dict[str, Any], dict[str, Any]]:

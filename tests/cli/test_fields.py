@@ -83,10 +83,15 @@ def sources(tmp_path: Path) -> tuple[str, str, str, str]:
         "gone": torch.ones(1),
         "m.lora_A.weight": torch.ones(2, 4),
         "turned": torch.arange(12.0).reshape(3, 4),
+        "packed": torch.ones(2, 64),
+        "w.0.bias": torch.ones(4),
     }
     a["again"] = a["tied"]
     b = a | {"w.1.weight": torch.ones(2, 2), "zero": -torch.zeros(2), "shape": torch.ones(4), "new": torch.ones(1)}
     b |= {"type": b["type"].double(), "turned": b["turned"].T.contiguous()}
+    packing = b'{"quant_type": "nf4", "shape": [2, 64], "dtype": "bfloat16"}'
+    b |= {"packed": torch.zeros(64, 1).byte()}
+    b["packed.quant_state.bitsandbytes__nf4"] = torch.tensor(list(packing), dtype=torch.uint8)
     del b["gone"], b["again"]
     paths = []
     for name, state in (("a", a), ("b", {f"module.{key}": tensor for key, tensor in b.items()})):
@@ -114,7 +119,14 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
         "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],
         "check --rules": [["check", "--rules", "--json"]],
         "attach": [["attach", "--json"]],
-        "diff": [["diff", a, b, "--json"], renamed, [*renamed, "--names"], ["diff", cut, cut, "--json"]],
+        "diff": [
+            ["diff", a, b, "--json"],
+            renamed,
+            [*renamed, "--names"],
+            [*renamed, "--rename", "w.0.=w.1."],
+            ["diff", b, a, "--json", "--rename", "module.="],
+            ["diff", cut, cut, "--json"],
+        ],
     }
 
 

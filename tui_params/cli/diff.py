@@ -16,6 +16,7 @@ from tui_params.cli.output import Output, complain, finding_entry, write_json
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
+    from tui_params.core.compare.packed import Packed
     from tui_params.core.compare.renames import Rename
     from tui_params.core.compare.verdict import Change, Progress
     from tui_params.core.source import Listing
@@ -70,6 +71,8 @@ def command(
     A tensor that is on one side alone, has another shape, or has the same values in another order is looked for on the
     other side: under another name, reshaped, transposed, with its rows or columns in another order, or as a part of a
     fused or stacked tensor. What is found is equal bit for bit, and still a difference. What was not tried is counted.
+    Not looked for: two tensors of one shape that changed places, the other dimensions of a convolution in another
+    order, and two such changes at once (transposed, and its rows in another order).
 
     What is wrong with the files themselves is said below their names.
 
@@ -210,10 +213,11 @@ def document(
 
 
 _DIFFERENCE = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction")
-_FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf")
+_FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf", "became_zero")
 _OF_KIND = (
     "kind", "count", "changed", "equal", "identical", "uncompared", "max_abs", "relative_l2", "cosine", "elements",
     "changed_elements", "other_shape", "other_dtype", "new_nan", "new_inf", "unread",
+    "became_nan", "became_inf", "became_zero",
 )  # fmt: skip
 
 
@@ -229,10 +233,17 @@ def _entry(change: Change) -> dict[str, Any]:
         "dtype_b": change.dtype_b,
         **{name: None if difference is None else getattr(difference, name) for name in _DIFFERENCE},
         "first_index": change.first_index,
+        "first_broken_index": change.first_broken_index,
+        "packed_a": _packed(change.packed_a),
+        "packed_b": _packed(change.packed_b),
         "changed_count": None if difference is None else difference.changed,
         **{name: None if difference is None else getattr(difference, name) for name in _FIGURES},
         "reason": change.reason,
     }
+
+
+def _packed(packed: Packed | None) -> dict[str, Any] | None:
+    return None if packed is None else {name: getattr(packed, name) for name in ("method", "shape", "dtype")}
 
 
 class _Progress:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
+from tui_params.cli.change_text import became, count_changes, notes, sorts
 from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.elsewhere_text import relation_lines, tried_lines
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output
@@ -233,10 +234,10 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     width = _name_width(kinds, share_width + 2, output)
     yield _title("kind", width, f"{'':>{share_width}}", output)
     most = None if names else _MOST
-    became = _became_by_kind(comparison)
+    counted = count_changes(comparison)
     for group, kind, share in list(zip(found, kinds, shares, strict=True))[:most]:
         line = f"  {_fitted(kind, width, output):<{width}}  {share:>{share_width}}{_kind_figures(group, output)}"
-        yield line + output.note(", ".join(_sorts(group, became[group.kind])), "dim", len(line))
+        yield line + output.note(", ".join(sorts(group, counted[group.kind])), "dim", len(line))
     yield from _rest(len(found), most)
     ranked = list(comparison.changed) if names else sorted(comparison.changed, key=change_rank, reverse=True)
     most = None if names else _MOST_CHANGES
@@ -249,7 +250,7 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
         figures = _figures(change, output)
         name = _fitted(change.name, width, output)
         line = f"  {name:<{width}}{figures}" if figures else f"  {name}"
-        yield line + output.note(", ".join(_notes(change)), "dim", len(line))
+        yield line + output.note(", ".join(notes(change)), "dim", len(line))
     yield from _rest(len(ranked), most)
 
 
@@ -303,65 +304,6 @@ def _kind_names(groups: Sequence[KindChange], members: Sequence[str]) -> list[st
     return [names[group.kind] if group.count == 1 else group.kind for group in groups]
 
 
-def _became_by_kind(comparison: Comparison) -> dict[str, dict[str, set[str]]]:
-    """By kind, the different sentences about changed shapes and types."""
-    found: dict[str, dict[str, set[str]]] = {}
-    for change in comparison.changed:
-        sentences = found.setdefault(kind_of(change.name), {"shape": set(), "dtype": set(), "values": set()})
-        sentences[change.change].add(_became(change))
-    return found
-
-
-def _sorts(group: KindChange, became: dict[str, set[str]]) -> Iterator[str]:
-    """How the tensors of a kind changed, apart from the figures: counted, unless all changed in the same way."""
-    for count, what, sentences in (
-        (group.other_shape, "shape", became["shape"]),
-        (group.other_dtype, "type", became["dtype"]),
-    ):
-        if count:
-            is_one = count == group.changed and len(sentences) == 1
-            yield next(iter(sentences)) if is_one else text.plural(count, what)
-    if group.new_nan:
-        yield f"{group.new_nan:,} NaN"
-    if group.new_inf:
-        yield f"{group.new_inf:,} Inf"
-    if group.unread:
-        yield f"{group.unread:,} not compared"
-
-
-def _became(change: Change) -> str:
-    """The change of the shape or of the element type, if one changed."""
-    if change.change == "shape":
-        return f"{text.shape(change.shape_a)} became {text.shape(change.shape_b)}"
-    return f"{change.dtype_a} became {change.dtype_b}" if change.change == "dtype" else ""
-
-
-def _notes(change: Change) -> Iterator[str]:
-    """The note behind a line: what its numbers do not show."""
-    if change.change != "values":
-        yield _became(change)
-    if change.reason is not None:
-        yield f"not compared: {text.clean(change.reason, 300)}"
-    if change.name_in_b != change.name:
-        yield f"B: {text.clean(change.name_in_b, _LONGEST_NAME)}"
-    difference = change.difference
-    if difference is None:
-        return
-    if not difference.changed:
-        yield "every value within the tolerance" if difference.max_abs else "every value equal"
-    for count, what in (
-        (difference.became_nan, "became NaN"),
-        (difference.became_inf, "became infinite"),
-        (difference.was_nan, "no longer NaN"),
-        (difference.was_inf, "no longer infinite"),
-    ):
-        if count:
-            yield f"{count:,} {what}"
-    # The only place in a tensor of 0 dimensions says nothing.
-    if change.first_index and difference.changed < difference.count:
-        yield f"first at {text.shape(change.first_index)}"
-
-
 def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, names: bool) -> Iterator[str]:
     count = len(comparison.identical)
     if count:
@@ -384,7 +326,9 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
         for change in comparison.equal[:most]:
             line = _row("  ", change.name, "", output)
             note = f"max |b-a| {text.number(change.difference.max_abs if change.difference else None, 3)}"
-            note = f"{_became(change)}, {note}" if change.change == "dtype" else note
+            note = f"{became(change)}, {note}" if change.change == "dtype" else note
+            if change.difference is not None and change.difference.became_zero:
+                note += f", {change.difference.became_zero:,} became 0"
             yield line + output.note(note, "dim", len(line))
         yield from _rest(len(comparison.equal), most)
 

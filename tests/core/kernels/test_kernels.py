@@ -146,6 +146,7 @@ def test_compiled_differences_are_those_of_float64(compiled: Kernels, name_a: st
     with np.errstate(all="ignore"):
         b[:count:3] = a[:count:3].astype(b.dtype)
         b[~np.isfinite(b.astype(np.float64))] = 2
+        b[1::17], a[2::34], b[2::17] = 0, 0, -0.0
     raw_a, raw_b = a.view(np.uint8), b.view(np.uint8)
     x, y = a.astype(np.float64), b.astype(np.float64)
     for atol, rtol in ((0.0, 0.0), (1e-3, 1e-2)):
@@ -155,6 +156,7 @@ def test_compiled_differences_are_those_of_float64(compiled: Kernels, name_a: st
         changed = abs(delta) > atol + rtol * abs(x)
         assert (found.changed, found.peak) == (changed.sum(), abs(delta).max())
         assert found.first == (changed.argmax() if changed.any() else 0)
+        assert found.became_zero == ((x != 0) & (y == 0)).sum()
         sums = [found.aa, found.bb, found.dd, found.total]
         # Not np.dot, whose order of adding up depends on the processor.
         expected = [math.fsum(terms) for terms in (x * x, y * y, delta * delta, abs(delta))]
@@ -223,7 +225,7 @@ def test_ordered_words_have_the_order_of_the_doubles(values: list[float]) -> Non
 
 class Miscomparing(NumpyKernels):
     def difference(self, *arguments: Any) -> Gap:
-        return Gap(0, 0, 0, 0, 0, 0, 0, 0)
+        return Gap(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Miscounting(NumpyKernels):

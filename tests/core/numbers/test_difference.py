@@ -68,6 +68,12 @@ def check(found: Difference, a: list[Value], b: list[Value], parts: int, rtol: f
     assert found.was_nan == sum(x is None and y is not None for x, y in zip(a, b, strict=True))
     assert found.became_inf == sum(isinstance(y, float) and not isinstance(x, float) for x, y in zip(a, b, strict=True))
     assert found.was_inf == sum(isinstance(x, float) and not isinstance(y, float) for x, y in zip(a, b, strict=True))
+    assert found.became_zero == sum(x != 0 == y for x, y in pairs)
+    broken = []
+    for x, y in zip(a, b, strict=True):
+        is_new_nan, is_new_inf = y is None and x is not None, isinstance(y, float) and not isinstance(x, float)
+        broken.append(is_new_nan or is_new_inf)
+    assert found.first_broken == (broken.index(True) // parts if any(broken) else None)
     if not pairs:
         assert (found.max_abs, found.mean_abs, found.relative_l2, found.cosine) == (None,) * 4
         return

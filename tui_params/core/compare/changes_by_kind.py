@@ -20,8 +20,9 @@ class KindChange(msgspec.Struct, frozen=True):
     if no tensor has it; ``relative_l2`` also if a tensor was zero before, which makes it infinite.
     ``changed_elements`` of all ``elements`` that were compared changed, identical tensors included.
     ``other_shape``, ``other_dtype``, ``new_nan``, ``new_inf`` and ``unread`` count the changed tensors with another
-    shape, another element type, new NaN, new infinities, and values that could not be compared. ``worst`` is the
-    tensor that changed most, see ``change_rank``.
+    shape, another element type, new NaN, new infinities, and values that could not be compared; ``became_nan``,
+    ``became_inf`` and ``became_zero`` the elements of all of them. ``worst`` is the tensor that changed most, see
+    ``change_rank``.
     """
 
     kind: str
@@ -41,6 +42,9 @@ class KindChange(msgspec.Struct, frozen=True):
     new_inf: int
     unread: int
     worst: Change | None
+    became_nan: int
+    became_inf: int
+    became_zero: int
 
 
 class _Group:
@@ -97,6 +101,9 @@ def _kind_change(kind: str, group: _Group) -> KindChange:
         sum(figure.became_inf > 0 for figure in figures),
         sum(change.reason is not None for change in changed),
         max(changed, key=change_rank, default=None),
+        sum(figure.became_nan for figure in figures),
+        sum(figure.became_inf for figure in figures),
+        sum(figure.became_zero for figure in figures),
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from tui_params.core.compare.doubt import doubt_of
 from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
+from tui_params.core.compare.packed import PackedWeights
 from tui_params.core.compare.renames import Collision, Rename, renamed
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
@@ -148,10 +149,11 @@ class Comparer:
         of_b = Overlaps(self.b, plan(pair.b for pair in pairs), are_ties_read=True)
         jobs: dict[tuple[Any, ...], Job] = {}
         settled: list[Verdict] = []
+        packed = PackedWeights(self.a), PackedWeights(self.b)
         for pair in pairs:
             verdict = _at_once(pair, self.tolerance)
             if verdict is not None:
-                settled.append(verdict)
+                settled.append(_unpacked(verdict, pair, *packed))
                 continue
             # Elements that are the same on both sides are read once.
             key = (*_identity(pair.a, of_a), *_identity(pair.b, of_b))
@@ -266,6 +268,17 @@ class Comparer:
             laid.collisions,
             laid.unused,
         )
+
+
+def _unpacked(verdict: Verdict, pair: Pair, of_a: PackedWeights, of_b: PackedWeights) -> Verdict:
+    """The same verdict; of a changed shape it says what is packed in the tensors."""
+    if verdict.change is None or verdict.change.change != "shape":
+        return verdict
+    packed_a, packed_b = of_a.of(pair.a.name), of_b.of(pair.b.name)
+    if packed_a is None and packed_b is None:
+        return verdict
+    change = msgspec.structs.replace(verdict.change, packed_a=packed_a, packed_b=packed_b)
+    return msgspec.structs.replace(verdict, change=change)
 
 
 def _identity(info: TensorInfo, overlaps: Overlaps) -> tuple[Any, ...]:

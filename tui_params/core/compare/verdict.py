@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from tui_params.core.compare.packed import Packed
 from tui_params.core.compare.structure import Pair
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Change(msgspec.Struct, frozen=True):
 
     ``change`` is the first that applies: another shape (then no value is compared), another element type, other
     values. ``name`` is its name in A, ``name_in_b`` in B; the element types are short names. ``difference`` is None
-    where values were not compared; if the shapes agree, ``reason`` says why not.
+    where values were not compared; if the shapes agree, ``reason`` says why not. ``packed_a`` and ``packed_b`` say what
+    is packed in a tensor whose shape is that of bytes.
     """
 
     name: str
@@ -52,11 +54,20 @@ class Change(msgspec.Struct, frozen=True):
     dtype_b: str
     difference: Difference | None
     reason: str | None = None
+    packed_a: Packed | None = None
+    packed_b: Packed | None = None
 
     @property
     def first_index(self) -> tuple[int, ...] | None:
         """The index of the first element, in row-major order, that differs."""
-        place = None if self.difference is None else self.difference.first
+        return None if self.difference is None else self._index(self.difference.first)
+
+    @property
+    def first_broken_index(self) -> tuple[int, ...] | None:
+        """The index of the first element that became NaN or infinite."""
+        return None if self.difference is None else self._index(self.difference.first_broken)
+
+    def _index(self, place: int | None) -> tuple[int, ...] | None:
         if place is None:
             return None
         index = []

@@ -71,12 +71,12 @@ class CompiledKernels:
             return None
         kinds = DECODED.index(types[0]) | DECODED.index(types[1]) << 4
         scratch, limits = np.empty(2 * CHUNK, np.uint32), np.array([atol, rtol])
-        sums, found = np.zeros(6), np.zeros(3, np.int64)
+        sums, found = np.zeros(6), np.zeros(4, np.int64)
         tables = map(_address, (scratch, limits, sums, found))
         self._loops["difference"](_address(a), _address(b), numel, kinds, *tables)
-        is_finite, changed, first = found.tolist()
+        is_finite, changed, first, became_zero = found.tolist()
         aa, bb, ab, dd, total, peak = sums.tolist()
-        return Gap(aa, bb, ab, dd, total, peak, changed, first) if is_finite else None
+        return Gap(aa, bb, ab, dd, total, peak, changed, first, became_zero) if is_finite else None
 
 
 CHUNK = 1024

@@ -103,10 +103,19 @@ def _count_changed(a: Any, b: Any, count: int, sums: Any, atol: float, rtol: flo
     return changed
 
 
+@_inline  # type: ignore[untyped-decorator]
+def _count_zeroed(a: Any, b: Any, count: int) -> Any:
+    """How many words are zero, of either sign, in b and not in a."""
+    size, zeroed = np.uint32(0x7FFFFFFF), np.uint32(0)
+    for i in range(count):
+        zeroed += np.uint32((a[i] & size) != np.uint32(0)) & np.uint32((b[i] & size) == np.uint32(0))
+    return np.int64(zeroed)
+
+
 def difference(a: int, b: int, count: int, kinds: int, scratch: int, limits: int, sums: int, found: int) -> None:
     words_a, words_b = _table32(scratch, CHUNK), _table32(scratch + 4 * CHUNK, CHUNK)
     floats_a, floats_b = _floats32(scratch, CHUNK), _floats32(scratch + 4 * CHUNK, CHUNK)
-    totals, results, limit = _floats64(sums, 6), _signed64(found, 3), _floats64(limits, 2)
+    totals, results, limit = _floats64(sums, 6), _signed64(found, 4), _floats64(limits, 2)
     atol, rtol = limit[0], limit[1]
     results[0] = 0
     for start in range(0, count, CHUNK):
@@ -124,4 +133,5 @@ def difference(a: int, b: int, count: int, kinds: int, scratch: int, limits: int
                     results[2] = start + i
                     break
         results[1] += changed
+        results[3] += _count_zeroed(words_a, words_b, size)
     results[0] = 1

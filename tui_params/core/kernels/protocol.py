@@ -46,7 +46,8 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
 
 class Gap(msgspec.Struct, frozen=True, gc=False):
     """How elements b differ from elements a, all finite: sums in float64 of their squares and products (``aa``, ``bb``,
-    ``ab``), of the squares and the sizes of b - a, the greatest size, how many are changed, and the first of these.
+    ``ab``), of the squares and the sizes of b - a, the greatest size, how many are changed, the first of these, and how
+    many are zero in b and not in a.
     """
 
     aa: float
@@ -57,6 +58,7 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     peak: float
     changed: int
     first: int
+    became_zero: int
 
 
 DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")

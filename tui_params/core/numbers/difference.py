@@ -41,7 +41,8 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
     ``max_abs`` = max |b - a|, ``mean_abs`` = mean |b - a|, ``relative_l2`` = ||b - a|| / ||a|| and ``cosine`` =
     a.b / (||a|| ||b||) are over the ``pairs`` that are finite on both sides; each is None where it has no value (no
     such pair, a norm of 0) or lies beyond float64. ``became_nan`` elements are NaN in B and not in A, ``was_nan`` the
-    other way round; ``became_inf`` and ``was_inf`` count infinities in the same way.
+    other way round; ``became_inf`` and ``was_inf`` count infinities in the same way. ``became_zero`` elements are zero
+    in B, and finite but not zero in A. ``first_broken`` is the position of the first that became NaN or infinite.
     """
 
     count: int
@@ -56,6 +57,8 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
     was_nan: int
     became_inf: int
     was_inf: int
+    became_zero: int = 0
+    first_broken: int | None = None
 
     @property
     def changed_fraction(self) -> float:
@@ -78,7 +81,8 @@ class Tally:
         self._is_wide = _is_wide(self._a[1]) or _is_wide(self._b[1])
         self.count = self.changed = self.pairs = 0
         self.first: int | None = None
-        self.became_nan = self.was_nan = self.became_inf = self.was_inf = 0
+        self.became_nan = self.was_nan = self.became_inf = self.was_inf = self.became_zero = 0
+        self.first_broken: int | None = None
         self._peak = 0.0
         self._abs = self._dd = self._aa = self._bb = self._ab = Fraction(0)
 
@@ -119,13 +123,13 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Add the figures of another tally of the same pair of tensors."""
-        for name in ("count", "changed", "pairs", "became_nan", "was_nan", "became_inf", "was_inf"):
+        for name in ("count", "changed", "pairs", "became_nan", "was_nan", "became_inf", "was_inf", "became_zero"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("_abs", "_dd", "_aa", "_bb", "_ab"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self._peak = max(self._peak, other._peak)
-        if other.first is not None:
-            self.first = other.first if self.first is None else min(self.first, other.first)
+        self.first = _least(self.first, other.first)
+        self.first_broken = _least(self.first_broken, other.first_broken)
 
     @property
     def norms_agree(self) -> bool:
@@ -159,6 +163,8 @@ class Tally:
             self.was_nan,
             self.became_inf,
             self.was_inf,
+            self.became_zero,
+            self.first_broken,
         )
 
     def _add_gap(self, gap: Gap, count: int, start: int) -> None:
@@ -170,10 +176,10 @@ class Tally:
         self._bb += Fraction(gap.bb)
         self._ab += Fraction(gap.ab)
         self._dd += Fraction(gap.dd)
+        self.became_zero += gap.became_zero
         if gap.changed:
             self.changed += gap.changed
-            first = start + gap.first
-            self.first = first if self.first is None else min(self.first, first)
+            self.first = _least(self.first, start + gap.first)
 
     def _add(self, a: NDArray[Any], b: NDArray[Any], start: int) -> None:
         if self._is_wide:
@@ -183,6 +189,9 @@ class Tally:
             a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
             delta, is_different = b - a, a != b
         self.count += a.size
+        zeros_b = b == 0.0
+        if zeros_b.any():
+            self.became_zero += int(np.count_nonzero(zeros_b & (a != 0.0) & np.isfinite(a)))
         work = np.multiply(a, a)
         aa = float(work.sum())
         bb = float(np.multiply(b, b, out=work).sum())
@@ -200,14 +209,13 @@ class Tally:
             if self._rtol or self._atol:
                 is_different &= distance > self._atol + self._rtol * np.abs(a)
         else:
-            self._add_odd(a, b, delta, is_different)
+            self._add_odd(a, b, delta, is_different, start)
         changed = int(np.count_nonzero(is_different))
         if changed:
             self.changed += changed
-            first = start + int(is_different.argmax()) // self._parts
-            self.first = first if self.first is None else min(self.first, first)
+            self.first = _least(self.first, start + int(is_different.argmax()) // self._parts)
 
-    def _add_odd(self, a: Floats, b: Floats, delta: Floats, is_different: NDArray[np.bool_]) -> None:
+    def _add_odd(self, a: Floats, b: Floats, delta: Floats, is_different: NDArray[np.bool_], start: int) -> None:
         """Add elements some of which are not finite, or whose squares leave the range of float64."""
         nan_a, nan_b = np.isnan(a), np.isnan(b)
         inf_a, inf_b = np.isinf(a), np.isinf(b)
@@ -216,6 +224,9 @@ class Tally:
         self.was_nan += int(np.count_nonzero(nan_a & ~nan_b))
         self.became_inf += int(np.count_nonzero(inf_b & ~inf_a))
         self.was_inf += int(np.count_nonzero(inf_a & ~inf_b))
+        broken = (nan_b & ~nan_a) | (inf_b & ~inf_a)
+        if broken.any():
+            self.first_broken = _least(self.first_broken, start + int(broken.argmax()) // self._parts)
         is_different &= ~(nan_a & nan_b)
         if self._rtol or self._atol:
             is_different &= ~(finite & (np.abs(delta) <= self._atol + self._rtol * np.abs(a)))
@@ -234,6 +245,10 @@ class Tally:
         self._bb += _dot(b, b)
         self._ab += _dot(a, b)
         self._dd += _dot(delta, delta) * 4**exponent
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
 
 
 def _steps(numel: int) -> list[tuple[int, int]]:
