@@ -59,7 +59,8 @@ def compare(
         verdicts: list[Verdict] = []
         comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads)
         comparer.verify(verdicts, should_stop)
-        return comparer.comparison(verdicts, comparer.find_elsewhere(verdicts, should_stop=should_stop))
+        elsewhere = comparer.find_elsewhere(verdicts, should_stop=should_stop)
+        return comparer.comparison(verdicts, elsewhere, comparer.find_tied_heads(should_stop=should_stop))
 
 
 def _owner(a: Target, b: Target) -> Target:

@@ -16,7 +16,7 @@ import msgspec
 from tui_params.core.compare.doubt import doubt_of
 from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
 from tui_params.core.compare.packed import PackedWeights
-from tui_params.core.compare.renames import Collision, Rename, renamed
+from tui_params.core.compare.renames import Collision, Rename, Side, renamed
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
@@ -221,6 +221,22 @@ class Comparer:
         )
         return with_untried(found, SUGGESTED, matched)
 
+    def find_tied_heads(self, *, should_stop: Callable[[], bool] | None = None) -> tuple[Implied, ...]:
+        """The output heads that only one side stores, and that are no difference. Raises StoppedError."""
+        laid = self.structure
+        sides: tuple[tuple[Side, Source, Source, tuple[str, ...]], ...] = (
+            ("a", self.a, self.b, laid.only_in_a),
+            ("b", self.b, self.a, laid.only_in_b),
+        )
+        wanted = [side for side in sides if side[3] and "config.tie_word_embeddings" in side[2].listing.stated]
+        if not wanted:
+            return ()
+        # Imports numpy.
+        from tui_params.core.compare.tied_heads import find_tied_head
+
+        found = (find_tied_head(*side, should_stop) for side in wanted)
+        return tuple(implied for implied in found if implied is not None)
+
     def verify(self, verdicts: Iterable[Verdict], should_stop: Callable[[], bool] | None = None) -> None:
         """Verify the checksums that the containers keep, as far as they bear on these verdicts. Raises StoppedError."""
         identical = {verdict.name for verdict in verdicts if verdict.state == "identical"}
@@ -233,19 +249,25 @@ class Comparer:
             self._checksums = Checksums(self.a, self.b, self.structure.pairs)
         return self._checksums
 
-    def comparison(self, verdicts: Iterable[Verdict], elsewhere: Elsewhere | None = None) -> Comparison:
-        """The structure and the verdicts so far as one value, in the order of A, with what ``find_elsewhere`` found."""
+    def comparison(
+        self, verdicts: Iterable[Verdict], elsewhere: Elsewhere | None = None, tied: tuple[Implied, ...] = ()
+    ) -> Comparison:
+        """The structure and the verdicts so far as one value, in the order of A.
+
+        ``elsewhere`` is what ``find_elsewhere`` found, ``tied`` what ``find_tied_heads`` did.
+        """
         by_name = {verdict.name: verdict for verdict in verdicts}
         ordered = [by_name[pair.name] for pair in self.structure.pairs if pair.name in by_name]
         laid, checksums = self.structure, self._checksums
+        spared = {(item.side, item.name) for item in tied}
         return Comparison(
             self.a.label,
             self.b.label,
             self.tolerance.rtol,
             self.tolerance.atol,
-            laid.only_in_a,
-            laid.only_in_b,
-            laid.implied,
+            tuple(name for name in laid.only_in_a if ("a", name) not in spared),
+            tuple(name for name in laid.only_in_b if ("b", name) not in spared),
+            (*laid.implied, *tied),
             tuple(verdict.name for verdict in ordered if verdict.state == "identical"),
             tuple(verdict.change for verdict in ordered if verdict.state == "equal" and verdict.change is not None),
             tuple(verdict.change for verdict in ordered if verdict.state == "changed" and verdict.change is not None),

@@ -19,7 +19,7 @@ from tui_params.core.text import plural
 _LISTS = frozenset({"layers", "layer", "h", "blocks", "block"})
 """What the list of layers is called in models that have one such list."""
 
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
 _HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 _OF_HEADS = ("head", "output", "embed_out", "predictions", "decoder", "logits", "unembed", "proj_out", "score", "codec")
 _SIDES = {
@@ -168,7 +168,7 @@ def _has_multi(infos: Sequence[TensorInfo]) -> bool:
 
 def _embedding(infos: Sequence[TensorInfo]) -> TensorInfo | None:
     """The one embedding of tokens."""
-    found = [info for info in infos if info.name.endswith(_EMBEDDINGS) and info.ndim == 2 and info.unreadable is None]
+    found = [info for info in infos if info.name.endswith(EMBEDDINGS) and info.ndim == 2 and info.unreadable is None]
     return found[0] if len(found) == 1 and not _is_inside(found[0].name) else None
 
 
