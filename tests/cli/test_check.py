@@ -492,23 +492,23 @@ def test_a_finding_about_a_file_names_it_everywhere(cli: Cli, tmp_path: Path) ->
     assert all(finding["file"] is None for finding in cli("check", str(tmp_path), "--json").json()["findings"])
     write_shards(tmp_path, behind=two, cut=three)
     lines = cli("check", str(tmp_path)).out.splitlines()
-    assert f"  {two}  trailing-bytes: it has 3 B after the last tensor that belong to none" in lines
-    assert any(line.startswith(f"  {three}  truncated: it is truncated: 1 B (1 bytes) are missing") for line in lines)
+    assert f"  {two}  trailing-bytes: it has 3 bytes after the last tensor that belong to none" in lines
+    assert any(line.startswith(f"  {three}  truncated: it is truncated: 1 byte is missing") for line in lines)
     found = cli("check", str(tmp_path), "--json").json()["findings"]
     assert {(item["rule"], item["tensor"], item["file"]) for item in found} == {
         ("trailing-bytes", None, two),
         ("truncated", None, three),
     }
     table = cli("check", str(tmp_path), "--markdown").out.splitlines()
-    assert any(line.startswith(f"| error | trailing-bytes | {two} | it has 3 B") for line in table)
-    assert f"! error: {two}: it has 3 B after the last tensor that belong to none" in cli("ls", str(tmp_path)).out
+    assert any(line.startswith(f"| error | trailing-bytes | {two} | it has 3 bytes") for line in table)
+    assert f"! error: {two}: it has 3 bytes after the last tensor that belong to none" in cli("ls", str(tmp_path)).out
     assert cli("ls", str(tmp_path), "--json").json()["findings"][0]["file"] == two
 
 
 def test_a_finding_about_a_file_that_was_opened_by_itself_names_it(cli: Cli, tmp_path: Path) -> None:
     _, two, _ = write_shards(tmp_path, behind="model-00002-of-00003.safetensors")
     path = tmp_path / two
-    assert f"  {two}  trailing-bytes: it has 3 B after" in cli("check", str(path)).out
+    assert f"  {two}  trailing-bytes: it has 3 bytes after" in cli("check", str(path)).out
     assert cli("check", str(path), "--json").json()["findings"][0]["file"] == two
 
 

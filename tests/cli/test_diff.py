@@ -312,7 +312,7 @@ def test_a_file_with_bytes_behind_its_end_is_not_the_same(cli: Callable[..., Any
     ran = cli("diff", str(a), str(b))
     assert ran.code == 3
     assert ran.out.splitlines()[2:4] == [
-        "   ! error: b.safetensors: trailing-bytes: it has 1 B after the last tensor that belong to none",
+        "   ! error: b.safetensors: trailing-bytes: it has 1 byte after the last tensor that belongs to none",
         "could not compare everything: 0 of 1 common tensor changed, 1 bit-identical, but B is damaged or not whole",
     ]
     ran = cli("diff", str(a), str(b), "--json")

@@ -25,6 +25,24 @@ def test_size(nbytes: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("nbytes", "expected"),
+    [(0, "0 bytes"), (1, "1 byte"), (8, "8 bytes"), (1023, "1,023 bytes"), (1025, "1.00 KiB (1,025 bytes)")],
+)
+def test_exact_size_says_bytes_once(nbytes: int, expected: str) -> None:
+    assert text.exact_size(nbytes) == expected
+
+
+def test_verbs_and_articles_agree() -> None:
+    assert [text.are(count) for count in (0, 1, 2)] == ["are", "is", "are"]
+    assert text.are(1, "belongs", "belong") == "belongs"
+    assert (text.all_are(1, "value"), text.all_are(1200, "value")) == ("the one value is", "all 1,200 values are")
+    nouns = ("DTensor", "AffineQuantizedTensor", "uint4 tensor", "int4 tensor", "")
+    assert [text.article(noun) for noun in nouns] == [
+        "a DTensor", "an AffineQuantizedTensor", "a uint4 tensor", "an int4 tensor", "a "
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("count", "expected"),
     [(0, "0"), (999, "999"), (1000, "1.00K"), (999_999, "1.00M"), (201_326_592, "201M"), (1_240_000_000, "1.24B")],
 )

@@ -135,6 +135,27 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def are(count: int, one: str = "is", many: str = "are") -> str:
+    """The verb that goes with a count: "1 of 384 values is", "2 of 384 values are"."""
+    return one if count == 1 else many
+
+
+def all_are(count: int, one: str, many: str | None = None) -> str:
+    """``all 12 values are``, ``the one value is``."""
+    return f"the one {one} is" if count == 1 else f"all {count:,} {many or one + 's'} are"
+
+
+def article(noun: str) -> str:
+    """A noun with its article, told from its first letter: ``a DTensor``, ``an AffineQuantizedTensor``."""
+    return f"{'an' if noun[:1].lower() in set('aeio') else 'a'} {noun}"
+
+
+def exact_size(nbytes: int) -> str:
+    """Bytes in a handy unit, and their number: ``1.00 KiB (1,025 bytes)``, ``8 bytes``."""
+    exact = plural(nbytes, "byte")
+    return exact if nbytes < 1024 else f"{size(nbytes)} ({exact})"
+
+
 def shape(dims: Sequence[int]) -> str:
     """``[4096, 1024]``; a 0-d tensor is ``[]``, as torch writes ``torch.Size([])``."""
     return f"[{', '.join(map(str, dims))}]"

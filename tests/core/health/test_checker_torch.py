@@ -28,7 +28,7 @@ def test_a_saved_slice_keeps_the_storage_that_it_was_cut_from(tmp_path: Path) ->
     torch.save({"part.weight": whole[:8], "copy.weight": whole[8:16].clone()}, tmp_path / "slice.pt")
     (finding,) = check_path(tmp_path / "slice.pt").findings
     assert (finding.severity, finding.rule, finding.tensor) == ("info", "view-of-large-storage", "part.weight")
-    assert finding.evidence == "a view of 16,384 bytes keeps a storage of 2,097,152 bytes"
+    assert finding.evidence == "a view of 16,384 bytes keeps a storage of 2,097,152"
 
 
 def test_what_torch_casts_to_float8_saturates_and_is_told(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def test_nan_and_infinities_are_errors_of_every_floating_type(dtype: Any) -> Non
     said = [(finding.severity, finding.rule, finding.evidence) for finding in apply_rules(info, figures)]
     total = 128 if dtype is np.complex64 else 64
     assert said[:3] == [
-        ("error", "nan", f"1 of {total} values are NaN"),
-        ("error", "inf", f"1 of {total} values are +Inf"),
-        ("error", "inf", f"1 of {total} values are -Inf"),
+        ("error", "nan", f"1 of {total} values is NaN"),
+        ("error", "inf", f"1 of {total} values is +Inf"),
+        ("error", "inf", f"1 of {total} values is -Inf"),
     ]
 
 

@@ -125,7 +125,7 @@ def test_a_quantisation_that_is_announced_but_not_stored(tmp_path: Path, method:
     (finding,) = told(tmp_path, model(), LLAMA | {"quantization_config": {"quant_method": method}})
     assert finding.severity == "warning"
     assert finding.evidence.startswith(f"config.json says that the weights are quantised by {method}, but none of 18")
-    assert finding.evidence.endswith("18 of 18 matrices are plain floats")
+    assert finding.evidence.endswith("18 of 18 matrices hold plain floats")
 
 
 def test_a_quantisation_that_is_stored_but_not_announced(tmp_path: Path) -> None:

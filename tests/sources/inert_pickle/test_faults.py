@@ -156,7 +156,7 @@ def test_a_file_shows_the_first_faults_and_counts_the_others(tmp_path: Path, mon
     assert finding.severity == "error"
     assert finding.evidence == (
         "the pickle x.pkl is damaged: it calls a number; it uses a list as a key or as an item of a set;"
-        " it calls a list (and 1 more faults)"
+        " it calls a list (and 1 more fault)"
     )
     monkeypatch.setattr(faults, "MAX_FAULTS", 3)
     machine = load_pickle(path.read_bytes())

@@ -77,8 +77,8 @@ def test_self_reference_and_shared_objects_keep_their_identity() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (OrderedDict(a=1), "a dict of 1 items"),
-        (defaultdict(list, a=[1]), "a dict of 1 items"),
+        (OrderedDict(a=1), "a dict of 1 item"),
+        (defaultdict(list, a=[1]), "a dict of 1 item"),
         (Counter("aab"), "a dict of 2 items"),
         (deque([1, 2]), "[1, 2]"),
         ({3}, "{3}"),
@@ -94,7 +94,7 @@ def test_self_reference_and_shared_objects_keep_their_identity() -> None:
         ((1,), "(1,)"),
         (set(), "set()"),
         (list(range(1024)), "[0, 1, 2, … 1,024 items]"),
-        (["a", None, {"b": 1}], "['a', None, a dict of 1 items]"),
+        (["a", None, {"b": 1}], "['a', None, a dict of 1 item]"),
     ],
 )
 def test_pure_data_of_the_standard_library_is_shown(value: object, text: str, protocol: int) -> None:

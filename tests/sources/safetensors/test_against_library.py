@@ -137,11 +137,11 @@ REFUSED = [
     ("duplicate-name", "gives shape 2 times", with_field('"sh\\u0061pe":[2]'), 1),
     ("duplicate-name", "gives data_offsets 3 times", with_field('"data_offsets":[0,2],"data_offsets":[0,0]'), 1),
     ("bad-metadata", "no JSON object", f'{{"__metadata__":3,"a":{ONE}}}', 1),
-    ("bad-metadata", "a value that is no string", f'{{"__metadata__":{{"x":null}},"a":{ONE}}}', 1),
+    ("bad-metadata", "is no string, which the format", f'{{"__metadata__":{{"x":null}},"a":{ONE}}}', 1),
     ("duplicate-name", "x occurs more than once", f'{{"__metadata__":{{"x":{{}},"x":"2"}},"a":{ONE}}}', 1),
-    ("size-mismatch", "do not end at a whole byte", '{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', 2),
-    ("size-mismatch", "do not end at a whole byte", '{"a":{"dtype":"F4","shape":[1,1],"data_offsets":[0,1]}}', 1),
-    ("size-mismatch", "do not end at a whole byte", '{"a":{"dtype":"F6_E2M3","shape":[5],"data_offsets":[0,4]}}', 4),
+    ("size-mismatch", "not end at a whole byte", '{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', 2),
+    ("size-mismatch", "not end at a whole byte", '{"a":{"dtype":"F4","shape":[1,1],"data_offsets":[0,1]}}', 1),
+    ("size-mismatch", "not end at a whole byte", '{"a":{"dtype":"F6_E2M3","shape":[5],"data_offsets":[0,4]}}', 4),
 ]
 
 

@@ -25,6 +25,7 @@ from tests.factories_safetensors import BITS, entry, file_bytes, small_file
 from tui_params.core.dtypes import from_safetensors, numpy_dtype
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
+from tui_params.core.text import are, exact_size
 from tui_params.errors import OpenError, ReadError, TuiParamsError
 from tui_params.sources.bytes import content
 from tui_params.sources.detect import open_path
@@ -138,7 +139,7 @@ def test_a_cut_file_counts_tied_tensors_as_the_list_does(tmp_path: Path, missing
     assert sum(info.unreadable is not None for info in tensors) == lost
     (finding,) = source.listing.findings
     assert finding.rule == "truncated"
-    assert f"so that {lost} tensor{'s' if lost > 1 else ''} of 4 cannot be read" in finding.evidence
+    assert f"so that {lost} of 4 tensors cannot be read" in finding.evidence
 
 
 def test_metadata_is_shown_bounded_and_checked(tmp_path: Path) -> None:
@@ -185,13 +186,11 @@ NOT_UTF8 = b'{"\xe9":' + (PLACE % (0, 1)).encode() + b"}"
 FAULTS = [
     Fault("overlap", "b and a share 2 B", {"a": GOOD, "b": entry("U8", (4,), 2)}, 6),
     Fault("overlap", "share 2 B", {"a": entry("U8", (8,), 0), "b": entry("U8", (2,), 2)}, 8),
-    Fault("hole", "2 B of the data .* in 1 hole", {"a": GOOD, "b": entry("U8", (4,), 6)}, 10),
-    Fault("hole", "3 B of the data", {"a": entry("U8", (4,), 3)}, 7, listed=("a",)),
-    Fault("trailing-bytes", "5 B after the last tensor", {"a": GOOD}, 9, listed=("a",)),
-    Fault("trailing-bytes", "9 B after the last tensor", {}, 9, listed=()),
-    Fault(
-        "truncated", r"4 B \(4 bytes\) are missing .* 1 tensor of 2", {"a": GOOD, "b": entry("U8", (9,), 4)}, 9, {"b"}
-    ),
+    Fault("hole", "2 bytes of the data .* in 1 hole", {"a": GOOD, "b": entry("U8", (4,), 6)}, 10),
+    Fault("hole", "3 bytes of the data", {"a": entry("U8", (4,), 3)}, 7, listed=("a",)),
+    Fault("trailing-bytes", "5 bytes after the last tensor", {"a": GOOD}, 9, listed=("a",)),
+    Fault("trailing-bytes", "9 bytes after the last tensor", {}, 9, listed=()),
+    Fault("truncated", r"4 bytes are missing .* 1 of 2 tensors", {"a": GOOD, "b": entry("U8", (9,), 4)}, 9, {"b"}),
     Fault(
         "duplicate-name",
         "a occurs 2 times",
@@ -209,7 +208,7 @@ FAULTS = [
     ),
     Fault("unknown-dtype", "F3_E1M1.* not known", {"a": GOOD, "b": entry("F3_E1M1", (4,), 4, 6)}, 6, {"b"}),
     Fault("size-mismatch", "needs 16 bytes, .* gives it 12", {"b": GOOD, "a": entry("F32", (4,), 4, 16)}, 16, {"a"}),
-    Fault("size-mismatch", "do not end at a whole byte", {"b": GOOD, "a": entry("F4", (3,), 4, 6)}, 6),
+    Fault("size-mismatch", "not end at a whole byte", {"b": GOOD, "a": entry("F4", (3,), 4, 6)}, 6),
     Fault(
         "bad-utf8",
         "not valid UTF-8 at byte 10",
@@ -336,7 +335,7 @@ def test_truncation_at_every_offset(tmp_path: Path, names: tuple[str, ...]) -> N
         finding = only_finding(source)
         lost = [info for info in source.listing.tensors if info.unreadable]
         assert (finding.severity, finding.rule, finding.tensor) == ("error", "truncated", None)
-        assert f"{len(whole) - length:,} bytes) are missing" in finding.evidence
+        assert f"{exact_size(len(whole) - length)} {are(len(whole) - length)} missing" in finding.evidence
         assert {info.name for info in lost} == {
             name for name, end in zip(names, (24, 40, 48), strict=True) if length < data_start + end
         }

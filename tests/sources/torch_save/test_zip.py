@@ -680,7 +680,9 @@ def test_doubled_and_overlapping_members_are_reported(tmp_path: Path) -> None:
     assert struct.unpack_from("<LL", raw, before + 20) == (16, 16)
     struct.pack_into("<LL", raw, before + 20, 70, 70)
     path.write_bytes(bytes(raw))
-    assert finding(open_torch(path), "zip-overlap") == "1 storages overlap in the file, first data/0 and data/1"
+    assert (
+        finding(open_torch(path), "zip-overlap") == "1 pair of storages overlaps in the file, first data/0 and data/1"
+    )
     struct.pack_into("<LL", raw, before + 20, 16, 16)
     struct.pack_into("<L", raw, entry + 42, first - 30)
     path.write_bytes(bytes(raw))

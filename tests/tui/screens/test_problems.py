@@ -117,7 +117,7 @@ async def test_findings_of_one_kind_are_one_group_that_counts_tensors() -> None:
         await stage.press("E", "exclamation_mark")
         words = words_of(stage)
         assert "Errors: certainly wrong (6 tensors)" in words
-        assert "layers.#.proj.weight × 5 nan 1 of 16 values are NaN" in words
+        assert "layers.#.proj.weight × 5 nan 1 of 16 values is NaN" in words
         assert "head.weight inf 4 of 4 values are +Inf" in words
         assert "Remarks (6 tensors)" in words
         assert "layers.#.norm.weight × 6" in words
@@ -130,7 +130,7 @@ async def test_members_that_say_different_things_say_them() -> None:
     async with on_stage(MemorySource(arrays)) as stage:
         await stage.press("E", "S")
         await stage.press("exclamation_mark")
-        assert "layers.#.w × 5 nan the first: 1 of 16 values are NaN, at [0, 0]" in words_of(stage)
+        assert "layers.#.w × 5 nan the first: 1 of 16 values is NaN, at [0, 0]" in words_of(stage)
         await stage.press("right")
         assert "layers.2.w 3 of 16 values are NaN, at [0, 0], [0, 1], [0, 2]" in words_of(stage)
 
@@ -399,7 +399,7 @@ async def test_a_page_asks_for_the_places_by_itself_once() -> None:
     source.blocks = noted  # type: ignore[method-assign]
     async with on_stage(source) as stage:
         await stage.go("layers.2.mlp.weight")
-        assert "1 of 128 values are NaN, at [1, 2]" in stage.facts
+        assert "1 of 128 values is NaN, at [1, 2]" in stage.facts
         await stage.press("up", "down", "up", "down")
         assert asked.count("layers.2.mlp.weight") == 2  # for its figures, and for the place
 
@@ -594,7 +594,7 @@ async def test_a_histogram_of_what_the_cache_knows_takes_no_finding_away(tmp_pat
         await stage.press("enter")
         assert stage.cursor == "a.weight"
         assert "█" in stage.facts
-        assert "1 of 262,144 values are NaN, at [0, 77]" in stage.facts
+        assert "1 of 262,144 values is NaN, at [0, 77]" in stage.facts
 
 
 @pytest.mark.usefixtures("_at_rest")

@@ -13,6 +13,7 @@ from tui_params.core.dtypes import fit
 from tui_params.core.numbers.decode import part_dtype
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import plural
 from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
 
@@ -94,7 +95,7 @@ class _Stream:
         while self._at == self._count:
             block = next(self._blocks, None)
             if block is None:
-                raise ReadError(f"{self._info.name} ended {self._left:,} elements early")
+                raise ReadError(f"{self._info.name} ended {plural(self._left, 'element')} early")
             self._block, self._at = block, 0
             # The last byte of a packed tensor may have unused bits.
             self._count = min(self._info.dtype.numel(block.size), self._left)

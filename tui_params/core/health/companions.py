@@ -11,6 +11,7 @@ from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import are
 from tui_params.core.text import name as shown_name
 
 _WHOLE_FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
@@ -115,7 +116,7 @@ def find_missing(checkpoint: Checkpoint) -> Iterator[Finding]:
                     evidence = (
                         f"it has no tensor {label}, but {len(having):,} of {len(stored):,} {shown_name(kind, _SHOWN)} "
                     )
-                    evidence += f"have one: {shown_name(where, _SHOWN)}"
+                    evidence += f"{are(len(having), 'has', 'have')} one: {shown_name(where, _SHOWN)}"
                     yield Finding(severity, "companion-missing", packed.weights[owner].name, evidence)
     yield from _without_scale(packed, told)
     yield from _without_map(packed, told)
@@ -180,13 +181,14 @@ def _without_scale(packed: Packed, told: set[str]) -> Iterator[Finding]:
         for owner in lacking:
             weight = packed.weights[owner]
             if not having:
-                evidence = f"it has no scale, as all {len(owners):,} packed weights here: its values cannot be told"
+                evidence = "it has no scale, and none of the packed weights here has one: its values cannot be told"
                 yield Finding("warning", "companion-missing", weight.name, evidence)
                 continue
             label = _label(packed.parts[having[0]]["scale"].name, having[0])
             is_sure = len(having) >= len(lacking) and "embed" not in owner and "lm_head" not in owner
             evidence = (
-                f"it has no tensor {label}, but {len(having):,} of {len(owners):,} weights of type {dtype} have one, "
+                f"it has no tensor {label}, but {len(having):,} of {len(owners):,} weights of type {dtype} "
+                f"{are(len(having), 'has', 'have')} one, "
             )
             evidence += f"the first is {shown_name(packed.parts[having[0]]['scale'].name, _SHOWN)}"
             yield Finding("error" if is_sure else "warning", "companion-missing", weight.name, evidence)
@@ -233,7 +235,7 @@ def find_alone(checkpoint: Checkpoint) -> Iterator[Finding]:
         if having:
             kind, where = packed.stored_names(having)
             evidence = f"its weight is absent, but {len(having):,} of {len(siblings):,} {shown_name(kind, _SHOWN)} "
-            evidence += f"are here: {shown_name(where, _SHOWN)}"
+            evidence += f"{are(len(having))} here: {shown_name(where, _SHOWN)}"
         elif is_usual and owner in of_telling and "embed" not in owner and "lm_head" not in owner:
             other = next(other for other in telling if other in packed.weights)
             evidence = f"its weight is absent, but {have:,} of {len(telling):,} weights with companions are here, "

@@ -18,7 +18,7 @@ from tui_params.core.health.sought import NEGATIVE, NOT_WHOLE, Sought
 from tui_params.core.health.subjects import Checkpoint, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import number
+from tui_params.core.text import all_are, number
 
 _NONE: tuple[Finding, ...] = ()
 _ROLES: frozenset[Role] = frozenset({"mask", "statistic", "optimizer"})
@@ -76,8 +76,7 @@ def _is_one_row(info: TensorInfo) -> bool:
 
 def _range(figures: Figures) -> str:
     if figures.min == figures.max:
-        all_of = "the one value is" if figures.count == 1 else f"all {figures.count:,} values are"
-        return f"{all_of} {number(figures.max)}"
+        return f"{all_are(figures.count, 'value')} {number(figures.max)}"
     return f"{figures.count:,} values from {number(figures.min)} to {number(figures.max)}"
 
 

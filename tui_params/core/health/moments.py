@@ -11,7 +11,7 @@ from tui_params.core.health.subjects import Checkpoint, Sketch, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.health.training import whole_number
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import number, plural
+from tui_params.core.text import are, number, plural
 
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "square_avg", "exp_inf", "exp_avg_sq_row", "row_var"})
 """What torch.optim and transformers' Adafactor call them; of a pair of factors, the first. Adamax has a norm there."""
@@ -82,7 +82,7 @@ def find_idle_optimizer(checkpoint: Checkpoint) -> Iterator[Finding]:
         if step is None:
             step = whole_number(checkpoint.metadata.get(f"{prefix}.step", "")) or 0
         if step > 0:
-            evidence = f"all {sketch.count:,} {_noun(sketch)} are zero after {plural(int(step), 'step')}"
+            evidence = f"{_all_are(sketch)} zero after {plural(int(step), 'step')}"
             if is_whole:
                 evidence += f", like those of all {len(pairs):,} parameters: the moments were reset or never loaded"
             else:
@@ -98,16 +98,15 @@ def find_underflowed_moments(checkpoint: Checkpoint) -> Iterator[Finding]:
         dtype, zeros = sketch.info.dtype, 0
         is_narrow = dtype.kind == "float" and (dtype.bits <= 8 or dtype.name == "float16")
         if sketch.is_zero and (is_narrow or first.abs_max > _SMALL):
-            evidence = f"all {sketch.count:,} {_noun(sketch)} are zero, although the first moments reach "
+            evidence = f"{_all_are(sketch)} zero, although the first moments reach "
             evidence += number(first.abs_max)
         elif is_narrow and sketch.is_exact and sketch.info.shape == first.info.shape:
             zeros = sketch.zeros - first.zeros
             # More of them are zero than of the first moments: at least so many places have only one of both.
             if zeros <= 0:
                 continue
-            evidence = (
-                f"at least {zeros:,} of {sketch.count:,} {_noun(sketch)} are zero where the first moments are not"
-            )
+            evidence = f"at least {zeros:,} of {sketch.count:,} {_noun(sketch)} {are(zeros)} zero"
+            evidence += " where the first moments are not"
         else:
             continue
         evidence += f": they underflowed in {dtype.short}" if is_narrow else ": they were lost"
@@ -120,6 +119,11 @@ def find_underflowed_moments(checkpoint: Checkpoint) -> Iterator[Finding]:
 def _noun(sketch: Sketch) -> str:
     """What a tensor that stands for the second moments of a parameter holds."""
     return _NOUNS.get(sketch.info.name.rpartition(".")[2], "second moments")
+
+
+def _all_are(sketch: Sketch) -> str:
+    noun = _noun(sketch)
+    return f"the one of its {noun} is" if sketch.count == 1 else f"all {sketch.count:,} {noun} are"
 
 
 def _pairs(checkpoint: Checkpoint) -> Iterator[tuple[Sketch, Sketch | None]]:

@@ -12,8 +12,8 @@ from tui_params.core.health.roles import Role, adapter_part, is_matrix
 from tui_params.core.health.rule import ByTensor, Rule
 from tui_params.core.health.subjects import Checkpoint, Sketch
 from tui_params.core.health.training import step_of
+from tui_params.core.text import all_are, are, number, plural
 from tui_params.core.text import name as shown_name
-from tui_params.core.text import number, plural
 
 MOST_APART = 3
 """Up to so many tensors of one value are listed one by one; more become one remark."""
@@ -40,10 +40,12 @@ def find_untrained_zero_init(checkpoint: Checkpoint) -> Iterator[Finding]:
         others = sum(not sketch.is_zero for sketch in members)
         if not others and not step:
             continue
-        reason = f"{others:,} of {len(members):,} {kind} are not" if others else f"the run is at step {step:,}"
+        reason = (
+            f"{others:,} of {len(members):,} {kind} {are(others)} not" if others else f"the run is at step {step:,}"
+        )
         for sketch in members:
             if sketch.is_zero:
-                evidence = f"all {sketch.count:,} values are still zero, as at the start, but {reason}"
+                evidence = f"{all_are(sketch.count, 'value')} still zero, as at the start, but {reason}"
                 yield sketch.finding("warning", "untrained-zero-init", evidence)
 
 

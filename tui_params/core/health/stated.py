@@ -13,8 +13,8 @@ from tui_params.core.health.pieces import is_piece
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import are, plural
 from tui_params.core.text import name as shown_name
-from tui_params.core.text import plural
 
 _LISTS = frozenset({"layers", "layer", "h", "blocks", "block"})
 """What the list of layers is called in models that have one such list."""
@@ -178,7 +178,7 @@ def _vocabulary(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding
         return
     # Rows are often padded to a multiple of 64 or more; a row less than the tokenizer has names is out of range.
     severity: Severity = "info" if info.shape[0] > stated.vocab else "warning"
-    evidence = f"config.json says {stated.vocab_key} {stated.vocab:,}, but it has {info.shape[0]:,} rows"
+    evidence = f"config.json says {stated.vocab_key} {stated.vocab:,}, but it has {plural(info.shape[0], 'row')}"
     yield _finding(severity, info.name, evidence)
 
 
@@ -211,7 +211,7 @@ def _dtype(stated: Stated, infos: Sequence[TensorInfo], where: str = "") -> Iter
     if counts and dtype not in counts and counts.keys() <= _DTYPES:
         usual, total = max(counts, key=lambda name: counts[name]), sum(counts.values())
         evidence = f"config.json says {key} {dtype}, but 0 of {plural(total, 'tensor')}{where} are; "
-        evidence += f"{counts[usual]:,} are {usual}"
+        evidence += f"{counts[usual]:,} {are(counts[usual])} {usual}"
         yield _of_config("info", evidence)
 
 
@@ -225,8 +225,10 @@ def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Findi
             needed = ("weight_scale_inv", "weight_scale")
         if needed and matrices and not any(info.name.endswith(needed) for info in infos):
             evidence = f"config.json says that the weights are quantised by {shown_name(method, 40)}, but none of "
-            evidence += f"{plural(len(infos), 'tensor')} is a {' or '.join(needed)}, and {plain:,} of "
-            evidence += f"{len(matrices):,} matrices are plain floats"
+            evidence += (
+                f"{plural(len(infos), 'tensor')} has a name that ends in {' or '.join(needed)}, and {plain:,} of "
+            )
+            evidence += f"{plural(len(matrices), 'matrix', 'matrices')} {are(plain, 'holds', 'hold')} plain floats"
             yield _of_config("warning", evidence)
     elif not stated.text("quantised_elsewhere"):
         packed = [info.name for info in infos if part_of(info.name)[1] == "packed" and info.dtype.kind == "int"]

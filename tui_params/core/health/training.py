@@ -14,7 +14,7 @@ from tui_params.core.health.subjects import Checkpoint, Sketch, Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.kinds import kind_of
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import number
+from tui_params.core.text import are, number, plural
 
 _NONE: tuple[Finding, ...] = ()
 _FEW_NORMS = 4
@@ -60,9 +60,9 @@ def find_faint_norms(checkpoint: Checkpoint) -> Iterator[Finding]:
         total, others = below[module], below[module] - faint_below[module]
         if total > 1 and 2 * others < total:
             continue
-        evidence = f"the root mean square of the {sketch.count:,} gains is {number(rms)}: little passes"
+        evidence = f"the root mean square of the {plural(sketch.count, 'gain')} is {number(rms)}: little passes"
         if others:
-            evidence += f"; {others:,} of {total:,} norms {f'of {module} ' if module else ''}are above "
+            evidence += f"; {others:,} of {total:,} norms {f'of {module} ' if module else ''}{are(others)} above "
             evidence += f"{thresholds.norm_rms:g}"
         yield sketch.finding("warning", "norm-near-zero", evidence)
 
@@ -82,7 +82,8 @@ def check_scale(subject: Subject) -> Sequence[Finding]:
     found = []
     last = subject.info.name.rpartition(".")[2].lower()
     if figures.non_finite:
-        evidence = f"{figures.non_finite:,} of {subject.total:,} scales are not finite: their blocks are lost"
+        evidence = f"{figures.non_finite:,} of {subject.total:,} scales {are(figures.non_finite)} not finite: "
+        evidence += f"{are(figures.non_finite, 'its block is', 'their blocks are')} lost"
         found.append(subject.finding("error", "broken-scale", evidence))
     if figures.zeros and figures.is_exact:
         is_all = figures.zeros == figures.count
@@ -90,7 +91,8 @@ def check_scale(subject: Subject) -> Sequence[Finding]:
         severity: Severity = "info" if last.endswith("absmax") else "warning"
         if is_all and not is_input_scale(last):
             severity = "error"
-        evidence = f"{figures.zeros:,} of {subject.total:,} scales are zero: their blocks are restored as zeros"
+        evidence = f"{figures.zeros:,} of {subject.total:,} scales {are(figures.zeros)} zero: "
+        evidence += f"{are(figures.zeros, 'its block is', 'their blocks are')} restored as zeros"
         found.append(subject.finding(severity, "broken-scale", evidence))
     return found
 
@@ -110,7 +112,7 @@ def check_batchnorm(subject: Subject) -> Sequence[Finding]:
         evidence = f"the smallest running variance is {number(figures.min)}: no variance is negative"
         return (subject.finding("error", "batchnorm", evidence),)
     if figures.min < subject.thresholds.running_var:
-        zeros = f", {figures.zeros:,} of {figures.count:,} are zero" if figures.zeros else ""
+        zeros = f", {figures.zeros:,} of {figures.count:,} {are(figures.zeros)} zero" if figures.zeros else ""
         evidence = f"the smallest running variance is {number(figures.min)}{zeros}: constant channels"
         return (subject.finding("warning", "batchnorm", evidence),)
     return _NONE
@@ -138,7 +140,7 @@ def find_untrained_adapters(checkpoint: Checkpoint) -> Iterator[Finding]:
             continue
         reason = f"the run is at step {step:,}"
         if others:
-            reason = f"{others:,} of {len(members):,} in this file are not"
+            reason = f"{others:,} of {len(members):,} in this file {are(others)} not"
         elif is_drawn:
             reason = "it starts from random numbers"
         for sketch in members:

@@ -13,7 +13,7 @@ from tui_params.core.health.sought import NAN, NEG_INF, POS_INF, Sought
 from tui_params.core.health.subjects import Subject
 from tui_params.core.health.thresholds import Thresholds
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import number, percent
+from tui_params.core.text import all_are, are, number, percent, plural
 
 _NONE: tuple[Finding, ...] = ()
 
@@ -41,7 +41,7 @@ _EXTREMES = frozenset(
 
 
 def _of(count: int, total: int) -> str:
-    return "the one value is" if total == 1 else f"{count:,} of {total:,} values are"
+    return "the one value is" if total == 1 else f"{count:,} of {total:,} values {are(count)}"
 
 
 def check_nan(subject: Subject) -> Sequence[Finding]:
@@ -86,8 +86,7 @@ def check_all_zero(subject: Subject) -> Sequence[Finding]:
             severity = "warning"
     elif subject.role not in PARAMETERS | {"gradient"}:
         return _NONE
-    every = "the one value is" if subject.total == 1 else f"all {subject.total:,} values are"
-    return (subject.finding(severity, "all-zero", f"{every} zero"),)
+    return (subject.finding(severity, "all-zero", f"{all_are(subject.total, 'value')} zero"),)
 
 
 def check_constant(subject: Subject) -> Sequence[Finding]:
@@ -166,8 +165,8 @@ def check_saturation(subject: Subject) -> Sequence[Finding]:
     rule = "fp16-saturation" if dtype.bits == 16 else "fp8-saturation"
     share = percent(figures.at_max, figures.count)
     evidence = (
-        f"{figures.at_max:,} of {figures.count:,} values ({share}) are at ±{number(largest)}, the largest of {dtype}, "
-        f"and {figures.below_max or 0:,} just below"
+        f"{figures.at_max:,} of {figures.count:,} values ({share}) {are(figures.at_max)} at "
+        f"±{number(largest)}, the largest of {dtype}, and {figures.below_max or 0:,} just below"
     )
     return (subject.finding("warning", rule, evidence),)
 
@@ -210,7 +209,7 @@ def check_view(subject: Subject) -> Sequence[Finding]:
     storage = info.storage_nbytes
     if storage is None or storage - info.nbytes < limits.storage_nbytes or storage < limits.storage_ratio * info.nbytes:
         return _NONE
-    evidence = f"a view of {info.nbytes:,} bytes keeps a storage of {storage:,} bytes"
+    evidence = f"a view of {plural(info.nbytes, 'byte')} keeps a storage of {storage:,}"
     return (subject.finding("info", "view-of-large-storage", evidence),)
 
 

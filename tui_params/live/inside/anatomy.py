@@ -100,16 +100,18 @@ def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...]
         count = own(stored_on(tensor, "_offsets"), "numel")() - 1
         names = [name for name in _JAGGED_FIELDS if stored_on(tensor, f"_{name}") is not None]
         getters = [(name, partial(_get, f"_{name}")) for name in names]
-        return tuple(getters), (f"a field of a jagged tensor of {count} nested tensors",)
+        return tuple(getters), (f"a field of a jagged tensor of {_nested(count)}",)
     if family == "wrapper":
         flatten = getattr(type(tensor), "__tensor_flatten__", None)
         if flatten is None:
             return (), ()
-        note = f"a field of a {type(tensor).__name__} of shape {_shape_of(tensor)}"
+        name = type(tensor).__name__
+        article = "an" if name[:1].lower() in ("a", "e", "i", "o") else "a"
+        note = f"a field of {article} {name} of shape {_shape_of(tensor)}"
         return tuple([(name, partial(_get, name)) for name in flatten(tensor)[0]]), (note,)
     if own(tensor, "is_nested"):
         return (("values", torch.Tensor.values),), (
-            f"the values of {own(tensor, 'size')(0)} nested tensors, one after another",
+            f"the values of {_nested(own(tensor, 'size')(0))}, one after another",
         )
     layout = own(tensor, "layout")
     if layout in _SPARSE_FIELDS:
@@ -117,6 +119,10 @@ def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...]
         getters = [(name.lstrip("_"), getattr(torch.Tensor, name)) for name in _SPARSE_FIELDS[layout]]
         return tuple(getters), (note,)
     return (), ()
+
+
+def _nested(count: int) -> str:
+    return "1 nested tensor" if count == 1 else f"{count} nested tensors"
 
 
 def _shape_of(tensor: Any) -> tuple[int, ...]:

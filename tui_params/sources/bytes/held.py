@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import msgspec
 
 from tui_params.core.reading.place import Fill
-from tui_params.core.text import clean
+from tui_params.core.text import are, clean, plural
 from tui_params.errors import ReadError
 
 
@@ -28,6 +28,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
         piece = self.data[offset : offset + len(buffer)]
         if len(piece) != len(buffer):
             raise ReadError(
-                f"{len(piece):,} of {len(buffer):,} bytes of a value of {clean(self.name, 120)} are at {offset:,}"
+                f"{len(piece):,} of {plural(len(buffer), 'byte')} of a value of"
+                f" {clean(self.name, 120)} {are(len(piece))} at {offset:,}"
             )
         buffer[:] = piece

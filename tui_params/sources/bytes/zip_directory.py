@@ -13,7 +13,7 @@ from struct import Struct, error, unpack_from
 
 import msgspec
 
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import read_bytes, retried
 
@@ -96,7 +96,8 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
     shift = end - size - offset
     if size > MAX_DIRECTORY_BYTES or shift < 0 or end - size < start:
         raise OpenError(
-            f"the zip directory of {clean(label, 120)} is damaged: it claims {size:,} bytes at offset {offset:,}"
+            f"the zip directory of {clean(label, 120)} is damaged: it claims {plural(size, 'byte')}"
+            f" at offset {offset:,}"
         )
     if shift > start and read_bytes(descriptor, start, 4) == b"PK\3\4":
         before = max(start, shift - (1 << 16) - _END.size)
@@ -115,9 +116,9 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
     directory.trailing = trailing
     directory.leading = shift - start
     if here != count:
-        faults.append(f"its end announces {count:,} entries, and {here:,} of them on this disk")
+        faults.append(f"its end announces {plural(count, 'entry', 'entries')}, {here:,} of them on this disk")
     elif count != len(directory.members) and not directory.duplicates:
-        faults.append(f"its end announces {count:,} entries, and there are {len(directory.members):,}")
+        faults.append(f"its end announces {plural(count, 'entry', 'entries')}, and has {len(directory.members):,}")
     directory.faults = tuple(faults)
     return directory
 
@@ -190,8 +191,8 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
         members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift, crc)
     if at != end or (count != len(members) and not duplicates and count & 0xFFFF != len(members) & 0xFFFF):
         raise OpenError(
-            f"the zip directory of {clean(label, 120)} is damaged: it announces {count:,} entries and has"
-            f" {len(members):,}"
+            f"the zip directory of {clean(label, 120)} is damaged: it announces"
+            f" {plural(count, 'entry', 'entries')} and has {len(members):,}"
         )
     return Directory(members, tuple(duplicates), start, stop)
 
@@ -283,7 +284,8 @@ def read_member(descriptor: int, directory: Directory, member: Member, limit: in
     raw = read_bytes(descriptor, begin, member.compressed)
     if member.method == STORED:
         if len(raw) != member.size:
-            raise OpenError(f"{name} has {len(raw):,} bytes in the file and claims {member.size:,}: the zip is damaged")
+            has = plural(len(raw), "byte")
+            raise OpenError(f"{name} has {has} in the file and claims {member.size:,}: the zip is damaged")
         return raw
     unpacker = zlib.decompressobj(-15)
     try:
@@ -292,5 +294,7 @@ def read_member(descriptor: int, directory: Directory, member: Member, limit: in
     except zlib.error:
         raise OpenError(f"{name} cannot be unpacked: its compressed data are damaged") from None
     if len(data) != member.size:
-        raise OpenError(f"{name} does not unpack to the {member.size:,} bytes that it claims: the zip is damaged")
+        raise OpenError(
+            f"{name} does not unpack to the {plural(member.size, 'byte')} that it claims: the zip is damaged"
+        )
     return data

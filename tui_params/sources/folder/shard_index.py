@@ -324,7 +324,7 @@ def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, c
         return
     real = sum(info.nbytes for info in tensors if info.tied_to is None)
     if said != real:
-        evidence = f"it says that the tensors take {said:,} bytes; those in the shards take {real:,}"
+        evidence = f"it says that the tensors take {plural(said, 'byte')}; those in the shards take {real:,}"
         complaints.add("info", "total-size", evidence, file=index_name)
 
 

@@ -14,6 +14,7 @@ from struct import Struct, error
 from typing import Any
 
 from tui_params.core.collector import collector_paused
+from tui_params.core.text import plural
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle.calls import CallLog, is_bound_method, member_of, words_before_fault
 from tui_params.sources.inert_pickle.constructors import CONSTRUCTORS
@@ -314,7 +315,7 @@ class PickleMachine:
             length = int.from_bytes(self._take(8), "little")
             self._end_part(self.pos - 9)
             if length > len(self.data) - self.pos:
-                self.faults.add(f"announces {length:,} bytes where {len(self.data) - self.pos:,} follow")
+                self.faults.add(f"announces {plural(length, 'byte')} where {len(self.data) - self.pos:,} follow")
             self._frame_end, self._frame_length = self.pos + length, length
         elif op in _LENGTHS:
             stack.append(self._sized(op))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 
 UNFIT: Any = object()
 """What a constructor returns for arguments that it does not understand."""
@@ -284,7 +284,7 @@ def _render_other(value: Any, depth: int) -> str:
     if kind in SCALARS:
         return str(value)
     if kind in (bytes, Encoded, ByteArray):
-        return f"{len(raw_of(value)):,} bytes"
+        return plural(len(raw_of(value)), "byte")
     if kind is Text:
         return str(value.text)
     if kind is Stub:
@@ -316,7 +316,7 @@ def _render_container(value: Any, depth: int) -> str:
     if depth >= _NESTING_SHOWN:
         return "…"
     if kind is dict:
-        return f"a dict of {len(value):,} items" if value else "{}"
+        return f"a dict of {plural(len(value), 'item')}" if value else "{}"
     items = value.items if kind is SetValue else value
     body = _render_items(items, depth)
     if kind is list:

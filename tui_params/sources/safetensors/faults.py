@@ -14,7 +14,7 @@ from tui_params.core.adapter_config import AdapterConfig, parse_adapter_metadata
 from tui_params.core.dtypes import from_safetensors, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import MAX_LISTED_NDIM, TensorInfo, beyond_numpy
-from tui_params.core.text import clean, plural, shorten, size
+from tui_params.core.text import are, clean, exact_size, plural, shorten, size
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.safetensors.header_text import MAX_FINDINGS, Pairs, is_array
 
@@ -69,7 +69,7 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         reason = f"its type {clean(shorten(code, 40))!r} is not known, so its values cannot be decoded"
         return bad("unknown-dtype", reason, "warning", **fields)
     if dtype.nbytes(numel) != end - begin:
-        reason = f"its shape needs {dtype.nbytes(numel):,} bytes, but the header gives it {end - begin:,}"
+        reason = f"its shape needs {plural(dtype.nbytes(numel), 'byte')}, but the header gives it {end - begin:,}"
         return bad("size-mismatch", reason, **fields)
     missing = base + end - file.size
     if missing > 0:
@@ -80,9 +80,8 @@ def describe_faulty(name: str, raw: Any, file: DataFile, base: int) -> tuple[Ten
         return TensorInfo(name, **fields, file=file.name, unreadable=reason), None
     info = TensorInfo(name, **fields, file=file.name, unreadable=beyond_numpy(len(dims)))
     if not dtype.fills(numel, end - begin):
-        evidence = (
-            f"its {numel:,} elements of {dtype.bits} bits do not end at a whole byte: other readers refuse the file"
-        )
+        elements = f"{plural(numel, 'element')} of {plural(dtype.bits, 'bit')}"
+        evidence = f"its {elements} {are(numel, 'does', 'do')} not end at a whole byte: other readers refuse the file"
         return info, Finding("error", "size-mismatch", name, evidence)
     return info, None
 
@@ -169,20 +168,26 @@ def layout_findings(
     if holes:
         total = sum(end - begin for begin, end in holes)
         evidence = (
-            f"{size(total)} of the data of {name} belong to no tensor, in {plural(len(holes), 'hole')};"
+            f"{exact_size(total)} of the data of {name} {are(total, 'belongs', 'belong')} to no tensor,"
+            f" in {plural(len(holes), 'hole')};"
             f" the first is at byte {holes[0][0] + file.size - available:,} of the file"
         )
         findings.append(Finding("error", "hole", None, evidence))
     if cursor > available:
+        missing = cursor - available
         lost = {tensor for begin, end, tensor in places if end > max(available, begin)}
         cut = sum(info.name in lost or info.tied_to in lost for info in tensors)
         evidence = (
-            f"it is truncated: {size(cursor - available)} ({cursor - available:,} bytes) are missing at its end,"
-            f" so that {plural(cut, 'tensor')} of {len(tensors):,} cannot be read"
+            f"it is truncated: {exact_size(missing)} {are(missing)} missing at its end, so that"
+            f" {cut:,} of {plural(len(tensors), 'tensor')} cannot be read"
         )
+        if not cut:
+            evidence = evidence.partition(", so that")[0] + ", where no tensor has a value"
         findings.append(Finding("error", "truncated", None, evidence))
     elif cursor < available:
-        evidence = f"it has {size(available - cursor)} after the last tensor that belong to none"
+        behind = available - cursor
+        belong = are(behind, "belongs", "belong")
+        evidence = f"it has {exact_size(behind)} after the last tensor that {belong} to none"
         findings.append(Finding("error", "trailing-bytes", None, evidence))
     return findings
 
@@ -206,9 +211,7 @@ def read_metadata(raw: Any, tensors: dict[str, TensorInfo]) -> tuple[dict[str, s
             continue
         metadata[f"__metadata__.{key}"] = _text(value)
         if not is_text:
-            evidence = (
-                f"__metadata__ gives {clean(key, 120)} a value that is no string, which the format does not allow"
-            )
+            evidence = f"the value of {clean(key, 120)} in __metadata__ is no string, which the format does not allow"
             findings.append(Finding("error", "bad-metadata", None, evidence))
         if key == "DCP_SHARDING_INFO" and _is_piece(value, tensors):
             evidence = (

@@ -17,7 +17,7 @@ from tui_params.core.dtypes import from_safetensors
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
 from tui_params.core.tensor import MAX_NDIM, TensorInfo
-from tui_params.core.text import clean
+from tui_params.core.text import are, clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
 from tui_params.sources.bytes.extents import ExtentSource
@@ -80,7 +80,8 @@ def read_header(descriptor: int, file: DataFile) -> bytes:
     header = read_bytes(descriptor, 8, min(length, file.size - 8))
     if len(header) < length:
         raise OpenError(
-            f"{name} ends inside its header: only {len(header):,} of its {length:,} bytes are there: it is truncated"
+            f"{name} ends inside its header: only {len(header):,} of its {plural(length, 'byte')}"
+            f" {are(len(header))} there: it is truncated"
         )
     if not header.lstrip(b" \t\r\n").startswith(b"{"):
         raise OpenError(f"{name} is not a safetensors file, or is damaged: its header does not start with '{{'")

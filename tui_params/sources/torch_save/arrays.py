@@ -13,7 +13,7 @@ from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import clean
+from tui_params.core.text import clean, plural
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.machine import MAX_PICKLE_BYTES, MIN_BLOB_BYTES
 from tui_params.sources.inert_pickle.values import ArrayType, ArrayValue, Encoded, Stub, Text, render
@@ -87,7 +87,7 @@ def text_fault(value: ArrayValue) -> str | None:
     needed = prod(shape[:64]) * size
     has = len(value.data)
     # A scalar of texts may be shorter than its type.
-    return f"its shape and type need {needed:,} bytes, and it has {has:,}" if shape and needed != has else None
+    return f"its shape and type need {plural(needed, 'byte')}, and it has {has:,}" if shape and needed != has else None
 
 
 def add_array(lister: TensorLister, name: str, value: ArrayValue, notes: tuple[str, ...] = ()) -> None:
@@ -245,7 +245,7 @@ def _bytes_of(lister: TensorLister, data: Any, nbytes: int) -> tuple[bytes, str 
     else:
         return b"", None, "it has no bytes that hold its values"
     if len(raw) != nbytes:
-        return b"", None, f"its shape and type need {nbytes:,} bytes, and it has {len(raw):,}"
+        return b"", None, f"its shape and type need {plural(nbytes, 'byte')}, and it has {len(raw):,}"
     return raw, None, None
 
 

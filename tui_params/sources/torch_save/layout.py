@@ -15,7 +15,7 @@ from tui_params.core.dtypes import DType, from_torch, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import MAX_LISTED_NDIM, MAX_NDIM, TensorInfo, TensorKind, beyond_numpy
-from tui_params.core.text import clean
+from tui_params.core.text import are, clean, plural
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.inert_pickle.values import Storage, Stub, TensorValue, Unread, render
 
@@ -196,7 +196,9 @@ class TensorLister:
         if where is not None and begin is not None and (stride is not None or is_conj or is_neg):
             self.extents[name] = Extent(self.file, where, begin, begin + room, stride, is_conj, is_neg)
         if self._is_exact and room < place.nbytes and unreadable is None:
-            evidence = f"its storage claims {room:,} bytes, and has {place.nbytes:,} in the file: torch refuses it"
+            evidence = (
+                f"its storage claims {plural(room, 'byte')}, and has {place.nbytes:,} in the file: torch refuses it"
+            )
             self.report(Finding("error", "storage-bounds", name, evidence))
         if is_faulty and unreadable is not None:
             self.report(Finding("error", "storage-bounds", name, unreadable))
@@ -274,9 +276,8 @@ class TensorLister:
             width = self._widths[id(storage.cls)] = storage_item_size(storage.cls) or item
         begin, room = place.offset, numel * width
         if self._claims.setdefault(key, room) != room:
-            evidence = (
-                f"its storage is said to have {room:,} bytes, and {self._claims[key]:,} by the first tensor of it"
-            )
+            said, first = plural(room, "byte"), self._claims[key]
+            evidence = f"its storage is said to have {said}, and {first:,} by the first tensor of it"
             self.report(Finding("error", "storage-bounds", None, f"storage {clean(key, 60)}: {evidence}"))
         view = storage.view
         if type(view) is tuple and len(view) == 3 and begin is not None:
@@ -289,7 +290,10 @@ class TensorLister:
     def _refusal(self, place: Place, room: int, dtype: DType, item: int, needed: int) -> tuple[str | None, bool]:
         """Why the values cannot be read, and whether that is a fault of the file; (None, False) if they can."""
         if room > place.nbytes:
-            return f"its storage claims {room:,} bytes, and {place.nbytes:,} are in the file", True
+            return (
+                f"its storage claims {plural(room, 'byte')}, and {place.nbytes:,} {are(place.nbytes)} in the file",
+                True,
+            )
         if needed > room:
             return f"its last element ends at byte {needed:,} of a storage of {room:,}", True
         if dtype.kind == "unknown":

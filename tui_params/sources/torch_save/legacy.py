@@ -125,9 +125,8 @@ def _find_storages(
     for number, key in enumerate(keys):
         width = widths.get(key)
         if width is None:
-            rest = (
-                f"{len(keys) - number:,} of {len(keys):,} storages cannot be found: the size of one before is unknown"
-            )
+            rest = f"{len(keys) - number:,} of {plural(len(keys), 'storage')} cannot be found:"
+            rest += " the size of one before is unknown"
             # torch refuses a file that lists a storage of no tensor.
             severity: Severity = "warning" if key in widths else "error"
             findings.append(Finding(severity, "unknown-storage", None, rest))
@@ -138,7 +137,8 @@ def _find_storages(
         pos += 8
         if count < 0 or pos + count * width > file.size:
             rest = (
-                f"the file ends before {len(keys) - number:,} of its {len(keys):,} storages: it is truncated or damaged"
+                f"the file ends before {len(keys) - number:,} of its {plural(len(keys), 'storage')}:"
+                " it is truncated or damaged"
             )
             findings.append(Finding("error", "truncated", None, rest))
             gone = Place(None, 0, "the file ends before its values: it is truncated")

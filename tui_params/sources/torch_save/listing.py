@@ -7,7 +7,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Record
-from tui_params.core.text import size
+from tui_params.core.text import are, plural, size
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.inert_pickle.calls import class_names, code_finding
@@ -69,8 +69,9 @@ def list_pickles(
     found += _pickle_findings(machines)
     found += walk.findings()
     found += lister.findings
-    if lister.dropped_findings:
-        evidence = f"{lister.dropped_findings:,} more faults of tensors are not shown one by one"
+    dropped = lister.dropped_findings
+    if dropped:
+        evidence = f"{plural(dropped, 'more fault')} of tensors {are(dropped)} not shown one by one"
         found.append(Finding("error", "storage-bounds", None, evidence))
     if allocated is not None and allocated < file.size // 2 and file.size - allocated > 1 << 20:
         evidence = (
@@ -90,7 +91,7 @@ def _fault_findings(machine: PickleMachine) -> list[Finding]:
     if not faults:
         return []
     more = len(faults) + machine.faults.more - _FAULTS_SHOWN
-    shown = "; it ".join(faults[:_FAULTS_SHOWN]) + (f" (and {more:,} more faults)" if more > 0 else "")
+    shown = "; it ".join(faults[:_FAULTS_SHOWN]) + (f" (and {plural(more, 'more fault')})" if more > 0 else "")
     return [Finding("error", "bad-pickle", None, f"{machine.what} is damaged: it {shown}")]
 
 

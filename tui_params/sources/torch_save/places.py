@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tui_params.core.findings import Finding
-from tui_params.core.text import clean, plural
+from tui_params.core.text import are, clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_member
 from tui_params.sources.torch_save.layout import Place
@@ -57,7 +57,7 @@ class Places:
             )
         if offset + member.size > self._directory.stop or member.size != member.compressed:
             room = max(0, self._directory.stop - offset)
-            claims = f"{member.size:,} bytes in the zip where at most {room:,} are"
+            claims = f"{plural(member.size, 'byte')} in the zip where at most {room:,} {are(room)}"
             reason = f"its storage {clean(path, 60)} claims {claims}"
             return Place(None, 0, reason, is_faulty=True)
         self._ranges.append((offset, offset + member.size, path))
@@ -87,7 +87,9 @@ class Places:
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
         if overlaps:
             first, second = (clean(path, 60) for path in overlaps[0])
-            evidence = f"{len(overlaps):,} storages overlap in the file, first {first} and {second}"
+            count = plural(len(overlaps), "pair")
+            evidence = f"{count} of storages {are(len(overlaps), 'overlaps', 'overlap')} in the file,"
+            evidence += f" first {first} and {second}"
             yield Finding("warning", "zip-overlap", None, evidence)
 
 
@@ -95,7 +97,9 @@ def end_findings(directory: Directory) -> Iterator[Finding]:
     """Bytes behind the archive, and members without a checksum among others that have one."""
     if directory.trailing:
         evidence = (
-            f"{plural(directory.trailing, 'byte')} after the end of the zip: they are no part of it, and were not read"
+            f"{plural(directory.trailing, 'byte')} after the end of the zip:"
+            f" {'it is' if directory.trailing == 1 else 'they are'} no part of it, and"
+            f" {are(directory.trailing, 'was', 'were')} not read"
         )
         yield Finding("error", "trailing-bytes", None, evidence)
     filled = [member for member in directory.members.values() if member.size]
@@ -145,7 +149,7 @@ def archive_findings(descriptor: int, directory: Directory, top: str) -> Iterato
         if fault is not None:
             faults.append(fault)
     if faults:
-        more = f" (and {len(faults) - 3:,} more faults)" if len(faults) > 3 else ""
+        more = f" (and {plural(len(faults) - 3, 'more fault')})" if len(faults) > 3 else ""
         evidence = f"torch refuses the archive: {'; '.join(faults[:3])}{more}"
         yield Finding("error", "bad-archive", None, evidence)
 

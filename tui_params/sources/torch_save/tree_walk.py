@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import clean
+from tui_params.core.text import are, article, clean, plural
 from tui_params.sources.inert_pickle.values import (
     SCALARS,
     ArrayValue,
@@ -210,19 +210,19 @@ class TreeWalk:
         shape = f" of shape {render(list(value.shape), 1)}" if type(value.shape) is tuple else ""
         whole = f"{value.kind}{shape}" + (f", {render(value.dtype, 1)}" if value.dtype is not None else "")
         if value.is_local:
-            local = (*notes, f"the local part of a {whole}", *value.notes)
+            local = (*notes, f"the local part of {article(whole)}", *value.notes)
             for key, part in value.parts.items():
                 self._visit(join(name, key) if key else name, data_of(part), depth + 1, kind, local)
             if not value.parts:
-                self._note(name, Text(f"a {whole}, of which nothing is in this file"))
+                self._note(name, Text(f"{article(whole)}, of which nothing is in this file"))
             return
         first = len(self.lister.tensors)
-        self._note(name, Text(f"a {whole}"))
+        self._note(name, Text(article(whole)))
         for key, part in value.parts.items():
-            note = (*notes, f"part of {clean(name, MAX_SEGMENT)}, a {whole}") if type(part) in TENSORS else ()
+            note = (*notes, f"part of {clean(name, MAX_SEGMENT)}, {article(whole)}") if type(part) in TENSORS else ()
             self._visit(join(name, key), part, depth + 1, kind, note)
         if len(self.lister.tensors) == first and self.is_complete:
-            unread = Unread(f"it is a {whole}, and the tensors that it is made of cannot be found")
+            unread = Unread(f"it is {article(whole)}, and the tensors that it is made of cannot be found")
             self.lister.add_unread(self._unique(name), unread, notes)
 
     def _visit_dict(self, name: str, value: dict[Any, Any], depth: int) -> None:

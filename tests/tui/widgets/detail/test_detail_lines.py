@@ -304,10 +304,10 @@ def test_a_module_of_entries_counts_entries() -> None:
 def test_what_says_the_same_below_a_module_is_said_once() -> None:
     view = module_view("m")
     names = [f"m.layers.{number}.w" for number in range(9)]
-    findings = tuple(Finding("error", "nan", name, "1 of 9 values are NaN") for name in names)
+    findings = tuple(Finding("error", "nan", name, "1 of 9 values is NaN") for name in names)
     unread = tuple((f"m.x{number}", "its shard is missing") for number in range(2000))
     page = plain(module_lines(msgspec.structs.replace(view, findings=findings, unread=unread), 80, UNICODE))
-    assert "! layers.#.w × 9: 1 of 9 values are NaN" in page
+    assert "! layers.#.w × 9: 1 of 9 values is NaN" in page
     assert "x x0 and 999 more: its shard is missing" in page
     assert "and 1,000 more could not be read" in page
 

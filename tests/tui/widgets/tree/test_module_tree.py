@@ -240,7 +240,7 @@ async def test_a_reading_of_a_module_says_how_much_of_it_was_read() -> None:
     async with on_stage() as stage:
         await stage.go("layers.2")
         assert "every tensor below has been read" in stage.facts
-        assert "mlp.weight: 1 of 128 values are NaN" in stage.facts
+        assert "mlp.weight: 1 of 128 values is NaN" in stage.facts
         assert stage.row("layers").startswith("!")
         assert stage.row("layers.0").startswith(" ")
 
