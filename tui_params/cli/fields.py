@@ -40,7 +40,8 @@ STATS = """\
      "exact", "quantiles_exact", "quantile_error": relative, "sampled",
      "parts": 2 for complex numbers, else 1},
    "unchecked": the reason or null}],
- "adapters": [{"module", "name", "kind", "rank", "alpha", "scale", "origin",
+ "adapters": [{"module", "name", "kind", "rank", "stated_rank", "alpha",
+   "scale", "origin",
    "norm": of what is added to the weight, or null, "relative": to base_norm,
    "unscaled_norm": of the product of the factors, where that is all that is
    known, "bound": whether both are upper bounds, "unknown": why norm is null,

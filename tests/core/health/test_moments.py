@@ -61,7 +61,10 @@ def test_a_negative_second_moment_is_an_error_with_its_place(name: str) -> None:
         ("variance", "the smallest second moment is -1: none can be negative, and its root is NaN"),
         ("step_size", "the smallest step size is -1: none can be negative"),
         ("qmap2", "the smallest second moment that a code stands for is -1: none can be negative, and its root is NaN"),
-        ("absmax2", "the smallest of the largest magnitudes of blocks is -1: none can be negative, and its root is NaN"),
+        (
+            "absmax2",
+            "the smallest of the largest magnitudes of blocks is -1: none can be negative, and its root is NaN",
+        ),
         ("absmax1", "the smallest of the largest magnitudes of blocks is -1: none can be negative"),
     ],
 )

@@ -70,7 +70,7 @@ OWN_RANK = frozenset({"LoRA", "DoRA", "rsLoRA", "LoHa", "LoKr", "VeRA", "RandLoR
 
 _SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA"})
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
-_MARKS = (*_MAGNITUDES, "lora_E")
+_MARKS = (*_MAGNITUDES, "lora_E", "lora_mid")
 _MAY_BE = re.compile(
     "lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight|ln_tuning|prompt_emb"
 )
@@ -221,7 +221,8 @@ def _describe(
         at = (_RANK_AT.get(half) or _SINGLE[half])[1]
         if at >= 0 and info.ndim > at and info.unreadable is None:
             rank = info.shape[at] if rank is None else rank
-            if kind == "LoRA" and info.shape[at] != rank:
+            # A middle factor, as of LyCORIS, joins two ranks.
+            if kind == "LoRA" and info.shape[at] != rank and module not in marked["lora_mid"]:
                 other = info.shape[at]
     config = configs.of(module, name)
     path = path_in_base(module, config)

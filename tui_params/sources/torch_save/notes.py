@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tui_params.core.text import are, plural
 from tui_params.sources.inert_pickle.values import render
 
 MAX_METADATA = 2_000
@@ -26,4 +27,7 @@ class Notes:
 
     def whole(self) -> dict[str, str]:
         """The texts, and one about those that were left out."""
-        return {**self.texts, "…": f"{self._hidden:,} more values are not shown"} if self._hidden else self.texts
+        if not self._hidden:
+            return self.texts
+        more = f"{plural(self._hidden, 'more value')} {are(self._hidden)} not shown"
+        return {**self.texts, "…": more}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_params.core.findings import Finding
 from tui_params.core.tensor import TensorKind
-from tui_params.core.text import are, article, clean, plural
+from tui_params.core.text import article, clean
 from tui_params.sources.inert_pickle.values import (
     SCALARS,
     ArrayValue,
