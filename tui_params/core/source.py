@@ -51,6 +51,7 @@ class Listing(msgspec.Struct, frozen=True):
     ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
     ``stated`` is what the JSON files beside the weights say, as ``config.<key>`` and ``adapter.<key>``; ``metadata``
     has it too, but may have such keys out of the files of weights as well.
+    ``states`` are the names of tensors that an optimizer keeps, where the format tells them apart from the model.
     """
 
     format: str
@@ -66,6 +67,7 @@ class Listing(msgspec.Struct, frozen=True):
     absences: Mapping[str, str] = {}
     models: Mapping[str, tuple[str, ...]] = {}
     stated: Mapping[str, str] = {}
+    states: frozenset[str] = frozenset()
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

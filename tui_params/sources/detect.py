@@ -115,6 +115,22 @@ def _refuse_folder(path: Path) -> str | None:
     return row.sentence if row.detail is None else row.sentence + row.detail(path)
 
 
+def _open_deepspeed(path: Path) -> Source:
+    from tui_params.sources.folder.deepspeed.opening import open_deepspeed
+
+    try:
+        return open_deepspeed(path, tuple(suffix for row in READERS for suffix in row.suffixes))
+    except UnknownFormatError:
+        # Others name their files so too.
+        return _open_folder(path)
+
+
+def _is_deepspeed(path: Path) -> bool:
+    from tui_params.sources.folder.deepspeed.recognition import is_deepspeed
+
+    return is_deepspeed(path)
+
+
 def _is_any(path: Path) -> bool:
     return True
 
@@ -162,6 +178,13 @@ READERS: tuple[Reader | Unopened, ...] = (
         suffixes=(".bin", ".pt", ".pth", ".ckpt", ".pt2"),
         has_states=True,
         open=_open_torch,
+    ),
+    Reader(
+        name="DeepSpeed",
+        description="A DeepSpeed checkpoint, the folder with `latest` or that of one tag (ZeRO 1 to 3, BF16_Optimizer,"
+        " without ZeRO, universal): parameters, frozen weights and moments joined from the files of all ranks.",
+        is_folder=_is_deepspeed,
+        open=_open_deepspeed,
     ),
     Reader(
         name="folder",

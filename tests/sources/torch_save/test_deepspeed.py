@@ -104,13 +104,3 @@ def test_another_empty_weight_is_no_placeholder(tmp_path: Path) -> None:
         assert source.find("module.other.weight").unreadable is None
     with open_path(save(tmp_path / "b.pt", {"optimizer_state_dict": [3]})) as source:
         assert source.listing.tensors == ()
-
-
-def test_the_files_of_a_folder_are_the_pieces_of_ranks(tmp_path: Path) -> None:
-    for rank in range(2):
-        save(tmp_path / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt", optimizer_file(3, 2))
-        save(tmp_path / f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt", model_file(3))
-    report = checked(tmp_path)
-    assert [finding for finding in report.findings if finding.severity != "info"] == []
-    assert "model-slices" in {finding.rule for finding in report.findings}
-    assert (report.status, len(report.unchecked)) == ("unchecked", 12)

@@ -9,7 +9,9 @@ from tui_params.core.findings import Finding
 _OF_OBJECTS = frozenset({"pickle-code"})
 """Errors that are not about the tensors: what they name is neither run nor compared."""
 
-_PASSED_OVER = frozenset({"trailing-bytes", "unknown-storage", "walk-limit", "zip-duplicates", "duplicate-name"})
+_PASSED_OVER = frozenset(
+    {"trailing-bytes", "unknown-storage", "walk-limit", "zip-duplicates", "duplicate-name", "not-joined"}
+)
 """Warnings that something in a file was not listed, so that it could not be compared, or that readers differ on it."""
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from tui_params.core.compare.renames import Collision, Rename, Side, parse_rename, renamed
 from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
+from tui_params.core.health.roles import role_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
@@ -46,9 +47,11 @@ class Structure(msgspec.Struct, frozen=True):
     """Two listings with their names matched, in the order of A.
 
     ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` tensors are in neither:
-    buffers that are never saved, and further names of a tied tensor that both sides have. ``applied`` are the renames
-    that were requested or chosen; ``suggested`` are others that would match more names, the best first. ``unused`` of
-    the requested ones changed no name; ``collisions`` are the tensors whose name they give to another one as well.
+    buffers that are never saved, further names of a tied tensor that both sides have, and the states of an optimizer
+    that a format keeps beside the model (``Listing.states``) where the other side has no optimizer. ``applied`` are the
+    renames that were requested or chosen; ``suggested`` are others that would match more names, the best first.
+    ``unused`` of the requested ones changed no name; ``collisions`` are the tensors whose name they give to another one
+    as well.
     """
 
     pairs: tuple[Pair, ...]
@@ -101,7 +104,11 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
     ordered_a = [name for name in infos_a if name in names_a]
     ordered_b = [name for name in infos_b if name in names_b]
     taken = set(partners.values())
-    implied = [*_implied(ordered_a, infos_a, partners, "a"), *_implied(ordered_b, infos_b, taken, "b")]
+    states_a, states_b = _states_beside(a, b), _states_beside(b, a)
+    implied = [
+        *_implied(ordered_a, infos_a, partners, "a", states_a),
+        *_implied(ordered_b, infos_b, taken, "b", states_b),
+    ]
     spared = {(item.side, item.name) for item in implied}
     only_in_a = tuple(name for name in ordered_a if ("a", name) not in spared)
     only_in_b = tuple(name for name in ordered_b if ("b", name) not in spared)
@@ -132,13 +139,27 @@ def _renamed_again(
     return {new: called[old] for new, old in again.called.items()}
 
 
-def _implied(left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side) -> list[Implied]:
+def _states_beside(source: Source, other: Source) -> frozenset[str]:
+    """The states of an optimizer in one source, if the other is a model without any."""
+    states = source.listing.states
+    if not states or other.listing.states or any(role_of(info) == "optimizer" for info in other.listing.tensors):
+        return frozenset()
+    return states
+
+
+def _implied(
+    left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side, states: frozenset[str]
+) -> list[Implied]:
     first_of = {infos[name].first_name: name for name in reversed(list(matched))}
     found = []
     for name in left:
         info = infos[name]
         twin = first_of.get(info.first_name)
-        if not NOT_SAVED.isdisjoint(info.notes):
+        if name in states:
+            found.append(
+                Implied(name, side, f"a state of the optimizer, and {'B' if side == 'a' else 'A'} has no optimizer")
+            )
+        elif not NOT_SAVED.isdisjoint(info.notes):
             found.append(Implied(name, side, "a buffer that is not saved (persistent=False)"))
         elif twin is not None and infos[twin].shape == info.shape and infos[twin].dtype == info.dtype:
             found.append(Implied(name, side, f"tied to {twin}, which both have"))

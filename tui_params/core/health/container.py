@@ -7,6 +7,7 @@ from tui_params.core.health.rule import Rule
 _SAFETENSORS = "safetensors: the format's specification"
 _INDEX = "the index of a sharded checkpoint, as transformers and huggingface_hub read it"
 _TORCH = "torch.save: the layout of its ZIP archives and pickles"
+_DEEPSPEED = "DeepSpeed 0.19: runtime/engine.py, runtime/zero, utils/zero_to_fp32.py"
 _HUB = "huggingface_hub 2.4: blobs are named by their digest; .cache/huggingface/download/ keeps it beside the files"
 _ALLOWED = "torch.load(weights_only=True): the globals that it allows (torch 2.13, _get_allowed_globals)"
 
@@ -210,5 +211,33 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     ),
     Rule("sparse-file", "Holes on the disk", ("info",), "A part of the file takes no space on the disk.", _TORCH),
     Rule("walk-limit", "Too nested", ("warning",), "The pickle repeats so much that not everything is listed.", _TORCH),
+    Rule(
+        "missing-rank",
+        "Missing rank",
+        ("error",),
+        "The file of a rank is missing, cannot be read, or is there twice: what that rank has is not shown.",
+        _DEEPSPEED,
+    ),
+    Rule(
+        "foreign-rank",
+        "Foreign rank",
+        ("error",),
+        "The file of a rank is of another run or of another step than the others, or of a rank too many.",
+        _DEEPSPEED,
+    ),
+    Rule(
+        "flat-layout",
+        "Flat buffer and shapes",
+        ("error",),
+        "The shapes of the parameters do not fit the flat buffers that they are cut from.",
+        _DEEPSPEED,
+    ),
+    Rule(
+        "not-joined",
+        "Not joined",
+        ("warning",),
+        "Files with more of the model are not joined: slices for tensor parallelism, experts, layers of a pipeline.",
+        _DEEPSPEED,
+    ),
 )
 """Everything that readers can say about a container."""

@@ -68,7 +68,8 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
         return
     share = checkpoint.thresholds.pattern_share
     tensors = checkpoint.source.listing.tensors
-    trainable = {info.name for info in tensors if info.kind == "parameter" and info.requires_grad}
+    is_first = [info for info in tensors if info.kind == "parameter" and info.tied_to is None]
+    trainable = {info.name for info in is_first if info.requires_grad}
     for states in states_of([*names, *metadata]).values():
         if states.prefix not in optimizers or len(states.parts) < 2:
             continue

@@ -21,7 +21,7 @@ from tui_params.sources.inert_pickle.machine import (
 )
 from tui_params.sources.inert_pickle.values import Obj, Storage, raw_of, render
 from tui_params.sources.torch_save.layout import Place, storage_item_size
-from tui_params.sources.torch_save.listing import list_pickles
+from tui_params.sources.torch_save.listing import Build, list_pickles
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
@@ -67,8 +67,11 @@ class _Stream:
             return machine
 
 
-def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
-    """The tensors of a legacy stream; in a truncated one, every tensor that it names. Raises OpenError, OSError."""
+def open_legacy(descriptor: int, file: DataFile, build: Build = list_pickles) -> ExtentSource:
+    """The tensors of a legacy stream; in a truncated one, every tensor that it names. Raises OpenError, OSError.
+
+    ``build`` makes the source of them.
+    """
     stream = _Stream(descriptor, file)
     magic = stream.next("the magic number").root
     version = stream.next("the version").root
@@ -88,7 +91,7 @@ def open_legacy(descriptor: int, file: DataFile) -> ExtentSource:
         keys = None
     places = _find_storages(descriptor, file, stream.pos, keys, machine, findings)
     missing = Place(None, 0, "its storage is not in the file: the file is truncated", is_faulty=True)
-    return list_pickles(
+    return build(
         file,
         "torch.save legacy stream",
         stream.machines,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Record
@@ -22,6 +22,9 @@ _CLASSES_SHOWN = 10
 _FAULTS_SHOWN = 3
 
 Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
+
+Build: TypeAlias = Callable[..., ExtentSource]
+"""What makes a source of the pickles of one file: ``list_pickles``, or what has the same parameters."""
 
 
 def list_pickles(
@@ -66,23 +69,29 @@ def list_pickles(
         for data in machine.calls.nested.values():
             if embedded(Obj(None, (data,))) is None:
                 machine.calls.name_nested(data)
-    found += _pickle_findings(machines)
+    found += pickle_findings(machines)
     found += walk.findings()
     found += lister.findings
     dropped = lister.dropped_findings
     if dropped:
         evidence = f"{plural(dropped, 'more fault')} of tensors {are(dropped)} not shown one by one"
         found.append(Finding("error", "storage-bounds", None, evidence))
-    if allocated is not None and allocated < file.size // 2 and file.size - allocated > 1 << 20:
-        evidence = (
-            f"takes only {size(allocated)} of its {size(file.size)} on the disk: parts were never written and read as"
-            " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
-        )
-        found.append(Finding("info", "sparse-file", None, evidence))
+    found += sparse_findings(file, allocated)
     if type(root) is dict and "pytorch-lightning_version" in root:
         form = f"{form} (Lightning checkpoint)"
     listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
     return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)
+
+
+def sparse_findings(file: DataFile, allocated: int | None) -> list[Finding]:
+    """A remark on a file that takes only ``allocated`` bytes on the disk (None: unknown), if that is much less."""
+    if allocated is None or allocated >= file.size // 2 or file.size - allocated <= 1 << 20:
+        return []
+    evidence = (
+        f"takes only {size(allocated)} of its {size(file.size)} on the disk: parts were never written and read as"
+        " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
+    )
+    return [Finding("info", "sparse-file", None, evidence)]
 
 
 def _fault_findings(machine: PickleMachine) -> list[Finding]:
@@ -95,7 +104,8 @@ def _fault_findings(machine: PickleMachine) -> list[Finding]:
     return [Finding("error", "bad-pickle", None, f"{machine.what} is damaged: it {shown}")]
 
 
-def _pickle_findings(machines: Sequence[PickleMachine]) -> list[Finding]:
+def pickle_findings(machines: Sequence[PickleMachine]) -> list[Finding]:
+    """What the pickles of one file would call, what an unpickler refuses, and the classes of their objects."""
     code = code_finding((machine.calls, machine.globals.values()) for machine in machines)
     found = [] if code is None else [code]
     found += [fault for machine in machines for fault in _fault_findings(machine)]

@@ -25,7 +25,7 @@ from tui_params.sources.torch_save.compiled import Compiled
 from tui_params.sources.torch_save.export import is_export, read_export
 from tui_params.sources.torch_save.inner_pickles import InnerPickles, calls_inside
 from tui_params.sources.torch_save.legacy import is_legacy, open_legacy, open_pickle
-from tui_params.sources.torch_save.listing import Roles, list_pickles
+from tui_params.sources.torch_save.listing import Build, Roles, list_pickles
 from tui_params.sources.torch_save.package import is_package, read_package
 from tui_params.sources.torch_save.places import Places, is_big_endian
 from tui_params.sources.torch_save.tar import open_tar
@@ -34,26 +34,27 @@ _MAX_CODE_FILES = 500
 _MAX_CODE_BYTES = 1 << 20
 
 
-def open_torch(path: Path) -> Source:
+def open_torch(path: Path, build: Build = list_pickles) -> Source:
     """The tensors of a file that torch.save or torch.jit.save wrote, or of a bare pickle. Raises OpenError.
 
-    No code of the file is run and no class is looked up. Values are read later, where they lie.
+    No code of the file is run and no class is looked up. Values are read later, where they lie. ``build`` makes the
+    source of what torch.save wrote.
     """
     # One pause for everything: the graph must be freed before the collector gets to look through it.
     with collector_paused(), opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, 512)
         if head[:2] == b"PK":
-            return _open_zip(descriptor, file)
+            return _open_zip(descriptor, file, build)
         if not head:
             raise OpenError(f"{clean(file.name, 120)} is empty (0 bytes)")
         if is_legacy(head):
-            return open_legacy(descriptor, file)
+            return open_legacy(descriptor, file, build)
         if head[257:262] == b"ustar":
             return open_tar(descriptor, file)
         return open_pickle(descriptor, file)
 
 
-def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
+def _open_zip(descriptor: int, file: DataFile, build: Build) -> ExtentSource:
     directory = read_directory(descriptor, file.size, file.name)
     members = directory.members
     if not members:
@@ -88,7 +89,7 @@ def _open_zip(descriptor: int, file: DataFile) -> ExtentSource:
     machines += [behind for machine in machines[:2] for behind in load_behind(machine)]
     inner = InnerPickles(descriptor, directory, {f"{top}/data.pkl", f"{top}/constants.pkl"})
     machines += inner.machines
-    return list_pickles(
+    return build(
         file,
         form,
         machines,

@@ -1,0 +1,1 @@
+"""Checkpoints of DeepSpeed, as the model that the files of all ranks are together."""
