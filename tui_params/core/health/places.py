@@ -13,6 +13,7 @@ from tui_params.core.findings import MAX_INDICES, Finding, Index
 from tui_params.core.health.registry import sought_by
 from tui_params.core.health.sought import NAN, NEG_INF, NOT_FINITE, POS_INF, Sought
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
+from tui_params.core.kinds import compact_ranges
 from tui_params.core.numbers.decode import decode
 from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.sweep import plan
@@ -56,10 +57,30 @@ def locate(
             found = first_places(source, info, tuple(kinds), should_stop)
     except (ReadError, OSError, MemoryError):
         return tuple(findings)
-    return tuple(
+    placed = [
         msgspec.structs.replace(finding, indices=found[what]) if what else finding
         for finding, what in zip(findings, wanted, strict=True)
-    )
+    ]
+    return tuple([_naming_ranks(source, info, finding) if finding.indices else finding for finding in placed])
+
+
+def _naming_ranks(source: Source, info: TensorInfo, finding: Finding) -> Finding:
+    """The finding; if ranks wrote a piece of the tensor each, it says whose pieces have the first places."""
+    try:
+        pieces = source.pieces_of(info)
+    except ReadError:
+        return finding
+    ranks = {
+        piece.rank
+        for piece in pieces
+        for index in finding.indices
+        if piece.rank is not None
+        and all(low <= at < high for low, at, high in zip(piece.start, index, piece.stop, strict=True))
+    }
+    if not ranks:
+        return finding
+    which = f"rank {min(ranks):,}" if len(ranks) == 1 else f"ranks {compact_ranges(ranks)}"
+    return msgspec.structs.replace(finding, evidence=f"{finding.evidence}; the first are in the part of {which}")
 
 
 class Searches:
