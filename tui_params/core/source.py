@@ -87,6 +87,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     covering: tuple[str, ...] = ()
 
 
+class FileRange(msgspec.Struct, frozen=True, gc=False):
+    """``nbytes`` bytes of a file from ``offset`` on; ``file`` is as in ``StoredFile.name``."""
+
+    file: str
+    offset: int
+    nbytes: int
+
+
 class Digest(msgspec.Struct, frozen=True, gc=False):
     """The digest that the whole of a file should have, in hexadecimal digits; ``origin`` says where it was found.
 
@@ -158,7 +166,10 @@ class Source(Readable):
         return ()
 
     def record_blocks(self, record: Record) -> Iterator[memoryview]:
-        """The bytes of one of ``records``, a few MB at a time, each valid until the next. Raises ReadError."""
+        """The bytes of one of ``records``, or of a part of one, a few MB at a time, each valid until the next.
+
+        Raises ReadError.
+        """
         raise ReadError(f"{self.label} keeps no checksum of {record.label}")
 
     def stored_files(self) -> tuple[StoredFile, ...]:
@@ -181,6 +192,13 @@ class Source(Readable):
         None if they do not: strided views, values that are converted when they are read.
         """
         return None
+
+    def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
+        """The bytes of files that the blocks of ``info`` are, one range after the other, where it lies in pieces.
+
+        Empty if it does not, or if its blocks are made otherwise. Raises ReadError.
+        """
+        return ()
 
     def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
         """The boxes in which ``info`` is stored, in the order of their elements; empty if it lies in one place.

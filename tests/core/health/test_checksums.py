@@ -180,7 +180,7 @@ class Counting(MemorySource):
         if record.label == self.lost:
             raise ReadError("the disk is gone")
         self.again.append(record.label)
-        yield memoryview(self.arrays[record.label].tobytes())
+        yield memoryview(self.arrays[record.label].tobytes())[record.offset : record.offset + record.nbytes]
 
 
 def numbers(count: int = 4096, seed: int = 0) -> NDArray[Any]:

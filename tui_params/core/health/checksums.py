@@ -7,16 +7,17 @@ twice. Bytes that it has not read, or not completely, are read at the end.
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from tui_params.core.findings import Finding
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Record, Source, StoredFile, Unfinished
+from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Window
@@ -39,6 +40,27 @@ class Verified(msgspec.Struct, frozen=True):
     unread: str | None
 
 
+class _Span(NamedTuple):
+    """The bytes ``begin:end`` of a tensor are those of a record, by its number, from the byte ``start`` of it on."""
+
+    begin: int
+    end: int
+    record: int
+    start: int
+
+
+class _Run:
+    """The checksum of the bytes ``begin:end`` of a record, as far as they were read."""
+
+    __slots__ = ("begin", "crc", "end", "record")
+
+    def __init__(self, record: int, begin: int, end: int, crc: int) -> None:
+        self.record = record
+        self.begin = begin
+        self.end = end
+        self.crc = crc
+
+
 class WatchedSource(Source):
     """A source that computes checksums of the bytes that are read from it, in passing."""
 
@@ -51,6 +73,7 @@ class WatchedSource(Source):
         self._covered: Mapping[str, int] = {
             name: number for number, record in enumerate(records) for name in record.covering
         }
+        self._starts = sorted((record.file, record.offset, number) for number, record in enumerate(records))
         self._lock = Lock()
         # For each record, by its number: the end and the checksum of each run that was read, by the start of the run.
         self._parts: dict[int, dict[int, tuple[int, int]]] = {}
@@ -59,21 +82,58 @@ class WatchedSource(Source):
         return self._source.read_window(info, window)
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        number = self._covered.get(info.name)
         blocks = self._source.blocks(info, start, stop)
-        if number is None:
+        spans = self._spans(info)
+        if not spans:
             yield from blocks
             return
-        begin = end = info.dtype.nbytes(start)
-        crc = 0
+        at = info.dtype.nbytes(start)
+        place = 0
+        found: list[_Run] = []
         try:
             for block in blocks:
-                crc = zlib.crc32(block.data, crc)
-                end += block.size
+                end = at + block.size
+                while place < len(spans) and spans[place].begin < end:
+                    span = spans[place]
+                    low, high = max(span.begin, at), min(span.end, end)
+                    if low < high:
+                        part = block.data[low - at : high - at]
+                        begin = low - span.begin + span.start
+                        last = found[-1] if found else None
+                        if last is not None and (last.record, last.end) == (span.record, begin):
+                            last.crc, last.end = zlib.crc32(part, last.crc), begin + len(part)
+                        else:
+                            found.append(_Run(span.record, begin, begin + len(part), zlib.crc32(part)))
+                    if span.end > end:
+                        break
+                    place += 1
+                at = end
                 yield block
         finally:
             with self._lock:
-                self._parts.setdefault(number, {})[begin] = (end, crc)
+                for run in found:
+                    self._parts.setdefault(run.record, {})[run.begin] = (run.end, run.crc)
+
+    def _spans(self, info: TensorInfo) -> list[_Span]:
+        """Which bytes of ``info`` are bytes of which records."""
+        number = self._covered.get(info.name)
+        if number is not None:
+            return [_Span(0, info.nbytes, number, 0)]
+        try:
+            ranges = self._source.file_ranges(info)
+        except ReadError:
+            return []
+        spans = []
+        at = 0
+        for part in ranges:
+            place = bisect_right(self._starts, (part.file, part.offset, len(self._records))) - 1
+            record = self._records[self._starts[place][2]] if place >= 0 else None
+            if record is not None and record.file == part.file:
+                start = part.offset - record.offset
+                if start + part.nbytes <= record.nbytes:
+                    spans.append(_Span(at, at + part.nbytes, self._starts[place][2], start))
+            at += part.nbytes
+        return spans
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
@@ -86,6 +146,9 @@ class WatchedSource(Source):
 
     def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
         return self._source.file_blocks(name, start, stop)
+
+    def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
+        return self._source.file_ranges(info)
 
     def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
         return self._source.file_range(info)
@@ -110,24 +173,27 @@ class WatchedSource(Source):
         """
         findings: list[Finding] = []
         unread = None
-        known = [self._known(number, record) for number, record in enumerate(self._records)]
-        total = sum(record.nbytes for record, crc in zip(self._records, known, strict=True) if crc is None)
+        runs = [self._runs(number, record) for number, record in enumerate(self._records)]
+        total = sum(end - begin for of_record in runs for begin, end, crc in of_record if crc is None)
         done = 0
-        for record, read in zip(self._records, known, strict=True):
-            crc = read
-            if crc is None:
-                crc = 0
-                try:
-                    for block in self._source.record_blocks(record):
+        for record, of_record in zip(self._records, runs, strict=True):
+            crc = 0
+            try:
+                for begin, end, known in of_record:
+                    if known is not None:
+                        crc = combine(crc, known, end - begin) if begin else known
+                        continue
+                    missing = msgspec.structs.replace(record, offset=record.offset + begin, nbytes=end - begin)
+                    for block in self._source.record_blocks(missing):
                         if should_stop is not None and should_stop():
                             raise StoppedError("the reading was stopped")
                         crc = zlib.crc32(block, crc)
                         done += len(block)
                         if progress is not None:
                             progress(done, total)
-                except (ReadError, OSError) as error:
-                    unread = unread or f"the checksum of {clean(record.label, 120)} could not be verified: {error}"
-                    continue
+            except (ReadError, OSError) as error:
+                unread = unread or f"the checksum of {clean(record.label, 120)} could not be verified: {error}"
+                continue
             if crc != record.crc:
                 file = record.file if record.tensor is None else None
                 does, them = ("does", "it") if record.nbytes == 1 else ("do", "them")
@@ -138,17 +204,19 @@ class WatchedSource(Source):
                 findings.append(Finding("error", "checksum", record.tensor, evidence, file=file))
         return Verified(tuple(findings), unread)
 
-    def _known(self, number: int, record: Record) -> int | None:
-        """The checksum of a record if each of its bytes was read, else None."""
-        parts = self._parts.get(number, {})
-        at = crc = 0
-        while at < record.nbytes:
-            part = parts.get(at)
-            if part is None or part[0] <= at:
-                return None
-            crc = combine(crc, part[1], part[0] - at) if at else part[1]
-            at = part[0]
-        return crc if at == record.nbytes else None
+    def _runs(self, number: int, record: Record) -> list[tuple[int, int, int | None]]:
+        """The bytes of a record as runs (begin, end, checksum); without a checksum, a run was not read."""
+        found: list[tuple[int, int, int | None]] = []
+        at = 0
+        for begin, (end, crc) in sorted(self._parts.get(number, {}).items()):
+            if at <= begin < end <= record.nbytes:
+                if begin > at:
+                    found.append((at, begin, None))
+                found.append((begin, end, crc))
+                at = end
+        if at < record.nbytes:
+            found.append((at, record.nbytes, None))
+        return found
 
 
 def watched(source: Source) -> WatchedSource | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from math import prod
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tui_params.core.dtypes import fit
 from tui_params.core.piece import Piece, boxes
 from tui_params.core.reading.extent import Extent
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import FileRange, Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Axis, Window, make_window
@@ -96,22 +98,36 @@ class StitchedSource(Source):
         self, info: TensorInfo, runs: Sequence[tuple[int, Piece]], start: int, stop: int
     ) -> Iterator[NDArray[np.uint8]]:
         """Elements ``start:stop`` of a tensor whose pieces lie one after the other in row-major order."""
-        from tui_params.core.reading.gather import gather_blocks
+        import numpy as np
 
-        cursor = start
-        for first, piece in runs[max(bisect_right(runs, start, key=lambda run: run[0]) - 1, 0) :]:
-            if first >= stop:
-                break
-            end = min(first + piece.numel, stop)
-            if end <= cursor:
-                continue
-            if first > cursor:
-                raise ReadError(_hole(info, first - cursor))
-            box = describe(info.name, piece.shape, info.dtype)
-            yield from gather_blocks(*self.locate(info, piece), box, cursor - first, end - first)
-            cursor = end
-        if cursor < stop:
-            raise ReadError(_hole(info, stop - cursor))
+        from tui_params.core.reading.gather import BLOCK_NBYTES
+
+        nbytes = info.dtype.nbytes
+        step = fit(BLOCK_NBYTES, info.dtype)
+        buffer = np.empty(nbytes(min(step, max(stop - start, 0))), np.uint8)
+        number = max(bisect_right(runs, start, key=lambda run: run[0]) - 1, 0)
+        for begin in range(start, stop, step):
+            end = min(begin + step, stop)
+            cursor = begin
+            parts: list[_Part] = []
+            for first, piece in islice(runs, number, None):
+                low, high = max(first, begin), min(first + piece.numel, end)
+                if first > cursor or first >= end:
+                    break
+                if low < high:
+                    place, extent = self.locate(info, piece)
+                    part = _Part(place, extent, piece, low - first, nbytes(low) - nbytes(begin), nbytes(high - low))
+                    if not parts or not parts[-1].join(part, info):
+                        parts.append(part)
+                    cursor = high
+                number += first + piece.numel <= end
+            if cursor < end:
+                following = runs[number][0] if number < len(runs) else stop
+                raise ReadError(_hole(info, min(following, stop) - cursor))
+            block = buffer[: nbytes(end) - nbytes(begin)]
+            for part in parts:
+                part.read(info, block)
+            yield block
 
     def _box_blocks(
         self, info: TensorInfo, pieces: Sequence[Piece], start: int, stop: int
@@ -158,6 +174,25 @@ class StitchedSource(Source):
                 raise ReadError(_hole(info, done - filled))
             yield buffer[:done].view(np.uint8)
 
+    def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
+        runs = _runs(info, self.pieces(info))
+        if runs is None or info.dtype.is_packed:
+            return ()
+        found: list[FileRange] = []
+        cursor = 0
+        for first, piece in runs:
+            _, extent = self.locate(info, piece)
+            if first != cursor or extent.stride is not None or not extent.is_plain:
+                return ()
+            cursor += piece.numel
+            size = info.dtype.nbytes(piece.numel)
+            last = found[-1] if found else None
+            if last is not None and last.file == extent.file and last.offset + last.nbytes == extent.offset:
+                found[-1] = FileRange(last.file, last.offset, last.nbytes + size)
+            else:
+                found.append(FileRange(extent.file, extent.offset, size))
+        return tuple(found)
+
     def _check(self, info: TensorInfo) -> None:
         if self._is_closed:
             raise ReadError(f"{clean(self.label, 120)} is closed")
@@ -175,6 +210,55 @@ class StitchedSource(Source):
         self._is_closed = True
         for file in self.files.values():
             POOL.drop(file)
+
+
+class _Part:
+    """Elements of a piece from the one number ``first`` on; they go to ``size`` bytes of a block, from ``at`` on."""
+
+    def __init__(self, place: DataFile | Held, extent: Extent, piece: Piece, first: int, at: int, size: int) -> None:
+        self.place = place
+        self.extent = extent
+        self.piece = piece
+        self.first = first
+        self.at = at
+        self.size = size
+
+    def join(self, other: _Part, info: TensorInfo) -> bool:
+        """Take over what follows in the same file, so that it is read at once; whether it does follow."""
+        mine, next_one = self.extent, other.extent
+        if self.place is not other.place or mine.stride is not None or next_one.stride is not None:
+            return False
+        end = mine.offset + info.dtype.nbytes(self.first) + self.size
+        begin = next_one.offset + info.dtype.nbytes(other.first)
+        # One that reaches outside its own bounds is refused by itself.
+        is_within = end <= mine.end and next_one.begin <= begin and begin + other.size <= next_one.end
+        if begin != end or not is_within or not mine.is_plain or not next_one.is_plain:
+            return False
+        self.extent = msgspec.structs.replace(mine, end=next_one.end)
+        self.size += other.size
+        return True
+
+    def read(self, info: TensorInfo, block: NDArray[np.uint8]) -> None:
+        """Fill the bytes of the block. Raises ReadError."""
+        from tui_params.core.reading.gather import BoxReader, check_bounds, raw_dtype, resolve_bits
+
+        extent, raw = self.extent, raw_dtype(info.dtype)
+        out = block[self.at : self.at + self.size]
+        with self.place.reading() as fill:
+            if extent.stride is None:
+                begin = extent.offset + info.dtype.nbytes(self.first)
+                check_bounds(extent, info, begin, begin + self.size)
+                fill(begin, out.data)
+            else:
+                values, done = out.view(raw), 0
+                reader = BoxReader(fill, extent, describe(info.name, self.piece.shape, info.dtype))
+                for origin, lengths in boxes(self.piece.shape, self.first, self.first + values.size):
+                    first = sum(index * step for index, step in zip(origin, extent.stride, strict=True))
+                    box = values[done : done + prod(lengths)].reshape(lengths)
+                    reader.gather(box, first, list(zip(lengths, extent.stride, strict=True)))
+                    done += box.size
+        if not extent.is_plain:
+            resolve_bits(out.view(raw), info.dtype, extent)
 
 
 class Rows:
@@ -205,7 +289,7 @@ def _runs(info: TensorInfo, pieces: Sequence[Piece]) -> list[tuple[int, Piece]] 
                 return None
             is_open = is_open and length == 1
             first = first * dim + begin
-        if piece.stride is not None or first % info.dtype.grain:
+        if piece.stride is not None or (info.dtype.is_packed and first % info.dtype.grain):
             return None
         runs.append((first, piece))
     return sorted(runs, key=lambda run: run[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Record, StoredFile, Unfinished
+from tui_params.core.source import FileRange, Listing, Record, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import OpenError
@@ -60,6 +60,9 @@ class DeepSpeedSource(StitchedSource):
 
     def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
         return self._whole.file_range(info) if info.name not in self._placements else None
+
+    def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
+        return super().file_ranges(info) if info.name in self._placements else ()
 
     def records(self) -> tuple[Record, ...]:
         found: list[Record] = []
