@@ -9,7 +9,7 @@ from tui_params.core.health.subjects import Checkpoint
 _NUMBERED = re.compile(r"(.*)-(\d{1,6})-of-(\d{1,6})\.[\w.]+", re.ASCII)
 """``model-00002-of-00004.safetensors``."""
 
-_OF_PIECES = frozenset({"missing-shard", "bad-shard", "local-shapes", "missing-rank"})
+_OF_PIECES = frozenset({"missing-shard", "bad-shard", "local-shapes", "missing-rank", "flat-layout"})
 """Findings of the readers: some tensors were not seen, or this is what one rank wrote."""
 
 

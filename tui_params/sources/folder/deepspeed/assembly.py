@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tui_params.core.dtypes import DType
+from tui_params.core.dtypes import DType, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.piece import Piece
 from tui_params.core.tensor import TensorInfo, beyond_numpy
@@ -85,6 +85,11 @@ class Assembly:
         )
         return unreadable is None
 
+    def add_unknown(self, name: str, reason: str) -> None:
+        """A tensor of which only the name is known."""
+        name = self._unique(name)
+        self.tensors[name] = TensorInfo(name, (), unknown("?"), 0, 0, unreadable=reason)
+
     def alias(self, name: str, owner: str) -> None:
         """Another name of a tensor that is listed."""
         info = self.tensors[owner]
@@ -123,10 +128,14 @@ def _only_place(pieces: Iterator[Piece]) -> tuple[str | None, int | None]:
 
 
 def merge_repeated(findings: list[Finding], files: Mapping[str, int]) -> list[Finding]:
-    """Findings of the same words about several files as one each, which names the first and counts the others."""
-    counts: dict[tuple[str, str, str | None, str], list[Finding]] = {}
+    """Findings of the same words about several files as one each, which names the first and counts the others.
+
+    Every file with code in it is named.
+    """
+    counts: dict[tuple[str | None, ...], list[Finding]] = {}
     for finding in findings:
-        counts.setdefault((finding.severity, finding.rule, finding.tensor, finding.evidence), []).append(finding)
+        file = finding.file if finding.rule == "pickle-code" else None
+        counts.setdefault((finding.rule, finding.severity, finding.tensor, finding.evidence, file), []).append(finding)
     merged = []
     for found in counts.values():
         first = found[0]

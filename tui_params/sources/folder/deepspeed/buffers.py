@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 
 import msgspec
 
@@ -15,20 +14,17 @@ from tui_params.sources.folder.deepspeed.partitions import Partition, Shape
 from tui_params.sources.folder.deepspeed.ranks import Ranks
 from tui_params.sources.folder.deepspeed.stage_3 import Dealt
 from tui_params.sources.folder.deepspeed.stages_1_2 import Joined
+from tui_params.sources.folder.deepspeed.torch_file import Stored
 
 
 class Placed(msgspec.Struct, frozen=True):
     """A trained parameter: its shape, its group, and where it begins in the buffer, or why that is not known."""
 
     name: str
-    shape: Shape
+    shape: Shape | None
     group: int
     start: int
     lost: str | None = None
-
-    @property
-    def numel(self) -> int:
-        return prod(self.shape)
 
 
 class Buffers:
@@ -43,22 +39,25 @@ class Buffers:
         self.lost = lost
 
 
-FlatsOf = Callable[[OptimizerStates], Sequence[TensorInfo | None]]
+FlatsOf = Callable[[OptimizerStates], Sequence[Stored | None]]
 """The partitions of one rank, by group; None where it has none."""
 
 
 def build_buffers(ranks: Ranks, count: int, flats_of: FlatsOf) -> Buffers:
     """The buffers of ``count`` groups, from the partitions of each rank."""
     world = ranks.world
-    by_rank: list[Sequence[TensorInfo | None] | None] = []
+    by_rank: list[Sequence[Stored | None] | None] = []
     lost: list[str | None] = []
     for rank in range(world):
         states = ranks.optimizers.found.get(rank)
         by_rank.append(None if states is None else flats_of(states))
         lost.append(ranks.optimizers.why(rank) if states is None else None)
+        if states is None and ranks.stage != 3:
+            # What lies behind it has no known place.
+            break
     if ranks.stage == 3:
         parts = [
-            None if flats is None else Partition(rank, [checked_flat(info) for info in flats if info is not None])
+            None if flats is None else Partition(rank, [checked_flat(flat) for flat in flats if flat is not None])
             for rank, flats in enumerate(by_rank)
         ]
         dtype, odd = common_dtype(parts)
@@ -69,9 +68,9 @@ def build_buffers(ranks: Ranks, count: int, flats_of: FlatsOf) -> Buffers:
     for group in range(count):
         parts, why = [], list(lost)
         for rank, flats in enumerate(by_rank):
-            info = flats[group] if flats is not None and group < len(flats) else None
-            parts.append(None if info is None else Partition(rank, [checked_flat(info)]))
-            if info is None and flats is not None:
+            flat = flats[group] if flats is not None and group < len(flats) else None
+            parts.append(None if flat is None else Partition(rank, [checked_flat(flat)]))
+            if flat is None and flats is not None:
                 why[rank] = f"the optimizer file of rank {rank:,} has no partition of it"
         dtype, odd = common_dtype(parts)
         layouts.append(Joined(parts, why))
@@ -80,10 +79,12 @@ def build_buffers(ranks: Ranks, count: int, flats_of: FlatsOf) -> Buffers:
     return Buffers(layouts, dtypes, odds)
 
 
-def checked_flat(info: TensorInfo) -> TensorInfo:
+def checked_flat(stored: Stored) -> TensorInfo:
     """A flat tensor; one of another layout gets the reason why it cannot be cut."""
-    if info.unreadable is None and (info.ndim != 1 or info.stride is not None or not info.dtype.itemsize):
-        reason = f"a partition of it has the shape {list(info.shape)}, and should be flat"
+    info = stored.info
+    is_flat = info.ndim == 1 and stored.extent is None and info.dtype.itemsize
+    if info.unreadable is None and not is_flat:
+        reason = f"a partition of it is of shape {list(info.shape)[:8]}, or a view, and should be flat"
         return msgspec.structs.replace(info, unreadable=reason)
     return info
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
-import msgspec
-
-from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import plural
 from tui_params.sources.folder.deepspeed.assembly import Assembly
 from tui_params.sources.folder.deepspeed.buffers import FlatsOf, Placed, build_buffers
 from tui_params.sources.folder.deepspeed.optimizer_states import OptimizerStates
 from tui_params.sources.folder.deepspeed.ranks import Ranks
+from tui_params.sources.folder.deepspeed.torch_file import Stored
+
+_MAX_KEYS = 32
+"""States of one parameter that are looked at: no optimizer has as many."""
 
 
 def add_moments(ranks: Ranks, placed: Sequence[Placed], made: Assembly) -> None:
@@ -27,10 +29,12 @@ def add_moments(ranks: Ranks, placed: Sequence[Placed], made: Assembly) -> None:
         for number, moments in enumerate(states.moments):
             for group in (number,) if is_split else range(count):
                 if group < count:
-                    keys[group] |= dict.fromkeys(moments)
+                    keys[group] |= dict.fromkeys(islice(moments, _MAX_KEYS))
     buffers = {key: build_buffers(ranks, count, _moments_of(key, ranks.stage)) for key in dict.fromkeys(_flatten(keys))}
     firsts: dict[tuple[int, str], str] = {}
     for parameter in placed:
+        if parameter.shape is None:
+            continue
         group = parameter.group
         note = (f"state of {parameter.name}",)
         for key in keys[group]:
@@ -60,16 +64,15 @@ def _flatten(keys: Sequence[Mapping[str, None]]) -> Iterator[str]:
 def _moments_of(key: str, stage: int) -> FlatsOf:
     """The partitions of one of the moments; of stage 3 as long as those of the values, so that all places agree."""
 
-    def flats(states: OptimizerStates) -> Sequence[TensorInfo | None]:
-        found: list[TensorInfo | None] = []
+    def flats(states: OptimizerStates) -> Sequence[Stored | None]:
+        found: list[Stored | None] = []
         for number, values in enumerate(states.flats):
             stored = states.moments[number].get(key) if number < len(states.moments) else None
-            info = None if stored is None else stored.info
-            if stage == 3 and (info is None or info.numel != values.info.numel):
-                has = "none of its states" if info is None else f"{plural(info.numel, 'element')} of its states"
-                reason = f"a rank has {has}, and {plural(values.info.numel, 'element')} of its values"
-                info = msgspec.structs.replace(values.info, unreadable=reason)
-            found.append(info)
+            if stage == 3 and (stored is None or stored.info.numel != values.info.numel):
+                count = 0 if stored is None else stored.info.numel
+                reason = f"a rank has {plural(count, 'element')} of it, and {values.info.numel:,} of the parameters"
+                stored = values.called(values.info.name, unreadable=reason)
+            found.append(stored)
         return found
 
     return flats

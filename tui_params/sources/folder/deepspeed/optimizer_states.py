@@ -20,7 +20,7 @@ _FLATS = "single_partition_of_fp32_groups"
 _FLATS_OF_3 = "fp32_flat_groups"
 _READ = frozenset({_FLATS, _FLATS_OF_3, "base_optimizer_state", "param_slice_mappings", "param_alignment_paddings"})
 _STEP = "step"
-_MOST_RANKS = 100_000
+_MOST_RANKS = 1 << 14
 
 
 class OptimizerStates(msgspec.Struct, frozen=True):

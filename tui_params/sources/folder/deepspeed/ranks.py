@@ -116,8 +116,8 @@ def _agree(ranks: Ranks) -> None:
         parted = len(ranks.models.found) > 1 or any("zero_pp_rank" in name for name in ranks.models.names.values())
         ranks.stage = 3 if parted else 1 if has_shapes else 0
         ranks.world = max(ranks.models.found, default=0) + 1
-        if has_shapes:
-            ranks.optimizers.lost.setdefault(0, "no optimizer file is there that could be read")
+        if has_shapes and not ranks.optimizers.lost:
+            ranks.optimizers.lost[0] = "there is no optimizer file, which has the float32 values"
         return
     is_third, world = max(said, key=lambda key: (said[key], key[1]))
     ranks.world = world
@@ -147,7 +147,7 @@ def _report_missing(ranks: Ranks) -> None:
         wanted.append((ranks.optimizers, ranks.world))
     for sort, count in wanted:
         absent = [rank for rank in range(count) if rank not in sort.found and rank not in sort.lost]
-        if absent:
+        if absent and sort.found:
             which = f"{'rank' if len(absent) == 1 else 'ranks'} {compact_ranges(absent)}"
             files = f"the {sort.what} {'file' if len(absent) == 1 else 'files'} of {which} of {count:,}"
             evidence = f"{files} {'is' if len(absent) == 1 else 'are'} missing"

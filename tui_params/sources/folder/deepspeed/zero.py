@@ -34,7 +34,7 @@ def assemble(ranks: Ranks) -> Assembly:
         _add_plain(model, made)
         return made
     placed = place_parameters(ranks, model, made)
-    buffers = build_buffers(ranks, len(model.groups), lambda states: [flat.info for flat in states.flats])
+    buffers = build_buffers(ranks, len(model.groups), lambda states: states.flats)
     trained = {parameter.name: parameter for parameter in placed}
     copies: list[str] = []
     for name in dict.fromkeys([*model.module, *trained, *model.frozen]):
@@ -49,8 +49,8 @@ def assemble(ranks: Ranks) -> Assembly:
     _add_ties(ranks, model, made)
     for name in copies:
         if name in model.module and model.module[name].info.numel:
-            note = "the copy in which the model computes; its float32 values cannot be read"
-            made.add(f"module.{name}", model.module[name], kind="parameter", requires_grad=True, notes=(note,))
+            note = "the copy with which the model computes: its float32 values cannot be read"
+            made.add(f"module.{name}", model.module[name], notes=(note,))
     add_moments(ranks, placed, made)
     made.add_rest(model.rest)
     for rank, states in ranks.optimizers.found.items():
@@ -97,6 +97,9 @@ def _stitch(parameter: Placed, buffers: Buffers, ranks: Ranks, model: ModelState
         where = clean(next(iter(ranks.models.names.values())), 120)
         notes = (f"the model computes with a {copy.info.dtype.name} copy in {where}, which is not listed",)
     group = parameter.group
+    if parameter.shape is None:
+        made.add_unknown(parameter.name, parameter.lost or "its shape is not known")
+        return False
     return made.stitch(
         parameter.name,
         parameter.shape,
@@ -123,7 +126,7 @@ def _add_frozen(name: str, ranks: Ranks, model: ModelStates, made: Assembly) -> 
     for rank in range(ranks.world):
         states = ranks.models.found.get(rank)
         fragment = None if states is None else states.fragments.get(name)
-        parts.append(None if fragment is None else Partition(rank, [checked_flat(fragment.info)]))
+        parts.append(None if fragment is None else Partition(rank, [checked_flat(fragment)]))
         absent = f"the model file of rank {rank:,} has no part of it"
         lost.append(ranks.models.why(rank) if states is None else absent if fragment is None else None)
     dtype, odd = common_dtype(parts)
@@ -136,7 +139,7 @@ def _add_own(name: str, stored: Stored, ranks: Ranks, model: ModelStates, made: 
         made.add(name, stored, kind="buffer")
     elif ranks.stage == 3 and stored.info.shape == (0,):
         made.add(name, stored, unreadable=_PLACEHOLDER, shape=(), numel=0, nbytes=0, offset=None)
-    elif model.groups:
+    elif any(model.groups or ()):
         made.add(name, stored, kind="parameter", requires_grad=False)
     else:
         made.add(name, stored)
@@ -144,17 +147,22 @@ def _add_own(name: str, stored: Stored, ranks: Ranks, model: ModelStates, made: 
 
 def _add_ties(ranks: Ranks, model: ModelStates, made: Assembly) -> None:
     """Parameters under further names; an owner that is not there is named, and so is a circle."""
+    owners: dict[str, str] = {}
     for alias in model.shared:
-        owner, seen = model.shared[alias], {alias}
-        while owner not in made.tensors and owner in model.shared and owner not in seen:
-            seen.add(owner)
-            owner = model.shared[owner]
-        if alias in made.tensors:
+        chain = [alias]
+        while chain[-1] not in made.tensors and chain[-1] not in owners and chain[-1] in model.shared:
+            owners[chain[-1]] = chain[-1]
+            chain.append(model.shared[chain[-1]])
+        owner = owners.get(chain[-1], chain[-1])
+        owners |= dict.fromkeys(chain, owner)
+    for alias, owner in owners.items():
+        if alias in made.tensors or alias not in model.shared:
             continue
         if owner in made.tensors:
             made.alias(alias, owner)
             continue
-        evidence = f"shared_params: {clean(alias, 120)} is another name of {clean(owner, 120)}, which is not there"
+        of = clean(model.shared[alias], 120)
+        evidence = f"shared_params: {clean(alias, 120)} is another name of {of}, which is not there"
         file = next(iter(ranks.models.names.values()))
         made.findings.append(Finding("error", "flat-layout", None, evidence, file=file))
         if alias in model.module:
