@@ -50,6 +50,10 @@ fuzz-torch number="200000" seed="1":
     TUI_PARAMS_FUZZ_TORCH={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
         .venv/bin/pytest -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
 
+# Compare with what other libraries write and read, as far as they are installed; says which are missing
+formats *arguments:
+    .venv/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
+
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:
     .venv/bin/pytest -n0 tests/tui --snapshot-update
