@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tui_params.core.dtypes import DTYPES, from_torch, numpy_dtype, unknown
 from tui_params.core.piece import Piece, find_overlap, run_of_elements
-from tui_params.core.source import Listing
+from tui_params.core.source import FileRange, Listing
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.local import opened
@@ -214,3 +214,33 @@ def test_overlapping_pieces_are_found() -> None:
     assert find_overlap([scalar]) is None
     assert find_overlap([scalar, msgspec.structs.replace(scalar, file="b")]) is not None
     assert find_overlap([Piece((4, 0), (0, 4), "a", 0, 0), first, Piece((4, 0), (0, 4), "b", 0, 0)]) is None
+
+
+def test_the_ranges_of_files_are_the_blocks(tmp_path: Path) -> None:
+    values = ordinary((5, 4))
+    (tmp_path / "0").write_bytes(values.reshape(-1)[:7].tobytes())
+    (tmp_path / "1").write_bytes(b"12" + values.reshape(-1)[7:].tobytes())
+    pieces = [*run_of_elements((5, 4), 7, 13, "1", 2, 4), *run_of_elements((5, 4), 0, 7, "0", 0, 4)]
+    info = describe("w", (5, 4), FLOAT32)
+    with Cut(tmp_path, {"w": (info, pieces)}) as source:
+        # What follows in the same file is one range.
+        assert [(part.file, part.offset, part.nbytes) for part in source.file_ranges(info)] == [
+            ("0", 0, 28),
+            ("1", 2, 52),
+        ]
+        whole = b"".join(bytes(block) for part in source.file_ranges(info) for block in range_of(tmp_path, part))
+        assert whole == b"".join(block.tobytes() for block in source.blocks(info)) == values.tobytes()
+
+
+def range_of(folder: Path, part: FileRange) -> list[bytes]:
+    return [(folder / part.file).read_bytes()[part.offset : part.offset + part.nbytes]]
+
+
+def test_boxes_side_by_side_are_no_ranges(tmp_path: Path) -> None:
+    info = describe("w", (4, 4), FLOAT32)
+    pieces = write_boxes(tmp_path, ordinary((4, 4)), [((0, 0), (4, 2), (0, 1)), ((0, 2), (4, 2), (0, 1))])
+    holes = write_boxes(tmp_path, ordinary((4, 4)), [((1, 0), (3, 4), (0, 1))])
+    with Cut(tmp_path, {"w": (info, pieces)}) as source:
+        assert source.file_ranges(info) == ()
+    with Cut(tmp_path, {"w": (info, holes)}) as source:
+        assert source.file_ranges(info) == ()

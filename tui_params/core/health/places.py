@@ -80,7 +80,8 @@ def _naming_ranks(source: Source, info: TensorInfo, finding: Finding) -> Finding
     if not ranks:
         return finding
     which = f"rank {min(ranks):,}" if len(ranks) == 1 else f"ranks {compact_ranges(ranks)}"
-    return msgspec.structs.replace(finding, evidence=f"{finding.evidence}; the first are in the part of {which}")
+    where = f"in the part of {which}" if len(finding.indices) < MAX_INDICES else f"the first in the part of {which}"
+    return msgspec.structs.replace(finding, evidence=f"{finding.evidence}; {where}")
 
 
 class Searches:

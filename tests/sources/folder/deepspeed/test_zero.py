@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.factories_deepspeed import TAG, Zero, optimizer_file, write_universal
 from tui_params.api.comparing import compare
 from tui_params.core.health.checker import Report, check
+from tui_params.core.health.checksums import WatchedSource
 from tui_params.core.source import Source
 from tui_params.core.window import parse_window
 from tui_params.sources.detect import open_path
@@ -95,8 +96,8 @@ def test_listing_and_metadata(tmp_path: Path) -> None:
         assert listing.not_opened == ("rng_state_0.pth", "global_step1/")
         assert facts["folder.not_opened"] == "rng_state_0.pth, global_step1/ (open by path)"
         kinds = {info.name: (info.kind, info.requires_grad) for info in listing.tensors}
-        assert kinds["l1.weight"] == ("parameter", True)
-        assert kinds["frozen"] == ("parameter", False)
+        assert kinds["l1.weight"] == ("tensor", True)
+        assert kinds["frozen"] == ("tensor", False)
         assert kinds["buf"][0] == "buffer"
         assert source.find("head.weight").tied_to == "emb.weight"
         assert source.find("optimizer.l1.bias.exp_avg").notes == ("state of l1.bias",)
@@ -136,7 +137,19 @@ def test_a_nan_is_found_in_its_tensor_rank_and_place(tmp_path: Path, stage: int)
         report = check(source)
     (finding,) = [found for found in report.findings if found.severity == "error"]
     assert (finding.tensor, finding.rule, finding.indices) == ("l1.weight", "nan", ((8, 2),))
-    assert finding.evidence.endswith("; the first are in the part of rank 1")
+    assert finding.evidence == "1 of 45 values are NaN; in the part of rank 1"
+
+
+def test_many_nan_name_the_ranks_of_the_first(tmp_path: Path) -> None:
+    zero = Zero(3, 3)
+    zero.values["l2.bias"][:2] = torch.nan
+    zero.values["l1.weight"][:] = torch.nan
+    zero.cut()
+    with open_path(zero.write(tmp_path)) as source:
+        report = check(source)
+    found = {finding.tensor: finding.evidence for finding in report.findings if finding.severity == "error"}
+    assert found["l2.bias"].endswith("; in the part of ranks 0-1")
+    assert found["l1.weight"].endswith("; the first in the part of rank 0")
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -206,6 +219,30 @@ def test_without_zero_the_model_file_has_everything(tmp_path: Path) -> None:
         assert source.find("buf").kind == "buffer"
         assert source.find("optimizer.state.0.exp_avg").notes == ("state of w (by order and shapes)",)
         assert source.listing.metadata["global_steps"] == "2"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_checksums_need_no_second_reading_but_of_padding(tmp_path: Path, layout: dict[str, Any]) -> None:
+    zero = Zero(**layout)
+    with open_path(zero.write(tmp_path)) as source:
+        records = source.records()
+        watching = WatchedSource(source, records)
+        for info in source.listing.tensors:
+            for start in range(0, max(info.numel, 1), 16):
+                for _ in watching.blocks(info, start, min(start + 16, info.numel)):
+                    pass
+        again: list[int] = []
+        assert watching.verify(progress=lambda _, total: again.append(total)).findings == ()
+        partitions = {f"{TAG}/{name}" for name in zero.files if "optim" in name}
+        stored = sum(
+            record.nbytes for record in records if record.file in partitions and "/data/" in f"/{record.label}"
+        )
+        read = sum(
+            piece.nbytes for name in {*zero.shapes, *zero.states} for piece in source.pieces_of(source.find(name))
+        )
+        counters = 4 * len({info.offset for info in source.listing.tensors if info.name.endswith(".step")})
+        others = sum(record.nbytes for record in records) - stored
+        assert max(again, default=0) <= others + stored - read - counters + 4 * zero.world * 3
 
 
 def test_checksums_are_verified(tmp_path: Path) -> None:

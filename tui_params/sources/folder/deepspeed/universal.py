@@ -47,7 +47,7 @@ def assemble_universal(tag: Tag) -> tuple[Assembly, list[ReadFile]]:
             elif model is None:
                 made.add(name, stored)
             elif name in shapes:
-                made.add(name, stored, kind="parameter", requires_grad=True)
+                made.add(name, stored, requires_grad=True)
             elif name not in model.module and name not in model.frozen:
                 # Of all others this is a copy that was widened, from 16 bits or even from integers.
                 made.add(name, stored)

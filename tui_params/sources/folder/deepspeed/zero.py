@@ -17,6 +17,7 @@ from tui_params.sources.folder.deepspeed.ranks import Ranks
 from tui_params.sources.folder.deepspeed.stage_3 import Dealt
 from tui_params.sources.folder.deepspeed.torch_file import Stored
 
+_FROZEN = "frozen: it is not trained"
 _PLACEHOLDER = "a placeholder of ZeRO-3, and no list of shapes has its name"
 
 
@@ -107,7 +108,6 @@ def _stitch(parameter: Placed, buffers: Buffers, ranks: Ranks, model: ModelState
         buffers.layouts[group],
         parameter.start,
         parameter.lost or buffers.lost[group],
-        kind="parameter",
         requires_grad=True,
         notes=notes,
     )
@@ -116,7 +116,7 @@ def _stitch(parameter: Placed, buffers: Buffers, ranks: Ranks, model: ModelState
 def _add_frozen(name: str, ranks: Ranks, model: ModelStates, made: Assembly) -> None:
     """A parameter that is not trained: whole in the one model file, or a piece of it in that of each rank."""
     shape = model.frozen[name]
-    more: dict[str, Any] = {"kind": "parameter", "requires_grad": False}
+    more: dict[str, Any] = {"requires_grad": False, "notes": (_FROZEN,)}
     own = model.fragments.get(name)
     if ranks.stage != 3 and own is not None:
         made.add(name, own, **more)
@@ -140,7 +140,7 @@ def _add_own(name: str, stored: Stored, ranks: Ranks, model: ModelStates, made: 
     elif ranks.stage == 3 and stored.info.shape == (0,):
         made.add(name, stored, unreadable=_PLACEHOLDER, shape=(), numel=0, nbytes=0, offset=None)
     elif any(model.groups or ()):
-        made.add(name, stored, kind="parameter", requires_grad=False)
+        made.add(name, stored, requires_grad=False, notes=(_FROZEN,))
     else:
         made.add(name, stored)
 
