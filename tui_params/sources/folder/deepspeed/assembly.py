@@ -11,8 +11,8 @@ import msgspec
 from tui_params.core.dtypes import DType, unknown
 from tui_params.core.findings import Finding
 from tui_params.core.piece import Piece
+from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import TensorInfo, beyond_numpy
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.folder.deepspeed.torch_file import Rest, Stored
 from tui_params.sources.torch_save.layout import MAX_NUMBER, MAX_TENSORS

@@ -11,11 +11,11 @@ import msgspec
 
 from tui_params.core.dtypes import unknown
 from tui_params.core.findings import Finding
+from tui_params.core.reading.extent import Extent
 from tui_params.core.source import Listing, Record
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError
-from tui_params.sources.bytes.extent import Extent
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import POOL, DataFile, read_into
