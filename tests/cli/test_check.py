@@ -155,18 +155,16 @@ def test_files_that_were_not_opened_are_never_called_healthy(cli: Cli, serve: Se
 
 def test_the_files_beside_a_model_are_named(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(file_bytes({"w": entry("F32", (2,), 0)}, bytes(8)))
-    for name in ("optimizer.bin", "random_states_0.pkl", "trainer_state.json", "custom_checkpoint_0.pkl", ".hidden.pt"):
+    for name in ("ema.bin", "args.pkl", "labels.pickle", ".hidden.pt"):
         (tmp_path / name).write_bytes(b"?")
     ran = cli("check", str(tmp_path))
     assert ran.code == 0
-    assert (
-        "not read: custom_checkpoint_0.pkl, optimizer.bin, random_states_0.pkl (open them by their paths)\n" in ran.out
-    )
+    assert "not read: args.pkl, ema.bin, labels.pickle (open them by their paths)\n" in ran.out
     for folder, file in (("global_step5", "mp_rank_00.pt"), ("fsdp_0", "__0_0.distcp"), ("runs", "events.1")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / file).write_bytes(b"?")
     ran = cli("check", str(tmp_path))
-    shown = "custom_checkpoint_0.pkl, optimizer.bin, random_states_0.pkl, fsdp_0/, global_step5/"
+    shown = "args.pkl, ema.bin, labels.pickle, fsdp_0/, global_step5/"
     assert f"not read: {shown} (open them by their paths)\n" in ran.out
     assert ran.out.endswith("3 files and 2 folders not read\n")
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model.safetensors"}}')

@@ -34,24 +34,27 @@ ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
 
-def open_source(target: Target, *, optimizer: Optimizer | None = None) -> Source:
+def open_source(target: Target, *, optimizer: Optimizer | None = None, format: str | None = None) -> Source:  # noqa: A002
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
     ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``).
 
     Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
     they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
-    ``optimizer.``, each under the name of its parameter. Never imports torch: where it is not loaded there can be no
-    module. Raises OpenError if the target cannot be opened, and TypeError for another kind of target, an optimizer that
-    is none, and one beside a target that is no module.
+    ``optimizer.``, each under the name of its parameter. ``format`` is for a path only: the name of the format to read
+    it as, whatever it looks like (``tui-params --help`` lists them). Never imports torch: where it is not loaded there
+    can be no module. Raises OpenError if the target cannot be opened, and TypeError for another kind of target, an
+    optimizer that is none, one beside a target that is no module, and a format of a target that is no path.
     """
-    source = _open(target, optimizer)
+    source = _open(target, optimizer, format)
     if source is not target:
         source.engine = ENGINE
     return source
 
 
-def _open(target: Target, optimizer: Optimizer | None) -> Source:
+def _open(target: Target, optimizer: Optimizer | None, form: str | None) -> Source:
+    if form is not None and not isinstance(target, (str, os.PathLike)):
+        raise TypeError(f"format= is for a path only, and the target is {_described(target)}")
     if is_live_module(target):
         from tui_params.live.source import ModelSource
 
@@ -62,26 +65,30 @@ def _open(target: Target, optimizer: Optimizer | None) -> Source:
     if isinstance(target, Source):
         return target
     if isinstance(target, (str, os.PathLike)):
-        return _open_named(target)
+        return _open_named(target, form)
     from tui_params.live.source import StateDictSource
 
     return StateDictSource(target)
 
 
-def _open_named(target: str | os.PathLike[str]) -> Source:
+def _open_named(target: str | os.PathLike[str], form: str | None) -> Source:
     """A path, or ``attach:`` and the number or the name of a process that serves a model."""
     if isinstance(target, str) and target.startswith(ATTACH) and not os.path.lexists(target):
         from tui_params.live.attached.finding import choose, find_serving
         from tui_params.live.attached.source import AttachedSource
 
         return AttachedSource(choose(find_serving(), target.removeprefix(ATTACH)).path)
-    return open_path(target)
+    return open_path(target, form)
 
 
 def is_live_module(target: Target) -> bool:
     """Whether it is a ``torch.nn.Module``; never imports torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(target, torch.nn.Module)
+
+
+def _described(target: Target) -> str:
+    return "a torch.nn.Module" if is_live_module(target) else _kind(target)
 
 
 def _kind(target: object) -> str:

@@ -15,6 +15,7 @@ from tui_params import __version__
 from tui_params.cli import streams
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain
+from tui_params.cli.reader_option import reader_option
 from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
@@ -92,8 +93,9 @@ Exit codes:
 Write ./ls for a SOURCE that has the name of a command.""",
 )
 @click.version_option(__version__, "--version", message="tui-params %(version)s")
+@reader_option
 @click.pass_context
-def app(ctx: click.Context) -> int:
+def app(ctx: click.Context, reader: str | None) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
     With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. Files are only read, and
@@ -106,12 +108,14 @@ def app(ctx: click.Context) -> int:
 
 @click.command(name="SOURCE", add_help_option=False)
 @click.argument("source")
-def _explore(source: str) -> int:
-    code = open_explorer(source)
+@click.pass_context
+def _explore(ctx: click.Context, source: str) -> int:
+    reader = ctx.find_root().params.get("reader")
+    code = open_explorer(source, reader=reader)
     if code is None:
         from tui_params.cli.ls import list_tensors
 
-        list_tensors(source, as_json=False)
+        list_tensors(source, as_json=False, reader=reader)
         return OK
     return code
 

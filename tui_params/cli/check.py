@@ -13,6 +13,7 @@ from tui_params.cli.completion import complete_path, complete_threshold
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
+from tui_params.cli.reader_option import open_chosen, reader_option
 from tui_params.core.text import plural
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--verify", is_flag=True, help="Compare each file with the digest that the Hugging Face Hub gave for it.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
+@reader_option
 def command(
     source: str | None,
     fail_on: str,
@@ -50,6 +52,7 @@ def command(
     changes: tuple[str, ...],
     verify: bool,
     list_rules: bool,
+    reader: str | None,
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
@@ -75,7 +78,7 @@ def command(
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.")
     form = "json" if as_json else "markdown" if as_markdown else "text"
-    return _check(source, fail_on, thresholds, form, verify=verify)
+    return _check(source, fail_on, thresholds, form, verify=verify, reader=reader)
 
 
 def _thresholds(changes: Sequence[str]) -> Thresholds:
@@ -97,11 +100,10 @@ def _thresholds(changes: Sequence[str]) -> Thresholds:
     return thresholds
 
 
-def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool) -> int:
-    from tui_params.api.opening import open_source
+def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: str | None) -> int:
     from tui_params.core.health.checker import check
 
-    with open_source(path) as opened:
+    with open_chosen(path, reader) as opened:
         show = _Progress() if sys.stderr.isatty() else None
         try:
             report = check(opened, thresholds=thresholds, progress=show, verify=verify)

@@ -52,22 +52,23 @@ def complete_threshold(context: click.Context, parameter: click.Parameter, incom
 
 def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names in SOURCE that begin so, up to the next dot, as paths are completed up to the next slash."""
-    words = next_parts(_names_in(context.params.get("source")), incomplete)
+    reader = context.params.get("reader") or context.find_root().params.get("reader")
+    words = next_parts(_names_in(context.params.get("source"), reader), incomplete)
     return [CompletionItem(word, type=OPEN if word.endswith(".") else "plain") for word in words]
 
 
-def _names_in(path: str | None) -> list[str]:
+def _names_in(path: str | None, reader: str | None) -> list[str]:
     """The names of the tensors at a path as they are printed; empty if it cannot be listed, or not soon."""
     if not path:
         return []
-    from tui_params.api.opening import open_source
+    from tui_params.cli.reader_option import open_chosen
     from tui_params.core.text import clean
 
     names: list[str] = []
 
     def read() -> None:
         try:
-            with open_source(os.path.expandvars(path)) as source:
+            with open_chosen(os.path.expandvars(path), reader) as source:
                 names.extend([clean(info.name) for info in source.listing.tensors])
         except Exception:  # noqa: BLE001 - Python would print it over the line that is typed; the command will say why
             names.clear()

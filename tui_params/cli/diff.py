@@ -13,6 +13,7 @@ from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, finding_entry, write_json
+from tui_params.cli.reader_option import open_chosen, reader_option
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--auto-rename", is_flag=True, help="Apply the suggested renames.")
 @click.option("--ignore-dtype", is_flag=True, help="A different element type alone is no difference.")
 @click.option("--names", is_flag=True, help="List every name, not kinds and the largest changes.")
+@reader_option
 def command(
     a: str,
     b: str,
@@ -48,6 +50,7 @@ def command(
     auto_rename: bool,
     ignore_dtype: bool,
     names: bool,
+    reader: str | None,
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
 
@@ -80,7 +83,7 @@ def command(
     side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype)
+    comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader)
     if as_json:
         not_opened = (listings[0].not_opened, listings[1].not_opened)
         write_json(document(a, b, comparison, names=names, not_opened=not_opened))
@@ -115,13 +118,19 @@ def _rename(expression: str) -> Rename:
 
 
 def _compare(
-    a: str, b: str, rtol: float, atol: float, renames: list[Rename], auto_rename: bool, ignore_dtype: bool
+    a: str,
+    b: str,
+    rtol: float,
+    atol: float,
+    renames: list[Rename],
+    auto_rename: bool,
+    ignore_dtype: bool,
+    reader: str | None,
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and the listings of both sources. Raises OpenError."""
     from tui_params.api.comparing import compare
-    from tui_params.api.opening import open_source
 
-    with open_source(a) as source_a, open_source(b) as source_b:
+    with open_chosen(a, reader) as source_a, open_chosen(b, reader) as source_b:
         show = _Progress() if sys.stderr.isatty() else None
         try:
             comparison = compare(

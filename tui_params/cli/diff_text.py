@@ -14,6 +14,7 @@ from tui_params.cli.output import STYLE_OF_SEVERITY, Output
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
+from tui_params.core.compare.structure import Implied
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.verdict import Change
 from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
@@ -76,10 +77,21 @@ def lines(
     if comparison.implied:
         yield from _section("On one side only, without making a difference", len(comparison.implied), output)
         most = None if names else _MOST
-        for implied in comparison.implied[:most]:
-            line = _row(f"  {implied.side.upper()}  ", implied.name, "", output)
-            yield line + output.note(text.clean(implied.reason, _LONGEST_NAME), "dim", len(line))
-        yield from _rest(len(comparison.implied), most)
+        entries = list(_implied(comparison.implied, names=names))
+        for side, name, reason in entries[:most]:
+            line = _row(f"  {side.upper()}  ", name, "", output)
+            yield line + output.note(text.clean(reason, _LONGEST_NAME), "dim", len(line))
+        yield from _rest(len(entries), most)
+
+
+def _implied(found: Sequence[Implied], *, names: bool) -> Iterator[tuple[str, str, str]]:
+    """Side, name and reason of each tensor; several with one reason below a module at the top are one line."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for item in found:
+        top = item.name if names else item.name.partition(".")[0]
+        alike.setdefault((item.side, top, item.reason), []).append(item.name)
+    for (side, top, reason), below in alike.items():
+        yield side, below[0] if len(below) == 1 else f"{top}, {text.plural(len(below), 'tensor')}", reason
 
 
 def _wrong(findings: Sequence[Finding], path: str, output: Output) -> Iterator[str]:

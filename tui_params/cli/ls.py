@@ -12,6 +12,7 @@ from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
+from tui_params.cli.reader_option import open_chosen, reader_option
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, subject
 from tui_params.core.kinds import group_by_kind
@@ -31,7 +32,8 @@ _MOST_FINDINGS = 20
 @click.argument("source", shell_complete=complete_path)
 @click.option("--kinds", is_flag=True, help="One line for all names that differ only in their numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(source: str, kinds: bool, as_json: bool) -> int:
+@reader_option
+def command(source: str, kinds: bool, as_json: bool, reader: str | None) -> int:
     """List the tensors of SOURCE: name, shape, element type and size.
 
     Marks: = is tied to another tensor, so both have the same elements; ! cannot be read.
@@ -39,15 +41,14 @@ def command(source: str, kinds: bool, as_json: bool) -> int:
     With --kinds, names that differ only in their numbers share a line, with # in place of each number. It shows how
     many tensors they are, which numbers they have, and in what else they differ. Tied elements are counted once.
     """
-    list_tensors(source, as_json, kinds=kinds)
+    list_tensors(source, as_json, kinds=kinds, reader=reader)
     return OK
 
 
-def list_tensors(path: str, as_json: bool, *, kinds: bool = False) -> None:
-    """Print the listing of a source. Raises OpenError."""
-    from tui_params.api.opening import open_source
+def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: str | None = None) -> None:
+    """Print the listing of a source, read as the format ``reader`` if that is given. Raises OpenError."""
 
-    with open_source(path) as source:
+    with open_chosen(path, reader) as source:
         tree = Tree(source.listing)
         if as_json:
             write_json(document(path, source, tree, kinds=kinds))
@@ -107,6 +108,19 @@ def _totals_by_model(listing: Listing) -> Iterator[tuple[str, Totals]]:
         yield name, Tree(Listing(listing.format, tensors)).totals()
 
 
+def _totals_by_state(listing: Listing) -> Iterator[tuple[str, Totals]]:
+    """The totals of the states of a training run and, if there are such, of the model beside them."""
+    tensors: dict[str, list[TensorInfo]] = {"model": [], **{state: [] for state in listing.states}}
+    for info in listing.tensors:
+        top = info.name.partition(".")[0]
+        tensors[top if top in listing.states else "model"].append(info)
+    if listing.models or not listing.states:
+        del tensors["model"]
+    for name, found in tensors.items():
+        if found:
+            yield name, Tree(Listing(listing.format, tuple(found))).totals()
+
+
 def _entry(info: TensorInfo) -> dict[str, Any]:
     return {
         "name": info.name,
@@ -137,13 +151,12 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
     counted = text.plural(totals.tensors, "tensor") + ("" if kinds is None else f" of {text.plural(kinds, 'kind')}")
     if listing.models:
         # What several models hold together says nothing of any.
-        yield f"{counted} in {text.plural(len(listing.models), 'model')}"
-        for name, part in _totals_by_model(listing):
-            yield _totals_line(
-                f"  {text.clean(name, _WIDEST_NAME)}: {text.plural(part.tensors, 'tensor')}", part, output
-            )
+        beside = " and the states of a run" if listing.states else ""
+        yield f"{counted} in {text.plural(len(listing.models), 'model')}{beside}"
     else:
         yield _totals_line(counted, totals, output)
+    for name, part in (*_totals_by_model(listing), *_totals_by_state(listing)):
+        yield _totals_line(f"  {text.clean(name, _WIDEST_NAME)}: {text.plural(part.tensors, 'tensor')}", part, output)
     width = output.width or 2 * _WIDEST_NAME
     for number, (name, value) in enumerate(listing.metadata.items()):
         if number == _MOST_METADATA:

@@ -15,6 +15,7 @@ from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
+from tui_params.cli.reader_option import open_chosen, reader_option
 from tui_params.cli.selection import select
 from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
@@ -43,7 +44,8 @@ class Result(msgspec.Struct, frozen=True):
 @click.argument("source", shell_complete=complete_path)
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(source: str, name: str | None, as_json: bool) -> int:
+@reader_option
+def command(source: str, name: str | None, as_json: bool, reader: str | None) -> int:
     """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.
 
     NAME is the full name of a tensor or of a module (all tensors below it), or a pattern such as '*.mlp.*'. Without it,
@@ -55,9 +57,8 @@ def command(source: str, name: str | None, as_json: bool) -> int:
     Of adapters (LoRA and others) rank, alpha and scale follow, and how far each moves its weight: the Frobenius norm of
     what is added, and its share of the norm of the weight where that is in SOURCE.
     """
-    from tui_params.api.opening import open_source
 
-    with open_source(source) as opened:
+    with open_chosen(source, reader) as opened:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
         results = read(opened, tensors)
         is_single = len(tensors) == 1 and tensors[0].name == name

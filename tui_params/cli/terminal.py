@@ -16,10 +16,10 @@ def has_terminal() -> bool:
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def open_explorer(path: str, hint: str = "") -> int | None:
+def open_explorer(path: str, hint: str = "", reader: str | None = None) -> int | None:
     """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it.
 
-    ``hint`` is what its first screen says, see ``run_path``.
+    ``hint`` is what its first screen says, and ``reader`` the format that is read, see ``run_path``.
     """
     if not has_terminal():
         return None
@@ -29,4 +29,4 @@ def open_explorer(path: str, hint: str = "") -> int | None:
     with exiting_at_once():
         from tui_params.tui.explore import run_path
 
-        return run_path(path, hint)
+        return run_path(path, hint, reader)

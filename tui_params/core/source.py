@@ -51,7 +51,8 @@ class Listing(msgspec.Struct, frozen=True):
     ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
     ``stated`` is what the JSON files beside the weights say, as ``config.<key>`` and ``adapter.<key>``; ``metadata``
     has it too, but may have such keys out of the files of weights as well.
-    ``states`` are the names of tensors that an optimizer keeps, where the format tells them apart from the model.
+    ``states`` are the modules at the top that are no model, but states of the training run: optimizer, scheduler.
+    ``groups`` are the numbers that an optimizer gives its parameters, group by group, by the name of the optimizer.
     """
 
     format: str
@@ -67,7 +68,8 @@ class Listing(msgspec.Struct, frozen=True):
     absences: Mapping[str, str] = {}
     models: Mapping[str, tuple[str, ...]] = {}
     stated: Mapping[str, str] = {}
-    states: frozenset[str] = frozenset()
+    states: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -267,7 +269,7 @@ class Source(Readable):
         listing = getattr(self, "listing", None)
         if listing is None:
             return "that could not be opened"  # only a debugger sees it
-        size = describe_tensors(listing.tensors, is_all=listing.unlisted is None)
+        size = describe_tensors(listing.tensors, is_all=listing.unlisted is None, states=listing.states)
         return f"{clean(self.label, 200)}: {clean(listing.format, 200)}; {size}"
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:

@@ -149,17 +149,26 @@ def ordered(tensors: Sequence[TensorInfo], *, is_ordered: bool) -> list[TensorIn
     return [tensors[index] for index in order]
 
 
-def describe_tensors(tensors: Sequence[TensorInfo], *, is_all: bool = True) -> str:
-    """How many tensors, parameters and bytes: tied tensors count once, buffers are no parameters.
+def is_state(name: str, states: Sequence[str]) -> bool:
+    """Whether a tensor is in one of the modules at the top that are states of a training run, or in an optimizer."""
+    top, dot, _ = name.partition(".")
+    return bool(dot) and (top in states or top.startswith("optim"))
+
+
+def describe_tensors(tensors: Sequence[TensorInfo], *, is_all: bool = True, states: Sequence[str] = ()) -> str:
+    """How many tensors, parameters and bytes: tied tensors count once, buffers and ``states`` are no parameters.
 
     "At least", unless these are all tensors of the source (``is_all``) and the size of each is known.
     """
     once = {info.first_name: info for info in tensors}.values()
     buffers = sum(info.numel for info in once if info.kind == "buffer")
-    parameters = sum(info.numel for info in once) - buffers
+    in_states = sum(info.numel for info in once if is_state(info.name, states))
+    parameters = sum(info.numel for info in once) - buffers - in_states
     unreadable = sum(info.unreadable is not None for info in tensors)
     least = "" if is_all and not any(info.has_unknown_size for info in tensors) else "at least "
     parts = [text.plural(len(tensors), "tensor"), f"{least}{text.numel(parameters)} parameters"]
+    if in_states:
+        parts.append(f"{text.numel(in_states)} in training states")
     if buffers:
         parts.append(f"{text.numel(buffers)} in buffers")
     parts.append(f"{least}{text.size(sum(info.nbytes for info in once))}")

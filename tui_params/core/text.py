@@ -156,6 +156,14 @@ def exact_size(nbytes: int) -> str:
     return exact if nbytes < 1024 else f"{size(nbytes)} ({exact})"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """``a, b and c``, or ``a, b and 3 more``. The names are clean already."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most:,} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
 def shape(dims: Sequence[int]) -> str:
     """``[4096, 1024]``; a 0-d tensor is ``[]``, as torch writes ``torch.Size([])``."""
     return f"[{', '.join(map(str, dims))}]"

@@ -8,10 +8,10 @@ files of a folder are read, and the lists of formats in ``tui-params --help`` an
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from stat import S_ISDIR
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,67 +21,16 @@ from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes import content
 from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
+from tui_params.sources.row import Reader as Reader
+from tui_params.sources.row import Unopened as Unopened
+
+if TYPE_CHECKING:
+    from tui_params.sources.folder.folder import Formats
 
 HEAD_NBYTES = 1024
 
-_OF_MODEL = re.compile(
-    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
-)
-"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
-
-Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
-"""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """How one format is recognised. The first row of the table that fits a file or a folder is taken.
-
-    A file fits if it has ``magic`` (one of them, if there are several) at the byte ``at``, or if ``is_file`` says so.
-    A folder fits if ``is_folder`` says so. ``name`` is unique. ``suffixes`` are those that such files usually have:
-    only folders are searched by them.
-    """
-
-    name: str
-    magic: bytes | tuple[bytes, ...] = ()
-    at: int = 0
-    is_file: Callable[[Peek], bool] | None = None
-    is_folder: Callable[[Path], bool] | None = None
-    suffixes: tuple[str, ...] = ()
-
-    def fits(self, peek: Peek) -> bool:
-        """Whether the file that was peeked into has this format."""
-        if self.magic and peek.head.startswith(self.magic, self.at):
-            return True
-        return self.is_file is not None and self.is_file(peek)
-
-    def fits_folder(self, path: Path) -> bool:
-        """Whether the folder at ``path`` as a whole has this format."""
-        return self.is_folder is not None and self.is_folder(path)
-
-
-class Reader(Row, frozen=True, kw_only=True):
-    """A format that can be opened.
-
-    ``description`` says in one plain sentence what is read; ``--help`` and the README show it. ``open`` imports the
-    reader when it is called, so that no format costs anything before it is needed; it raises OpenError. Where a folder
-    holds files of several formats, those of the earliest row are read. ``has_states`` says that trainers keep states
-    of their own (optimizers, random generators) in files of this format beside the model.
-    """
-
-    description: str
-    open: Callable[[Path], Source]
-    has_states: bool = False
-
-
-class Unopened(Row, frozen=True, kw_only=True):
-    """Something that is recognised, so that the user learns what it is and what to do, but that is not opened.
-
-    ``sentence`` follows the name of the file; ``{size}`` in it is replaced by the file's size. ``suffixes`` are those
-    of files whose folder is worth a mention. ``detail`` returns what else there is to say about one folder.
-    """
-
-    sentence: str
-    detail: Callable[[Path], str] | None = None
+_OF_MODELS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model")
+"""How the names of files begin beside which a config.json is looked for."""
 
 
 def _open_safetensors(path: Path) -> Source:
@@ -96,16 +45,51 @@ def _open_torch(path: Path) -> Source:
     return open_torch(path)
 
 
-def _open_folder(path: Path, index: str | None = None) -> Source:
-    from tui_params.sources.folder.folder import Formats, open_folder
+def _formats() -> Formats:
+    from tui_params.sources.folder.folder import Formats
 
-    formats = Formats(
+    return Formats(
         open_file,
         readers=tuple(row for row in READERS if isinstance(row, Reader) and row.suffixes),
         mentioned=tuple(suffix for row in READERS for suffix in row.suffixes),
         refusal=_refuse_folder,
+        open_subfolder=_open_subfolder,
     )
-    return open_folder(path, formats, index)
+
+
+def _open_folder(path: Path, index: str | None = None) -> Source:
+    from tui_params.sources.folder.folder import open_folder
+
+    return open_folder(path, _formats(), index)
+
+
+def _open_pipeline(path: Path) -> Source:
+    from tui_params.sources.folder.run.pipeline import open_pipeline
+
+    return open_pipeline(path, _formats())
+
+
+def _open_run(path: Path) -> Source:
+    from tui_params.sources.folder.run.run import open_run
+
+    return open_run(path, _formats())
+
+
+def _open_newest_step(path: Path) -> Source:
+    from tui_params.sources.folder.run.steps import open_newest
+
+    return open_newest(path, _formats(), _open_step)
+
+
+def _open_step(path: Path) -> Source:
+    """The source of one step, which is no folder of steps itself."""
+    return _open_directory(path, ("steps",))
+
+
+def _open_subfolder(path: Path) -> Source | None:
+    """The source of a folder in a format of its own, such as DCP; None if it is an ordinary folder of files."""
+    row = _row_of_folder(path)
+    return None if row is None or row.name in _OF_FOLDERS else row.open(path)
 
 
 def _refuse_folder(path: Path) -> str | None:
@@ -133,6 +117,24 @@ def _is_deepspeed(path: Path) -> bool:
 
 def _is_any(path: Path) -> bool:
     return True
+
+
+def _has_steps(path: Path) -> bool:
+    from tui_params.sources.folder.run.steps import find_steps
+
+    return bool(find_steps(path, _formats()))
+
+
+def _is_pipeline(path: Path) -> bool:
+    from tui_params.sources.folder.run.pipeline import is_pipeline
+
+    return is_pipeline(path)
+
+
+def _is_run(path: Path) -> bool:
+    from tui_params.sources.folder.run.run import is_run
+
+    return is_run(path, _formats())
 
 
 def _is_distributed(path: Path) -> bool:
@@ -185,6 +187,26 @@ READERS: tuple[Reader | Unopened, ...] = (
         " without ZeRO, universal): parameters, frozen weights and moments joined from the files of all ranks.",
         is_folder=_is_deepspeed,
         open=_open_deepspeed,
+    ),
+    Reader(
+        name="steps",
+        description="A folder of the same model at several steps (`checkpoint-500/`, `epoch=3.ckpt`): the newest is"
+        " opened, the others are named.",
+        is_folder=_has_steps,
+        open=_open_newest_step,
+    ),
+    Reader(
+        name="pipeline",
+        description="A pipeline of diffusers or sentence-transformers: all its models in one tree.",
+        is_folder=_is_pipeline,
+        open=_open_pipeline,
+    ),
+    Reader(
+        name="run",
+        description="A checkpoint of a training run (transformers, accelerate): the model under its own names, with"
+        " optimizer, scheduler, random states and registered objects beside it.",
+        is_folder=_is_run,
+        open=_open_run,
     ),
     Reader(
         name="folder",
@@ -245,10 +267,11 @@ READERS: tuple[Reader | Unopened, ...] = (
 """Every format that is known here, in the order in which they are tried."""
 
 
-def open_path(path: str | os.PathLike[str]) -> Source:
+def open_path(path: str | os.PathLike[str], form: str | None = None) -> Source:
     """The source at ``path``: a checkpoint file, a folder of them, or the index file of such a folder.
 
-    ``~`` is expanded. Raises OpenError, and UnknownFormatError where no reader recognises the content.
+    ``form`` is the name of the format to read it as, whatever it looks like. ``~`` is expanded. Raises OpenError, and
+    UnknownFormatError where no reader recognises the content.
     """
     given = os.fspath(path)
     if isinstance(given, bytes):
@@ -269,6 +292,8 @@ def open_path(path: str | os.PathLike[str]) -> Source:
     except (ValueError, RuntimeError) as error:
         # A null byte in the path; a "~user" that does not exist.
         raise OpenError(f"{shown} is not a valid path: {clean(str(error), 120)}") from None
+    if form is not None:
+        return _open_as(full, form, is_folder=S_ISDIR(mode))
     if S_ISDIR(mode):
         return _open_directory(full)
     if full.name.endswith(".json"):
@@ -279,19 +304,23 @@ def open_path(path: str | os.PathLike[str]) -> Source:
     return _with_configs(open_file(full), full)
 
 
+def _open_as(path: Path, form: str, *, is_folder: bool) -> Source:
+    """The source at ``path``, read by the reader of that name. Raises OpenError."""
+    from tui_params.sources.plugins import reader_named
+
+    row = reader_named(form, [row for row in READERS if isinstance(row, Reader)])
+    if not (row.reads_folders if is_folder else row.reads_files):
+        what, other = ("a folder", "a file") if is_folder else ("a file", "a folder")
+        raise OpenError(f"{clean(str(path), 200)} is {what}, and {row.name} is the format of {other}")
+    return row.open(path) if is_folder else _with_configs(_naming_file(row.open(path), path.name), path)
+
+
 def _with_configs(source: Source, path: Path) -> Source:
     """The same source; it knows what the config.json beside a model says."""
-    match = _OF_MODEL.fullmatch(path.name)
-    if match is None:
-        return source
-    from tui_params.sources.folder.config import configs_beside, read_adapter
+    if path.name.startswith(_OF_MODELS):
+        from tui_params.sources.folder.config import add_beside
 
-    found = configs_beside(path.parent, source.listing, is_whole=match[1] is None)
-    if found:
-        listing = source.listing
-        adapters = (*listing.adapters, *read_adapter(path.parent))
-        metadata = {**listing.metadata, **found}
-        source.listing = msgspec.structs.replace(listing, metadata=metadata, adapters=adapters, stated=found)
+        add_beside(source, path)
     return source
 
 
@@ -307,10 +336,21 @@ def open_file(path: Path) -> Source:
     if isinstance(row, Reader):
         return _naming_file(row.open(path), file.name)
     if row is not None:
-        raise UnknownFormatError(f"{name} {row.sentence.replace('{size}', size(file.size))}")
-    raise UnknownFormatError(
-        f"{name} is in no format that is known here ({size(file.size)}, the first bytes are {head[:8].hex(' ')})"
-    )
+        sentence = f"{name} {row.sentence.replace('{size}', size(file.size))}"
+    else:
+        about = f"{size(file.size)}, the first bytes are {head[:8].hex(' ')}"
+        sentence = f"{name} is in no format that is known here ({about})"
+    return _naming_file(_open_by_plugin(path, lambda row: row.fits(peek), sentence), file.name)
+
+
+def _open_by_plugin(path: Path, fits: Callable[[Reader], bool], otherwise: str) -> Source:
+    """The source that a plug-in opens. Raises UnknownFormatError, with the sentence ``otherwise``, if none does."""
+    from tui_params.sources.plugins import find_fitting
+
+    found, faults = find_fitting(fits)
+    if found is None:
+        raise UnknownFormatError("; ".join([otherwise, *faults]))
+    return found.open(path)
 
 
 def _naming_file(source: Source, name: str) -> Source:
@@ -322,9 +362,25 @@ def _naming_file(source: Source, name: str) -> Source:
     return source
 
 
-def _open_directory(path: Path) -> Source:
-    # The row "folder" fits every folder.
-    return next(row for row in READERS if isinstance(row, Reader) and row.fits_folder(path)).open(path)
+_OF_FOLDERS = ("steps", "pipeline", "run", "folder")
+"""The rows of folders that are made of files of other formats."""
+
+
+def _row_of_folder(path: Path, but: Sequence[str] = ()) -> Reader | None:
+    """The first row that fits a folder; None if that is no reader. The row "folder" fits every folder."""
+    rows = (row for row in READERS if isinstance(row, Reader) and row.name not in but)
+    return next((row for row in rows if row.fits_folder(path)), None)
+
+
+def _open_directory(path: Path, but: Sequence[str] = ()) -> Source:
+    row = _row_of_folder(path, but)
+    assert row is not None
+    if row.name != "folder":
+        return row.open(path)
+    try:
+        return row.open(path)
+    except OpenError as error:
+        return _open_by_plugin(path, lambda row: row.fits_folder(path), str(error))
 
 
 def describe_formats() -> list[tuple[str, str]]:

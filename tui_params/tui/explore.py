@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from tui_params.tui.state.view import Views
 
 
-def run_path(path: str, hint: str = "") -> int:
+def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
     """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened.
 
     ``hint`` is said in the status line until the user does something; ``{scan}`` in it becomes the key of that id.
+    ``reader`` is the name of the format to read it as.
     """
 
     def open_it() -> Source:
         from tui_params.api.opening import open_source
 
-        return open_source(path)
+        return open_source(path, format=reader)
 
     return _run(path, open_it, sys.stderr.write, hint=hint)
 

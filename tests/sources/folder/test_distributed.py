@@ -112,7 +112,7 @@ def test_subfolders_that_are_distributed_are_named(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["custom_checkpoint_0.pkl", "random_states_3.pkl", "state.pickle"])
+@pytest.mark.parametrize("name", ["args.pkl", "state.pickle"])
 def test_a_pickle_beside_a_model_is_named_as_not_read(tmp_path: Path, name: str) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / name).write_bytes(b"\x80\x02}.")

@@ -320,11 +320,11 @@ def test_a_shard_that_is_replaced_while_open(folder: Path) -> None:
 def test_files_without_an_index(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "one.safetensors")
     save_file({"b": torch.ones(3)}, tmp_path / "two.safetensors")
-    torch.save({"state": {}}, tmp_path / "optimizer.pt")
+    torch.save({"c": torch.ones(1)}, tmp_path / "other.pt")
     source = open_path(tmp_path)
     assert source.listing.format == "safetensors, 2 files"
     assert names(source) == ["a", "b"]
-    assert source.listing.metadata["folder.not_opened"] == "optimizer.pt (open by path)"
+    assert source.listing.metadata["folder.not_opened"] == "other.pt (open by path)"
     np.testing.assert_array_equal(source.read("b"), np.ones(3))
 
 
@@ -352,11 +352,14 @@ def test_pickles_of_a_training_run(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model.bin")
     torch.save({"n": torch.ones(1)}, tmp_path / "optimizer.pt")
     torch.save({"n": 3}, tmp_path / "training_args.bin")
-    source = open_path(tmp_path)
+    assert names(open_path(tmp_path)) == ["layer.weight", "optimizer.n"]
+    source = open_path(tmp_path, "folder")
     assert names(source) == ["layer.weight"]
     assert source.listing.metadata["folder.not_opened"].startswith("optimizer.pt, training_args.bin")
     (tmp_path / "pytorch_model.bin").unlink()
-    assert "n" in "".join(names(open_path(tmp_path)))
+    assert names(open_path(tmp_path)) == ["optimizer.n"]
+    (tmp_path / "training_args.bin").unlink()
+    assert names(open_path(tmp_path)) == ["n"]
 
 
 def test_an_adapter(tmp_path: Path) -> None:

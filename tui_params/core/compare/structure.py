@@ -47,11 +47,10 @@ class Structure(msgspec.Struct, frozen=True):
     """Two listings with their names matched, in the order of A.
 
     ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` tensors are in neither:
-    buffers that are never saved, further names of a tied tensor that both sides have, and the states of an optimizer
-    that a format keeps beside the model (``Listing.states``) where the other side has no optimizer. ``applied`` are the
-    renames that were requested or chosen; ``suggested`` are others that would match more names, the best first.
-    ``unused`` of the requested ones changed no name; ``collisions`` are the tensors whose name they give to another one
-    as well.
+    buffers that are never saved, further names of a tied tensor that both sides have, and the states of a training run
+    (``Listing.states``) where the other side is a model alone. ``applied`` are the renames that were requested or
+    chosen; ``suggested`` are others that would match more names, the best first. ``unused`` of the requested ones
+    changed no name; ``collisions`` are the tensors whose name they give to another one as well.
     """
 
     pairs: tuple[Pair, ...]
@@ -139,28 +138,28 @@ def _renamed_again(
     return {new: called[old] for new, old in again.called.items()}
 
 
-def _states_beside(source: Source, other: Source) -> frozenset[str]:
-    """The states of an optimizer in one source, if the other is a model without any."""
+def _states_beside(source: Source, other: Source) -> tuple[str, ...]:
+    """The states of a training run in one source, if the other is a model without any."""
     states = source.listing.states
     if not states or other.listing.states or any(role_of(info) == "optimizer" for info in other.listing.tensors):
-        return frozenset()
+        return ()
     return states
 
 
 def _implied(
-    left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side, states: frozenset[str]
+    left: Sequence[str], infos: dict[str, TensorInfo], matched: Iterable[str], side: Side, states: Sequence[str]
 ) -> list[Implied]:
+    """The tensors of one side alone that are no difference; ``states`` are those of a run, if only this side is one."""
+    other = "B" if side == "a" else "A"
     first_of = {infos[name].first_name: name for name in reversed(list(matched))}
     found = []
     for name in left:
         info = infos[name]
         twin = first_of.get(info.first_name)
-        if name in states:
-            found.append(
-                Implied(name, side, f"a state of the optimizer, and {'B' if side == 'a' else 'A'} has no optimizer")
-            )
-        elif not NOT_SAVED.isdisjoint(info.notes):
+        if not NOT_SAVED.isdisjoint(info.notes):
             found.append(Implied(name, side, "a buffer that is not saved (persistent=False)"))
         elif twin is not None and infos[twin].shape == info.shape and infos[twin].dtype == info.dtype:
             found.append(Implied(name, side, f"tied to {twin}, which both have"))
+        elif name.partition(".")[0] in states:
+            found.append(Implied(name, side, f"a state of the training run, and {other} holds no such states"))
     return found

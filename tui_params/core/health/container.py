@@ -109,6 +109,20 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         _INDEX,
     ),
     Rule("bad-shard", "Bad shard", ("error",), "A shard cannot be opened.", _INDEX),
+    Rule(
+        "bad-part",
+        "Bad part",
+        ("error", "warning"),
+        "A part of a training run or of a pipeline (the optimizer, the text encoder) cannot be opened, or is missing.",
+        "model_index.json of diffusers, modules.json of sentence-transformers, transformers.Trainer, accelerate",
+    ),
+    Rule(
+        "newest-step",
+        "Newest step",
+        ("info",),
+        "The folder holds a model at several steps: the newest is shown, and nothing is said of the others.",
+        "transformers.Trainer (checkpoint-500/), accelerate, Lightning (epoch=3-step=500.ckpt)",
+    ),
     Rule("missing-tensor", "Missing tensor", ("error",), "The index names a tensor that no shard has.", _INDEX),
     Rule(
         "misplaced-tensor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig, parse_adapter_config
-from tui_params.core.source import Listing
+from tui_params.core.source import Listing, Source
 from tui_params.core.text import shorten
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes, retried
@@ -28,6 +29,14 @@ _ADAPTER_KEYS = (
     "rank_pattern", "alpha_pattern",
 )  # fmt: skip
 ADAPTER_CONFIG = "adapter_config.json"
+
+_OF_MODEL = re.compile(
+    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
+)
+"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
+
+Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
+"""
 
 
 def read_configs(folder: Path) -> dict[str, str]:
@@ -71,6 +80,19 @@ def configs_beside(folder: Path, listing: Listing, *, is_whole: bool) -> dict[st
         # What a shard does not have may be in another.
         explain_tie(stated, {info.name for info in listing.tensors})
     return stated
+
+
+def add_beside(source: Source, path: Path) -> None:
+    """Let the source of one file, if it is a model or a shard of one, know what the config.json beside it says."""
+    match = _OF_MODEL.fullmatch(path.name)
+    if match is None:
+        return
+    listing = source.listing
+    found = configs_beside(path.parent, listing, is_whole=match[1] is None)
+    if found:
+        adapters = (*listing.adapters, *read_adapter(path.parent))
+        metadata = {**listing.metadata, **found}
+        source.listing = msgspec.structs.replace(listing, metadata=metadata, adapters=adapters, stated=found)
 
 
 def explain_tie(stated: dict[str, str], names: Container[str]) -> None:

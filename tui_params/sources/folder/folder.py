@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -20,18 +20,12 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import POOL, reason
+from tui_params.sources.folder.run.members import STATE
 from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
 
 _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
 
-# Files that transformers, accelerate and Lightning put beside the weights. They hold no weights, so they are opened
-# only when the user names them.
-_BESIDE = re.compile(
-    r"^(optimizer|scheduler|sampler|scaler|rng_state|random_states|training_args|trainer_state|custom_checkpoint"
-    r"|dl_state_dict)[\w.-]*$",
-    re.IGNORECASE,
-)
 _STATE_SUFFIXES = (".pkl", ".pickle")
 """Accelerate pickles registered objects into ``custom_checkpoint_0.pkl``, random states into ``random_states_0.pkl``.
 
@@ -62,18 +56,25 @@ class Formats(msgspec.Struct, frozen=True):
 
     ``readers`` are in the order of preference. A subfolder with a file that ends with one of ``mentioned`` holds
     tensors. ``refusal`` says why a folder cannot be opened as a whole, whatever else lies in it, as the end of a
-    sentence, or None.
+    sentence, or None. ``open_subfolder`` opens a folder that is a checkpoint of a format of its own (DCP), and returns
+    None for any other; it raises OpenError.
     """
 
     open_file: OpenFile
     readers: Sequence[FileReader]
     mentioned: tuple[str, ...]
     refusal: Callable[[Path], str | None]
+    open_subfolder: Callable[[Path], Source | None] = lambda _: None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of every file that may hold tensors."""
         return tuple(suffix for reader in self.readers for suffix in reader.suffixes)
+
+    @property
+    def state_suffixes(self) -> tuple[str, ...]:
+        """The suffixes of the files in which trainers keep states."""
+        return tuple(suffix for reader in self.readers if reader.has_states for suffix in reader.suffixes)
 
 
 def is_index(path: Path) -> bool:
@@ -81,27 +82,26 @@ def is_index(path: Path) -> bool:
     return _INDEX_NAME.search(path.name) is not None
 
 
-def open_folder(path: Path, formats: Formats, index: str | None = None) -> Source:
+def open_folder(
+    path: Path, formats: Formats, index: str | None = None, elsewhere: Container[str] = frozenset()
+) -> Source:
     """All tensors of a folder as one source; ``index`` names the index file if the user chose one.
 
-    Raises OpenError if there is nothing to open; the message says what was found instead.
+    ``elsewhere`` are files and subfolders (with a slash) that somebody else opens: they are not mentioned. Raises
+    OpenError if there is nothing to open; the message says what was found instead.
     """
-    names = _file_names(path)
+    names = [name for name in file_names(path) if name not in elsewhere]
     if index is None:
-        refusal = formats.refusal(path)
-        if refusal is not None:
-            # A small file beside such a checkpoint must not pass for the whole.
-            raise OpenError(f"{clean(str(path), 200)} {refusal}")
+        check_refusal(path, formats)
     chosen = index or _choose_index(names)
     files, beside = _choose_files(names, formats)
+    folders = [folder for folder in folders_beside(path, formats) if folder not in elsewhere]
     findings: list[Finding] = []
     with collector_paused():
         if chosen is not None:
             try:
                 read = read_index(path / chosen)
-                return list_indexed(
-                    path, chosen, read, [*files, *beside], _folders_beside(path, formats), formats.open_file
-                )
+                return list_indexed(path, chosen, read, [*files, *beside], folders, formats.open_file)
             except OpenError as error:
                 if index is not None or not files:
                     raise
@@ -110,10 +110,24 @@ def open_folder(path: Path, formats: Formats, index: str | None = None) -> Sourc
                 )
         if not files:
             raise OpenError(_nothing_here(path, formats))
-        return list_unindexed(path, files, beside, findings, _folders_beside(path, formats), formats.open_file)
+        return list_unindexed(path, files, beside, findings, folders, formats.open_file)
 
 
-def _file_names(path: Path) -> list[str]:
+def check_refusal(path: Path, formats: Formats) -> None:
+    """Raise OpenError if a folder cannot be opened as a whole: a small file in it must not pass for the whole."""
+    refusal = formats.refusal(path)
+    if refusal is not None:
+        raise OpenError(f"{clean(str(path), 200)} {refusal}")
+
+
+def has_model(names: Iterable[str], formats: Formats) -> bool:
+    """Whether there are weights among the files of a folder, or an index of some."""
+    names = list(names)
+    files, _ = _choose_files(names, formats)
+    return _choose_index(names) is not None or any(not STATE.match(name) for name in files)
+
+
+def file_names(path: Path) -> list[str]:
     try:
         with _scan(path) as entries:
             # A symbolic link counts as what it leads to. One that leads nowhere is listed too, and reported later.
@@ -153,30 +167,35 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
     for reader in formats.readers:
         wanted = [name for name in candidates if name.endswith(reader.suffixes)]
         if reader.has_states:
-            wanted = [name for name in wanted if not _BESIDE.match(name)]
+            wanted = [name for name in wanted if not STATE.match(name)]
         if wanted:
             return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
     return candidates, states if candidates else []
 
 
-def _folders_beside(path: Path, formats: Formats) -> list[str]:
-    """Direct subfolders that hold tensors, with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
+def folder_names(path: Path) -> list[str]:
+    """The direct subfolders of a folder, by name; links to folders and hidden ones are left out."""
     try:
         with _scan(path) as entries:
-            folders = sorted(
+            return sorted(
                 entry.name
                 for entry in entries
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
             )
     except OSError:
         return []
-    return [f"{name}/" for name in folders[:_MAX_BESIDE] if _has_suffix(path / name, formats.mentioned)]
 
 
-def _has_suffix(folder: Path, suffixes: tuple[str, ...]) -> bool:
+def folders_beside(path: Path, formats: Formats) -> list[str]:
+    """Direct subfolders that hold tensors, with a slash: DeepSpeed's global_step100/, FSDP's optimizer_0/."""
+    return [f"{name}/" for name in folder_names(path)[:_MAX_BESIDE] if holds_tensors(path / name, formats)]
+
+
+def holds_tensors(folder: Path, formats: Formats) -> bool:
+    """Whether a file of a folder is named as if it held tensors."""
     try:
         with _scan(folder) as entries:
-            return any(entry.name.endswith(suffixes) for entry in entries)
+            return any(entry.name.endswith(formats.mentioned) for entry in entries)
     except OSError:
         return False
 
@@ -222,7 +241,7 @@ def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
                 continue
         for folder in below:
             try:
-                names = _file_names(folder)
+                names = file_names(folder)
             except OpenError:
                 continue
             if any(name.endswith(suffixes) for name in names):

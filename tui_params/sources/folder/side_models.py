@@ -19,6 +19,9 @@ _WHOLE = frozenset({"model", "pytorch_model", "diffusion_pytorch_model", "adapte
 # Slices for tensor parallelism, and the files of single ranks.
 _SLICE = re.compile(r"^consolidated\.\d+$", re.IGNORECASE)
 _OF_RANK = re.compile(r"(^|_)rank_?\d+", re.IGNORECASE)
+_COPY = re.compile(r"^(.*)_\d{1,4}$")
+"""A further model of accelerate: ``model_1`` beside ``model``."""
+
 _SHOWN = 4
 
 
@@ -35,7 +38,8 @@ def group_files(parts: Mapping[str, Source]) -> dict[str, str]:
         sets.setdefault(match[1] if match is not None else stems[file], []).append(file)
     if any(_has_clash(names, files) for files in sets.values()):
         return stems
-    if len(sets) > 1 and (_has_clash(names, list(parts)) or sum(stem in _WHOLE for stem in sets) > 1):
+    further = any((match := _COPY.match(stem)) and match[1] in _WHOLE and match[1] in sets for stem in sets)
+    if len(sets) > 1 and (further or _has_clash(names, list(parts)) or sum(stem in _WHOLE for stem in sets) > 1):
         return {file: stem for stem, files in sets.items() for file in files}
     return dict.fromkeys(parts, "")
 

@@ -15,7 +15,7 @@ from tui_params.sources.inert_pickle.machine import PickleMachine
 from tui_params.sources.inert_pickle.values import Obj, Storage, Unread
 from tui_params.sources.torch_save.deepspeed import mark_partitions
 from tui_params.sources.torch_save.layout import Place, TensorLister
-from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
+from tui_params.sources.torch_save.optimizer_names import name_optimizer_states, numbered_groups
 from tui_params.sources.torch_save.tree_walk import TreeWalk
 
 _CLASSES_SHOWN = 10
@@ -79,7 +79,15 @@ def list_pickles(
     found += sparse_findings(file, allocated)
     if type(root) is dict and "pytorch-lightning_version" in root:
         form = f"{form} (Lightning checkpoint)"
-    listing = Listing(form, tuple(lister.tensors), walk.texts(), walk.modules, {}, tuple(found), is_ordered=True)
+    listing = Listing(
+        form,
+        tuple(lister.tensors),
+        walk.texts(),
+        walk.modules,
+        findings=tuple(found),
+        is_ordered=True,
+        groups=numbered_groups(walk),
+    )
     return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)
 
 

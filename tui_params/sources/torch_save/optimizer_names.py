@@ -42,6 +42,20 @@ def name_optimizer_states(walk: TreeWalk) -> None:
         _name_states(walk.lister.tensors, prefix, optimizer, models)
 
 
+def numbered_groups(walk: TreeWalk) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """The numbers of the parameters in the groups of each optimizer, by the name prefix of the optimizer."""
+    found = {}
+    for prefix, optimizer in walk.optimizers[:_MAX_OPTIMIZERS]:
+        groups = optimizer["param_groups"]
+        if type(groups) is not list or not groups or not all(type(group) is dict for group in groups):
+            continue
+        lists: list[Any] = [group.get("params") for group in groups]
+        is_plain = all(type(params) is list and all(type(index) is int for index in params) for params in lists)
+        if is_plain and sum(map(len, lists)) <= _MAX_PARAMETERS:
+            found[prefix] = tuple([tuple(params) for params in lists])
+    return found
+
+
 def _parameters(tensors: list[TensorInfo], prefix: str) -> list[tuple[str, Shape]]:
     """Name (below ``prefix``) and shape of each tensor that an optimizer may have been given; tied ones count once."""
     start = len(prefix) + 1 if prefix else 0

@@ -71,7 +71,7 @@ def _source(
         findings=tuple(findings),
         is_ordered=True,
         not_opened=(*not_opened, *(f"{name}/" for name in tag.others)),
-        states=frozenset(made.states),
+        states=("optimizer",) if made.states else (),
     )
     return DeepSpeedSource(folder_label(path), listing, made, files)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -90,12 +90,12 @@ def header_lines(state: BarState, width: int) -> list[Line]:
             read, tensors = state.sort_read
             name.append((f", {read:,} of {tensors:,} read", "accent"))
     first = spread(name, right, width)
-    states = _in_optimizer_states(opened.tree)
+    states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
     least = "at least " if state.has_unknown_sizes else ""
     counts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.parameters - states)} parameters"]
     if states:
-        counts.append(f"{text.numel(states)} in optimizer states")
+        counts.append(f"{text.numel(states)} in {of_what} states")
     if totals.buffers:
         counts.append(f"{text.numel(totals.buffers)} in buffers")
     counts.append(f"{least}{text.size(totals.nbytes)}")
@@ -103,7 +103,9 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     counts.append(text.dtype_mix(mix, 4 if width >= 100 else 3))
     if source.listing.models:
         # The tree shows the totals of each; their sum says nothing of any.
-        counts = [f"{text.plural(totals.tensors, 'tensor')} in {text.plural(len(source.listing.models), 'model')}"]
+        beside = " and the states of a run" if source.listing.states else ""
+        models = f"{text.plural(len(source.listing.models), 'model')}{beside}"
+        counts = [f"{text.plural(totals.tensors, 'tensor')} in {models}"]
     counts = [part for part in counts if part]
     wrong = _wrong(state, width)
     least_counts = 1 if state.stale is None else 0  # then the totals may be those of something that is gone
@@ -112,15 +114,22 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
 
 
-def _in_optimizer_states(tree: Tree) -> int:
-    """How many elements are in modules at the top that are named after an optimizer, as in training checkpoints."""
-    node, states = 0, 0
+def _in_states(tree: Tree, states: Collection[str]) -> tuple[int, str]:
+    """How many elements are in states of a training run, and of what: modules at the top that are said to be such.
+
+    Those that are named after an optimizer are some too, as in checkpoints of one file.
+    """
+    node, numel, of_what = 0, 0, "optimizer"
     while node < len(tree):
-        if tree.label[node].startswith("optim"):
+        # A module with one child shares its line: "scaler.growth.weight".
+        top = tree.label[node].partition(".")[0]
+        if top.startswith("optim") or top in states:
             totals = tree.totals(node)
-            states += totals.numel - totals.buffers
+            numel += totals.numel - totals.buffers
+            if not top.startswith("optim"):
+                of_what = "training"
         node = tree.end[node]
-    return states
+    return numel, of_what
 
 
 def _running(state: BarState, width: int) -> list[Part]:

@@ -1,0 +1,125 @@
+"""Folders that hold the same model at several steps: ``checkpoint-500/`` and ``checkpoint-1000/``, ``epoch=3.ckpt``.
+
+The newest is opened, because that is what one looks for in the folder of a run; all together would be as many copies of
+the model in one tree. The others are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tui_params.core.findings import Finding
+from tui_params.core.source import Source
+from tui_params.core.text import clean, listed, plural
+from tui_params.errors import OpenError
+from tui_params.sources.folder.folder import Formats, check_refusal, file_names, folder_names, has_model, holds_tensors
+from tui_params.sources.folder.run.members import STATE, state_folders
+from tui_params.sources.folder.shard_index import folder_label
+from tui_params.sources.folder.side_models import NUMBERED
+
+_WORD = r"(?:global_?step|checkpoint|ckpt|step|iter|iteration|epoch)"
+_FOLDER = re.compile(rf"{_WORD}[-_=]?(\d{{1,12}})", re.IGNORECASE | re.ASCII)
+"""Trainer and accelerate (``checkpoint-500``), DeepSpeed (``global_step500``), Megatron (``iter_0000500``)."""
+
+_STEP = re.compile(rf"(?:^|[-_.]){_WORD}[-_=]?(\d{{1,12}})", re.IGNORECASE | re.ASCII)
+"""In the name of a file: Lightning (``epoch=3-step=500``, also with a metric), OpenMMLab (``epoch_12``)."""
+
+_VERSION = re.compile(r"-v(\d{1,6})$", re.ASCII)
+"""What Lightning adds if the name is taken."""
+
+_VALUE = re.compile(r"(?<==)-?[\d.]+|\d+", re.ASCII)
+_LAST = ("last", "latest")
+"""A copy of the newest, as Lightning and OpenMMLab write one."""
+
+_SHOWN = 4
+_MOST_TRIED = 3
+_MOST_FOLDERS = 10_000
+
+
+def find_steps(path: Path, formats: Formats) -> list[str]:
+    """The steps in a folder that holds no other tensors, the newest first; those of folders end with a slash."""
+    try:
+        names = file_names(path)
+    except OpenError:
+        return []
+    files = [name for name in names if name.endswith(formats.suffixes) and not name.startswith(".")]
+    files = [name for name in files if not STATE.match(name)]
+    if files:
+        return _steps_among(files)
+    if has_model(names, formats):
+        return []
+    numbered = {
+        name: int(match[1])
+        for name in folder_names(path)[:_MOST_FOLDERS]
+        if (match := _FOLDER.fullmatch(name)) and _is_checkpoint(path / name, formats)
+    }
+    return [f"{name}/" for name in sorted(numbered, key=lambda name: (numbered[name], name), reverse=True)]
+
+
+def _is_checkpoint(folder: Path, formats: Formats) -> bool:
+    return holds_tensors(folder, formats) or bool(state_folders(folder_names(folder)))
+
+
+def _steps_among(names: Sequence[str]) -> list[str]:
+    """The files, the newest first, if they are steps of one model: only numbers differ in their names."""
+    ranks: dict[tuple[int, ...], str] = {}
+    kinds: set[str] = set()
+    last: list[str] = []
+    for name in names:
+        stem = name.rpartition(".")[0]
+        if stem.lower() in _LAST:
+            last.append(name)
+            continue
+        version = _VERSION.search(stem)
+        stem = _VERSION.sub("", stem)
+        steps = _STEP.findall(stem)
+        # The step counts before the epoch, which comes first in the name.
+        rank = (*map(int, reversed(steps)), int(version[1]) if version is not None else 0)
+        if not steps or rank in ranks or NUMBERED.match(name):
+            return []
+        ranks[rank] = name
+        kinds.add(_VALUE.sub("#", stem))
+    if len(kinds) != 1 or len(names) < 2:
+        return []
+    return [*last, *(ranks[rank] for rank in sorted(ranks, reverse=True))]
+
+
+def open_newest(path: Path, formats: Formats, open_folder: Callable[[Path], Source]) -> Source:
+    """The newest step that can be opened; the others are named. Raises OpenError."""
+    check_refusal(path, formats)
+    steps = find_steps(path, formats)
+    if not steps:
+        raise OpenError(f"{clean(str(path), 200)} is no folder of steps, such as checkpoint-500/ and checkpoint-1000/")
+    findings: list[Finding] = []
+    for name in steps[:_MOST_TRIED]:
+        try:
+            source = open_folder(path / name[:-1]) if name.endswith("/") else formats.open_file(path / name)
+        except OpenError as error:
+            findings.append(Finding("error", "bad-part", None, str(error), file=name))
+            continue
+        _tell(source, f"{folder_label(path)}{name}", name, steps, findings)
+        return source
+    raise OpenError(findings[0].evidence)
+
+
+def _tell(source: Source, label: str, name: str, steps: Sequence[str], findings: list[Finding]) -> None:
+    """Let the source of a step say which it is, and where the others are."""
+    source.label = label
+    others = [other for other in steps if other != name]
+    if not others:
+        return
+    listing = source.listing
+    which = "the newest that can be opened" if findings else "the newest"
+    shown = listed([clean(other, 80) for other in others], _SHOWN)
+    evidence = f"{clean(name, 80)} is shown, {which} of {plural(len(steps), 'step')}; the others are {shown}"
+    remark = Finding("info", "newest-step", None, evidence)
+    source.listing = msgspec.structs.replace(
+        listing,
+        format=f"{listing.format}; newest of {plural(len(steps), 'step')}",
+        findings=(*findings, remark, *listing.findings),
+        not_opened=(*listing.not_opened, *others),
+    )
