@@ -23,6 +23,7 @@ from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
+from tui_params.sources.unopened import NOT_YET, UNOPENED
 
 if TYPE_CHECKING:
     from tui_params.sources.folder.folder import Formats
@@ -43,6 +44,12 @@ def _open_torch(path: Path) -> Source:
     from tui_params.sources.torch_save.zip import open_torch
 
     return open_torch(path)
+
+
+def _open_tar(path: Path) -> Source:
+    from tui_params.sources.torch_save.tar_archive import open_tar
+
+    return open_tar(path)
 
 
 def _formats() -> Formats:
@@ -149,8 +156,6 @@ def _distributed_state(path: Path) -> str:
     return describe_state(path, tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes))
 
 
-_NOT_YET = "; this format cannot be opened yet"
-
 READERS: tuple[Reader | Unopened, ...] = (
     Reader(
         name="safetensors",
@@ -163,13 +168,13 @@ READERS: tuple[Reader | Unopened, ...] = (
         name="DCP metadata",
         is_file=content.is_distributed_metadata,
         sentence="is the list of tensors of a distributed checkpoint of torch (DCP); their values are in the .distcp"
-        f" files beside it{_NOT_YET}",
+        f" files beside it{NOT_YET}",
     ),
     Unopened(
         name="DCP piece",
         is_file=content.is_distributed_piece,
         sentence="is one part of a distributed checkpoint of torch (DCP); the names of its tensors are in .metadata"
-        f" beside it{_NOT_YET}",
+        f" beside it{NOT_YET}",
     ),
     Reader(
         name="torch.save",
@@ -180,6 +185,14 @@ READERS: tuple[Reader | Unopened, ...] = (
         suffixes=(".bin", ".pt", ".pth", ".ckpt", ".pt2"),
         has_states=True,
         open=_open_torch,
+    ),
+    Reader(
+        name="tar",
+        description="An uncompressed tar with files of torch.save in it, read where they lie: NeMo's models.",
+        magic=b"ustar",
+        at=257,
+        suffixes=(".nemo",),
+        open=_open_tar,
     ),
     Reader(
         name="DeepSpeed",
@@ -219,50 +232,10 @@ READERS: tuple[Reader | Unopened, ...] = (
         name="DCP",
         is_folder=_is_distributed,
         suffixes=(".distcp",),
-        sentence=f"is a distributed checkpoint of torch (DCP){_NOT_YET}",
+        sentence=f"is a distributed checkpoint of torch (DCP){NOT_YET}",
         detail=_distributed_state,
     ),
-    Unopened(
-        name="Git LFS pointer",
-        magic=b"version https://git-lfs",
-        sentence="is a Git LFS pointer, not the weights: run git lfs pull",
-    ),
-    Unopened(
-        name="HTML",
-        is_file=content.is_web_page,
-        sentence="is a web page, not a checkpoint: the download failed",
-    ),
-    Unopened(
-        name="XML",
-        is_file=content.is_xml,
-        sentence="is an XML document, not a checkpoint: the download failed?",
-    ),
-    Unopened(name="NPZ", is_file=content.is_npz, sentence=f"is a NumPy archive (.npz){_NOT_YET}"),
-    Unopened(name="GGUF", magic=b"GGUF", sentence=f"is a GGUF file{_NOT_YET}"),
-    Unopened(name="NPY", magic=b"\x93NUMPY", sentence=f"is a NumPy array (.npy){_NOT_YET}"),
-    Unopened(name="HDF5", magic=b"\x89HDF\r\n\x1a\n", sentence=f"is an HDF5 file (Keras weights?){_NOT_YET}"),
-    Unopened(name="gzip", magic=b"\x1f\x8b", sentence="is compressed with gzip: decompress it first"),
-    Unopened(name="zstd", magic=b"\x28\xb5\x2f\xfd", sentence="is compressed with zstd: decompress it first"),
-    Unopened(name="bzip2", magic=b"BZh", sentence="is compressed with bzip2: decompress it first"),
-    Unopened(name="xz", magic=b"\xfd7zXZ\x00", sentence="is compressed with xz: decompress it first"),
-    Unopened(name="7z", magic=b"7z\xbc\xaf\x27\x1c", sentence="is a 7z archive: unpack it first"),
-    Unopened(name="ELF", magic=b"\x7fELF", sentence="is a compiled program or library, not a checkpoint"),
-    Unopened(name="PDF", magic=b"%PDF", sentence="is a PDF document, not a checkpoint"),
-    Unopened(name="Parquet", magic=b"PAR1", sentence=f"is a Parquet file{_NOT_YET}"),
-    Unopened(name="TensorFlow Lite", magic=b"TFL3", at=4, sentence=f"is a TensorFlow Lite model{_NOT_YET}"),
-    Unopened(name="tar", magic=b"ustar", at=257, sentence="is a tar archive: unpack it first"),
-    Unopened(
-        name="TensorFlow index",
-        is_file=content.is_tensorflow_index,
-        sentence=f"is the index of a TensorFlow checkpoint{_NOT_YET}",
-    ),
-    Unopened(name="JSON", is_file=content.is_json, sentence="is a JSON document, not a checkpoint"),
-    Unopened(
-        name="zeros",
-        is_file=content.is_all_zeros,
-        sentence="starts with zeros ({size} in all): it was never written, or its download is not finished",
-    ),
-    Unopened(name="ONNX", is_file=content.is_onnx, sentence=f"looks like an ONNX model{_NOT_YET}"),
+    *UNOPENED,
 )
 """Every format that is known here, in the order in which they are tried."""
 

@@ -64,6 +64,11 @@ def is_distributed_piece(peek: Peek) -> bool:
     return peek.name.endswith(".distcp")
 
 
+def is_gzipped_tar(peek: Peek) -> bool:
+    """Whether the file is compressed with gzip and called as a tar is; only unpacking it would tell."""
+    return peek.head.startswith(b"\x1f\x8b") and peek.name.lower().endswith((".nemo", ".tgz", ".tar.gz"))
+
+
 def is_npz(peek: Peek) -> bool:
     """Whether the file is a zip whose first member is a NumPy array."""
     length = int.from_bytes(peek.head[26:28], "little")

@@ -35,7 +35,8 @@ def checkpoints_in(directory: Directory) -> list[Member]:
 class Inner:
     """The checkpoints inside one archive: what they build as one dict, and where their storages lie."""
 
-    def __init__(self, descriptor: int, directory: Directory) -> None:
+    def __init__(self, descriptor: int, directory: Directory | None) -> None:
+        """``directory`` is that of a zip; of an archive of another kind, ``open_at`` is called for each member."""
         self.root: dict[str, Any] = {}
         self.machines: list[PickleMachine] = []
         self.opened: set[str] = set()
@@ -61,9 +62,10 @@ class Inner:
         number, _, rest = key.partition("/")
         return self._places[int(number)].locate(rest)
 
-    def findings(self, directory: Directory) -> Iterator[Finding]:
+    def findings(self, directory: Directory | None = None) -> Iterator[Finding]:
         """What is wrong with the archive and with those inside it. Complete once all storages have been located."""
-        yield from end_findings(directory)
+        if directory is not None:
+            yield from end_findings(directory)
         yield from self.inner_findings()
 
     def inner_findings(self) -> Iterator[Finding]:
@@ -82,14 +84,18 @@ class Inner:
             raise OpenError("it is encrypted")
         if member.method != STORED:
             raise OpenError("it is compressed inside this archive: unpack the archive, and open it by its path")
-        found = local_header(self._descriptor, self._directory, member)
-        if found is None or not found[1] or found[0] + member.size > self._directory.stop:
+        directory = self._directory
+        found = None if directory is None else local_header(self._descriptor, directory, member)
+        if directory is None or found is None or not found[1] or found[0] + member.size > directory.stop:
             raise OpenError("it does not lie where the directory of this archive says: the archive is damaged")
-        start = found[0]
-        self._ranges.append((start, start + member.size, member.name))
+        return self.open_at(member.name, found[0], member.size)
+
+    def open_at(self, name: str, start: int, size: int) -> Any:
+        """What the checkpoint in ``size`` bytes from ``start`` on builds; errors call it ``name``. Raises OpenError."""
+        self._ranges.append((start, start + size, name))
         if read_bytes(self._descriptor, start, 4) != b"PK\3\4":
             raise OpenError("it is no torch.save zip: unpack this archive, and open it by its path")
-        inner = read_directory(self._descriptor, start + member.size, member.name, start)
+        inner = read_directory(self._descriptor, start + size, name, start)
         top = next(iter(inner.members), "").partition("/")[0]
         pickle = inner.members.get(f"{top}/data.pkl")
         if pickle is None:
@@ -97,7 +103,7 @@ class Inner:
         if is_big_endian(self._descriptor, inner, top):
             raise OpenError("its bytes are in big-endian order, which is not read here")
         places = Places(self._descriptor, inner, top)
-        machine = load_pickle(places.read(pickle), f"data.pkl of {clean(member.name, 80)}")
+        machine = load_pickle(places.read(pickle), f"data.pkl of {clean(name, 80)}")
         number = len(self._places)
         for storage in machine.storages:
             storage.key = f"{number}/{storage.key}" if type(storage.key) is str else storage.key
