@@ -50,9 +50,12 @@ fuzz-torch number="200000" seed="1":
     TUI_PARAMS_FUZZ_TORCH={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
         .venv/bin/pytest -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
 
-# Compare with what other libraries write and read, as far as they are installed; says which are missing
+# Compare with what real libraries write; those that install are put into an environment of their own, which takes minutes
 formats *arguments:
-    .venv/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
+    test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \
+        .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
+        stable-baselines3 deepspeed; }
+    .venv-formats/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
 
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:

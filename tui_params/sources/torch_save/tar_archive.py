@@ -118,10 +118,10 @@ def _members(descriptor: int, file: DataFile, findings: list[Finding]) -> Iterat
             else:
                 records = _records(text)
             continue
-        name = records.get("path") or long_name or _name_in(header)
+        name = (records.get("path") or long_name or _name_in(header)).removeprefix("./")
         long_name, records = "", {}
         if kind in (b"0", b"\0", b"7"):
-            yield TarMember(name.removeprefix("./"), begin, size)
+            yield TarMember(name, begin, size)
         if begin + size > file.size:
             evidence = f"{clean(name, 80)} ends at byte {begin + size:,} of the tar, which has {file.size:,}"
             findings.append(Finding("error", "bad-archive", None, f"it is truncated: {evidence}"))

@@ -54,6 +54,9 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
     """All models of a pipeline, each below the name of its subfolder. Raises OpenError if none can be opened."""
     check_refusal(path, formats)
     components = _components(path)
+    if not components:
+        shown = clean(str(path), 200)
+        raise OpenError(f"{shown} is no pipeline: it has neither {MODEL_INDEX} nor {MODULES} with members")
     taken = {f"{component.folder}/" for component in components}
     parts: list[Part] = []
     findings: list[Finding] = []
