@@ -20,6 +20,7 @@ from textual.pilot import Pilot
 
 from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_large import HeldSource
+from tests.factories_runs import Llama, write_trainer
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
@@ -239,6 +240,26 @@ def adapter() -> Source:
     return open_source(folder)
 
 
+def trainer_run() -> Source:
+    """The output folder of a Trainer with two checkpoints, and their optimizers."""
+    import torch
+
+    random = np.random.default_rng(0)
+    model = Llama()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(flat(random, tuple(parameter.shape), 0.25))
+    folder = Path(tempfile.mkdtemp()) / "out"
+    for step in (500, 1000):
+        write_trainer(folder / f"checkpoint-{step}", model, global_step=step)
+        saved = torch.load(folder / f"checkpoint-{step}" / "optimizer.pt")
+        for state in saved["state"].values():
+            state["exp_avg"].copy_(bell(random, tuple(state["exp_avg"].shape), 2e-4))
+            state["exp_avg_sq"].copy_(bell(random, tuple(state["exp_avg"].shape), 4e-5).square())
+        torch.save(saved, folder / f"checkpoint-{step}" / "optimizer.pt")
+    return open_source(folder)
+
+
 LARGE, SMALL = (120, 36), (80, 24)
 
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
@@ -267,6 +288,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("export", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "w")),
     Scene("export-80x24", SMALL, demo, ("S", "slash", *typed("nan>0"), "enter", "w", "tab")),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
+    Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
+    Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),

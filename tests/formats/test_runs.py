@@ -112,7 +112,7 @@ def test_a_checkpoint_of_the_trainer(name: str, tmp_path: Path) -> None:
     optimizer = trainer.optimizer.state_dict()["state"]
     np.testing.assert_array_equal(source.read("optimizer.state.0.exp_avg"), optimizer[0]["exp_avg"].numpy())
     # Every state of these families has its one true name.
-    assert {number: names for number, names in notes(source)} == {number: [name] for number, name in true.items()}
+    assert dict(notes(source)) == {number: [name] for number, name in true.items()}
     assert tui_params.check(source).unchecked == ()
 
 

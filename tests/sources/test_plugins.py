@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,7 @@ nothing = msgspec.structs.replace(row, open=lambda path: None)
 
 
 @pytest.fixture
-def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Install a package ``toy`` with these entry points."""
     site = tmp_path / "site"
 
@@ -57,7 +57,7 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
         (site / "toy_rows.py").write_text(ROW)
         monkeypatch.syspath_prepend(site)
 
-    yield installed  # type: ignore[misc]
+    yield installed
     sys.modules.pop("toy_rows", None)
 
 

@@ -127,7 +127,8 @@ def test_what_parts_say_is_said_of_the_whole() -> None:
         source = MemorySource({"w": np.zeros(1)}, findings=findings)
         listing = Listing(
             "form", source.listing.tensors, {"step": "3"}, {"": "Net", "m": "Linear"}, {}, findings,
-            not_opened=("y.bin",), adapters=(AdapterConfig("a.json", "base", "LORA", 8, 16.0),), absences={"w": "frozen"},
+            not_opened=("y.bin",), adapters=(AdapterConfig("a.json", "base", "LORA", 8, 16.0),),
+            absences={"w": "frozen"},
         )  # fmt: skip
         source.listing = listing
         return Part(source, prefix, folder, folder or None, is_state)
