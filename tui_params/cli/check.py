@@ -59,8 +59,9 @@ def command(
     Exit code 0: everything was read, and nothing is wrong at the level of --fail-on. 1: something is wrong. 3: nothing
     wrong was found, but not everything could be read, or there was nothing to check. 2: wrong usage.
 
-    Files in a folder that are no part of the model (optimizer.bin, rng_state.pth) are listed as not read and do not
-    change the exit code. Check them by their paths.
+    Of a training run, the optimizer and the other states are checked with the model. Files and folders beside it that
+    are not opened (args.pkl, other steps) are listed as not read and do not change the exit code. Check them by their
+    paths.
 
     --verify needs no network: the digest is the name of a blob in the cache of the hub, or stands in
     .cache/huggingface/ of a download to a folder. A file of which none is known is not verified: exit code 3.

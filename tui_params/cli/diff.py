@@ -77,6 +77,9 @@ def command(
     Not looked for: two tensors of one shape that changed places, the other dimensions of a convolution in another
     order, and two such changes at once (transposed, and its rows in another order).
 
+    The optimizer and the other states of a training run are compared too; where only one side holds such states, they
+    are no difference.
+
     What is wrong with the files themselves is said below their names.
 
     Exit code 0: no difference. 1: a difference. 3: no difference was found, but not everything could be compared, one
