@@ -133,13 +133,15 @@ def _has_steps(path: Path) -> bool:
 
 
 def _is_pipeline(path: Path) -> bool:
+    if not any(os.path.isfile(path / name) for name in ("model_index.json", "modules.json")):
+        return False
     from tui_params.sources.folder.run.pipeline import is_pipeline
 
     return is_pipeline(path)
 
 
 def _is_run(path: Path) -> bool:
-    from tui_params.sources.folder.run.run import is_run
+    from tui_params.sources.folder.run.recognition import is_run
 
     return is_run(path, _formats())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tui_params.sources.bytes import content
@@ -11,7 +12,7 @@ NOT_YET = "; this format cannot be opened yet"
 
 
 def _is_snapshot(path: Path) -> bool:
-    return (path / ".snapshot_metadata").is_file()
+    return os.path.isfile(path / ".snapshot_metadata")
 
 
 UNOPENED: tuple[Unopened, ...] = (

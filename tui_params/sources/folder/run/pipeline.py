@@ -7,6 +7,7 @@ its path, which is empty for the one that lies in the folder itself (sentence_tr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
         raise OpenError(
             findings[0].evidence if findings else f"the pipeline {clean(str(path), 200)} holds no tensor file"
         )
-    is_one = (path / MODEL_INDEX).name not in file_names(path)
+    is_one = not os.path.isfile(path / MODEL_INDEX)
     listing = combine(_describe(path, parts, is_one=is_one), parts, findings)
     if is_one:
         # The modules of sentence-transformers are one model, and its numbers are counted together.
@@ -97,7 +98,7 @@ def _open(path: Path, component: Component, formats: Formats, taken: set[str], f
         source = open_folder(folder, formats, None, taken if not name else frozenset())
     except OpenError as error:
         sentence = str(error)
-        if name and not folder.exists():
+        if name and not os.path.exists(folder):
             if cls.endswith(_WITHOUT_WEIGHTS):
                 return None
             sentence = f"the list of the pipeline names it ({cls}), but there is no such folder"
@@ -108,7 +109,11 @@ def _open(path: Path, component: Component, formats: Formats, taken: set[str], f
 
 def _is_without_weights(path: Path, component: Component) -> bool:
     """Whether a module of sentence-transformers may have a config.json and nothing else: pooling, normalising."""
-    return (path / MODULES).exists() and component.cls.rpartition(".")[2] not in ("Dense", "LayerNorm", "Transformer")
+    return os.path.isfile(path / MODULES) and component.cls.rpartition(".")[2] not in (
+        "Dense",
+        "LayerNorm",
+        "Transformer",
+    )
 
 
 def _describe(path: Path, parts: list[Part], *, is_one: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -37,20 +38,6 @@ from tui_params.sources.folder.shard_index import folder_label
 
 _OPTIMIZER = "optimizer"
 _SHOWN = 4
-
-
-def is_run(path: Path, formats: Formats) -> bool:
-    """Whether a folder holds a state of a training run: beside a model, or by itself."""
-    try:
-        names = file_names(path)
-    except OpenError:
-        # Opening it says why.
-        return False
-    states = states_among(names, formats.state_suffixes)
-    # One file alone needs no name before those of its tensors.
-    if len(states) + (TRAINER_STATE in names) + has_model(names, formats) > 1:
-        return bool(states) or TRAINER_STATE in names
-    return any(not folder.startswith("global_step") for folder in state_folders(folder_names(path)))
 
 
 def open_run(path: Path, formats: Formats) -> Source:
@@ -101,7 +88,7 @@ class _Run:
             if name in elsewhere:
                 continue
             folder = self._path / name
-            if (folder / "config.json").exists():
+            if os.path.isfile(folder / "config.json"):
                 source = self._opened(partial(open_folder, folder, self._formats), name)
                 if source is not None:
                     self._add(Part(source, self._free(name[:-1]), name, name))

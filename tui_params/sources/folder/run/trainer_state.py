@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ MAX_NBYTES = 64 << 20
 """A state of 100,000 logged steps has about 20 MB."""
 
 _PREFIX = "trainer_state"
-_FACTS = (
-    "global_step", "max_steps", "epoch", "num_train_epochs", "best_metric", "best_global_step",
-    "best_model_checkpoint", "train_batch_size", "save_steps",
-)  # fmt: skip
+_FIRST = ("global_step", "epoch", "best_metric")
 _LOGGED = ("loss", "eval_loss", "grad_norm", "learning_rate")
+_REST = (
+    "max_steps", "num_train_epochs", "best_global_step", "best_model_checkpoint", "train_batch_size", "save_steps",
+)  # fmt: skip
 
 
 class _State(msgspec.Struct):
@@ -53,14 +53,18 @@ def read_trainer_state(folder: Path) -> dict[str, str]:
         state = _decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {_PREFIX: "it is damaged: no JSON object of a Trainer"}
-    found = {f"{_PREFIX}.{key}": _text(getattr(state, key)) for key in _FACTS if getattr(state, key) is not None}
+    found = _facts(state, _FIRST)
     for key in _LOGGED:
         entry = next((entry for entry in reversed(state.log_history) if key in entry), None)
         if entry is not None:
             step = entry.get("step")
             at = f" at step {step:,}" if isinstance(step, int) else ""
             found[f"{_PREFIX}.last_{key}"] = f"{_text(entry[key])}{at}"
-    return found
+    return found | _facts(state, _REST)
+
+
+def _facts(state: _State, keys: Iterable[str]) -> dict[str, str]:
+    return {f"{_PREFIX}.{key}": _text(getattr(state, key)) for key in keys if getattr(state, key) is not None}
 
 
 def _decode(text: bytes) -> _State:
@@ -73,8 +77,3 @@ def _decode(text: bytes) -> _State:
 
 def _text(value: Any) -> str:
     return shorten(value if isinstance(value, str) else json.dumps(value), 200)
-
-
-def step_of(metadata: Mapping[str, str]) -> str | None:
-    """The step, as the Trainer counts it."""
-    return metadata.get(f"{_PREFIX}.global_step")
