@@ -80,6 +80,8 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         ("check --threshold sib", ["open siblings=", "open sibling-z=", "open sibling-ratio="]),
         ("check --threshold=outl", ["open --threshold=outlier-ratio="]),
         ("check --threshold siblings=3", []),
+        ("ls --format ru", ["run"]),
+        ("--format s", ["safetensors", "steps"]),
         ("model ", []),
         ("no such command ", []),
     ],

@@ -173,3 +173,14 @@ def test_seven_cells_are_enough_for_any_number(value: float, room: int) -> None:
     assert 0 < len(shown) <= room
     read = float(shown.replace(",", ""))
     assert read == value or abs(read - value) <= 0.5 * abs(value)
+
+
+def test_listed() -> None:
+    names = ["a", "b", "c", "d"]
+    assert [text.listed(names[:count], 3) for count in range(5)] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b, c and 1 more",
+    ]

@@ -131,7 +131,8 @@ def test_an_adapter_of_peft(targets: Any, tmp_path: Path) -> None:
     certain = {number: names[0] for number, names in found.items() if len(names) == 1}
     assert certain == {number: true[number] for number in certain}
     if targets != "all-linear":
-        assert all(true[number] in names for number, names in found.items())
+        # The shapes of B differ, and each A stands before its B.
+        assert certain == true
 
 
 def test_other_models_get_no_wrong_name(tmp_path: Path) -> None:

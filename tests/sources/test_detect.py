@@ -247,3 +247,19 @@ def test_truncated_and_mutated_checkpoints_of_torch(tmp_path: Path) -> None:
         except TuiParamsError as error:
             sentence = str(error)
             assert sentence.isprintable()
+
+
+@pytest.mark.parametrize("name", ["x.nemo", "x.tar.gz", "x.TGZ"])
+def test_a_tar_with_gzip_says_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(tar("model_weights.ckpt"), mtime=0))
+    with pytest.raises(
+        UnknownFormatError, match=r"compressed with gzip: unpack it \(tar -xzf\) and open the checkpoint"
+    ):
+        open_path(tmp_path / name)
+
+
+def test_a_snapshot_of_torchsnapshot_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".snapshot_metadata").write_text("version: 0.1.0")
+    save_file({"a": torch.ones(1)}, tmp_path / "beside.safetensors")
+    with pytest.raises(OpenError, match="is a snapshot of torchsnapshot; this format cannot be opened yet"):
+        open_path(tmp_path)

@@ -141,3 +141,10 @@ def test_the_pieces_of_two_ranks_are_no_models_of_their_own(tmp_path: Path) -> N
     assert found(source, "several-models").evidence.startswith(
         "model is a model of its own beside shard-00001-model, one of the files of single ranks: each is counted"
     )
+
+
+def test_a_further_model_of_accelerate_is_by_itself_whatever_its_names(tmp_path: Path) -> None:
+    write(tmp_path, {"model.safetensors": ["a"], "model_1.safetensors": ["b"]})
+    assert names(open_path(tmp_path)) == ["model.a", "model_1.b"]
+    (tmp_path / "model_1.safetensors").rename(tmp_path / "part_1.safetensors")
+    assert names(open_path(tmp_path)) == ["a", "b"]

@@ -27,7 +27,7 @@ from tui_params.sources.inert_pickle.values import (
 from tui_params.sources.torch_save import layout as tensor_layout
 from tui_params.sources.torch_save import tree_walk
 from tui_params.sources.torch_save.layout import Place, TensorLister
-from tui_params.sources.torch_save.optimizer_names import name_optimizer_states
+from tui_params.sources.torch_save.optimizer_names import name_optimizer_states, numbered_groups
 from tui_params.sources.torch_save.tree_walk import TreeWalk
 
 FLOAT = Stub("torch", "FloatStorage")
@@ -220,3 +220,17 @@ def test_any_graph_is_listed() -> None:
         result.findings()
         listed += len(found)
     assert listed > 500
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [None, [], 3, [3], [{}], [{"params": 3}], [{"params": ["a"]}], [{"params": [0]}, {"params": [True]}]],
+)
+def test_groups_without_numbers_are_left_out(groups: Any) -> None:
+    assert numbered_groups(walk({"opt": {"state": {}, "param_groups": groups}})) == {}
+
+
+def test_the_numbers_of_the_parameters_are_kept_by_group() -> None:
+    groups = [{"params": [0, 2], "lr": 0.1}, {"params": [1]}]
+    found = numbered_groups(walk({"a": {"state": {}, "param_groups": groups}, "b": {"x": 1}}))
+    assert found == {"a": ((0, 2), (1,))}

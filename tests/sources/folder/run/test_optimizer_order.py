@@ -179,3 +179,17 @@ def test_an_unknown_child_leaves_the_order_unknown() -> None:
         "model.layers.10.mlp",
     ]
     assert in_order_of_definition(["a.weight"], "unheard of") is None
+
+
+def test_the_halves_of_an_adapter_stand_side_by_side() -> None:
+    order = [
+        (f"layers.{layer}.{module}.lora_{half}.weight", shape)
+        for layer in range(2)
+        for module, shapes in (("v", ((2, 8), (4, 2))), ("q", ((2, 8), (8, 2))))
+        for half, shape in zip("AB", shapes, strict=True)
+    ]
+    found = match(
+        [range(8)], dict(enumerate(shape for _, shape in order)), Model(dict(sorted(order)), frozenset(), False)
+    )
+    assert found is not None
+    assert [found[number].names for number in range(8)] == [(name,) for name, _ in order]

@@ -81,6 +81,12 @@ def test_a_missing_or_damaged_member_hides_no_other(pipeline: Path) -> None:
         open_path(pipeline)
 
 
+def test_weights_of_other_frameworks_are_named(pipeline: Path) -> None:
+    (pipeline / "unet" / "diffusion_pytorch_model.safetensors").rename(pipeline / "unet" / "model.onnx")
+    source = open_path(pipeline)
+    assert (source.listing.not_opened, source.listing.findings) == (("unet/",), ())
+
+
 def test_a_member_in_shards(pipeline: Path) -> None:
     (pipeline / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     shards = {name: f"diffusion_pytorch_model-0000{number}-of-00002.safetensors" for number, name in enumerate("ab", 1)}

@@ -26,6 +26,7 @@ _MOST = 100_000
 """Parameters of models that are matched."""
 
 _SHOWN = 4
+_BY_LAYERS = " (by shapes and the order of layers)"
 
 Shape = tuple[int, ...]
 
@@ -189,8 +190,22 @@ def _by_shape(
         layers = _layers(alike)
         size = len(alike) // len(layers)
         for number, index in enumerate(indices):
-            found[index] = Named(tuple(sorted(layers[number // size])), " (by shapes and the order of layers)")
+            found[index] = Named(tuple(sorted(layers[number // size])), _BY_LAYERS)
+    _settle_adapters(found, group)
     return found
+
+
+def _settle_adapters(found: dict[int, Named], group: Sequence[int]) -> None:
+    """Name the half of an adapter that stands beside the other one: peft defines ``lora_A``, then ``lora_B``."""
+    for one, other, step in (("lora_B", "lora_A", -1), ("lora_A", "lora_B", 1)):
+        for place, index in enumerate(group):
+            names = found[index].names
+            if len(names) != 1 or f".{one}." not in names[0] or not 0 <= place + step < len(group):
+                continue
+            half = names[0].replace(f".{one}.", f".{other}.")
+            beside = group[place + step]
+            if half in found[beside].names:
+                found[beside] = Named((half,), _BY_LAYERS)
 
 
 def _layers(names: Sequence[str]) -> list[list[str]]:

@@ -39,6 +39,10 @@ _WITHOUT_WEIGHTS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Ext
 """The ends of the names of classes that keep no tensors."""
 
 
+_ELSEWHERE = (".onnx", ".msgpack", ".h5", ".gguf", ".npz", ".tflite", ".pb", ".xml")
+"""The suffixes of weights for other frameworks."""
+
+
 class Component(msgspec.Struct, frozen=True):
     """One member of a pipeline: the subfolder that it is in (empty: the folder itself), and the name of its class."""
 
@@ -61,8 +65,9 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
     taken = {f"{component.folder}/" for component in components}
     parts: list[Part] = []
     findings: list[Finding] = []
+    not_opened: list[str] = []
     for component in components:
-        part = _open(path, component, formats, taken, findings)
+        part = _open(path, component, formats, taken, findings, not_opened)
         if part is not None:
             parts.append(part)
     if not parts:
@@ -75,14 +80,24 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
         # The modules of sentence-transformers are one model, and its numbers are counted together.
         listing = msgspec.structs.replace(listing, models={})
     if all(part.folder for part in parts):
-        beside = [name for name in file_names(path) if name.endswith(formats.suffixes)]
-        beside += [folder for folder in folders_beside(path, formats) if folder not in taken]
-        listing = msgspec.structs.replace(listing, not_opened=(*listing.not_opened, *beside))
+        not_opened += [name for name in file_names(path) if name.endswith(formats.suffixes)]
+        not_opened += [folder for folder in folders_beside(path, formats) if folder not in taken]
+    listing = msgspec.structs.replace(listing, not_opened=(*listing.not_opened, *not_opened))
     return CompositeSource(folder_label(path), listing, parts)
 
 
-def _open(path: Path, component: Component, formats: Formats, taken: set[str], findings: list[Finding]) -> Part | None:
-    """One member; None if it has no weights, as a tokenizer, or with a finding if they are missing or damaged."""
+def _open(
+    path: Path,
+    component: Component,
+    formats: Formats,
+    taken: set[str],
+    findings: list[Finding],
+    not_opened: list[str],
+) -> Part | None:
+    """One member; None if it has no weights, as a tokenizer, or with a finding if they are missing or damaged.
+
+    One whose weights are in files of other formats is ``not_opened``.
+    """
     name = component.folder
     shown = f"{name}/" if name else None
     folder = path / name
@@ -91,7 +106,9 @@ def _open(path: Path, component: Component, formats: Formats, taken: set[str], f
         names = file_names(folder)
         if not has_model(names, formats):
             # Models have a config.json; schedulers and tokenizers have a file of another name.
-            if "config.json" in names and name and not _is_without_weights(path, component):
+            if any(other.endswith(_ELSEWHERE) for other in names):
+                not_opened.append(f"{name}/")
+            elif "config.json" in names and name and not _is_without_weights(path, component):
                 evidence = f"it has the config.json of a model ({cls}), and no weights"
                 findings.append(Finding("warning", "bad-part", None, evidence, file=shown))
             return None
