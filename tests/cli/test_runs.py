@@ -128,3 +128,13 @@ def test_the_library_takes_a_format_of_a_path_only(checkpoint: Path) -> None:
     for target in ({"w": torch.ones(1)}, torch.nn.Linear(1, 1)):
         with pytest.raises(TypeError, match="format= is for a path only"):
             tui_params.open_source(target, format="folder")
+
+
+def test_diff_says_which_step_it_compared(cli: Cli, tmp_path: Path) -> None:
+    for step in (5, 10):
+        write_trainer(tmp_path / "out" / f"checkpoint-{step}")
+    ran = cli("diff", str(tmp_path / "out"), str(tmp_path / "out" / "checkpoint-5"))
+    assert ran.code == 0
+    assert "remark: " in ran.out
+    assert "newest-step: checkpoint-10/ is shown, the newest of 2 steps; the other is checkpoint-5/" in ran.out
+    assert "not read: checkpoint-5/ (open it by its path)" in ran.out

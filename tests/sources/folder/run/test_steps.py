@@ -36,7 +36,7 @@ def test_the_newest_step_of_a_trainer_is_opened(tmp_path: Path) -> None:
     (tmp_path / "out" / "runs").mkdir()
     source = open_path(tmp_path / "out")
     assert source.label == "out/checkpoint-1000/"
-    assert source.listing.format.endswith("; newest of 3 steps")
+    assert source.listing.format.startswith("newest of 3 steps: safetensors, with ")
     assert source.listing.metadata["trainer_state.global_step"] == "1000"
     assert source.listing.not_opened == ("checkpoint-500/", "checkpoint-50/")
     (finding,) = source.listing.findings

@@ -115,11 +115,12 @@ def _tell(source: Source, label: str, name: str, steps: Sequence[str], findings:
     listing = source.listing
     which = "the newest that can be opened" if findings else "the newest"
     shown = listed([clean(other, 80) for other in others], _SHOWN)
-    evidence = f"{clean(name, 80)} is shown, {which} of {plural(len(steps), 'step')}; the others are {shown}"
+    are = "the other is" if len(others) == 1 else "the others are"
+    evidence = f"{clean(name, 80)} is shown, {which} of {plural(len(steps), 'step')}; {are} {shown}"
     remark = Finding("info", "newest-step", None, evidence)
     source.listing = msgspec.structs.replace(
         listing,
-        format=f"{listing.format}; newest of {plural(len(steps), 'step')}",
+        format=f"newest of {plural(len(steps), 'step')}: {listing.format}",
         findings=(*findings, remark, *listing.findings),
         not_opened=(*listing.not_opened, *others),
     )
