@@ -205,7 +205,7 @@ READERS: tuple[Reader | Unopened, ...] = (
     ),
     Reader(
         name="steps",
-        description="A folder of the same model at several steps (`checkpoint-500/`, `epoch=3.ckpt`): the newest is"
+        description="A folder of the same model at several steps (checkpoint-500/, epoch=3.ckpt): the newest is"
         " opened, the others are named.",
         is_folder=_has_steps,
         open=_open_newest_step,

@@ -187,10 +187,15 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
     adapters: list[AdapterConfig] = []
     models: dict[str, tuple[str, ...]] = {}
     several = sum(not part.is_state for part in parts) > 1
+    # Where only one part has tensors, its own order serves, and sorting would only take time.
+    holding = [part for part in parts if part.source.listing.tensors]
+    is_ordered = len(holding) > 1 or any(part.source.listing.is_ordered for part in holding)
     for part in parts:
         listing = part.source.listing
         # The tree of the whole is in this order, so that the model comes first and not after its optimizer.
-        infos = ordered(listing.tensors, is_ordered=listing.is_ordered)
+        infos: Sequence[TensorInfo] = listing.tensors
+        if len(holding) > 1:
+            infos = ordered(infos, is_ordered=listing.is_ordered)
         tensors += infos if _is_as_it_is(part) else [_renamed(info, part) for info in infos]
         metadata |= {part.name(key): text for key, text in listing.metadata.items()}
         modules |= {part.name(path): cls for path, cls in listing.modules.items()}
@@ -213,7 +218,7 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
         modules,
         gradients,
         tuple(found),
-        is_ordered=True,
+        is_ordered=is_ordered,
         not_opened=tuple(not_opened),
         unlisted=next(filter(None, unlisted), None),
         adapters=tuple(adapters),

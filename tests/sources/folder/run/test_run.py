@@ -254,3 +254,15 @@ def test_a_changed_state_changes_the_whole(tmp_path: Path) -> None:
     assert source.changed() is None
     os.utime(tmp_path / "optimizer.pt", (1, 1))
     assert "optimizer.pt was written to" in (source.changed() or "")
+
+
+def test_settings_alone_leave_the_order_of_the_model(tmp_path: Path) -> None:
+    save_file({"b.10.w": torch.ones(1), "b.9.w": torch.ones(1), "a": torch.ones(1)}, tmp_path / "model.safetensors")
+    torch.save({"lr": 0.1}, tmp_path / "training_args.bin")
+    source = open_path(tmp_path)
+    assert source.names() == ["a", "b.9.w", "b.10.w"]
+    assert (source.listing.is_ordered, source.listing.metadata["training_args.lr"]) == (False, "0.1")
+    # A file of torch keeps the order of its dict.
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"b": torch.ones(1), "a": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    assert open_path(tmp_path).names() == ["b", "a"]

@@ -108,8 +108,11 @@ class _Run:
             is_model = is_model_folder(name)
             tops = {info.name.partition(".")[0] for info in source.listing.tensors}
             # Its own names say already what they are: model.layers.0..., optimizer.state.layers.0...
-            is_plain = not tops & self._tops and (
-                not any(not part.is_state for part in self.parts) if is_model else tops == {_OPTIMIZER}
+            is_alone = sum(is_model_folder(other) == is_model for other in self._folders) == 1
+            is_plain = (
+                is_alone
+                and not tops & self._tops
+                and (not any(not part.is_state for part in self.parts) if is_model else tops == {_OPTIMIZER})
             )
             prefix = "" if is_plain else self._free(name)
             self._add(Part(source, prefix, shown, shown, is_state=not is_model), tops if is_plain else {prefix})
