@@ -87,7 +87,7 @@ def test_names_in_the_groups_are_taken(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_gets_no_name(tmp_path: Path, change: str) -> None:
     model = Llama()
-    write_trainer(tmp_path, model)
+    optimizer = write_trainer(tmp_path, model)
     state = model.state_dict()
     if change == "a parameter more":
         save_file({**state, "model.extra.weight": torch.ones(3, 3)}, tmp_path / "model.safetensors")
@@ -103,7 +103,33 @@ def test_what_does_not_fit_gets_no_name(tmp_path: Path, change: str) -> None:
             parts = [list(named.values())[:3], list(named.values())[3:4], list(named.values())[4:]]
         optimizer = step(model, [{"params": part} for part in parts])
         torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
-    assert notes(open_path(tmp_path)) == {}
+    found = notes(open_path(tmp_path))
+    if change in ("one less", "another shape"):
+        assert found == {}
+        return
+    # At least the shapes tell which it may be.
+    assert all(note.startswith(_PERHAPS) for note in found.values())
+    true = owners(model, optimizer)
+    assert found.keys() == true.keys()
+    for number, name in true.items():
+        assert name in found[number] or " more" in found[number]
+
+
+def test_frozen_parameters_have_no_state(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"head": nn.Linear(3, 2), "body": nn.Linear(3, 5), "more": nn.Linear(3, 2)})
+    model["body"].requires_grad_(False)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    write_trainer(tmp_path, model, lambda _: [{"params": trained}])
+    source = open_path(tmp_path)
+    assert source.find("optimizer.state.0.exp_avg").notes == ("state of one of head.weight and more.weight",)
+    model["more"].requires_grad_(False)
+    write_trainer(tmp_path, model, lambda _: [{"params": list(model["head"].parameters())}])
+    save_file({"head.weight": torch.ones(2, 3), "body.weight": torch.ones(5, 3)}, tmp_path / "model.safetensors")
+    (tmp_path / "optimizer.pt").unlink()
+    torch.save(
+        {"state": {0: {"exp_avg": torch.ones(2, 3)}}, "param_groups": [{"params": [0]}]}, tmp_path / "optimizer.pt"
+    )
+    assert open_path(tmp_path).find("optimizer.state.0.exp_avg").notes == ("perhaps the state of head.weight",)
 
 
 def test_tied_weights_count_once(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ Shape = tuple[int, ...]
 
 
 class Named(msgspec.Struct, frozen=True):
-    """The names that a state may belong to, and how they were found, for the notes."""
+    """The names that a state may belong to, and how they were found, for the notes; empty if that proves nothing."""
 
     names: tuple[str, ...]
     how: str = ""
@@ -40,7 +40,7 @@ class Named(msgspec.Struct, frozen=True):
     @property
     def note(self) -> str:
         if len(self.names) == 1:
-            return f"state of {self.names[0]}{self.how}"
+            return f"state of {self.names[0]}{self.how}" if self.how else f"perhaps the state of {self.names[0]}"
         return f"state of one of {listed([clean(name, 120) for name in self.names], _SHOWN)}"
 
 
@@ -110,6 +110,8 @@ def _name_group_states(
             members.setdefault(int(digits), []).append(position)
     shapes = {index: _shape([tensors[position] for position in positions]) for index, positions in members.items()}
     found = [named for model in models if (named := match(groups, shapes, model)) is not None]
+    if not found:
+        found = [named for model in models if (named := match_shapes(shapes, model)) is not None]
     if len(found) != 1:
         return
     for index, positions in members.items():
@@ -151,6 +153,21 @@ def match(groups: Sequence[Sequence[int]], shapes: Mapping[int, Shape | None], m
             return None
         found |= by_shape
     return found
+
+
+def match_shapes(shapes: Mapping[int, Shape | None], model: Model) -> dict[int, Named] | None:
+    """The parameters of the shape of each state, where some were not trained or the groups are others.
+
+    None if they cannot all be of this model.
+    """
+    by_shape: dict[Shape, list[str]] = {}
+    for name, shape in model.shapes.items():
+        by_shape.setdefault(shape, []).append(name)
+    counts = Counter(shape for shape in shapes.values() if shape is not None)
+    if not counts or any(count > len(by_shape.get(shape, ())) for shape, count in counts.items()):
+        return None
+    named = {shape: Named(tuple(by_shape[shape])) for shape in counts}
+    return {index: named[shape] for index, shape in shapes.items() if shape is not None}
 
 
 def _agree(names: Sequence[str], group: Sequence[int], shapes: Mapping[int, Shape | None], model: Model) -> bool:
