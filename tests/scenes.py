@@ -20,7 +20,6 @@ from textual.pilot import Pilot
 
 from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_large import HeldSource
-from tests.factories_runs import Llama, write_trainer
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
@@ -243,6 +242,8 @@ def adapter() -> Source:
 def trainer_run() -> Source:
     """The output folder of a Trainer with two checkpoints, and their optimizers."""
     import torch
+
+    from tests.factories_runs import Llama, write_trainer
 
     random = np.random.default_rng(0)
     model = Llama()

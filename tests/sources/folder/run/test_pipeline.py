@@ -79,6 +79,10 @@ def test_a_missing_or_damaged_member_hides_no_other(pipeline: Path) -> None:
     (pipeline / "text_encoder" / "model.safetensors").unlink()
     with pytest.raises(OpenError, match="no weights"):
         open_path(pipeline)
+    save_file({"w": torch.ones(1)}, pipeline / "whole.safetensors")
+    source = open_path(pipeline)
+    assert (source.names(), source.listing.not_opened) == (["w"], ())
+    assert [rule for _, rule, _ in rules(source)] == ["bad-part", "bad-part"]
 
 
 def test_weights_of_other_frameworks_are_named(pipeline: Path) -> None:

@@ -70,6 +70,9 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
         part = _open(path, component, formats, taken, findings, not_opened)
         if part is not None:
             parts.append(part)
+    if not parts and has_model(file_names(path), formats):
+        # The whole pipeline in one file, or something else than the list says.
+        parts.append(Part(open_folder(path, formats)))
     if not parts:
         raise OpenError(
             findings[0].evidence if findings else f"the pipeline {clean(str(path), 200)} holds no tensor file"
