@@ -20,17 +20,11 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import POOL, reason
-from tui_params.sources.folder.run.members import STATE
+from tui_params.sources.folder.run.members import PICKLES, STATE
 from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
 
 _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
-
-_STATE_SUFFIXES = (".pkl", ".pickle")
-"""Accelerate pickles registered objects into ``custom_checkpoint_0.pkl``, random states into ``random_states_0.pkl``.
-
-Any other pickle beside a model may hold numbers too.
-"""
 
 _MAX_BESIDE = 100
 """The most subfolders that are searched for states beside a model: each costs a call to the file system."""
@@ -163,7 +157,7 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
     """The files to open, and the other tensor files that lie beside them."""
     names = [name for name in names if not name.startswith(".")]
     candidates = [name for name in names if name.endswith(formats.suffixes)]
-    states = [name for name in names if name.endswith(_STATE_SUFFIXES) and name not in set(candidates)]
+    states = [name for name in names if name.endswith(PICKLES) and name not in set(candidates)]
     for reader in formats.readers:
         wanted = [name for name in candidates if name.endswith(reader.suffixes)]
         if reader.has_states:

@@ -173,6 +173,7 @@ def test_models_in_subfolders_beside_the_states(tmp_path: Path) -> None:
     # diffusers' training scripts save each model by itself.
     torch.save({"x": torch.zeros(2)}, tmp_path / "optimizer.bin")
     torch.save({"y": torch.zeros(2)}, tmp_path / "random_states_0.pkl")
+    (tmp_path / "args.pkl").write_bytes(b"\x80\x02}.")
     for name in ("unet", "unet_ema", "samples"):
         (tmp_path / name).mkdir()
         save_file({"w": torch.ones(3)}, tmp_path / name / "diffusion_pytorch_model.safetensors")
@@ -181,7 +182,7 @@ def test_models_in_subfolders_beside_the_states(tmp_path: Path) -> None:
     source = open_path(tmp_path)
     assert source.names() == ["unet.w", "unet_ema.w", "optimizer.x", "random_states_0.y"]
     assert source.find("unet.w").file == "unet/diffusion_pytorch_model.safetensors"
-    assert source.listing.not_opened == ("samples/",)
+    assert source.listing.not_opened == ("args.pkl", "samples/")
     assert set(source.listing.models) == {"unet", "unet_ema"}
 
 

@@ -28,14 +28,16 @@ _ORDER = (
     "optimizer", "scheduler", "scaler", "training_args", "custom_checkpoint", "sampler", "dl_state_dict", "rng_state",
     "random_states",
 )  # fmt: skip
-_PICKLES = (".pkl", ".pickle")
+PICKLES = (".pkl", ".pickle")
+"""A pickle beside a model may hold numbers too, whatever it is called."""
+
 _FOLDER = re.compile(r"^(pytorch_model_fsdp|optimizer|global_step)_?\d+$")
 _NUMBER = re.compile(r"\d+")
 
 
 def states_among(names: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
     """The files with states, the optimizer first and the random generators last; ``suffixes`` are those of tensors."""
-    found = [name for name in names if STATE.match(name) and name.endswith((*suffixes, *_PICKLES))]
+    found = [name for name in names if STATE.match(name) and name.endswith((*suffixes, *PICKLES))]
     return sorted(found, key=_place)
 
 

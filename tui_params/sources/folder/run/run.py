@@ -26,6 +26,7 @@ from tui_params.sources.folder.folder import (
 )
 from tui_params.sources.folder.run.members import (
     MOST_STATES,
+    PICKLES,
     TRAINER_STATE,
     is_model_folder,
     state_folders,
@@ -84,6 +85,7 @@ class _Run:
                 self._add(Part(source))
             return
         self.metadata |= read_configs(self._path)
+        self.not_opened += [name for name in self._names if name.endswith(PICKLES) and name not in set(self._states)]
         for name in folders_beside(self._path, self._formats):
             if name in elsewhere:
                 continue
