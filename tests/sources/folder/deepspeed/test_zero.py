@@ -137,7 +137,7 @@ def test_a_nan_is_found_in_its_tensor_rank_and_place(tmp_path: Path, stage: int)
         report = check(source)
     (finding,) = [found for found in report.findings if found.severity == "error"]
     assert (finding.tensor, finding.rule, finding.indices) == ("l1.weight", "nan", ((8, 2),))
-    assert finding.evidence == "1 of 45 values are NaN; in the part of rank 1"
+    assert finding.evidence == "1 of 45 values is NaN; in the part of rank 1"
 
 
 def test_many_nan_name_the_ranks_of_the_first(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_consolidated_file_is_the_same(tmp_path: Path, stage: int) -> None:
     assert (result.state, len(result.identical)) == ("same", 9)
     reasons = {item.name: item.reason for item in result.implied}
     assert reasons["head.weight"] == "tied to emb.weight, which both have"
-    assert reasons["optimizer.l2.bias.exp_avg"] == "a state of the optimizer, and B has no optimizer"
+    assert reasons["optimizer.l2.bias.exp_avg"] == "a state of the training run, and B holds no such states"
     assert len(reasons) == 1 + len(zero.states)
     turned = compare(tmp_path / "whole.safetensors", tmp_path / "run")
     assert turned.state == "same"
