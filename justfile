@@ -50,12 +50,17 @@ fuzz-torch number="200000" seed="1":
     TUI_PARAMS_FUZZ_TORCH={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
         .venv/bin/pytest -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
 
+# Damage so many copies of the metadata and of the pieces of a distributed checkpoint
+fuzz-dcp number="20000":
+    TUI_PARAMS_FUZZ_DCP={{ number }} .venv/bin/pytest tests/sources/folder/dcp -k fuzz
+
 # Compare with what real libraries write; those that install are put into an environment of their own, which takes minutes
 formats *arguments:
     test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \
         .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
         stable-baselines3 deepspeed; }
     .venv-formats/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
+    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest -n0 tests/sources/folder/dcp/test_ranks.py
 
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:

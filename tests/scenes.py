@@ -19,6 +19,7 @@ import numpy as np
 from textual.pilot import Pilot
 
 from tests.factories_adapters import peft_lora, write_peft
+from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
 from tests.factories_safetensors import entry, file_bytes
 from tui_params.api.opening import open_source
@@ -261,6 +262,27 @@ def trainer_run() -> Source:
     return open_source(folder)
 
 
+def sharded() -> Source:
+    """A distributed checkpoint as four ranks of FSDP write it: weights and the states of their optimizer in pieces."""
+    random = np.random.default_rng(0)
+    shapes = {"embed.weight": (512, 128), "layers.0.attn.weight": (128, 128), "layers.0.mlp.weight": (512, 128)}
+    model = {name: bell(random, shape, 0.02) for name, shape in shapes.items()}
+    state = {
+        name: {"exp_avg": bell(random, shape, 2e-4), "exp_avg_sq": bell(random, shape, 2e-4).square()}
+        for name, shape in shapes.items()
+    }
+    value = {
+        "model": {name: rows(tensor, 4) for name, tensor in model.items()},
+        "optim": {
+            "state": {name: {key: rows(each, 4) for key, each in some.items()} for name, some in state.items()},
+            "param_groups": [{"lr": 3e-4, "betas": (0.9, 0.95)}],
+        },
+        "step": 4711,
+    }
+    folder = Path(tempfile.mkdtemp()) / "step-4711"
+    return open_source(by_rank(save_distributed(folder, value, thread_count=4)))
+
+
 LARGE, SMALL = (120, 36), (80, 24)
 
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
@@ -291,6 +313,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),
+    Scene("pieces", LARGE, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
+    Scene("pieces-80x24", SMALL, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),

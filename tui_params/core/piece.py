@@ -70,11 +70,36 @@ def run_of_elements(
         offset += nbytes
 
 
-def find_overlap(pieces: Sequence[Piece]) -> tuple[Piece, Piece] | None:
-    """Two of the pieces that have an element in common, or None. Empty pieces have none."""
+class Comparisons:
+    """How many pairs of pieces may still be compared, by all calls together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, count: int) -> None:
+        """Count some. Raises OverflowError if there were not so many left."""
+        self.left -= count
+        if self.left < 0:
+            raise OverflowError("the pieces lie side by side in too many places to be compared")
+
+
+def find_overlap(pieces: Sequence[Piece], most: Comparisons | None = None) -> tuple[Piece, Piece] | None:
+    """Two of the pieces that have an element in common, or None. Empty pieces have none.
+
+    Pieces can be laid so that each is beside all others: raises OverflowError if that takes more than ``most``.
+    """
+    filled = [piece for piece in pieces if piece.numel]
+    if not filled:
+        return None
+    # Along the dimension that is cut most often, the fewest pieces lie side by side.
+    axis = max(range(len(filled[0].start)), key=lambda axis: len({piece.start[axis] for piece in filled}), default=0)
     active: list[Piece] = []
-    for piece in sorted((piece for piece in pieces if piece.numel), key=lambda piece: piece.start):
-        active = [other for other in active if not piece.start or other.stop[0] > piece.start[0]]
+    for piece in sorted(filled, key=lambda piece: piece.start[axis : axis + 1]):
+        active = [other for other in active if not piece.start or other.stop[axis] > piece.start[axis]]
+        if most is not None:
+            most.take(len(active) + 1)
         for other in active:
             if all(
                 a < d and c < b for a, b, c, d in zip(piece.start, piece.stop, other.start, other.stop, strict=True)

@@ -23,7 +23,7 @@ from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
-from tui_params.sources.unopened import NOT_YET, UNOPENED
+from tui_params.sources.unopened import UNOPENED
 
 if TYPE_CHECKING:
     from tui_params.sources.folder.folder import Formats
@@ -147,15 +147,31 @@ def _is_run(path: Path) -> bool:
 
 
 def _is_distributed(path: Path) -> bool:
-    from tui_params.sources.folder.distributed import is_distributed
+    from tui_params.sources.folder.dcp.recognition import is_distributed, shard_folder
 
-    return is_distributed(path)
+    return is_distributed(path) or shard_folder(path) is not None
 
 
-def _distributed_state(path: Path) -> str:
-    from tui_params.sources.folder.distributed import describe_state
+def _open_distributed(path: Path) -> Source:
+    from tui_params.sources.folder.dcp.reader import open_distributed
 
-    return describe_state(path, tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes))
+    return open_distributed(path, open_file, _suffixes())
+
+
+def _open_distributed_metadata(path: Path) -> Source:
+    from tui_params.sources.folder.dcp.reader import open_metadata
+
+    return open_metadata(path, open_file, _suffixes())
+
+
+def _open_distributed_piece(path: Path) -> Source:
+    from tui_params.sources.folder.dcp.reader import open_piece
+
+    return open_piece(path)
+
+
+def _suffixes() -> tuple[str, ...]:
+    return tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes)
 
 
 READERS: tuple[Reader | Unopened, ...] = (
@@ -166,17 +182,25 @@ READERS: tuple[Reader | Unopened, ...] = (
         suffixes=(".safetensors",),
         open=_open_safetensors,
     ),
-    Unopened(
-        name="DCP metadata",
-        is_file=content.is_distributed_metadata,
-        sentence="is the list of tensors of a distributed checkpoint of torch (DCP); their values are in the .distcp"
-        f" files beside it{NOT_YET}",
+    Reader(
+        name="DCP",
+        description="A distributed checkpoint of torch (DCP, FSDP): the whole tensors, whose pieces the ranks wrote, as"
+        " .distcp files or by its Hugging Face writer.",
+        is_folder=_is_distributed,
+        open=_open_distributed,
     ),
-    Unopened(
+    Reader(
+        name="DCP metadata",
+        description="The list of its tensors (.metadata) opens the folder of such a checkpoint.",
+        is_file=content.is_distributed_metadata,
+        open=_open_distributed_metadata,
+    ),
+    Reader(
         name="DCP piece",
+        description="One file of such a checkpoint by itself: what one rank wrote.",
         is_file=content.is_distributed_piece,
-        sentence="is one part of a distributed checkpoint of torch (DCP); the names of its tensors are in .metadata"
-        f" beside it{NOT_YET}",
+        suffixes=(".distcp",),
+        open=_open_distributed_piece,
     ),
     Reader(
         name="torch.save",
@@ -229,13 +253,6 @@ READERS: tuple[Reader | Unopened, ...] = (
         " missing file does not hide the others.",
         is_folder=_is_any,
         open=_open_folder,
-    ),
-    Unopened(
-        name="DCP",
-        is_folder=_is_distributed,
-        suffixes=(".distcp",),
-        sentence=f"is a distributed checkpoint of torch (DCP){NOT_YET}",
-        detail=_distributed_state,
     ),
     *UNOPENED,
 )

@@ -18,11 +18,12 @@ from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
-from tui_params.tui.desk.messages import GridReady, HistogramReady, Located
+from tui_params.tui.desk.messages import GridReady, HistogramReady, Located, PiecesFound
 from tui_params.tui.gradient_beside import GradientBeside
 from tui_params.tui.state.adapters import Adapters
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks, row_of
+from tui_params.tui.state.pieces import Pieces
 from tui_params.tui.state.reports import Reports
 from tui_params.tui.state.ties import Ties
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -80,6 +81,7 @@ class Pages:
         self._places_asked: str | None = None
         self._ties = Ties(desk.opened.tensors)
         self.adapters = Adapters(desk.adapters.want, desk.adapters.want_changes)
+        self._pieces = Pieces(desk.asking.want_pieces)
         self._largest: dict[str, tuple[TensorInfo, ...]] = {}
         self.has_unknown_sizes = False
         for info in desk.opened.tensors:
@@ -104,8 +106,8 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        is_asked = self._places_asked is not None or not (self._beside.is_settled and self.adapters.is_settled)
-        return is_drawn and not is_asked
+        parts = (self._beside, self.adapters, self._pieces)
+        return is_drawn and self._places_asked is None and all(part.is_settled for part in parts)
 
     @property
     def coverage(self) -> Coverage:
@@ -125,8 +127,6 @@ class Pages:
             info = self.find(name)
             if info is not None:
                 yield info
-
-    # Answers
 
     def take_outcome(self, outcome: Outcome, findings: tuple[Finding, ...]) -> None:
         """Take what came of reading a tensor (figures, a sample, a reason), and what the rules say about it."""
@@ -152,6 +152,10 @@ class Pages:
             self._places_asked = None
             self._show_soon(0.0)
 
+    def take_pieces(self, message: PiecesFound) -> None:
+        self._pieces.take(message.name, message.stored)
+        self._show_soon(0.0)
+
     def take_histogram(self, message: HistogramReady) -> None:
         if message.key == self._plot_asked:
             self._plot_got = message.key
@@ -176,8 +180,6 @@ class Pages:
             self._show_soon(0.0)
         else:
             self.desk.want_grid(self._grid_asked, info, expression, grid.rows_that_fit, grid.size.width)
-
-    # Tensors
 
     def find(self, name: str) -> TensorInfo | None:
         """The tensor or the gradient of that name."""
@@ -236,8 +238,6 @@ class Pages:
         if self.pane.facts.size.height < LEAST_HEIGHT:
             return "No room for a histogram here: make the terminal higher."
         return None
-
-    # Painting
 
     def show(self, node: int | None) -> None:
         """Paint the page of a node; ask for what it lacks."""
@@ -336,6 +336,7 @@ class Pages:
             about,
             self.pane.facts.size.height < 26,
             None if info.kind == "gradient" else self._beside.of(info, self.pane.facts.size.width),
+            self._pieces.of(info),
         )
 
     def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:

@@ -8,6 +8,7 @@ _SAFETENSORS = "safetensors: the format's specification"
 _INDEX = "the index of a sharded checkpoint, as transformers and huggingface_hub read it"
 _TORCH = "torch.save: the layout of its ZIP archives and pickles"
 _DEEPSPEED = "DeepSpeed 0.19: runtime/engine.py, runtime/zero, utils/zero_to_fp32.py"
+_DCP = "torch.distributed.checkpoint: .metadata and the files that it names"
 _HUB = "huggingface_hub 2.4: blobs are named by their digest; .cache/huggingface/download/ keeps it beside the files"
 _ALLOWED = "torch.load(weights_only=True): the globals that it allows (torch 2.13, _get_allowed_globals)"
 
@@ -158,6 +159,43 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         ("info",),
         "Files of one folder are the pieces of single ranks: the shapes may be those of the pieces.",
         "consolidated.NN.pth of Meta's Llama (tensor parallel), rank files of DeepSpeed and FSDP",
+    ),
+    Rule(
+        "unfinished-save",
+        "Unfinished save",
+        ("error",),
+        "The saving of a distributed checkpoint did not finish: its metadata are absent, or are still called .tmp.",
+        "torch.distributed.checkpoint: FileSystemWriter renames .metadata.tmp last",
+    ),
+    Rule(
+        "missing-piece",
+        "Missing piece",
+        ("error", "warning"),
+        "No piece has some elements of a tensor; a warning if one process wrote all, which may be meant.",
+        _DCP,
+    ),
+    Rule(
+        "piece-overlap",
+        "Overlapping pieces",
+        ("error", "warning"),
+        "Two pieces of a tensor have the same elements, so that its values are not certain; a warning if the pieces are"
+        " too many to be compared.",
+        _DCP,
+    ),
+    Rule(
+        "piece-list",
+        "Odd list of pieces",
+        ("error", "warning"),
+        "An entry in the metadata of a distributed checkpoint that cannot be true, or belongs to nothing.",
+        _DCP,
+    ),
+    Rule(
+        "replica-differs",
+        "Replicas differ",
+        ("error", "info"),
+        "Several ranks wrote the same elements of a tensor, and not with the same values. Replicas of more than 64 MiB"
+        " in all are not compared: a remark says of how many.",
+        "torch.distributed.checkpoint with use_collectives=False: each rank writes what all have",
     ),
     Rule("storage-bounds", "Storage bounds", ("error",), "A tensor reaches beyond its storage.", _TORCH),
     Rule("malformed-tensor", "Malformed tensor", ("error",), "A tensor whose description makes no sense.", _TORCH),

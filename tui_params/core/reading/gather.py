@@ -50,10 +50,12 @@ def gather_window(place: Place, extent: Extent, info: TensorInfo, window: Window
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
 
-def gather_blocks(place: Place, extent: Extent, info: TensorInfo, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+def gather_blocks(
+    place: Place, extent: Extent, info: TensorInfo, start: int, stop: int, *, is_row_major: bool = False
+) -> Iterator[NDArray[np.uint8]]:
     """The storage bytes of elements ``start:stop`` in one reused buffer. Raises ReadError, at any step.
 
-    A view whose storage is dense (a transposed matrix) is read in the order of its storage.
+    A view whose storage is dense (a transposed matrix) is read in the order of its storage, unless ``is_row_major``.
     """
     import numpy as np
 
@@ -61,7 +63,7 @@ def gather_blocks(place: Place, extent: Extent, info: TensorInfo, start: int, st
         part_dtype(info.dtype)  # raises, with the reason
     if start >= stop:
         return
-    if extent.stride is not None and not is_dense(info.shape, extent.stride):
+    if extent.stride is not None and (is_row_major or not is_dense(info.shape, extent.stride)):
         yield from _gather_rows(place, extent, info, start, stop)
         return
     step = fit(BLOCK_NBYTES, info.dtype)

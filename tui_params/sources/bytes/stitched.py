@@ -14,14 +14,14 @@ import msgspec
 from tui_params.core.dtypes import fit
 from tui_params.core.piece import Piece, boxes
 from tui_params.core.reading.extent import Extent
-from tui_params.core.source import FileRange, Listing, Source
+from tui_params.core.source import FileRange, Listing, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.extents import check_window
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile
+from tui_params.sources.bytes.local import POOL, DataFile, read_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,6 +198,22 @@ class StitchedSource(Source):
             raise ReadError(f"{clean(self.label, 120)} is closed")
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        from tui_params.sources.bytes.hub import describe_file
+
+        return tuple([describe_file(file) for file in self.files.values()])
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        file = self.files.get(name)
+        if file is None or self._is_closed:
+            raise ReadError(f"{clean(name, 120)} is closed")
+        yield from read_blocks(file, start, stop)
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        from tui_params.sources.bytes.hub import find_unfinished
+
+        return find_unfinished([file.path for file in self.files.values()])
 
     def changed(self) -> str | None:
         for file in self.files.values():

@@ -15,7 +15,8 @@ import msgspec
 
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import read_bytes, retried
+from tui_params.sources.bytes import local
+from tui_params.sources.bytes.local import retried
 
 MAX_DIRECTORY_BYTES = 256 << 20
 MAX_INFLATED_BYTES = 256 << 20
@@ -26,6 +27,9 @@ FREE_BYTES = 1 << 20
 """So much may be unpacked from however little."""
 
 STORED, DEFLATED = 0, 8
+
+_SHORT_TAIL = 1 << 10
+"""Bytes at the end that have the end record of most archives, which have no comment."""
 
 _MAX_FAULTS = 10
 
@@ -69,11 +73,22 @@ class Directory(msgspec.Struct):
     faults: tuple[str, ...] = ()
 
 
-def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Directory:
-    """The directory of the zip in the bytes ``start:stop`` of a file. Raises OpenError, OSError."""
-    tail_start = max(start, stop - (1 << 16) - _END.size)
+def read_bytes(content: int | bytes, offset: int, count: int) -> bytes:
+    """Up to ``count`` bytes at ``offset`` of a descriptor, or of the content of a file itself. Raises OSError."""
+    if isinstance(content, bytes):
+        return content[offset : offset + count]
+    return local.read_bytes(content, offset, count)
+
+
+def read_directory(descriptor: int | bytes, stop: int, label: str, start: int = 0) -> Directory:
+    """The directory of the zip in the bytes ``start:stop`` of a file, or of its content. Raises OpenError, OSError."""
+    tail_start = max(start, stop - _SHORT_TAIL)
     tail = read_bytes(descriptor, tail_start, stop - tail_start)
-    at = _find_end(tail)
+    at = _find_end(tail, is_exact=True)
+    if at < _END64.size + _LOCATOR64.size:
+        tail_start = max(start, stop - (1 << 16) - _END.size)
+        tail = read_bytes(descriptor, tail_start, stop - tail_start)
+        at = _find_end(tail)
     if at < 0:
         raise OpenError(
             f"the zip directory of {clean(label, 120)} is missing: the file is truncated or was still being written"
@@ -111,7 +126,8 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
             f"the last zip directory of {clean(label, 120)} belongs to an archive inside it, from byte {shift:,} on:"
             " the file is truncated"
         )
-    raw = read_bytes(descriptor, end - size, size)
+    first = end - size - tail_start
+    raw = tail[first : first + size] if first >= 0 else read_bytes(descriptor, end - size, size)
     directory = _parse(raw, count, shift, label, start, end - size, faults)
     directory.trailing = trailing
     directory.leading = shift - start
@@ -121,6 +137,28 @@ def read_directory(descriptor: int, stop: int, label: str, start: int = 0) -> Di
         faults.append(f"its end announces {plural(count, 'entry', 'entries')}, and has {len(directory.members):,}")
     directory.faults = tuple(faults)
     return directory
+
+
+def archive_start(descriptor: int | bytes, stop: int) -> int | None:
+    """Where the archive begins that ends at ``stop``, in a file that has others before it; None if none ends there.
+
+    Its end record must be the last thing in it, without a comment, as torch writes it. Raises OSError.
+    """
+    tail_start = max(0, stop - _SHORT_TAIL)
+    tail = read_bytes(descriptor, tail_start, stop - tail_start)
+    at = len(tail) - _END.size
+    if at < 0 or tail[at : at + 4] != b"PK\5\6":
+        return None
+    size, offset = _END.unpack_from(tail, at)[5:7]
+    end = tail_start + at
+    locator = at - _LOCATOR64.size
+    if locator >= _END64.size and tail[locator : locator + 4] == b"PK\6\7":
+        record = locator - _END64.size
+        if tail[record : record + 4] == b"PK\6\6":
+            size, offset = _END64.unpack_from(tail, record)[8:10]
+            end = tail_start + record
+    start = end - int(size) - int(offset)
+    return start if 0 <= start < stop and read_bytes(descriptor, start, 4) == b"PK\3\4" else None
 
 
 def _find_end(tail: bytes, *, is_exact: bool = False) -> int:
@@ -136,7 +174,7 @@ def _find_end(tail: bytes, *, is_exact: bool = False) -> int:
     return last if 0 <= last <= len(tail) - _END.size and not is_exact else -1
 
 
-def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, ...] | None:
+def _read_end64(descriptor: int | bytes, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, ...] | None:
     """Both disks, both counts, size, offset and end of the directory from the ZIP64 records; None if there are none.
 
     The last number is whether the locator leads to the record.
@@ -151,7 +189,8 @@ def _read_end64(descriptor: int, tail: bytes, at: int, tail_start: int, start: i
     for place in (tail_start + at - _LOCATOR64.size - _END64.size, start + where):
         if not start <= place < tail_start + at:
             continue
-        raw = read_bytes(descriptor, place, _END64.size)
+        begin = place - tail_start
+        raw = tail[begin : begin + _END64.size] if begin >= 0 else read_bytes(descriptor, place, _END64.size)
         if len(raw) == _END64.size and raw[:4] == b"PK\6\6":
             record = _END64.unpack(raw)
             is_sound = disks == 1 and place == start + where and record[1] >= _END64.size - 12
@@ -231,7 +270,7 @@ def _zip64_field(extra: bytes, size: int, packed: int, header: int) -> tuple[int
     return size, packed, header
 
 
-def data_offset(descriptor: int, directory: Directory, member: Member) -> int | None:
+def data_offset(descriptor: int | bytes, directory: Directory, member: Member) -> int | None:
     """The byte of the file where the data of ``member`` start, or None if its local header is not where it should be.
 
     The lengths of name and extra field are taken from the local header: those in the directory differ.
@@ -240,7 +279,7 @@ def data_offset(descriptor: int, directory: Directory, member: Member) -> int | 
     return None if found is None else found[0]
 
 
-def local_header(descriptor: int, directory: Directory, member: Member) -> tuple[int, bool] | None:
+def local_header(descriptor: int | bytes, directory: Directory, member: Member) -> tuple[int, bool] | None:
     """Where the data of ``member`` start, and whether its local header bears its name, as APPNOTE 4.3.7 requires.
 
     None if its local header is not where it should be.
@@ -249,10 +288,10 @@ def local_header(descriptor: int, directory: Directory, member: Member) -> tuple
         return None
     # A character of a name takes at most 4 bytes.
     count = _LOCAL.size + 4 * len(member.name)
-    try:
-        raw = os.pread(descriptor, count, member.header)  # there may be 100,000 of them: no call around it
-    except InterruptedError:
-        raw = retried(partial(os.pread, descriptor, count, member.header))
+    if isinstance(descriptor, bytes):
+        raw = descriptor[member.header : member.header + count]
+    else:
+        raw = _pread(descriptor, count, member.header)
     if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
         return None
     length = int(raw[26]) + (raw[27] << 8)
@@ -261,7 +300,14 @@ def local_header(descriptor: int, directory: Directory, member: Member) -> tuple
     return member.header + _LOCAL.size + length + raw[28] + (raw[29] << 8), has_name
 
 
-def read_member(descriptor: int, directory: Directory, member: Member, limit: int | None = None) -> bytes:
+def _pread(descriptor: int, count: int, offset: int) -> bytes:
+    try:
+        return os.pread(descriptor, count, offset)  # there may be 100,000 of them: few calls around it
+    except InterruptedError:
+        return retried(partial(os.pread, descriptor, count, offset))
+
+
+def read_member(descriptor: int | bytes, directory: Directory, member: Member, limit: int | None = None) -> bytes:
     """The bytes of a member of at most ``limit`` (MAX_INFLATED_BYTES) bytes, inflated if need be.
 
     Raises OpenError, OSError.

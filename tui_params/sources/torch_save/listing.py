@@ -102,7 +102,7 @@ def sparse_findings(file: DataFile, allocated: int | None) -> list[Finding]:
     return [Finding("info", "sparse-file", None, evidence)]
 
 
-def _fault_findings(machine: PickleMachine) -> list[Finding]:
+def fault_findings(machine: PickleMachine) -> list[Finding]:
     """What a plain unpickler refuses in one pickle, as one finding."""
     faults = list(machine.faults.found)
     if not faults:
@@ -116,7 +116,7 @@ def pickle_findings(machines: Sequence[PickleMachine]) -> list[Finding]:
     """What the pickles of one file would call, what an unpickler refuses, and the classes of their objects."""
     code = code_finding((machine.calls, machine.globals.values()) for machine in machines)
     found = [] if code is None else [code]
-    found += [fault for machine in machines for fault in _fault_findings(machine)]
+    found += [fault for machine in machines for fault in fault_findings(machine)]
     classes = class_names(machine.calls for machine in machines)
     if classes:
         more = f" and {len(classes) - _CLASSES_SHOWN:,} more" if len(classes) > _CLASSES_SHOWN else ""

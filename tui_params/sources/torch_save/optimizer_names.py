@@ -39,7 +39,7 @@ def name_optimizer_states(walk: TreeWalk) -> None:
             return
         models.append(_parameters(walk.lister.tensors[first:last], prefix))
     for prefix, optimizer in optimizers:
-        _name_states(walk.lister.tensors, prefix, optimizer, models)
+        name_states(walk.lister.tensors, prefix, optimizer, models)
 
 
 def numbered_groups(walk: TreeWalk) -> dict[str, tuple[tuple[int, ...], ...]]:
@@ -69,9 +69,10 @@ def _parameters(tensors: list[TensorInfo], prefix: str) -> list[tuple[str, Shape
     ]
 
 
-def _name_states(
+def name_states(
     tensors: list[TensorInfo], prefix: str, optimizer: dict[Any, Any], models: list[list[tuple[str, Shape]]]
 ) -> None:
+    """Add the notes for one optimizer, whose name is ``prefix``; ``models`` are the parameters of each, in order."""
     below = f"{prefix}.state." if prefix else "state."
     members: dict[int, list[int]] = {}
     for position, info in enumerate(tensors):

@@ -16,10 +16,10 @@ from tui_params.sources.torch_save.layout import Place
 class Places:
     """Finds where the storages of one archive lie, and notes what is wrong with its members."""
 
-    def __init__(self, descriptor: int, directory: Directory, top: str) -> None:
+    def __init__(self, descriptor: int | bytes, directory: Directory, top: str) -> None:
         self._descriptor = descriptor
         self._directory = directory
-        self._top = top
+        self.top = top
         self._ranges: list[tuple[int, int, str]] = []
         self._misnamed: list[str] = []
 
@@ -36,7 +36,7 @@ class Places:
 
     def locate_member(self, path: str) -> Place:
         """The Place of the member of that path inside the archive."""
-        member = self._directory.members.get(f"{self._top}/{path}")
+        member = self._directory.members.get(f"{self.top}/{path}")
         if member is None:
             return Place(None, 0, f"its storage {clean(path, 60)} is not in the file", is_faulty=True)
         if member.method != STORED:
@@ -82,7 +82,7 @@ class Places:
             )
             yield Finding("error", "zip-names", None, evidence)
         yield from end_findings(self._directory)
-        yield from archive_findings(self._descriptor, self._directory, self._top)
+        yield from archive_findings(self._descriptor, self._directory, self.top)
         self._ranges.sort()
         overlaps = [(a[2], b[2]) for a, b in pairwise(self._ranges) if b[0] < a[1]]
         if overlaps:
@@ -117,7 +117,7 @@ _SUPPORTED = range(1, 11)
 """Versions of the archive that torch 2.13 reads: caffe2/serialize/versions.h."""
 
 
-def archive_findings(descriptor: int, directory: Directory, top: str) -> Iterator[Finding]:
+def archive_findings(descriptor: int | bytes, directory: Directory, top: str) -> Iterator[Finding]:
     """One finding about everything for which torch refuses the archive, though its tensors can be found.
 
     caffe2/serialize/inline_container.cc, ``init`` and ``getAllRecords``; torch/serialization.py, ``_load``.
@@ -180,6 +180,6 @@ def _record_fault(path: str, raw: bytes) -> str | None:
     return None
 
 
-def is_big_endian(descriptor: int, directory: Directory, top: str) -> bool:
+def is_big_endian(descriptor: int | bytes, directory: Directory, top: str) -> bool:
     member = directory.members.get(f"{top}/byteorder")
     return member is not None and read_member(descriptor, directory, member, 64).strip() == b"big"

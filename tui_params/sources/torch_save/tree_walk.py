@@ -76,7 +76,7 @@ class TreeWalk:
         self.collisions: list[str] = []
         self.is_complete = True
         self._roles = roles or {}
-        self._names: set[str] = set()
+        self.names: set[str] = set()
         self._seen: dict[int, str] = {}
         self._steps = 0
         self._numbers = NumberWatch()
@@ -373,12 +373,12 @@ class TreeWalk:
         return len(container) <= 20 or self._is_new(name, container)
 
     def _unique(self, name: str) -> str:
-        if name in self._names:
+        if name in self.names:
             self.collisions.append(name)
             number = 2
             # Counting up from the number of collisions keeps a file of equal names linear.
-            while f"{name}~{number}" in self._names:
+            while f"{name}~{number}" in self.names:
                 number += len(self.collisions)
             name = f"{name}~{number}"
-        self._names.add(name)
+        self.names.add(name)
         return name

@@ -18,6 +18,7 @@ from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
 from tui_params.tui.desk.adapters import AdapterDesk
+from tui_params.tui.desk.asking import Asking
 from tui_params.tui.desk.messages import (
     Checked,
     CrossChecking,
@@ -77,6 +78,7 @@ class Desk:
         self._worker = Worker("values")
         self._finder = Worker("places")
         self.adapters = AdapterDesk(opened.source, generation, post)
+        self.asking = Asking(opened.source, generation, post, self._finder)
         self._sought_in: str | None = None
         self._grid_keys: dict[str, object] = {}
         self._cache = cache

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.scanner import Activity
     from tui_params.tui.state.opened import Opened
+    from tui_params.tui.state.pieces import Stored
     from tui_params.tui.terminal.line import Line
 
 JudgedOutcome: TypeAlias = "tuple[Outcome, tuple[Finding, ...]]"
@@ -133,6 +134,15 @@ class ChangesFound(FrozenMessage):
     generation: int
     path: str
     changes: tuple[Change, ...]
+
+
+@dataclass(slots=True, eq=False)
+class PiecesFound(FrozenMessage):
+    """The pieces of a tensor; none if it lies in one place, or if they cannot be found."""
+
+    generation: int
+    name: str
+    stored: Stored
 
 
 @dataclass(slots=True, eq=False)

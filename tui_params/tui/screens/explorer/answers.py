@@ -13,6 +13,7 @@ from tui_params.tui.desk.messages import (
     HistogramReady,
     Located,
     Measured,
+    PiecesFound,
     SweepProgress,
     Working,
 )
@@ -105,6 +106,10 @@ class Answers:
         if self._session.pages is not None and message.generation == self._session.generation:
             self._session.pages.adapters.take_changes(message.path, message.changes)
             self._questions.show_soon(0.0)
+
+    def take_pieces(self, message: PiecesFound) -> None:
+        if self._session.pages is not None and message.generation == self._session.generation:
+            self._session.pages.take_pieces(message)
 
     def take_histogram(self, message: HistogramReady) -> None:
         if self._session.pages is not None:

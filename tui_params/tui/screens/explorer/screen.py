@@ -266,6 +266,9 @@ class ExplorerScreen(Actions):
     def on_changes_found(self, message: messages.ChangesFound) -> None:
         self.answers.take_changes(message)
 
+    def on_pieces_found(self, message: messages.PiecesFound) -> None:
+        self.answers.take_pieces(message)
+
     def on_histogram_ready(self, message: messages.HistogramReady) -> None:
         self.answers.take_histogram(message)
 

@@ -15,17 +15,22 @@ from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
+from tui_params.tui.state.pieces import Stored
 from tui_params.tui.state.places import KEPT_BLANK, places_of
 from tui_params.tui.state.readable import readable_lines
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import cut_line, line_width
 from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lines
+from tui_params.tui.widgets.detail.piece_lines import piece_lines, piece_summary
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
 
 _MOST_ENTRY_LINES = 500
+
+MOST_PIECE_LINES = 6
+"""Lines about pieces that a histogram makes room for."""
 
 LEAST_HEIGHT = 8
 """The fewest lines of the pane that leave room for a histogram."""
@@ -34,7 +39,7 @@ LEAST_HEIGHT = 8
 class TensorView(msgspec.Struct, frozen=True):
     """What the pane shows of a tensor. ``plot`` holds the lines of its histogram, which a worker has drawn.
 
-    ``beside`` is the gradient of a parameter, which is shown beside it.
+    ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
     """
 
     info: TensorInfo
@@ -47,6 +52,7 @@ class TensorView(msgspec.Struct, frozen=True):
     gradient: str = ""
     is_tight: bool = False
     beside: Beside | None = None
+    stored: Stored | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -94,7 +100,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         kinds.append(f"in {text.clean(view.class_name, 40)}")
     if kinds:
         lines += wrapped(glyphs.separator.join(kinds), width, "dim")
-    where = info.location
+    where = info.location if view.stored is None else piece_summary(view.stored)
     if info.device and info.file:
         where = f"{where}{glyphs.separator}saved from {info.device}"
     if where:
@@ -114,8 +120,9 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([])
     rest = [finding for finding in view.findings if finding not in first]
     lines += _finding_lines(rest, view.is_tight, width, glyphs)
+    pieces = _piece_lines(view, width)
     if view.figures is None:
-        return lines if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
+        return [*lines, *pieces] if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
     if view.beside is not None and view.figures.count and width >= LEAST_WIDTH:
         lines += wrapped(_exactness(view.figures), width, "warning" if view.figures.is_sampled else "dim", limit=2)
         lines += beside_lines(view.figures, view.beside, width, glyphs)
@@ -125,8 +132,11 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         if not view.is_tight:
             lines.append([])
         lines += view.plot
-    lines += _quantile_lines(view.figures, width)
-    return lines
+    return [*lines, *pieces, *_quantile_lines(view.figures, width)]
+
+
+def _piece_lines(view: TensorView, width: int) -> list[Line]:
+    return [] if view.stored is None else piece_lines(view.stored, view.info.shape, width)
 
 
 def _finding_lines(findings: Sequence[Finding], is_tight: bool, width: int, glyphs: Glyphs) -> list[Line]:
@@ -281,7 +291,7 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     """How many lines the histogram gets, so that the page fills its ``height`` lines, without more if possible."""
     if height < LEAST_HEIGHT or view.figures is None:
         return 0
-    quantiles = len(_quantile_lines(view.figures, width))
+    quantiles = len(_quantile_lines(view.figures, width)) + max(len(_piece_lines(view, width)) - MOST_PIECE_LINES, 0)
     page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
     with_quantiles = height - page - (0 if view.is_tight else 2)
     if with_quantiles >= 8:

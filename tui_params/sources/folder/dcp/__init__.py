@@ -1,0 +1,1 @@
+"""Distributed checkpoints of torch (DCP), as the one model that their pieces are."""

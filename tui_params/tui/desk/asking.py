@@ -1,0 +1,44 @@
+"""Asking: what the pages want to know of a source beside the values of tensors, found on a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from tui_params.core.source import Source
+from tui_params.errors import ReadError
+from tui_params.tui.desk.messages import PiecesFound
+from tui_params.tui.desk.worker import Worker
+from tui_params.tui.state.pieces import Stored
+
+if TYPE_CHECKING:
+    from tui_params.core.tensor import TensorInfo
+
+MOST_PIECES = 64
+"""Pieces of a tensor that a page lists; of more, it says how many there are."""
+
+
+class Asking:
+    """Answers come as messages with the generation of the opening. ``worker`` may have other work before them."""
+
+    def __init__(self, source: Source, generation: int, post: Callable[[Message], object], worker: Worker) -> None:
+        self._source = source
+        self._generation = generation
+        self._post = post
+        self._worker = worker
+
+    def want_pieces(self, info: TensorInfo) -> None:
+        """Ask for the pieces of a tensor; answered by PiecesFound, without any if they cannot be found."""
+
+        def find() -> None:
+            try:
+                pieces = self._source.pieces_of(info)
+            except ReadError:
+                pieces = ()  # the page says why it cannot be read
+            ranks = len({piece.rank for piece in pieces if piece.rank is not None})
+            stored = Stored(pieces[:MOST_PIECES], len(pieces), ranks)
+            self._post(PiecesFound(self._generation, info.name, stored))
+
+        self._worker.do(find)
