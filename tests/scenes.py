@@ -314,7 +314,6 @@ SCENES: tuple[Scene, ...] = (
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),
     Scene("pieces", LARGE, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
-    Scene("pieces-80x24", SMALL, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),
