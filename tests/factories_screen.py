@@ -28,6 +28,7 @@ from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
+from tui_params.tui.state.looks import Looks
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 
@@ -261,6 +262,7 @@ async def on_stage(
     choices: Choices | None = None,
     left: View | None = None,
     hint: str = "",
+    looks: Looks | None = None,
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
@@ -273,6 +275,7 @@ async def on_stage(
         glyphs=glyphs,
         left=left,
         hint=hint,
+        looks=looks,
     )
     if choices is not None:
         app.choices = choices

@@ -30,8 +30,10 @@ from tui_params.settings import Settings
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.pending_source import PendingSource
+from tui_params.tui.desk.recording import Recording
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
+from tui_params.tui.state.looks import Looks
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ class Scene(NamedTuple):
     hint: str = ""
     sweep: SweepProgress | None = None
     """How far a sweep is that begins after the keys, and does not end."""
+    before: Callable[[], Source] | None = None
+    """What an earlier look at the same model has seen."""
+    keeps_values: bool = False
 
 
 def demo() -> Source:
@@ -57,10 +62,32 @@ def demo() -> Source:
 
 
 def app_of(
-    open_it: Callable[[], Source], theme: str = "quiet-dark", glyphs: Glyphs = UNICODE, hint: str = ""
+    open_it: Callable[[], Source],
+    theme: str = "quiet-dark",
+    glyphs: Glyphs = UNICODE,
+    hint: str = "",
+    looks: Looks | None = None,
 ) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    return ParamsApp(PendingSource("demo", open_it), settings=Settings(theme=theme), glyphs=glyphs, hint=hint)
+    opening = PendingSource("demo", open_it)
+    return ParamsApp(opening, settings=Settings(theme=theme), glyphs=glyphs, hint=hint, looks=looks)
+
+
+def app_of_scene(scene: Scene) -> ParamsApp:
+    looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
+    return app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint, looks)
+
+
+def looked_at(source: Source, keeps_values: bool = False) -> Looks:
+    """What an earlier look at a source has left."""
+    looks = Looks()
+    looks.keeps_values = keeps_values
+    with source:
+        Recording(source, 0, looks.begin(), None, (), keeps_values=keeps_values, figures=lambda name: None).run()
+    looks.end()
+    assert looks.last is not None
+    looks.last.at = "14:02:11"
+    return looks
 
 
 async def settle(pilot: Pilot[None]) -> None:
@@ -143,7 +170,7 @@ def flat(random: np.random.Generator, shape: tuple[int, ...], bound: float) -> t
     return torch.from_numpy((random.integers(-(2**20), 2**20, shape) * (bound / 2**20)).astype(np.float32))
 
 
-def live() -> Source:
+def live_model() -> Any:
     """A small transformer with gradients, as after a backward pass."""
     import torch
     from torch import nn
@@ -172,6 +199,28 @@ def live() -> Source:
         grad[128:256] = bell(random, (128,), 2e-9)
         grad[128:256:16] = 0
         grad[256:] = bell(random, (128,), 0.25)
+    return model
+
+
+def live() -> Source:
+    return open_source(live_model())
+
+
+def moved() -> Source:
+    """The small transformer after a step: one weight has become NaN, one bias was replaced, one layer is frozen."""
+    import torch
+
+    random = np.random.default_rng(1)
+    model = live_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter += bell(random, parameter.shape, 1e-3 * float(parameter.abs().max()))
+                parameter.grad = bell(random, parameter.shape, 0.02)
+        model.encoder.layers[3].linear1.weight[2, 5] = torch.nan
+        model.encoder.layers[3].linear2.bias = torch.nn.Parameter(torch.zeros(64))
+        model.norm.running_mean += 0.125
+        model.norm.num_batches_tracked += 1
     return open_source(model)
 
 
@@ -307,6 +356,12 @@ SCENES: tuple[Scene, ...] = (
     Scene("beside", LARGE, live, ("slash", *typed("layers.2"), "enter", *("down",) * 6)),
     Scene("beside-80x24", SMALL, live, ("slash", *typed("layers.2"), "enter", *("down",) * 6)),
     Scene("model-80x24", SMALL, live, ("E", "down", "down")),
+    Scene(
+        "moved", LARGE, moved, ("slash", *typed("layers.2"), "enter", *("down",) * 6), before=live, keeps_values=True
+    ),
+    Scene("moved-80x24", SMALL, moved, ("E", "down"), before=live),
+    Scene("moved-60x20", (60, 20), moved, ("o", "tab", "c"), theme="ansi-dark", before=live, keeps_values=True),
+    Scene("axis-80x24", SMALL, moved, ("E", *("down",) * 10, "x")),
     Scene("columns", LARGE, demo, ("vertical_line", *("down",) * 6, "space", "down", "space")),
     Scene("export", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "w")),
     Scene("export-80x24", SMALL, demo, ("S", "slash", *typed("nan>0"), "enter", "w", "tab")),
@@ -327,7 +382,7 @@ SCENES: tuple[Scene, ...] = (
 
 async def draw(scene: Scene) -> str:
     """The scene as an SVG."""
-    app = app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint)
+    app = app_of_scene(scene)
     async with app.run_test(size=scene.size) as pilot:
         await play_scene(pilot, scene)
         return app.export_screenshot(title="tui-params", simplify=True)

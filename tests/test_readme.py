@@ -41,7 +41,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
             shown[line] = eval(line, known)
         else:
             exec(line, known)
-    assert explored == [model]
+    assert explored == [model, model]
     names = ["model.norm.weight", "model.norm.bias", "model.head.weight", "model.head.bias"]
     assert repr(shown["source"]).startswith("<Source last.ckpt: ")
     assert "<table" in shown["source"]._repr_html_()

@@ -10,8 +10,11 @@ from tui_params.tui.screens.explorer import delays, notice
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before a question is asked are for people who hold a key down."""
-    for name in ("DETAIL_DELAY", "WANT_DELAY", "FILTER_DELAY", "FILTER_AGAIN", "MODULE_DELAY"):
+    for name in ("DETAIL", "WANT", "FILTER", "MODULE", "RECORD"):
+        monkeypatch.setattr(delays, f"{name}_DELAY", 0.004)
+    for name in ("FILTER_AGAIN", "SORT_AGAIN"):
         monkeypatch.setattr(delays, name, 0.004)
+    monkeypatch.setattr(delays, "RECORD_QUIET", 0.0)
     # However slow the machine is, a notice is there until the test looks at it.
     monkeypatch.setattr(notice, "SAID_FOR", 1000.0)
 

@@ -69,6 +69,17 @@ def test_without_a_terminal_is_an_error_that_says_what_to_do(stream: str, termin
         explore(MemorySource({}))
 
 
+def test_where_only_the_errors_are_redirected_the_terminal_says_so(terminal: SimpleNamespace) -> None:
+    terminal.stderr = Stream(is_terminal=False)
+    with pytest.raises(ExploreError, match="standard error is not one"):
+        explore(MemorySource({}))
+    assert "standard error is not one" in terminal.stdout.written
+    terminal.stdout = Stream(is_terminal=False)
+    with pytest.raises(ExploreError, match="standard output and error are none"):
+        explore(MemorySource({}))
+    assert terminal.stdout.written == ""
+
+
 @pytest.mark.usefixtures("terminal")
 async def test_in_a_running_loop_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ExploreError, match=r"notebook.*open_source"):
@@ -369,3 +380,36 @@ def test_explore_goes_on_where_the_same_model_was_left(
     explore(model)
     explore(torch.nn.Linear(2, 3))
     assert [app.options["left"] for app in ended.made] == [None, view, None]
+
+
+def test_explore_compares_with_the_last_look_at_the_same_model(
+    terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(app: Ended) -> None:
+        app.options["before"] = app.options["looks"].before
+        app.options["looks"].begin()
+
+    monkeypatch.setattr(ended, "run", run)
+    model = torch.nn.Linear(2, 3)
+    explore(model, keep=True)
+    with torch.no_grad():
+        model.weight.add_(1)
+    explore(model)
+    first, second = (app.options for app in ended.made)
+    assert first["looks"] is second["looks"]
+    assert first["before"] is None
+    # What the user did not wait for was read before the call returned.
+    assert set(second["before"].kept) == {"weight", "bias"}
+    assert second["before"].nbytes == 36
+    looks = second["looks"]
+    assert looks.last is not second["before"]
+    assert looks.last.kept["bias"].digest == second["before"].kept["bias"].digest
+    assert looks.last.kept["weight"].digest != second["before"].kept["weight"].digest
+    assert not looks.keeps_values
+
+
+@pytest.mark.usefixtures("terminal")
+def test_of_a_path_and_of_a_mapping_no_look_is_kept(ended: type[Ended]) -> None:
+    explore({"w": torch.ones(2)}, keep=True)
+    explore(MemorySource({}), keep=True)
+    assert [app.options["looks"] for app in ended.made] == [None, None]

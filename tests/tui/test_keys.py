@@ -577,6 +577,32 @@ async def test_problems_lists_the_worst_first_and_enter_goes_there() -> None:
         assert stage.cursor == before
 
 
+@covers("axis")
+async def test_one_axis_for_the_sparklines_of_a_module_and_each_its_own_again() -> None:
+    arrays = {"a.small": ramp(9), "a.large": 10 * ramp(9), "b.other": 100 * ramp(9)}
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.press("E")
+        await stage.go("a.small")
+        own = {name: stage.row(name) for name in arrays}
+        await stage.press("x")
+        assert "One axis for the 2 tensors of a." in stage.status
+        assert "one axis" in stage.lines[2]
+        assert " to " in stage.lines[2]
+        assert stage.row("a.small") != own["a.small"]
+        assert stage.row("b.other") == own["b.other"]
+        await stage.go("a.large")
+        await stage.press("x")
+        assert "one axis" not in stage.lines[2]
+        assert stage.row("a.small") == own["a.small"]
+
+
+@covers("pin")
+async def test_pin_says_why_there_is_nothing_to_pin_in_a_file() -> None:
+    async with on_stage() as stage:  # of models: screens/explorer/test_comparing.py
+        await stage.press("P")
+        assert "Only explore(model) compares" in stage.status
+
+
 @covers("sort")
 async def test_sort_puts_the_largest_first_and_the_cursor_on_it() -> None:
     arrays = {"small": ramp(2), "large": ramp(90), "middle": ramp(9)}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from textual.pilot import Pilot
 
-from tests.scenes import SCENES, Scene, app_of, play_scene
+from tests.scenes import SCENES, Scene, app_of_scene, play_scene
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
@@ -15,5 +15,5 @@ def test_scene(scene: Scene, snap_compare: Callable[..., bool]) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await play_scene(pilot, scene)
 
-    app = app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint)
+    app = app_of_scene(scene)
     assert snap_compare(app, terminal_size=scene.size, run_before=steps)

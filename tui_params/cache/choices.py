@@ -1,11 +1,11 @@
-"""Choices: what a user chose on the screen and wants to find again: the columns of the tree, and bookmarks.
+"""Choices: what a user chose on the screen and wants to find again: the columns of the tree, bookmarks, searches.
 
 They are one small JSON file in the folder of the cache. Where there is none, or it cannot be used, nothing is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -26,10 +26,12 @@ MOST_SOURCES = 100
 class _Kept(msgspec.Struct, frozen=True):
     columns: Mapping[str, tuple[str, ...]] = {}
     bookmarks: Mapping[str, Mapping[str, str]] = {}
+    searches: tuple[str, ...] = ()
 
 
 class Choices:
-    """The columns that were chosen, by kind of source (``file``, ``model``), and bookmarks, by the path of the source.
+    """The columns that were chosen, by kind of source (``file``, ``model``), bookmarks, by the path of the source, and
+    the filters that were kept, the last one at the end.
 
     ``folder`` is where they are kept.
     """
@@ -38,12 +40,14 @@ class Choices:
         self._folder = folder
         self._columns: dict[str, tuple[str, ...]] = {}
         self._bookmarks: dict[str, Mapping[str, str]] = {}
+        self.searches: tuple[str, ...] = ()
         content = folder.read(FILE) if folder is not None else None
         if content is not None:
             # One of another version, or a damaged one, is as if nothing had been chosen.
             with suppress(msgspec.DecodeError):
                 kept = msgspec.json.decode(content[0], type=_Kept)
                 self._columns, self._bookmarks = dict(kept.columns), dict(kept.bookmarks)
+                self.searches = kept.searches
 
     def columns(self, kind: str) -> tuple[str, ...] | None:
         """The columns chosen for a kind of source; None if none were."""
@@ -69,7 +73,13 @@ class Choices:
             del self._bookmarks[next(iter(self._bookmarks))]
         self._write()
 
+    def keep_searches(self, texts: Sequence[str]) -> None:
+        """Keep the filters of before. Written off the thread of the screen."""
+        self.searches = tuple(texts)
+        self._write()
+
     def _write(self) -> None:
-        folder, content = self._folder, msgspec.json.encode(_Kept(dict(self._columns), dict(self._bookmarks)))
+        kept = _Kept(dict(self._columns), dict(self._bookmarks), self.searches)
+        folder, content = self._folder, msgspec.json.encode(kept)
         if folder is not None:
             Thread(target=folder.write, args=(FILE, content), name="choices", daemon=True).start()

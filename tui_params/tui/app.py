@@ -22,6 +22,7 @@ from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
+from tui_params.tui.state.looks import Looks
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.glyphs import Glyphs, choose
@@ -58,8 +59,10 @@ class ParamsApp(KeyOrder):
         cache: FigureCache | None = None,
         left: View | None = None,
         hint: str = "",
+        looks: Looks | None = None,
     ) -> None:
         self._left = left
+        self._looks = looks
         self._explorer: ExplorerScreen | None = None
         self._inks: tuple[str, dict[str, Style]] | None = None
         super().__init__()
@@ -151,7 +154,8 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, self._left, self.hint)
+        more = self._left, self.hint, self._looks
+        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, *more)
         self.push_screen(self._explorer)
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)

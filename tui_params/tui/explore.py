@@ -17,6 +17,7 @@ from tui_params.errors import ExploreError
 if TYPE_CHECKING:
     from tui_params.api.opening import Optimizer, Target
     from tui_params.tui.app import ParamsApp
+    from tui_params.tui.state.looks import Looks, LooksByModel
     from tui_params.tui.state.view import Views
 
 
@@ -36,19 +37,28 @@ def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
 
 
 @with_subnormals
-def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
+def explore(target: Target, *, optimizer: Optimizer | None = None, keep: bool = False) -> None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
     Called again on the same model or path, it opens where it was left: cursor, openings, filter and order. The caller
-    waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its
-    states are shown too, as ``open_source`` lists them. Raises ExploreError where there is no terminal to take over,
-    inside a running event loop (a notebook) and off the main thread; OpenError if the target cannot be opened; and
-    TypeError if it is none of these, or if an optimizer is given with anything but a model. A fault of the explorer
-    itself is raised once the terminal is given back, and a signal that came meanwhile (SIGINT, SIGTERM, SIGHUP) is then
-    sent again.
+    waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its states are
+    shown too, as ``open_source`` lists them.
+
+    Of a model that was looked at before, it shows what has moved since: a few figures and a digest of each tensor are
+    kept for as long as the model lives. With ``keep`` its values are kept too (in memory, at most 4 GiB and a quarter
+    of the machine's), so that the next look shows the exact relative change. ``keep`` does nothing for a path or a
+    mapping, which cannot be recognised again.
+
+    Raises ExploreError where there is no terminal to take over, inside a running event loop (a notebook) and off the
+    main thread; OpenError if the target cannot be opened; and TypeError if it is none of these, or if an optimizer is
+    given with anything but a model. A fault of the explorer itself is raised once the terminal is given back, and a
+    signal that came meanwhile (SIGINT, SIGTERM, SIGHUP) is then sent again.
     """
     reason = why_not()
     if reason is not None:
+        if sys.stdout.isatty() and not sys.stderr.isatty():
+            # The traceback will be where nobody looks.
+            sys.stdout.write(f"{reason}\n")
         raise ExploreError(reason)
     from tui_params.api.opening import open_source
     from tui_params.errors import OpenError
@@ -61,7 +71,7 @@ def explore(target: Target, *, optimizer: Optimizer | None = None) -> None:
         # A reload lists a model anew: its parameters may have moved.
         return first.pop() if first else open_source(target, optimizer=optimizer)
 
-    _run(source.label, open_it, said.append, target)
+    _run(source.label, open_it, said.append, target, keeps_values=keep)
     if said:
         raise OpenError("".join(said).strip())
 
@@ -79,8 +89,11 @@ def why_not() -> str | None:
             f"run `tui-params FILE` in a terminal, or call it from a plain script; {instead}."
         )
     # Textual draws on standard error.
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-        return f"explore() needs a terminal, and standard input, output or error is not one; {instead}."
+    streams = (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr))
+    redirected = [name for name, stream in streams if not stream.isatty()]
+    if redirected:
+        are = f"{' and '.join(redirected)} {'is not one' if len(redirected) == 1 else 'are none'}"
+        return f"explore() needs a terminal, and standard {are} (redirected?); {instead}."
     if os.environ.get("TERM", "") in ("", "dumb"):
         return f"explore() needs a terminal that can draw, and TERM is {os.environ.get('TERM', '')!r}; {instead}."
     return None
@@ -89,6 +102,12 @@ def why_not() -> str | None:
 _VIEWS: list[Views] = []
 """Where explorers of this process were left; made when the first one is."""
 
+_LOOKS: list[LooksByModel] = []
+"""What was kept of the models that were looked at; made when the first one is."""
+
+FINISHING = 0.25
+"""Seconds for which a call reads on when the user has left, so that the next look finds more to compare with."""
+
 
 def _run(
     label: str,
@@ -96,6 +115,8 @@ def _run(
     complain: Callable[[str], object],
     target: object = None,
     hint: str = "",
+    *,
+    keeps_values: bool = False,
 ) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
@@ -124,8 +145,11 @@ def _run(
 
             chosen, complaint = settings.load(keys.IDS)
             left = _VIEWS[0].find(target) if _VIEWS else None
+            looks = _looks_at(target)
+            if looks is not None:
+                looks.keeps_values = keeps_values
             app: ParamsApp = ParamsApp(
-                opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left, hint=hint
+                opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left, hint=hint, looks=looks
             )
             apps.append(app)
             for fault in faults[:1]:
@@ -137,6 +161,8 @@ def _run(
 
                 _VIEWS[:] = _VIEWS or [Views()]
                 _VIEWS[0].keep(target, app.view)
+            if looks is not None and app.fault is None and not held:
+                _finish(looks, open_it)
         if app.fault is not None:
             raise app.fault
     finally:
@@ -149,6 +175,41 @@ def _run(
     if app.failure is not None:
         complain(f"tui-params: {text.clean(app.failure)}\n")
     return app.return_code or 0
+
+
+def _looks_at(target: object) -> Looks | None:
+    """The looks at a model; None for everything else."""
+    from tui_params.api.opening import is_live_module
+
+    if not is_live_module(target):
+        return None
+    from tui_params.tui.state.looks import LooksByModel
+
+    _LOOKS[:] = _LOOKS or [LooksByModel()]
+    return _LOOKS[0].of(target)
+
+
+def _finish(looks: Looks, open_it: Callable[[], Source]) -> None:
+    """Read what the next look needs and was not read yet: a moment long, or where values are kept to the end."""
+    present = looks.present
+    if present is None:
+        return
+    from tui_params.errors import TuiParamsError
+    from tui_params.tui.desk.recording import Recording
+
+    if not present.is_whole:
+        try:
+            source = open_it()
+        except TuiParamsError:
+            looks.end()
+            return
+        others = [look for look in (looks.pin,) if look is not None]
+        rest = Recording(
+            source, 0, present, looks.before, others, keeps_values=looks.keeps_values, figures=lambda name: None
+        )
+        with source:
+            rest.run(None if looks.keeps_values else FINISHING)
+    looks.end()
 
 
 @contextmanager

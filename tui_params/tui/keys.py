@@ -87,6 +87,8 @@ SCREEN: tuple[Key, ...] = (
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("columns", "vertical_line", "columns", "columns", "Choose the tree's columns and their order", "|"),
+    Key("axis", "x", "axis", "one axis", "One axis for a module's sparklines", "x"),
+    Key("pin", "P", "pin", "pin", "Compare later looks with the present", "P"),
     Key("back", "H,alt+left", "travel(-1)", "back", "Back to the tensor looked at before, whatever the filter", "H"),
     Key("forward", "L,alt+right", "travel(1)", "forward", "Forward again", "L"),
     Key("bookmark", "m", "bookmark", "bookmark", "Set a bookmark here: m, then a letter", "m"),

@@ -201,6 +201,13 @@ def test_folders_that_are_not_there_or_read_only(tmp_path: Path, monkeypatch: py
         assert refused(tmp_path / "x").startswith("nothing can be written in ")
 
 
+def test_a_folder_that_is_there_and_takes_no_files_is_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", system_error(errno.ENOENT))  # as in /proc
+    assert refused(tmp_path / "x.csv").endswith("no files can be made there")
+
+
 def test_a_folder_that_vanishes(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

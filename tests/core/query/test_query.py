@@ -7,10 +7,12 @@ import re
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.factories_memory import MemorySource
 from tui_params.core.dtypes import DTYPES, from_torch, unknown
 from tui_params.core.figures import Figures
 from tui_params.core.health.registry import RULES
@@ -169,7 +171,7 @@ def test_names(text: str, name: str, expected: bool) -> None:
         ("tied:no", True),
         ("tied:yes", False),
         ("unreadable:no", True),
-        ("grad:no", True),
+        ("grad:no", False),
         ("grad:y", False),
     ],
 )
@@ -372,7 +374,8 @@ def test_help_is_true() -> None:
             assert parse_query(example).errors == (), example
     shown = " ".join(text for text, _ in HELP)
     for field in FIELDS.values():
-        assert any(name in shown for name in field.names), field.names
+        names = [name.removeprefix("grad_") if field.is_of_gradient else name for name in field.names]
+        assert any(name in shown for name in names), names
 
 
 def test_what_was_pasted_by_accident_is_no_filter() -> None:
@@ -578,7 +581,7 @@ def test_which_findings_come_only_with_a_check_of_everything() -> None:
         ("TRAINABLE", ["a", "frozen_one"]),
         ("requires_grad:yes", ["a", "frozen_one"]),
         ("requires_grad:no", ["b", "c"]),
-        ("grad:none", ["frozen_one", "b", "c"]),
+        ("grad:none", ["frozen_one", "b"]),
         ("grad:yes", ["a"]),
     ],
 )
@@ -598,3 +601,45 @@ def test_in_a_file_the_words_are_parts_of_names() -> None:
     infos = [describe(name, (1,), DTYPES[0]) for name in ("frozen.w", "w")]
     assert parse_query("frozen").filter(infos).indices == (0,)
     assert parse_query("trainable").filter(infos) == Matches(())
+
+
+def parameters(**shapes: bool) -> list[TensorInfo]:
+    """Parameters, and plain tensors where it says False."""
+    return [
+        msgspec.structs.replace(describe(name, (2,), DTYPES[0]), kind="parameter" if is_parameter else "tensor")
+        for name, is_parameter in shapes.items()
+    ]
+
+
+def test_a_statistic_of_the_gradient_is_asked_of_the_gradient_alone() -> None:
+    infos = parameters(large=True, small=True, none=True, late=True)
+    known = {"large.grad": [3.0, 4.0], "small.grad": [0.0, 0.5], "large": [0.0, 0.0], "small": [9.0, 9.0]}
+    source = MemorySource({name: np.array(values, np.float32) for name, values in known.items()})
+    figures = {name: source.summarize(name).figures(2) for name in known}
+    gradients = {"large", "small", "late"}
+    for text, wanted in (
+        ("grad_norm>1", (0,)),
+        ("grad_l2=5", (0,)),
+        ("grad_l2_norm<1", (1,)),
+        ("grad_absmax>=4", (0,)),
+        ("grad_zeros>0", (1,)),
+        ("!grad_norm>1", (1,)),  # what has no gradient neither passes it nor fails it
+        ("grad_norm>1 norm>1", ()),
+        ("norm>1", (1,)),
+    ):
+        found = parse_query(text).filter(infos, figures.get, gradients=gradients)
+        assert found.indices == wanted, text
+    query = parse_query("grad_norm>1")
+    assert query.filter(infos, figures.get, gradients=gradients).unknown == 1
+    assert (query.needs_figures, query.needs_gradients, query.needs_tensors) == (True, True, False)
+    assert parse_query("grad_nan>0 std>1").needs_tensors
+    assert not parse_query("grad:yes").needs_gradients
+    assert query.match(infos[0], figures["small"]) is False
+    assert query.match(infos[0], figures["small"], has_gradient=True) is None
+    assert query.match(infos[0], None, has_gradient=True, gradient=figures["large.grad"]) is True
+
+
+def test_what_is_no_parameter_lacks_no_gradient() -> None:
+    infos = parameters(weight=True, exp_avg=False, leaf=False)
+    assert parse_query("grad:none").filter(infos, gradients={"leaf"}).indices == (0,)
+    assert parse_query("grad:yes").filter(infos, gradients={"leaf"}).indices == (2,)

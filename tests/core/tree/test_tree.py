@@ -155,6 +155,10 @@ def test_totals_tell_parameters_buffers_and_trainable_apart() -> None:
     tree = Tree(listing)
     totals = tree.totals()
     assert (totals.tensors, totals.parameters, totals.trainable, totals.buffers) == (3, 6, 4, 3)
+    assert totals.named == 6
+    state = TensorInfo("optimizer.w", (5,), F32, 5, 20)
+    with_state = Tree(msgspec.structs.replace(listing, tensors=(*listing.tensors, state))).totals()
+    assert (with_state.parameters, with_state.named) == (11, 6)
     assert totals.nbytes_by_dtype == {"f32": 28, "bf16": 4}
     node = tree.find("epoch")
     assert node is not None

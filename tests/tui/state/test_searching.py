@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from textual.widgets import Input, Static
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import GatedSource, Stage, on_stage, ramp, small_model
+from tests.factories_screen import GatedSource, Stage, eventually, on_stage, ramp, small_model
+from tui_params.cache.choices import Choices
+from tui_params.cache.folder import CacheFolder
+from tui_params.tui.state.searches import MOST, Searches
 
 
 def kept(stage: Stage) -> list[str]:
@@ -116,14 +122,65 @@ async def test_what_was_closed_before_a_search_is_closed_after_it() -> None:
         assert [name for name in stage.names if name.count(".") > 1] == []
 
 
-async def test_the_arrows_move_over_the_matches_while_typing() -> None:
+@pytest.mark.parametrize(("down", "up"), [("pagedown", "pageup"), ("shift+down", "shift+up")])
+async def test_the_page_keys_move_over_the_matches_while_typing(down: str, up: str) -> None:
     async with on_stage() as stage:
         await search(stage, "bias")
         first = stage.cursor
-        await stage.press("down", "down", "down")
+        await stage.press(down, down)
         assert stage.cursor != first
-        await stage.press("up", "up", "up")
+        await stage.press(up, up)
+        assert stage.cursor == first
         assert stage.screen.query_one("#search-text", Input).has_focus
+
+
+async def test_the_arrows_walk_through_the_searches_of_before_and_back_to_what_was_typed(tmp_path: Path) -> None:
+    folder = CacheFolder(tmp_path, 1 << 20, 10)
+    async with on_stage(choices=Choices(folder)) as stage:
+        for words in ("bias", "mlp dtype:f32"):
+            await search(stage, words)
+            await stage.press("enter")
+        await search(stage, "dropped")
+        await stage.press("escape")
+    await eventually(lambda: len(Choices(folder).searches) == 2, "they are kept")
+    async with on_stage(choices=Choices(folder)) as stage:
+        await stage.send("slash")
+        await stage.type("layers")
+        field = stage.screen.query_one("#search-text", Input)
+        for key, words in (
+            ("up", "mlp dtype:f32"),
+            ("up", "bias"),
+            ("up", "bias"),
+            ("down", "mlp dtype:f32"),
+            ("down", "layers"),
+            ("down", "layers"),
+        ):
+            await stage.press(key)
+            assert field.value == words
+            assert field.cursor_position == len(words)
+        await stage.press("up", "up")
+        assert stage.matching == 3
+        await stage.type("x")
+        assert field.value == "biasx"
+        await stage.press("up")
+        assert field.value == "mlp dtype:f32"
+        await stage.press("down")
+        assert field.value == "biasx"
+
+
+def test_a_search_is_kept_once_and_their_number_is_bounded() -> None:
+    told: list[tuple[str, ...]] = []
+    searches = Searches((), lambda texts: told.append(tuple(texts)))
+    for words in ("a", "b", "a", "a", " ", ""):
+        searches.add(words)
+    assert told == [("a",), ("a", "b"), ("b", "a")]
+    for number in range(2 * MOST):
+        searches.add(f"{number}")
+    assert len(told[-1]) == MOST
+    assert told[-1][-1] == f"{2 * MOST - 1}"
+    assert Searches(("a",)).step(-1, "a") is None  # it stands there already
+    assert Searches(()).step(-1, "x") is None
+    assert Searches(("a",)).step(1, "x") is None
 
 
 async def test_hits_are_underlined_in_the_rows() -> None:

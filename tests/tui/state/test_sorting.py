@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import structs
@@ -11,7 +12,7 @@ from tests.factories_memory import MemorySource
 from tests.factories_screen import GatedSource, on_stage, ramp, small_model
 from tui_params.tui.screens.sort import SortScreen, sort_lines
 from tui_params.tui.state.columns import BY_NAME, content_of, lay_out
-from tui_params.tui.state.sorting import KEYS, SortChoice, describe, shown_of
+from tui_params.tui.state.sorting import KEYS, SortChoice, describe, shown_of, trainable_of
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 from tui_params.tui.terminal.themes import INKS
 from tui_params.tui.widgets.tree.tree_cells import Known, tensor_cell
@@ -221,3 +222,39 @@ async def test_an_order_by_gradients_is_complete_when_all_gradients_are_read() -
         await stage.until(lambda: stage.names == ["c", "a", "b"], "sorted")
         assert stage.screen.order.read is None
         assert "read" not in stage.lines[0]
+
+
+async def test_under_a_filter_it_is_sorted_again_as_figures_arrive() -> None:
+    arrays = {f"a{place}": ramp(2 + place) for place in range(4)} | {"b": ramp(9)}
+    source = GatedSource(arrays, ("a3",))
+    async with on_stage(source, is_settled=False) as stage:
+        await stage.until(lambda: source.started["a3"].is_set(), "it reads")
+        await stage.send("slash", "a", "enter", "o", "a")
+        await stage.until(lambda: stage.names == ["a2", "a1", "a0", "a3"], "sorted by what is read")
+        assert stage.screen.order.read == (3, 4)
+        source.open_gates()
+        await stage.until(lambda: stage.names == ["a3", "a2", "a1", "a0"], "sorted again")
+        assert stage.screen.order.read is None
+
+
+@pytest.mark.parametrize(("key", "column"), [("e", "min"), ("x", "max")])
+async def test_it_sorts_by_the_extremes(key: str, column: str) -> None:
+    arrays = {"low": -ramp(5), "high": ramp(5)}
+    async with on_stage(MemorySource(arrays)) as stage:
+        await stage.press("o", key.upper())
+        await stage.until(lambda: f"{column}▴" in stage.lines[2], "sorted")
+        assert stage.names == ["low", "high"]
+
+
+def test_what_only_a_model_has_is_offered_for_models_alone() -> None:
+    letters = [key.letter for key in KEYS]
+    assert len(set(letters)) == len(letters)
+    assert not {"o", "q"} & set(letters)  # they close the dialog
+
+    def offered(is_live: bool) -> set[str]:
+        return {key.name for key in SortScreen(UNICODE, SortChoice("name"), is_live=is_live)._keys}
+
+    assert offered(True) - offered(False) == {"trainable", "device", "grad", "change"}
+    infos = [msgspec.structs.replace(info, requires_grad=True) for info in MemorySource({"w": ramp(2)}).listing.tensors]
+    assert trainable_of(infos[0]) is None
+    assert trainable_of(msgspec.structs.replace(infos[0], kind="parameter")) is True

@@ -168,8 +168,11 @@ def _reason(error: OSError, target: str) -> str:
     folder, name = map(_shown, os.path.split(target))
     if error.errno in _NO_SPACE:
         return f"no space is left for {name} in {folder}"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.isdir(os.path.dirname(target)):
         return f"there is no folder {folder}"
+    if error.errno == errno.ENOENT:
+        # What /proc says of every new name.
+        return f"{name} cannot be made in {folder}: no files can be made there"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"nothing can be written in {folder}: {error.strerror}"
     return f"{name} cannot be written in {folder}: {error.strerror or error}"

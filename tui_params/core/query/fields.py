@@ -1,7 +1,7 @@
 """The fields of the filter language: ``dtype`` in ``dtype:bf16``, ``nan`` in ``nan>0``.
 
-A new field is a new line of ``_ALL``. Each field turns an operator and a value into a test of a tensor, or raises
-QueryError with the place of the fault in the value.
+A new field is a new line of ``_ALL``, one about a statistic of ``_OF_FIGURES``. Each field turns an operator and a
+value into a test of a tensor, or raises QueryError with the place of the fault in the value.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class UnfinishedError(QueryError):
 class Field(msgspec.Struct, frozen=True):
     """One field: its spellings (the first is shown), and the function that makes a test of an operator and a value.
 
-    Exactly one of ``on_info`` and ``on_figures`` is set.
+    Exactly one of ``on_info`` and ``on_figures`` is set. ``is_of_gradient``: the figures are those of the gradient.
     """
 
     names: tuple[str, ...]
     on_info: Callable[[str, str], InfoTest] | None = None
     on_figures: Callable[[str, str], FiguresTest] | None = None
     needs_reading: bool = False
+    is_of_gradient: bool = False
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -235,6 +236,14 @@ def _yes_no_field(names: str, get: InfoTest) -> Field:
     return Field((name, *others), make)
 
 
+def _grad(operator_: str, value: str) -> InfoTest:
+    """Whether a parameter has a gradient. What is no parameter (a buffer, a state of an optimizer) lacks none."""
+    make = _yes_no_field("grad", lambda _, facts: facts.has_gradient).on_info
+    assert make is not None
+    test = make(operator_, value)
+    return lambda info, facts: (info.kind == "parameter" or facts.has_gradient) and test(info, facts)
+
+
 def _is_trainable(info: TensorInfo, _: Facts) -> bool | None:
     return False if info.kind in {"buffer", "gradient"} else info.requires_grad
 
@@ -287,21 +296,7 @@ def _bounded(have: float, operator_: str, number: float, bound: int) -> bool | N
     return None if have <= number else operator_ == "!="
 
 
-_ALL: tuple[Field, ...] = (
-    Field(("dtype", "type"), _dtype),
-    Field(("shape",), _shape),
-    Field(("kind",), _kind),
-    Field(("device",), _device),
-    Field(("file", "shard"), _file),
-    _count_field("numel", lambda info: info.numel, _COUNT_UNITS),
-    _count_field("nbytes bytes size", lambda info: info.nbytes, _BYTE_UNITS),
-    _count_field("ndim dim", lambda info: len(info.shape), {"": 1}),
-    _yes_no_field("grad", lambda _, facts: facts.has_gradient),
-    _yes_no_field("trainable requires_grad", _is_trainable),
-    _yes_no_field("frozen", _is_frozen),
-    _yes_no_field("tied", lambda info, facts: info.tied_to is not None or facts.has_ties),
-    _yes_no_field("unreadable", lambda info, _: info.unreadable is not None),
-    Field(("finding", "rule"), _finding, needs_reading=True),
+_OF_FIGURES: tuple[Field, ...] = (
     _figure_field("nan", lambda figures: figures.nan, 1, is_count=True),
     _figure_field("inf", lambda figures: figures.pos_inf + figures.neg_inf, 1, is_count=True),
     _figure_field("zeros zero", lambda figures: figures.zeros, 1, is_count=True),
@@ -313,6 +308,31 @@ _ALL: tuple[Field, ...] = (
     _figure_field("std", lambda figures: figures.std, 0, is_count=False),
     _figure_field("l2 l2_norm norm", lambda figures: figures.l2_norm, 1, is_count=False),
     _figure_field("rms", lambda figures: figures.rms, 0, is_count=False),
+)
+
+_OF_GRADIENTS = tuple(
+    msgspec.structs.replace(field, names=tuple(f"grad_{name}" for name in field.names), is_of_gradient=True)
+    for field in _OF_FIGURES
+)
+"""The same of the gradient of a parameter: ``grad_norm``, ``grad_nan``."""
+
+_ALL: tuple[Field, ...] = (
+    Field(("dtype", "type"), _dtype),
+    Field(("shape",), _shape),
+    Field(("kind",), _kind),
+    Field(("device",), _device),
+    Field(("file", "shard"), _file),
+    _count_field("numel", lambda info: info.numel, _COUNT_UNITS),
+    _count_field("nbytes bytes size", lambda info: info.nbytes, _BYTE_UNITS),
+    _count_field("ndim dim", lambda info: len(info.shape), {"": 1}),
+    Field(("grad",), _grad),
+    _yes_no_field("trainable requires_grad", _is_trainable),
+    _yes_no_field("frozen", _is_frozen),
+    _yes_no_field("tied", lambda info, facts: info.tied_to is not None or facts.has_ties),
+    _yes_no_field("unreadable", lambda info, _: info.unreadable is not None),
+    Field(("finding", "rule"), _finding, needs_reading=True),
+    *_OF_FIGURES,
+    *_OF_GRADIENTS,
 )
 
 FIELDS: dict[str, Field] = {name: field for field in _ALL for name in field.names}

@@ -34,7 +34,8 @@ HELP: tuple[tuple[str, str], ...] = (
     ("kind:buffer", "parameter, buffer, gradient or tensor (a checkpoint does not say which)"),
     ("device:cuda*", "device of a tensor in memory; cuda is every cuda device"),
     ("file:*00002*", "the file that it is in; without * any part of the file's name"),
-    ("grad:yes  grad:none", "has a gradient, has none"),
+    ("grad:yes  grad:none", "a parameter that has a gradient, that has none"),
+    ("grad_norm>1  grad_nan>0", "any of these statistics of its gradient: grad_absmax, grad_std, ..."),
     ("trainable  frozen", "by requires_grad (or in the name); also requires_grad:yes, trainable:no"),
     ("tied:yes", "has the same elements as another name"),
     ("unreadable:yes", "its values cannot be read"),
@@ -71,15 +72,21 @@ class Term(msgspec.Struct, frozen=True):
     on_figures: FiguresTest | None = None
     needs_reading: bool = False
     needs_check: bool = False
+    is_of_gradient: bool = False
 
-    def match(self, info: TensorInfo, lowered: str, facts: Facts, figures: Figures | None) -> bool | None:
+    def match(
+        self, info: TensorInfo, lowered: str, facts: Facts, figures: Figures | None, gradient: Figures | None
+    ) -> bool | None:
         """Whether the term holds; None if that is not known (yet)."""
+        if self.is_of_gradient and not facts.has_gradient:
+            return False
         if self.on_name is not None:
             answer = self.on_name.holds(info.name, lowered)
         elif self.on_info is not None:
             answer = self.on_info(info, facts)
         else:
-            answer = None if figures is None or self.on_figures is None else self.on_figures(figures)
+            known = gradient if self.is_of_gradient else figures
+            answer = None if known is None or self.on_figures is None else self.on_figures(known)
         return None if answer is None else answer is not self.is_inverted
 
 
@@ -113,6 +120,16 @@ class Query(msgspec.Struct, frozen=True):
         return any(term.on_figures is not None or term.needs_reading for term in self.terms)
 
     @property
+    def needs_gradients(self) -> bool:
+        """Whether a term needs statistics of gradients."""
+        return any(term.is_of_gradient for term in self.terms)
+
+    @property
+    def needs_tensors(self) -> bool:
+        """Whether a term needs statistics of the tensors themselves, or what is found in them."""
+        return any((term.on_figures and not term.is_of_gradient) or term.needs_reading for term in self.terms)
+
+    @property
     def needs_check(self) -> bool:
         """Whether a term asks for findings that are known only after everything was checked."""
         return any(term.needs_check for term in self.terms)
@@ -124,13 +141,15 @@ class Query(msgspec.Struct, frozen=True):
         has_gradient: bool = False,
         has_ties: bool = False,
         said: frozenset[str] | None = None,
+        gradient: Figures | None = None,
     ) -> bool | None:
         """Whether every term holds for the tensor; None if that is not known (yet).
 
-        ``has_ties``: another tensor is tied to this one, so that its ``tied_to`` is this one's name.
+        ``has_ties``: another tensor is tied to this one, so that its ``tied_to`` is this one's name. ``gradient`` are
+        the figures of its gradient.
         """
         facts, lowered = Facts(has_gradient, has_ties, said), info.name.lower()
-        answers = [term.match(info, lowered, facts, figures) for term in self.terms]
+        answers = [term.match(info, lowered, facts, figures, gradient) for term in self.terms]
         if False in answers:
             return False
         return None if None in answers else True
@@ -166,7 +185,7 @@ class Query(msgspec.Struct, frozen=True):
             elif term.on_info is not None:
                 passed, unseen = _select(term, candidates, partial(_ask_info, term, infos, gradients, said_of))
             else:
-                passed, unseen = _select(term, candidates, partial(_ask_figures, term, infos, figures_of))
+                passed, unseen = _select(term, candidates, partial(_ask_figures, term, infos, figures_of, gradients))
             if unseen:
                 open_.update(unseen)
                 candidates = sorted(passed + unseen)
@@ -233,12 +252,26 @@ def _ask_figures(
     term: Term,
     infos: Sequence[TensorInfo],
     figures_of: Callable[[str], Figures | None] | None,
+    gradients: Container[str],
     candidates: Sequence[int],
 ) -> list[bool | None]:
-    if figures_of is None or term.on_figures is None:
+    test = term.on_figures
+    if term.is_of_gradient:
+        return [_ask_gradient(term, infos[i].name, figures_of, gradients) for i in candidates]
+    if figures_of is None or test is None:
         return [None] * len(candidates)
     found = [figures_of(infos[i].name) for i in candidates]
-    return [None if figures is None else term.on_figures(figures) for figures in found]
+    return [None if figures is None else test(figures) for figures in found]
+
+
+def _ask_gradient(
+    term: Term, name: str, figures_of: Callable[[str], Figures | None] | None, gradients: Container[str]
+) -> bool | None:
+    """What a term about gradients says of a parameter; neither it nor its opposite holds where there is none."""
+    if name not in gradients:
+        return term.is_inverted
+    figures = figures_of(f"{name}.grad") if figures_of is not None else None
+    return None if figures is None or term.on_figures is None else term.on_figures(figures)
 
 
 # A quoted part, or anything but a space. A quote that is not closed yet reaches to the end of the text.
@@ -328,7 +361,7 @@ def _parse_field(name: str, sign: str, value: str, inverted: bool, start: int, s
         is_late = field.needs_reading and needs_check(word.lower())
         return Term(start, stop, inverted, on_info=test, needs_reading=field.needs_reading, needs_check=is_late)
     assert field.on_figures is not None  # every field has one of the two
-    return Term(start, stop, inverted, on_figures=field.on_figures(sign, word))
+    return Term(start, stop, inverted, on_figures=field.on_figures(sign, word), is_of_gradient=field.is_of_gradient)
 
 
 def _unquote(text: str) -> str:

@@ -28,6 +28,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
     ``numel`` and ``nbytes`` cover all tensors. ``parameters``, ``trainable`` and ``buffers`` are elements: of tensors
     of kind "parameter" (and of plain tensors, because files do not tell the kind), of those known to have
     requires_grad, and of those of kind "buffer". ``tied`` counts the tensors that are tied to another in the subtree.
+    ``named`` are the elements of what a module itself calls a parameter: of those of kind "parameter" alone.
     """
 
     tensors: int
@@ -38,6 +39,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
     buffers: int
     tied: int
     nbytes_by_dtype: Mapping[str, int]
+    named: int = 0
 
 
 class Sums:
@@ -55,7 +57,7 @@ class Sums:
 
     def totals(self, first: int, last: int) -> Totals:
         """The totals of the tensors at the positions ``first .. last``."""
-        tensors = numel = nbytes = parameters = trainable = buffers = 0
+        tensors = numel = nbytes = parameters = trainable = buffers = named = 0
         mix: dict[str, int] = {}
         for group in self._groups:
             start = bisect_left(group.positions, first)
@@ -71,6 +73,7 @@ class Sums:
             buffers += elements if group.is_buffer else 0
             parameters += 0 if group.is_buffer else elements
             trainable += elements if group.is_trainable else 0
+            named += elements if group.is_named else 0
         twice = 0
         for leaf in self._twice(first, last):
             twice += 1
@@ -80,7 +83,8 @@ class Sums:
             buffers -= leaf.numel if leaf.kind == "buffer" else 0
             parameters -= 0 if leaf.kind == "buffer" else leaf.numel
             trainable -= leaf.numel if leaf.requires_grad and leaf.kind != "buffer" else 0
-        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, twice, mix)
+            named -= leaf.numel if leaf.kind == "parameter" else 0
+        return Totals(tensors, numel, nbytes, parameters, trainable, buffers, twice, mix, named)
 
     def _twice(self, first: int, last: int) -> Iterator[TensorInfo]:
         """The tensors of a range of leaves that are tied to an earlier one in it."""
@@ -99,28 +103,30 @@ class _Group(msgspec.Struct, frozen=True):
     dtype: str
     is_buffer: bool
     is_trainable: bool
+    is_named: bool
     positions: array[int]
     numel: tuple[int, ...]
     nbytes: tuple[int, ...]
 
 
 def _groups(leaves: Sequence[Leaf], positions: Sequence[int]) -> tuple[_Group, ...]:
-    members: dict[tuple[str, bool, bool], list[int]] = {}
+    members: dict[tuple[str, bool, bool, bool], list[int]] = {}
     for position in positions:
         leaf = leaves[position]
         if type(leaf) is TensorInfo:
             is_buffer = leaf.kind == "buffer"
-            key = leaf.dtype.short, is_buffer, not is_buffer and leaf.requires_grad is True
+            is_trainable = not is_buffer and leaf.requires_grad is True
+            key = leaf.dtype.short, is_buffer, is_trainable, leaf.kind == "parameter"
             if key in members:
                 members[key].append(position)
             else:
                 members[key] = [position]
     groups = []
-    for (dtype, is_buffer, is_trainable), places in members.items():
+    for (dtype, is_buffer, is_trainable, is_named), places in members.items():
         tensors = [leaf for place in places if isinstance(leaf := leaves[place], TensorInfo)]
         numel = (0, *accumulate(info.numel for info in tensors))
         nbytes = (0, *accumulate(info.nbytes for info in tensors))
-        groups.append(_Group(dtype, is_buffer, is_trainable, array("i", places), numel, nbytes))
+        groups.append(_Group(dtype, is_buffer, is_trainable, is_named, array("i", places), numel, nbytes))
     return tuple(groups)
 
 

@@ -34,7 +34,7 @@ from tui_params.tui.desk.messages import (
 from tui_params.tui.desk.sweeping import Batches, Sweep
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.state.opened import Opened, prepare
-from tui_params.tui.state.sorting import SortChoice, sort_of
+from tui_params.tui.state.sorting import SortChoice, ValueOf, sort_of
 from tui_params.tui.terminal.line import Line
 
 if TYPE_CHECKING:
@@ -287,11 +287,11 @@ class Desk:
 
     # The order
 
-    def sort(self, choice: SortChoice, kept: frozenset[str] | None = None) -> None:
+    def sort(self, choice: SortChoice, kept: frozenset[str] | None, change_of: ValueOf) -> None:
         """Build the tree anew in another order, decided by the tensors in ``kept``; answered by SourceSorted."""
 
         def build() -> None:
-            order = sort_of(choice, self.figures, kept)
+            order = sort_of(choice, self.figures, kept, change_of)
             self._post(SourceSorted(self.generation, prepare(self.opened.source, order)))
 
         self._worker.do(build)

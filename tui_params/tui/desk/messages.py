@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,7 +15,8 @@ from textual.message import Message
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
-    from tui_params.core.adapters.change import Change
+    from tui_params.core.adapters.change import Change as AdapterChange
+    from tui_params.core.compare.moved import Change
     from tui_params.core.findings import Finding
     from tui_params.core.health.adapters import Adapter
     from tui_params.core.health.checker import Report
@@ -133,7 +134,7 @@ class ChangesFound(FrozenMessage):
 
     generation: int
     path: str
-    changes: tuple[Change, ...]
+    changes: tuple[AdapterChange, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -187,3 +188,13 @@ class Exported(FrozenMessage):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, Exported)
+
+
+@dataclass(slots=True, eq=False)
+class Compared(FrozenMessage):
+    """How some tensors and gradients have moved since an earlier look, and which are gone. ``is_last``: it is all."""
+
+    generation: int
+    changes: Mapping[str, Change]
+    gone: tuple[str, ...]
+    is_last: bool

@@ -18,6 +18,9 @@ from tui_params.tui.widgets.canvas import LinesView
 _AROUND = 6
 """Lines of the box that are not columns: its border, and the keys below a blank line."""
 
+_WIDENS = 72
+"""Cells of the terminal from which on the panes are side by side (``ParamsApp.HORIZONTAL_BREAKPOINTS``)."""
+
 Change = Callable[["tuple[str, ...] | None"], Sequence[str]]
 """Shows other columns (None: the usual ones), and returns those that there is room for."""
 
@@ -77,7 +80,9 @@ class ColumnsScreen(ModalScreen[None]):
         column = BY_NAME[self.names[at]]
         is_on = column.name in self.on
         is_here = at == self.at
-        about = column.title if not is_on or column.name in self._shown else "no room: make the tree wider"
+        # In a terminal so narrow the tree has the whole width already.
+        hint = "no room: make the tree wider" if self.size.width >= _WIDENS else "no room: take others away"
+        about = column.title if not is_on or column.name in self._shown else hint
         words = f"{self.glyphs.closed if is_here else ' '} [{'x' if is_on else ' '}] {column.heading:<9}"
         return [(words, "label" if is_here else "text"), (about, "dim")]
 

@@ -13,7 +13,7 @@ from tui_params.tui import keys
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView, cut_line
-from tui_params.tui.widgets.detail.detail_lines import wrapped
+from tui_params.tui.widgets.detail.text_lines import wrapped
 
 _TOUR = (
     (("tree.down", "tree.right"), "walk the tree; the page follows the cursor"),

@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.screen import ModalScreen
 
 from tui_params.core.health.verification import count_words
-from tui_params.tui.pages import Pages
+from tui_params.tui.pages.pages import Pages
 from tui_params.tui.state.finding_groups import (
     Group,
     Known,
@@ -20,6 +20,7 @@ from tui_params.tui.state.finding_groups import (
 )
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.finding_list import FindingList
 
 AGAIN = 0.5
@@ -56,9 +57,18 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         self._made_of: object = None
         self._hinted_of: object = None
         self._is_grouping = False
+        self._taken = 0
 
     def compose(self) -> ComposeResult:
-        yield FindingList(self.glyphs, id="problems")
+        yield FindingList(self.glyphs, self._about, id="problems")
+
+    def _about(self, finding: ListedFinding, width: int) -> list[Line]:
+        """What the rule of a finding means, for the room below the list."""
+        from tui_params.core.health.registry import RULES
+        from tui_params.tui.screens.rule import meaning_lines
+
+        rule = next((rule for rule in RULES if rule.id == finding.rule), None)
+        return meaning_lines(rule, self.pages.desk.thresholds, width) if rule is not None else []
 
     @property
     def view(self) -> FindingList:
@@ -72,6 +82,9 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         self.call_after_refresh(self._hint)
 
     def on_resize(self) -> None:
+        self._taken = 0
+        self.view.styles.height = self.size.height * 92 // 100
+        self.call_after_refresh(self._fit)
         self.call_after_refresh(self._hint)
 
     def fill(self) -> None:
@@ -102,8 +115,17 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         if verification is not None:
             note += f" Against the hub: {count_words(verification.files)}."
         self.view.show(self._groups, note, conclusion)
+        self._fit()
         if self._hinted_of != self._hintable:
             self._hint()
+
+    def _fit(self) -> None:
+        """Take no more room than is needed; what was taken once is kept, so that nothing jumps."""
+        most = self.size.height * 92 // 100
+        wanted = min(most, max(self._taken, self.view.needed + 2))  # and the border
+        if self.view.needed and wanted != self._taken:
+            self._taken = wanted
+            self.view.styles.height = wanted
 
     @property
     def _hintable(self) -> tuple[bool, bool]:
@@ -129,6 +151,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         self.view.border_subtitle = ", ".join(parts)
 
     def on_finding_list_moved(self, message: FindingList.Moved) -> None:
+        self._fit()
         self._hint()
 
     def on_finding_list_refused(self, message: FindingList.Refused) -> None:

@@ -13,7 +13,7 @@ from tui_params.core.health.thresholds import MEANINGS, Thresholds
 from tui_params.tui.screens.help import HelpPage
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
-from tui_params.tui.widgets.detail.detail_lines import wrapped
+from tui_params.tui.widgets.detail.text_lines import wrapped
 
 if TYPE_CHECKING:
     from tui_params.core.health.rule import Rule
@@ -49,6 +49,14 @@ class RuleScreen(ModalScreen[None]):
         lines = rule_lines(self.rule, self.thresholds, page.size.width)
         page.styles.height = len(lines) + 2  # the border; a view of lines has no height of its own
         page.set_lines(lines)
+
+
+def meaning_lines(rule: Rule, thresholds: Thresholds, width: int) -> list[Line]:
+    """The rule in a few lines: what it means, and its thresholds."""
+    lines = [[(rule.id, "label"), (f"  {rule.title}"[: max(0, width - len(rule.id))], "dim")], []]
+    lines += wrapped(rule.meaning, width, "text", limit=6)
+    known = [f"{name.replace('_', '-')} {getattr(thresholds, name):g}" for name in rule.thresholds]
+    return [*lines, *wrapped(f"Thresholds: {', '.join(known)}", width, "dim", limit=2)] if known else lines
 
 
 def rule_lines(rule: Rule, thresholds: Thresholds, width: int) -> list[Line]:

@@ -22,7 +22,7 @@ class SortScreen(ModalScreen["SortChoice | None"]):
         self.glyphs = glyphs
         self.is_flat = now.is_flat
         self.now = now
-        self._keys = [key for key in KEYS if is_live or key.name != "grad"]
+        self._keys = [key for key in KEYS if is_live or not key.is_live]
         self._is_answered = False
 
     def compose(self) -> ComposeResult:

@@ -39,24 +39,25 @@ class Column(msgspec.Struct, frozen=True):
     is_live: bool = False
 
 
-def _column_of(name: str, width: int, *, is_live: bool = False) -> Column:
+def _column_of(name: str, width: int) -> Column:
     """The column of something that the tree can be sorted by."""
     key = next(key for key in KEYS if key.name == name)
-    return Column(name, key.short, key.title, width, name, key.of_figures, is_live)
+    return Column(name, key.short, key.title, width, name, key.of_figures, key.is_live)
 
 
 COLUMNS: tuple[Column, ...] = (
     Column("shape", "shape", "dimensions; parameters of a module", _LONGEST_SHAPE, "numel"),
     _column_of("dtype", _LONGEST_DTYPE),
-    Column("trainable", "train", "requires_grad", 6, is_live=True),
+    _column_of("trainable", 7),
     _column_of("numel", 7),
     _column_of("nbytes", 9),
-    _column_of("grad", 8, is_live=True),
-    *map(partial(_column_of, width=9), ("mean", "std")),
-    Column("min", "min", "least value", 9, of_figures=lambda figures: figures.min),
-    Column("max", "max", "greatest value", 9, of_figures=lambda figures: figures.max),
-    *map(partial(_column_of, width=9), ("absmax", "rms", "l2", "zeros", "subnormals", "nonfinite")),
-    Column("device", "device", "where the tensor is", 8, is_live=True),
+    _column_of("grad", 8),
+    _column_of("change", 9),
+    *map(
+        partial(_column_of, width=9),
+        ("mean", "std", "min", "max", "absmax", "rms", "l2", "zeros", "subnormals", "nonfinite"),
+    ),
+    _column_of("device", 8),
     Column("module", "module", "class of the module that holds it", 15, is_live=True),
     Column("spark", "values", "how the values are distributed", 9),
 )
@@ -68,8 +69,13 @@ _FIRST = ("shape", "dtype", "spark", "numel", "nbytes")
 _FIRST_LIVE = ("shape", "grad", "spark", "dtype", "trainable", "numel", "nbytes")
 
 
-def default_columns(is_live: bool) -> tuple[str, ...]:
-    """What is shown unless the user chose otherwise, what matters most first: as many as there is room for."""
+def default_columns(is_live: bool, is_compared: bool = False) -> tuple[str, ...]:
+    """What is shown unless the user chose otherwise, what matters most first: as many as there is room for.
+
+    ``is_compared``: there is an earlier look at the model, since which it may have changed.
+    """
+    if is_live and is_compared:
+        return ("change", *_FIRST_LIVE)
     return _FIRST_LIVE if is_live else _FIRST
 
 
@@ -77,6 +83,7 @@ class Content(msgspec.Struct, frozen=True):
     """The cells that the longest shape (in both spellings) and the longest dtype of a source need.
 
     ``has_dtypes``: there are several. ``is_live``: it has parameters, which only a model in memory has.
+    ``is_compared``: it is compared with an earlier look.
     """
 
     shape: int = 5
@@ -84,6 +91,7 @@ class Content(msgspec.Struct, frozen=True):
     dtype: int = 4
     has_dtypes: bool = False
     is_live: bool = False
+    is_compared: bool = False
 
 
 def content_of(tensors: Iterable[TensorInfo]) -> Content:
@@ -144,7 +152,7 @@ def lay_out(
     is sorted by comes before all others. In a flat list the full names get their room first.
     """
     content = content if content is not None else Content()
-    usual = default_columns(content.is_live)
+    usual = default_columns(content.is_live, content.is_compared)
     names = list(usual if wanted is None else wanted)
     if sorted_by in BY_NAME and sorted_by not in names:
         names.append(sorted_by)

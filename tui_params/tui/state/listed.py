@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,9 @@ from tui_params.core.export.table import Table, Value
 from tui_params.core.figures import SPARK_BINS, Figures
 from tui_params.core.tensor import TensorInfo
 
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
+
 UNREAD = "not read yet"
 
 
@@ -18,7 +22,7 @@ class Row(msgspec.Struct, frozen=True):
     """A tensor, and what is known of it beside its description.
 
     ``reason`` says why there are no ``figures``. ``gradient`` are the figures of its gradient, ``owner`` is the class
-    of the module that holds it.
+    of the module that holds it. ``change`` says how it has moved since an earlier look, where there is one.
     """
 
     info: TensorInfo
@@ -27,6 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     has_gradient: bool = False
     gradient: Figures | None = None
     owner: str = ""
+    change: Change | None = None
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -50,6 +55,10 @@ def _gradient(name: str, get: Callable[[Figures], Value]) -> Field:
     return Field(name, lambda row: get(row.gradient) if row.gradient is not None else None)
 
 
+def _change(name: str, get: Callable[[Change], Value]) -> Field:
+    return Field(name, lambda row: get(row.change) if row.change is not None else None)
+
+
 def _sized(name: str, get: Callable[[TensorInfo], Value]) -> Field:
     """Something that is not known where no file says what shape a tensor has."""
     return Field(name, lambda row: None if _has_unknown_size(row.info) else get(row.info))
@@ -70,6 +79,11 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("has_grad", lambda row: row.has_gradient if row.info.kind == "parameter" else None),
         _gradient("grad_l2_norm", lambda figures: figures.l2_norm),
         _gradient("grad_non_finite", lambda figures: figures.non_finite),
+    ),
+    "change": (
+        _change("change", lambda change: change.state),
+        _change("change_relative_l2", lambda change: change.relative),
+        _change("change_at_least", lambda change: change.at_least),
     ),
     "mean": (_figure("mean"),),
     "std": (_figure("std"),),

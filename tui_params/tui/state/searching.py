@@ -101,7 +101,7 @@ def look(
     )
     coming = 0
     if query.needs_figures:
-        coming = max(0, matches.unknown - sum(query.match(info) is None for info in lost))
+        coming = max(0, matches.unknown - _undecided(query, opened, lost))
     types = ""
     if not matches.indices and "type:" in query.text:
         types = text.dtype_mix(dict(opened.tree.totals().nbytes_by_dtype), 4)
@@ -109,6 +109,20 @@ def look(
     if query.needs_check and not coverage.is_checked:
         late = "still checking" if coverage.is_sweeping else f"{scan_key} may find more"
     return Found(matches.indices, len(opened.tensors), coming, matches.unknown - coming, late, types)
+
+
+def _undecided(query: Query, opened: Opened, lost: Iterable[TensorInfo]) -> int:
+    """How many tensors a filter cannot decide about because they, or the gradients that it asks for, cannot be read."""
+    names = set()
+    for info in lost:
+        node = opened.tree.find(info.name.removesuffix(".grad")) if info.kind == "gradient" else None
+        of = opened.tree.tensor(node) if node is not None else info
+        if of is None or (info.kind == "gradient" and not query.needs_gradients):
+            continue
+        has_gradient = of.name in opened.source.listing.gradients
+        if query.match(of, has_gradient=has_gradient) is None:
+            names.add(of.name)
+    return len(names)
 
 
 def note_of(query: Query | None, found: Found | None, room: int) -> tuple[str, Sequence[tuple[int, int]]]:

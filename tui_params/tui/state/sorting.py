@@ -15,14 +15,30 @@ FiguresOf = Callable[[str], "Figures | None"]
 
 
 class SortKey(msgspec.Struct, frozen=True):
-    """One thing to sort by: its letter, its name, a short one for a column, a title, and its value for a tensor."""
+    """One thing to sort by: its letter, its name, a short one for a column, a title, and its value for a tensor.
+
+    ``is_total``: a module stands where the sum over its tensors does, not where the first of them does. ``is_live``:
+    only a model in memory has it.
+    """
 
     letter: str
     name: str
     short: str
     title: str
-    of_info: Callable[[TensorInfo], float | str] | None = None
+    of_info: Callable[[TensorInfo], float | str | None] | None = None
     of_figures: Callable[[Figures], float | None] | None = None
+    is_total: bool = False
+    is_live: bool = False
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether tensors have to be read for it."""
+        return self.of_info is None and self.name != "name"
+
+    @property
+    def is_word(self) -> bool:
+        """Whether A comes first, not the largest."""
+        return self.name in ("name", "dtype", "device")
 
 
 class SortChoice(msgspec.Struct, frozen=True):
@@ -41,17 +57,27 @@ class SortChoice(msgspec.Struct, frozen=True):
         return next(key for key in KEYS if key.name == self.name)
 
 
+def trainable_of(info: TensorInfo) -> bool | None:
+    """Whether a parameter is trainable; None for what is none (a buffer, a state of an optimizer) or is not known."""
+    return info.requires_grad if info.kind == "parameter" else None
+
+
 KEYS: tuple[SortKey, ...] = (
     SortKey("n", "name", "name", "2 before 10"),
-    SortKey("p", "numel", "numel", "number of elements", of_info=lambda info: info.numel),
-    SortKey("b", "nbytes", "bytes", "size of the elements", of_info=lambda info: info.nbytes),
+    SortKey("p", "numel", "numel", "number of elements", of_info=lambda info: info.numel, is_total=True),
+    SortKey("b", "nbytes", "bytes", "size of the elements", of_info=lambda info: info.nbytes, is_total=True),
     SortKey("d", "dtype", "dtype", "element type", of_info=lambda info: info.dtype.short),
+    SortKey("t", "trainable", "train", "requires_grad", of_info=trainable_of, is_live=True),
+    SortKey("v", "device", "device", "where it is", of_info=lambda info: info.device, is_live=True),
     SortKey("m", "mean", "mean", "average", of_figures=lambda figures: figures.mean),
     SortKey("s", "std", "std", "standard deviation", of_figures=lambda figures: figures.std),
+    SortKey("e", "min", "min", "least value", of_figures=lambda figures: figures.min),
+    SortKey("x", "max", "max", "greatest value", of_figures=lambda figures: figures.max),
     SortKey("a", "absmax", "absmax", "largest magnitude", of_figures=lambda figures: figures.abs_max),
     SortKey("r", "rms", "RMS", "root mean square", of_figures=lambda figures: figures.rms),
     SortKey("l", "l2", "L2", "norm", of_figures=lambda figures: figures.l2_norm),
-    SortKey("g", "grad", "grad L2", "norm of the gradient", of_figures=lambda figures: figures.l2_norm),
+    SortKey("g", "grad", "grad L2", "norm of the gradient", of_figures=lambda figures: figures.l2_norm, is_live=True),
+    SortKey("c", "change", "change", "since the look before", is_live=True),
     SortKey("z", "zeros", "zeros", "their share", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
     SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
     SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
@@ -76,29 +102,51 @@ class Shown(msgspec.Struct, frozen=True):
         return self.read is None or info.name in self.read
 
 
-def sort_of(choice: SortChoice, figures_of: FiguresOf, kept: frozenset[str] | None = None) -> Sort | None:
+ValueOf = Callable[[str], "float | None"]
+
+
+def value_of(choice: SortChoice, figures_of: FiguresOf, change_of: ValueOf) -> ValueOf:
+    """What a tensor of a name is sorted by, as far as it is measured: None where it is not known (yet)."""
+    key = choice.key
+    get = key.of_figures
+    if get is None:
+        return change_of
+
+    def value(name: str) -> float | None:
+        figures = figures_of(measured_name(key, name))
+        return get(figures) if figures is not None else None
+
+    return value
+
+
+def sort_of(
+    choice: SortChoice,
+    figures_of: FiguresOf,
+    kept: frozenset[str] | None = None,
+    change_of: ValueOf = lambda name: None,
+) -> Sort | None:
     """The order for ``core.tree.Tree``; None is the natural one. Numbers begin with the largest, words with A.
 
     Tensors that are not among ``kept`` (by name) have no value, so that what a filter leaves decides alone.
+    ``change_of`` gives what the change of a tensor since an earlier look is sorted by.
     """
     key = choice.key
-    of_info, of_figures = key.of_info, key.of_figures
+    of_info = key.of_info
 
     def is_left(info: TensorInfo) -> bool:
         return kept is None or info.name in kept
 
     if of_info is not None:
-        is_word = key.name == "dtype"
-        is_ascending = choice.is_reversed is not is_word
+        is_ascending = choice.is_reversed is not key.is_word
         described = of_info if kept is None else lambda info: of_info(info) if is_left(info) else None
-        return Sort(described, is_ascending=is_ascending, is_flat=choice.is_flat, is_total=not is_word)
-    if of_figures is not None:
-
-        def value(info: TensorInfo) -> float | None:
-            figures = figures_of(measured_name(key, info.name)) if is_left(info) else None
-            return of_figures(figures) if figures is not None else None
-
-        return Sort(value, is_ascending=choice.is_reversed, is_flat=choice.is_flat)
+        return Sort(described, is_ascending=is_ascending, is_flat=choice.is_flat, is_total=key.is_total)
+    if key.is_measured:
+        value = value_of(choice, figures_of, change_of)
+        return Sort(
+            lambda info: value(info.name) if is_left(info) else None,
+            is_ascending=choice.is_reversed,
+            is_flat=choice.is_flat,
+        )
     if choice.is_reversed:
         return Sort(lambda info: natural_key(info.name), is_flat=choice.is_flat)
     # Without any value the natural order stays.
@@ -110,15 +158,23 @@ def measured_name(key: SortKey, name: str) -> str:
     return f"{name}.grad" if key.name == "grad" else name
 
 
-def shown_of(choice: SortChoice, tensors: Iterable[TensorInfo], figures_of: FiguresOf) -> Shown | None:
+def shown_of(
+    choice: SortChoice,
+    tensors: Iterable[TensorInfo],
+    figures_of: FiguresOf,
+    change_of: ValueOf = lambda name: None,
+) -> Shown | None:
     """The column that an order is by; None for the natural order."""
     key = choice.key
     if choice.is_default:
         return None
-    is_ascending = choice.is_reversed is not (key.name in ("name", "dtype"))
-    if key.of_figures is None:
+    is_ascending = choice.is_reversed is not key.is_word
+    if not key.is_measured:
         return Shown(key.name, is_ascending)
-    read = frozenset(info.name for info in tensors if figures_of(measured_name(key, info.name)) is not None)
+    if key.of_figures is None:
+        read = frozenset(info.name for info in tensors if change_of(info.name) is not None)
+    else:
+        read = frozenset(info.name for info in tensors if figures_of(measured_name(key, info.name)) is not None)
     return Shown(key.name, is_ascending, is_of_figures=True, read=read)
 
 

@@ -132,8 +132,15 @@ class SearchBar(Horizontal):
             super().__init__()
             self.is_kept = is_kept
 
+    class Recalled(Message):
+        """An arrow key was pressed: it asks for the search before (-1) or after (1)."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
     class Stepped(Message):
-        """An arrow key was pressed: it moves the cursor of the tree while the filter is being typed."""
+        """A page key was pressed: it moves the cursor of the tree while the filter is being typed."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -142,8 +149,10 @@ class SearchBar(Horizontal):
     BINDINGS = [
         Binding("escape", "close(False)", "clear", show=False),
         Binding("enter", "close(True)", "keep", show=False, priority=True),
-        Binding("up", "step(-1)", show=False),
-        Binding("down", "step(1)", show=False),
+        Binding("up", "recall(-1)", show=False),
+        Binding("down", "recall(1)", show=False),
+        Binding("pageup,shift+up", "step(-1)", show=False),
+        Binding("pagedown,shift+down", "step(1)", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -196,3 +205,11 @@ class SearchBar(Horizontal):
 
     def action_step(self, step: int) -> None:
         self.post_message(self.Stepped(step))
+
+    def action_recall(self, step: int) -> None:
+        self.post_message(self.Recalled(step))
+
+    def recall(self, words: str) -> None:
+        """Put an earlier search in place of the text, with the cursor at its end."""
+        self.set_text(words)
+        self.query_one(Input).cursor_position = len(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from textual import events
@@ -15,7 +15,7 @@ from tui_params.tui.state.finding_groups import Group, ListedFinding, Severity, 
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView
-from tui_params.tui.widgets.detail.detail_lines import mark_of, wrapped
+from tui_params.tui.widgets.detail.text_lines import mark_of, wrapped
 
 MOST = 300
 """The most groups of a severity, and members of a group, that are listed; a broken shard may have 90,000 tensors."""
@@ -30,7 +30,10 @@ _Key = tuple[str, str, str, str]
 
 
 class FindingList(LinesView, can_focus=True, inherit_bindings=False):
-    """The list. Its cursor is on a group, or on a member of an open group; both may take several lines."""
+    """The list. Its cursor is on a group, or on a member of an open group; both may take several lines.
+
+    Where there is room below, ``explain`` says there what the finding at the cursor means, in so many cells.
+    """
 
     BINDINGS = [
         *keys.cursor_bindings(
@@ -53,9 +56,19 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.why = why
 
-    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        glyphs: Glyphs,
+        explain: Callable[[ListedFinding, int], list[Line]] = lambda finding, width: [],
+        *,
+        id: str | None = None,
+    ) -> None:
         super().__init__(id=id)
         self.glyphs = glyphs
+        self._explain = explain
+        self.needed = 0
+        """Lines for the whole list, and for what any of the findings means."""
+        self._end = 0
         self.groups: Sequence[Group] = ()
         self.cursor = 0
         self._note = ""
@@ -128,6 +141,15 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
         words, style = self._conclusion
         if not self._rows and words:
             lines += [[], *wrapped(words, width, style)]
+        self._end = len(lines)
+        current = self.current
+        about = self._explain(current, width) if current is not None else []
+        rules = {group.first.rule: group.first for group, _ in self._rows}
+        most = max((len(self._explain(finding, width)) for finding in rules.values()), default=0)
+        self.needed = len(lines) + (most + 1 if most else 0)
+        room = self.size.height - len(lines) - len(about)
+        if about and room >= 1:
+            lines += [*([] for _ in range(room)), *about]
         self.set_lines(lines)
 
     def _title(self, severity: Severity, groups: list[Group]) -> str:
@@ -175,7 +197,7 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
             self.scroll_lines(0)
         elif first < self.top:
             self.scroll_lines(first)
-        elif after >= self.top + self.size.height:
+        elif after >= self.top + self.size.height and self._end == len(self.lines):
             self.scroll_lines(after - self.size.height + 1)
 
     def action_into(self) -> None:
@@ -218,7 +240,8 @@ class FindingList(LinesView, can_focus=True, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         line = event.y + self.top
-        place = max((at for at, first in enumerate(self._first_lines) if first <= line), default=None)
+        rows = self._first_lines if line < self._end else []
+        place = max((at for at, first in enumerate(rows) if first <= line), default=None)
         if place is not None:
             is_again = place == self.cursor
             self._go(place)

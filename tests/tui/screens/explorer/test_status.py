@@ -80,7 +80,7 @@ def test_the_header_says_what_is_wrong_the_reason_to_reload_first() -> None:
     ("focus", "expected"),
     [
         ("tree", "enter open     / search"),
-        ("search", "enter keep  esc clear  ↑↓ move"),
+        ("search", "enter keep  esc clear  ↑↓ earlier"),
         ("slice", "enter to the values"),
         ("values", "↑↓←→ move over the values  home start"),
         ("facts", "v values  s log counts"),

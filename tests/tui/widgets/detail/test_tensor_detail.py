@@ -56,7 +56,7 @@ async def test_values_and_a_histogram_that_come_late_are_dropped() -> None:
     async with on_stage(source) as stage:
         screen = stage.screen
         assert screen.pages is not None
-        old_grid, old_plot = screen.pages._grid[0], screen.pages._plot_got
+        old_grid, old_plot = screen.pages._grid[0], screen.pages.histogram._got
         assert old_grid is not None
         assert old_plot is not None
         await stage.press("down")

@@ -10,6 +10,8 @@ from tui_params.tui import keys
 
 if TYPE_CHECKING:
     from tui_params.tui.desk.desk import Desk
+    from tui_params.tui.screens.explorer.axis_choice import AxisChoice
+    from tui_params.tui.screens.explorer.comparing import Comparing
     from tui_params.tui.screens.explorer.copying import Copying
     from tui_params.tui.screens.explorer.dialogs import Dialogs
     from tui_params.tui.screens.explorer.exporting import Exporting
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.session import Session
     from tui_params.tui.screens.explorer.travel import Travel
     from tui_params.tui.screens.explorer.verification import Verification
+    from tui_params.tui.state.searches import Searches
     from tui_params.tui.state.view import View
     from tui_params.tui.widgets.bars import SearchBar
     from tui_params.tui.widgets.tree.module_tree import ModuleTree
@@ -31,6 +34,8 @@ class Actions(Screen[None]):
 
     BINDINGS = keys.bindings(keys.SCREEN)
 
+    axis_choice: AxisChoice
+    comparing: Comparing
     copying: Copying
     dialogs: Dialogs
     exporting: Exporting
@@ -40,6 +45,7 @@ class Actions(Screen[None]):
     panes: Panes
     questions: Questions
     search: SearchBar
+    searches: Searches
     session: Session
     travel: Travel
     tree_view: ModuleTree
@@ -61,6 +67,7 @@ class Actions(Screen[None]):
     def action_search(self) -> None:
         self.panes.shrink()  # the tree shows what matches
         self.tree_view.search_anchor = self.tree_view.cursor
+        self.searches.begin()
         self.search.open()
         self.update_bars()
 
@@ -127,6 +134,12 @@ class Actions(Screen[None]):
             self.notice.say("Everything is read; the tensors are being cross-checked.")
         else:
             self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
+
+    def action_axis(self) -> None:
+        self.axis_choice.toggle()
+
+    def action_pin(self) -> None:
+        self.comparing.toggle_pin()
 
     def action_problems(self) -> None:
         self.notice.clear()

@@ -99,12 +99,12 @@ class Answers:
 
     def take_adapters(self, message: AdaptersFound) -> None:
         if self._session.pages is not None and message.generation == self._session.generation:
-            self._session.pages.adapters.take(message.adapters)
+            self._session.pages.modules.adapters.take(message.adapters)
             self._questions.show_soon(0.0)
 
     def take_changes(self, message: ChangesFound) -> None:
         if self._session.pages is not None and message.generation == self._session.generation:
-            self._session.pages.adapters.take_changes(message.path, message.changes)
+            self._session.pages.modules.adapters.take_changes(message.path, message.changes)
             self._questions.show_soon(0.0)
 
     def take_pieces(self, message: PiecesFound) -> None:

@@ -18,6 +18,10 @@ SORT_AGAIN = 0.5
 """From going on in a tree that was sorted by a statistic to sorting it by what has been read by then."""
 MODULE_DELAY = 0.5
 """From new figures to the page of a module that counts them."""
+RECORD_DELAY = 0.4
+"""From the first picture of a model to the reading of what the next look at it needs."""
+RECORD_QUIET = 0.25
+"""From a move of the cursor to when that reading goes on."""
 WATCH_EVERY = 5.0
 """From one look at whether the source has changed to the next."""
 

@@ -20,6 +20,7 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.columns import BY_NAME
 from tui_params.tui.state.sorting import describe
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -169,11 +170,13 @@ class Exporting:
         names = self._names()
         pages = self._session.pages
         reasons = dict(pages.reasons) if pages is not None else {}
+        changes = pages.changes if pages is not None else Changes()
         facts = {
             "source": opened.source.label,
             "format": opened.source.listing.format,
             "filter": query.text if query is not None and found is not None else None,
             "sort": None if sort.is_default else describe(sort, 80).removeprefix("by "),
+            "compared": changes.since or None,
             "total": len(opened.tensors),
             "listed": len(indices),
             "undecided": found.coming + found.untold if found is not None else 0,
@@ -193,6 +196,7 @@ class Exporting:
                     gradient is not None,
                     desk.figures(gradient.name) if gradient is not None else None,
                     listing.modules.get(info.name.rpartition(".")[0], ""),
+                    changes.of(info.name),
                 )
 
         def make() -> Contents:

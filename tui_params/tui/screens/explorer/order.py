@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
@@ -16,6 +16,9 @@ from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.state.columns import BY_NAME
 from tui_params.tui.state.sorting import Shown, SortChoice, shown_of
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+_MANY = 20_000
+"""Tensors for which a tree is built anew within about 0.1 s: where there are more, it is done less often."""
 
 
 class Order:
@@ -39,6 +42,7 @@ class Order:
         """How many tensors were read when they were sorted, and how many there are; None if all were, or need not."""
         self._shown: Shown | None = None
         self._stays_on: str | None = None
+        self._is_quiet = False
         self._kept: frozenset[str] | None = None
         self._session = session
         self._tree = tree
@@ -74,6 +78,30 @@ class Order:
         if self.read is not None:
             self._sort_around_cursor()
 
+    def take_figures(self, names: Iterable[str]) -> None:
+        """Sort anew a moment after figures have arrived of tensors that decide the order under the filter that is on.
+
+        Without a filter only those on screen are read: it would bring others there, and these would be read in turn.
+        """
+        key, kept = self.choice.key, self._kept
+        if kept is None or self.read is None or not key.is_measured or self._waiting.is_waiting("sort"):
+            return
+        of = [name.removesuffix(".grad") for name in names] if key.name == "grad" else names
+        if any(name in kept for name in of):
+            opened = self._session.opened
+            many = len(opened.tensors) // _MANY if opened is not None else 0
+            self._waiting.call("sort", delays.SORT_AGAIN * (1 + many), self._sort_quietly)
+
+    def _sort_quietly(self) -> None:
+        """Sort anew without a word about how much was read: the header says it."""
+        self._is_quiet = True
+        self._sort_around_cursor()
+
+    def sort_again_by(self, name: str) -> None:
+        """Sort anew if the tree is sorted by that column; the cursor stays where it is."""
+        if self.choice.name == name:
+            self._sort_around_cursor()
+
     def take_filter(self) -> None:
         """Sort by what the filter leaves now: a module stands where its tensors that are shown put it."""
         if not self.choice.is_default and self._kept != self._filter.kept_names:
@@ -87,31 +115,36 @@ class Order:
 
     def _sort(self) -> None:
         """Have the tree built in this order, off the thread of the screen; answered by SourceSorted."""
-        desk = self._session.desk
-        if desk is None:
+        desk, pages = self._session.desk, self._session.pages
+        if desk is None or pages is None:
             return
         tensors: Sequence[TensorInfo] = desk.opened.tensors
         if self.choice.name == "grad":
             gradients = desk.opened.source.listing.gradients
             tensors = [info for info in tensors if info.name in gradients]
+        kept = self._kept = self._filter.kept_names
+        if kept is not None:
+            tensors = [info for info in tensors if info.name in kept]
         # Tensors read between now and the sorting may take part in it; but those that are said to have, have.
-        self._shown = shown_of(self.choice, tensors, desk.figures)
+        change_of = pages.changes.size_of
+        self._shown = shown_of(self.choice, tensors, desk.figures, change_of)
         read = self._shown.read if self._shown is not None else None
         self.read = (len(read), len(tensors)) if read is not None and len(read) < len(tensors) else None
-        self._kept = self._filter.kept_names
-        desk.sort(self.choice, self._kept)
+        desk.sort(self.choice, kept, change_of)
 
     def take_sorted(self, message: SourceSorted) -> None:
         """Show the tree in its new order, with the same modules open."""
         desk, pages = self._session.desk, self._session.pages
         if desk is None or pages is None or message.generation != self._session.generation:
             return
+        is_quiet, self._is_quiet = self._is_quiet, False
         before = self._tree.rows
         opened_paths = before.expanded_paths() if before is not None else set()
         desk.opened = message.opened
         tree = message.opened.tree
         gradients = message.opened.source.listing.gradients
         pages.marks = pages.marks.moved_to(tree)
+        pages.changes.moved_to(tree)
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
         self._tree.set_order(self._shown, is_flat=self.choice.is_flat)
@@ -124,9 +157,13 @@ class Order:
         if self._filter.query is not None:
             self._filter.apply()
         self._changed()
-        if self.read is not None:
+        if self.read is not None and not is_quiet:
             # The cursor has moved, which clears the notice.
             self._waiting.call("sorted", delays.WANT_DELAY, self._say_how_much_was_read)
+
+    def _lost(self, unread: Iterable[str]) -> int:
+        """How many of the tensors that decide the order cannot be read."""
+        return sum(self._kept is None or name in self._kept for name in unread)
 
     def _say_how_much_was_read(self) -> None:
         desk, pages = self._session.desk, self._session.pages
@@ -136,5 +173,5 @@ class Order:
         words = f"By the {read:,} of {text.plural(tensors, 'tensor')} read so far" if read else "No tensor is read yet"
         if desk.is_sweeping:
             self._notice.say(f"{words}; again when all is read.")
-        elif read + len(pages.marks.unread) < tensors:
+        elif self.choice.key.of_figures is not None and read + self._lost(pages.marks.unread) < tensors:
             self._notice.say(f"{words}; {self._scan_key()} reads all.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_params.tui.pages import Pages
+from tui_params.tui.pages.pages import Pages
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.questions import Questions
@@ -45,13 +45,13 @@ class PageChoices:
     def toggle_log_counts(self) -> None:
         pages = self._pages_with_histogram()
         if pages is not None:
-            pages.is_log_counts = not pages.is_log_counts
+            pages.histogram.is_log_counts = not pages.histogram.is_log_counts
             self._questions.show()
 
     def toggle_log_axis(self) -> None:
         pages = self._pages_with_histogram()
         if pages is not None:
-            pages.is_log_axis = not pages.is_log_axis
+            pages.histogram.is_log_axis = not pages.histogram.is_log_axis
             self._questions.show()
 
     def _pages_with_histogram(self) -> Pages | None:

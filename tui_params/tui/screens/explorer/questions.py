@@ -34,9 +34,12 @@ class Questions:
             gradient = desk.opened.source.listing.gradients.get(shown.name)
             if gradient is not None:
                 names.insert(1, gradient.name)  # it stands beside
-        if self._filter.needs_figures and not desk.is_sweeping:
+        query = self._filter.query
+        if query is not None and query.needs_figures and not desk.is_sweeping:
             # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.
-            names += [info.name for info in desk.opened.tensors]
+            names += [info.name for info in desk.opened.tensors] if query.needs_tensors else []
+            if query.needs_gradients:
+                names += [info.name for info in desk.opened.source.listing.gradients.values()]
         self.wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
         desk.want(self.wanted)
 

@@ -16,12 +16,14 @@ from tui_params.tui import keys
 from tui_params.tui.desk import messages
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.pending_source import PendingSource
-from tui_params.tui.pages import Pages
+from tui_params.tui.pages.pages import Pages
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.actions import Actions
 from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.axis_choice import AxisChoice
 from tui_params.tui.screens.explorer.bars import Bars
 from tui_params.tui.screens.explorer.column_choice import ColumnChoice
+from tui_params.tui.screens.explorer.comparing import Comparing
 from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.dialogs import Dialogs
@@ -35,7 +37,9 @@ from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.screens.explorer.verification import Verification
+from tui_params.tui.state.looks import Looks
 from tui_params.tui.state.opened import Opened
+from tui_params.tui.state.searches import Searches
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.bars import Divider, SearchBar, StripBar
@@ -62,6 +66,7 @@ class ExplorerScreen(Actions):
         choices: Choices | None = None,
         left: View | None = None,
         hint: str = "",
+        looks: Looks | None = None,
     ) -> None:
         super().__init__()
         self.left = left
@@ -70,6 +75,7 @@ class ExplorerScreen(Actions):
         self.tree_view = tree = ModuleTree(glyphs, id="tree")
         self.detail = TensorDetail(glyphs, id="detail")
         self.search = SearchBar(id="search")
+        self.searches = Searches(choices.searches, choices.keep_searches) if choices is not None else Searches()
 
         def make_desk(opened: Opened, generation: int) -> Desk:
             limits = getattr(getattr(self.app, "settings", None), "limits", DEFAULT)
@@ -88,6 +94,11 @@ class ExplorerScreen(Actions):
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
+        self.comparing = Comparing(
+            session, looks, tree, self.answers, self.questions, self.order, waiting, notice, self.post_message,
+            self.update_bars, lambda: self.key_of("pin"),
+        )  # fmt: skip
+        self.axis_choice = AxisChoice(session, tree, notice)
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
         self.travel = Travel(session, tree, self.filter, self.order, self.search, waiting, notice, choices, glyphs)
@@ -122,6 +133,7 @@ class ExplorerScreen(Actions):
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
         pages = self.pages
         is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
+        is_at_rest = is_at_rest and self.comparing.is_settled
         return is_at_rest and self.waiting.is_empty and self.questions.are_answered
 
     def key_of(self, name: str) -> str:
@@ -142,6 +154,7 @@ class ExplorerScreen(Actions):
 
     def on_unmount(self) -> None:
         self.verification.stop()
+        self.comparing.stop()
         self.exporting.close(wait=2.0)
         self.session.close(wait=0.2)
 
@@ -159,6 +172,7 @@ class ExplorerScreen(Actions):
         desk, pages = self.session.begin(message.opened)
         self.answers.reset()
         self.order.reset()
+        self.tree_view.set_axis(None)  # it asks the desk that is closed
         self.columns.begin()
         self.travel.begin()
         tree, view = message.opened.tree, self.left
@@ -170,6 +184,7 @@ class ExplorerScreen(Actions):
         self.tree_view.set_empty_text("no tensors here")
         gradients = message.opened.source.listing.gradients
         self.tree_view.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
+        self.comparing.begin()
         self.travel.go_on(view)
         if self.filter.query is not None:
             self.filter.apply()
@@ -195,6 +210,7 @@ class ExplorerScreen(Actions):
         # The first move is the one to the first row.
         self.notice.say(self.hint, stays=True)
         self.hint = ""
+        self.comparing.stir()
         self.panes.leave_place()
         if self.pages is not None:
             self.pages.hold(delays.DETAIL_DELAY)
@@ -224,10 +240,20 @@ class ExplorerScreen(Actions):
         self.questions.show_soon(delays.WANT_DELAY)
 
     def on_search_bar_changed(self, message: SearchBar.Changed) -> None:
+        self.comparing.stir()
+        self.searches.begin()
         self.filter.change(message.text)
 
     def on_search_bar_closed(self, message: SearchBar.Closed) -> None:
+        if message.is_kept:
+            self.searches.add(self.search.text)
         self.filter.close_search(message.is_kept)
+
+    def on_search_bar_recalled(self, message: SearchBar.Recalled) -> None:
+        found = self.searches.step(message.step, self.search.text)
+        if found is not None:
+            self.search.recall(found)
+            self.filter.change(found)
 
     def on_search_bar_stepped(self, message: SearchBar.Stepped) -> None:
         self.tree_view.search_anchor = None
@@ -241,6 +267,8 @@ class ExplorerScreen(Actions):
 
     def on_measured(self, message: messages.Measured) -> None:
         self.answers.take_measured(message)
+        if message.generation == self.session.generation:
+            self.order.take_figures([outcome.name for outcome, _ in message.outcomes])
 
     def on_working(self, message: messages.Working) -> None:
         self.answers.take_working(message)
@@ -277,6 +305,9 @@ class ExplorerScreen(Actions):
 
     def on_source_sorted(self, message: messages.SourceSorted) -> None:
         self.order.take_sorted(message)
+
+    def on_compared(self, message: messages.Compared) -> None:
+        self.comparing.take(message)
 
     def on_exported(self, message: messages.Exported) -> None:
         self.exporting.take(message)

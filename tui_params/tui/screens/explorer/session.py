@@ -10,7 +10,7 @@ from textual.message import Message
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import SourceFailed, SourceOpened
 from tui_params.tui.desk.pending_source import PendingSource
-from tui_params.tui.pages import Pages
+from tui_params.tui.pages.pages import Pages
 from tui_params.tui.state.opened import Opened
 
 

@@ -46,6 +46,9 @@ class BarState:
     sort_read: tuple[int, int] | None = None
     """How many tensors were read when they were sorted, and how many there are; None if all were, or need not be."""
 
+    compared: tuple[str, str] = ("", "")
+    """Since when changes are shown, and how many there are; empty where nothing is compared."""
+
     activity: Activity | None = None
     sweep: SweepProgress | None = None
     verifying: SweepProgress | None = None
@@ -89,6 +92,11 @@ def header_lines(state: BarState, width: int) -> list[Line]:
         if state.sort_read is not None:
             read, tensors = state.sort_read
             name.append((f", {read:,} of {tensors:,} read", "accent"))
+    since, changes = state.compared
+    room = width - line_width([*name, *right]) - 4
+    said = next((words for words in (f"{since}: {changes}", since) if len(words) <= room), "") if since else ""
+    if said:
+        name.append((f"  {said}", "accent"))
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
@@ -290,7 +298,8 @@ def _hints(state: BarState) -> list[Hint]:
     words: tuple[tuple[str, str], ...]
     arrows = "arrows" if state.glyphs.is_ascii else "↑↓"
     if state.focus == "search":
-        return [Hint("enter", "keep"), Hint("esc", "clear"), Hint(arrows, "move"), Hint("f1", "filter help")]
+        more = [Hint("f1", "filter help"), Hint("pgdn", "next row")]
+        return [Hint("enter", "keep"), Hint("esc", "clear"), Hint(arrows, "earlier"), *more]
     if state.focus == "slice":
         return [Hint("enter", "to the values"), Hint("esc", "back to the tree")]
     back = hint("clear", "back")

@@ -7,6 +7,7 @@ is wrong with it, and how the values are spread. Every number says whether it is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,13 +17,17 @@ from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.state.pieces import Stored
-from tui_params.tui.state.places import KEPT_BLANK, places_of
+from tui_params.tui.state.places import places_of
 from tui_params.tui.state.readable import readable_lines
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
-from tui_params.tui.widgets.canvas import cut_line, line_width
 from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lines
+from tui_params.tui.widgets.detail.change_lines import before_and_now_lines, sentence_lines
 from tui_params.tui.widgets.detail.piece_lines import piece_lines, piece_summary
+from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within, wrapped
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
@@ -40,6 +45,8 @@ class TensorView(msgspec.Struct, frozen=True):
     """What the pane shows of a tensor. ``plot`` holds the lines of its histogram, which a worker has drawn.
 
     ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
+    ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
+    without such a look.
     """
 
     info: TensorInfo
@@ -53,16 +60,14 @@ class TensorView(msgspec.Struct, frozen=True):
     is_tight: bool = False
     beside: Beside | None = None
     stored: Stored | None = None
+    since: str = ""
+    change: Change | None = None
+    gradient_change: Change | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     """The page of a tensor, ``width`` cells wide."""
     return within(_tensor_lines(view, width, glyphs), width)
-
-
-def within(lines: list[Line], width: int) -> list[Line]:
-    """The lines, cut where they are too long for a very narrow pane."""
-    return [line if line_width(line) <= width else cut_line(line, width) for line in lines]
 
 
 def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -116,6 +121,9 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(text.clean(note, 200), width, "dim", limit=2)
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
+    lines += sentence_lines(view.since, view.change, width, glyphs)
+    if view.beside is not None:
+        lines += sentence_lines(view.since, view.gradient_change, width, glyphs, "its gradient")
     if not view.is_tight:
         lines.append([])
     rest = [finding for finding in view.findings if finding not in first]
@@ -128,11 +136,17 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += beside_lines(view.figures, view.beside, width, glyphs)
     else:
         lines += figure_lines(view.figures, width, glyphs)
+    compared = before_and_now_lines(view.change, width) if view.since else []
+    if compared and not view.is_tight:
+        lines += [[], *compared]
     if view.plot:
         if not view.is_tight:
             lines.append([])
         lines += view.plot
-    return [*lines, *pieces, *_quantile_lines(view.figures, width)]
+    lines += [*pieces, *_quantile_lines(view.figures, width)]
+    if compared and view.is_tight:
+        lines += [[], *compared]
+    return lines
 
 
 def _piece_lines(view: TensorView, width: int) -> list[Line]:
@@ -291,64 +305,13 @@ def plot_height(view: TensorView, width: int, height: int, glyphs: Glyphs) -> in
     """How many lines the histogram gets, so that the page fills its ``height`` lines, without more if possible."""
     if height < LEAST_HEIGHT or view.figures is None:
         return 0
+    follows = before_and_now_lines(view.change, width) if view.since and view.is_tight else []
     quantiles = len(_quantile_lines(view.figures, width)) + max(len(_piece_lines(view, width)) - MOST_PIECE_LINES, 0)
+    quantiles += len(follows) + 1 if follows else 0
     page = len(tensor_lines(msgspec.structs.replace(view, plot=()), width, glyphs))
     with_quantiles = height - page - (0 if view.is_tight else 2)
     if with_quantiles >= 8:
         return min(with_quantiles, 14)
-    # Two lines less than fit: the last one on screen says that quantiles follow, and hides what it would cover.
-    return max(5, min(with_quantiles + quantiles - 2, 12))
-
-
-def name_lines(name: str, width: int) -> list[Line]:
-    """A full name in the title style, broken after dots, at most three lines."""
-    shown = text.name(name, 3 * width)
-    lines: list[Line] = []
-    while len(shown) > width:
-        cut = shown.rfind(".", 0, width) + 1
-        cut = cut if cut > width // 3 else width
-        lines.append([(shown[:cut], "title")])
-        shown = shown[cut:]
-    return [*lines, [(shown, "title")]]
-
-
-def wrapped(words: str, width: int, style: str, hang: int = 0, limit: int = 4) -> list[Line]:
-    """A sentence broken at blanks, not at kept ones, into at most ``limit`` lines; later ones are indented by ``hang``.
-
-    Findings and reasons contain names out of files, so control characters are written out as escapes.
-    """
-    words = text.clean(words)
-    width = max(width, hang + 8)
-    lines: list[str] = []
-    line = ""
-    for word in words.split(" "):
-        while len(word) > width - hang:
-            room = width - len(line) - (1 if line else 0)
-            if room < 8:
-                lines.append(line)
-                line = " " * hang
-                room = width - hang
-            cut = word.rfind(".", 0, room - 1) + 1 or room  # a dotted name breaks after a dot
-            line = f"{line} {word[:cut]}" if line.strip() else line + word[:cut]
-            word = word[cut:]
-            lines.append(line)
-            line = " " * hang
-        if line.strip() and len(line) + 1 + len(word) > width:
-            lines.append(line)
-            line = " " * hang + word
-        else:
-            line = f"{line} {word}" if line.strip() else line + word
-    if line.strip():
-        lines.append(line)
-    if len(lines) > limit:
-        lines = [*lines[: limit - 1], text.shorten(lines[limit - 1] + "…", width)]
-    return [[(line.replace(KEPT_BLANK, " "), style)] for line in lines]
-
-
-def mark_of(severity: str, glyphs: Glyphs) -> tuple[str, str]:
-    """The mark of a severity, and its style."""
-    if severity == "error":
-        return glyphs.error, "error"
-    if severity == "unreadable":
-        return glyphs.unreadable, "warning"
-    return (glyphs.warning, "warning") if severity == "warning" else (glyphs.unknown, "dim")
+    # The last line on screen says that more follows, and covers what stands there: not the numbers of the axis.
+    fits = with_quantiles + quantiles - 1
+    return 4 if fits == 4 else max(5, min(fits - 1, 12))

@@ -12,7 +12,9 @@ from tui_params.core.tree.totals import Totals
 from tui_params.tui.state.places import KEPT_BLANK
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
-from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size, mark_of, name_lines, within, wrapped
+from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size
+from tui_params.tui.widgets.detail.spread_lines import Measured, spread_lines
+from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within, wrapped
 
 _MOST_GROUPED = 1000
 """The most findings and reasons that the page of a module groups: it is painted often, and there may be 90,000."""
@@ -21,6 +23,9 @@ _NO_SHORT_TYPES = frozenset(name[:8] for name in NO_TYPES)
 
 
 _MOST_KINDS = 12
+
+_FEWEST = 6
+"""Lines of a section from which on it may stand below the page, shortened."""
 
 
 class ModuleView(msgspec.Struct, frozen=True):
@@ -42,11 +47,41 @@ class ModuleView(msgspec.Struct, frozen=True):
     """Their tensors and the norms of the changes that they make, if they are few."""
     kinds: tuple[KindGroup, ...] = ()
     """The tensors whose names differ in numbers only, together; empty where there are too many to group at once."""
+    figures: Measured = ()
+    """The figures of the tensors that were read, by name within the module; none where there are too many."""
+    moved: tuple[str, ...] = ()
+    """Since an earlier look: how many tensors have changed, and which are gone, in a few sentences."""
 
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
-    """The page of a module, ``width`` cells wide."""
-    return within(_module_lines(view, width, glyphs), width)
+    """The whole page of a module, ``width`` cells wide."""
+    return module_parts(view, width, 0, 0, glyphs)[0]
+
+
+def module_parts(
+    view: ModuleView, width: int, height: int, below: int, glyphs: Glyphs
+) -> tuple[list[Line], list[Line]]:
+    """The page of a module in ``height`` lines ``width`` cells wide, and what stands in the ``below`` lines under it.
+
+    These are the room of the values, which a module has none of. What does not fit there ends the page, which scrolls.
+    """
+    lines = _module_lines(view, width, glyphs)
+    spread = spread_lines(view.figures, view.totals.tensors - view.totals.tied, width)
+    sections = [section for section in (spread, _kind_lines(view, width, glyphs)) if section]
+    lower: list[Line] = []
+    upper = list(lines)
+    for section in sections:
+        if len(upper) + 1 + len(section) <= height:
+            upper += [[], *section]
+        elif below and not lower and below >= min(len(section), _FEWEST):
+            lower = section
+        elif lower and len(lower) + 1 + len(section) <= below:
+            lower = [*lower, [], *section]
+        else:
+            upper += [[], *section]
+    if len(lower) > below:
+        lower = [*lower[: below - 1], [(f"and {len(lower) - below + 1} more lines", "dim")]]
+    return within(upper, width), within(lower, width)
 
 
 def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -66,8 +101,10 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     if totals.tied:
         lines += wrapped(f"{glyphs.tied} {text.plural(totals.tied, 'tied tensor')}, counted once", width, "accent")
     if totals.trainable or totals.buffers:
-        share = text.percent(totals.trainable, totals.parameters)
-        words = [f"trainable {text.numel(totals.trainable)} of {text.numel(totals.parameters)} ({share})"]
+        # What a file has saved without saying what it is may be a parameter; beside named ones it is none.
+        parameters = totals.named or totals.parameters
+        share = text.percent(totals.trainable, parameters)
+        words = [f"trainable {text.numel(totals.trainable)} of {text.numel(parameters)} ({share})"]
         if totals.buffers:
             words.append(f"buffers {text.numel(totals.buffers)}")
         lines += wrapped(glyphs.separator.join(words), width, "dim")
@@ -76,6 +113,10 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
         lines.append([("Adapters" if len(view.adapters) > 1 else "Adapter", "label")])
         for sentence in (*view.adapters, *view.changes):
             lines += wrapped(sentence, width, "text", hang=2)
+        lines.append([])
+    for sentence in view.moved:
+        lines += wrapped(sentence, width, "text", hang=2)
+    if view.moved:
         lines.append([])
     lines += _health_lines(view, width, glyphs)
     if totals.nbytes_by_dtype:
@@ -98,14 +139,14 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             room = width - len(size) - len(dims) - 3
             name = text.shorten_name(text.clean(relative), max(room, 6))
             lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
-    return lines + _kind_lines(view, width, glyphs)
+    return lines
 
 
 def _kind_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     """The kinds with most bytes, if any is there more than once: how often, of which shape, and how large together."""
     if all(group.count == 1 for group in view.kinds):
         return []
-    lines: list[Line] = [[], [("Kinds", "label")]]
+    lines: list[Line] = [[("Kinds", "label")]]
     prefix = f"{kind_of(view.path)}."
     for group in sorted(view.kinds, key=lambda group: -group.nbytes)[:_MOST_KINDS]:
         times = f" {group.count:,} x"

@@ -51,6 +51,10 @@ class Facts(LinesView, can_focus=True):
             self.post_message(self.PathClicked(path))
 
 
+def _spaceless(words: str) -> str:
+    return words.replace(" ", "")
+
+
 def path_at(lines: Sequence[Line], row: int, x: int) -> str | None:
     """The name at the top of a page, which may take several lines, up to the segment at a cell; None beside it."""
     titles = [line[0][0] for line in itertools.takewhile(lambda line: line and line[0][1] == "title", lines)]
@@ -134,6 +138,9 @@ class TensorDetail(Vertical):
         they begin.
         """
         bar = self.size.width - 2
+        if words and _spaceless(words.partition(" of ")[0]) == f"[{_spaceless(self.field.value).strip('[]')}]":
+            words = words.partition(" of ")[2]  # the field says it already
+            words = f"of {words}" if words else ""
         if words:
             self._is_roomy = bar - _MARK_WIDTH - len(_HINTS[True]) - 1 >= len(words)
             self.field.placeholder = _HINTS[self._is_roomy]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tui_params.tui.state.columns import Content, Layout, lay_out
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -14,6 +16,7 @@ class Arrangement:
 
     ``content`` is what the columns of this source need, ``wanted`` are those that the user chose (None: the usual
     ones), ``shown`` is the one that the tree is sorted by, and ``is_flat`` says whether it is one list of full names.
+    ``axis`` are the ends of the axis that sparklines share, if some do.
     """
 
     def __init__(self) -> None:
@@ -21,10 +24,17 @@ class Arrangement:
         self.wanted: tuple[str, ...] | None = None
         self.shown: Shown | None = None
         self.is_flat = False
+        self.axis: tuple[float, float] | None = None
+        self._is_compared = False
         self._layout: tuple[int, Layout] | None = None
 
     def change(self) -> None:
         """Something of it was changed: lay the columns out anew."""
+        self._layout = None
+
+    def compare(self, *, is_compared: bool) -> None:
+        """Whether the tensors are compared with an earlier look, so that their changes are shown."""
+        self._is_compared = is_compared
         self._layout = None
 
     @property
@@ -34,7 +44,8 @@ class Arrangement:
     def layout(self, width: int) -> Layout:
         """The columns of a tree ``width`` cells wide."""
         if self._layout is None or self._layout[0] != width:
-            found = lay_out(width, self.wanted, self.content, sorted_by=self.sorted_by, is_flat=self.is_flat)
+            content = msgspec.structs.replace(self.content, is_compared=self._is_compared)
+            found = lay_out(width, self.wanted, content, sorted_by=self.sorted_by, is_flat=self.is_flat)
             self._layout = width, found
         return self._layout[1]
 
@@ -42,4 +53,5 @@ class Arrangement:
         """The line of headings."""
         is_ascending = self.shown is not None and self.shown.is_ascending
         is_live = self.content.is_live
-        return heading_line(self.layout(width), glyphs, self.sorted_by, is_ascending=is_ascending, is_live=is_live)
+        layout, by = self.layout(width), self.sorted_by
+        return heading_line(layout, glyphs, by, is_ascending=is_ascending, is_live=is_live, axis=self.axis)

@@ -20,8 +20,10 @@ from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.columns import Content, Layout, indent
 from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.shared_axis import SharedAxis
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -29,7 +31,7 @@ from tui_params.tui.widgets.canvas import Canvas
 from tui_params.tui.widgets.tree.arrangement import Arrangement
 from tui_params.tui.widgets.tree.tree_messages import Entered, Exposed, HeadingClicked, Moved, Refused
 from tui_params.tui.widgets.tree.tree_row import row_line
-from tui_params.tui.widgets.tree.tree_state import Seen, Spans, next_of_interest, state_of
+from tui_params.tui.widgets.tree.tree_state import Seen, Spans, next_of_interest, rows_showing, state_of, tensors_at
 
 _HEADED = 6
 """The fewest lines of the tree that leave room for a line with the names of the columns."""
@@ -49,6 +51,8 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.rows: Rows | None = None
         self.cursor: int | None = None
         self.marks = Marks()
+        self.changes = Changes()
+        self.axis: SharedAxis | None = None
         self._figures: Callable[[str], Figures | None] = lambda name: None
         self._spans: Spans | None = None
         self._gradients: Mapping[str, TensorInfo] = {}
@@ -91,6 +95,18 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._arrangement.shown, self._arrangement.is_flat = shown, is_flat
         self._arrangement.change()
         self._changed_rows()
+
+    def set_changes(self, changes: Changes) -> None:
+        """Show how the tensors have moved since an earlier look, if there is one."""
+        self.changes = changes
+        self._arrangement.compare(is_compared=bool(changes.since))
+        self.refresh()
+
+    def set_axis(self, axis: SharedAxis | None) -> None:
+        """Draw the sparklines of one module on one axis, or (None) each on its own."""
+        self.axis = axis
+        self._arrangement.axis = axis.range if axis is not None else None
+        self.refresh()
 
     def set_columns(self, wanted: tuple[str, ...] | None) -> None:
         """Show these columns, as far as there is room, in this order; None: the usual ones."""
@@ -135,36 +151,19 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         """Repaint the rows of some tensors, and of the modules above those in ``marked``, whose mark may change."""
         if self.rows is None:
             return
-        tree, seen = self.rows.tree, set[int]()
-        for name in names:
-            node = tree.find(name)
-            if node is None and name.endswith(".grad"):
-                node = tree.find(name.removesuffix(".grad"))  # the column of its norm
-            while node is not None and node >= 0 and node not in seen:
-                seen.add(node)
-                row = self.rows.row_of(node)
-                if row is not None:
-                    self.refresh_line(row + self.heading)
-                node = tree.parent[node] if name in marked else None
+        names = tuple(names)
+        if self.axis is not None and self.axis.take(names):
+            self.set_axis(self.axis)
+        for row in rows_showing(self.rows, names, marked):
+            self.refresh_line(row + self.heading)
 
     def tensors_on_screen(self) -> Iterator[TensorInfo]:
         """The tensors of the rows on screen, and their gradients for a column; first the one at the cursor."""
         if self.rows is None:
-            return
-        tree = self.rows.tree
-        current = tree.tensor(self.cursor) if self.cursor is not None else None
-        has_gradients = self.layout_of_columns.has("grad")
-        if current is not None:
-            yield current
-            if has_gradients and current.name in self._gradients:
-                yield self._gradients[current.name]
+            return iter(())
         top = self.scroll_offset.y
-        for node in self.rows.visible[top : top + self.size.height]:
-            info = tree.tensor(node)
-            if info is not None and node != self.cursor:
-                yield info
-                if has_gradients and info.name in self._gradients:
-                    yield self._gradients[info.name]
+        gradients = self._gradients if self.layout_of_columns.has("grad") else {}
+        return tensors_at(self.rows, self.cursor, self.rows.visible[top : top + self.size.height], gradients)
 
     # The cursor
 
@@ -396,5 +395,6 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         assert rows is not None
         layout = self.layout_of_columns
         order = self._arrangement
-        seen = Seen(self._figures, self._gradients, self.marks, self._spans, order.shown, order.is_flat, self.glyphs)
+        known = self._figures, self._gradients, self.marks, self.changes, self.axis
+        seen = Seen(*known, self._spans, order.shown, order.is_flat, self.glyphs)
         return row_line(rows.tree, node, state_of(rows, node, layout, seen), width, layout, self.glyphs)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
+from tui_params.tui.state.change_words import cell_of
 from tui_params.tui.state.columns import Column, Layout
 from tui_params.tui.state.marks import Mark
+from tui_params.tui.state.sorting import trainable_of
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.detail.beside import on_axis
 from tui_params.tui.widgets.detail.detail_lines import has_unknown_size
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
 
 Cell = tuple[str, str]
 
@@ -21,7 +31,8 @@ class Known(msgspec.Struct, frozen=True):
     """What is known of a tensor beside its description.
 
     ``gradient`` are the figures of its gradient, and ``has_gradient`` says whether it has one. ``owner`` is the class
-    of the module that holds it.
+    of the module that holds it. ``change`` says how it has moved since an earlier look, if there is one.
+    ``axis`` are the ends of the axis that it shares with others, if it does; ``is_aside``: others share one.
     """
 
     figures: Figures | None = None
@@ -29,6 +40,10 @@ class Known(msgspec.Struct, frozen=True):
     gradient: Figures | None = None
     has_gradient: bool = False
     owner: str = ""
+    is_compared: bool = False
+    change: Change | None = None
+    axis: tuple[float, float] | None = None
+    is_aside: bool = False
 
 
 def tensor_cells(info: TensorInfo, known: Known, layout: Layout, glyphs: Glyphs, sorted_by: str = "") -> Line:
@@ -58,11 +73,14 @@ def tensor_cell(info: TensorInfo, known: Known, column: Column, room: int, layou
     if name == "dtype":
         return text.clean(info.dtype.short, room), "dim"
     if name == "trainable":
-        return ("–" if info.requires_grad is None else "yes" if info.requires_grad else "no"), "dim"
+        is_trainable = trainable_of(info)
+        return ("–" if is_trainable is None else "yes" if is_trainable else "no"), "dim"
     if name == "device":
         return text.clean(info.device or "–", room), "dim"
     if name == "module":
         return text.clean(known.owner or "–", room), "dim"
+    if name == "change":
+        return ("–", "dim") if not known.is_compared else cell_of(known.change, room, glyphs)
     if name == "grad":
         return _gradient(info, known, room, glyphs)
     return figure_cell(known.figures, column, room, glyphs, is_lost=info.unreadable is not None or _is_lost(known))
@@ -83,11 +101,19 @@ def figure_cell(figures: Figures | None, column: Column, room: int, glyphs: Glyp
 
 
 def module_cells(
-    totals: Totals, layout: Layout, *, is_unknown: bool, is_repeated: bool, sorted_by: str = "", value: Cell | None
+    totals: Totals,
+    layout: Layout,
+    *,
+    is_unknown: bool,
+    is_repeated: bool,
+    sorted_by: str = "",
+    value: Cell | None,
+    changed: tuple[int, int] | None = None,
 ) -> Line:
     """The cells of a module: what it holds. ``is_repeated``: the module before it holds the same, so this is quiet.
 
-    ``value`` is what the tree is sorted by, where that is a statistic: that of its first tensor.
+    ``value`` is what the tree is sorted by, where that is a statistic: that of its first tensor. ``changed``: how many
+    of its tensors have changed since an earlier look, and of how many it is known; None without such a look.
     """
     line: Line = []
     for column, width in layout.cells:
@@ -102,22 +128,33 @@ def module_cells(
             words = "?" if is_unknown else text.size(totals.nbytes)
         elif column.name == "dtype":
             words = _mix(totals, width - 1)
-        elif column.name == "trainable" and totals.parameters:
-            words = "no" if not totals.trainable else "yes" if totals.trainable == totals.parameters else "part"
+        elif column.name == "trainable" and totals.named:
+            words = "no" if not totals.trainable else "yes" if totals.trainable == totals.named else "part"
+        elif column.name == "change" and changed is not None and changed[1]:
+            words = f"{changed[0]} of {changed[1]}" if changed[0] else "same" if changed[1] == totals.tensors else ""
+            words = words if len(words) < width else f"{changed[0]:,}"
         if column.name == sorted_by and style == "number":
             style = "accent"
         line.append((_placed(words, column, width), style))
     return line
 
 
-def heading_cells(layout: Layout, glyphs: Glyphs, sorted_by: str = "", *, is_ascending: bool = False) -> Line:
-    """The headings of the columns; the one that the tree is sorted by has an arrow."""
+def heading_cells(
+    layout: Layout, glyphs: Glyphs, sorted_by: str = "", *, is_ascending: bool = False, has_axis: bool = False
+) -> Line:
+    """The headings of the columns; the one that the tree is sorted by has an arrow.
+
+    ``has_axis``: sparklines of one module share an axis, and the heading says so.
+    """
     line: Line = []
     for column, width in layout.cells:
         is_sorted = column.name == sorted_by
         arrow = (glyphs.ascending if is_ascending else glyphs.opened) if is_sorted else ""
-        words = f"{column.heading}{arrow}" if len(column.heading) + len(arrow) < width else column.heading
-        line.append((_placed(words[: width - 1], column, width), "accent" if is_sorted else "dim"))
+        heading = column.heading if column.name != "spark" or not has_axis else "one axis" if width > 8 else "1 axis"
+        words = f"{heading}{arrow}" if len(heading) + len(arrow) < width else heading
+        line.append(
+            (_placed(words[: width - 1], column, width), "accent" if is_sorted or heading != column.heading else "dim")
+        )
     return line
 
 
@@ -178,5 +215,8 @@ def _spark(known: Known, width: int, glyphs: Glyphs) -> Line:
     if figures.min == figures.max:
         only = text.number_within(figures.min, width - 2)
         return [((f" ={only}" if only else " equal").ljust(width), "dim")]
-    drawn = text.spark(figures.spark, width - 1, ascii_only=glyphs.is_ascii)
-    return [(" ", "dim"), (drawn.ljust(width - 1), "dim" if figures.is_sampled else "spark")]
+    counts: Sequence[int] = figures.spark
+    if known.axis is not None and 0 < known.axis[1] - known.axis[0] < inf:
+        counts = on_axis(figures, *known.axis, width - 1)
+    drawn = text.spark(counts, width - 1, ascii_only=glyphs.is_ascii)
+    return [(" ", "dim"), (drawn.ljust(width - 1), "dim" if figures.is_sampled or known.is_aside else "spark")]

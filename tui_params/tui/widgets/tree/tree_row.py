@@ -32,6 +32,7 @@ class RowState(msgspec.Struct, frozen=True):
     ``label``, ``depth`` and ``totals`` are given where a filter makes them differ from those of the tree. ``sorted_by``
     is the column that the tree is sorted by; of a module, ``value`` is the statistic of its first tensor, which
     decided its place. ``about`` stands behind the name of a module: the parameter that a state belongs to.
+    ``changed``: how many tensors of a module have changed since an earlier look, and of how many that is known.
     """
 
     is_expanded: bool
@@ -45,17 +46,36 @@ class RowState(msgspec.Struct, frozen=True):
     is_flat: bool = False
     is_repeated: bool = False
     about: str = ""
+    changed: tuple[int, int] | None = None
 
 
-def heading_line(layout: Layout, glyphs: Glyphs, sorted_by: str = "", *, is_ascending: bool, is_live: bool) -> Line:
-    """The headings: that of the names, with what the marks mean where there is room, and those of the columns."""
+def heading_line(
+    layout: Layout,
+    glyphs: Glyphs,
+    sorted_by: str = "",
+    *,
+    is_ascending: bool,
+    is_live: bool,
+    axis: tuple[float, float] | None = None,
+) -> Line:
+    """The headings: that of the names, with what the marks mean where there is room, and those of the columns.
+
+    ``axis`` are the ends of the axis that the sparklines of a module share: they stand there instead.
+    """
     is_sorted = sorted_by == "name"
     arrow = (glyphs.opened if is_ascending else glyphs.ascending) if is_sorted else ""
     line: Line = [(f"  name{arrow}"[: layout.name], "accent" if is_sorted else "dim")]
     legend = f"  {glyphs.trainable} trainable" if is_live and not layout.has("trainable") else ""
     room = layout.name - len(line[0][0])
-    line.append(((legend if len(legend) <= room else "").ljust(room), "dim"))
-    return line + heading_cells(layout, glyphs, sorted_by, is_ascending=is_ascending)
+    has_axis = axis is not None and layout.has("spark")
+    if axis is not None and has_axis:
+        ends = [f"  {text.number(axis[0], digits)} to {text.number(axis[1], digits)}" for digits in (3, 2, 1)]
+        ends += [f" {text.number(axis[0], digits)}..{text.number(axis[1], digits)}" for digits in (2, 1)]
+        words = next((each for each in ends if len(each) <= room), "")
+        line.append((words.rjust(room) if len(words) < room else words, "accent"))
+    else:
+        line.append(((legend if len(legend) <= room else "").ljust(room), "dim"))
+    return line + heading_cells(layout, glyphs, sorted_by, is_ascending=is_ascending, has_axis=has_axis)
 
 
 def row_line(tree: Tree, node: int, state: RowState, width: int, layout: Layout, glyphs: Glyphs) -> Line:
@@ -72,6 +92,7 @@ def row_line(tree: Tree, node: int, state: RowState, width: int, layout: Layout,
             is_repeated=state.is_repeated,
             sorted_by=state.sorted_by,
             value=state.value,
+            changed=state.changed,
         )
     elif isinstance(leaf, TensorInfo):
         cells = tensor_cells(leaf, state.known, layout, glyphs, state.sorted_by)
@@ -92,21 +113,21 @@ def _name(
     leaf = tree.leaf_of(node)
     line: Line = [_mark(state.known.mark, glyphs)]
     is_module = leaf is None
-    kind, kind_style = " ", "dim"
+    kinds: Line = [(" ", "dim"), (" ", "text")]
     if isinstance(leaf, TensorInfo):
-        if leaf.tied_to is not None:
-            kind, kind_style = glyphs.tied, "accent"
-        elif leaf.requires_grad:
-            kind, kind_style = glyphs.trainable, "success"
-    line.append((kind, kind_style))
+        marks: Line = [(glyphs.tied, "accent")] if leaf.tied_to is not None else []
+        marks += [(glyphs.trainable, "success")] if leaf.requires_grad else []
+        kinds = [*marks, *kinds][:2]
+    # A tied tensor that is trainable has its second mark in the first blank of the indent.
+    line.append(kinds[0])
     if state.is_flat:
-        line.append((" ", "text"))
+        line.append(kinds[1])
         room = cells - _MARKS - 1
     else:
         arrow = (glyphs.opened if state.is_expanded else glyphs.closed) if is_module else " "
         blanks = indent(tree.depth(node) if state.depth is None else state.depth, width)
-        line.append((" " * blanks, "text"))
-        line.append((f"{arrow} ", "dim"))
+        before = f"{' ' * blanks}{arrow} "
+        line += [kinds[1], (before[1:], "dim")] if kinds[1][0] != " " else [(before[:-2], "text"), (before[-2:], "dim")]
         room = cells - _MARKS - blanks - 2
     raw = tree.label[node] if state.label is None else state.label
     label = text.clean(raw)

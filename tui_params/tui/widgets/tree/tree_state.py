@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -10,8 +10,10 @@ from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.tree.rows import Rows
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.columns import BY_NAME, Layout
 from tui_params.tui.state.marks import Marks
+from tui_params.tui.state.shared_axis import SharedAxis
 from tui_params.tui.state.sorting import Shown
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.tree_cells import Cell, Known, tensor_cell
@@ -23,11 +25,13 @@ _STATE_OF = "state of "
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Where a row finds its figures (by name), its gradient, its mark, the hits of the search, and its order."""
+    """Where a row finds its figures (by name), its gradient, its mark, its change, the search's hits, its order."""
 
     figures: Callable[[str], Figures | None]
     gradients: Mapping[str, TensorInfo]
     marks: Marks
+    changes: Changes
+    axis: SharedAxis | None
     spans: Spans | None
     shown: Shown | None
     is_flat: bool
@@ -60,6 +64,7 @@ def state_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> RowState:
         value=_value_of(rows, node, layout, seen),
         is_repeated=before is not None and rows.tree.is_module(before) and rows.totals(before) == totals,
         about=_state_of_parameter(rows, node),
+        changed=seen.changes.below(node) if seen.changes.since else None,
     )
 
 
@@ -72,7 +77,38 @@ def known_of(info: TensorInfo, rows: Rows, node: int, layout: Layout, seen: Seen
         gradient=seen.figures(gradient.name) if gradient is not None else None,
         has_gradient=gradient is not None,
         owner=rows.tree.class_name(node) or "" if layout.has("module") else "",
+        is_compared=bool(seen.changes.since),
+        change=seen.changes.of(info.name),
+        axis=seen.axis.of(info.name) if seen.axis is not None else None,
+        is_aside=seen.axis is not None and info.name not in seen.axis.names,
     )
+
+
+def rows_showing(rows: Rows, names: Iterable[str], marked: Collection[str]) -> Iterator[int]:
+    """The rows of some tensors or gradients, and of the modules above those in ``marked``."""
+    tree, seen = rows.tree, set[int]()
+    for name in names:
+        node = tree.find(name)
+        if node is None and name.endswith(".grad"):
+            node = tree.find(name.removesuffix(".grad"))  # the column of its norm
+        while node is not None and node >= 0 and node not in seen:
+            seen.add(node)
+            row = rows.row_of(node)
+            if row is not None:
+                yield row
+            node = tree.parent[node] if name in marked else None
+
+
+def tensors_at(
+    rows: Rows, cursor: int | None, nodes: Sequence[int], gradients: Mapping[str, TensorInfo]
+) -> Iterator[TensorInfo]:
+    """The tensors of some rows, each followed by its gradient if it has one there; first the one at the cursor."""
+    for node in nodes if cursor is None else (cursor, *(other for other in nodes if other != cursor)):
+        info = rows.tree.tensor(node)
+        if info is not None:
+            yield info
+            if info.name in gradients:
+                yield gradients[info.name]
 
 
 def next_of_interest(rows: Rows, row: int, step: int, marks: Marks) -> tuple[int | None, str]:

@@ -6,7 +6,6 @@ is; until then the old page stays whole. So a page never mixes two tensors, and 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located, PiecesFound
-from tui_params.tui.gradient_beside import GradientBeside
-from tui_params.tui.state.adapters import Adapters
+from tui_params.tui.pages.gradient_beside import GradientBeside
+from tui_params.tui.pages.histogram_asked import HistogramAsked
+from tui_params.tui.pages.module_views import ModuleViews
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks, row_of
 from tui_params.tui.state.pieces import Pieces
@@ -33,11 +33,9 @@ from tui_params.tui.widgets.detail.detail_lines import (
     TensorView,
     entry_lines,
     has_unknown_size,
-    plot_height,
     tensor_lines,
 )
-from tui_params.tui.widgets.detail.histogram_plot import bins_for, draw
-from tui_params.tui.widgets.detail.module_page import ModuleView, module_lines
+from tui_params.tui.widgets.detail.module_page import module_parts
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
 
 HOLD = 0.15
 
-MOST_GROUPED = 3_000
-"""Tensors of a module that are grouped by kinds within a few ms; of more, the page says nothing of kinds."""
-
 
 class Pages:
     """The detail pane of one opened source. ``show_soon`` asks the screen to call ``show`` again after some seconds."""
@@ -61,37 +56,32 @@ class Pages:
         self.pane = pane
         self.glyphs = glyphs
         self.marks = Marks()
+        self.changes = Changes()
         self.reports = Reports()
         self.is_gradient = False
-        self.is_log_counts = False
-        self.is_log_axis = False
+        self.histogram = HistogramAsked(desk, glyphs)
+        self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
         self._beside = GradientBeside(desk, self.reasons)
         self._sampled: dict[str, Figures] = {}
         self._show_soon = show_soon
         self._shown: str | None = None
         self._hold_until = 0.0
-        self._plot: tuple[object, tuple[Line, ...]] = (None, ())
-        self._plot_asked: object = None
-        self._plot_got: object = None
         self._grid: tuple[object, Grid | None, str | None] = (None, None, None)
         self._grid_asked: object = None
         self._goal: tuple[str, str] | None = None  # a tensor, and the rule whose first place is to be shown
         self._places: dict[str, tuple[Finding, ...]] = {}
         self._places_asked: str | None = None
         self._ties = Ties(desk.opened.tensors)
-        self.adapters = Adapters(desk.adapters.want, desk.adapters.want_changes)
         self._pieces = Pieces(desk.asking.want_pieces)
-        self._largest: dict[str, tuple[TensorInfo, ...]] = {}
-        self.has_unknown_sizes = False
         for info in desk.opened.tensors:
             if info.unreadable is not None:
-                self.has_unknown_sizes |= has_unknown_size(info)
+                self.modules.has_unknown_sizes |= has_unknown_size(info)
                 self.marks.record(desk.opened.tree, info.name, (), info.unreadable)
 
     def keep_choices_of(self, before: Pages) -> None:
         """Show histograms and gradients as the pages of an earlier opening did."""
-        self.is_log_counts, self.is_log_axis = before.is_log_counts, before.is_log_axis
+        self.histogram.keep_choices_of(before.histogram)
         self.is_gradient = before.is_gradient
 
     def hold(self, seconds: float) -> None:
@@ -105,8 +95,8 @@ class Pages:
 
     @property
     def is_settled(self) -> bool:
-        is_drawn = self._plot_asked == self._plot_got and self._grid_asked == self._grid[0]
-        parts = (self._beside, self.adapters, self._pieces)
+        is_drawn = self.histogram.is_settled and self._grid_asked == self._grid[0]
+        parts = (self._beside, self.modules.adapters, self._pieces)
         return is_drawn and self._places_asked is None and all(part.is_settled for part in parts)
 
     @property
@@ -157,9 +147,7 @@ class Pages:
         self._show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
-        if message.key == self._plot_asked:
-            self._plot_got = message.key
-            self._plot = (message.key, message.lines)
+        if self.histogram.take(message):
             self._show_soon(0.0)
 
     def take_grid(self, message: GridReady) -> None:
@@ -253,7 +241,11 @@ class Pages:
         if isinstance(leaf, Entry):
             self._paint(entry_lines(leaf, width, self.glyphs), leaf.name)
         elif node is not None:
-            self._paint(module_lines(self._module_view(node), width, self.glyphs), f"{node}")
+            view = self.modules.of(node, self.marks, self.changes)
+            room = self.pane.facts.size.height, self.pane.grid.size.height
+            upper, lower = module_parts(view, width, *room, self.glyphs)
+            self._paint(upper, f"{node}")
+            self.pane.grid.set_lines(lower)
         else:
             self._paint([], None)
 
@@ -264,7 +256,7 @@ class Pages:
             self.pane.show_values_of(info)
         self._go_on(info, view.findings)
         if view.figures is not None and not view.figures.is_sampled and view.figures.min != view.figures.max:
-            view = msgspec.structs.replace(view, plot=self._plot_of(view, width))
+            view = msgspec.structs.replace(view, plot=self.histogram.of(view, width, self.pane.facts.size.height))
         wait = self._hold_until - monotonic()
         is_known = view.figures is not None or view.reason is not None or info.unreadable is not None
         if wait > 0 and (is_new or not self.is_settled or not is_known):
@@ -337,61 +329,7 @@ class Pages:
             self.pane.facts.size.height < 26,
             None if info.kind == "gradient" else self._beside.of(info, self.pane.facts.size.width),
             self._pieces.of(info),
+            self.changes.since,
+            self.changes.of(info.name),
+            self.changes.of(f"{info.name}.grad"),
         )
-
-    def _plot_of(self, view: TensorView, width: int) -> tuple[Line, ...]:
-        """The histogram with its title: the drawn one, or its place while it is being drawn."""
-        height = plot_height(view, width, self.pane.facts.size.height, self.glyphs)
-        if not height:
-            return ()
-        scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
-        if view.is_tight and scales:
-            height -= 1  # for the title
-        key = (self.desk.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
-        if self._plot_asked != key:
-            self._plot_asked = key
-            is_log_counts, glyphs = self.is_log_counts, self.glyphs
-            self.desk.want_histogram(
-                key,
-                view.info.name,
-                bins_for(width),
-                lambda histogram: draw(histogram, width, height, is_log_counts=is_log_counts, glyphs=glyphs),
-                is_log_axis=self.is_log_axis,
-            )
-        drawn = self._plot[1] if self._plot[0] == key else tuple([] for _ in range(height))
-        if view.is_tight and not scales:
-            return drawn
-        title = "Histogram" + (f" ({', '.join(scales)})" if scales else "")
-        return ([(title, "label")], *drawn)
-
-    def _module_view(self, node: int) -> ModuleView:
-        tree = self.desk.opened.tree
-        findings, unread = self.marks.below(tree, node)
-        totals, (first, last) = tree.totals(node), tree.span(node)
-        return ModuleView(
-            tree.name(node),
-            tree.class_name(node),
-            totals,
-            self._largest_below(node),
-            tuple(findings),
-            tuple(unread),
-            self.marks.read_below(node),
-            last - first - totals.tensors,
-            self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
-            self.adapters.lines_below(tree.name(node)),
-            self.adapters.changes_below(tree.name(node)),
-            group_by_kind(tuple(tree.tensors_below(node))) if totals.tensors <= MOST_GROUPED else (),
-        )
-
-    def _is_of_unknown_size(self, name: str) -> bool:
-        info = self.find(name)
-        return info is not None and has_unknown_size(info)
-
-    def _largest_below(self, node: int) -> tuple[TensorInfo, ...]:
-        """The largest tensors of a module; looked for only once, because there may be 90,000."""
-        tree = self.desk.opened.tree
-        path = tree.name(node)
-        if path not in self._largest:
-            below = (info for info in tree.tensors_below(node) if info.tied_to is None)
-            self._largest[path] = tuple(heapq.nlargest(8, below, key=lambda info: info.nbytes))
-        return self._largest[path]

@@ -1,0 +1,155 @@
+"""Comparing: how the tensors have moved since an earlier look at the same model, and what is kept for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from textual.message import Message
+
+from tui_params.core import text
+from tui_params.tui.desk.messages import Compared
+from tui_params.tui.desk.recording import Recording
+from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.notice import Notice
+from tui_params.tui.screens.explorer.order import Order
+from tui_params.tui.screens.explorer.questions import Questions
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.looks import Looks
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+
+class Comparing:
+    """Reads in the background what the next look needs, and shows the changes; ``looks`` is None where none is kept."""
+
+    def __init__(
+        self,
+        session: Session,
+        looks: Looks | None,
+        tree: ModuleTree,
+        answers: Answers,
+        questions: Questions,
+        order: Order,
+        waiting: Delays,
+        notice: Notice,
+        post: Callable[[Message], object],
+        changed: Callable[[], None],
+        pin_key: Callable[[], str],
+    ) -> None:
+        self._session = session
+        self._looks = looks
+        self._tree = tree
+        self._answers = answers
+        self._questions = questions
+        self._order = order
+        self._waiting = waiting
+        self._notice = notice
+        self._post = post
+        self._changed = changed
+        self._pin_key = pin_key
+        self._recording: Recording | None = None
+        self._quiet_from = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        return self._recording is None
+
+    def begin(self) -> None:
+        """The model was opened, perhaps again: say with what it is compared, and read it in a moment."""
+        self.stop()
+        if self._looks is None:
+            return
+        self._looks.begin()
+        self._compare()
+
+    def _compare(self) -> None:
+        pages, looks = self._session.pages, self._looks
+        if pages is None or looks is None:
+            return
+        pages.changes.begin(looks.since)
+        self._tree.set_changes(pages.changes)
+        self._waiting.call("record", delays.RECORD_DELAY, self._record)
+
+    def _record(self) -> None:
+        desk, looks = self._session.desk, self._looks
+        if desk is None or looks is None or looks.present is None:
+            return
+        others = [look for look in (looks.pin,) if look is not None]
+        self._recording = Recording(
+            desk.opened.source,
+            desk.generation,
+            looks.present,
+            looks.before,
+            others,
+            keeps_values=looks.keeps_values,
+            figures=desk.figures,
+            first=tuple(self._questions.wanted),
+            rests=self._rests,
+            post=self._post,
+        )
+        self._recording.start()
+
+    def _rests(self) -> bool:
+        """Whether something more urgent goes on; asked by the thread that records."""
+        is_reading = self._answers.activity is not None or self._answers.sweep is not None
+        return is_reading or monotonic() < self._quiet_from
+
+    def stir(self) -> None:
+        """The user moves: what can wait, waits."""
+        self._quiet_from = monotonic() + delays.RECORD_QUIET
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        if self._recording is not None:
+            self._recording.stop()
+            self._recording = None
+
+    def take(self, message: Compared) -> None:
+        """Show what became known of some tensors."""
+        pages, desk = self._session.pages, self._session.desk
+        if pages is None or desk is None or message.generation != self._session.generation:
+            return
+        if message.is_last:
+            self._recording = None
+            self._say_how_much_is_kept()
+        if not pages.changes.since:
+            return
+        pages.changes.take(desk.opened.tree, message.changes, message.gone, is_whole=message.is_last)
+        self._tree.figures_changed(message.changes, message.changes)
+        shown = pages.tensor_at(self._tree.cursor)
+        if shown is None or shown.name in message.changes or f"{shown.name}.grad" in message.changes:
+            self._questions.show_soon(delays.WANT_DELAY if shown is not None else delays.MODULE_DELAY)
+        if message.is_last:
+            self._order.sort_again_by("change")
+        self._changed()
+
+    def _say_how_much_is_kept(self) -> None:
+        looks = self._looks
+        if looks is None or looks.present is None or not looks.keeps_values:
+            return
+        from tui_params.core.compare.looks import most_kept
+
+        held, left = looks.present.nbytes, looks.present.left_out
+        words = f"{text.size(held)} of values are kept in memory for the next look"
+        if left:
+            words += f"; {text.plural(left, 'tensor')} did not fit into {text.size(most_kept())}"
+        self._notice.say(f"{words}.")
+
+    def toggle_pin(self) -> None:
+        """Compare from now on with the present, or if that is pinned, with the look before again."""
+        looks = self._looks
+        if looks is None or looks.present is None:
+            self._notice.say("Only explore(model) compares: what is opened here is not looked at again.")
+            return
+        self.stop()
+        is_set = looks.toggle_pin()
+        self._compare()
+        if is_set and looks.pin is not None:
+            self._notice.say(
+                f"Pinned at {looks.pin.at}: later looks are compared with the present. {self._pin_key()} unpins."
+            )
+        else:
+            self._notice.say(f"The pin is gone: compared {looks.since}." if looks.since else "The pin is gone.")
+        self._changed()

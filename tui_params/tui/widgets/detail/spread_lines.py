@@ -1,0 +1,56 @@
+"""How the figures of the tensors of a module are spread: the least, the middle and the greatest of each, and whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tui_params.core import text
+from tui_params.core.figures import Figures
+from tui_params.tui.terminal.line import Line
+
+Measured = Sequence[tuple[str, Figures]]
+"""Tensors by their name within the module, and their figures."""
+
+_LABEL, _CELL = 7, 9
+_LEAST_NAME, _MOST_NAME = 10, 36
+
+_ROWS: tuple[tuple[str, Callable[[Figures], float | int | None]], ...] = (
+    ("mean", lambda figures: figures.mean),
+    ("std", lambda figures: figures.std),
+    ("absmax", lambda figures: figures.abs_max),
+    ("RMS", lambda figures: figures.rms),
+    ("zeros", lambda figures: 100 * figures.zeros / figures.count if figures.count else None),
+)
+
+
+def spread_lines(measured: Measured, total: int, width: int) -> list[Line]:
+    """A table with a line for each figure; empty where fewer than two tensors were read."""
+    if len(measured) < 2:
+        return []
+    of = f"all {total:,}" if len(measured) >= total else f"{len(measured):,} of {total:,}"
+    lines: list[Line] = [[(text.shorten(f"Spread of the figures over {of} tensors", width), "label")]]
+    # The names of the two at the ends share what is left.
+    room = min((width - _LABEL - 3 * _CELL - 2) // 2, _MOST_NAME)
+    has_names = room >= _LEAST_NAME
+    heading: Line = [(" " * _LABEL, "dim")]
+    for words in ("least", "median", "greatest"):
+        heading.append((words.rjust(_CELL), "dim"))
+        if has_names and words != "median":
+            heading.append((" " * (room + 1), "dim"))
+    lines.append(heading)
+    for label, get in _ROWS:
+        known = sorted(
+            ((value, name) for name, figures in measured if (value := get(figures)) is not None),
+            key=lambda item: item[0],
+        )
+        if not known:
+            continue
+        line: Line = [(label.ljust(_LABEL), "dim")]
+        for place in (0, (len(known) - 1) // 2, len(known) - 1):
+            value, name = known[place]
+            words = text.number_within(float(value), _CELL - 3 if label == "zeros" else _CELL - 1)
+            line.append((f"{words} %".rjust(_CELL) if label == "zeros" else words.rjust(_CELL), "number"))
+            if has_names and place in (0, len(known) - 1):
+                line.append((f" {text.shorten_name(text.clean(name), room).ljust(room)}", "dim"))
+        lines.append(line)
+    return lines
