@@ -21,6 +21,7 @@ from textual.strip import Strip
 
 from tests.factories_memory import MemorySource
 from tui_params.cache.choices import Choices
+from tui_params.core.edits import Editor
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -263,6 +264,7 @@ async def on_stage(
     left: View | None = None,
     hint: str = "",
     looks: Looks | None = None,
+    editor: Editor | None = None,
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
@@ -276,6 +278,7 @@ async def on_stage(
         left=left,
         hint=hint,
         looks=looks,
+        editor=editor,
     )
     if choices is not None:
         app.choices = choices

@@ -39,6 +39,8 @@ from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 if TYPE_CHECKING:
     import torch
 
+    from tui_params.live.editor import LiveEditor
+
 
 class Scene(NamedTuple):
     """One picture: what is opened, at which size, and what is pressed."""
@@ -50,6 +52,7 @@ class Scene(NamedTuple):
     theme: str = "quiet-dark"
     glyphs: Glyphs = UNICODE
     hint: str = ""
+    is_editable: bool = False
     sweep: SweepProgress | None = None
     """How far a sweep is that begins after the keys, and does not end."""
     before: Callable[[], Source] | None = None
@@ -67,15 +70,18 @@ def app_of(
     glyphs: Glyphs = UNICODE,
     hint: str = "",
     looks: Looks | None = None,
+    editor: LiveEditor | None = None,
 ) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    opening = PendingSource("demo", open_it)
-    return ParamsApp(opening, settings=Settings(theme=theme), glyphs=glyphs, hint=hint, looks=looks)
+    settings, pending = Settings(theme=theme), PendingSource("demo", open_it)
+    return ParamsApp(pending, settings=settings, glyphs=glyphs, hint=hint, looks=looks, editor=editor)
 
 
 def app_of_scene(scene: Scene) -> ParamsApp:
+    """The app on the source of a scene."""
     looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
-    return app_of(scene.open_it, scene.theme, scene.glyphs, scene.hint, looks)
+    open_it, editor = editable(scene.open_it) if scene.is_editable else (scene.open_it, None)
+    return app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor)
 
 
 def looked_at(source: Source, keeps_values: bool = False) -> Looks:
@@ -88,6 +94,22 @@ def looked_at(source: Source, keeps_values: bool = False) -> Looks:
     assert looks.last is not None
     looks.last.at = "14:02:11"
     return looks
+
+
+def editable(open_it: Callable[[], Source]) -> tuple[Callable[[], Source], LiveEditor]:
+    """What opens a model for an editor, and the editor."""
+    from tui_params.live.editor import LiveEditor
+    from tui_params.live.source import ProbeSource
+
+    editor = LiveEditor()
+
+    def attached() -> Source:
+        source = open_it()
+        assert isinstance(source, ProbeSource)
+        editor.attach(source)
+        return source
+
+    return attached, editor
 
 
 async def settle(pilot: Pilot[None]) -> None:
@@ -116,8 +138,9 @@ async def play(pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await pilot.pause()
-        if key == "S":
-            await settle(pilot)  # marks that come while a list is above the tree are painted when it is gone
+        if key in ("S", "enter", "ctrl+s"):
+            # Marks that come while a list is above the tree are painted when it is gone; an edit is worked out first.
+            await settle(pilot)
     await settle(pilot)
 
 
@@ -146,7 +169,7 @@ def typed(words: str) -> tuple[str, ...]:
     names = {
         " ": "space", "/": "slash", ":": "colon", ".": "full_stop", "*": "asterisk", ">": "greater_than_sign",
         "<": "less_than_sign", "[": "left_square_bracket", "]": "right_square_bracket", ",": "comma",
-        "-": "minus", "_": "underscore", "!": "exclamation_mark",
+        "-": "minus", "_": "underscore", "!": "exclamation_mark", "=": "equals_sign",
     }  # fmt: skip
     return tuple(names.get(letter, letter) for letter in words)
 
@@ -334,6 +357,11 @@ def sharded() -> Source:
 
 LARGE, SMALL = (120, 36), (80, 24)
 
+EDITED = ("end", *("up",) * 2, "equals_sign", "tab", *typed("0.1"))
+"""An edit of the output layer, which is tied to the embedding."""
+MORE_EDITS = ("ctrl+s", "v", *typed("0, :3"), "enter", "equals_sign", "down", *typed("nan"), "enter", "ctrl+e")
+"""It is applied, another one is staged, and both are listed."""
+
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
 """Ten seconds into a checkpoint of 29 GB."""
 
@@ -365,6 +393,12 @@ SCENES: tuple[Scene, ...] = (
     Scene("columns", LARGE, demo, ("vertical_line", *("down",) * 6, "space", "down", "space")),
     Scene("export", LARGE, demo, (*("down",) * 3, "v", *typed("31290:, ::-1"), "enter", "w")),
     Scene("export-80x24", SMALL, demo, ("S", "slash", *typed("nan>0"), "enter", "w", "tab")),
+    Scene("edit", LARGE, live, EDITED, is_editable=True),
+    Scene("edit-sixteen-colours-80x24", SMALL, live, EDITED, theme="ansi-dark", is_editable=True),
+    Scene("edit-60x20", (60, 20), live, (*EDITED[:-4], *typed("1e39")), is_editable=True),
+    Scene("edits", LARGE, live, (*EDITED, "enter", *MORE_EDITS), is_editable=True),
+    Scene("edits-60x20", (60, 20), live, (*EDITED, "enter", *MORE_EDITS), is_editable=True),
+    Scene("edited-80x24", SMALL, live, (*EDITED, "enter", "ctrl+s", "v", "enter", "down", "right"), is_editable=True),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),

@@ -41,6 +41,8 @@ def _documented() -> set[str]:
         "space": {"space"},
         "enter": {"enter"},
         "tab": {"tab"},
+        "ctrl+s": {"ctrl+s"},
+        "ctrl+e": {"ctrl+e"},
     }
     for name, stands_for in names.items():
         if name in words:
@@ -57,11 +59,14 @@ _SIGNS = {
     "colon": ":",
     "apostrophe": "'",
     "vertical_line": "|",
+    "equals_sign": "=",
 }
 
 
 def test_the_keys_in_the_readme_are_those_of_the_program() -> None:
-    used = [[_SIGNS.get(key, key) for key in entry.keys.split(",")] for entry in (*keys.TREE, *keys.SCREEN)]
+    used = [
+        [_SIGNS.get(key, key) for key in entry.keys.split(",")] for entry in (*keys.TREE, *keys.SCREEN, *keys.EDITS)
+    ]
     documented = _documented()
     assert documented - {key for group in used for key in group} == set()
     # The help has the keys for scrolling the detail and for leaving; the README has a key for everything else.

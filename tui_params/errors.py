@@ -10,6 +10,7 @@
      ├── SliceError             a slice expression that does not parse or does not fit the shape
      ├── WriteError             a file that the user asked for was not written
      │    └── OccupiedError         there is a file of that name, and nothing was said about replacing it
+     ├── EditError              an edit of a live model was refused: nothing was written
      ├── QueryError             a filter term that does not parse
      ├── ExploreError           the explorer cannot run here; says what to do instead
      └── ServeError             the model of this process cannot be served to viewers
@@ -62,6 +63,10 @@ class WriteError(TuiParamsError):
 
 class OccupiedError(WriteError):
     """There is a file of that name."""
+
+
+class EditError(TuiParamsError):
+    """An edit of a live model that was refused; nothing was written."""
 
 
 class QueryError(TuiParamsError):

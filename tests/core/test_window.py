@@ -228,3 +228,22 @@ def at(array: NDArray[np.int64], window: Window) -> list[int]:
     places = [[axis.index(place) for place in range(axis.length)] for axis in window.axes]
     found: list[int] = array[np.ix_(*places)].reshape(-1).tolist() if places else [int(array)]
     return found
+
+
+@given(st.lists(st.integers(0, 4), max_size=4), st.data())
+def test_the_index_of_a_position_is_where_the_part_begins(shape: list[int], data: st.DataObject) -> None:
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    items = [data.draw(st.sampled_from([":", "::-1", "1:", "::2", "0", "-1"])) for _ in shape]
+    try:
+        view = plane(parse_window(", ".join(items), tuple(shape)))
+    except SliceError:
+        return
+    view = view.step(data.draw(st.integers(-3, 3)))
+    row, column = (data.draw(st.integers(0, 4)) for _ in range(2))
+    index, part = view.index(row, column), view.part(row, 1, column, 1)
+    if row >= view.row_count or column >= view.column_count or not part.numel:
+        assert index is None or not (row < view.row_count and column < view.column_count)
+        return
+    assert index is not None
+    assert [array[index]] == at(array, part)
+    assert view.position(index) == (row if view.rows is not None else 0, column if view.columns is not None else 0)

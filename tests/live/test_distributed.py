@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from tui_params.core.edits import Edit
 from tui_params.core.source import Source
+from tui_params.errors import EditError
+from tui_params.live.editor import LiveEditor
 from tui_params.live.source import ModelSource
 
 distributed = pytest.importorskip("torch.distributed")
@@ -81,3 +84,36 @@ def test_zero_redundancy_shows_the_states_of_this_rank() -> None:
     average = optimizer.optim.state[model.module[0].bias]["exp_avg"]
     assert source.read("optimizer.module.0.bias.exp_avg").tolist() == average.tolist()
     assert source.listing.findings == ()
+
+
+def test_pieces_of_sharded_parameters_are_not_edited_and_those_of_data_parallel_are() -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    if not hasattr(fsdp, "fully_shard"):
+        pytest.skip("this torch has no FSDP2")
+    sharded = layers()
+    fsdp.fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+    with pytest.raises(EditError, match=r"0\.weight cannot be edited: it is this rank's piece of a DTensor"):
+        editor_of(ModelSource(sharded)).propose(Edit("0.weight", "", "zero"))
+    flat = ModelSource(FullyShardedDataParallel(layers(), device_id=torch.device("cpu")))
+    name = next(info.name for info in flat.listing.tensors if "flat" in info.name)
+    with pytest.raises(EditError, match="this rank's piece of sharded parameters"):
+        editor_of(flat).propose(Edit(name, "", "zero"))
+    parallel = nn.parallel.DistributedDataParallel(layers())
+    editor = editor_of(ModelSource(parallel))
+    editor.apply((editor.propose(Edit("module.0.bias", "", "zero")),))
+    assert not parallel.module[0].bias.any()
+
+
+def test_other_ranks_are_said_to_keep_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 4)
+    proposal = editor_of(ModelSource(layers())).propose(Edit("0.bias", "", "zero"))
+    assert proposal.remarks == ("Only in this process: the other 3 ranks keep their values.",)
+
+
+def editor_of(source: ModelSource) -> LiveEditor:
+    editor = LiveEditor()
+    editor.attach(source)
+    return editor

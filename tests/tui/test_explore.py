@@ -13,8 +13,9 @@ import pytest
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import PATIENCE, eventually, on_stage
+from tui_params.core.edits import Edit
 from tui_params.core.source import Source
-from tui_params.errors import ExploreError, OpenError
+from tui_params.errors import EditError, ExploreError, OpenError
 from tui_params.tui import app as app_module
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.pending_source import PendingSource
@@ -165,8 +166,59 @@ def test_an_optimizer_without_a_model_and_an_unknown_option_are_errors(ended: ty
         with pytest.raises(TypeError, match="optimizer"):
             explore(target, optimizer=optimizer)
     with pytest.raises(TypeError, match="optimiser"):
-        explore(torch.nn.Linear(2, 3), optimiser=optimizer)  # type: ignore[call-arg]
+        explore(torch.nn.Linear(2, 3), optimiser=optimizer)  # type: ignore[call-overload]
     assert ended.made == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_explore_returns_what_was_changed_where_values_can_be_set(
+    ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = torch.nn.Linear(2, 3)
+    editors = []
+
+    def run(self: Ended) -> None:
+        editor = self.options["editor"]
+        editors.append(editor)
+        editor.apply((editor.propose(Edit("bias", "[:2]", "set", "5")),))
+        editor.apply((editor.propose(Edit("weight", "", "zero")),))
+        editor.undo()
+
+    monkeypatch.setattr(ended, "run", run)
+    (change,) = explore(model, editable=True)
+    assert model.bias.tolist()[:2] == [5, 5]
+    assert (change.name, change.slice, change.operation, change.value) == ("bias", "[0:2]", "set", "5")
+    assert (change.numel, change.changed, change.after.min, change.also) == (2, 2, 5, ())
+    with pytest.raises(AttributeError):
+        change.value = "6"  # type: ignore[misc]
+    # What is left of the explorer can do nothing more to the model.
+    assert editors[0].undoable == 0
+    for late in (editors[0].undo, lambda: editors[0].propose(Edit("bias", "", "zero"))):
+        with pytest.raises(EditError):
+            late()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_files_and_sources_are_never_editable(ended: type[Ended], tmp_path: Path) -> None:
+    for target in ("x.pt", tmp_path / "x.pt", MemorySource({})):
+        with pytest.raises(TypeError, match="files are never written"):
+            explore(target, editable=True)
+    assert explore({"w": torch.ones(2)}, editable=True) == []
+    assert [app.options["editor"] is not None for app in ended.made] == [True]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_fault_says_which_edits_were_made_before_it(ended: type[Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: Ended) -> None:
+        editor = self.options["editor"]
+        editor.apply((editor.propose(Edit("bias", "", "set", "5")),))
+        self.fault = ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(ended, "run", run)
+    with pytest.raises(ZeroDivisionError) as caught:
+        explore(torch.nn.Linear(2, 3), editable=True)
+    if hasattr(Exception, "add_note"):
+        assert "These edits were made before" in caught.value.__notes__[0]
 
 
 def test_what_the_app_fails_with_is_raised(

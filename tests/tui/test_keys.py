@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -18,12 +19,14 @@ from textual.widgets import Input
 from tests.factories_hub import store
 from tests.factories_memory import MemorySource
 from tests.factories_screen import PATIENCE, Arrays, eventually, on_stage, ramp, small_model
+from tests.scenes import editable
 from tui_params.api.opening import open_source
 from tui_params.cache.choices import Choices
 from tui_params.cache.folder import CacheFolder
 from tui_params.core.tensor import TensorInfo
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.tui import keys
+from tui_params.tui.screens.edits import EditsScreen
 from tui_params.tui.screens.explorer import notice
 from tui_params.tui.screens.help import HelpScreen
 from tui_params.tui.widgets.canvas import LinesView
@@ -47,25 +50,25 @@ def covers(*ids: str) -> Callable[[Test], Test]:
 
 def keys_of(id_: str) -> tuple[str, ...]:
     """The keys of an id, as Pilot presses them."""
-    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES)
+    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS)
     return tuple(next(key for key in table if key.id == id_).keys.split(","))
 
 
 def test_every_key_has_a_test() -> None:
-    ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES)]
+    ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS)]
     assert len(ids) == len(set(ids))
     assert set(ids) - COVERED == set()
     assert COVERED - set(ids) == set()
 
 
 def test_every_key_is_explained() -> None:
-    for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES):
+    for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS):
         assert key.tooltip
         assert key.label
         assert key.shown
 
 
-@pytest.mark.parametrize("table", [keys.TREE, keys.SCREEN, keys.VALUES, (*keys.TREE, *keys.SCREEN)])
+@pytest.mark.parametrize("table", [(*keys.TREE, *keys.SCREEN, *keys.EDITS), (*keys.VALUES, *keys.SCREEN, *keys.EDITS)])
 def test_no_key_stands_for_two_things(table: tuple[keys.Key, ...]) -> None:
     used = [key for entry in table for key in entry.keys.split(",")]
     assert len(used) == len(set(used))
@@ -683,7 +686,7 @@ async def test_help_lists_every_key_and_the_filter_language() -> None:
 
         page = screen.query_one(HelpPage)
         words = page.plain()
-        for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES):
+        for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS):
             assert key.tooltip[:24] in words, key.id
         for term, _ in HELP:
             assert term in words
@@ -901,6 +904,26 @@ async def test_under_a_filter_n_steps_through_the_matches() -> None:
         assert seen == ["m1.a", "m2.a", "m0.a", "m1.a"]
         await stage.press("N")
         assert stage.cursor == "m0.a"
+
+
+@covers("edit", "edits", "apply", "undo")
+async def test_values_of_a_live_model_are_set_listed_and_put_back() -> None:
+    torch = pytest.importorskip("torch")
+    open_it, editor = editable(lambda: open_source({"x": tensor}))
+    tensor = torch.ones(3)
+    async with on_stage(open_it, editor=editor) as stage:
+        for edit, apply, undo in itertools.product(*map(keys_of, ("edit", "apply", "undo"))):
+            await stage.press(edit, "5", "enter")
+            assert tensor.tolist() == [1] * 3
+            await stage.press(apply)
+            assert tensor.tolist() == [5] * 3
+            await stage.press(undo)
+            assert tensor.tolist() == [1] * 3
+        for key in keys_of("edits"):
+            await stage.press(key)
+            assert isinstance(stage.app.screen, EditsScreen)
+            await stage.press(key)
+            assert len(stage.app.screen_stack) == 2
 
 
 async def test_a_search_from_the_enlarged_detail_brings_the_tree_back() -> None:

@@ -221,6 +221,24 @@ class Plane(msgspec.Struct, frozen=True, gc=False):
             by, at[place] = divmod(at[place] + by, lengths[place])
         return msgspec.structs.replace(self, at=tuple(at))
 
+    def index(self, row: int, column: int) -> tuple[int, ...] | None:
+        """The index, in the whole tensor, of the element at a position of the plane; None if there is no element."""
+        places = dict(zip(self.leading, self.at, strict=True))
+        places |= {axis: place for axis, place in ((self.rows, row), (self.columns, column)) if axis is not None}
+        axes = self.window.axes
+        if any(places.get(number, 0) >= axis.length for number, axis in enumerate(axes)):
+            return None
+        return tuple(axis.index(places.get(number, 0)) for number, axis in enumerate(axes))
+
+    def position(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """The row and the column at which an index of the whole tensor would stand."""
+        axes = self.window.axes
+        row, column = (
+            0 if axis is None else (index[axis] - axes[axis].start) // axes[axis].step
+            for axis in (self.rows, self.columns)
+        )
+        return row, column
+
     def part(self, row: int, rows: int, column: int, columns: int) -> Window:
         """The window of at most ``rows`` by ``columns`` elements from position ``row``, ``column`` on.
 

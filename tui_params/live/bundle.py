@@ -29,6 +29,9 @@ MODULES = (
     "server",
     "roots",
     "guest",
+    "arithmetic",
+    "protection",
+    "editor",
 )
 """The modules of ``live.inside`` in the order in which they are loaded: each imports only earlier ones."""
 

@@ -43,7 +43,13 @@ class ProbeSource(Source):
             raise OpenError(f"{label}: {error}") from error
         self.listing, self._handles = listing_of(found, container)
 
-    def _handle(self, info: TensorInfo) -> int:
+    @property
+    def probe(self) -> Probe:
+        """What looks at the tensors: an editor works on it too."""
+        return self._probe
+
+    def handle(self, info: TensorInfo) -> int:
+        """The probe's handle of a tensor. Raises ReadError if it cannot be read."""
         if info.unreadable:
             raise ReadError(f"{info.name} cannot be read: {info.unreadable}")
         handle = self._handles.get(info.name)
@@ -51,21 +57,25 @@ class ProbeSource(Source):
             raise ReadError(f"{self.label} has no tensor {info.name}")
         return handle
 
+    @staticmethod
+    def axes(window: Window) -> tuple[tuple[int, int, int], ...]:
+        """The axes of a window as the probe takes them: torch has no negative steps, so they all go forwards."""
+        axes = []
+        for axis in window.axes:
+            start = axis.start + axis.step * max(axis.length - 1, 0) if axis.step < 0 else axis.start
+            axes.append((start, abs(axis.step), axis.length))
+        return tuple(axes)
+
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         import numpy as np
 
         from tui_params.live.inside.description import ProbeError
 
-        axes = []
-        for axis in window.axes:
-            # Torch has no negative steps: read forwards, then reverse the small result.
-            start = axis.start + axis.step * max(axis.length - 1, 0) if axis.step < 0 else axis.start
-            axes.append((start, abs(axis.step), axis.length))
         try:
-            raw = self._probe.read_window(self._handle(info), axes)
+            raw = self._probe.read_window(self.handle(info), self.axes(window))
         except ProbeError as error:
             raise _read_error(error) from error
-        shape = tuple(axis.length for axis in window.axes)
+        shape = tuple(axis.length for axis in window.axes)  # read forwards, reversed below
         element = dtypes.numpy_dtype(info.dtype)
         if element is None:
             # complex32 is the only type that can be read but has no numpy type: it is two float16.
@@ -81,7 +91,7 @@ class ProbeSource(Source):
 
         from tui_params.live.inside.description import ProbeError
 
-        handle = self._handle(info)
+        handle = self.handle(info)
         stop = info.numel if stop is None else min(stop, info.numel)
         step = dtypes.fit(BLOCK_NBYTES, info.dtype)
         for first in range(start, stop, step):

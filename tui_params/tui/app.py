@@ -30,6 +30,7 @@ from tui_params.tui.terminal.key_order import KeyOrder
 
 if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
+    from tui_params.core.edits import Editor
 
 
 class ParamsApp(KeyOrder):
@@ -39,7 +40,7 @@ class ParamsApp(KeyOrder):
     """
 
     BINDINGS = [
-        # Leaving loses nothing, so the usual key for stopping a program stops this one too.
+        # Leaving loses nothing unsaid, so the usual key for stopping a program stops this one too.
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "suspend", show=False),
     ]
@@ -60,6 +61,7 @@ class ParamsApp(KeyOrder):
         left: View | None = None,
         hint: str = "",
         looks: Looks | None = None,
+        editor: Editor | None = None,
     ) -> None:
         self._left = left
         self._looks = looks
@@ -75,6 +77,7 @@ class ParamsApp(KeyOrder):
         self.complaint = complaint
         self.cache = cache
         self.hint = hint
+        self.editor = editor
         self.choices = Choices(cache.store if cache is not None else None)
         self.failure: str | None = None
         self._thread_fault: Exception | None = None
@@ -154,11 +157,16 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        more = self._left, self.hint, self._looks
+        more = self._left, self.hint, self._looks, self.editor
         self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, *more)
         self.push_screen(self._explorer)
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
+
+    async def action_quit(self) -> None:
+        """Leave, but say first if that would lose staged edits."""
+        if self._explorer is None or not self._explorer.editing.warn_before_leaving():
+            self.exit()
 
     def action_command_palette(self) -> None:
         from tui_params.tui.screens.palette import Palette
@@ -173,7 +181,8 @@ class ParamsApp(KeyOrder):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ExplorerScreen):
-            for key in (*keys.SCREEN, *keys.TREE[8:]):
+            edits = keys.EDITS if screen.editing.is_editable else ()
+            for key in (*keys.SCREEN, *keys.TREE[8:], *edits):
                 if key.id != "palette":
                     about = f"{key.tooltip} ({keys.shown(key.id, self.settings.keys)})"
                     run = partial(self._run, key.action, on_tree=key.id.startswith("tree."))

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
@@ -16,6 +16,8 @@ from tui_params.errors import ExploreError
 
 if TYPE_CHECKING:
     from tui_params.api.opening import Optimizer, Target
+    from tui_params.core.edits import Change, Editor
+    from tui_params.live.editor import LiveEditor
     from tui_params.tui.app import ParamsApp
     from tui_params.tui.state.looks import Looks, LooksByModel
     from tui_params.tui.state.view import Views
@@ -36,9 +38,32 @@ def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
     return _run(path, open_it, sys.stderr.write, hint=hint)
 
 
+@overload
+def explore(
+    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: Literal[False] = False
+) -> None: ...
+
+
+@overload
+def explore(
+    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: Literal[True]
+) -> list[Change]: ...
+
+
+@overload
+def explore(
+    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: bool
+) -> list[Change] | None: ...
+
+
 @with_subnormals
-def explore(target: Target, *, optimizer: Optimizer | None = None, keep: bool = False) -> None:
+def explore(
+    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: bool = False
+) -> list[Change] | None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
+
+    With ``editable``, the values of a model or of a mapping of tensors in memory can be set (README, "Set values"), and
+    what was changed and not undone is returned, a frozen record for each edit, the oldest first; else None.
 
     Called again on the same model or path, it opens where it was left: cursor, openings, filter and order. The caller
     waits, so a model stands still and is read in place. ``optimizer`` is the torch optimizer of a model: its states are
@@ -50,9 +75,10 @@ def explore(target: Target, *, optimizer: Optimizer | None = None, keep: bool = 
     mapping, which cannot be recognised again.
 
     Raises ExploreError where there is no terminal to take over, inside a running event loop (a notebook) and off the
-    main thread; OpenError if the target cannot be opened; and TypeError if it is none of these, or if an optimizer is
-    given with anything but a model. A fault of the explorer itself is raised once the terminal is given back, and a
-    signal that came meanwhile (SIGINT, SIGTERM, SIGHUP) is then sent again.
+    main thread; OpenError if the target cannot be opened; and TypeError if it is none of these, if an optimizer is
+    given with anything but a model, or if ``editable`` is asked for anything but a model or a mapping: files are never
+    written. A fault of the explorer itself is raised once the terminal is given back, and a signal that came meanwhile
+    (SIGINT, SIGTERM, SIGHUP) is then sent again.
     """
     reason = why_not()
     if reason is not None:
@@ -63,17 +89,47 @@ def explore(target: Target, *, optimizer: Optimizer | None = None, keep: bool = 
     from tui_params.api.opening import open_source
     from tui_params.errors import OpenError
 
+    if editable and isinstance(target, (str, os.PathLike, Source)):
+        what = "a model or a mapping of tensors in memory"
+        raise TypeError(f"editable=True is for {what}, not for a {type(target).__name__}: files are never written")
     source = open_source(target, optimizer=optimizer)
+    editor = _editor_of(source) if editable else None
     said: list[str] = []
     first = [source]
 
     def open_it() -> Source:
         # A reload lists a model anew: its parameters may have moved.
-        return first.pop() if first else open_source(target, optimizer=optimizer)
+        opened = first.pop() if first else open_source(target, optimizer=optimizer)
+        _attach(editor, opened)
+        return opened
 
-    _run(source.label, open_it, said.append, target, keeps_values=keep)
+    try:
+        _run(source.label, open_it, said.append, target, keeps_values=keep, editor=editor)
+    except Exception as fault:
+        if editor is not None and editor.changes and hasattr(fault, "add_note"):  # from Python 3.11 on
+            fault.add_note(f"These edits were made before: {editor.changes}")
+        raise
+    finally:
+        if editor is not None:
+            editor.close()
     if said:
         raise OpenError("".join(said).strip())
+    return list(editor.changes) if editor is not None else None
+
+
+def _editor_of(source: Source) -> LiveEditor:
+    from tui_params.live.editor import LiveEditor
+
+    editor = LiveEditor()
+    _attach(editor, source)
+    return editor
+
+
+def _attach(editor: LiveEditor | None, source: Source) -> None:
+    from tui_params.live.source import ProbeSource
+
+    if editor is not None and isinstance(source, ProbeSource):
+        editor.attach(source)
 
 
 def why_not() -> str | None:
@@ -117,6 +173,7 @@ def _run(
     hint: str = "",
     *,
     keeps_values: bool = False,
+    editor: Editor | None = None,
 ) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
@@ -149,7 +206,14 @@ def _run(
             if looks is not None:
                 looks.keeps_values = keeps_values
             app: ParamsApp = ParamsApp(
-                opening, settings=chosen, complaint=complaint, cache=FigureCache(), left=left, hint=hint, looks=looks
+                opening,
+                settings=chosen,
+                complaint=complaint,
+                cache=FigureCache(),
+                left=left,
+                hint=hint,
+                looks=looks,
+                editor=editor,
             )
             apps.append(app)
             for fault in faults[:1]:

@@ -122,6 +122,14 @@ VALUES: tuple[Key, ...] = (
     Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The previous table", "["),
 )
 
+EDITS: tuple[Key, ...] = (
+    Key("edit", "equals_sign", "edit", "set values", "Set the value at the cursor, the slice or the tensor", "="),
+    Key("edits", "ctrl+e", "edits", "edits", "List the edits that are staged, and those that were made", "ctrl+e"),
+    Key("apply", "ctrl+s", "apply_edits", "apply edits", "Write the staged edits to the model", "ctrl+s"),
+    Key("undo", "u", "undo_edit", "undo edit", "Undo the newest edit that was made, byte for byte", "u"),
+)
+"""Only where ``explore(model, editable=True)`` has opened a model."""
+
 
 def cursor_bindings(line: tuple[str, str], page: tuple[str, str], edge: tuple[str, str]) -> list[BindingType]:
     """Bindings of the keys that move a cursor or a page: each pair holds the actions for up and for down."""
@@ -138,6 +146,7 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
     ("Tree", TREE),
     ("Everywhere", SCREEN),
     ("Values (after v or tab)", VALUES),
+    ("Editing (explore(model, editable=True))", EDITS),
 )
 
 _BY_ID = {key.id: key for _, table in SECTIONS for key in table}
@@ -183,4 +192,5 @@ _CHARACTERS = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "escape": "esc",
+    "equals_sign": "=",
 }

@@ -10,10 +10,12 @@ Device memory is copied to the host a block at a time, on the current stream of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,9 +24,11 @@ from .anatomy import (
     LAZY,
     ODD,
     WRAPPER_LIMIT,
+    family_of,
     fields_of,
     first_line,
     is_index_field,
+    is_jagged,
     layout_of,
     mark_of,
     notes_of,
@@ -38,12 +42,25 @@ from .leaves import Find, Leaf, find_field, requires_grad_of
 from .memory import Undisturbed, boxes_of, bytes_of, plain_view
 from .packed import Unpacker, class_of, is_packed, obstacle_to
 
+_LAYOUT = 6
+"""Entries of a layout that has an address."""
+
+
+class Place(NamedTuple):
+    """Where a listed tensor is found again, how it lay when it was listed, and why it is for reading only, if it is."""
+
+    name: str
+    find: Find
+    layout: tuple[Any, ...]
+    refusal: str | None
+
 
 class Probe:
     """The tensors of one root object in this process: enumerate them, then read any by its handle."""
 
     def __init__(self) -> None:
-        self._places: list[tuple[str, Find, tuple[Any, ...]]] = []
+        self._lock = threading.Lock()  # held while all tensors are walked, and while an editor writes
+        self._places: list[Place] = []
         self._marks: dict[str, tuple[Any, ...]] = {}
         self._names: dict[str, int] = {}
         self._is_closed = False
@@ -59,7 +76,7 @@ class Probe:
         """
         self._places, self._names = [], {}
         try:
-            with Undisturbed(plain=False):
+            with self._lock, Undisturbed(plain=False):
                 leaves = list(self._leaves())
                 self._marks = {leaf.name: _mark_of(leaf) for leaf in leaves}
                 found = [description for leaf in leaves for description in self._describe_parts(leaf)]
@@ -78,7 +95,7 @@ class Probe:
         A write that torch does not count (through ``.data``, or by a fused optimizer) is not seen.
         """
         try:
-            with Undisturbed(plain=False):
+            with self._lock, Undisturbed(plain=False):
                 marks = {leaf.name: _mark_of(leaf) for leaf in self._leaves()}
         except ODD as error:
             return f"it can no longer be walked: {first_line(error)}"
@@ -103,7 +120,7 @@ class Probe:
         The memory may be the tensor's own; it is read-only and is kept alive by the view. Of a packed type ``start``
         and ``stop`` are even. Raises ProbeError.
         """
-        name, tensor = self._resolve(handle)
+        name, tensor = self.resolve(handle)
         try:
             with Undisturbed(plain=True):
                 if own(tensor, "dtype") == FLOAT4:
@@ -124,7 +141,7 @@ class Probe:
 
         Packed 4-bit values come one a byte, in its low bits. Raises ProbeError.
         """
-        name, tensor = self._resolve(handle)
+        name, tensor = self.resolve(handle)
         try:
             with Undisturbed(plain=True):
                 plain = plain_view(tensor)
@@ -141,18 +158,54 @@ class Probe:
 
     def finds(self) -> list[Find]:
         """By handle, what finds each tensor of the last enumeration as it is now."""
-        return [find for _, find, _ in self._places]
+        return [place[1] for place in self._places]
 
     def close(self) -> None:
         """Let go of the objects that were looked at."""
         self._places, self._marks, self._is_closed = [], {}, True
         self._unpacker.clear()
 
-    def _resolve(self, handle: int) -> tuple[str, Any]:
-        """The tensor of a handle as it is now, if it still is the one that was listed."""
-        if self._is_closed:
-            raise ProbeError("this source was closed")
-        name, find, layout = self._places[handle]
+    def refusal(self, handle: int) -> str | None:
+        """Why the tensor of a handle must not be edited, because of what it is a part of; else None."""
+        self._be_open()
+        return self._places[handle].refusal
+
+    def ranges(self, handle: int) -> Iterator[tuple[str, tuple[str, int, int]]]:
+        """The names of the tensors of other handles, each with its device, its first address and the one after its end.
+
+        As they were listed; those without elements or without an address are left out.
+        """
+        for number, place in enumerate(self._places):
+            if number == handle or len(place.layout) != _LAYOUT:
+                continue
+            device, dtype, shape, stride, _, address = place.layout
+            if address and 0 not in shape and len(stride) == len(shape):
+                reach = sum(map(lambda size, step: (size - 1) * step, shape, stride)) + 1
+                itemsize = getattr(torch, dtype.partition(".")[2]).itemsize
+                yield place.name, (device, address, address + reach * itemsize)
+
+    @contextmanager
+    def expecting(self, handles: Iterable[int]) -> Iterator[None]:
+        """A block that writes to the tensors of these handles: ``changed`` says nothing of it.
+
+        What was written to by others before, it still says.
+        """
+        with self._lock:
+            self._be_open()
+            with Undisturbed(plain=False):
+                storages = {_storage_of(self._places[handle].find()) for handle in handles} - {None}
+                touched = [leaf for leaf in self._leaves() if _storage_of(leaf.tensor) in storages]
+                touched = [leaf for leaf in touched if self._marks.get(leaf.name) == _mark_of(leaf)]
+            try:
+                yield
+            finally:
+                with Undisturbed(plain=False):
+                    self._marks.update({leaf.name: _mark_of(leaf) for leaf in touched})
+
+    def resolve(self, handle: int) -> tuple[str, Any]:
+        """The tensor of a handle as it is now, if it still is the one that was listed. Raises ProbeError."""
+        self._be_open()
+        name, find, layout, _ = self._places[handle]
         try:
             with Undisturbed(plain=False):
                 tensor = find()
@@ -169,6 +222,10 @@ class Probe:
         if is_capturing:
             raise ProbeError(f"{name} cannot be read while a CUDA graph is being captured")
         return name, tensor
+
+    def _be_open(self) -> None:
+        if self._is_closed:
+            raise ProbeError("this source was closed")
 
     def _describe_parts(self, leaf: Leaf, depth: int = 0) -> Iterator[Description]:
         """The description of a leaf, or of each of its pieces where it is a wrapper around several tensors."""
@@ -192,7 +249,10 @@ class Probe:
                 origin = origin and f"{origin}.{suffix}"
                 is_own = can_be_trained or None
                 piece = Leaf(name, leaf.kind, find, tensor, leaf.notes + notes, leaf.ending, is_own, origin)
-                yield from self._describe_parts(piece, depth + 1)
+                for description in self._describe_parts(piece, depth + 1):
+                    place = self._places[description.handle]
+                    self._places[description.handle] = place._replace(refusal=_part_of(leaf.tensor))
+                    yield description
             return
         try:
             yield self._describe(leaf, notes)
@@ -279,7 +339,12 @@ class Probe:
         )
 
     def _place(self, leaf: Leaf, layout: tuple[Any, ...]) -> int:
-        self._places.append((leaf.name + leaf.ending, leaf.find, layout))
+        refusal = None
+        if leaf.kind == "array":
+            refusal = "it is an array of numpy, and only tensors of torch are edited here"
+        elif leaf.origin:
+            refusal = "it is made anew from packed weights at each look, so a write would be lost"
+        self._places.append(Place(leaf.name + leaf.ending, leaf.find, layout, refusal))
         return len(self._places) - 1
 
     def _unique(self, name: str) -> str:
@@ -292,6 +357,26 @@ def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
     if is_packed(leaf.tensor) or type(leaf.tensor) is Unread or (leaf.kind == "array" and leaf.origin):
         return leaf.origin or id(leaf.tensor), -1
     return mark_of(leaf.tensor)
+
+
+def _storage_of(tensor: Any) -> int | None:
+    """The address of the storage of a plain tensor, which views of it share; None of anything else."""
+    try:
+        return int(own(tensor, "untyped_storage")().data_ptr()) or None
+    except ODD:
+        return None
+
+
+def _part_of(whole: Any) -> str:
+    """Why a piece of something is for reading only."""
+    if is_packed(whole):
+        return f"it is unpacked from {class_of(whole)} at each look, so a write would be lost"
+    family = family_of(whole)
+    if family == "DTensor":
+        return "it is this rank's piece of a DTensor, and the other ranks would not know"
+    if family == "wrapper" or is_jagged(whole):
+        return f"it is a field of a {type(whole).__name__}, a subclass of Tensor that gives it a meaning of its own"
+    return f"it is a field of a {str(own(whole, 'layout')).partition('.')[2]} tensor"
 
 
 def _tensors(count: int) -> str:

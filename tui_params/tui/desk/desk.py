@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from tui_params.core.health.checker import Checker, Report
     from tui_params.core.reading.outcome import HistogramOutcome, Outcome
     from tui_params.core.reading.scanner import Activity, Scanner
+    from tui_params.tui.desk.carried import Carried
 
 Post = Callable[[Message], object]
-
 
 FLUSH_SECONDS = 5.0
 
@@ -64,7 +64,7 @@ class Desk:
         opened: Opened,
         generation: int,
         post: Post,
-        cache: FigureCache | None = None,
+        cache: FigureCache | Carried | None = None,
         thresholds: Thresholds = DEFAULT,
     ) -> None:
         self.opened = opened
@@ -82,7 +82,7 @@ class Desk:
         self._sought_in: str | None = None
         self._grid_keys: dict[str, object] = {}
         self._cache = cache
-        self._kept: SourceCache | None = None
+        self._kept: SourceCache | Carried | None = None
         self._known: dict[str, Outcome] = {}  # out of the cache
         self._done: set[str] = set()  # read, or found unreadable
         self._keeper = Worker("cache")
@@ -298,7 +298,7 @@ class Desk:
 
     # The cache
 
-    def _take_kept(self, kept: SourceCache) -> None:
+    def _take_kept(self, kept: SourceCache | Carried) -> None:
         """Show the figures that were kept from an earlier session, those on screen first."""
         from tui_params.core.reading.outcome import Outcome
 
@@ -374,7 +374,7 @@ class Desk:
         else:
             self._post(GridReady(key, grid, None))
 
-    def close(self, wait: float = 0.0) -> None:
+    def close(self, wait: float = 0.0, *, keeps_source: bool = False) -> None:
         """Stop the threads, then release the files; waits at most ``wait`` seconds, because a disk may hang."""
         if self._is_closed:
             return
@@ -391,7 +391,8 @@ class Desk:
                 self._scanner.close()
             if self._kept is not None:
                 self._kept.flush(is_last=True)
-            self.opened.source.close()
+            if not keeps_source:
+                self.opened.source.close()
 
         closing = threading.Thread(target=release, name="close", daemon=True)
         closing.start()

@@ -17,6 +17,8 @@ from tui_params.tui.terminal.frozen_message import FrozenMessage
 if TYPE_CHECKING:
     from tui_params.core.adapters.change import Change as AdapterChange
     from tui_params.core.compare.moved import Change
+    from tui_params.core.edits import Change as EditChange
+    from tui_params.core.edits import Proposal
     from tui_params.core.findings import Finding
     from tui_params.core.health.adapters import Adapter
     from tui_params.core.health.checker import Report
@@ -198,3 +200,26 @@ class Compared(FrozenMessage):
     changes: Mapping[str, Change]
     gone: tuple[str, ...]
     is_last: bool
+
+
+@dataclass(slots=True, eq=False)
+class Proposed(FrozenMessage):
+    """What would come of the edit that was asked about under ``key``, or why it is refused."""
+
+    key: object
+    proposal: Proposal | None
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Edited(FrozenMessage):
+    """Edits were applied, or the newest change was undone, or neither: then ``reason`` says why.
+
+    ``changes`` are those that are in force now, and the last ``undoable`` of them can be undone.
+    """
+
+    applied: tuple[EditChange, ...]
+    undone: EditChange | None
+    changes: tuple[EditChange, ...]
+    undoable: int
+    reason: str

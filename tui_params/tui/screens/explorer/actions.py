@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.comparing import Comparing
     from tui_params.tui.screens.explorer.copying import Copying
     from tui_params.tui.screens.explorer.dialogs import Dialogs
+    from tui_params.tui.screens.explorer.editing import Editing
     from tui_params.tui.screens.explorer.exporting import Exporting
     from tui_params.tui.screens.explorer.filter import Filter
     from tui_params.tui.screens.explorer.notice import Notice
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 
 
 class Actions(Screen[None]):
-    """A screen with the keys of ``keys.SCREEN``; the parts are made by the screen that composes them."""
+    """A screen with the keys of ``SCREEN`` and ``EDITS``; the parts are made by the screen that composes them."""
 
-    BINDINGS = keys.bindings(keys.SCREEN)
+    BINDINGS = keys.bindings((*keys.SCREEN, *keys.EDITS))
 
     axis_choice: AxisChoice
     comparing: Comparing
     copying: Copying
     dialogs: Dialogs
+    editing: Editing
     exporting: Exporting
     filter: Filter
     notice: Notice
@@ -150,6 +152,19 @@ class Actions(Screen[None]):
 
     def action_export(self, what: str = "") -> None:
         self.exporting.open(what)
+
+    def action_edit(self) -> None:
+        self.questions.show()
+        self.editing.open()
+
+    def action_edits(self) -> None:
+        self.editing.list()
+
+    def action_apply_edits(self) -> None:
+        self.editing.apply()
+
+    def action_undo_edit(self) -> None:
+        self.editing.undo()
 
     def action_columns(self) -> None:
         self.dialogs.columns(self.app)

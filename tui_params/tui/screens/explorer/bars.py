@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
@@ -35,6 +36,7 @@ class Bars:
         order: Order,
         notice: Notice,
         verification: Verification,
+        editing: Editing,
         tree: ModuleTree,
         detail: TensorDetail,
         search: SearchBar,
@@ -50,6 +52,7 @@ class Bars:
         self._order = order
         self._notice = notice
         self._verification = verification
+        self._editing = editing
         self._tree = tree
         self._detail = detail
         self._search = search
@@ -84,6 +87,7 @@ class Bars:
             running=self._notice.running,
             focus=self._focus,
             is_tensor=opened is not None and node is not None and not opened.tree.is_module(node),
+            editing=self._editing.words,
             has_tables=self._detail.grid.has_tables,
             keys=self.keys,
         )

@@ -78,6 +78,12 @@ class Order:
         if self.read is not None:
             self._sort_around_cursor()
 
+    def sort_changed(self) -> None:
+        """Sort by what is known once values have changed; again when the changed ones have been read."""
+        if not self.choice.is_default:
+            self._sort_around_cursor()
+            self._waiting.call("sort", delays.SORT_AGAIN, self.sort_again)
+
     def take_figures(self, names: Iterable[str]) -> None:
         """Sort anew a moment after figures have arrived of tensors that decide the order under the filter that is on.
 
@@ -148,7 +154,7 @@ class Order:
         rows = Rows(tree)
         rows.expand_paths(opened_paths)
         self._tree.set_order(self._shown, is_flat=self.choice.is_flat)
-        self._tree.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
+        self._tree.show(rows, self._session.figures, pages.marks, message.opened.content, gradients)
         kept = tree.find(self._stays_on) if self._stays_on is not None else None
         if kept is not None:
             self._tree.reveal(kept)

@@ -14,6 +14,8 @@ class Questions:
 
     def __init__(self, session: Session, tree: ModuleTree, filter: Filter, waiting: Delays) -> None:
         self.wanted: list[str] = []
+        self.changed: tuple[str, ...] = ()
+        """Tensors that were edited: they are read even if they are not on screen."""
         self._session = session
         self._tree = tree
         self._filter = filter
@@ -34,6 +36,7 @@ class Questions:
             gradient = desk.opened.source.listing.gradients.get(shown.name)
             if gradient is not None:
                 names.insert(1, gradient.name)  # it stands beside
+        names += self.changed
         query = self._filter.query
         if query is not None and query.needs_figures and not desk.is_sweeping:
             # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.

@@ -27,6 +27,7 @@ from tui_params.tui.screens.explorer.comparing import Comparing
 from tui_params.tui.screens.explorer.copying import Copying
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.dialogs import Dialogs
+from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.exporting import Exporting
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
@@ -51,6 +52,7 @@ from tui_params.tui.widgets.tree.module_tree import ModuleTree
 if TYPE_CHECKING:
     from tui_params.cache.choices import Choices
     from tui_params.cache.figures import FigureCache
+    from tui_params.core.edits import Editor
 
 
 class ExplorerScreen(Actions):
@@ -67,6 +69,7 @@ class ExplorerScreen(Actions):
         left: View | None = None,
         hint: str = "",
         looks: Looks | None = None,
+        editor: Editor | None = None,
     ) -> None:
         super().__init__()
         self.left = left
@@ -79,7 +82,7 @@ class ExplorerScreen(Actions):
 
         def make_desk(opened: Opened, generation: int) -> Desk:
             limits = getattr(getattr(self.app, "settings", None), "limits", DEFAULT)
-            return Desk(opened, generation, self.post_message, cache, limits)
+            return Desk(opened, generation, self.post_message, self.session.carried or cache, limits)
 
         def make_pages(desk: Desk) -> Pages:
             return Pages(desk, self.detail, glyphs, self.questions.show_soon)
@@ -89,7 +92,8 @@ class ExplorerScreen(Actions):
 
         self.waiting = waiting = Delays(self.set_timer)
         self.notice = notice = Notice(self.set_timer, self.update_bars)
-        self.session = session = Session(pending, self.post_message, make_desk, make_pages)
+        is_editable = editor is not None
+        self.session = session = Session(pending, self.post_message, make_desk, make_pages, is_editable=is_editable)
         self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
         self.questions = Questions(session, tree, self.filter, waiting)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
@@ -105,9 +109,13 @@ class ExplorerScreen(Actions):
         self.exporting = Exporting(session, self, self.detail, self.filter, self.order, columns, notice, glyphs)
         self.copying = Copying(session, tree, notice, lambda: self.app)
         self.verification = verifying = Verification(session, notice, self.post_message, self.update_bars, self.key_of)
-        self.bars = Bars(
-            session, self.filter, self.answers, self.order, notice, verifying, tree, self.detail, self.search, glyphs
+        self.editing = editing = Editing(
+            editor, session, self, self.detail, notice, glyphs, self.update_bars, self._renew, self.key_of
         )
+        self.bars = Bars(
+            session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
+            glyphs,
+        )  # fmt: skip
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
 
@@ -133,7 +141,7 @@ class ExplorerScreen(Actions):
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
         pages = self.pages
         is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
-        is_at_rest = is_at_rest and self.comparing.is_settled
+        is_at_rest = is_at_rest and self.comparing.is_settled and self.editing.is_settled
         return is_at_rest and self.waiting.is_empty and self.questions.are_answered
 
     def key_of(self, name: str) -> str:
@@ -145,6 +153,7 @@ class ExplorerScreen(Actions):
     def on_mount(self) -> None:
         self.bars.keys = getattr(getattr(self.app, "settings", None), "keys", {})
         self.hint = keys.fill_in(self.hint, self.bars.keys)
+        self.detail.grid.has_cursor = self.editing.is_editable
         self.search.display = False
         self.set_class(self.glyphs.is_ascii, "-ascii")
         self.tree_view.set_empty_text(f"opening {text.clean(self.session.pending.label, 200)}")
@@ -156,6 +165,7 @@ class ExplorerScreen(Actions):
         self.verification.stop()
         self.comparing.stop()
         self.exporting.close(wait=2.0)
+        self.editing.close()
         self.session.close(wait=0.2)
 
     def on_source_failed(self, message: messages.SourceFailed) -> None:
@@ -169,7 +179,8 @@ class ExplorerScreen(Actions):
     def on_source_opened(self, message: messages.SourceOpened) -> None:
         self.verification.stop()
         self.exporting.stop()
-        desk, pages = self.session.begin(message.opened)
+        _, pages = self.session.begin(message.opened)
+        self.questions.changed = ()
         self.answers.reset()
         self.order.reset()
         self.tree_view.set_axis(None)  # it asks the desk that is closed
@@ -183,7 +194,7 @@ class ExplorerScreen(Actions):
             rows.expand_paths(view.expanded)
         self.tree_view.set_empty_text("no tensors here")
         gradients = message.opened.source.listing.gradients
-        self.tree_view.show(rows, desk.figures, pages.marks, message.opened.content, gradients)
+        self.tree_view.show(rows, self.session.figures, pages.marks, message.opened.content, gradients)
         self.comparing.begin()
         self.travel.go_on(view)
         if self.filter.query is not None:
@@ -192,6 +203,27 @@ class ExplorerScreen(Actions):
         self.questions.show_soon(0.0)
         self.questions.ask_soon()
         self.call_after_refresh(gc.enable)  # off while starting, see explore.py
+
+    def _renew(self, touched: frozenset[str]) -> None:
+        """Values of these tensors were edited: forget what was read of them, and read them again."""
+        pages, desk = self.pages, self.desk
+        if pages is None or desk is None or not touched:
+            return
+        reads_all = desk.is_sweeping or pages.report is not None
+        self.session.renew(touched)
+        self.answers.reset()
+        self.questions.changed = tuple(sorted(touched))
+        if self.session.pages is not None:
+            self.tree_view.marks = self.session.pages.marks
+        self.tree_view.refresh()
+        self.comparing.begin()
+        self.filter.apply_again_soon()
+        self.order.sort_changed()
+        self.questions.show()
+        self.detail.grid.reload()
+        self.questions.ask_soon()
+        if reads_all and self.desk is not None:
+            self.desk.sweep()
 
     def on_source_stale(self, message: messages.SourceStale) -> None:
         if message.generation == self.session.generation and self.session.stale is None:
@@ -302,6 +334,12 @@ class ExplorerScreen(Actions):
 
     def on_grid_ready(self, message: messages.GridReady) -> None:
         self.answers.take_grid(message)
+
+    def on_proposed(self, message: messages.Proposed) -> None:
+        self.editing.take_proposed(message)
+
+    def on_edited(self, message: messages.Edited) -> None:
+        self.editing.take_edited(message)
 
     def on_source_sorted(self, message: messages.SourceSorted) -> None:
         self.order.take_sorted(message)

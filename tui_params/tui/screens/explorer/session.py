@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from tui_params.tui.desk.carried import Carried
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import SourceFailed, SourceOpened
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.pages.pages import Pages
 from tui_params.tui.state.opened import Opened
+
+if TYPE_CHECKING:
+    from tui_params.core.figures import Figures
 
 
 class Session:
@@ -26,6 +31,8 @@ class Session:
         post: Callable[[Message], object],
         make_desk: Callable[[Opened, int], Desk],
         make_pages: Callable[[Desk], Pages],
+        *,
+        is_editable: bool = False,
     ) -> None:
         self.pending = pending
         self.generation = 0
@@ -33,9 +40,12 @@ class Session:
         self.pages: Pages | None = None
         self.stale: str | None = None
         """Why what is shown is no longer what is there."""
+        self.carried: Carried | None = None
+        """What is known of a model that can be edited, for the desk that follows an edit."""
         self._post = post
         self._make_desk = make_desk
         self._make_pages = make_pages
+        self._is_editable = is_editable
 
     @property
     def opened(self) -> Opened | None:
@@ -58,8 +68,30 @@ class Session:
         """Close what was open before, and make the desk and the pages of what is open now."""
         if self.desk is not None:
             self.desk.close()
-        self.generation += 1
         self.stale = None
+        self.carried = Carried() if self._is_editable else None
+        return self._start(opened)
+
+    def renew(self, touched: Collection[str]) -> None:
+        """Make the desk and the pages anew, because values were edited: nothing that was read of them is kept.
+
+        What was read of other tensors is, and answers to what was asked before are dropped.
+        """
+        desk = self.desk
+        if desk is None or self.carried is None:
+            return
+        desk.close(keeps_source=True)
+        self.carried = self.carried.without(touched)
+        self._start(desk.opened)
+
+    def figures(self, name: str) -> Figures | None:
+        """The exact figures of a tensor, if they are known by now."""
+        figures = self.desk.figures(name) if self.desk is not None else None
+        # The desk that follows an edit takes what is carried a moment later.
+        return self.carried.figures(name) if figures is None and self.carried is not None else figures
+
+    def _start(self, opened: Opened) -> tuple[Desk, Pages]:
+        self.generation += 1
         desk = self.desk = self._make_desk(opened, self.generation)
         pages = self._make_pages(desk)
         if self.pages is not None:

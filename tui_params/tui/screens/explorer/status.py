@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tui_params.tui.state.searching import Found
     from tui_params.tui.terminal.glyphs import Glyphs
 
+_ROOMY = 72
+"""Cells from which on the header has room for the format beside the edits."""
+
 Focus = Literal["tree", "search", "slice", "values", "facts"]
 
 
@@ -74,8 +77,14 @@ class BarState:
     """Whether the cursor of the tree is on a tensor."""
     has_tables: bool = False
     """Whether the values have more than one table to step through."""
+    editing: str = ""
+    """Whether values can be set, and how many edits are staged and made."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The keys that the user has changed, by id."""
+
+    @property
+    def is_editable(self) -> bool:
+        return self.editing.startswith("editable")
 
 
 def header_lines(state: BarState, width: int) -> list[Line]:
@@ -86,7 +95,11 @@ def header_lines(state: BarState, width: int) -> list[Line]:
         return [[(f" {text.clean(state.label, width - 2)}", "title")], [(" opening", "dim")]]
     source, totals = opened.source, opened.tree.totals()
     right = _running(state, width)
-    name: list[Part] = [(" " + text.clean(source.label, 200), "title"), (f"  {source.listing.format}", "dim")]
+    name: list[Part] = [(" " + text.clean(source.label, 200), "title")]
+    if not state.is_editable or width >= _ROOMY:
+        name.append((f"  {source.listing.format}", "dim"))
+    if state.editing:
+        name.append((f"  {state.editing}", "accent" if state.is_editable else "dim"))
     if not state.sort.is_default:
         name.append((f"  {describe(state.sort, width)}", "accent"))
         if state.sort_read is not None:
@@ -306,7 +319,7 @@ def _hints(state: BarState) -> list[Hint]:
     if state.focus == "values":
         tables = [hint("values.next_table", "next table")] if state.has_tables else []
         move = Hint("arrows" if state.glyphs.is_ascii else "↑↓←→", "move over the values")
-        return [move, *tables, Hint("home", "start"), back]
+        return [*_edit_hints(state), move, *tables, Hint("home", "start"), back]
     if state.focus == "facts":
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
@@ -314,6 +327,7 @@ def _hints(state: BarState) -> list[Hint]:
         words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
         return [hint(name, word) for name, word in words]
     opened = state.opened
+    edits = _edit_hints(state) if state.is_tensor or "staged" in state.editing else []
     # As wide for both, so that the hints behind it need not be painted again at each move.
     hints = [hint("tree.enter", "enlarge" if state.is_tensor else "open".ljust(len("enlarge")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
@@ -327,4 +341,16 @@ def _hints(state: BarState) -> list[Hint]:
         ("tree.next_mark", "next mark"),
         ("copy_name", "copy"),
     )
-    return [*hints, *(hint(name, word) for name, word in words)]
+    return [*edits, *hints, *(hint(name, word) for name, word in words)]
+
+
+def _edit_hints(state: BarState) -> list[Hint]:
+    """The keys of edits, where values can be set."""
+    if not state.is_editable:
+        return []
+    hints = [Hint(keys.first("edit", state.keys), "set", "edit")]
+    if "staged" in state.editing:
+        hints.append(Hint(keys.first("apply", state.keys), "apply", "apply"))
+    elif "made" in state.editing:
+        hints.append(Hint(keys.first("undo", state.keys), "undo", "undo"))
+    return hints

@@ -1,4 +1,4 @@
-"""ValueGrid: a window on the values of a tensor; the arrow keys move it."""
+"""ValueGrid: a window on the values of a tensor. The arrow keys move it, or a cursor in it where values are edited."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         self._caption = ""
         self._marked: tuple[int, ...] | None = None
         self._sought = ""
+        self._grid: Grid | None = None
+        self.has_cursor = False
+        """Whether the keys move a cursor from value to value: where they can be edited."""
+
+    @property
+    def cell(self) -> tuple[int, ...] | None:
+        """The index of the value at the cursor; None where there is no cursor, or it is not in the tensor."""
+        return self._marked if self.has_cursor else None
 
     @property
     def caption(self) -> str:
@@ -88,7 +96,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def point_at(self, info: TensorInfo | None, expression: str) -> str | None:
         """Show a slice of ``info`` from its first value on; returns why, if the expression does not fit the shape."""
         self._row = self._column = 0
-        self._marked = None
+        self._marked = self._grid = None
         self.expression = expression
         self._plane = None
         self._caption = ""
@@ -120,6 +128,9 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def show_grid(self, grid: Grid) -> None:
         self._shown = (max(1, len(grid.row_labels)), max(1, len(grid.column_labels)))
         self._caption = grid.caption
+        self._grid = grid
+        if self.has_cursor and self.has_focus and self._marked is None:
+            self._point_to(self._row, self._column)
         cell = _cell_of(grid, self._marked) if self._marked is not None else None
         if grid.plane.window.expression == self._sought and self._marked is not None and self._plane is not None:
             self._sought = ""
@@ -131,6 +142,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
 
     def show_reason(self, reason: str) -> None:
         self._caption = ""
+        self._grid = None
         width = max(20, self.size.width)
         words = text.clean(reason)
         lines: list[Line] = []
@@ -148,7 +160,79 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
             # field was edited): the message would end there.
             self.post_message(self.Wanted(part.expression).set_sender(self))
 
+    def reload(self) -> None:
+        """Ask for the values again: they have changed."""
+        self._ask()
+
+    def _paint_again(self) -> None:
+        if self._grid is not None:
+            cell = _cell_of(self._grid, self._marked) if self._marked is not None else None
+            self.set_lines(grid_lines(self._grid, cell, self.size.width, self.glyphs))
+
+    # The cursor
+
+    def on_focus(self) -> None:
+        if self.has_cursor and self._marked is None:
+            self._move_to(self._row, self._column)
+
+    def _point_to(self, row: int, column: int) -> None:
+        self._marked = self._plane.index(row, column) if self._plane is not None else None
+
+    def _move_to(self, row: int, column: int) -> None:
+        """Put the cursor on a position of the plane, or the nearest that there is, and bring it into view."""
+        plane = self._plane
+        if plane is None or not (plane.row_count and plane.column_count):
+            return
+        row = max(0, min(row, plane.row_count - 1))
+        column = max(0, min(column, plane.column_count - 1))
+        self._point_to(row, column)
+        rows, columns = self._shown
+        if plane.rows is None:
+            # The rows of a vector follow one another: it moves by whole ones.
+            ahead = max(0, -(-(column + 1 - self._column - rows * columns) // columns))
+            behind = max(0, -(-(self._column - column) // columns))
+            corner = 0, max(0, self._column + (ahead - behind) * columns)
+        else:
+            corner = _near(self._row, row, rows), _near(self._column, column, columns)
+        if corner != (self._row, self._column):
+            self._row, self._column = corner
+            self._ask()
+        self._paint_again()
+
+    def _step_cursor(self, rows: int, columns: int) -> None:
+        if self._plane is None:
+            return
+        if self._marked is None:
+            row, column = self._row, self._column
+        else:
+            row, column = self._plane.position(self._marked)
+        if self._plane.rows is None:
+            rows, columns = 0, columns + rows * self._shown[1]
+        self._move_to(row + rows, column + columns)
+
+    def on_click(self, event: events.Click) -> None:
+        grid, place = self._grid, event.get_content_offset(self)
+        if not self.has_cursor or grid is None or self._plane is None or place is None:
+            return
+        row = place.y + self.top - bool(any(grid.column_labels))
+        column = (place.x - grid.label_width) // (grid.cell_width + 2)
+        if 0 <= row < len(grid.cells) and 0 <= column < len(grid.cells[row]):
+            if self._plane.rows is None:
+                self._move_to(0, self._column + row * self._shown[1] + column)
+            else:
+                self._move_to(self._row + row, self._column + column)
+
+    # Moving
+
     def action_pan(self, rows: int, columns: int) -> None:
+        if self._plane is None:
+            return
+        if self.has_cursor:
+            self._step_cursor(rows, columns)
+        else:
+            self._pan(rows, columns)
+
+    def _pan(self, rows: int, columns: int) -> None:
         if self._plane is None:
             return
         if self._plane.rows is None:
@@ -172,6 +256,8 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
             self._row = self._column = 0
             self._plane = first
             self._ask()
+        if self.has_cursor:
+            self._move_to(0, 0)
 
     def action_step(self, by: int) -> None:
         """Show the next table, or the one before, of a slice of more than two dimensions."""
@@ -181,6 +267,9 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         if stepped == self._plane:
             self.post_message(self.Refused("There is no other table: at most two dimensions."))
         else:
+            if self._marked is not None and self.has_cursor:
+                row, column = self._plane.position(self._marked)
+                self._marked = stepped.index(row, column)
             self._plane = stepped
             self._ask()
 
@@ -189,19 +278,24 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.action_pan(*((0, 1) if event.shift else (1, 0)))
+        self._pan(*((0, 1) if event.shift else (1, 0)))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.action_pan(*((0, -1) if event.shift else (-1, 0)))
+        self._pan(*((0, -1) if event.shift else (-1, 0)))
 
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
         event.stop()
-        self.action_pan(0, 1)
+        self._pan(0, 1)
 
     def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
         event.stop()
-        self.action_pan(0, -1)
+        self._pan(0, -1)
+
+
+def _near(corner: int, at: int, shown: int) -> int:
+    """The first position in view that brings ``at`` into view with the least movement."""
+    return max(min(corner, at), at - shown + 1)
 
 
 def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
