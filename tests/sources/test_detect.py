@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import socket
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -115,18 +116,6 @@ def test_an_input_output_error_is_a_sentence(tmp_path: Path, monkeypatch: pytest
         open_path(tmp_path / "x")
 
 
-def npy() -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros(3))
-    return buffer.getvalue()
-
-
-def npz() -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, a=np.zeros(3))
-    return buffer.getvalue()
-
-
 def tar(name: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -146,9 +135,6 @@ def zipped(**members: str) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"GGUF\3\0\0\0" + bytes(20), "is a GGUF file; this format cannot be opened yet"),
-        (npy(), r"is a NumPy array \(.npy\)"),
-        (npz(), r"is a NumPy archive \(.npz\)"),
         (gzip.compress(b"abc", mtime=0), "is compressed with gzip: decompress it first"),
         (tar("a.txt"), "is a tar archive: unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(20), "is an HDF5 file"),
@@ -156,7 +142,24 @@ def zipped(**members: str) -> bytes:
         (b"<?xml version='1.0'?><Error>", "XML document"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "run git lfs pull"),
         (b'{"a": 1}', "is a JSON document"),
-        (b"\x08\x07\x12\x07pytorch", "looks like an ONNX model"),
+        (b"\x08\x06\x12\x04abcd\xb2\x1f\x02ab", "is a model of Core ML"),
+        (b"\x08\x01\x12\x04abcd", "is the graph of a TensorFlow SavedModel"),
+        (bytes(1024) + b"\x89HDF\r\n\x1a\n" + bytes(20), "is an HDF5 file"),
+        (bytes(65536) + b"\x89HDF\r\n\x1a\n" + bytes(20), "is an HDF5 file"),
+        (
+            bytes(4096) + b"\0\0\x80?" * 1000,
+            r"starts with zeros, and other bytes follow \(7.91 KiB in all\)",
+        ),
+        (b'<?xml version="1.0"?>\n<net name="m" version="11"></net>', "is the graph of an OpenVINO model"),
+        (b"lmgg" + bytes(40), "is a model of ggml from before GGUF"),
+        (b"tjgg\3\0\0\0" + bytes(40), "is a model of ggml from before GGUF"),
+        (b"24ka\1\0\0\0" + bytes(300), "is a model of llama2.c"),
+        (b"\x1c\0\0\0ET12" + bytes(40), "is a program of ExecuTorch"),
+        (b"\x0c\xdb\x3a\x2a" + bytes(40), "is the list of keys of an OCDBT store"),
+        (b"\3\0\0\0\2".ljust(64, b"\0") + b"\xef\xbe\xad\xde" + bytes(60), "is the file of weights of a package"),
+        (struct.pack("<IH", 6, 16) + b"TransformerSpec\0" + bytes(60), "is a model of CTranslate2"),
+        (b"\x82\xa4step\x03\xa6params\x81\xa1w\xc7\x10\x01" + bytes(16), "is a tree of arrays of flax"),
+        (b"\x82\xa4step\x03\xa6params\xc0", "in no format that is known here"),
         (bytes(100) + (0xDB4775248B80FB57).to_bytes(8, "little"), "index of a TensorFlow checkpoint"),
         (bytes(5000), r"starts with zeros \(4.88 KiB in all\)"),
         (b"\x7fELF\2\1\1" + bytes(30), "compiled program"),
@@ -263,3 +266,34 @@ def test_a_snapshot_of_torchsnapshot_is_named(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "beside.safetensors")
     with pytest.raises(OpenError, match="is a snapshot of torchsnapshot; this format cannot be opened yet"):
         open_path(tmp_path)
+
+
+def test_weights_of_openvino_are_told_by_the_graph_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "m.xml").write_bytes(b'<?xml version="1.0"?><net name="m" version="11"></net>')
+    (tmp_path / "m.bin").write_bytes(bytes(4096) + b"\1\2\3\4" * 100)
+    with pytest.raises(UnknownFormatError, match="is the file of weights of the OpenVINO model"):
+        open_path(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("saved_model.pb", "is a TensorFlow SavedModel"),
+        ("Data/com.apple.CoreML/model.mlmodel", r"is a package of Core ML \(.mlpackage\)"),
+        ("_CHECKPOINT_METADATA", r"is a checkpoint of Orbax \(jax\)"),
+        ("manifest.ocdbt", r"is a checkpoint of Orbax \(jax\)"),
+    ],
+)
+def test_folders_of_other_formats_are_named(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(OpenError, match=words):
+        open_path(tmp_path)
+
+
+def test_an_archive_of_torchserve_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.mar", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.pt", "x")
+        archive.writestr("MAR-INF/MANIFEST.json", "{}")
+    with pytest.raises(OpenError, match=r"is a TorchServe archive \(.mar\) with m in it: it is compressed"):
+        open_path(tmp_path / "m.mar")

@@ -30,6 +30,10 @@ class DType(msgspec.Struct, frozen=True, gc=False):
     where neither has the type, and always for block types: then values and statistics are refused by name. For packed
     types the ml_dtypes type holds one value a byte, so bytes from storage must be unpacked before they are viewed as
     it. A complex type has ``part``, the name of the type of its parts.
+
+    A type of blocks whose values the source restores when it reads them has ``stored`` instead of ``block``: the number
+    of elements in a block of the file, and its bytes. Everything else describes the values as they are read (``bits``
+    32 and ``numpy`` "float32"), so that all arithmetic is that of these values; its name is that of the blocks.
     """
 
     name: str
@@ -40,6 +44,7 @@ class DType(msgspec.Struct, frozen=True, gc=False):
     safetensors: str | None = None
     part: str | None = None
     block: tuple[int, int] | None = None
+    stored: tuple[int, int] | None = None
 
     @property
     def is_complex(self) -> bool:
@@ -74,7 +79,8 @@ class DType(msgspec.Struct, frozen=True, gc=False):
     @property
     def grain(self) -> int:
         """A read starts at a multiple of so many elements: 8, or as many more as make whole blocks."""
-        return 8 if self.block is None else lcm(8, self.block[0])
+        block = self.block or self.stored
+        return 8 if block is None else lcm(8, block[0])
 
     def nbytes(self, numel: int) -> int:
         """Bytes that ``numel`` elements take in storage, rounded up to a whole byte or block."""
@@ -122,6 +128,9 @@ DTYPES: tuple[DType, ...] = (
     DType("uint32", "u32", 32, "int", "uint32", "U32"),
     DType("uint16", "u16", 16, "int", "uint16", "U16"),
     DType("uint8", "u8", 8, "int", "uint8", "U8"),
+    # Packed, the low half of a byte first, as in ONNX.
+    DType("int4", "int4", 4, "int", "ml_dtypes.int4"),
+    DType("uint4", "uint4", 4, "int", "ml_dtypes.uint4"),
     DType("bool", "bool", 8, "bool", "bool", "BOOL"),
     DType("complex128", "c128", 128, "complex", "complex128", None, "float64"),
     DType("complex64", "c64", 64, "complex", "complex64", "C64", "float32"),

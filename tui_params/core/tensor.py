@@ -31,8 +31,9 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     """One named array, as its source describes it.
 
     ``name`` is the full dotted name, unique in its source. ``shape`` and ``stride`` count elements; ``stride`` is
-    None for a row-major contiguous tensor. ``nbytes`` are the bytes of the elements themselves; where the tensor
-    is a view that keeps a larger storage alive, ``storage_nbytes`` are the bytes of that storage.
+    None for a row-major contiguous tensor. ``nbytes`` are the bytes of the elements themselves, as they are stored
+    (those of the blocks, for a type that is restored when it is read); where the tensor is a view that keeps a larger
+    storage alive, ``storage_nbytes`` are the bytes of that storage.
     ``file`` and ``offset`` (bytes from the start of that file) say where the bytes are; ``device`` is set for tensors
     in memory. ``tied_to`` is the first name of the same elements (same storage, offset, shape, stride).
     ``unreadable`` is one sentence why the values cannot be read; the rest of the description is true all the same.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import msgspec
 from tui_params.core.source import Source
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources import openers
 from tui_params.sources.bytes import content
 from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
@@ -32,24 +34,6 @@ HEAD_NBYTES = 1024
 
 _OF_MODELS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model")
 """How the names of files begin beside which a config.json is looked for."""
-
-
-def _open_safetensors(path: Path) -> Source:
-    from tui_params.sources.safetensors.reader import open_safetensors
-
-    return open_safetensors(path)
-
-
-def _open_torch(path: Path) -> Source:
-    from tui_params.sources.torch_save.zip import open_torch
-
-    return open_torch(path)
-
-
-def _open_tar(path: Path) -> Source:
-    from tui_params.sources.torch_save.tar_archive import open_tar
-
-    return open_tar(path)
 
 
 def _formats() -> Formats:
@@ -116,12 +100,6 @@ def _open_deepspeed(path: Path) -> Source:
         return _open_folder(path)
 
 
-def _is_deepspeed(path: Path) -> bool:
-    from tui_params.sources.folder.deepspeed.recognition import is_deepspeed
-
-    return is_deepspeed(path)
-
-
 def _is_any(path: Path) -> bool:
     return True
 
@@ -144,12 +122,6 @@ def _is_run(path: Path) -> bool:
     from tui_params.sources.folder.run.recognition import is_run
 
     return is_run(path, _formats())
-
-
-def _is_distributed(path: Path) -> bool:
-    from tui_params.sources.folder.dcp.recognition import is_distributed, shard_folder
-
-    return is_distributed(path) or shard_folder(path) is not None
 
 
 def _open_distributed(path: Path) -> Source:
@@ -180,13 +152,13 @@ READERS: tuple[Reader | Unopened, ...] = (
         description="A safetensors file; of a damaged one, whatever is left is shown.",
         is_file=content.is_safetensors,
         suffixes=(".safetensors",),
-        open=_open_safetensors,
+        open=openers.open_safetensors,
     ),
     Reader(
         name="DCP",
         description="A distributed checkpoint of torch (DCP, FSDP): the whole tensors, whose pieces the ranks wrote, as"
         " .distcp files or by its Hugging Face writer.",
-        is_folder=_is_distributed,
+        is_folder=openers.is_distributed,
         open=_open_distributed,
     ),
     Reader(
@@ -210,7 +182,7 @@ READERS: tuple[Reader | Unopened, ...] = (
         is_file=content.is_torch,
         suffixes=(".bin", ".pt", ".pth", ".ckpt", ".pt2"),
         has_states=True,
-        open=_open_torch,
+        open=openers.open_torch,
     ),
     Reader(
         name="tar",
@@ -218,13 +190,13 @@ READERS: tuple[Reader | Unopened, ...] = (
         magic=b"ustar",
         at=257,
         suffixes=(".nemo",),
-        open=_open_tar,
+        open=openers.open_tar,
     ),
     Reader(
         name="DeepSpeed",
         description="A DeepSpeed checkpoint, the folder with `latest` or that of one tag (ZeRO 1 to 3, BF16_Optimizer,"
         " without ZeRO, universal): parameters, frozen weights and moments joined from the files of all ranks.",
-        is_folder=_is_deepspeed,
+        is_folder=openers.is_deepspeed,
         open=_open_deepspeed,
     ),
     Reader(
@@ -246,6 +218,44 @@ READERS: tuple[Reader | Unopened, ...] = (
         " optimizer, scheduler, random states and registered objects beside it.",
         is_folder=_is_run,
         open=_open_run,
+    ),
+    Reader(
+        name="pickle",
+        description="A pickle with arrays of numpy: joblib, also compressed; Paddle's .pdparams; the model zoo of"
+        " detectron2. No code in it is run.",
+        is_file=content.is_compressed_pickle,
+        suffixes=(".pdparams", ".joblib"),
+        open=openers.open_torch,
+    ),
+    Reader(
+        name="GGUF",
+        description="A model of llama.cpp, versions 2 and 3, also in several files of one folder. Q4_0, Q4_1, Q5_0,"
+        " Q5_1, Q8_0 and Q2_K to Q6_K are restored to float32 when they are read, IQ and others by the extra gguf.",
+        magic=b"GGUF",
+        suffixes=(".gguf",),
+        open=openers.open_gguf,
+    ),
+    Reader(
+        name="NPZ",
+        description="An archive of arrays, of numpy.savez, jax or MLX; compressed arrays of up to 256 MiB are unpacked"
+        " in memory. Arrays of Python objects and of records are named.",
+        is_file=content.is_npz,
+        suffixes=(".npz",),
+        open=openers.open_npz,
+    ),
+    Reader(
+        name="NPY",
+        description="One array of numpy.save.",
+        magic=b"\x93NUMPY",
+        suffixes=(".npy",),
+        open=openers.open_npy,
+    ),
+    Reader(
+        name="ONNX",
+        description="The initialisers and constants of an ONNX model, also in files of external data in its folder.",
+        is_file=content.is_onnx,
+        suffixes=(".onnx",),
+        open=openers.open_onnx,
     ),
     Reader(
         name="folder",
@@ -320,11 +330,12 @@ def open_file(path: Path) -> Source:
     """The source in one regular file. Raises OpenError, UnknownFormatError."""
     with opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, HEAD_NBYTES)
-        peek = Peek(head, read_bytes(descriptor, max(file.size - 8, 0), 8), file.size, file.name)
+        tail = read_bytes(descriptor, max(file.size - 8, 0), 8)
+        peek = Peek(head, tail, file.size, file.name, partial(read_bytes, descriptor), path.parent)
+        row = next((row for row in READERS if row.fits(peek)), None) if head else None
     name = clean(file.name, 120)
     if not head:
         raise OpenError(f"{name} is empty (0 bytes)")
-    row = next((row for row in READERS if row.fits(peek)), None)
     if isinstance(row, Reader):
         return _naming_file(row.open(path), file.name)
     if row is not None:

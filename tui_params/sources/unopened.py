@@ -1,18 +1,48 @@
-"""The rows of the table for what is recognised and cannot be opened: what it is, and what to do."""
+"""Everything that is recognised and not opened: the user learns what it is, and what to do."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from tui_params.sources.bytes import content
+from tui_params.sources.bytes.local import retried
 from tui_params.sources.row import Unopened
 
 NOT_YET = "; this format cannot be opened yet"
 
+_OLD_GGML = "is a model of ggml from before GGUF (llama.cpp, whisper.cpp)" + NOT_YET
+_OCDBT = "is the list of keys of an OCDBT store, in which Orbax (jax) keeps a checkpoint" + NOT_YET
+_CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML (weight.bin)" + NOT_YET
+_OPENVINO = "is the graph of an OpenVINO model, whose weights are in the .bin beside it" + NOT_YET
+
+
+def _has(folder: Path, *names: str) -> bool:
+    """Whether one of these files or folders lies in the folder."""
+    for name in names:
+        try:
+            retried(partial(os.stat, folder / name))
+        except OSError:
+            continue
+        return True
+    return False
+
 
 def _is_snapshot(path: Path) -> bool:
-    return os.path.isfile(path / ".snapshot_metadata")
+    return _has(path, ".snapshot_metadata")
+
+
+def _is_orbax(path: Path) -> bool:
+    return _has(path, "manifest.ocdbt", "_CHECKPOINT_METADATA")
+
+
+def _is_saved_model(path: Path) -> bool:
+    return _has(path, "saved_model.pb")
+
+
+def _is_core_ml_package(path: Path) -> bool:
+    return _has(path, "Data/com.apple.CoreML")
 
 
 UNOPENED: tuple[Unopened, ...] = (
@@ -31,15 +61,20 @@ UNOPENED: tuple[Unopened, ...] = (
         is_file=content.is_web_page,
         sentence="is a web page, not a checkpoint: the download failed",
     ),
+    Unopened(name="OpenVINO", is_file=content.is_openvino, sentence=_OPENVINO),
     Unopened(
         name="XML",
         is_file=content.is_xml,
         sentence="is an XML document, not a checkpoint: the download failed?",
     ),
-    Unopened(name="NPZ", is_file=content.is_npz, sentence=f"is a NumPy archive (.npz){NOT_YET}"),
-    Unopened(name="GGUF", magic=b"GGUF", sentence=f"is a GGUF file{NOT_YET}"),
-    Unopened(name="NPY", magic=b"\x93NUMPY", sentence=f"is a NumPy array (.npy){NOT_YET}"),
-    Unopened(name="HDF5", magic=b"\x89HDF\r\n\x1a\n", sentence=f"is an HDF5 file (Keras weights?){NOT_YET}"),
+    Unopened(name="old ggml", magic=(b"lmgg", b"fmgg", b"tjgg", b"algg"), sentence=_OLD_GGML),
+    Unopened(name="llama2.c", magic=b"24ka", sentence=f"is a model of llama2.c{NOT_YET}"),
+    Unopened(name="ExecuTorch", magic=b"ET12", at=4, sentence=f"is a program of ExecuTorch (.pte){NOT_YET}"),
+    Unopened(name="OCDBT", magic=b"\x0c\xdb\x3a\x2a", sentence=_OCDBT),
+    Unopened(name="Core ML weights", magic=b"\xef\xbe\xad\xde", at=64, sentence=_CORE_ML_WEIGHTS),
+    Unopened(
+        name="CTranslate2", is_file=content.is_ctranslate2, sentence=f"is a model of CTranslate2 (model.bin){NOT_YET}"
+    ),
     Unopened(
         name="tar with gzip",
         is_file=content.is_gzipped_tar,
@@ -60,11 +95,39 @@ UNOPENED: tuple[Unopened, ...] = (
         sentence=f"is the index of a TensorFlow checkpoint{NOT_YET}",
     ),
     Unopened(name="JSON", is_file=content.is_json, sentence="is a JSON document, not a checkpoint"),
+    Unopened(name="Flax", is_file=content.is_flax, sentence=f"is a tree of arrays of flax or jax (msgpack){NOT_YET}"),
+    Unopened(
+        name="SavedModel", is_file=content.is_saved_model, sentence=f"is the graph of a TensorFlow SavedModel{NOT_YET}"
+    ),
+    Unopened(name="Core ML", is_file=content.is_core_ml, sentence=f"is a model of Core ML (.mlmodel){NOT_YET}"),
+    Unopened(name="HDF5", is_file=content.is_hdf5, sentence=f"is an HDF5 file (Keras weights?){NOT_YET}"),
+    Unopened(
+        name="OpenVINO weights",
+        is_file=content.is_openvino_weights,
+        sentence=f"is the file of weights of the OpenVINO model in the .xml beside it{NOT_YET}",
+    ),
     Unopened(
         name="zeros",
         is_file=content.is_all_zeros,
-        sentence="starts with zeros ({size} in all): it was never written, or its download is not finished",
+        sentence="starts with zeros ({size} in all) and holds nothing else where it was looked at: it was never"
+        " written, or its download is not finished",
     ),
-    Unopened(name="ONNX", is_file=content.is_onnx, sentence=f"looks like an ONNX model{NOT_YET}"),
+    Unopened(
+        name="zeros first",
+        is_file=content.starts_with_zeros,
+        sentence="starts with zeros, and other bytes follow ({size} in all): raw values without a header, or a file"
+        " whose beginning was not written",
+    ),
+    Unopened(
+        name="SavedModel folder",
+        is_folder=_is_saved_model,
+        sentence=f"is a TensorFlow SavedModel{NOT_YET}",
+    ),
+    Unopened(
+        name="Core ML package",
+        is_folder=_is_core_ml_package,
+        sentence=f"is a package of Core ML (.mlpackage){NOT_YET}",
+    ),
+    Unopened(name="Orbax", is_folder=_is_orbax, sentence=f"is a checkpoint of Orbax (jax){NOT_YET}"),
 )
-"""Tried after every format that can be opened, in this order."""
+"""In the order in which they are tried, after the formats that are opened."""

@@ -59,7 +59,8 @@ def test_types_of_numpy(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", OURS)
 def test_types_that_numpy_lacks_are_bit_patterns(dtype: str) -> None:
     native = np.dtype(getattr(ml_dtypes, dtype))
-    codes = np.arange(1 << (8 if native.itemsize == 2 else ml_dtypes.finfo(native).bits), dtype=f"u{native.itemsize}")
+    described = ml_dtypes.iinfo(native) if "int" in dtype else ml_dtypes.finfo(native)
+    codes = np.arange(1 << (8 if native.itemsize == 2 else described.bits), dtype=f"u{native.itemsize}")
     array = (codes * (257 if native.itemsize == 2 else 1)).astype(codes.dtype).view(native).reshape(2, -1)
     raw, about = file_of(MemorySource({"x": array}))
     back = np.load(io.BytesIO(raw), allow_pickle=False)

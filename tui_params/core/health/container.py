@@ -46,7 +46,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "Several values of a pickle have the same dotted name, so that all but the first are shown with a suffix.",
         _TORCH,
     ),
-    Rule("bad-metadata", "Bad metadata", ("error",), "The metadata are not a map of names to texts.", _SAFETENSORS),
+    Rule(
+        "bad-metadata",
+        "Bad metadata",
+        ("error",),
+        "The metadata are not a map of names to texts (safetensors), or the values cannot be found by them (GGUF).",
+        _SAFETENSORS,
+    ),
     Rule(
         "bad-json",
         "Bad JSON",

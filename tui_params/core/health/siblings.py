@@ -109,6 +109,9 @@ def _far_off(
 def find_odd_dtypes(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Tensors whose element type breaks the pattern of their kind; no value is needed."""
     for kind, infos in checkpoint.infos_by_kind.items():
+        if any(info.dtype.stored or info.dtype.block for info in infos):
+            # llama.cpp chooses the type of blocks for each layer apart.
+            continue
         if len({info.dtype.name for info in infos}) > 1:
             members = _without_optimizer(infos)
             yield from _odd("dtype-of-kind", "dtype", kind, members, _dtype_text, checkpoint.thresholds)

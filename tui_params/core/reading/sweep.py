@@ -193,7 +193,8 @@ def _outcome(
         return Outcome(info.name, None, info.unreadable, True)
 
     def progress(done: int) -> None:
-        reading(info.dtype.nbytes(done))
+        # Not the bytes of the elements as they are read: blocks that are restored have fewer in the file.
+        reading(info.nbytes * done // max(info.numel, 1))
 
     try:
         found = measure(source, info, should_stop=should_stop, progress=progress, threads=threads)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
 import msgspec
 
 MAX_HEADER_NBYTES = 100_000_000
@@ -14,13 +18,24 @@ _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last bytes of an SSTable, which is what the ``.index`` of a TensorFlow checkpoint is."""
 
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LAST_USER_BLOCK = 1 << 30
+_PLACES = 64
+_AT_ONCE = 4096
+
+
 class Peek(msgspec.Struct, frozen=True):
-    """The first kilobyte of a file (``head``), its last 8 bytes (``tail``), its size in bytes, and its name."""
+    """The first kilobyte of a file (``head``), its last 8 bytes (``tail``), its size in bytes, and its name.
+
+    ``read`` returns so many bytes at an offset of it, fewer only at its end. ``folder`` is where it lies.
+    """
 
     head: bytes
     tail: bytes
     size: int
     name: str = ""
+    read: Callable[[int, int], bytes] = lambda offset, count: b""
+    folder: Path = Path()
 
 
 def is_safetensors(peek: Peek) -> bool:
@@ -45,6 +60,18 @@ def is_torch(peek: Peek) -> bool:
     from tui_params.sources.bytes.old_pickle import is_old_pickle
 
     return is_old_pickle(head, peek.size)
+
+
+def is_compressed_pickle(peek: Peek) -> bool:
+    """Whether the file is a pickle that was compressed whole, as joblib does."""
+    if not peek.head.startswith((b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00")):
+        return False
+    if peek.head.startswith(b"BZh"):
+        # Nothing comes of it before a block of up to 900,000 bytes is whole: its name must do.
+        return peek.name.endswith((".joblib", ".pkl", ".pickle"))
+    from tui_params.sources.bytes.compressed import compression_of
+
+    return compression_of(peek.head) is not None
 
 
 def is_distributed_metadata(peek: Peek) -> bool:
@@ -96,17 +123,109 @@ def is_tensorflow_index(peek: Peek) -> bool:
 
 
 def is_all_zeros(peek: Peek) -> bool:
-    """Whether the first kilobyte holds nothing but zeros."""
+    """Whether the file holds nothing but zeros where it is looked at: its start, its end, and places between."""
+    if peek.head.strip(b"\0"):
+        return False
+    step = max(peek.size // _PLACES, 1)
+    return not any(
+        peek.read(begin, _AT_ONCE).strip(b"\0") for begin in range(0, peek.size, step)
+    ) and not peek.tail.strip(b"\0")
+
+
+def starts_with_zeros(peek: Peek) -> bool:
+    """Whether the first kilobyte holds nothing but zeros, and something else follows."""
     return not peek.head.strip(b"\0")
 
 
-def is_onnx(peek: Peek) -> bool:
-    """Whether the file starts as the ModelProto of onnx.proto does.
+def is_hdf5(peek: Peek) -> bool:
+    """Whether the signature of HDF5 stands at the start, or after a user block of 512 bytes, 1024, 2048 and so on."""
+    if peek.head.startswith(_HDF5):
+        return True
+    at = 512
+    while at < min(peek.size, _LAST_USER_BLOCK):
+        if peek.read(at, 8) == _HDF5:
+            return True
+        at *= 2
+    return False
 
-    Field 1 (``ir_version``) is a small varint, and field 2 (``producer_name``) a string.
-    """
+
+def is_tar(peek: Peek) -> bool:
+    """Whether the file is a tar archive."""
+    return peek.head[257:262] == b"ustar"
+
+
+def is_ctranslate2(peek: Peek) -> bool:
+    """Whether the file is a model of CTranslate2: a version, and the name of its kind of model, which ends in Spec."""
     head = peek.head
-    return head[:1] == b"\x08" and b"\0" < head[1:2] < b" " and head[2:3] in (b"\x12", b"\x3a")
+    length = int.from_bytes(head[4:6], "little")
+    name = head[6 : 6 + length]
+    return 0 < int.from_bytes(head[:4], "little") < 100 and 5 < length < 100 and name.endswith(b"Spec\0")
+
+
+def is_openvino(peek: Peek) -> bool:
+    """Whether the file is the graph of an OpenVINO model."""
+    text = _text(peek)
+    return text.startswith((b"<?xml", b"<net ")) and b"<net " in text and b"version=" in text
+
+
+def is_openvino_weights(peek: Peek) -> bool:
+    """Whether the graph of an OpenVINO model lies beside the file, which has no header of its own."""
+    stem, _, suffix = peek.name.rpartition(".")
+    if suffix != "bin" or not stem:
+        return False
+    try:
+        with (peek.folder / f"{stem}.xml").open("rb") as file:
+            return b"<net " in file.read(1024)
+    except (OSError, ValueError):
+        return False
+
+
+def is_flax(peek: Peek) -> bool:
+    """Whether the file is a msgpack map of names in which an array of flax comes first: an extension of type 1."""
+    from tui_params.sources.bytes.msgpack import has_array
+
+    return has_array(peek.head)
+
+
+def is_onnx(peek: Peek) -> bool:
+    """Whether the file is the ModelProto of onnx.proto: it has a graph (field 7) among its fields."""
+    if peek.head[:1] != b"\x08":
+        # Field 1, the version of the representation, which no model is without; the lowest field is written first.
+        return False
+    found = _fields_of(peek)
+    return 7 in found and found <= _ONNX_FIELDS
+
+
+def is_saved_model(peek: Peek) -> bool:
+    """Whether the file is a SavedModel of TensorFlow: saved_model.proto has a version (1) and graphs (2)."""
+    if not peek.head.startswith(b"\x08\x01\x12"):
+        return False
+    return peek.name.endswith(".pb") or (not peek.name.endswith(".mlmodel") and _fields_of(peek) == {1, 2})
+
+
+def is_core_ml(peek: Peek) -> bool:
+    """Whether the file is a model of Core ML: a version (1), a description (2), and a kind of model (200 and above)."""
+    head = peek.head
+    if head[:1] != b"\x08" or not b"\0" < head[1:2] < b"@" or head[2:3] != b"\x12":
+        return False
+    return peek.name.endswith(".mlmodel") or any(number >= 200 for number in _fields_of(peek))
+
+
+_ONNX_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+_MOST_FIELDS = 1000
+
+
+def _fields_of(peek: Peek) -> set[int]:
+    """The numbers of the fields of the file as a protobuf message, up to the first that makes no sense."""
+    from tui_params.sources.bytes.protobuf import BadMessageError, Bytes, fields
+
+    found: set[int] = set()
+    with suppress(BadMessageError):
+        for count, field in enumerate(fields(Bytes(peek.read, peek.size), 0, peek.size)):
+            found.add(field.number)
+            if count > _MOST_FIELDS:
+                break
+    return found
 
 
 def _text(peek: Peek) -> bytes:

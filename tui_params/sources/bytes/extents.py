@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tui_params.core.reading.extent import Extent
+from tui_params.core.reading.place import Place
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_WINDOW = 16 * 1024 * 1024
 """The most elements that one window may have. A window is for looking at; ``blocks`` reads a whole tensor."""
+
+
+_MAX_EMPTY = 1 << 56
 
 
 class ExtentSource(Source):
@@ -52,7 +57,7 @@ class ExtentSource(Source):
         self._held: Mapping[str, Held] = held or {}
         self._is_closed = False
 
-    def locate(self, info: TensorInfo) -> tuple[DataFile | Held, Extent]:
+    def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         """The file, or what is held of it, and the place of ``info`` in it.
 
         Raises ReadError, with the reason, where it has none.
@@ -194,3 +199,6 @@ def check_window(info: TensorInfo, window: Window) -> None:
         raise SliceError(
             f"the slice has {window.numel:,} elements; at most {MAX_WINDOW:,} are read at once: take a smaller one"
         )
+    if not window.numel and prod(axis.length for axis in window.axes if axis.length) > _MAX_EMPTY:
+        # numpy makes no array of such a shape, though it would have no elements.
+        raise SliceError(f"the slice of {clean(info.name, 120)} has no elements, and a shape beyond what numpy allows")

@@ -18,7 +18,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     """The bytes of one tensor in memory; ``name`` is the name of the file that they were decoded from."""
 
     name: str
-    data: bytes
+    data: bytes | bytearray
 
     def reading(self) -> AbstractContextManager[Fill]:
         return nullcontext(self.fill)

@@ -50,6 +50,9 @@ _TORCH_IMPORTED = """
 TORCH_ALLOWED_ONCE_IMPORTED: frozenset[str] = frozenset(_TORCH_IMPORTED.split())
 """What torch adds to that list when torch.distributed.tensor, torch.nested and torch._dynamo are imported."""
 
+WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
+"""What describes an array in a pickle of joblib, and only that."""
+
 _DATA_LIST = """
     builtins.object builtins.int builtins.float builtins.str builtins.bool builtins.long builtins.unicode
     datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone

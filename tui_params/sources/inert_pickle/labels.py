@@ -19,7 +19,7 @@ import sys
 from functools import lru_cache
 from typing import Literal
 
-from tui_params.sources.inert_pickle.allowed import DATA, TORCH_ALLOWED, TORCH_ALLOWED_ONCE_IMPORTED
+from tui_params.sources.inert_pickle.allowed import DATA, TORCH_ALLOWED, TORCH_ALLOWED_ONCE_IMPORTED, WRAPPER
 
 Label = Literal["quiet", "class", "function", "code"]
 
@@ -111,7 +111,7 @@ def is_alarming(module: str, name: str) -> bool:
 def label(module: str, name: str, *, is_called: bool) -> Label:
     """What it means that a pickle calls ``module.name``, or only makes an object of it (``is_called`` False)."""
     full = f"{module}.{name}"
-    if full in TORCH_ALLOWED or full in TORCH_ALLOWED_ONCE_IMPORTED:
+    if full in TORCH_ALLOWED or full in TORCH_ALLOWED_ONCE_IMPORTED or full == WRAPPER:
         return "quiet"
     if full in DATA or name.startswith("__pyx_unpickle_"):
         return "class"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from codecs import escape_decode  # what pickle itself uses
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import repeat
 from struct import Struct, error
 from typing import Any
@@ -27,6 +28,7 @@ from tui_params.sources.inert_pickle.faults import (
     is_unhashable,
     name_kind,
 )
+from tui_params.sources.inert_pickle.joblib_arrays import has_objects, is_aligned, is_wrapper, read_array
 from tui_params.sources.inert_pickle.labels import is_class_name
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
@@ -58,6 +60,8 @@ MAX_LONG_BYTES = 64 << 10
 MIN_BLOB_BYTES = 256
 MAX_BEHIND = 10_000
 _MAX_DIGITS = 1_000
+_MAX_JOBLIB_DEPTH = 8
+_SHADOW_STEPS = 10_000
 _MAX_GLOBAL_NAME = 4_096
 _FRAME_SIZE = 64 << 10
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -88,6 +92,8 @@ class PickleMachine:
     persistent id of a storage has where this pickle stands (0: it may have none; None: 5 or 6).
     ``faults`` say what a plain unpickler refuses, though it can be read here. ``named`` are the values that persistent
     ids of one number name, as in the tar of torch 0.1; ``is_packaged`` says that the pickle is one of torch.package.
+    Only where it ``may_have_joblib`` arrays may stand in it as joblib writes them, which only its own unpickler passes
+    over; ``has_joblib`` says that there are some, and ``depth`` counts the pickles around it there.
     """
 
     def __init__(
@@ -100,8 +106,13 @@ class PickleMachine:
         *,
         named: Mapping[int, Any] | None = None,
         is_packaged: bool = False,
+        may_have_joblib: bool = False,
+        depth: int = 0,
     ) -> None:
         self.named = named
+        self.may_have_joblib = may_have_joblib
+        self.depth = depth
+        self.has_joblib = False
         self.is_packaged = is_packaged
         self.data = data
         self.pos = pos
@@ -301,6 +312,8 @@ class PickleMachine:
                 self._touch(target, "__setstate__", state)
             elif not build(target, state) or (type(target) is dict and id(target) in self._plain):
                 self.faults.add(f"sets the state of {name_kind(target)} to what it does not take")
+            elif self.may_have_joblib and type(target) is Obj and is_wrapper(target):
+                stack[-1] = self._array_behind(target.state)
         elif op == 0x63:  # GLOBAL
             module = self._line()
             stack.append(self._global(module, self._line()))
@@ -325,6 +338,36 @@ class PickleMachine:
             self._text_opcode(op)
         else:
             self._shuffle(op)
+
+    def _array_behind(self, state: dict[Any, Any]) -> Any:
+        """The array of joblib whose elements follow as they are, or as a pickle of their own."""
+        self._end_part(self.pos)
+        self._frame_end = 0
+        self.has_joblib = True
+        if has_objects(state):
+            if self.depth >= _MAX_JOBLIB_DEPTH:
+                raise self._damaged("nests arrays of joblib too deeply")
+            inner = self._beside(self.budget // 4)
+            inner.faults, inner.storages, inner.blobs = self.faults, self.storages, self.blobs
+            value = inner.load()
+            self.pos = inner.pos
+            return value
+        if not is_aligned(state):
+            # An older joblib. What another unpickler would take for instructions is noted, as far as it makes sense.
+            with suppress(OpenError):
+                self._beside(_SHADOW_STEPS).load()
+        value, raw, self.pos = read_array(state, self.data, self.pos, self.what)
+        if len(raw) >= MIN_BLOB_BYTES:
+            self.blobs[id(raw)] = (self.pos - len(raw), raw)
+        return value
+
+    def _beside(self, budget: int) -> PickleMachine:
+        """A machine that reads on from here with a stack of its own, and notes what it finds where this one does."""
+        inner = PickleMachine(
+            self.data, self.pos, self.what, budget, self.pid_length, may_have_joblib=True, depth=self.depth + 1
+        )
+        inner.calls, inner.globals = self.calls, self.globals
+        return inner
 
     def _end_part(self, pos: int) -> None:
         """The part that the last FRAME announced must end at ``pos``, where the next one begins or the pickle ends.

@@ -11,6 +11,7 @@ from typing import Any
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.bytes.compressed import compression_of, unpack
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, read_bytes
 from tui_params.sources.inert_pickle.machine import (
@@ -210,28 +211,37 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
             raise UnknownFormatError(f"{name} is of no format that is known here")
         raise OpenError(f"{name} is a pickle of {file.size:,} bytes: more than {MAX_PICKLE_BYTES:,} are refused")
     data = read_bytes(descriptor, 0, file.size)
-    machine = PickleMachine(data, 0, f"the pickle {name}", pid_length=0)
+    how = compression_of(data[: 1 << 20])
+    if how is not None:
+        try:
+            data = unpack(descriptor, file.size, MAX_PICKLE_BYTES)
+        except OpenError as error:
+            raise OpenError(f"{name} is a pickle that cannot be read: {error}") from None
+    machine = PickleMachine(data, 0, f"the pickle {name}", pid_length=0, may_have_joblib=True)
     try:
         machine.load()
     except OpenError:
         if data[:1] != b"\x80" and not machine.calls.callees:
             raise UnknownFormatError(f"{name} is of no format that is known here") from None
         raise
-    if type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
+    if how is None and type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
         return open_legacy(descriptor, file)
     inner = _Embedded(descriptor, file, machine)
     behind = load_behind(machine)
-    inner.findings += _behind_pickle(descriptor, file, machine, behind)
+    if how is None:
+        inner.findings += _behind_pickle(descriptor, file, machine, behind)
     inner.machines += behind
+    form = "joblib" if machine.has_joblib else "pickle"
     return list_pickles(
         file,
-        "pickle",
+        form if how is None else f"{form}, compressed with {how}",
         inner.machines,
         machine.root,
         inner.locate,
         findings=inner.findings,
         embedded=inner.storage,
-        place_of=machine.place_of,
+        # What was unpacked lies nowhere in the file.
+        place_of=machine.place_of if how is None else lambda _: None,
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Record
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import are, plural, size
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile
@@ -20,6 +23,14 @@ from tui_params.sources.torch_save.tree_walk import TreeWalk
 
 _CLASSES_SHOWN = 10
 _FAULTS_SHOWN = 3
+
+_PADDLE = "StructuredToParameterName@@"
+"""The key under which paddle.save keeps what each parameter was called."""
+
+_PADDLE_BITS = {
+    "uint16": "Paddle writes bfloat16 as uint16: these may be the bit patterns of bf16",
+    "int8": "Paddle writes fp8 as int8: these may be the bit patterns of fp8",
+}
 
 Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -77,6 +88,9 @@ def list_pickles(
         evidence = f"{plural(dropped, 'more fault')} of tensors {are(dropped)} not shown one by one"
         found.append(Finding("error", "storage-bounds", None, evidence))
     found += sparse_findings(file, allocated)
+    if type(root) is dict and _PADDLE in root:
+        form = f"{form} (Paddle)"
+        lister.tensors[:] = [_noted(info) for info in lister.tensors]
     if type(root) is dict and "pytorch-lightning_version" in root:
         form = f"{form} (Lightning checkpoint)"
     listing = Listing(
@@ -100,6 +114,12 @@ def sparse_findings(file: DataFile, allocated: int | None) -> list[Finding]:
         " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
     )
     return [Finding("info", "sparse-file", None, evidence)]
+
+
+def _noted(info: TensorInfo) -> TensorInfo:
+    """The tensor of a file of Paddle, with what its type may mean."""
+    note = _PADDLE_BITS.get(info.dtype.name)
+    return info if note is None else msgspec.structs.replace(info, notes=(*info.notes, note))
 
 
 def fault_findings(machine: PickleMachine) -> list[Finding]:

@@ -12,12 +12,13 @@ from itertools import chain
 from pathlib import Path
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.source import Record, Source
+from tui_params.core.source import Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
 from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
+from tui_params.sources.bytes.zip_records import read_records
 from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
 from tui_params.sources.inert_pickle.values import Unread
 from tui_params.sources.torch_save.archive import checkpoints_in, open_all
@@ -168,7 +169,8 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
     if not inner.machines:
         name, unread = next(iter(inner.root.items()))
         calls = calls_inside(descriptor, directory)
-        raise OpenError(f"{shown} is a zip with {clean(name, 60)} in it: {unread.reason}{calls}")
+        kind = "a TorchServe archive (.mar)" if "MAR-INF/MANIFEST.json" in directory.members else "a zip"
+        raise OpenError(f"{shown} is {kind} with {clean(name, 60)} in it: {unread.reason}{calls}")
     more = InnerPickles(descriptor, directory, inner.opened)
     return list_pickles(
         file,
@@ -183,29 +185,6 @@ def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> Exte
 
 def _shifted(place: int | None, base: int | None) -> int | None:
     return None if place is None or base is None else base + place
-
-
-def read_records(file: DataFile) -> list[Record]:
-    """The stored members of an archive that have a checksum, and where they lie. Raises OpenError.
-
-    torch.save writes one for each (CRC-32, PKWARE APPNOTE 4.4.7) unless ``set_crc32_options(False)`` or ``skip_data``
-    left it out, which leaves 0 in its place; torch itself never compares them. Only the directory is used: the local
-    headers have 0.
-    """
-    with opened(file.path) as (descriptor, now):
-        if now != file:
-            return []
-        directory = read_directory(descriptor, file.size, file.name)
-        found = []
-        for member in directory.members.values():
-            is_plain = member.method == STORED and not member.is_encrypted and member.size == member.compressed
-            if not (is_plain and member.crc and member.size):
-                continue
-            offset = data_offset(descriptor, directory, member)
-            if offset is not None and offset + member.size <= directory.stop:
-                label = member.name.partition("/")[2] or member.name
-                found.append(Record(file.name, label, offset, member.size, member.crc))
-    return found
 
 
 _CLASS = re.compile(
@@ -248,7 +227,7 @@ def _describe_other(directory: Directory, top: str) -> str | None:
     names = list(directory.members)
     some = names[:10_000]
     if all(name.endswith(".npy") for name in some):
-        return f"a numpy NPZ archive of {plural(len(names), 'array')}, which is not read here"
+        return f"a numpy NPZ archive of {plural(len(names), 'array')}, no file of torch"
     if "[Content_Types].xml" in directory.members:
         return "an Office document (docx, xlsx or pptx), not a checkpoint"
     if any(".dist-info/" in name for name in some):

@@ -81,7 +81,7 @@ class Objects:
             self.lister.file = file.name
             if window.transforms:
                 held = Held(file.name, self._windows.unpacked(window, name, _MAX_UNPACKED))
-                self._open(name, held.data, 0, len(held.data), held)
+                self._open(name, bytes(held.data), 0, len(held.data), held)
             else:
                 with POOL.borrow(file) as descriptor:
                     self._open(name, descriptor, window.offset, window.offset + window.nbytes, file)

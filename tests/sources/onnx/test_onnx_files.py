@@ -1,0 +1,243 @@
+"""ONNX: initialisers in place, values as numbers, external data within the folder, and damaged files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tui_params
+from tests.factories_flips import assert_only_sentences, flipped, truncated
+from tests.factories_onnx import external, field, model, number, tensor
+from tui_params.core.source import Source
+from tui_params.errors import ReadError
+from tui_params.sources.bytes import local
+from tui_params.sources.bytes.local import DataFile
+from tui_params.sources.detect import open_path
+from tui_params.sources.onnx import graph, reader
+
+W = np.arange(12, dtype="<f4").reshape(3, 4)
+
+
+def opened(tmp_path: Path, data: bytes, name: str = "x.onnx") -> Source:
+    (tmp_path / name).write_bytes(data)
+    return open_path(tmp_path / name)
+
+
+def packed(*values: int) -> bytes:
+    return b"".join(map(number, values))
+
+
+def rules(source: Source) -> set[tuple[str, str | None]]:
+    return {(found.rule, found.tensor) for found in source.listing.findings}
+
+
+def test_raw_values_are_read_where_they_lie(tmp_path: Path) -> None:
+    data = model(
+        [
+            tensor("w", (3, 4), 1, raw=W.tobytes()),
+            tensor("h", (2,), 16, raw=b"\x80\x3f\x00\xc0"),
+            tensor("f8", (2,), 17, raw=b"\x38\xb8"),
+            tensor("q", (3,), 22, raw=b"\x8f\x07"),
+            tensor("u", (3,), 21, raw=b"\x8f\x07"),
+            tensor("0d", (), 11, raw=np.float64(2.5).tobytes()),
+            tensor("empty", (0, 3), 1, raw=b""),
+            tensor("val_3", (3, 4), 1, raw=W.tobytes()),
+        ]
+    )
+    source = opened(tmp_path, data)
+    assert source.listing.findings == ()
+    assert source.find("w").offset == data.index(W.tobytes())
+    np.testing.assert_array_equal(source.read("w", "[1:, ::-2]"), W[1:, ::-2])
+    for name, values in {"h": [1, -2], "f8": [1, -1], "q": [-1, -8, 7], "u": [15, 8, 7]}.items():
+        np.testing.assert_array_equal(source.read(name).astype("f8"), values)
+        figures = source.summarize(name).figures(len(values))
+        assert (figures.min, figures.max) == (min(values), max(values))
+        assert figures.mean == pytest.approx(np.mean(values))
+    assert source.read("0d") == 2.5
+    assert source.find("empty").shape == (0, 3)
+    assert "(in, out)" in source.find("val_3").notes[0]
+    assert dict(source.listing.metadata) == {
+        "IR version": "8", "producer": "tests", "graph": "g", "opset ai.onnx": "18", "key": "value",
+    }  # fmt: skip
+    assert {found.tensor for found in tui_params.check(source).unchecked} == set()
+
+
+def test_values_that_are_numbers_one_by_one(tmp_path: Path) -> None:
+    numbers = [0, -1, 2**62, -(2**63), 127, 128]
+    data = model(
+        [
+            tensor("f", (2,), 1, field(4, np.array([1.5, -2], "<f4").tobytes())),
+            tensor("i64", (6,), 7, field(7, packed(*numbers))),
+            tensor("i8", (3,), 3, field(5, packed(-1, 5, -128))),
+            tensor("h", (2,), 10, field(5, packed(0x3C00, 0xC000))),
+            tensor("q", (4,), 22, field(5, packed(0x8F, 0x71))),
+            tensor("u64", (1,), 13, field(11, packed(2**64 - 1))),
+            tensor("one by one", (3,), 6, field(5, 1), field(5, -2), field(5, 3)),
+            tensor("texts", (1,), 8, field(6, "a")),
+        ]
+    )
+    source = opened(tmp_path, data)
+    due: dict[str, Sequence[float]] = {
+        "f": [1.5, -2], "i64": numbers, "i8": [-1, 5, -128], "h": [1, -2], "q": [-1, -8, 1, 7], "u64": [2**64 - 1],
+        "one by one": [1, -2, 3],
+    }  # fmt: skip
+    for name, values in due.items():
+        assert source.read(name).tolist() == list(values)
+        assert source.summarize(name).count == len(values)
+    assert source.read("i64", "[::-2]").tolist() == numbers[::-2]
+    assert source.listing.metadata["texts"] == "texts, [1]"
+    source.close()
+    with pytest.raises(ReadError, match="closed"):
+        source.read("i8")
+
+
+def test_too_few_numbers_are_no_values(tmp_path: Path) -> None:
+    source = opened(tmp_path, model([tensor("a", (3,), 7, field(7, packed(1, 2))), tensor("b", (3,), 7)]))
+    assert rules(source) == {("storage-bounds", "a"), ("storage-bounds", "b")}
+    # Enough bytes, and too few numbers.
+    source = opened(tmp_path, model([tensor("a", (3,), 7, field(7, packed(1, 200)))]))
+    assert rules(source) == set()
+    with pytest.raises(ReadError):
+        source.read("a")
+    source = opened(tmp_path, model([tensor("a", (3,), 7, field(7, b"\xff" * 12))]))
+    with pytest.raises(ReadError, match="no row of numbers"):
+        source.read("a")
+
+
+def test_much_of_single_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_TYPED_NBYTES", 2)
+    source = opened(tmp_path, model([tensor("a", (3,), 7, field(7, packed(1, 2, 3)))]))
+    with pytest.raises(ReadError, match="at most 2 B are read"):
+        source.read("a")
+    assert source.listing.findings == ()
+
+
+def test_external_data_are_read_from_their_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "w.data").write_bytes(b"abc" + W.tobytes() + b"tail")
+    (tmp_path / "sub" / "v").write_bytes(W.tobytes())
+    data = model(
+        [
+            external("w", (3, 4), 1, location="w.data", offset="3", length="48"),
+            external("v", (3, 4), 1, location="sub/v"),
+        ]
+    )
+    source = opened(tmp_path, data)
+    assert source.listing.findings == ()
+    assert source.find("w").location == "w.data @ 3"
+    np.testing.assert_array_equal(source.read("w"), W)
+    np.testing.assert_array_equal(source.read("v", "[2]"), W[2])
+    assert tui_params.check(source).checked == 2
+
+
+def test_nothing_outside_the_folder_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_bytes(W.tobytes())
+    inside = tmp_path / "model"
+    inside.mkdir()
+    (inside / "link").symlink_to(secret)
+    looked: list[str] = []
+
+    def look(path: Path) -> AbstractContextManager[tuple[int, DataFile]]:
+        looked.append(str(path))
+        return local.opened(path)
+
+    monkeypatch.setattr(reader, "opened", look)
+    for location in ("../secret/key", str(secret / "key"), "link/key", "a/../../secret/key", "..", "x\0y"):
+        looked.clear()
+        source = opened(inside, model([external("w", (3, 4), 1, location=location)]))
+        assert looked == [str(inside / "x.onnx")]
+        assert rules(source) == {("outside-folder", "w")}
+        with pytest.raises(ReadError, match="outside the folder"):
+            source.read("w")
+
+
+def test_external_data_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "d").write_bytes(W.tobytes())
+    cases = {
+        "missing-shard": {"location": "gone"},
+        "truncated": {"location": "d", "offset": "8", "length": "48"},
+        "storage-bounds": {"location": "d", "length": "40"},
+        "bad-entry": {"location": "d", "offset": "-4"},
+    }
+    for rule, entries in cases.items():
+        source = opened(tmp_path, model([external("w", (3, 4), 1, **entries)]))
+        assert rules(source) == {(rule, "w")}
+        with pytest.raises(ReadError):
+            source.read("w")
+    assert rules(opened(tmp_path, model([external("w", (3, 4), 1)]))) == {("bad-entry", "w")}
+    assert rules(opened(tmp_path, model([external("w", (3, 4), 1, location="x.onnx")]))) == {("missing-shard", "w")}
+
+
+def test_constants_subgraphs_and_functions_are_looked_into(tmp_path: Path) -> None:
+    one = tensor("", (1,), 1, raw=W[:1, 1:2].tobytes())
+    constant = field(1, field(2, "c") + field(4, "Constant") + field(5, field(1, "value") + field(5, one)))
+    inner = field(5, tensor("inside", (1,), 1, raw=bytes(4)))
+    branch = field(1, field(2, "y") + field(4, "If") + field(5, field(1, "then_branch") + field(6, inner)))
+    sparse = field(15, field(1, tensor("s", (1,), 1, raw=bytes(4))) + field(2, tensor("i", (1,), 7, raw=bytes(8))))
+    function = field(25, field(1, "f") + field(7, field(2, "k") + field(5, field(1, "value") + field(5, one))))
+    source = opened(tmp_path, model([], constant, branch, sparse) + function)
+    assert source.names() == ["c", "y.then_branch.inside", "s.values", "s.indices", "f.k"]
+    assert source.read("c").tolist() == [1]
+    deep = b""
+    for _ in range(20):
+        deep = field(1, field(2, "n") + field(5, field(1, "g") + field(6, deep)))
+    source = opened(tmp_path, model([], deep))
+    assert source.listing.unlisted == "graphs nested more than 8 times are not looked into"
+
+
+def test_descriptions_that_make_no_sense(tmp_path: Path) -> None:
+    raw = bytes(4)
+    for one in (
+        tensor("w", (2**61,), 1, raw=raw),
+        tensor("w", (2**40, 2**40), 1, raw=raw),
+        tensor("w", (1,), 1, field(4, raw), raw=raw),
+        tensor("w", (1,) * 1001, 1, raw=raw),
+        tensor("w", (1,), 1, raw=raw) + b"\x07",
+    ):
+        source = opened(tmp_path, model([one]))
+        assert rules(source) == {("bad-entry", "w")}
+        with pytest.raises(ReadError):
+            source.read("w")
+    source = opened(tmp_path, model([tensor("w", (2,), 1, raw=raw)]))
+    assert rules(source) == {("storage-bounds", "w")}
+    source = opened(tmp_path, model([tensor("w", (1,), 25, raw=raw), tensor("v", (1,), 99, raw=raw)]))
+    assert source.listing.findings == ()
+    assert [info.dtype.name for info in source.listing.tensors] == ["uint2", "onnx 99"]
+    source = opened(tmp_path, model([tensor("w", (1,), 1, raw=raw)] * 3))
+    assert sorted(source.names()) == ["w", "w#2", "w#3"]
+
+
+def test_very_many_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "MAX_TENSORS", 10)
+    source = opened(tmp_path, model([b""] * 1000))
+    assert len(source) == 10
+    assert source.listing.unlisted == "only the first 10 tensors are listed: the model has too many parts"
+    monkeypatch.setattr(graph, "MAX_FIELDS", 50)
+    assert len(opened(tmp_path, model([], *[field(1, b"")] * 1000))) == 0
+
+
+SMALL = model(
+    [tensor("a", (1, 3), 1, raw=W[0, :3].tobytes()), tensor("b", (2,), 7, field(7, packed(1, -1)))],
+    field(1, field(2, "c") + field(5, field(1, "value") + field(5, tensor("", (1,), 1, raw=bytes(4))))),
+)
+
+
+def test_every_truncated_file_is_a_sentence(tmp_path: Path) -> None:
+    assert_only_sentences(tmp_path / "x", truncated(SMALL))
+    source = opened(tmp_path, SMALL[:-60])
+    assert ("truncated", None) in rules(source)
+
+
+@settings(max_examples=400, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_files_are_sentences(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    assert_only_sentences(tmp_path_factory.getbasetemp() / f"onnx-{os.getpid()}", [flipped(SMALL, seed)])

@@ -1,0 +1,1 @@
+"""Files of NumPy: one array (NPY), or a zip of them (NPZ)."""

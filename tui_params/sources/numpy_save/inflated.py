@@ -1,0 +1,110 @@
+"""A deflated member of a zip as a place to read from: unpacked whole into memory when it is needed, and checked."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
+
+import msgspec
+
+from tui_params.core.reading.place import Fill
+from tui_params.core.text import clean
+from tui_params.errors import ReadError
+from tui_params.sources.bytes.held import Held
+from tui_params.sources.bytes.local import DataFile, read_blocks
+
+MAX_INFLATED_NBYTES = 256 << 20
+"""Bytes of the largest member that is unpacked: it is held in memory while it is read."""
+
+_STEP = 1 << 20
+
+
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """A deflated member: where its compressed bytes lie in the file, and how long and of what CRC-32 it is unpacked."""
+
+    name: str
+    begin: int
+    end: int
+    size: int
+    crc: int
+
+
+def inflate(file: DataFile, packed: Packed, most: int | None = None) -> bytearray:
+    """The first ``most`` bytes of a member, or all of them, compared with its length and CRC-32. Raises ReadError."""
+    wanted = packed.size if most is None else min(most, packed.size)
+    name = clean(packed.name, 120)
+    found = bytearray()
+    crc = 0
+    for piece in _unpack(file, packed, name):
+        # One byte more than announced is noticed and never kept.
+        if len(found) + len(piece) > packed.size:
+            raise ReadError(f"{name} unpacks to more than the {packed.size:,} bytes that it claims: the zip is damaged")
+        found += piece
+        crc = zlib.crc32(piece, crc)
+        if most is not None and len(found) >= wanted:
+            return found[:wanted]
+    if len(found) != packed.size:
+        raise ReadError(
+            f"{name} unpacks to {len(found):,} of the {packed.size:,} bytes that it claims: the zip is damaged"
+        )
+    if crc != packed.crc:
+        raise ReadError(f"{name} does not match its checksum (CRC-32): the zip is damaged")
+    return found
+
+
+def _unpack(file: DataFile, packed: Packed, name: str) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(-15)
+    try:
+        for block in read_blocks(file, packed.begin, packed.end):
+            left: bytes | memoryview = block
+            while left and not unpacker.eof:
+                piece = unpacker.decompress(left, _STEP)
+                left = unpacker.unconsumed_tail
+                yield piece
+        while not unpacker.eof and (piece := unpacker.decompress(b"", _STEP)):
+            yield piece
+    except zlib.error:
+        raise ReadError(f"{name} cannot be unpacked: its compressed data are damaged") from None
+
+
+class Inflater:
+    """Keeps the member that was read last, so that a tensor is unpacked once for all its blocks and windows."""
+
+    def __init__(self, file: DataFile) -> None:
+        self._file = file
+        self._lock = Lock()
+        self._last: tuple[Packed, Held] | None = None
+
+    def held(self, packed: Packed) -> Held:
+        """The bytes of a member in memory. Raises ReadError."""
+        with self._lock:
+            if self._last is None or self._last[0] != packed:
+                self._last = None
+                self._last = packed, Held(self._file.name, inflate(self._file, packed))
+            return self._last[1]
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        with self._lock:
+            self._last = None
+
+
+class InflatedPlace:
+    """One deflated member as a Place, for one read of it, which keeps what was unpacked when the reading began."""
+
+    def __init__(self, inflater: Inflater, packed: Packed, file: DataFile) -> None:
+        self._inflater = inflater
+        self._packed = packed
+        self._file = file
+        self._held: Held | None = None
+
+    def reading(self) -> AbstractContextManager[Fill]:
+        sentence = self._file.changed()
+        if sentence is not None:
+            self._inflater.forget()
+            raise ReadError(sentence)
+        if self._held is None:
+            self._held = self._inflater.held(self._packed)
+        return nullcontext(self._held.fill)

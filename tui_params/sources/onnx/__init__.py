@@ -1,0 +1,1 @@
+"""ONNX models: the initialisers of their graphs, read where they lie."""

@@ -1,0 +1,154 @@
+"""The graphs of an ONNX model: their initialisers and constants, and what the model says of itself.
+
+onnx/onnx.proto: ModelProto.graph 7, functions 25; GraphProto.node 1, initializer 5, sparse_initializer 15;
+NodeProto.attribute 5; AttributeProto.t 5, g 6, tensors 10, graphs 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
+from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text
+
+MAX_TENSORS = 500_000
+MAX_FIELDS = 4_000_000
+"""Fields of graphs and nodes that are passed over: a large model has a few hundred thousand."""
+
+_MAX_DEPTH = 8
+_MAX_METADATA = 500
+_TEXTS = {2: "producer", 3: "producer version", 4: "domain", 6: "documentation"}
+_NUMBERS = {1: "IR version", 5: "model version"}
+
+
+class Found(msgspec.Struct):
+    """A tensor under the name that it is listed by, and a note."""
+
+    name: str
+    proto: Proto
+    note: str = ""
+
+
+class Walk:
+    """The walk through one model. ``tensors`` and ``metadata`` are what it found.
+
+    ``is_cut`` says that the file ends before the model does, ``fault`` why not everything was looked at.
+    """
+
+    def __init__(self, data: Bytes) -> None:
+        self.tensors: list[Found] = []
+        self.metadata: dict[str, str] = {}
+        self.is_cut = False
+        self.fault: str | None = None
+        self._data = data
+        self._left = MAX_FIELDS
+
+    def model(self) -> None:
+        """Walk through the whole file."""
+        try:
+            for field in self._fields(0, self._data.size):
+                if field.number == 7 and field.kind == BYTES:
+                    self._graph(field, "", 0)
+                elif field.number == 25 and field.kind == BYTES:
+                    self._function(field)
+                else:
+                    self._describe(field)
+        except BadMessageError:
+            self.fault = self.fault or "the model is damaged: what follows the last tensor makes no sense"
+
+    def _fields(self, start: int, stop: int) -> Iterator[Field]:
+        """The fields of a message; one that reaches beyond the file is the last."""
+        for field in fields(self._data, start, min(stop, self._data.size)):
+            self._left -= 1
+            if self._left < 0 or len(self.tensors) >= MAX_TENSORS:
+                self.fault = f"only the first {len(self.tensors):,} tensors are listed: the model has too many parts"
+                raise BadMessageError
+            if field.stop > self._data.size and field.kind != VARINT:
+                self.is_cut = True
+            yield field
+
+    def _describe(self, field: Field) -> None:
+        if field.kind == VARINT and field.number in _NUMBERS:
+            self.metadata[_NUMBERS[field.number]] = str(field.value)
+        elif field.kind == BYTES and field.number in _TEXTS:
+            self.metadata[_TEXTS[field.number]] = read_text(self._data, field)
+        elif field.kind == BYTES and len(self.metadata) < _MAX_METADATA:
+            if field.number == 14:
+                key, value = read_entry(self._data, field)
+                self.metadata[key] = value
+            elif field.number == 8:
+                domain, version = "", 0
+                for inner in self._fields(field.start, field.stop):
+                    if inner.number == 1 and inner.kind == BYTES:
+                        domain = read_text(self._data, inner)
+                    elif inner.number == 2:
+                        version = inner.value
+                self.metadata[f"opset {domain or 'ai.onnx'}"] = str(version)
+
+    def _graph(self, graph: Field, prefix: str, depth: int) -> None:
+        for field in self._fields(graph.start, graph.stop):
+            if field.kind != BYTES:
+                continue
+            if field.number == 5:
+                self._tensor(field, prefix)
+            elif field.number == 1:
+                self._node(field, prefix, depth)
+            elif field.number == 15:
+                self._sparse(field, prefix)
+            elif field.number == 2 and not depth:
+                self.metadata["graph"] = read_text(self._data, field)
+
+    def _function(self, function: Field) -> None:
+        name = ""
+        for field in self._fields(function.start, function.stop):
+            if field.number == 1 and field.kind == BYTES:
+                name = read_text(self._data, field, 200)
+            elif field.number == 7 and field.kind == BYTES:
+                self._node(field, f"{name}.", 1)
+
+    def _tensor(self, field: Field, prefix: str, name: str | None = None, note: str = "") -> None:
+        proto = read_tensor(self._data, field.start, min(field.stop, self._data.size))
+        self.tensors.append(Found(prefix + (proto.name if name is None else name), proto, note))
+
+    def _node(self, node: Field, prefix: str, depth: int) -> None:
+        """The constants in the attributes of a node, and its subgraphs."""
+        name = ""
+        attributes: list[Field] = []
+        for field in self._fields(node.start, node.stop):
+            if field.kind == BYTES and field.number == 2 and not name:
+                # What a Constant is called is what its only output is.
+                name = read_text(self._data, field, 200)
+            elif field.kind == BYTES and field.number == 5:
+                attributes.append(field)
+        for attribute in attributes:
+            self._attribute(attribute, prefix, name, depth)
+
+    def _attribute(self, attribute: Field, prefix: str, name: str, depth: int) -> None:
+        label, number = "", 0
+        for field in self._fields(attribute.start, attribute.stop):
+            if field.kind != BYTES:
+                continue
+            if field.number == 1:
+                label = read_text(self._data, field, 200)
+            elif field.number == 5:
+                called = name if label == "value" else f"{name}.{label}"
+                self._tensor(field, prefix, called, "a constant of a node of the graph")
+            elif field.number == 10:
+                self._tensor(field, prefix, f"{name}.{label}.{number}", "a constant of a node of the graph")
+                number += 1
+            elif field.number in (6, 11) and depth < _MAX_DEPTH:
+                self._graph(field, f"{prefix}{name}.{label}.", depth + 1)
+            elif field.number in (6, 11):
+                self.fault = f"graphs nested more than {_MAX_DEPTH} times are not looked into"
+
+    def _sparse(self, sparse: Field, prefix: str) -> None:
+        name = ""
+        for field in self._fields(sparse.start, sparse.stop):
+            if field.kind != BYTES or field.number not in (1, 2):
+                continue
+            if field.number == 1:
+                name = read_tensor(self._data, field.start, min(field.stop, self._data.size)).name
+            part = "values" if field.number == 1 else "indices"
+            self._tensor(field, prefix, f"{name}.{part}", f"the {part} of a sparse initialiser")

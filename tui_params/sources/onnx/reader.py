@@ -1,0 +1,215 @@
+"""ONNX models as a source: initialisers and constants, inside the file or in the files of external data beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from math import prod
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from tui_params.core.collector import collector_paused
+from tui_params.core.findings import Finding
+from tui_params.core.reading.extent import Extent
+from tui_params.core.reading.place import Place
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo, beyond_numpy
+from tui_params.core.text import clean, shape, size
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.protobuf import Bytes
+from tui_params.sources.onnx.graph import Found, Walk
+from tui_params.sources.onnx.tensor import STRING, Proto, offset_and_length
+from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, TypedCache, TypedPlace
+
+_RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
+"""What torch.onnx calls weights that it had to transpose."""
+
+_MAX_NUMEL = 1 << 60
+_FINDINGS = 20
+
+
+class OnnxSource(ExtentSource):
+    """The tensors of one model; those in ``typed`` are made of numbers when they are read."""
+
+    def __init__(
+        self,
+        label: str,
+        listing: Listing,
+        extents: dict[str, Extent],
+        files: dict[str, DataFile],
+        typed: dict[str, Typed],
+    ) -> None:
+        super().__init__(label, listing, extents, files)
+        self._typed = typed
+        self._cache = TypedCache()
+
+    def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
+        typed = self._typed.get(info.name)
+        if typed is None or info.unreadable is not None or self._is_closed:
+            return super().locate(info)
+        name = info.file or ""
+        return TypedPlace(self._cache, self.files[name], typed), Extent(name, 0, 0, info.nbytes)
+
+
+def open_onnx(path: Path) -> OnnxSource:
+    """The tensors of an ONNX model, also of one that is damaged. Raises OpenError."""
+    with opened(path) as (descriptor, file), collector_paused():
+        walk = Walk(Bytes(partial(read_bytes, descriptor), file.size))
+        walk.model()
+        lister = _Lister(file)
+        for found in walk.tensors:
+            lister.add(found)
+    findings = lister.findings
+    if walk.is_cut:
+        findings.insert(
+            0, Finding("error", "truncated", None, f"the model goes on beyond the {file.size:,} bytes of its file")
+        )
+    elif walk.fault is not None:
+        findings.insert(0, Finding("error", "bad-entry", None, walk.fault))
+    if len(findings) > _FINDINGS:
+        more = f"{len(findings) - _FINDINGS:,} more faults are not shown one by one"
+        findings = [*findings[:_FINDINGS], Finding("error", "bad-entry", None, more)]
+    listing = Listing(
+        "ONNX",
+        tuple(lister.tensors.values()),
+        walk.metadata | lister.texts,
+        findings=tuple(findings),
+        is_ordered=True,
+        unlisted=walk.fault,
+    )
+    return OnnxSource(path.name, listing, lister.extents, lister.files, lister.typed)
+
+
+class _Lister:
+    """What was made of the tensors so far."""
+
+    def __init__(self, file: DataFile) -> None:
+        self.tensors: dict[str, TensorInfo] = {}
+        self.extents: dict[str, Extent] = {}
+        self.files = {file.name: file}
+        self.typed: dict[str, Typed] = {}
+        self.texts: dict[str, str] = {}
+        self.findings: list[Finding] = []
+        self._file = file
+        self._absent: dict[str, str] = {}
+
+    def add(self, found: Found) -> None:
+        """List one tensor."""
+        proto, name = found.proto, found.name
+        if proto.code == STRING and proto.fault is None:
+            self.texts[name] = f"texts, {shape(proto.dims[:8])}"
+            return
+        if name in self.tensors:
+            number = 2
+            while f"{name}#{number}" in self.tensors:
+                number += 1
+            name = f"{name}#{number}"
+        notes: tuple[str, ...] = (found.note,) if found.note else ()
+        if _RENAMED.fullmatch(found.name):
+            notes += ("named by the exporter: a weight of a MatMul is (in, out), where torch has (out, in)",)
+        dtype, numel = proto.dtype, prod(proto.dims)
+        info = TensorInfo(name, tuple(proto.dims), dtype, numel, dtype.nbytes(numel), file=self._file.name, notes=notes)
+        if numel > _MAX_NUMEL:
+            info = msgspec.structs.replace(info, shape=(), numel=0, nbytes=0)
+            proto.fault = "its shape has more elements than there can be"
+        refusal = beyond_numpy(len(proto.dims))
+        if not dtype.is_sized:
+            refusal = f"elements of type {dtype.name} cannot be decoded here"
+        if proto.fault is None and refusal is None:
+            info = self._external(info, proto) if proto.is_external else self._inside(info, proto)
+        elif proto.fault is not None:
+            self._report(name, "bad-entry", proto.fault)
+        reason = proto.fault or refusal
+        if reason is not None:
+            info = msgspec.structs.replace(info, unreadable=reason)
+        self.tensors[name] = info
+
+    def _inside(self, info: TensorInfo, proto: Proto) -> TensorInfo:
+        """The tensor whose values are in the model itself."""
+        if not info.numel:
+            return msgspec.structs.replace(info, offset=0)
+        nbytes = sum(stop - start for start, stop in proto.ranges)
+        if any(stop > self._file.size for _, stop in proto.ranges):
+            return self._faulty(info, "truncated", "the file ends before its values do")
+        if proto.field in IN_PLACE and nbytes != info.nbytes:
+            has = f"its shape and type need {info.nbytes:,} bytes, and it has {nbytes:,}"
+            return self._faulty(info, "storage-bounds", has)
+        if proto.field in IN_PLACE and len(proto.ranges) == 1:
+            return msgspec.structs.replace(info, offset=proto.ranges[0][0])
+        if not proto.ranges:
+            return self._faulty(info, "storage-bounds", "it has no values, though its shape needs some")
+        if nbytes > MAX_TYPED_NBYTES:
+            most = f"its values are {size(nbytes)} of single numbers, and at most {size(MAX_TYPED_NBYTES)} are read"
+            return msgspec.structs.replace(info, unreadable=most)
+        if info.dtype.bits == 6:
+            return msgspec.structs.replace(info, unreadable="6-bit values that are not packed are not read")
+        width = max(info.dtype.itemsize, 1)
+        if proto.field not in IN_PLACE and nbytes * width < info.nbytes:
+            # A number takes a byte at least.
+            return self._faulty(info, "storage-bounds", "it has fewer values than its shape needs")
+        self.typed[info.name] = Typed(tuple(proto.ranges), proto.field, width)
+        return info
+
+    def _external(self, info: TensorInfo, proto: Proto) -> TensorInfo:
+        """The tensor whose values are in a file beside the model."""
+        location = proto.external.get("location", "")
+        place = offset_and_length(proto.external)
+        if not location or place is None:
+            return self._faulty(info, "bad-entry", "it is not said where its values are")
+        file = self._open(location)
+        if isinstance(file, str):
+            info = msgspec.structs.replace(info, file=location)
+            return self._faulty(info, "outside-folder" if "outside" in file else "missing-shard", file)
+        offset, length = place
+        length = max(file.size - offset, 0) if length is None else length
+        info = msgspec.structs.replace(info, file=file.name, offset=offset)
+        if length != info.nbytes:
+            has = f"its shape and type need {info.nbytes:,} bytes, and the model gives it {length:,}"
+            return self._faulty(info, "storage-bounds", has)
+        if offset + length > file.size:
+            end = f"it ends at byte {offset + length:,} of {clean(location, 60)}, which has {file.size:,}"
+            return self._faulty(info, "truncated", end)
+        return info
+
+    def _open(self, location: str) -> DataFile | str:
+        """A file of external data, or why it is not opened. Nothing outside the folder of the model is."""
+        known = self.files.get(location)
+        if known is not None:
+            # The model itself would be another file of the same name.
+            return known if known is not self._file else f"{clean(location, 60)} is the model itself"
+        if location not in self._absent:
+            path = _inside_folder(self._file.path.absolute().parent, location)
+            if path is None:
+                self._absent[location] = f"{clean(location, 80)} is outside the folder of the model: it is not opened"
+            else:
+                try:
+                    with opened(path) as (_, file):
+                        self.files[location] = file = msgspec.structs.replace(file, name=location)
+                        return file
+                except OpenError as error:
+                    self._absent[location] = f"its values are in another file: {error}"
+        return self._absent[location]
+
+    def _faulty(self, info: TensorInfo, rule: str, evidence: str) -> TensorInfo:
+        self._report(info.name, rule, evidence)
+        return msgspec.structs.replace(info, unreadable=evidence)
+
+    def _report(self, name: str, rule: str, evidence: str) -> None:
+        self.findings.append(Finding("error", rule, name, evidence))
+
+
+def _inside_folder(folder: Path, location: str) -> Path | None:
+    """The path of external data; None if it leads out of the folder, also by a link to another folder."""
+    relative = PurePosixPath(location)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in location or not relative.name:
+        return None
+    path = folder / relative
+    try:
+        above = Path(os.path.realpath(path.parent))
+        return path if above.is_relative_to(os.path.realpath(folder)) else None
+    except (OSError, ValueError):
+        return None

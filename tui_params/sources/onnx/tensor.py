@@ -1,0 +1,140 @@
+"""A TensorProto of onnx.proto: its name, type and shape, and where its values are; no value is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tui_params.core.dtypes import DType, from_torch, unknown
+from tui_params.core.tensor import MAX_LISTED_NDIM
+from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields, varint
+
+MAX_TEXT = 2000
+MAX_NAME_NBYTES = 4096
+MAX_RANGES = 100_000
+"""Pieces of values that are not packed: onnx.proto asks for packed ones."""
+
+_MAX_DIM = 1 << 60
+
+_TYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3fn",
+    18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4_e2m1fn",
+    24: "float8_e8m0fnu", 27: "float6_e2m3fn", 28: "float6_e3m2fn",
+}  # fmt: skip
+_OTHER = {0: "undefined", 8: "string", 25: "uint2", 26: "int2"}
+STRING = 8
+_TYPED = {
+    4: {1, 14}, 5: {2, 3, 4, 5, 6, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 27, 28}, 7: {7}, 10: {11, 15},
+    11: {12, 13},
+}  # fmt: skip
+"""The types whose values may be in float_data, int32_data, int64_data, double_data and uint64_data."""
+
+
+class Proto(msgspec.Struct):
+    """What a TensorProto says. ``ranges`` are the places of its values in the file, ``field`` the field they are in:
+
+    9 for raw bytes, else one of float_data, int32_data and so on; 0 if there are none. ``external`` are the entries
+    about a file that has them instead. ``fault`` says what makes no sense.
+    """
+
+    name: str = ""
+    code: int = 0
+    dims: list[int] = []
+    field: int = 0
+    ranges: list[tuple[int, int]] = []
+    is_external: bool = False
+    external: dict[str, str] = {}
+    fault: str | None = None
+
+    @property
+    def dtype(self) -> DType:
+        """The element type; unknown ones have the number in their name."""
+        return from_torch(_TYPES.get(self.code, "")) or unknown(_OTHER.get(self.code, f"onnx {self.code}"))
+
+
+def read_text(data: Bytes, field: Field, most: int = MAX_TEXT) -> str:
+    """The text of a field, cut off at ``most`` bytes."""
+    return data.at(field.start, max(min(field.stop - field.start, most), 0)).decode("utf-8", "backslashreplace")
+
+
+def read_entry(data: Bytes, field: Field) -> tuple[str, str]:
+    """A StringStringEntryProto: key and value. Raises BadMessageError."""
+    found = {1: "", 2: ""}
+    for inner in fields(data, field.start, min(field.stop, data.size)):
+        if inner.number in found and inner.kind == BYTES:
+            found[inner.number] = read_text(data, inner)
+    return found[1], found[2]
+
+
+def read_tensor(data: Bytes, start: int, stop: int) -> Proto:
+    """The TensorProto in the bytes ``start:stop``. Of a damaged one, what comes before the damage."""
+    proto = Proto()
+    try:
+        for field in fields(data, start, stop):
+            _take(proto, data, field)
+    except BadMessageError:
+        proto.fault = proto.fault or "its description is damaged"
+    if proto.field in _TYPED and proto.code in _TYPES and proto.code not in _TYPED[proto.field]:
+        proto.fault = f"its values are not in the field for elements of type {_TYPES[proto.code]}"
+    return proto
+
+
+def _take(proto: Proto, data: Bytes, field: Field) -> None:
+    number, kind = field.number, field.kind
+    if number == 1:
+        _add_dims(proto, data, field)
+    elif number == 2 and kind == VARINT:
+        proto.code = field.value
+    elif number == 8 and kind == BYTES:
+        proto.name = read_text(data, field, MAX_NAME_NBYTES)
+    elif number == 13 and kind == BYTES:
+        key, value = read_entry(data, field)
+        proto.external[key] = value
+    elif number == 14 and kind == VARINT:
+        proto.is_external = field.value == 1
+    elif number == 9 or number in _TYPED:
+        if proto.field not in (0, number):
+            proto.fault = "it has values in two places"
+        if len(proto.ranges) >= MAX_RANGES:
+            proto.fault = f"its values lie in more than {MAX_RANGES:,} pieces"
+            return
+        if number == 9:
+            # Of several, the last counts.
+            proto.ranges.clear()
+        proto.field = number
+        proto.ranges.append(_range(data, field))
+
+
+def _range(data: Bytes, field: Field) -> tuple[int, int]:
+    if field.kind != VARINT:
+        return field.start, field.stop
+    _, stop = varint(data, field.start, data.size)
+    return field.start, stop
+
+
+def _add_dims(proto: Proto, data: Bytes, field: Field) -> None:
+    found: list[int] = []
+    if field.kind == VARINT:
+        found.append(field.value)
+    elif field.kind == BYTES:
+        at, stop = field.start, min(field.stop, data.size)
+        while at < stop and len(found) <= MAX_LISTED_NDIM:
+            value, at = varint(data, at, stop)
+            found.append(value)
+    proto.dims += found
+    if len(proto.dims) > MAX_LISTED_NDIM or any(dim > _MAX_DIM for dim in found):
+        proto.dims.clear()
+        proto.fault = "its shape cannot be that of a tensor"
+
+
+def offset_and_length(external: dict[str, str]) -> tuple[int, int | None] | None:
+    """Where in its file an external tensor starts, and its bytes (None: all that follow); None if that is no number."""
+    numbers: list[Any] = []
+    for key in ("offset", "length"):
+        text = external.get(key, "")
+        if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
+            return None
+        numbers.append(int(text) if text else None)
+    return numbers[0] or 0, numbers[1]
