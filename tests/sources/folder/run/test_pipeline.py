@@ -86,7 +86,7 @@ def test_a_missing_or_damaged_member_hides_no_other(pipeline: Path) -> None:
 
 
 def test_weights_of_other_frameworks_are_named(pipeline: Path) -> None:
-    (pipeline / "unet" / "diffusion_pytorch_model.safetensors").rename(pipeline / "unet" / "model.onnx")
+    (pipeline / "unet" / "diffusion_pytorch_model.safetensors").rename(pipeline / "unet" / "flax_model.msgpack")
     source = open_path(pipeline)
     assert (source.listing.not_opened, source.listing.findings) == (("unet/",), ())
 

@@ -39,7 +39,7 @@ _WITHOUT_WEIGHTS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Ext
 """The ends of the names of classes that keep no tensors."""
 
 
-_ELSEWHERE = (".onnx", ".msgpack", ".h5", ".gguf", ".npz", ".tflite", ".pb", ".xml")
+_ELSEWHERE = (".msgpack", ".h5", ".tflite", ".pb", ".xml")
 """The suffixes of weights for other frameworks."""
 
 
