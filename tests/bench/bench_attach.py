@@ -70,11 +70,31 @@ try:
 except TuiParamsError:
     pass
 """
+# What ``tui-params watch --pause`` does, with the check in the process that trains.
+WATCHER = """
+import sys
+from pathlib import Path
+from tui_params.errors import TuiParamsError
+from tui_params.live.attached.source import AttachedSource
+from tui_params.live.watching.condition import parse_condition
+from tui_params.live.watching.watch import Watch, choose_watched
+viewer = AttachedSource(Path(sys.argv[1]))
+choice = choose_watched(viewer.listing, (), viewer.listing.gradients.values(), [parse_condition("nan")])
+watch = Watch(viewer, choice, {seconds})
+print("looking", flush=True)
+try:
+    while viewer.connection.look() is None:
+        watch.look(0.1)
+except TuiParamsError:
+    pass
+"""
 MODES = (
     ("served, nobody looks", "", 1.005),
     ("one gradient at every step", "gradients[:1]", 1.02),
     ("every parameter and state, between steps", "tensors", 1.02),
     ("every gradient", "gradients", 1.15),
+    ("a watch for NaN in every gradient", WATCHER.format(seconds=0), 1.05),
+    ("a watch for NaN that can hold the training", WATCHER.format(seconds=60), 1.05),
 )
 
 
@@ -96,7 +116,10 @@ def run() -> Iterator[Line]:
 
 
 def pairs(read: str) -> tuple[list[list[float]], list[list[float]]]:
-    """Wall and processor seconds of the steps with hooks and of those without, while a viewer reads ``read``."""
+    """Wall and processor seconds of the steps with hooks and of those without.
+
+    Meanwhile a viewer reads ``read``, or runs it if it is a script.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rt"))
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     loop = subprocess.Popen(
@@ -111,7 +134,7 @@ def pairs(read: str) -> tuple[list[list[float]], list[list[float]]]:
         assert loop.stdout is not None
         path = loop.stdout.readline().strip()
         if read:
-            script = VIEWER.format(read=read)
+            script = read if "\n" in read else VIEWER.format(read=read)
             viewer = subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, env=environment)
             assert viewer.stdout is not None
             viewer.stdout.readline()

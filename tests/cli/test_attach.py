@@ -15,7 +15,7 @@ from torch import nn
 
 import tui_params
 from tests.live.attached.conftest import runtime
-from tui_params.cli.completion import complete_serving
+from tui_params.cli.completion import complete_condition, complete_serving
 
 __all__ = ["runtime"]
 
@@ -86,6 +86,12 @@ def test_a_file_of_that_name_is_a_file(
     monkeypatch.chdir(tmp_path)
     torch.save({"w": torch.ones(2)}, "attach:x")
     assert "w" in cli("ls", "attach:x").out
+
+
+def test_conditions_are_completed() -> None:
+    context: Any = None
+    assert [item.value for item in complete_condition(context, context, "")] == ["nan", "inf", "norm>", "still:"]
+    assert [item.type for item in complete_condition(context, context, "n")] == ["plain", "open"]
 
 
 def test_names_and_numbers_are_completed(served: nn.Module) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import tui_params
 from tests.cli.conftest import Ran
 from tests.factories_safetensors import entry, file_bytes
 from tests.live.attached.conftest import runtime
 from tui_params.cli import fields
+from tui_params.cli.watch_report import JsonReport
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, make_folder
 
 __all__ = ["runtime"]
@@ -30,6 +36,7 @@ BLOCKS = {
     "check --rules": fields.RULES,
     "diff": fields.DIFF,
     "attach": fields.ATTACH,
+    "watch": fields.WATCH,
 }
 
 Fields = dict[str, Any]
@@ -119,6 +126,7 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
         "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],
         "check --rules": [["check", "--rules", "--json"]],
         "attach": [["attach", "--json"]],
+        "watch": [["watch", "model", "--pause", "--for", "1", "--json"]],
         "diff": [
             ["diff", a, b, "--json"],
             renamed,
@@ -132,7 +140,11 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("command", BLOCKS)
 def test_the_documented_fields_are_printed_and_no_others(
-    command: str, sources: tuple[str, str, str, str], cli: Callable[..., Ran], runtime: Path
+    command: str,
+    sources: tuple[str, str, str, str],
+    cli: Callable[..., Ran],
+    runtime: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_folder()
     # A process that serves no longer has all fields, too.
@@ -141,14 +153,50 @@ def test_the_documented_fields_are_printed_and_no_others(
     known = documented(BLOCKS[command])
     found: Fields = {}
     for arguments in commands(*sources)[command]:
-        printed(cli(*arguments).json(), known, found)
+        if command == "watch":
+            # The one that prints a document in each line.
+            with training_while_watched(monkeypatch):
+                lines = cli(*arguments).out.splitlines()
+            printed([json.loads(line) for line in lines], known, found)
+        else:
+            printed(cli(*arguments).json(), known, found)
     assert found == known
+
+
+@contextmanager
+def training_while_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A model that makes a step with a NaN once it is watched, and is served until it was told that it went on."""
+    went_on, released = threading.Event(), JsonReport.released
+
+    def tell(report: JsonReport, step: int, by: str) -> None:
+        released(report, step, by)
+        went_on.set()
+
+    monkeypatch.setattr(JsonReport, "released", tell)
+    net = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    server = tui_params.serve(net, optimizer, name="model")
+
+    def train() -> None:
+        while not server.clock.at_step:
+            time.sleep(0.001)
+        net.weight.grad = torch.full_like(net.weight, float("nan"))
+        optimizer.step()
+        went_on.wait(20)
+        server.stop()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def test_the_page_shows_the_fields_of_every_command_that_prints_json(cli: Callable[..., Ran]) -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert dict(re.findall(r"^## `([^`]+)`\n\n```text\n(.+?)\n```\n", page, re.MULTILINE | re.DOTALL)) == BLOCKS
-    commands = ("ls", "stats", "values", "check", "diff", "attach", "cache", "demo")
+    commands = ("ls", "stats", "values", "check", "diff", "attach", "watch", "cache", "demo")
     with_json = {name for name in commands if "--json" in cli(name, "--help").out}
     assert with_json == {name.partition(" ")[0] for name in BLOCKS}
     assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,11 +11,9 @@ from tui_params.cli.completion import complete_serving
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import ATTACH, epilog
 from tui_params.cli.output import Output, write_json
+from tui_params.cli.served import choose_served, nothing_served
 from tui_params.core import text
-from tui_params.errors import OpenError
-from tui_params.live.attached.finding import Serving, choose, find_serving
-
-_HOW = "put tui_params.serve(model, optimizer) into the training script"
+from tui_params.live.attached.finding import Serving, find_serving
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
@@ -41,15 +39,10 @@ def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) ->
         return OK
     if which is None and (only_list or len(found) != 1):
         if not found:
-            raise OpenError(f"no process of yours serves a model: {_HOW}")
+            raise nothing_served()
         Output().lines(_lines(found))
         return OK
-    if which is not None and which.isdecimal() and not any(each.pid == int(which) for each in found):
-        from tui_params.live.injection.entering import enter
-
-        found = enter(int(which))
-        return open_serving(found[-1].number)  # the largest is served first
-    return open_serving((choose(found, which) if which is not None else found[0]).number)
+    return open_serving(choose_served(found, which).number)
 
 
 def _dry_run(which: str | None) -> int:
@@ -83,6 +76,7 @@ def _entry(each: Serving) -> dict[str, object]:
         "since": each.since,
         "steps": each.steps,
         "age": each.age,
+        "held": each.held or None,
         "rank": each.rank,
         "world_size": each.world_size,
         "command": each.command,
@@ -109,7 +103,7 @@ def _row(each: Serving) -> tuple[str, ...]:
         each.model,
         rank,
         f"{each.steps:,}",
-        "none yet" if each.age is None else f"{text.duration(each.age)} ago",
+        "none yet" if each.age is None else f"{text.duration(each.age)} ago{', held' if each.held else ''}",
         since,
         each.command,
     )

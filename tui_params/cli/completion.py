@@ -40,6 +40,21 @@ def complete_serving(context: click.Context, parameter: click.Parameter, incompl
     return [CompletionItem(word, help=command) for word, command in words.items() if word.startswith(incomplete)]
 
 
+def complete_condition(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What ``watch --on`` takes; a number follows two of them."""
+    words = {
+        "nan": "an element is NaN",
+        "inf": "an element is infinite",
+        "norm>": "the norm of a gradient is above a number, or with x above a multiple of its median",
+        "still:": "a parameter has not changed for so many steps",
+    }
+    return [
+        CompletionItem(word, type=OPEN if word[-1] in ">:" else "plain", help=meaning)
+        for word, meaning in words.items()
+        if word.startswith(incomplete)
+    ]
+
+
 def complete_threshold(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """``abs-max-warning=``, to be followed by a number."""
     from tui_params.core.health.thresholds import MEANINGS

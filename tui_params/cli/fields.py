@@ -29,8 +29,25 @@ LS = """\
 ATTACH = """\
 {"serving": [{"pid", "name", "model": its class, "since": seconds since 1970,
    "steps": of optimizers since then, "age": seconds since the last step or
-   null, "rank", "world_size": null outside a distributed job, "command",
+   null, "held": the step at whose end a viewer holds it, or null, "rank",
+   "world_size": null outside a distributed job, "command",
    "reason": null, or why the process does not answer}]}"""
+
+WATCH = """\
+{"watching": the first line {"pid", "name", "step": that was made last,
+   "conditions", "tensors": names, "every_step": or whether they take turns,
+   "left_out": {name: reason}},
+ "event": a line for each {"step", "tensor", "kind": gradient | parameter |
+   buffer | tensor, "condition": as written, "numel", "nan", "pos_inf",
+   "neg_inf", "norm": of the finite values, "median": of the norms before, or
+   null, "since": the step from which on it is still, or null,
+   "scaled": by a GradScaler, "skipped": by it, "saved": path or null,
+   "not_saved": why not, or null},
+ "held": with --pause {"step": at whose end the training stands,
+   "event_step", "seconds": at most},
+ "released": {"step", "by": user | limit | watch},
+ "end": the last line {"reason", "events", "first_step", "last_step",
+   "looked": at so many steps, "missed": so many, "unlooked": {name: reason}}}"""
 
 STATS = """\
 {"source", "tensors": [{"name", "shape", "dtype", "numel", "nbytes",

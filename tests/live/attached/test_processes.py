@@ -20,6 +20,8 @@ from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.frames import MAX_TEXT
 from tui_params.live.inside.server import MAX_VIEWERS
+from tui_params.live.watching.condition import parse_condition
+from tui_params.live.watching.watch import Watch, choose_watched
 
 READS = 1_500
 
@@ -55,12 +57,20 @@ def test_training_continues_bit_by_bit_as_if_nobody_looked(runtime: Path, steps:
         with AttachedSource(only(runtime).path) as viewer:
             for info in viewer.listing.tensors:
                 viewer.summarize(info.name)
+            assert isinstance(viewer, AttachedSource)
+            conditions = [parse_condition(word) for word in ("nan", "inf", "norm>1e9", "still:1000")]
+            listing = viewer.listing
+            choice = choose_watched(listing, listing.tensors, listing.gradients.values(), conditions)
+            watch = Watch(viewer, choice, hold_seconds=60)
             assert process.stdin is not None
             process.stdin.write("go on\n")
             process.stdin.flush()
             with suppress(ReadError):  # it may be over sooner
                 viewer.read("0.weight.grad")
                 viewer.read("3.weight.grad")
+            while viewer.connection.look() is None:
+                watch.look(0.1)
+            assert watch.first_step == steps // 2 + 1
         found = process.communicate()[0]
     assert found == expected
     assert len(expected) == 65

@@ -22,6 +22,8 @@ from tui_params.live.injection import debugger, entering
 from tui_params.live.injection.elf_symbols import SymbolsError, find_symbols
 from tui_params.live.injection.entering import enter, plan
 from tui_params.live.injection.target import find_target
+from tui_params.live.watching.condition import parse_condition
+from tui_params.live.watching.watch import Watch, choose_watched
 
 __all__ = ["runtime"]
 
@@ -82,6 +84,18 @@ def test_a_training_loop_is_entered_looked_at_and_left(runtime: Path) -> None:
             before = viewer.beat().steps
             viewer.read("2.bias.grad")
             assert viewer.beat().steps > before
+            listing, conditions = viewer.listing, [parse_condition("norm>1e-30")]
+            choice = choose_watched(listing, (), listing.gradients.values(), conditions)
+            watch = Watch(viewer, choice, hold_seconds=60)
+            look = watch.look(20)
+            assert look is not None
+            assert {event.info.name for event in look.events} == {info.name for info in listing.gradients.values()}
+            watch.hold()
+            while (held := watch.held()) is not None and not held.step:
+                watch.look(0.01)
+            stood = viewer.page.steps
+            assert viewer.read("2.bias.grad").shape == (8,)
+            assert (viewer.page.steps, viewer.page.held) == (stood, stood)
         assert process.poll() is None
         assert [each.pid for each in find_serving()] == [process.pid]
 

@@ -233,7 +233,9 @@ def test_what_is_called_at_a_step_sees_the_word_odd_and_the_gradients(counted: C
     optimizer = torch.optim.AdamW(net.parameters())
     seen: list[tuple[int, bool]] = []
     counted.clock.at_step.append(
-        lambda stepped: seen.append((counted.sequence % 2, stepped is optimizer and net[0].weight.grad is not None))
+        lambda stepped, step: seen.append(
+            (counted.sequence % 2, stepped is optimizer and net[0].weight.grad is not None)
+        )
     )
     backward(net)
     optimizer.step()

@@ -22,6 +22,7 @@ HELLO_SECONDS = 2.0
 class Serving(msgspec.Struct, frozen=True):
     """A process that serves a model. ``since`` is in seconds since 1970; ``age`` as in ``core.source.Beat``.
 
+    ``held`` is the step at whose end a viewer holds it, 0 if none does.
     ``reason`` is set instead if it does not answer: all else is unknown then but ``path`` and ``pid``.
     """
 
@@ -36,6 +37,7 @@ class Serving(msgspec.Struct, frozen=True):
     world_size: int | None = None
     command: str = ""
     reason: str | None = None
+    held: int = 0
 
     @property
     def number(self) -> str:
@@ -73,9 +75,9 @@ def describe(path: Path) -> Serving | None:
             close_all(descriptors)
             raise OpenError("it shares nothing")
         page = StepPage(descriptors[0])
-        steps, age = page.steps, page.age
+        steps, age, held = page.steps, page.age, page.held
         page.close()
-        return _serving(path, pid, hello, steps, age)
+        return msgspec.structs.replace(_serving(path, pid, hello, steps, age), held=held)
     except TuiParamsError as error:
         return Serving(path, pid, reason=str(error))
     finally:

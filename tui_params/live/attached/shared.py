@@ -14,6 +14,7 @@ import msgspec
 from tui_params.core.reading.place import Fill
 from tui_params.errors import OpenError, ReadError
 from tui_params.live.inside.shared_page import (
+    HELD,
     LAST_STEP,
     MAGIC,
     PAGE_NBYTES,
@@ -67,6 +68,11 @@ class StepPage:
     @property
     def skipped(self) -> int:
         return int(self._words[SKIPPED])
+
+    @property
+    def held(self) -> int:
+        """The step at whose end a viewer holds the training; 0 if none does."""
+        return int(self._words[HELD])
 
     @property
     def is_scaled(self) -> bool:

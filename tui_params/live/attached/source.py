@@ -115,6 +115,20 @@ class AttachedSource(Source):
         self._addresses = {row[0]: row[_COUNT] for row in rows}
         self.label = clean(f"{hello['name']} ({hello['pid']})", 120)
 
+    @property
+    def page(self) -> StepPage:
+        """The page of the steps of the process."""
+        return self._page
+
+    @property
+    def connection(self) -> Connection:
+        """What else the process is asked through."""
+        return self._connection
+
+    def handle_of(self, name: str) -> int:
+        """The handle of a tensor, for a gradient that of its parameter. Raises KeyError."""
+        return self._handles[name]
+
     def beat(self) -> Beat:
         page = self._page
         return Beat(page.steps, page.age, page.is_scaled, page.skipped, self._connection.look())
@@ -191,13 +205,17 @@ class AttachedSource(Source):
 
     def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
         deadline = time.monotonic() + STEP_SECONDS
-        while copies.step_of(slot) <= asked:
+        while copies.step_of(slot) <= asked and not self._is_held_at(copies.step_of(slot)):
             if time.monotonic() > deadline or self._is_closed:
                 raise ReadError(
                     f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
                     " copied at the end of a step of an optimizer of torch"
                 )
             time.sleep(0.002)
+
+    def _is_held_at(self, step: int) -> bool:
+        """Whether the training stands at the end of that step: no later copy will come, and this one is of now."""
+        return step > 0 and self._page.held == step
 
     def _ask_for_copies(self, info: TensorInfo, key: tuple[int, bool]) -> None:
         """Have this tensor copied too, and its neighbours, which are likely to be asked for next."""

@@ -19,11 +19,15 @@ import torch
 
 from .anatomy import ODD, own
 from .description import Description, Enumeration, ProbeError
+from .finite_check import FiniteCheck
+from .hold import MAX_SECONDS, Hold
 from .leaves import Find, gradient_of
 from .memory import Undisturbed
 from .probe import Probe
 from .shared_page import GENERATION, SharedPage
 from .step_clock import StepClock
+from .step_rounds import StepRounds
+from .step_watch import StepWatch
 from .tensor_copies import DEFAULT_BUDGET, TensorCopies, Wanted
 
 VERSION = 1
@@ -34,6 +38,9 @@ PER_FRAME = 2_000
 
 MAX_COPIED = 4_096
 """Tensors that one viewer may have copied."""
+
+MAX_WATCHED = 200_000
+"""Tensors that one viewer may watch: they take turns."""
 
 Reply = tuple[dict[str, Any], tuple[int, ...]]
 """A message, and the descriptors that go with it."""
@@ -78,6 +85,7 @@ class Visit:
         self._finds: list[Any] = []
         self._listed: dict[int, Description] = {}
         self._copies: TensorCopies | None = None
+        self._watch: StepWatch | None = None
 
     def answer(self, question: dict[str, Any]) -> Iterator[Reply]:
         """The replies to a question, the last of them with ``"is_last": true``. Raises RequestError."""
@@ -93,19 +101,25 @@ class Visit:
             yield {"addresses": self._where(question), "is_last": True}, ()
         elif ask == "copy":
             yield self._copy(question)
+        elif ask == "watch":
+            yield self._start_watch(question)
+        elif ask in ("hold", "release", "held"):
+            yield self._held(ask), ()
         else:
             raise RequestError(f"there is no question {str(ask)[:40]!r}")
 
     def close(self) -> None:
-        """End the copies of this viewer."""
+        """End the copies and the watch of this viewer."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._drop_copies()
+
+    def _drop_copies(self) -> None:
         if self._copies is not None:
-            self._served.clock.at_step.remove(self._take)
+            self._served.clock.at_step.remove(self._copies.take)
             self._copies.close()
             self._copies = None
-
-    def _take(self, optimizer: Any) -> None:
-        if self._copies is not None:
-            self._copies.take()
 
     def _list(self) -> Iterator[Reply]:
         probe = self._served.probe
@@ -177,32 +191,90 @@ class Visit:
         return description
 
     def _copy(self, question: dict[str, Any]) -> Reply:
-        """Copy these tensors at every step, instead of those that were copied before.
+        """Copy these tensors at every step, instead of those that were copied before."""
+        self._drop_copies()
+        wanted, budget = self._wanted(question, MAX_COPIED), _budget(question)
+        try:
+            copies = TensorCopies(wanted, budget)
+        except (ValueError, OSError) as error:
+            raise RequestError(str(error)) from error
+        self._copies = copies
+        self._served.clock.at_step.append(copies.take)
+        slots = [[slot.header, *slot.halves] for slot in copies.slots]
+        return {"slots": slots, "nbytes": copies.memory.nbytes, "is_last": True}, (copies.memory.fd,)
+
+    def _wanted(self, question: dict[str, Any], most: int) -> list[Wanted]:
+        """The tensors that are asked for.
 
         ``values`` are the handles of tensors, ``gradients`` those of parameters whose gradients are meant.
         """
-        self.close()
         asked = (question.get("values", []), False), (question.get("gradients", []), True)
-        budget = question.get("budget")
-        budget = DEFAULT_BUDGET if budget is None else budget
-        if any(type(handles) is not list for handles, _ in asked) or type(budget) is not int:
-            raise RequestError("copy wants lists of handles, and a budget in bytes")
-        if sum(len(handles) for handles, _ in asked) > MAX_COPIED:
-            raise RequestError(f"at most {MAX_COPIED} tensors are copied")
+        if any(type(handles) is not list for handles, _ in asked):
+            raise RequestError(f"{question['ask']} wants lists of handles, and a budget in bytes")
+        if sum(len(handles) for handles, _ in asked) > most:
+            raise RequestError(f"at most {most} tensors are copied")
         wanted = []
         for handles, is_gradient in asked:
             for handle in handles:
                 description, find = self._description(handle), self._finds[handle]
                 find = partial(_gradient_at, find) if is_gradient else find
                 wanted.append(Wanted(find, description.shape, description.dtype, description.nbytes))
+        return wanted
+
+    def _start_watch(self, question: dict[str, Any]) -> Reply:
+        """Copy these tensors at every step in rounds, instead of those that were watched before.
+
+        ``limit`` is how many seconds a hold may last. ``holds_on`` are the things that hold the training in the very
+        step in which a tensor becomes one of them: ``nan``, ``inf``.
+        """
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        wanted, budget = self._wanted(question, MAX_WATCHED), _budget(question)
+        limit, holds_on = question.get("limit", 0), question.get("holds_on", [])
+        if type(limit) not in (int, float) or not 0 <= limit <= MAX_SECONDS:
+            raise RequestError(f"watch wants a limit in seconds, from 0 to {MAX_SECONDS:.0f}")
+        if type(holds_on) is not list or not all(each in ("nan", "inf") for each in holds_on):
+            raise RequestError("watch holds on nan and on inf, and on nothing else")
+        if not wanted:
+            raise RequestError("there is nothing to watch")
         try:
-            copies = TensorCopies(self._served.page, wanted, max(budget, 0))
+            owners = [
+                self._identity(handle) for handle in (*question.get("values", []), *question.get("gradients", []))
+            ]
+            rounds = StepRounds(wanted, owners, budget)
         except (ValueError, OSError) as error:
             raise RequestError(str(error)) from error
-        self._copies = copies
-        self._served.clock.at_step.append(self._take)
-        slots = [[slot.header, *slot.halves] for slot in copies.slots]
-        return {"slots": slots, "nbytes": copies.memory.nbytes, "is_last": True}, (copies.memory.fd,)
+        check = FiniteCheck(minds_inf="inf" in holds_on) if holds_on else None
+        self._watch = StepWatch(self._served.clock, rounds, Hold(float(limit)), check)
+        self._watch.start()
+        layout = rounds.layout
+        return {"ring": layout.ring, "room": layout.room, "is_last": True}, (rounds.memory.fd,)
+
+    def _identity(self, handle: int) -> int:
+        """The id of a tensor as an object, as it is in the groups of an optimizer; 0 if it is not there any more."""
+        try:
+            return id(self._finds[handle]())
+        except ODD:
+            return 0
+
+    def _held(self, ask: str) -> dict[str, Any]:
+        """Hold the training at the end of the step that it is in, or let it go on; where it is held by this viewer."""
+        if self._watch is None:
+            raise RequestError("only a viewer that watches can hold the training")
+        hold = self._watch.hold
+        if ask == "hold":
+            hold.want()
+        elif ask == "release":
+            hold.release()
+        return {"step": hold.step, "left": hold.left, "is_wanted": hold.is_wanted, "is_last": True}
+
+
+def _budget(question: dict[str, Any]) -> int:
+    budget = question.get("budget")
+    if budget is not None and type(budget) is not int:
+        raise RequestError(f"{question['ask']} wants lists of handles, and a budget in bytes")
+    return DEFAULT_BUDGET if budget is None else max(budget, 0)
 
 
 def _gradient_at(find: Find) -> Any:

@@ -15,14 +15,15 @@ from typing import Any
 PAGE_NBYTES = 4096
 
 MAGIC = 0x3150_5354_4950_5554  # the bytes "TUPITSP1"
-SEQUENCE, STEPS, LAST_STEP, GENERATION, SCALED, SKIPPED = 1, 2, 3, 4, 5, 6
+SEQUENCE, STEPS, LAST_STEP, GENERATION, SCALED, SKIPPED, HELD = 1, 2, 3, 4, 5, 6, 7
 """The words of the page, each of 8 bytes in the machine's order; word 0 is MAGIC.
 
 SEQUENCE is odd while an optimizer may be writing to parameters or to its states, and is never the same again: what was
 read between two looks at it that saw the same even number was read at one step. STEPS counts the outermost calls of
 ``step``; LAST_STEP is ``time.monotonic_ns`` after the last of them, 0 before the first. GENERATION changes when tensors
 may have been added or moved. SCALED is 1 if the gradients of the last step were still multiplied by a GradScaler, and
-SKIPPED counts the steps whose optimizer was told that they are not finite.
+SKIPPED counts the steps whose optimizer was told that they are not finite. HELD is the step at whose end a viewer holds
+the training, 0 if none does.
 """
 
 

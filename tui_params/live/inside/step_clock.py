@@ -2,7 +2,8 @@
 
 torch calls global hooks before and after every optimizer's ``step`` (torch/optim/optimizer.py,
 ``register_optimizer_step_pre_hook``). They run on the training thread, so they make no system call, run no operator of
-torch, and keep nothing alive. Traced by ``torch.compile`` they would slow every step, so Dynamo is told to leave them.
+torch, and keep nothing alive, unless a viewer asks for it. Traced by ``torch.compile`` they would slow every step, so
+Dynamo is told to leave them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,27 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from .anatomy import ODD
-from .shared_page import LAST_STEP, SCALED, SEQUENCE, SKIPPED, STEPS, SharedPage
+from .hold import POLL_SECONDS, Hold
+from .shared_page import HELD, LAST_STEP, SCALED, SEQUENCE, SKIPPED, STEPS, SharedPage
 
 _DYNAMO = f"{os.sep}_dynamo{os.sep}"
 
-AtStep = Callable[[Any], None]
+
+class Step(NamedTuple):
+    """The number of a step, and whether its gradients were still scaled, or told to the optimizer as not finite."""
+
+    number: int
+    is_scaled: bool
+    is_skipped: bool
+
+
+AtStep = Callable[[Any, Step], None]
 """Called on the training thread with the optimizer, after its step and before anything can change again."""
 
 
@@ -42,6 +53,7 @@ class StepClock:
 
         self._handles: list[Any] = []
         self.at_step: list[AtStep] = []
+        self.holds: list[Hold] = []
 
     def start(self) -> None:
         """Begin to count. Raises what torch raises if it has no such hooks."""
@@ -84,14 +96,16 @@ class StepClock:
                 calls.pop()
             if calls:
                 return
-        for act in tuple(self.at_step):
-            # Nothing that goes wrong here may reach the training.
-            with suppress(*ODD):
-                act(optimizer)
         words = self._page.words
         # Told of by GradScaler to optimizers that look themselves whether a step is to be skipped, the fused ones.
         is_scaled = getattr(optimizer, "grad_scale", None) is not None
         is_skipped = is_scaled and _is_set(getattr(optimizer, "found_inf", None))
+        step = Step(int(words[STEPS]) + 1, is_scaled, is_skipped)
+        acts = tuple(self.at_step)
+        for act in acts:
+            # Nothing that goes wrong here may reach the training.
+            with suppress(*ODD):
+                act(optimizer, step)
         with self._lock:
             words[SCALED] = int(is_scaled)
             words[SKIPPED] += int(is_skipped)
@@ -100,6 +114,37 @@ class StepClock:
             self._running.pop(thread, None)
             if not self._running:
                 self._set_writing(False)
+        if self.holds and any(hold.is_wanted for hold in tuple(self.holds)):
+            with suppress(*ODD):
+                self._stand(optimizer, step, acts)
+
+    def _stand(self, optimizer: Any, step: Step, done: tuple[AtStep, ...]) -> None:
+        """Stand still as long as a viewer holds. The step is counted, so that all can be read as it has left it.
+
+        ``done`` has been called already; what viewers ask for meanwhile is called too.
+        """
+        holds: tuple[Hold, ...] = ()
+        try:
+            self._page.words[HELD] = step.number
+            while True:
+                holds = tuple(self.holds)
+                # Each is asked, so that each knows that it is at the end of this step.
+                if not sum(hold.lasts(step.number) for hold in holds):
+                    return
+                time.sleep(POLL_SECONDS)
+                for act in tuple(self.at_step):
+                    if act not in done:
+                        done = (*done, act)
+                        with suppress(*ODD):
+                            act(optimizer, step)
+        except BaseException:
+            # Ctrl+c in the terminal of the training is for the training: nothing holds it any more.
+            for hold in holds:
+                hold.release()
+                hold.lasts(step.number)
+            raise
+        finally:
+            self._page.words[HELD] = 0
 
     def _set_writing(self, is_writing: bool) -> None:
         words = self._page.words

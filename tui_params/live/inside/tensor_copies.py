@@ -7,14 +7,15 @@ does nothing but copy: what the values mean is worked out by the viewer.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from .anatomy import ODD, own
 from .leaves import Find
 from .memory import Undisturbed, plain_view
-from .shared_page import STEPS, SharedMemory, SharedPage
+from .shared_page import SharedMemory
+from .step_clock import Step
 from .tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, OTHER, STATE, STEP
 
 MAX_NBYTES = 1 << 30
@@ -47,7 +48,7 @@ class TensorCopies:
     ``take`` is called on the training thread, all else on the viewer's.
     """
 
-    def __init__(self, page: SharedPage, wanted: list[Wanted], budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(self, wanted: list[Wanted], budget: int = DEFAULT_BUDGET) -> None:
         slots, end = [], 0
         for each in wanted:
             header, start = end, end + 8 * HEADER_WORDS
@@ -61,12 +62,11 @@ class TensorCopies:
         self.memory = SharedMemory(max(end, 1))  # a file of no bytes cannot be mapped
         self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
         self._words = memoryview(self.memory.map)[: end - end % 8].cast("Q") if end else None
-        self._page = page
         self._next = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def take(self) -> None:
+    def take(self, optimizer: Any, step: Step) -> None:
         """Copy as many of the tensors as the budget allows, from where the last step left off; at least one."""
         with self._lock:
             if self._is_closed:
@@ -78,7 +78,7 @@ class TensorCopies:
                     return
                 left -= slot.wanted.nbytes
                 self._next = (self._next + 1) % len(self.slots)
-                self._copy(slot)
+                self._copy(slot, step)
 
     def close(self) -> None:
         """Copy nothing any more, and release the memory."""
@@ -89,7 +89,7 @@ class TensorCopies:
             del self._bytes
         self.memory.close()
 
-    def _copy(self, slot: Slot) -> None:
+    def _copy(self, slot: Slot, step: Step) -> None:
         words, first = self._words, slot.header // 8
         assert words is not None
         number = words[first + DONE] + 1
@@ -101,27 +101,31 @@ class TensorCopies:
         except ODD:
             state = OTHER
         words[first + STATE + half] = state
-        # The step that is just ending is not counted yet.
-        words[first + STEP + half] = self._page.words[STEPS] + 1
+        words[first + STEP + half] = step.number
         words[first + DONE] = number
 
     def _fill(self, slot: Slot, start: int) -> int:
         wanted = slot.wanted
-        tensor = wanted.find()
-        if tensor is None:
-            return ABSENT
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or own(tensor, "layout") != torch.strided:
-            return OTHER
-        dtype = str(own(tensor, "dtype")).removeprefix("torch.")
-        if tuple(own(tensor, "shape")) != wanted.shape or dtype != wanted.dtype:
-            return OTHER
-        if own(tensor, "device").type != "cpu":
-            return ON_DEVICE
-        if wanted.nbytes:
-            source = plain_view(tensor)
-            target = self._bytes[start : start + wanted.nbytes]
-            target.view(source.dtype).view(source.shape).copy_(source)
-        return COPIED
+        return copy_to(self._bytes[start : start + wanted.nbytes], wanted, wanted.find())
+
+
+def copy_to(target: Any, wanted: Wanted, tensor: Any) -> int:
+    """Copy a tensor into ``target``, as many bytes, if it is still the one that is wanted; returns its state.
+
+    Raises what is in ODD; the caller is inside ``Undisturbed``.
+    """
+    if tensor is None:
+        return ABSENT
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or own(tensor, "layout") != torch.strided:
+        return OTHER
+    if tuple(own(tensor, "shape")) != wanted.shape or str(own(tensor, "dtype")) != f"torch.{wanted.dtype}":
+        return OTHER
+    if own(tensor, "device").type != "cpu":
+        return ON_DEVICE
+    if wanted.nbytes:
+        source = plain_view(tensor)
+        target.view(source.dtype).view(source.shape).copy_(source)
+    return COPIED
 
 
 def _aligned(nbytes: int) -> int:

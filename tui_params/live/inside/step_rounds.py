@@ -1,0 +1,135 @@
+"""StepRounds: the tensors of a watch, copied at every step into shared memory, in rounds that a viewer reads in turn.
+
+Unlike TensorCopies, which keeps the last copy of each tensor, it keeps what was copied at each of the last steps: a
+viewer that is late for a moment misses none of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from .anatomy import ODD
+from .memory import Undisturbed
+from .round_layout import (
+    BEGUN,
+    COUNT,
+    DONE,
+    FLAGS,
+    INDEX,
+    IS_SCALED,
+    IS_SKIPPED,
+    MAX_RING,
+    MIN_RING,
+    OFFSET,
+    STATE,
+    STEP,
+    Layout,
+    aligned,
+)
+from .shared_page import SharedMemory
+from .step_clock import Step
+from .tensor_copies import MAX_NBYTES, Wanted, copy_to
+from .tensor_slots import COPIED, OTHER
+
+_NO_TASK = -1
+_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
+"""Which backward the thread is in."""
+
+RING_NBYTES = 64 << 20
+"""The most memory for more than two places."""
+
+
+class StepRounds:
+    """The rounds of one viewer: of each step as many tensors as ``budget`` bytes allow, in turn, at least one.
+
+    Where each parameter has an optimizer of its own that steps inside backward, a round has what belongs to it, and one
+    tensor more: all of them at each of these steps would be the whole model as many times as it has parameters.
+    ``owners`` are the ids of the parameters that the tensors are, or are the gradients of.
+    Raises ValueError if they need too much memory. ``close`` is called on the viewer's thread, all else on the one that
+    trains.
+    """
+
+    def __init__(self, wanted: list[Wanted], owners: list[int], budget: int) -> None:
+        sizes = [aligned(each.nbytes) for each in wanted]
+        room = max(*sizes, min(sum(sizes), budget // 64 * 64), 64)
+        ring = max(MIN_RING, min(MAX_RING, RING_NBYTES // room))
+        self.layout = Layout(len(wanted), ring, room)
+        if self.layout.nbytes > MAX_NBYTES:
+            raise ValueError(
+                f"copies of these {len(wanted)} tensors need {self.layout.nbytes} bytes, and {MAX_NBYTES} are allowed"
+            )
+        self._wanted = wanted
+        self._owned: dict[int, list[int]] = {}
+        for index, owner in enumerate(owners):
+            self._owned.setdefault(owner, []).append(index)
+        self.memory = SharedMemory(self.layout.nbytes)
+        self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
+        self._next = 0
+        self._number = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def take(self, optimizer: Any, step: Step) -> list[tuple[int, Any]]:
+        """Copy what has its turn; returns the tensors that were copied, with their indices. Ended by ``finish``."""
+        with self._lock:
+            if self._is_closed:
+                return []
+            self._number += 1
+            number, layout, words = self._number, self.layout, self.memory.words
+            words[BEGUN] = number
+            at = layout.place(number)
+            words[at + STEP], words[at + COUNT] = step.number, 0
+            words[at + FLAGS] = IS_SCALED * step.is_scaled + IS_SKIPPED * step.is_skipped
+            taken, end, entries = [], 0, 0
+            with Undisturbed(plain=True):
+                for index in self._turn(optimizer):
+                    wanted = self._wanted[index]
+                    if entries and end + wanted.nbytes > layout.room:
+                        break
+                    state, tensor = self._copy(wanted, layout.bytes_at(number) + end)
+                    entry = layout.entry(number, entries)
+                    words[entry + INDEX], words[entry + STATE], words[entry + OFFSET] = index, state, end
+                    if state == COPIED:
+                        taken.append((index, tensor))
+                    end += aligned(wanted.nbytes)
+                    entries += 1
+                    if index == self._next:
+                        self._next = (index + 1) % len(self._wanted)
+            words[at + COUNT] = entries
+            return taken
+
+    def _turn(self, optimizer: Any) -> Iterator[int]:
+        """The tensors that are to be copied at a step, as far as there is room, each once."""
+        count = len(self._wanted)
+        first = self._next
+        if _graph_task() == _NO_TASK:
+            yield from range(first, count)
+            yield from range(first)
+            return
+        groups = optimizer.param_groups
+        own = [index for group in groups for each in group["params"] for index in self._owned.get(id(each), ())]
+        yield from dict.fromkeys([first, *own])
+
+    def finish(self) -> None:
+        """Let the viewer see the round that was taken last."""
+        with self._lock:
+            if not self._is_closed:
+                self.memory.words[DONE] = self._number
+
+    def close(self) -> None:
+        """Copy nothing any more, and release the memory."""
+        with self._lock:
+            self._is_closed = True
+            del self._bytes
+        self.memory.close()
+
+    def _copy(self, wanted: Wanted, start: int) -> tuple[int, Any]:
+        try:
+            tensor = wanted.find()
+            return copy_to(self._bytes[start : start + wanted.nbytes], wanted, tensor), tensor
+        except ODD:
+            return OTHER, None
