@@ -98,7 +98,7 @@ def test_the_format_can_be_chosen(cli: Cli, checkpoint: Path, before: bool) -> N
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nothing", "there is no format 'nothing' that can be opened; the formats are safetensors, torch.save, "),
+        ("nothing", "there is no format 'nothing' that can be opened; the formats are safetensors, DCP, "),
         ("safetensors", "is a folder, and safetensors is the format of a file"),
         ("pipeline", "is no pipeline: it has neither model_index.json nor modules.json with members"),
         ("steps", "is no folder of steps"),

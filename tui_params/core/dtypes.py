@@ -155,15 +155,23 @@ _BY_NAME |= {
     "cdouble": _BY_NAME["complex128"],
     "chalf": _BY_NAME["complex32"],
 }
+_NOT_OF_TORCH = frozenset({"int4", "uint4"})
 _BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES if dtype.safetensors}
 
 
 def from_torch(name: str) -> DType | None:
     """The type that torch calls ``name`` (``"bfloat16"``, ``"torch.bfloat16"``), or None.
 
-    ``float4_e2m1fn_x2`` is not in the table: its readers double the last dimension and use ``float4_e2m1fn``.
+    ``float4_e2m1fn_x2`` is not in the table: its readers double the last dimension and use ``float4_e2m1fn``. Nor are
+    ``int4`` and ``uint4``, which have a byte for each element in torch, and no operator.
     """
-    return _BY_NAME.get(name.removeprefix("torch."))
+    name = name.removeprefix("torch.")
+    return None if name in _NOT_OF_TORCH else _BY_NAME.get(name)
+
+
+def named(name: str) -> DType | None:
+    """The type of that name in the table, also of those that only other libraries have (``int4`` of ONNX), or None."""
+    return _BY_NAME.get(name)
 
 
 def from_safetensors(code: str) -> DType | None:

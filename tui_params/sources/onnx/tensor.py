@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tui_params.core.dtypes import DType, from_torch, unknown
+from tui_params.core.dtypes import DType, named, unknown
 from tui_params.core.tensor import MAX_LISTED_NDIM
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields, varint
 
@@ -51,7 +51,7 @@ class Proto(msgspec.Struct):
     @property
     def dtype(self) -> DType:
         """The element type; unknown ones have the number in their name."""
-        return from_torch(_TYPES.get(self.code, "")) or unknown(_OTHER.get(self.code, f"onnx {self.code}"))
+        return named(_TYPES.get(self.code, "")) or unknown(_OTHER.get(self.code, f"onnx {self.code}"))
 
 
 def read_text(data: Bytes, field: Field, most: int = MAX_TEXT) -> str:

@@ -92,8 +92,7 @@ class Desk:
         self._wanted: tuple[str, ...] = ()
         self._flushed = monotonic()
         self._sweep: Sweep | None = None
-        self._is_cross_checking = False
-        self._is_cross_checked = False
+        self._is_cross_checking = self._is_cross_checked = False
 
     # Statistics
 
@@ -110,10 +109,10 @@ class Desk:
         if self._is_closed:
             return
         self._wanted = tuple(names)
-        if self._scanner is not None:
-            self._scanner.want([name for name in self._wanted if name not in self._known])
-        else:
+        if self._scanner is None:
             self._start_soon()
+        else:
+            self._scanner.want([name for name in self._wanted if name not in self._known])
 
     def _start_soon(self) -> None:
         if not self._is_starting:
@@ -128,14 +127,16 @@ class Desk:
         # What was opened stays. To look through it, the collector would hold every thread for 0.2 s at 92,000 tensors.
         gc.freeze()
         self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
-        scanner = Scanner(self.opened.source, self._deliver, self._tell)
-        self._scanner = scanner
+        self._scanner = scanner = Scanner(self.opened.source, self._deliver, self._tell)
         if self._is_closed:
             scanner.close()
             return
         if self._kept is not None:
             self._take_kept(self._kept)
-        scanner.want([name for name in self._wanted if name not in self._known])
+        wanted: tuple[str, ...] | None = None
+        while wanted is not self._wanted:  # others may be wanted meanwhile
+            wanted = self._wanted
+            scanner.want([name for name in wanted if name not in self._known])
         self._started.set()
         self._cross_check_what_is_kept()
 
@@ -379,10 +380,8 @@ class Desk:
         if self._is_closed:
             return
         self._is_closed = True
-        self._worker.stop()
-        self._finder.stop()
-        self.adapters.stop()
-        self._keeper.stop()
+        for worker in (self._worker, self._finder, self.adapters, self._keeper):
+            worker.stop()
         self._batches.close()
         gc.unfreeze()
 

@@ -99,6 +99,8 @@ class Editing:
             self._notice.say(READ_ONLY)
         elif info is None:
             self._notice.say("Only a tensor has values: move to one first.")
+        elif self._dialog is not None:
+            return  # the key came twice before it was on screen
         elif info.unreadable is not None:
             self._notice.say(f"Its values cannot be set: {text.clean(info.unreadable, 200)}")
         else:
@@ -158,6 +160,7 @@ class Editing:
     def list(self) -> None:
         if self._edits is None:
             self._notice.say(READ_ONLY)
+        if self._edits is None or self._list is not None:
             return
         from tui_params.tui.screens.edits import EditsScreen
 
