@@ -358,7 +358,8 @@ async def test_opened_again_the_edits_can_still_be_undone() -> None:
         await stage.go("ln_f.bias")
         await stage.press("equals_sign", "tab")
         await stage.type("2")
-        await stage.press("enter", "ctrl+s", "R")
+        await stage.press("enter", "ctrl+s")
+        await stage.press("R")
         assert "1 made" in stage.header
         await stage.press("u")
         assert not model.ln_f.bias.any()
