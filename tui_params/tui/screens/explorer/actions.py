@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.notice import Notice
     from tui_params.tui.screens.explorer.page_choices import PageChoices
     from tui_params.tui.screens.explorer.panes import Panes
+    from tui_params.tui.screens.explorer.pulse import Pulse
     from tui_params.tui.screens.explorer.questions import Questions
     from tui_params.tui.screens.explorer.session import Session
     from tui_params.tui.screens.explorer.travel import Travel
@@ -50,6 +51,7 @@ class Actions(Screen[None]):
     searches: Searches
     session: Session
     travel: Travel
+    pulse: Pulse
     tree_view: ModuleTree
     verification: Verification
     left: View | None
@@ -125,6 +127,9 @@ class Actions(Screen[None]):
         if self.session.opened is not None:
             self.left = self.travel.view
             self.session.open_again()
+
+    def action_hold(self) -> None:
+        self.notice.say(self.pulse.toggle() or "Nothing here trains while it is looked at.")
 
     def action_scan(self) -> None:
         if self.desk is None:

@@ -9,6 +9,7 @@ from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
+from tui_params.tui.screens.explorer.pulse import Pulse
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.status import (
     BarState,
@@ -41,11 +42,13 @@ class Bars:
         detail: TensorDetail,
         search: SearchBar,
         glyphs: Glyphs,
+        pulse: Pulse,
     ) -> None:
         self.header = StripBar(id="header")
         self.status = StripBar(id="status")
         self.keys: Mapping[str, str] = {}
         """The keys that the user has changed, by id."""
+        self._pulse = pulse
         self._session = session
         self._filter = filter
         self._answers = answers
@@ -69,6 +72,7 @@ class Bars:
             label=self._session.pending.label,
             opened=opened,
             stale=self._session.stale,
+            pulse=self._pulse.words,
             has_unknown_sizes=pages is not None and pages.modules.has_unknown_sizes,
             sort=self._order.choice,
             sort_read=self._order.read,

@@ -34,6 +34,7 @@ from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.page_choices import PageChoices
 from tui_params.tui.screens.explorer.panes import Panes
+from tui_params.tui.screens.explorer.pulse import Pulse
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.travel import Travel
@@ -112,9 +113,10 @@ class ExplorerScreen(Actions):
         self.editing = editing = Editing(
             editor, session, self, self.detail, notice, glyphs, self.update_bars, self._renew, self.key_of
         )
+        self.pulse = Pulse(session, self, self.questions, self.update_bars)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
-            glyphs,
+            glyphs, self.pulse,
         )  # fmt: skip
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
@@ -196,6 +198,7 @@ class ExplorerScreen(Actions):
         gradients = message.opened.source.listing.gradients
         self.tree_view.show(rows, self.session.figures, pages.marks, message.opened.content, gradients)
         self.comparing.begin()
+        self.pulse.begin()
         self.travel.go_on(view)
         if self.filter.query is not None:
             self.filter.apply()

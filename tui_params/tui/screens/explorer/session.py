@@ -69,19 +69,21 @@ class Session:
         if self.desk is not None:
             self.desk.close()
         self.stale = None
-        self.carried = Carried() if self._is_editable else None
+        is_training = opened.source.beat() is not None
+        self.carried = Carried() if self._is_editable or is_training else None
         return self._start(opened)
 
-    def renew(self, touched: Collection[str]) -> None:
-        """Make the desk and the pages anew, because values were edited: nothing that was read of them is kept.
+    def renew(self, touched: Collection[str], *, keeps_figures: bool = False) -> None:
+        """Make the desk and the pages anew, because values have changed: nothing that was read of them is kept.
 
-        What was read of other tensors is, and answers to what was asked before are dropped.
+        What was read of other tensors is, and answers to what was asked before are dropped. With ``keeps_figures`` the
+        old figures are shown until there are new ones.
         """
         desk = self.desk
         if desk is None or self.carried is None:
             return
         desk.close(keeps_source=True)
-        self.carried = self.carried.without(touched)
+        self.carried = self.carried.without(touched, keeps_figures=keeps_figures)
         self._start(desk.opened)
 
     def figures(self, name: str) -> Figures | None:

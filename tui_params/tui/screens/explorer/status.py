@@ -77,6 +77,8 @@ class BarState:
     """Whether the cursor of the tree is on a tensor."""
     has_tables: bool = False
     """Whether the values have more than one table to step through."""
+    pulse: str = ""
+    """How far a model has come that trains meanwhile."""
     editing: str = ""
     """Whether values can be set, and how many edits are staged and made."""
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -98,6 +100,8 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     name: list[Part] = [(" " + text.clean(source.label, 200), "title")]
     if not state.is_editable or width >= _ROOMY:
         name.append((f"  {source.listing.format}", "dim"))
+    if state.pulse:
+        name.append((f"  {state.pulse}", "accent"))
     if state.editing:
         name.append((f"  {state.editing}", "accent" if state.is_editable else "dim"))
     if not state.sort.is_default:

@@ -1,0 +1,64 @@
+"""A model that trains while it is looked at: its steps in the header, figures read anew, a picture that is held."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tui_params
+from tests.factories_screen import on_stage
+from tests.live.attached.conftest import runtime
+from tui_params.live.attached import source as attached
+from tui_params.live.attached.source import AttachedSource
+from tui_params.tui.screens.explorer import pulse
+
+__all__ = ["runtime"]
+
+
+async def test_what_is_on_screen_follows_the_training(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    monkeypatch.setattr(pulse, "AGAIN", 0.0)
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.2)
+    net = nn.Linear(3, 2, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    server = tui_params.serve(net, optimizer, name="net")
+
+    def step() -> None:
+        net.weight.grad = torch.ones_like(net.weight)
+        optimizer.step()
+
+    try:
+        async with on_stage(AttachedSource(Path(server.path)), is_settled=False) as stage:
+            await stage.until(lambda: "no step yet" in stage.lines[0], "the header")
+            figures = stage.screen.session.figures
+            await stage.until(lambda: getattr(figures("weight"), "mean", None) == 1.0, "read")
+            step()
+            await stage.until(lambda: "step 1" in stage.lines[0], "counted")
+            # The gradient is copied at the end of a step, so that one more is needed.
+            step()
+            await stage.until(lambda: getattr(figures("weight"), "mean", None) == 0.0, "read anew")
+            await stage.send("F")
+            await stage.until(lambda: "held at step" in stage.lines[0], "held")
+            step()
+            await stage.until(
+                lambda: stage.screen.pulse._beat is not None and stage.screen.pulse._beat.steps == 3, "seen"
+            )
+            assert getattr(figures("weight"), "mean", None) == 0.0
+            await stage.send("F")
+            await stage.until(lambda: getattr(figures("weight"), "mean", None) == -0.5, "it follows again")
+            server.stop()
+            await stage.until(lambda: "ended after step 3" in stage.lines[0], "ended")
+            assert getattr(figures("weight"), "mean", None) == -0.5
+    finally:
+        server.stop()
+
+
+async def test_nothing_is_held_where_nothing_trains() -> None:
+    async with on_stage() as stage:
+        await stage.press("F")
+        assert "Nothing here trains" in stage.lines[-1]
+        assert stage.screen.pulse.words == ""

@@ -1,0 +1,143 @@
+"""Pulse: keeps what is shown of a model that trains in another process up to date, and says how far it has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from tui_params.core import text
+from tui_params.core.source import Beat
+from tui_params.tui.screens.explorer.questions import Questions
+from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
+from tui_params.tui.widgets.tree.module_tree import ModuleTree
+
+EVERY = 0.5
+"""Seconds between two looks at the steps of the process."""
+
+AGAIN = 1.0
+"""Seconds after which what is on screen is read anew, if the process has made a step and all was answered."""
+
+HOLD = 1.5
+"""How long a page may stay as it is until the next one is whole."""
+
+_RATE_SECONDS = 10.0
+
+
+class Training(Protocol):
+    """What a pulse needs of the screen."""
+
+    tree_view: ModuleTree
+    detail: TensorDetail
+
+    @property
+    def is_settled(self) -> bool: ...
+
+    def set_interval(self, interval: float, callback: Callable[[], None]) -> object: ...
+
+
+class Pulse:
+    """Looks at the steps of a source that trains; of any other it does nothing. Only what is on screen is read anew.
+
+    ``is_held`` keeps the picture as it is; the training goes on.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        screen: Training,
+        questions: Questions,
+        changed: Callable[[], None],
+    ) -> None:
+        self.is_held = False
+        self._session = session
+        self._screen = screen
+        self._questions = questions
+        self._changed = changed
+        self._is_watching = False
+        self._beat: Beat | None = None
+        self._steps: deque[tuple[float, int]] = deque()
+        self._shown = -1
+        """The number of steps when what is on screen was asked for."""
+        self._at = 0.0
+
+    def begin(self) -> None:
+        """Another source was opened, or the same one again."""
+        self._steps.clear()
+        self._shown, self._at = -1, monotonic()
+        self.look()
+        if self._beat is not None and not self._is_watching:
+            self._is_watching = True
+            self._screen.set_interval(EVERY, self.look)
+
+    def look(self) -> None:
+        """Look at the steps; read anew what is on screen if there were some."""
+        opened, now = self._session.opened, monotonic()
+        beat = opened.source.beat() if opened is not None else None
+        if beat is None:
+            return
+        self._steps.append((now, beat.steps))
+        while now - self._steps[0][0] > _RATE_SECONDS:
+            self._steps.popleft()
+        if beat != self._beat:
+            self._beat = beat
+            self._changed()
+        if self._shown < 0:
+            self._shown = beat.steps
+        is_due = beat.steps != self._shown and now - self._at >= AGAIN and beat.lost is None
+        if is_due and not self.is_held and self._screen.is_settled:
+            self._shown, self._at = beat.steps, now
+            self._renew()
+
+    def toggle(self) -> str | None:
+        """Hold the picture, or let it go on; the words to say, or None where nothing trains."""
+        if self._beat is None:
+            return None
+        self.is_held = not self.is_held
+        self._changed()
+        return "The picture is held; the training goes on." if self.is_held else "The picture follows the training."
+
+    @property
+    def words(self) -> str:
+        """How far it has come; empty where nothing trains."""
+        beat = self._beat
+        if beat is None:
+            return ""
+        if beat.lost is not None:
+            return f"ended after step {beat.steps:,}"
+        if self.is_held:
+            return f"held at step {self._shown:,}"
+        if beat.age is None:
+            return "no step yet"
+        rate = self._rate
+        if beat.age > max(3.0, 3.0 / rate if rate else 0.0):
+            return f"step {beat.steps:,}, {text.duration(beat.age)} ago"
+        words = f"step {beat.steps:,}, {text.number(rate, 3)}/s" if rate else f"step {beat.steps:,}"
+        return f"{words}, gradients still scaled" if beat.is_scaled else words
+
+    @property
+    def _rate(self) -> float:
+        """Steps a second over the last seconds; 0 if that is not known."""
+        if len(self._steps) < 2:
+            return 0.0
+        (began, first), (now, last) = self._steps[0], self._steps[-1]
+        return (last - first) / (now - began) if now > began else 0.0
+
+    def _renew(self) -> None:
+        """Forget what was read of the tensors on screen and read them anew; until then they show what they did."""
+        session = self._session
+        before = session.pages
+        session.renew(self._questions.wanted, keeps_figures=True)
+        pages = session.pages
+        if pages is None or before is None:
+            return
+        # The same tensors in the same tree: what was found of those that are not read anew stays.
+        pages.marks = before.marks
+        self._screen.tree_view.marks = pages.marks
+        pages.hold(HOLD)
+        self._questions.changed = ()
+        self._questions.show_soon(0.0)
+        self._screen.detail.grid.reload()
+        self._questions.ask_soon()
