@@ -652,6 +652,14 @@ async def test_tab_goes_round_the_panes() -> None:
         assert screen.tree_view.has_focus
 
 
+@covers("hold")
+async def test_hold_says_that_nothing_trains_here() -> None:
+    # tests/tui/screens/test_pulse.py holds the picture of a model that does.
+    async with on_stage() as stage:
+        await stage.press("F")
+        assert "Nothing here trains" in stage.lines[-1]
+
+
 @covers("reload")
 async def test_reload_opens_again_and_keeps_the_cursor() -> None:
     opened: list[MemorySource] = []

@@ -90,7 +90,7 @@ async def test_of_what_was_not_read_the_order_says_so_and_s_puts_it_right() -> N
         assert stage.screen.order.read is None
         assert stage.names[:3] == ["m29", "m28", "m27"]
         assert stage.cursor == before
-        assert "read" not in stage.lines[0]
+        assert ", " not in stage.lines[0]
         await stage.press("o", "A")
         await stage.until(lambda: stage.names[0] == "m0", "the other way round")
         assert "reads all" not in stage.status
@@ -221,7 +221,7 @@ async def test_an_order_by_gradients_is_complete_when_all_gradients_are_read() -
         await stage.press("o", "g")
         await stage.until(lambda: stage.names == ["c", "a", "b"], "sorted")
         assert stage.screen.order.read is None
-        assert "read" not in stage.lines[0]
+        assert ", " not in stage.lines[0]
 
 
 async def test_under_a_filter_it_is_sorted_again_as_figures_arrive() -> None:
