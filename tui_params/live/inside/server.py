@@ -146,6 +146,9 @@ class Server:
             visit.close()
             with self._lock:
                 self._viewers.discard(viewer)
+                if not self._viewers:
+                    # Another process may get the number of this one.
+                    _let_read(None)
             viewer.close()
 
 
@@ -201,12 +204,15 @@ def _uid_of(viewer: socket.socket) -> int:
         return -1
 
 
-def _let_read(viewer: socket.socket) -> None:
-    """Allow this viewer to read the memory of this process where Yama's ptrace_scope is 1 (prctl PR_SET_PTRACER)."""
+def _let_read(viewer: socket.socket | None) -> None:
+    """Allow this viewer to read the memory of this process where Yama's ptrace_scope is 1 (prctl PR_SET_PTRACER).
+
+    It is one viewer at a time that can be allowed; None takes the permission back.
+    """
     if sys.platform != "linux":
         return
     try:
-        pid = _credentials(viewer)[0]
+        pid = 0 if viewer is None else _credentials(viewer)[0]
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
     except (OSError, AttributeError):
         return  # without it the viewer asks for copies
