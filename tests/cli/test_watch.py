@@ -123,6 +123,15 @@ def trainer(trainers: list[Trainer], folder: Path) -> Trainer:
     return trainers[-1]
 
 
+# It hears ctrl+c even if this process does not: nohup and "&" in a script leave SIGINT ignored, which is inherited.
+HEARING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tui_params.cli.app import run
+sys.exit(run())
+"""
+
+
 class Viewer:
     """``tui-params watch --json`` in a process of its own."""
 
@@ -150,7 +159,7 @@ class Viewer:
 def watching(trainer: Trainer, *options: str) -> Iterator[Viewer]:
     """A viewer that looks already."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tui_params", "watch", str(trainer.process.pid), "--json", *options],
+        [sys.executable, "-c", HEARING, "watch", str(trainer.process.pid), "--json", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
