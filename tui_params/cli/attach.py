@@ -42,7 +42,9 @@ def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) ->
             raise nothing_served()
         Output().lines(_lines(found))
         return OK
-    return open_serving(choose_served(found, which).number)
+    chosen = choose_served(found, which)
+    # By its name it is found again after a restart.
+    return open_serving(which if which is not None and which == chosen.name else chosen.number)
 
 
 def _dry_run(which: str | None) -> int:

@@ -11,6 +11,7 @@ from torch import nn
 import tui_params
 from tests.factories_screen import on_stage
 from tests.live.attached.conftest import runtime
+from tui_params.core.health.checker import Report
 from tui_params.live.attached import source as attached
 from tui_params.live.attached.source import AttachedSource
 from tui_params.tui.screens.explorer import pulse
@@ -62,3 +63,32 @@ async def test_nothing_is_held_where_nothing_trains() -> None:
         await stage.press("F")
         assert "Nothing here trains" in stage.lines[-1]
         assert stage.screen.pulse.words == ""
+
+
+async def test_a_check_holds_the_picture_and_trusts_nothing_that_was_read_before(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.2)
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    server = tui_params.serve(net, name="net")
+    try:
+        async with on_stage(AttachedSource(Path(server.path)), is_settled=False) as stage:
+
+            def report() -> Report | None:
+                return stage.screen.pages.report if stage.screen.pages is not None else None
+
+            def wrong() -> set[str | None]:
+                found = report()
+                return set() if found is None else {finding.tensor for finding in found.findings}
+
+            await stage.send("S")
+            await stage.until(lambda: report() is not None, "checked")
+            assert "held at step 0" in stage.lines[0]
+            assert "1.weight" not in wrong()
+            with torch.no_grad():
+                net[1].weight[0, 0] = float("nan")
+            await stage.send("S")
+            await stage.until(lambda: "1.weight" in wrong(), "checked again")
+    finally:
+        server.stop()

@@ -113,7 +113,7 @@ def choose(found: list[Serving], wanted: str) -> Serving:
     if len(matching) == 1:
         return matching[0]
     if not matching:
-        known = ", ".join(f"{each.number} ({each.name})" for each in found[:8]) or "none"
+        known = ", ".join(f"{each.number} ({each.name or 'it does not answer'})" for each in found[:8]) or "none"
         raise OpenError(
             f"no process with the number or the name {clean(wanted, 80)!r} serves a model; serving: {known}"
         )

@@ -41,7 +41,7 @@ def test_a_missing_file_is_told_and_the_other_rows_are_read(tmp_path: Path) -> N
     with open_path(folder) as source:
         assert rules(source) == [("error", "missing-shard")]
         (finding,) = source.listing.findings
-        assert finding.evidence.endswith("__1_0.distcp; the metadata place 1 piece in it")
+        assert finding.evidence.endswith("__1_0.distcp; by the metadata, 1 piece is in it")
         assert source.read("w", "[:2]").tolist() == WHOLE[:2].tolist()
         with pytest.raises(ReadError, match="the piece of w at byte 0 cannot be read: no such file"):
             source.read("w")

@@ -11,7 +11,7 @@ from math import prod
 import msgspec
 
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.text import clean, plural
+from tui_params.core.text import are, clean, plural
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.folder.dcp.cover import Covers
 from tui_params.sources.folder.dcp.metadata import NOT_STORED, Metadata, StoredTensor, is_outside
@@ -169,7 +169,7 @@ def _file_findings(metadata: Metadata, reasons: Mapping[str, str]) -> Iterator[F
         if window is not None and window.file in counts:
             counts[window.file] += 1
     for name, reason in list(reasons.items())[:_SHOWN]:
-        evidence = f"{reason}; the metadata place {plural(counts[name], 'piece')} in it"
+        evidence = f"{reason}; by the metadata, {plural(counts[name], 'piece')} {are(counts[name])} in it"
         rule = "outside-folder" if is_outside(name) else "missing-shard"
         yield Finding("error", rule, None, evidence, file=clean(name, 120))
     if len(reasons) > _SHOWN:

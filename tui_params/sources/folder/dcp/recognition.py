@@ -81,7 +81,8 @@ def unfinished(found: Found) -> Finding | None:
         words = f"its saving did not finish: {clean(found.unfinished[0], 60)} is there, and {METADATA} is not"
     elif not found.metadata:
         has = plural(len(found.pieces), f"{PIECE} file")
-        words = f"there are {has} and no {METADATA}: its saving did not finish, or a part is lost"
+        verb = "is" if has.startswith("1 ") else "are"
+        words = f"there {verb} {has} and no {METADATA}: its saving did not finish, or a part is lost"
     else:
         return None
     return Finding("error", "unfinished-save", None, words)

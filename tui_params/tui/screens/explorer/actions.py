@@ -134,6 +134,7 @@ class Actions(Screen[None]):
     def action_scan(self) -> None:
         if self.desk is None:
             return
+        self.pulse.hold_to_check()
         if self.desk.sweep():
             self.notice.clear()
             self.questions.ask()

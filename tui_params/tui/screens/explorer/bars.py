@@ -77,7 +77,8 @@ class Bars:
             sort=self._order.choice,
             sort_read=self._order.read,
             compared=(pages.changes.since, pages.changes.summary()) if pages is not None else ("", ""),
-            activity=self._answers.activity,
+            # What is read anew again and again would flicker.
+            activity=self._answers.activity if self._pulse.is_held or not self._pulse.words else None,
             sweep=self._answers.sweep,
             verifying=self._verification.progress,
             is_cross_checking=desk is not None and desk.is_cross_checking,

@@ -39,9 +39,10 @@ class Training(Protocol):
 
 
 class Pulse:
-    """Looks at the steps of a source that trains; of any other it does nothing. Only what is on screen is read anew.
+    """Looks at the steps of a source that trains; of any other it does nothing.
 
-    ``is_held`` keeps the picture as it is; the training goes on.
+    After a step nothing that was read counts any more, and what is on screen is read anew. ``is_held`` keeps the
+    picture as it is; the training goes on.
     """
 
     def __init__(
@@ -99,6 +100,13 @@ class Pulse:
         self._changed()
         return "The picture is held; the training goes on." if self.is_held else "The picture follows the training."
 
+    def hold_to_check(self) -> None:
+        """Everything is about to be read and checked: hold the picture, and begin with nothing that was read before."""
+        if self._beat is not None:
+            self.is_held = True
+            self._shown, self._at = self._beat.steps, monotonic()
+            self._renew()
+
     @property
     def words(self) -> str:
         """How far it has come; empty where nothing trains."""
@@ -126,15 +134,20 @@ class Pulse:
         return (last - first) / (now - began) if now > began else 0.0
 
     def _renew(self) -> None:
-        """Forget what was read of the tensors on screen and read them anew; until then they show what they did."""
+        """Forget all that was read, and read anew what is on screen; until then it shows what it did."""
         session = self._session
-        before = session.pages
-        session.renew(self._questions.wanted, keeps_figures=True)
-        pages = session.pages
-        if pages is None or before is None:
+        before, opened = session.pages, session.opened
+        if before is None or opened is None:
             return
-        # The same tensors in the same tree: what was found of those that are not read anew stays.
-        pages.marks = before.marks
+        infos = (*opened.tensors, *opened.source.listing.gradients.values())
+        session.renew([info.name for info in infos], keeps_figures=True)
+        pages = session.pages
+        if pages is None:
+            return
+        for name in self._questions.wanted:
+            found = before.marks.findings(name)
+            if found:
+                pages.marks.record(opened.tree, name, found, None)
         self._screen.tree_view.marks = pages.marks
         pages.hold(HOLD)
         self._questions.changed = ()
