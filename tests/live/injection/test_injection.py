@@ -180,7 +180,7 @@ def test_a_python_that_is_linked_statically_is_found_in_the_program(tmp_path: Pa
     maps += LINE.format(start=0x7F1000000000, stop=0x7F1000100000, offset=0, path="/x/libtorch_cpu.so")
     target = find_target(7, fake_process(tmp_path, maps))
     assert (target.version, target.bases, target.has_torch) == ((3, 12), (0x400000, 0x7F0000000000), True)
-    assert target.libc == tmp_path / "7/root/lib/libc.so.6"
+    assert target.libc == tmp_path.joinpath("7", "root", "lib", "libc.so.6")
 
 
 def test_a_static_program_is_told(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ class StepPage:
     def steadily(self, read: Callable[[], _T]) -> tuple[_T, int] | None:
         """What ``read`` returns, read between two steps, and the number of steps so far; None if steps come too fast.
 
-        A lock-free reader of a sequence number: what was read counts only if the number was even before, and is the
-        same after (Lameter, "Effective synchronization on Linux/NUMA systems", 2005, section on seqlocks).
+        What was read counts only if the sequence number was even before, and is the same after: the reader's side of
+        a seqlock (Linux kernel, Documentation/locking/seqlock.rst).
         """
         deadline = time.monotonic() + EVEN_SECONDS
         for _ in range(TRIES):

@@ -12,13 +12,14 @@ import msgspec
 from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.place import Place
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
+from tui_params.core.source import Listing, Record
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
+from tui_params.sources.bytes.file_source import FileSource
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_blocks
+from tui_params.sources.bytes.local import DataFile, read_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ MAX_WINDOW = 16 * 1024 * 1024
 _MAX_EMPTY = 1 << 56
 
 
-class ExtentSource(Source):
+class ExtentSource(FileSource):
     """A source over files in which every element lies uncompressed, at a known place.
 
     A tensor that has no entry in ``extents`` is contiguous, at ``info.offset`` of ``info.file``. The reader of a format
@@ -49,13 +50,10 @@ class ExtentSource(Source):
         held: Mapping[str, Held] | None = None,
     ) -> None:
         """``read_records`` lists the runs of bytes of a file that have a checksum; it may raise OpenError."""
-        self.label = label
-        self.listing = listing
+        super().__init__(label, listing, files)
         self.extents = extents
-        self.files = files
         self._read_records = read_records
         self._held: Mapping[str, Held] = held or {}
-        self._is_closed = False
 
     def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         """The file, or what is held of it, and the place of ``info`` in it.
@@ -149,17 +147,6 @@ class ExtentSource(Source):
             raise ReadError(f"{clean(record.file, 120)} is closed")
         yield from read_blocks(file, record.offset, record.offset + record.nbytes)
 
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        from tui_params.sources.bytes.hub import describe_file
-
-        return tuple([describe_file(file) for file in self.files.values()])
-
-    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
-        file = self.files.get(name)
-        if file is None or self._is_closed:
-            raise ReadError(f"{clean(name, 120)} is closed")
-        yield from read_blocks(file, start, stop)
-
     def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
         extent = self.extents.get(info.name)
         if info.name in self._held or info.stride is not None or info.file is None or info.offset is None:
@@ -167,23 +154,6 @@ class ExtentSource(Source):
         if extent is None:
             return info.file, info.offset
         return (extent.file, extent.offset) if extent.is_plain and extent.stride is None else None
-
-    def unfinished(self) -> tuple[Unfinished, ...]:
-        from tui_params.sources.bytes.hub import find_unfinished
-
-        return find_unfinished([file.path for file in self.files.values()])
-
-    def changed(self) -> str | None:
-        for file in self.files.values():
-            sentence = file.changed()
-            if sentence is not None:
-                return sentence
-        return None
-
-    def close(self) -> None:
-        self._is_closed = True
-        for file in self.files.values():
-            POOL.drop(file)
 
 
 def check_window(info: TensorInfo, window: Window) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -14,32 +14,26 @@ import msgspec
 from tui_params.core.dtypes import fit
 from tui_params.core.piece import Piece, boxes
 from tui_params.core.reading.extent import Extent
-from tui_params.core.source import FileRange, Listing, Source, StoredFile, Unfinished
+from tui_params.core.source import FileRange
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.text import clean, plural
 from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.extents import check_window
+from tui_params.sources.bytes.file_source import FileSource
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_blocks
+from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class StitchedSource(Source):
+class StitchedSource(FileSource):
     """Tensors that lie in pieces; a window or a block reads those pieces that it touches, and nothing else of them.
 
     The pieces of a tensor do not overlap. Elements that no piece has cannot be read, the others can.
     """
-
-    def __init__(self, label: str, listing: Listing, files: Mapping[str, DataFile]) -> None:
-        """``files`` are by the names that the pieces use."""
-        self.label = label
-        self.listing = listing
-        self.files = files
-        self._is_closed = False
 
     @abstractmethod
     def pieces(self, info: TensorInfo) -> Sequence[Piece]:
@@ -198,34 +192,6 @@ class StitchedSource(Source):
             raise ReadError(f"{clean(self.label, 120)} is closed")
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
-
-    def stored_files(self) -> tuple[StoredFile, ...]:
-        from tui_params.sources.bytes.hub import describe_file
-
-        return tuple([describe_file(file) for file in self.files.values()])
-
-    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
-        file = self.files.get(name)
-        if file is None or self._is_closed:
-            raise ReadError(f"{clean(name, 120)} is closed")
-        yield from read_blocks(file, start, stop)
-
-    def unfinished(self) -> tuple[Unfinished, ...]:
-        from tui_params.sources.bytes.hub import find_unfinished
-
-        return find_unfinished([file.path for file in self.files.values()])
-
-    def changed(self) -> str | None:
-        for file in self.files.values():
-            sentence = file.changed()
-            if sentence is not None:
-                return sentence
-        return None
-
-    def close(self) -> None:
-        self._is_closed = True
-        for file in self.files.values():
-            POOL.drop(file)
 
 
 class _Part:
