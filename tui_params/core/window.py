@@ -258,7 +258,14 @@ class Plane(msgspec.Struct, frozen=True, gc=False):
 def plane(window: Window) -> Plane:
     """The plane of the last two dimensions of ``window``'s result, with the others at their first position."""
     kept = [number for number, axis in enumerate(window.axes) if not axis.is_index]
-    columns = kept[-1] if kept else None
-    rows = kept[-2] if len(kept) > 1 else None
-    leading = tuple(kept[:-2])
+    return plane_of(window, kept[-2] if len(kept) > 1 else None, kept[-1] if kept else None)
+
+
+def plane_of(window: Window, rows: int | None, columns: int | None) -> Plane:
+    """The plane of two dimensions of ``window``'s result, by axis number, with the others at their first position.
+
+    ``rows`` may be the larger number: then the plane is a transposed one.
+    """
+    kept = [number for number, axis in enumerate(window.axes) if not axis.is_index]
+    leading = tuple(number for number in kept if number not in (rows, columns))
     return Plane(window, rows, columns, leading, (0,) * len(leading))
