@@ -213,7 +213,7 @@ def test_the_source_itself_is_counted_apart(cli: Cli, serve: Serve, monkeypatch:
         ran = cli("check", "model", "--json")
         assert (ran.code, ran.err) == (3, f"tui-params: model: {words} could not be checked\n")
         found = ran.json()
-        assert found["unchecked"][0] == {"tensor": None, "reason": "model was replaced on disk"}
+        assert found["unchecked"][0] == {"tensor": None, "file": None, "reason": "model was replaced on disk"}
         assert len(found["unchecked"]) == len(broken) + 1
         assert (found["tensors"], found["checked"]) == (4, 4 - len(broken))
 
@@ -278,7 +278,7 @@ def test_nothing_to_check_is_never_well(
     serve(arrays)
     found = cli("check", "model", "--json").json()
     assert found["status"] == ("findings" if code == 1 else "unchecked")
-    assert found["unchecked"] == [{"tensor": None, "reason": reason}]
+    assert found["unchecked"] == [{"tensor": None, "file": None, "reason": reason}]
     assert (found["checked"], found["empty"]) == (len(arrays), len(arrays))
     serve(arrays)
     assert f"| unchecked |  | model | {reason} |" in cli("check", "model", "--markdown").out.splitlines()
@@ -313,7 +313,7 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
                 "indices": [[0, 1], [2, 3]],
             },
         ],
-        "unchecked": [{"tensor": "x", "reason": "gone"}],
+        "unchecked": [{"tensor": "x", "file": None, "reason": "gone"}],
         "tensors": 2,
         "empty": 0,
         "not_opened": [],

@@ -148,7 +148,9 @@ def document(path: str, report: Report) -> dict[str, Any]:
         "status": report.status,
         "checked": report.checked,
         "findings": [finding_entry(finding) for finding in report.findings],
-        "unchecked": [{"tensor": entry.tensor, "reason": entry.reason} for entry in report.unchecked],
+        "unchecked": [
+            {"tensor": entry.tensor, "file": entry.file, "reason": entry.reason} for entry in report.unchecked
+        ],
         "tensors": len(report.names),
         "empty": report.empty,
         "not_opened": report.not_opened,

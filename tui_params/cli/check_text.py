@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui_params.cli.adapters import adapter_lines
+from tui_params.cli.finding_text import LONGEST_NAME, LONGEST_SENTENCE, folded, places
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, hanging
 from tui_params.core import text
-from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
-from tui_params.core.health.alike import MOST_ALONE, group_findings, group_reasons
+from tui_params.core.findings import SEVERITY_WORDS, subject
+from tui_params.core.health.alike import MOST_ALONE, group_reasons
 from tui_params.core.health.checker import Report
 from tui_params.core.health.registry import SEVERITIES
 from tui_params.core.health.verification import count_words
 from tui_params.core.source import Source
 
-_LONGEST_NAME = 300
-_LONGEST_SENTENCE = 2_000
 _MOST_UNCHECKED = 20
 _MOST_FILES = 10
 
@@ -30,7 +29,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
             title = text.plural(len(findings), SEVERITY_WORDS[severity])
             yield ""
             yield output.style(title, STYLE_OF_SEVERITY[severity])
-            for name, evidence in _grouped(findings, source.label):
+            for name, evidence in folded(findings, source.label):
                 yield from _entry(name, evidence, output)
     if report.unchecked:
         yield ""
@@ -41,7 +40,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
         yield ""
         yield output.style(count_words(report.files), "bold red" if report.unverified else "bold")
         for file in report.files:
-            yield from _entry(text.clean(file.file, 120), text.clean(file.words, _LONGEST_SENTENCE), output)
+            yield from _entry(text.clean(file.file, 120), text.clean(file.words, LONGEST_SENTENCE), output)
     if report.not_opened:
         yield ""
         yield from wrapped(not_read(report.not_opened), output, "bold yellow")
@@ -87,12 +86,13 @@ def wrapped(sentence: str, output: Output, style: str = "", indent: int = 0) -> 
 
 
 def unchecked_words(report: Report, noun: str = "tensor") -> str:
-    """How many tensors could not be checked; the source as a whole is named apart."""
+    """How many tensors and files could not be checked; the source as a whole is named apart."""
     tensors = sum(entry.tensor is not None for entry in report.unchecked)
-    counted = text.plural(tensors, noun) if noun else f"{tensors:,}"
-    if tensors == len(report.unchecked):
-        return counted
-    return f"{counted} and the source itself" if tensors else "the source itself"
+    files = [entry.file for entry in report.unchecked if entry.file is not None]
+    parts = [text.plural(tensors, noun) if noun else f"{tensors:,}"] if tensors or not report.unchecked else []
+    parts += [_counted(files)] if files else []
+    parts += ["the source itself"] if tensors + len(files) < len(report.unchecked) else []
+    return text.listed(parts, len(parts))
 
 
 def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
@@ -100,29 +100,6 @@ def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
     if output.width is not None:
         name = text.shorten(name, output.width - 2)
     yield f"  {name}" + output.note(evidence, "", len(name) + 2)
-
-
-def _grouped(findings: list[Finding], label: str) -> Iterator[tuple[str, str]]:
-    """The subject and the sentence of each group of findings that repeat (``core.health.alike``)."""
-    for group in group_findings(findings):
-        first, count = findings[group.members[0]], len(group.members)
-        name = subject(first, label, _LONGEST_NAME)
-        evidence = f"{first.rule}: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
-        if count == 1:
-            yield name, f"{evidence}{places(first)}"
-        elif group.kind is not None:
-            sentence = f"{first.rule}: in {count:,} tensors; the first: {text.clean(first.evidence, _LONGEST_SENTENCE)}"
-            yield text.name(group.kind, _LONGEST_NAME), sentence
-        else:
-            yield f"{name} and {count - 1:,} more", evidence
-
-
-def places(finding: Finding) -> str:
-    """The end of a finding's sentence: its first indices."""
-    # The only place in a tensor of 0 dimensions says nothing.
-    if not finding.indices or () in finding.indices:
-        return ""
-    return f"; at {', '.join(text.shape(index) for index in finding.indices)}"
 
 
 def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
@@ -133,12 +110,12 @@ def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
             yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
             return
         first, count = report.unchecked[group.members[0]], len(group.members)
-        name = text.clean(label) if first.tensor is None else text.name(first.tensor, _LONGEST_NAME)
+        name = text.clean(first.file or label) if first.tensor is None else text.name(first.tensor, LONGEST_NAME)
         if group.kind is not None and count > MOST_ALONE:
-            name = f"{text.name(group.kind, _LONGEST_NAME)} x {count:,}"
+            name = f"{text.name(group.kind, LONGEST_NAME)} x {count:,}"
         elif count > 1:
             name += f" and {count - 1:,} more"
-        yield name, ("" if group.is_same else "the first: ") + text.clean(first.reason, _LONGEST_SENTENCE)
+        yield name, ("" if group.is_same else "the first: ") + text.clean(first.reason, LONGEST_SENTENCE)
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:
@@ -154,7 +131,7 @@ def markdown(source: Source, report: Report) -> Iterator[str]:
         about = text.markdown(subject(finding, source.label))
         yield f"| {SEVERITY_WORDS[finding.severity]} | {finding.rule} | {about} | {evidence} |"
     for entry in report.unchecked:
-        about = text.markdown(source.label if entry.tensor is None else entry.tensor)
+        about = text.markdown(entry.tensor if entry.tensor is not None else entry.file or source.label)
         yield f"| unchecked |  | {about} | {text.markdown(entry.reason)} |"
     for verified in report.files:
         state, _, words = verified.words.partition(": ")

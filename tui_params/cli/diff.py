@@ -104,10 +104,12 @@ def command(
 
 def _why_unknown(comparison: Comparison) -> str:
     """Why it is not known whether both are the same."""
+    from tui_params.core.text import plural
+
     if comparison.reason is not None:
         return f"nothing was compared: {comparison.reason}"
     if comparison.uncompared or comparison.doubt is None:
-        return f"{len(comparison.uncompared):,} of the tensors that both have could not be compared"
+        return f"{plural(len(comparison.uncompared), 'tensor')} could not be compared"
     return f"the tensors are equal, but {comparison.doubt}"
 
 
@@ -194,7 +196,9 @@ def document(
         "changed": [_entry(change) for change in comparison.changed],
         "changed_type": len(retyped),
         "changed_type_and_value": sum(bool(change.difference and change.difference.changed) for change in retyped),
-        "uncompared": [{"name": item.name, "reason": item.reason} for item in comparison.uncompared],
+        "uncompared": [
+            {"name": item.name, "reason": item.reason, "only_in": item.side} for item in comparison.uncompared
+        ],
         "elsewhere": [
             {
                 "a": relation.a,

@@ -10,14 +10,16 @@ from typing import TypeVar
 from tui_params.cli.change_text import became, count_changes, notes, sorts
 from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.elsewhere_text import relation_lines, tried_lines
+from tui_params.cli.finding_text import folded
 from tui_params.cli.implied_text import implied_entries
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output
+from tui_params.cli.uncompared_text import uncompared_entries
 from tui_params.core import text
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.verdict import Change
-from tui_params.core.findings import SEVERITY_WORDS, Finding, subject
+from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing
 
@@ -39,7 +41,8 @@ def lines(
 ) -> Iterator[str]:
     """Every line of the report; with ``names``, tensors are listed in place of their kinds."""
     compared = _compared(comparison)
-    totals = [compared + sum(item.side == side for item in comparison.implied) for side in ("a", "b")]
+    alone = [item.side for item in comparison.implied] + [item.side for item in comparison.uncompared]
+    totals = [compared + alone.count(side) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
     wrongs = (comparison.findings_a, comparison.findings_b)
     for side, path, listing, total, only, wrong in zip("AB", paths, listings, totals, onlys, wrongs, strict=True):
@@ -69,11 +72,12 @@ def lines(
     yield from _same(comparison, groups, output, names)
     if comparison.uncompared:
         yield from _section("Not compared", len(comparison.uncompared), output)
+        entries = list(uncompared_entries(comparison.uncompared, names=names))
         most = None if names else _MOST
-        for item in comparison.uncompared[:most]:
-            line = _row("! ", item.name, "", output)
-            yield line + output.note(text.clean(item.reason, 300), "bold red", len(line))
-        yield from _rest(len(comparison.uncompared), most)
+        for before, name, reason in entries[:most]:
+            line = _row(before, name, "", output)
+            yield line + output.note(text.clean(reason, 300), "bold red", len(line))
+        yield from _rest(len(entries), most)
     if comparison.implied:
         yield from _section("On one side only, without making a difference", len(comparison.implied), output)
         most = None if names else _MOST
@@ -88,18 +92,20 @@ def _wrong(findings: Sequence[Finding], path: str, output: Output) -> Iterator[s
     """What is wrong with the files of one side; of remarks only the one that says which step was compared."""
     found = [finding for severity in ("error", "warning") for finding in findings if finding.severity == severity]
     found += [finding for finding in findings if finding.rule == "newest-step"]
-    for finding in found[:_MOST]:
-        about = subject(finding, path, _LONGEST_NAME)
-        sentence = (
-            f"! {SEVERITY_WORDS[finding.severity]}: {about}: {finding.rule}: {text.clean(finding.evidence, 2_000)}"
-        )
-        yield from wrapped(sentence, output, STYLE_OF_SEVERITY[finding.severity], 3)
-    if len(found) > _MOST:
-        yield f"   ! and {text.plural(len(found) - _MOST, 'more finding')} (--json has all)"
+    entries = [
+        (severity, f"! {SEVERITY_WORDS[severity]}: {about}: {sentence}")
+        for severity in SEVERITY_WORDS
+        for about, sentence in folded([finding for finding in found if finding.severity == severity], path)
+    ]
+    for severity, line in entries[:_MOST]:
+        yield from wrapped(line, output, STYLE_OF_SEVERITY[severity], 3)
+    if len(entries) > _MOST:
+        yield f"   ! and {text.plural(len(entries) - _MOST, 'more finding')} (--json has all)"
 
 
 def _compared(comparison: Comparison) -> int:
-    return sum(map(len, (comparison.identical, comparison.equal, comparison.changed, comparison.uncompared)))
+    uncompared = sum(item.side is None for item in comparison.uncompared)
+    return sum(map(len, (comparison.identical, comparison.equal, comparison.changed))) + uncompared
 
 
 def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:

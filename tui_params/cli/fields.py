@@ -77,7 +77,8 @@ CHECK = """\
    "tensor": a name or null, "module": if it is about a module,
    "file": if it is about a file as a whole, "evidence",
    "indices": the first few}],
- "unchecked": [{"tensor": null for the source itself, "reason"}],
+ "unchecked": [{"tensor", "file": if its tensors are not even known, "reason";
+   both are null for the source itself}],
  "not_opened": files beside the model, which were not read,
  "files": with --verify [{"file", "state": verified | mismatch | unverified,
    "algorithm": sha256 | git-sha1 | null, "expected": hexadecimal or null,
@@ -113,7 +114,8 @@ DIFF = """\
      "dtype"}, "packed_b": as above {"method", "shape", "dtype"},
    "reason": why no value was compared}],
  "changed_type", "changed_type_and_value": how many of those in changed,
- "uncompared": [{"name", "reason"}],
+ "uncompared": [{"name", "reason", "only_in": a | b, if the other side
+   could not be read where it would be}],
  "elsewhere": bit for bit the same, but not by name or layout; no tensors
    that changed places, no two changes of layout at once [{"a", "b",
    "how": same | reshaped | transposed | rows | columns (in another order) |

@@ -14,7 +14,7 @@ from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
 from tui_params.cli.reader_option import open_chosen, reader_option
 from tui_params.core import text
-from tui_params.core.findings import SEVERITY_WORDS, subject
+from tui_params.core.findings import SEVERITY_WORDS
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
@@ -140,13 +140,7 @@ def _entry(info: TensorInfo) -> dict[str, Any]:
 def header(source: Source, totals: Totals, output: Output, kinds: int | None = None) -> Iterator[str]:
     """The lines about the source as a whole: what is wrong with it, its format, totals and metadata."""
     listing = source.listing
-    for finding in listing.findings[:_MOST_FINDINGS]:
-        is_whole = finding.tensor is None and finding.file is None
-        about = "" if is_whole else f"{subject(finding, source.label, _LONGEST_NAME)}: "
-        line = f"! {SEVERITY_WORDS[finding.severity]}: {about}{text.clean(finding.evidence, 500)}"
-        yield output.style(line, STYLE_OF_SEVERITY[finding.severity])
-    if len(listing.findings) > _MOST_FINDINGS:
-        yield f"! and {text.plural(len(listing.findings) - _MOST_FINDINGS, 'more finding')} (--json has all)"
+    yield from _wrong(source, output)
     yield f"{output.style(text.clean(source.label), 'bold')}  {text.clean(listing.format)}"
     counted = text.plural(totals.tensors, "tensor") + ("" if kinds is None else f" of {text.plural(kinds, 'kind')}")
     if listing.models:
@@ -166,6 +160,28 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
         yield output.style(text.shorten(f"  {text.clean(name, 60)}: {text.clean(value, width)}", width), "dim")
     yield from adapter_lines(source, output)
     yield ""
+
+
+def _wrong(source: Source, output: Output) -> Iterator[str]:
+    """What is wrong with the files, the worst first."""
+    found = source.listing.findings
+    if not found:
+        return
+    from tui_params.cli.finding_text import folded
+
+    entries = [
+        (severity, about, sentence)
+        for severity in SEVERITY_WORDS
+        for about, sentence in folded(
+            [finding for finding in found if finding.severity == severity], source.label, with_rule=False
+        )
+    ]
+    whole = text.clean(source.label)
+    for severity, about, sentence in entries[:_MOST_FINDINGS]:
+        line = f"! {SEVERITY_WORDS[severity]}: {'' if about == whole else f'{about}: '}{text.clean(sentence, 500)}"
+        yield output.style(line, STYLE_OF_SEVERITY[severity])
+    if len(entries) > _MOST_FINDINGS:
+        yield f"! and {text.plural(len(entries) - _MOST_FINDINGS, 'more finding')} (--json has all)"
 
 
 def _totals_line(counted: str, totals: Totals, output: Output) -> str:

@@ -37,6 +37,18 @@ _FIELDS = 4
 """Names below another that a sentence shows."""
 
 
+class Hidden(msgspec.Struct, frozen=True, gc=False):
+    """A file or a folder of which it is not known which tensors it holds, and why (one sentence).
+
+    ``below`` is the name that precedes those of its tensors; the empty name if they may have any name. ``file`` is
+    as findings name it; the name of a folder ends with a slash.
+    """
+
+    below: str
+    file: str
+    reason: str
+
+
 class Listing(msgspec.Struct, frozen=True):
     """Everything that a source knows before it has read a value.
 
@@ -53,6 +65,7 @@ class Listing(msgspec.Struct, frozen=True):
     has it too, but may have such keys out of the files of weights as well.
     ``states`` are the modules at the top that are no model, but states of the training run: optimizer, scheduler.
     ``groups`` are the numbers that an optimizer gives its parameters, group by group, by the name of the optimizer.
+    ``hidden`` are files that belong to the source and could not be opened: their tensors are not listed.
     """
 
     format: str
@@ -70,6 +83,7 @@ class Listing(msgspec.Struct, frozen=True):
     stated: Mapping[str, str] = {}
     states: tuple[str, ...] = ()
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
+    hidden: tuple[Hidden, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

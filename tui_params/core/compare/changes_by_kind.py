@@ -72,6 +72,8 @@ def group_changes(comparison: Comparison) -> tuple[KindChange, ...]:
         found.identical += 1
         found.identical_elements += comparison.identical_counts.get(name, 0)
     for uncompared in comparison.uncompared:
+        if uncompared.side is not None:
+            continue
         group(uncompared.name).uncompared += 1
     kinds = [_kind_change(kind, found) for kind, found in groups.items()]
     # Sorting is stable: kinds without a change keep the order of the sources.

@@ -273,7 +273,8 @@ class Comparer:
             tuple(verdict.change for verdict in ordered if verdict.state == "changed" and verdict.change is not None),
             tuple(
                 Uncompared(verdict.name, verdict.reason or "") for verdict in ordered if verdict.state == "uncompared"
-            ),
+            )
+            + tuple(Uncompared(item.name, item.reason, item.side) for item in laid.unread),
             laid.applied,
             laid.suggested,
             self.tolerance.ignore_dtype,

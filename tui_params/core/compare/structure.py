@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
+from tui_params.core.compare.hidden import HiddenNames
 from tui_params.core.compare.renames import Collision, Rename, Side, parse_rename, renamed
 from tui_params.core.compare.suggestions import Suggestion, choose_renames, suggest_renames
 from tui_params.core.health.roles import role_of
@@ -43,10 +44,22 @@ class Implied(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """A tensor that only one side lists, and why it is not known whether the other has it too, one sentence.
+
+    Either the other side could not be read where it would be, or it is itself no more than a name that could not.
+    """
+
+    name: str
+    side: Side
+    reason: str
+
+
 class Structure(msgspec.Struct, frozen=True):
     """Two listings with their names matched, in the order of A.
 
-    ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``implied`` tensors are in neither:
+    ``only_in_a`` and ``only_in_b`` are names as their own source has them. ``unread`` tensors are in neither: nothing
+    is known of them on one side. ``implied`` tensors are not there either:
     buffers that are never saved, further names of a tied tensor that both sides have, and the states of a training run
     (``Listing.states``) where the other side is a model alone. ``applied`` are the renames that were requested or
     chosen; ``suggested`` are others that would match more names, the best first. ``unused`` of the requested ones
@@ -61,11 +74,12 @@ class Structure(msgspec.Struct, frozen=True):
     suggested: tuple[Suggestion, ...]
     collisions: tuple[Collision, ...] = ()
     unused: tuple[Rename, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
     @property
     def is_same(self) -> bool:
         """Whether names, shapes and element types agree."""
-        return not (self.only_in_a or self.only_in_b) and all(
+        return not (self.only_in_a or self.only_in_b or self.unread) and all(
             pair.has_same_shape and pair.has_same_dtype for pair in self.pairs
         )
 
@@ -109,6 +123,13 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         *_implied(ordered_b, infos_b, taken, "b", states_b),
     ]
     spared = {(item.side, item.name) for item in implied}
+    hidden_a, hidden_b = HiddenNames(a.listing), HiddenNames(b.listing)
+    lost_a, lost_b = ({name for of, name in lost if of == side} for side in ("a", "b"))
+    unread = [
+        *_unread(left_a, "a", hidden_a, hidden_b, {name for side, name in spared if side == "a"} | lost_a),
+        *_unread(left_b, "b", hidden_b, hidden_a, {name for side, name in spared if side == "b"} | lost_b),
+    ]
+    spared |= {(item.side, item.name) for item in unread}
     only_in_a = tuple(name for name in ordered_a if ("a", name) not in spared)
     only_in_b = tuple(name for name in ordered_b if ("b", name) not in spared)
     return Structure(
@@ -121,7 +142,25 @@ def structure(a: Source, b: Source, *, renames: Iterable[str | Rename] = (), aut
         suggest_renames(tuple(left_a), tuple(left_b), shapes_a, shapes_b) if only_in_a or only_in_b else (),
         tuple(collisions),
         unused,
+        tuple(unread),
     )
+
+
+def _unread(
+    left: dict[str, str], side: Side, own: HiddenNames, other: HiddenNames, spared: Collection[str]
+) -> Iterator[Unread]:
+    """The tensors of one side alone, by what they are called, of which the other side may have a partner."""
+    where, there = ("A", "B") if side == "a" else ("B", "A")
+    for called, name in left.items():
+        if name in spared:
+            continue
+        reason = own.entries.get(name)
+        if reason is not None:
+            yield Unread(name, side, f"in {where}: {reason}")
+            continue
+        hidden = other.why(called, name)
+        if hidden is not None:
+            yield Unread(name, side, f"perhaps in {there} too: {hidden}")
 
 
 def _without(called: dict[str, str], others: dict[str, str]) -> dict[str, str]:

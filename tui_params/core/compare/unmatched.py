@@ -23,6 +23,8 @@ def why_nothing(laid: Structure, a: Sequence[TensorInfo], b: Sequence[TensorInfo
         return None
     if not a or not b:
         return "neither has a tensor" if not (a or b) else f"{'B' if a else 'A'} has no tensors"
+    if not laid.only_in_a and not laid.only_in_b and laid.unread:
+        return "what one side lists could not be read on the other"
     if not laid.only_in_a and not laid.only_in_b:
         return "what both have is not saved in a checkpoint"
     reason = "no name is common"

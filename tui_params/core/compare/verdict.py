@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tui_params.core.compare.packed import Packed
+from tui_params.core.compare.renames import Side
 from tui_params.core.compare.structure import Pair
 
 if TYPE_CHECKING:
@@ -78,10 +79,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Uncompared(msgspec.Struct, frozen=True):
-    """A tensor that both sources have but whose values could not be compared, and the reason, one sentence."""
+    """A tensor whose values could not be compared, and the reason, one sentence.
+
+    ``side`` is None if both sources have it; else the one that lists it, while the other may have it as well.
+    """
 
     name: str
     reason: str
+    side: Side | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):

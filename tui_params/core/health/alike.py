@@ -43,7 +43,8 @@ class Alike(msgspec.Struct, frozen=True):
 def group_findings(findings: Sequence[Finding]) -> list[Alike]:
     """Group the findings of one severity: many of one rule about one kind become one.
 
-    So do many of a reader with the same sentence about different kinds, such as all tensors of a missing shard.
+    So do many of a reader with the same sentence about different kinds, such as all tensors of a missing shard, or
+    with one that differs in its numbers only.
     """
     kinds = [kind_of(finding.tensor) if finding.tensor is not None else None for finding in findings]
     counts = Counter((finding.rule, kind) for finding, kind in zip(findings, kinds, strict=True) if kind is not None)
@@ -53,7 +54,7 @@ def group_findings(findings: Sequence[Finding]) -> list[Alike]:
         if kind is not None and counts[finding.rule, kind] > MOST_ALONE:
             key = finding.rule, kind
         elif kind is not None and finding.rule in _READERS and not finding.indices:
-            key = finding.rule, "", finding.evidence
+            key = finding.rule, "", _NUMBER.sub("#", finding.evidence)
         groups.setdefault(key, []).append(place)
     grouped = []
     for key, members in groups.items():
@@ -70,7 +71,7 @@ def group_reasons(entries: Sequence[tuple[str | None, str]]) -> list[Alike]:
     groups: dict[tuple[bool, str], list[int]] = {}
     patterns: dict[str, str] = {}
     for place, (name, reason) in enumerate(entries):
-        words = reason.removeprefix(name or "")
+        words = reason.removeprefix(name).replace(f" {name} ", " # ") if name else reason
         pattern = patterns.get(words)
         if pattern is None:
             pattern = patterns[words] = _NUMBER.sub("#", words)

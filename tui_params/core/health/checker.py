@@ -33,10 +33,15 @@ _WORTH_TELLING = 64 << 20
 
 
 class Unchecked(msgspec.Struct, frozen=True, gc=False):
-    """What could not be checked, and why (one sentence); ``tensor`` is None for the source as a whole."""
+    """What could not be checked, and why (one sentence).
+
+    ``file`` is set for a file of which not even the tensors are known (``Listing.hidden``); if that and ``tensor``
+    are None, it is the source as a whole.
+    """
 
     tensor: str | None
     reason: str
+    file: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -187,6 +192,7 @@ class Checker:
             elif self._first_of(info) in self._findings:
                 states[name] = "findings"
         unchecked = [Unchecked(name, reason) for name, reason in self._unchecked.items()]
+        unchecked += [Unchecked(None, item.reason, item.file) for item in self._source.listing.hidden]
         unchecked.sort(key=lambda entry: -1 if entry.tensor is None else self._places.get(entry.tensor, -1))
         status: Status = "unchecked" if unchecked else "ok"
         if any(finding.severity != "info" for finding in findings):

@@ -13,7 +13,7 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
+from tui_params.core.source import Hidden, Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tensor_table import ordered
 from tui_params.core.text import clean
@@ -225,6 +225,11 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
         absences={part.name(key): why for part in parts for key, why in part.source.listing.absences.items()},
         models=models,
         states=tuple(dict.fromkeys(part.prefix or "optimizer" for part in parts if part.is_state)),
+        hidden=tuple(
+            Hidden(part.name(item.below), part.place(item.file), item.reason)
+            for part in parts
+            for item in part.source.listing.hidden
+        ),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
@@ -47,7 +47,8 @@ def list_unindexed(
         if len(files) == 1:
             raise OpenError(first)
         raise OpenError(f"none of the {len(files):,} tensor files of {folder_label(folder)} can be opened: {first}")
-    findings += _missing_numbers(files)
+    missing = _missing_numbers(files)
+    findings += [Finding("error", "missing-shard", None, item.reason) for item in missing]
     prefixes = group_files(parts)
     tensors, modules, gradients, originals = _combine(parts, prefixes)
     metadata = merge_metadata(parts)
@@ -69,6 +70,12 @@ def list_unindexed(
         models=models_in(parts, prefixes),
         adapters=adapters_in(parts, folder, prefixes),
         stated=stated,
+        unlisted=next((part.listing.unlisted for part in parts.values() if part.listing.unlisted), None),
+        hidden=(
+            *missing,
+            *(Hidden("", name, reason) for name, reason in reasons.items()),
+            *_hidden_in(parts, prefixes),
+        ),
     )
     return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
 
@@ -114,15 +121,22 @@ def _combine(
     return tensors, modules, gradients, originals
 
 
-def _missing_numbers(files: list[str]) -> list[Finding]:
-    """Findings about numbered sets, such as ``model-00002-of-00003``, with missing files."""
+def _hidden_in(parts: Mapping[str, Source], prefixes: Mapping[str, str]) -> Iterator[Hidden]:
+    """What is hidden in the files that could be opened, under the names that these have here."""
+    for file, part in parts.items():
+        for item in part.listing.hidden:
+            yield Hidden(f"{prefixes[file]}.{item.below}".strip("."), file, item.reason)
+
+
+def _missing_numbers(files: list[str]) -> list[Hidden]:
+    """What is missing of numbered sets, such as ``model-00002-of-00003``."""
     found: dict[tuple[str, str, str], set[int]] = {}
     for name in files:
         match = NUMBERED.match(name)
         if match is not None:
             prefix, number, total, suffix = match.groups()
             found.setdefault((prefix, total, suffix), set()).add(int(number))
-    findings = []
+    hidden = []
     for (prefix, total, suffix), numbers in found.items():
         # Most writers count from 1, a few from 0.
         count = int(total)
@@ -133,5 +147,5 @@ def _missing_numbers(files: list[str]) -> list[Finding]:
                 f"{plural(missing, 'shard')} of {count:,} of {clean(prefix, 80)}-*{clean(suffix, 40)}"
                 f" {'is' if missing == 1 else 'are'} missing, the first is number {first:,}"
             )
-            findings.append(Finding("error", "missing-shard", None, evidence))
-    return findings
+            hidden.append(Hidden("", f"{prefix}-*{suffix}", evidence))
+    return hidden

@@ -121,6 +121,7 @@ def list_tensors(header: Header, file: DataFile) -> Listing:
         metadata | _width(infos),
         findings=tuple(findings),
         is_ordered=True,
+        unlisted=header.fault,
     )
 
 

@@ -64,10 +64,10 @@ def open_onnx(path: Path) -> OnnxSource:
         for found in walk.tensors:
             lister.add(found)
     findings = lister.findings
+    unlisted = walk.fault
     if walk.is_cut:
-        findings.insert(
-            0, Finding("error", "truncated", None, f"the model goes on beyond the {file.size:,} bytes of its file")
-        )
+        unlisted = f"the model goes on beyond the {file.size:,} bytes of its file"
+        findings.insert(0, Finding("error", "truncated", None, unlisted))
     elif walk.fault is not None:
         findings.insert(0, Finding("error", "bad-entry", None, walk.fault))
     if len(findings) > _FINDINGS:
@@ -79,7 +79,7 @@ def open_onnx(path: Path) -> OnnxSource:
         walk.metadata | lister.texts,
         findings=tuple(findings),
         is_ordered=True,
-        unlisted=walk.fault,
+        unlisted=unlisted,
     )
     return OnnxSource(path.name, listing, lister.extents, lister.files, lister.typed)
 

@@ -65,7 +65,9 @@ def open_tar(path: Path) -> Source:
         source = list_pickles(file, kind, inner.machines, root, inner.locate, findings=(*findings, *inner.findings()))
         facts = _read_config(descriptor, members)
         listing = source.listing
-        source.listing = msgspec.structs.replace(listing, metadata={**facts, **listing.metadata})
+        # What is wrong with the archive itself is that members behind that place are lost.
+        unlisted = findings[0].evidence if findings else None
+        source.listing = msgspec.structs.replace(listing, metadata={**facts, **listing.metadata}, unlisted=unlisted)
         return source
 
 
@@ -102,7 +104,7 @@ def _members(descriptor: int, file: DataFile, findings: list[Finding]) -> Iterat
     records: dict[str, str] = {}
     for _ in range(_MAX_HEADERS):
         header = read_bytes(descriptor, offset, _BLOCK)
-        if not header.strip(b"\0"):
+        if header and not header.strip(b"\0"):
             return
         if len(header) < _BLOCK or not _is_header(header):
             evidence = f"no header of a member is at byte {offset:,} of the tar: it is truncated or damaged"

@@ -85,7 +85,12 @@ def known_of(source: Source, report: Report | None, marks: Marks, verification: 
         said = verification.findings if verification is not None else ()
         return Known(source.label, (*source.listing.findings, *said, *marks.all_findings()), tuple(lost))
     # An empty place of a tensor that is stored elsewhere can be read, and yet was not checked.
-    more = [(entry.tensor, entry.reason) for entry in report.unchecked if entry.tensor not in marks.unread]
+    # A file that could not be opened has a finding.
+    more = [
+        (entry.tensor, entry.reason)
+        for entry in report.unchecked
+        if entry.tensor not in marks.unread and entry.file is None
+    ]
     return Known(source.label, report.findings, (*more, *lost))
 
 

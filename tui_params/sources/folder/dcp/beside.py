@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import Source
+from tui_params.core.source import Hidden, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError
 
@@ -26,6 +26,7 @@ class Beside(msgspec.Struct):
     texts: dict[str, str] = {}
     modules: dict[str, str] = {}
     findings: list[Finding] = []
+    hidden: list[Hidden] = []
 
 
 def read_beside(folder: Path, names: Iterable[str], taken: set[str], open_file: Callable[[Path], Source]) -> Beside:
@@ -38,6 +39,7 @@ def read_beside(folder: Path, names: Iterable[str], taken: set[str], open_file: 
             source = open_file(folder / name)
         except OpenError as error:
             found.findings.append(Finding("error", "bad-shard", None, str(error), file=name))
+            found.hidden.append(Hidden("", name, str(error)))
             continue
         listing = source.listing
         found.findings += listing.findings

@@ -12,7 +12,7 @@ import msgspec
 
 from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
@@ -64,13 +64,22 @@ def open_unnamed(path: Path) -> DcpSource:
         objects.read(f"piece_{number}", window)
     contents = objects.contents()
     findings = [_local_shapes(rank_of(path.name)), *contents.findings]
+    hidden: list[Hidden] = []
     if rest:
         evidence = (
             f"the first {plural(rest, 'byte')} are no archives of torch.save: the file was overwritten in part, or its"
             " pieces are compressed"
         )
         findings.append(Finding("error", "bad-shard", None, evidence, file=path.name))
-    listing = Listing("DCP piece", contents.tensors, contents.texts, contents.modules, {}, tuple(findings))
+        hidden.append(Hidden("", path.name, evidence))
+    listing = Listing(
+        "DCP piece",
+        contents.tensors,
+        contents.texts,
+        contents.modules,
+        findings=tuple(findings),
+        hidden=tuple(hidden),
+    )
     return DcpSource(path.name, listing, files, Metadata(), windows, contents.places, {}, {})
 
 
@@ -80,12 +89,12 @@ def open_pieces(path: Path, found: Found, findings: list[Finding]) -> Source:
     originals: dict[str, TensorInfo] = {}
     tensors: list[TensorInfo] = []
     texts: dict[str, str] = {}
-    reasons: list[str] = []
+    hidden: list[Hidden] = []
     for name in found.pieces:
         try:
             part = open_unnamed(path / name)
         except OpenError as error:
-            reasons.append(str(error))
+            hidden.append(Hidden(name.removesuffix(PIECE), name, str(error)))
             findings.append(Finding("error", "bad-shard", None, str(error), file=name))
             continue
         parts[name] = part
@@ -96,10 +105,11 @@ def open_pieces(path: Path, found: Found, findings: list[Finding]) -> Source:
             tensors.append(shown)
         texts |= {f"{stem}.{key}": text for key, text in part.listing.metadata.items()}
         findings += part.listing.findings
+        hidden += [Hidden(f"{stem}.{item.below}".rstrip("."), item.file, item.reason) for item in part.listing.hidden]
     if not parts:
-        raise OpenError(f"{clean(str(path), 200)} is a distributed checkpoint without metadata: {reasons[0]}")
+        raise OpenError(f"{clean(str(path), 200)} is a distributed checkpoint without metadata: {hidden[0].reason}")
     form = f"DCP pieces ({plural(len(found.pieces), 'file')}, no metadata)"
-    listing = Listing(form, tuple(tensors), texts, findings=tuple(findings))
+    listing = Listing(form, tuple(tensors), texts, findings=tuple(findings), hidden=tuple(hidden))
     return MergedSource(folder_label(path), listing, parts, originals, path)
 
 

@@ -108,6 +108,7 @@ def _open(path: Path, found: Found, open_file: OpenFile, suffixes: tuple[str, ..
         {**beside.modules, **contents.modules},
         findings=tuple(findings),
         not_opened=tuple(name for name in found.others if name.endswith(suffixes) and name not in NAMES),
+        hidden=tuple(beside.hidden),
     )
     stamps |= files
     return DcpSource(folder_label(path), listing, stamps, metadata, windows, contents.places, beside.sources, ranks)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import Source
+from tui_params.core.source import Hidden, Source
 from tui_params.core.text import clean, listed
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
@@ -65,9 +65,10 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
     taken = {f"{component.folder}/" for component in components}
     parts: list[Part] = []
     findings: list[Finding] = []
+    hidden: list[Hidden] = []
     not_opened: list[str] = []
     for component in components:
-        part = _open(path, component, formats, taken, findings, not_opened)
+        part = _open(path, component, formats, taken, findings, hidden, not_opened)
         if part is not None:
             parts.append(part)
     if not parts and has_model(file_names(path), formats):
@@ -85,7 +86,9 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
     if all(part.folder for part in parts):
         not_opened += [name for name in file_names(path) if name.endswith(formats.suffixes)]
         not_opened += [folder for folder in folders_beside(path, formats) if folder not in taken]
-    listing = msgspec.structs.replace(listing, not_opened=(*listing.not_opened, *not_opened))
+    listing = msgspec.structs.replace(
+        listing, not_opened=(*listing.not_opened, *not_opened), hidden=(*listing.hidden, *hidden)
+    )
     return CompositeSource(folder_label(path), listing, parts)
 
 
@@ -95,6 +98,7 @@ def _open(
     formats: Formats,
     taken: set[str],
     findings: list[Finding],
+    hidden: list[Hidden],
     not_opened: list[str],
 ) -> Part | None:
     """One member; None if it has no weights, as a tokenizer, or with a finding if they are missing or damaged.
@@ -123,6 +127,7 @@ def _open(
                 return None
             sentence = f"the list of the pipeline names it ({cls}), but there is no such folder"
         findings.append(Finding("error", "bad-part", None, sentence, file=shown))
+        hidden.append(Hidden(name.replace("/", "."), shown or "", sentence))
         return None
     return Part(source, name.replace("/", "."), f"{name}/" if name else "", shown)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.source import Source
+from tui_params.core.source import Hidden, Source
 from tui_params.core.text import clean, listed
 from tui_params.errors import OpenError
 from tui_params.sources.folder.composite import CompositeSource, Part, combine
@@ -57,7 +57,12 @@ def open_run(path: Path, formats: Formats) -> Source:
     name_states([part for part in run.parts if not part.is_state], [part for part in run.parts if part.is_state])
     listing = combine(run.describe(), run.parts, run.findings)
     metadata = {**read_trainer_state(path), **run.metadata, **listing.metadata}
-    listing = msgspec.structs.replace(listing, metadata=metadata, not_opened=(*listing.not_opened, *run.not_opened))
+    listing = msgspec.structs.replace(
+        listing,
+        metadata=metadata,
+        not_opened=(*listing.not_opened, *run.not_opened),
+        hidden=(*listing.hidden, *run.hidden),
+    )
     return CompositeSource(folder_label(path), listing, run.parts)
 
 
@@ -67,6 +72,7 @@ class _Run:
     def __init__(self, path: Path, formats: Formats) -> None:
         self.parts: list[Part] = []
         self.findings: list[Finding] = []
+        self.hidden: list[Hidden] = []
         self.not_opened: list[str] = []
         self.metadata: dict[str, str] = {}
         self._path = path
@@ -80,7 +86,7 @@ class _Run:
         """The weights that lie in the folder itself or, if there are none, in subfolders with a config.json each."""
         elsewhere = {*self._states, TRAINER_STATE, *(f"{name}/" for name in self._folders)}
         if has_model(self._names, self._formats):
-            source = self._opened(partial(open_folder, self._path, self._formats, None, elsewhere), None)
+            source = self._opened(partial(open_folder, self._path, self._formats, None, elsewhere), None, "")
             if source is not None:
                 self._add(Part(source))
             return
@@ -91,9 +97,10 @@ class _Run:
                 continue
             folder = self._path / name
             if os.path.isfile(folder / "config.json"):
-                source = self._opened(partial(open_folder, folder, self._formats), name)
+                prefix = self._free(name[:-1])
+                source = self._opened(partial(open_folder, folder, self._formats), name, prefix)
                 if source is not None:
-                    self._add(Part(source, self._free(name[:-1]), name, name))
+                    self._add(Part(source, prefix, name, name))
             else:
                 self.not_opened.append(name)
 
@@ -102,7 +109,8 @@ class _Run:
         for name in self._folders:
             folder, shown = self._path / name, f"{name}/"
             before = len(self.findings)
-            source = self._opened(partial(self._formats.open_subfolder, folder), shown)
+            below = "" if is_model_folder(name) else _OPTIMIZER
+            source = self._opened(partial(self._formats.open_subfolder, folder), shown, below, name)
             if source is None:
                 if len(self.findings) == before:
                     self.not_opened.append(shown)
@@ -122,11 +130,11 @@ class _Run:
     def add_states(self) -> None:
         """The files with states, each below its own name."""
         for name in self._states[:MOST_STATES]:
-            source = self._opened(partial(self._formats.open_file, self._path / name), name)
+            prefix = self._free(stem_of(name, self._states))
+            source = self._opened(partial(self._formats.open_file, self._path / name), name, prefix)
             if source is not None:
                 if name.startswith("training_args"):
                     _expect_classes(source)
-                prefix = self._free(stem_of(name, self._states))
                 self._add(Part(source, prefix, "", name, is_state=True), {prefix})
         self.not_opened += self._states[MOST_STATES:]
 
@@ -153,11 +161,13 @@ class _Run:
             found, number = f"{prefix}~{number}", number + 1
         return found
 
-    def _opened(self, open_it: Callable[[], Source | None], about: str | None) -> Source | None:
+    def _opened(self, open_it: Callable[[], Source | None], about: str | None, *below: str) -> Source | None:
+        """The source, or None with a finding; then tensors ``below`` these names may be missing in the tree."""
         try:
             return open_it()
         except OpenError as error:
             self.findings.append(Finding("error", "bad-part", None, str(error), file=about))
+            self.hidden += [Hidden(name, about or "", str(error)) for name in below]
             return None
 
 
