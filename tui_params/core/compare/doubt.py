@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tui_params.core.findings import Finding
 
-_OF_OBJECTS = frozenset({"pickle-code"})
+_OF_OBJECTS = frozenset({"pickle-code", "bad-config"})
 """Errors that are not about the tensors: what they name is neither run nor compared."""
 
 _PASSED_OVER = frozenset(

@@ -119,9 +119,18 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "bad-part",
         "Bad part",
-        ("error", "warning"),
-        "A part of a training run or of a pipeline (the optimizer, the text encoder) cannot be opened, or is missing.",
+        ("error", "warning", "info"),
+        "A part of a training run or of a pipeline (the optimizer, the text encoder) cannot be opened, or is missing;"
+        " or a step has no tensors beside others that have: a warning if it is the newest.",
         "model_index.json of diffusers, modules.json of sentence-transformers, transformers.Trainer, accelerate",
+    ),
+    Rule(
+        "bad-config",
+        "Bad configuration",
+        ("error", "info"),
+        "A JSON file beside the weights (config.json, adapter_config.json, trainer_state.json, model_index.json,"
+        " modules.json) is empty or damaged: what it should say is not known. A remark if it is only too large.",
+        "transformers: PretrainedConfig; peft: PeftConfig; transformers.Trainer; diffusers; sentence-transformers",
     ),
     Rule(
         "newest-step",

@@ -12,10 +12,9 @@ import msgspec
 from tui_params.core.adapter_config import AdapterConfig, parse_adapter_config
 from tui_params.core.source import Listing, Source
 from tui_params.core.text import shorten
-from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import opened, read_bytes, retried
+from tui_params.sources.bytes.local import retried
+from tui_params.sources.folder.json_files import ADAPTER_CONFIG, config_findings, read_json_object
 
-_MAX_NBYTES = 4 * 1024 * 1024
 _MAX_TEXT = 500
 
 _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dtype", "tie_word_embeddings")
@@ -28,8 +27,6 @@ _ADAPTER_KEYS = (
     "peft_type", "base_model_name_or_path", "r", "lora_alpha", "alpha", "use_rslora", "use_dora", "target_modules",
     "rank_pattern", "alpha_pattern",
 )  # fmt: skip
-ADAPTER_CONFIG = "adapter_config.json"
-
 _OF_MODEL = re.compile(
     r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
 )
@@ -88,11 +85,13 @@ def add_beside(source: Source, path: Path) -> None:
     if match is None:
         return
     listing = source.listing
-    found = configs_beside(path.parent, listing, is_whole=match[1] is None)
-    if found:
+    found, wrong = configs_beside(path.parent, listing, is_whole=match[1] is None), config_findings(path.parent)
+    if found or wrong:
         adapters = (*listing.adapters, *read_adapter(path.parent))
         metadata = {**listing.metadata, **found}
-        source.listing = msgspec.structs.replace(listing, metadata=metadata, adapters=adapters, stated=found)
+        source.listing = msgspec.structs.replace(
+            listing, metadata=metadata, adapters=adapters, stated=found, findings=(*listing.findings, *wrong)
+        )
 
 
 def explain_tie(stated: dict[str, str], names: Container[str]) -> None:
@@ -105,16 +104,6 @@ def explain_tie(stated: dict[str, str], names: Container[str]) -> None:
 
 def _is_of_model(value: Any) -> bool:
     return isinstance(value, dict) and ("model_type" in value or any(key in value for key in _SIZES))
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a small file; empty if there is none, because a checkpoint does not need the file."""
-    try:
-        with opened(path) as (descriptor, file):
-            text = read_bytes(descriptor, 0, min(file.size, _MAX_NBYTES))
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (OpenError, msgspec.MsgspecError, RecursionError, ValueError):
-        return {}
 
 
 def _text(value: Any) -> str:

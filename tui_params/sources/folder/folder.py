@@ -20,6 +20,7 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import POOL, reason
+from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.run.members import PICKLES, STATE
 from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
@@ -200,12 +201,13 @@ def _nothing_here(path: Path, formats: Formats) -> str:
     below = _checkpoints_below(path, (*formats.suffixes, *formats.mentioned))
     if not below:
         return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"
+    wrong = "".join(f"; {finding.file}: {finding.evidence}" for finding in config_findings(path))
     for folder in below[:_MAX_REFUSALS]:
         refusal = formats.refusal(path / folder)
         if refusal is not None:
             others = f"; {_listed(below)} hold tensors" if len(below) > 1 else ""
             return f"{shown} holds no tensor file ({looked}); its subfolder {clean(folder, 80)} {refusal}{others}"
-    return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {_listed(below)}"
+    return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {_listed(below)}{wrong}"
 
 
 def _listed(folders: list[str]) -> str:

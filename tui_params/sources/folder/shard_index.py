@@ -20,6 +20,7 @@ from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.config import explain_tie, read_adapter, read_configs
+from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
 
 MAX_FINDINGS = 20
@@ -170,7 +171,7 @@ def list_indexed(
     shards = set(index.weight_map.values())
     not_opened = [file for file in files if file not in shards and file not in forgotten]
     add_unopened(metadata, not_opened)
-    findings = (*complaints.all(), *findings_in(parts))
+    findings = (*complaints.all(), *config_findings(folder), *findings_in(parts))
     listing = Listing(
         describe_format(parts, len(shards)),
         tuple(tensors.values()),

@@ -12,6 +12,7 @@ from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
+from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.shard_index import (
     OpenFile,
@@ -55,6 +56,7 @@ def list_unindexed(
     stated = read_stated(folder, tensors)
     metadata |= stated
     add_unopened(metadata, beside)
+    findings += config_findings(folder)
     findings += describe_models(parts, prefixes)
     findings += findings_in(parts, prefixes)
     is_ordered = len(parts) == 1 and all(part.listing.is_ordered for part in parts.values())

@@ -231,7 +231,8 @@ def test_a_loss_that_is_nan_is_shown(tmp_path: Path) -> None:
 def test_a_damaged_state_of_the_trainer_is_said(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "trainer_state.json").write_bytes(content)
     found = trainer_state.read_trainer_state(tmp_path)
-    assert found == {"trainer_state": "it is damaged: no JSON object of a Trainer"}
+    fault = "it is damaged: no JSON object of a Trainer" if content else "it is empty (0 bytes)"
+    assert found == {"trainer_state": fault}
 
 
 def test_a_large_state_of_the_trainer_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

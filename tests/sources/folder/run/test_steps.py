@@ -100,6 +100,7 @@ def test_a_step_that_cannot_be_opened_is_said_and_the_one_before_is_shown(tmp_pa
     assert source.label == "out/checkpoint-6/"
     assert [(found.severity, found.rule, found.file) for found in source.listing.findings] == [
         ("error", "bad-part", "checkpoint-7/"),
+        ("warning", "bad-part", "checkpoint-8/"),
         ("info", "newest-step", None),
     ]
     assert "the newest that can be opened of 3 steps" in source.listing.findings[1].evidence

@@ -24,6 +24,7 @@ from tui_params.sources.folder.folder import (
     has_model,
     open_folder,
 )
+from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.run.members import (
     MOST_STATES,
     PICKLES,
@@ -34,7 +35,7 @@ from tui_params.sources.folder.run.members import (
     stem_of,
 )
 from tui_params.sources.folder.run.optimizer_order import name_states
-from tui_params.sources.folder.run.trainer_state import read_trainer_state
+from tui_params.sources.folder.run.trainer_state import read_trainer_state, state_findings
 from tui_params.sources.folder.shard_index import folder_label
 
 _OPTIMIZER = "optimizer"
@@ -55,8 +56,9 @@ def open_run(path: Path, formats: Formats) -> Source:
         # It says what there is instead.
         return open_folder(path, formats)
     name_states([part for part in run.parts if not part.is_state], [part for part in run.parts if part.is_state])
-    listing = combine(run.describe(), run.parts, run.findings)
-    metadata = {**read_trainer_state(path), **run.metadata, **listing.metadata}
+    facts = read_trainer_state(path)
+    listing = combine(run.describe(), run.parts, [*run.findings, *state_findings(facts)])
+    metadata = {**facts, **run.metadata, **listing.metadata}
     listing = msgspec.structs.replace(
         listing,
         metadata=metadata,
@@ -91,6 +93,7 @@ class _Run:
                 self._add(Part(source))
             return
         self.metadata |= read_configs(self._path)
+        self.findings += config_findings(self._path)
         self.not_opened += [name for name in self._names if name.endswith(PICKLES) and name not in set(self._states)]
         for name in folders_beside(self._path, self._formats):
             if name in elsewhere:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, Severity
 from tui_params.core.source import Source
 from tui_params.core.text import clean, listed, plural
 from tui_params.errors import OpenError
@@ -37,6 +37,7 @@ _LAST = ("last", "latest")
 
 _SHOWN = 4
 _MOST_TRIED = 3
+_MOST_EMPTY = 4
 _MOST_FOLDERS = 10_000
 
 
@@ -101,19 +102,46 @@ def open_newest(path: Path, formats: Formats, open_folder: Callable[[Path], Sour
         except OpenError as error:
             findings.append(Finding("error", "bad-part", None, str(error), file=name))
             continue
+        findings += _without_tensors(path, steps, formats)
         _tell(source, f"{folder_label(path)}{name}", name, steps, findings)
         return source
     raise OpenError(findings[0].evidence)
+
+
+def _without_tensors(path: Path, steps: Sequence[str], formats: Formats) -> list[Finding]:
+    """What is said of the folders that are called like the steps and hold no tensors, the newest first."""
+    numbers = {match[1]: match for step in steps if (match := _FOLDER.fullmatch(step.rstrip("/")))}
+    words = {match.string[: match.start(1)] for match in numbers.values()}
+    newest = max(map(int, numbers), default=0)
+    empty = [
+        (int(match[1]), name)
+        for name in folder_names(path)[:_MOST_FOLDERS]
+        if (match := _FOLDER.fullmatch(name))
+        and f"{name}/" not in steps
+        and name[: match.start(1)] in words
+        and not _is_checkpoint(path / name, formats)
+    ]
+    findings = []
+    for number, name in sorted(empty, reverse=True)[:_MOST_EMPTY]:
+        is_newer = number > newest
+        why = ": it is newer than all that have, as when a save has not finished" if is_newer else ""
+        severity: Severity = "warning" if is_newer else "info"
+        findings.append(Finding(severity, "bad-part", None, f"this step holds no tensor file{why}", file=f"{name}/"))
+    if len(empty) > _MOST_EMPTY:
+        more = f"{len(empty) - _MOST_EMPTY:,} more steps hold no tensor file"
+        findings.append(Finding("info", "bad-part", None, more))
+    return findings
 
 
 def _tell(source: Source, label: str, name: str, steps: Sequence[str], findings: list[Finding]) -> None:
     """Let the source of a step say which it is, and where the others are."""
     source.label = label
     others = [other for other in steps if other != name]
-    if not others:
-        return
     listing = source.listing
-    which = "the newest that can be opened" if findings else "the newest"
+    if not others:
+        source.listing = msgspec.structs.replace(listing, findings=(*findings, *listing.findings))
+        return
+    which = "the newest that can be opened" if any(found.severity == "error" for found in findings) else "the newest"
     shown = listed([clean(other, 80) for other in others], _SHOWN)
     are = "the other is" if len(others) == 1 else "the others are"
     evidence = f"{clean(name, 80)} is shown, {which} of {plural(len(steps), 'step')}; {are} {shown}"

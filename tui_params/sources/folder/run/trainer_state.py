@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tui_params.core.findings import Finding
 from tui_params.core.text import shorten, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import opened, read_bytes
@@ -18,6 +19,7 @@ MAX_NBYTES = 64 << 20
 """A state of 100,000 logged steps has about 20 MB."""
 
 _PREFIX = "trainer_state"
+_TOO_LARGE = "not read: it has "
 _FIRST = ("global_step", "epoch", "best_metric")
 _LOGGED = ("loss", "eval_loss", "grad_norm", "learning_rate")
 _REST = (
@@ -45,8 +47,10 @@ def read_trainer_state(folder: Path) -> dict[str, str]:
     try:
         with opened(folder / TRAINER_STATE) as (descriptor, file):
             if file.size > MAX_NBYTES:
-                return {_PREFIX: f"not read: it has {size(file.size)}"}
+                return {_PREFIX: f"{_TOO_LARGE}{size(file.size)}"}
             text = read_bytes(descriptor, 0, file.size)
+        if not text:
+            return {_PREFIX: "it is empty (0 bytes)"}
     except OpenError as error:
         return {} if "no such file" in str(error) else {_PREFIX: str(error)}
     try:
@@ -61,6 +65,16 @@ def read_trainer_state(folder: Path) -> dict[str, str]:
             at = f" at step {step:,}" if isinstance(step, int) else ""
             found[f"{_PREFIX}.last_{key}"] = f"{_text(entry[key])}{at}"
     return found | _facts(state, _REST)
+
+
+def state_findings(facts: Mapping[str, str]) -> tuple[Finding, ...]:
+    """The finding about a file that is there and could not be read; ``facts`` are what was read."""
+    fault = facts.get(_PREFIX)
+    if fault is None:
+        return ()
+    return (
+        Finding("info" if fault.startswith(_TOO_LARGE) else "error", "bad-config", None, fault, file=TRAINER_STATE),
+    )
 
 
 def _facts(state: _State, keys: Iterable[str]) -> dict[str, str]:
