@@ -98,7 +98,6 @@ def test_the_format_can_be_chosen(cli: Cli, checkpoint: Path, before: bool) -> N
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nothing", "there is no format 'nothing' that can be opened; the formats are safetensors, DCP, "),
         ("safetensors", "is a folder, and safetensors is the format of a file"),
         ("pipeline", "is no pipeline: it has neither model_index.json nor modules.json with members"),
         ("steps", "is no folder of steps"),
@@ -109,6 +108,14 @@ def test_a_format_that_does_not_fit_is_one_sentence(cli: Cli, checkpoint: Path, 
     assert (ran.code, ran.out) == (3, "")
     assert words in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_format_that_is_none_is_wrong_usage(cli: Cli, checkpoint: Path) -> None:
+    words = "there is no format 'nothing' that can be opened; the formats are safetensors, DCP, "
+    for arguments in (["ls", str(checkpoint), "--format", "nothing"], ["--format", "nothing", str(checkpoint)]):
+        ran = cli(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert words in ran.err
 
 
 def test_a_file_is_read_as_what_it_is_not(cli: Cli, checkpoint: Path) -> None:

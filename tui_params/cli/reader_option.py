@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from tui_params.errors import UnknownFormatError
+
 if TYPE_CHECKING:
     from tui_params.core.source import Source
 
 
 def _or_that_of_the_group(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     found: str | None = context.find_root().params.get("reader") if value is None else value
+    if value is not None:
+        from tui_params.sources.detect import READERS
+        from tui_params.sources.plugins import reader_named
+        from tui_params.sources.row import Reader
+
+        try:
+            reader_named(value, [row for row in READERS if isinstance(row, Reader)])
+        except UnknownFormatError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
     return found
 
 

@@ -308,13 +308,12 @@ def open_path(path: str | os.PathLike[str], form: str | None = None) -> Source:
 
 def _open_as(path: Path, form: str, *, is_folder: bool) -> Source:
     """The source at ``path``, read by the reader of that name. Raises OpenError."""
-    from tui_params.sources.plugins import reader_named
+    from tui_params.sources.forced import find_reader, open_forced
 
-    row = reader_named(form, [row for row in READERS if isinstance(row, Reader)])
-    if not (row.reads_folders if is_folder else row.reads_files):
-        what, other = ("a folder", "a file") if is_folder else ("a file", "a folder")
-        raise OpenError(f"{clean(str(path), 200)} is {what}, and {row.name} is the format of {other}")
-    return row.open(path) if is_folder else _with_configs(_naming_file(row.open(path), path.name), path)
+    row = find_reader(path, form, READERS, is_folder=is_folder)
+    if is_folder:
+        return row.open(path)
+    return _with_configs(_naming_file(open_forced(path, row, READERS), path.name), path)
 
 
 def _with_configs(source: Source, path: Path) -> Source:

@@ -15,7 +15,7 @@ import msgspec
 
 from tui_params.core.source import Source
 from tui_params.core.text import clean
-from tui_params.errors import OpenError
+from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.row import Reader
 
 GROUP = "tui_params.readers"
@@ -26,7 +26,10 @@ class PluginError(OpenError):
 
 
 def reader_named(name: str, own: Sequence[Reader]) -> Reader:
-    """The reader of that name, in whatever case: one of our ``own`` or a registered one. Raises OpenError."""
+    """The reader of that name, in whatever case: one of our ``own`` or a registered one.
+
+    Raises UnknownFormatError if there is none, and PluginError if it is broken.
+    """
     lowered = name.lower()
     row = next((row for row in own if row.name.lower() == lowered), None)
     if row is not None:
@@ -35,7 +38,7 @@ def reader_named(name: str, own: Sequence[Reader]) -> Reader:
     point = next((point for point in points if point.name.lower() == lowered), None)
     if point is None:
         known = ", ".join([*(row.name for row in own), *(clean(point.name, 60) for point in points)])
-        raise OpenError(f"there is no format {clean(name, 60)!r} that can be opened; the formats are {known}")
+        raise UnknownFormatError(f"there is no format {clean(name, 60)!r} that can be opened; the formats are {known}")
     return _load(point)
 
 

@@ -103,7 +103,7 @@ def test_a_step_that_cannot_be_opened_is_said_and_the_one_before_is_shown(tmp_pa
         ("warning", "bad-part", "checkpoint-8/"),
         ("info", "newest-step", None),
     ]
-    assert "the newest that can be opened of 3 steps" in source.listing.findings[1].evidence
+    assert "the newest that can be opened of 3 steps" in source.listing.findings[2].evidence
     for number in (5, 6):
         (tmp_path / "out" / f"checkpoint-{number}" / "model.safetensors").write_bytes(b"")
     with pytest.raises(OpenError, match="is empty"):
