@@ -23,6 +23,7 @@ class Totals(msgspec.Struct, forbid_unknown_fields=True):
     numel: int
     nbytes: int
     dtypes: dict[str, int]
+    gradients: int = 0
 
 
 class Entry(msgspec.Struct):

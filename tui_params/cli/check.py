@@ -126,7 +126,9 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify
     if code == FAILED and form != "text":
         from tui_params.cli.check_text import unchecked_words
 
-        if report.unchecked:
+        if report.has_nothing:
+            complain(f"{path}: nothing was checked")
+        elif report.unchecked:
             complain(f"{path}: {unchecked_words(report)} could not be checked")
         if report.unverified:
             complain(f"{path}: {plural(report.unverified, 'file')} could not be verified")
@@ -153,6 +155,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
         ],
         "tensors": len(report.names),
         "empty": report.empty,
+        "gradients": report.gradients,
         "not_opened": report.not_opened,
         "files": [
             {

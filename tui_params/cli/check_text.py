@@ -31,7 +31,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
             yield output.style(title, STYLE_OF_SEVERITY[severity])
             for name, evidence in folded(findings, source.label):
                 yield from _entry(name, evidence, output)
-    if report.unchecked:
+    if report.unchecked and not report.has_nothing:
         yield ""
         yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
         for name, evidence in _unchecked(report, source.label):
@@ -50,15 +50,22 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
 
 def closing(report: Report) -> str:
     """The closing line: how much was checked."""
-    checked = f"{text.plural(report.checked, 'tensor')} checked"
-    if report.empty:
-        checked += f" ({report.empty:,} without elements)"
-    parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
+    if report.has_nothing:
+        what = f"{text.plural(report.empty, 'tensor')} without elements" if report.empty else "no tensors"
+        parts = [f"{what}: nothing was checked"]
+    else:
+        checked = f"{text.plural(report.checked, 'tensor')} checked"
+        notes = [f"{report.empty:,} without elements"] if report.empty else []
+        if report.gradients:
+            what = "a gradient" if report.gradients == 1 else "gradients"
+            notes.append(f"{report.gradients:,} of them {what}")
+        checked += f" ({', '.join(notes)})" if notes else ""
+        parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
     if report.files:
         parts.append(count_words(report.files))
     if report.not_opened:
         parts.append(f"{_counted(report.not_opened)} not read")
-    if not report.findings:
+    if not report.findings and not report.has_nothing:
         is_whole = not (report.not_opened or report.unchecked or report.unverified)
         parts.append("no findings" if is_whole else "no findings in what was read")
     return ", ".join(parts)

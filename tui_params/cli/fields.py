@@ -9,7 +9,8 @@ from __future__ import annotations
 
 LS = """\
 {"source", "format", "metadata": {name: text},
- "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes}},
+ "totals": {"tensors", "numel", "nbytes", "dtypes": {dtype: bytes},
+   "gradients": how many there are beside the tensors},
  "models": if there are several [{"name", "files",
    "totals": as above {"tensors", "numel", "nbytes", "dtypes"}}],
  "findings": [{"severity", "rule", "tensor", "module", "file", "evidence",
@@ -73,6 +74,7 @@ CHECK = """\
 {"source", "status": ok | findings (errors or warnings) | unchecked,
  "checked": how many tensors were read whole, "tensors": how many there are,
  "empty": how many of those that were read have no element,
+ "gradients": how many of those that were read are gradients,
  "findings": [{"severity": error | warning | info (a remark), "rule",
    "tensor": a name or null, "module": if it is about a module,
    "file": if it is about a file as a whole, "evidence",

@@ -81,7 +81,7 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
         "source": path,
         "format": listing.format,
         "metadata": dict(listing.metadata),
-        "totals": _totals(tree.totals()),
+        "totals": {**_totals(tree.totals()), "gradients": len(listing.gradients)},
         "models": [
             {"name": name, "files": listing.models[name], "totals": _totals(totals)}
             for name, totals in _totals_by_model(listing)
@@ -151,6 +151,9 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
         yield _totals_line(counted, totals, output)
     for name, part in (*_totals_by_model(listing), *_totals_by_state(listing)):
         yield _totals_line(f"  {text.clean(name, _WIDEST_NAME)}: {text.plural(part.tensors, 'tensor')}", part, output)
+    if listing.gradients:
+        of = Tree(Listing(listing.format, tuple(listing.gradients.values()))).totals()
+        yield _totals_line(f"  beside them {text.plural(of.tensors, 'gradient')}", of, output)
     width = output.width or 2 * _WIDEST_NAME
     for number, (name, value) in enumerate(listing.metadata.items()):
         if number == _MOST_METADATA:

@@ -53,6 +53,7 @@ class Report(msgspec.Struct, frozen=True):
     those about files, then in the order of the tree; a finding about tied tensors names the first of them.
     ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
     source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
+    ``gradients`` counts the gradients among the ``checked``, which no listing counts as tensors.
     ``files`` are those that were compared with the hub's digests, if that was asked for; then ``status`` is ``ok`` only
     if each of them is verified.
     """
@@ -66,6 +67,14 @@ class Report(msgspec.Struct, frozen=True):
     not_opened: tuple[str, ...] = ()
     empty: int = 0
     files: tuple[VerifiedFile, ...] = ()
+    gradients: int = 0
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether there was no element to check, and nothing that could have one was passed over."""
+        return self.checked == self.empty == len(self.names) and not any(
+            entry.tensor is not None or entry.file is not None for entry in self.unchecked
+        )
 
     @property
     def unverified(self) -> int:
@@ -206,6 +215,7 @@ class Checker:
             self._names,
             self._source.listing.not_opened,
             self._empty,
+            gradients=sum(info.name in self._checked for info in self._source.listing.gradients.values()),
         )
 
     @cached_property

@@ -225,7 +225,10 @@ def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
         parts.append((f"{glyphs.warning} {text.plural(warnings, 'warning')} ", "warning"))
     if report.unchecked:
         tensors = sum(entry.tensor is not None for entry in report.unchecked)
-        words = f"{tensors:,} not checked" if tensors else "the source itself not checked"
+        files = sum(entry.file is not None for entry in report.unchecked)
+        words = f"{tensors:,} not checked" if tensors else f"{text.plural(files, 'file')} not checked"
+        if not tensors and not files:
+            words = "nothing to check" if report.has_nothing else "the source itself not checked"
         parts.append((f"{glyphs.unreadable} {words} ", "warning"))
     if report.unverified:
         parts.append((f"{glyphs.unreadable} {text.plural(report.unverified, 'file')} not verified ", "warning"))
