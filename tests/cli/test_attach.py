@@ -99,3 +99,19 @@ def test_names_and_numbers_are_completed(served: nn.Module) -> None:
     assert [item.value for item in complete_serving(context, context, "run")] == ["run 7"]
     assert [item.value for item in complete_serving(context, context, str(os.getpid())[:1])] == [str(os.getpid())]
     assert "attach" in CliRunner().invoke(__import__("tui_params.cli.app", fromlist=["app"]).app, ["--help"]).output
+
+
+def test_a_dry_run_says_that_a_process_serves_already(cli: Callable[..., Any], served: nn.Module) -> None:
+    sentence = f"process {os.getpid()} (run 7) serves a model already: nothing would be run in it\n"
+    for which in ([], ["run 7"], [str(os.getpid())]):
+        ran = cli("attach", "--dry-run", *which)
+        assert (ran.code, ran.out) == (0, sentence)
+    ran = cli("attach", "--dry-run", "run 8")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no process with the number or the name 'run 8' serves a model" in ran.err
+
+
+def test_a_dry_run_of_nothing_is_wrong_usage(cli: Callable[..., Any], runtime: Path) -> None:
+    ran = cli("attach", "--dry-run")
+    assert ran.code == 2
+    assert "wants the PID of a process, or the name of one that serves a model" in ran.err

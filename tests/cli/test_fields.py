@@ -120,7 +120,13 @@ def sources(tmp_path: Path) -> tuple[str, str, str, str]:
 def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
     renamed = ["diff", a, b, "--json", "--rename", "b:module.="]
     return {
-        "ls": [["ls", a, "--json"], ["ls", a, "--kinds", "--json"], ["ls", cut, "--json"], ["ls", two, "--json"]],
+        "ls": [
+            ["ls", a, "--json"],
+            ["ls", a, "--kinds", "--json"],
+            ["ls", cut, "--json"],
+            ["ls", two, "--json"],
+            ["ls", b, "--json"],
+        ],
         "stats": [["stats", a, "--json"], ["stats", cut, "--json"]],
         "values": [["values", a, "zero", "--json"]],
         "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],

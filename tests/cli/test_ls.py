@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from io import StringIO
@@ -10,6 +11,7 @@ import ml_dtypes
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
@@ -262,3 +264,25 @@ def test_the_files_of_one_model_have_one_sum(tmp_path: Path, cli: Callable[..., 
     path = write_files(tmp_path, {"encoder.safetensors": {"a": (2,)}, "decoder.safetensors": {"b": (3,)}})
     assert cli("ls", path).out.splitlines()[1] == "2 tensors, 5 elements, 20 B  (f32 20 B)"
     assert cli("ls", path, "--json").json()["models"] == []
+
+
+def test_what_is_packed_in_bytes_is_said(cli: Callable[..., Any], tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"b": np.ones(2, np.float32)}
+    for number in range(2):
+        state = {"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [64, 32]}
+        arrays[f"{number}.w"] = np.zeros((1024, 1), np.uint8)
+        arrays[f"{number}.w.quant_state.bitsandbytes__nf4"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    arrays["odd"] = np.zeros((8, 1), np.uint8)
+    arrays["odd.quant_state.bitsandbytes__fp4"] = np.zeros(3, np.uint8)
+    save_file(arrays, tmp_path / "x.safetensors")
+    lines = cli("ls", str(tmp_path / "x.safetensors")).out.splitlines()
+    held = [line.split()[0] for line in lines if line.endswith("  holds bitsandbytes nf4 of f16 [64, 32]")]
+    assert held == ["0.w", "1.w"]
+    assert sum("holds" in line for line in lines) == 2
+    lines = cli("ls", str(tmp_path / "x.safetensors"), "--kinds").out.splitlines()
+    (line,) = [line for line in lines if "holds" in line]
+    assert line.endswith("# 0-1; the first holds bitsandbytes nf4 of f16 [64, 32]")
+    listed = cli("ls", str(tmp_path / "x.safetensors"), "--json").json()["tensors"]
+    found = {item["name"]: item["packed"] for item in listed}
+    assert found["0.w"] == {"method": "bitsandbytes nf4", "shape": [64, 32], "dtype": "f16"}
+    assert (found["b"], found["odd"]) == (None, None)

@@ -10,6 +10,8 @@ import ml_dtypes
 import msgspec
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.factories_adapters import PEFT, peft_lora, values, write_peft
 from tests.factories_terminal import Terminal
@@ -264,3 +266,36 @@ def test_the_table_of_adapters_follows_that_of_the_tensors(tmp_path: Path, cli: 
 def test_one_tensor_and_no_adapter_have_no_such_table(tmp_path: Path, cli: Callable[..., Any]) -> None:
     folder = write_peft(tmp_path, peft_lora({0: 4}))
     assert "Frobenius" not in cli("stats", str(folder), f"{PEFT.format(0)}.lora_A.weight").out
+
+
+def test_a_source_without_tensors_says_so(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    np.save(tmp_path / "x.npy", np.array(["a", "bb"]))
+    np.savez(tmp_path / "x.npz", *(np.array(["a"]) for _ in range(10)))
+    ran = cli("stats", str(tmp_path / "x.npy"))
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "x.npy has no tensors: there is nothing to compute",
+        "  array: texts or dates of type U2, [2]",
+    ]
+    lines = cli("stats", str(tmp_path / "x.npz")).out.splitlines()
+    assert lines[0] == "x.npz has no tensors: there is nothing to compute"
+    assert lines[-1] == "  and 2 more entries (ls --json has all)"
+    ran = cli("stats", str(tmp_path / "x.npy"), "array")
+    assert ran.code == 2
+    assert "texts or dates of type U2, [2]" in ran.err
+    with (
+        open_source(tmp_path / "x.npy") as source,
+        pytest.raises(UnknownTensorError, match="a value of that name: texts"),
+    ):
+        source.find("array")
+
+
+@pytest.mark.parametrize("command", ["stats", "ls"])
+def test_long_names_keep_the_columns(cli: Callable[..., Any], command: str, tmp_path: Path) -> None:
+    name = "base_model.model.model.layers.10.self_attn.q_proj.lora_A.default.weight.and.a.few.more.parts.of.it"
+    save_file({name: torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "x.safetensors")
+    lines = cli(command, str(tmp_path / "x.safetensors")).out.splitlines()
+    (title,) = [line for line in lines if line.startswith("  name")]
+    rows = [line for line in lines if "[2, 3]" in line]
+    assert len(rows) == 2
+    assert {line.index("[2, 3]") for line in rows} == {title.index("shape")}

@@ -13,7 +13,8 @@ from tui_params.cli.fields import ATTACH, epilog
 from tui_params.cli.output import Output, write_json
 from tui_params.cli.served import choose_served, nothing_served
 from tui_params.core import text
-from tui_params.live.attached.finding import Serving, find_serving
+from tui_params.errors import OpenError
+from tui_params.live.attached.finding import Serving, choose, find_serving
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
@@ -48,11 +49,19 @@ def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) ->
 
 
 def _dry_run(which: str | None) -> int:
-    from tui_params.live.injection.entering import plan
+    found = find_serving()
+    if which is None and len(found) != 1:
+        raise click.UsageError("--dry-run wants the PID of a process, or the name of one that serves a model")
+    if which is not None and which.isdecimal() and not any(each.pid == int(which) for each in found):
+        from tui_params.live.injection.entering import plan
 
-    if which is None or not which.isdecimal():
-        raise click.UsageError("--dry-run wants the PID of a process")
-    click.echo(plan(int(which)))
+        click.echo(plan(int(which)))
+        return OK
+    served = found[0] if which is None else choose(found, which)
+    if served.reason is not None:
+        raise OpenError(f"process {served.pid} does not answer: {served.reason}")
+    name = f" ({served.name})" if served.name else ""
+    click.echo(f"process {served.pid}{name} serves a model already: nothing would be run in it")
     return OK
 
 

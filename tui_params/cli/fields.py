@@ -22,6 +22,7 @@ LS = """\
    "kind": tensor | parameter | buffer | array, "tied_to": a name or null,
    "location",
    "unreadable": the reason or null, "storage_shape": bytes, if packed,
+   "packed": what a weight in bytes holds {"method", "shape", "dtype"},
    "notes"}],
  "kinds": with --kinds, in place of tensors [{"kind", "count": of tensors,
    "numbers": ranges for each #, "shapes", "distinct_shapes", "dtypes",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import msgspec
 
 from tui_params.cli.adapters import adapter_entries, adapter_lines
 from tui_params.cli.completion import complete_path
@@ -14,6 +15,7 @@ from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
 from tui_params.cli.reader_option import open_chosen, reader_option
 from tui_params.core import text
+from tui_params.core.compare.packed import Packed, PackedWeights
 from tui_params.core.findings import SEVERITY_WORDS
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.source import Listing, Source
@@ -22,8 +24,9 @@ from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree
 
 _LONGEST_NAME = 500
-_WIDEST_NAME = 80
+_WIDEST_NAME = 100
 _NARROWEST_NAME = 16
+_WIDEST_LINE = 160
 _MOST_METADATA = 8
 _MOST_FINDINGS = 20
 
@@ -60,10 +63,10 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: str |
 
             groups = group_by_kind(tensors)
             output.lines(header(source, tree.totals(), output, len(groups)))
-            output.lines(ls_kinds.rows(groups, tensors, output))
+            output.lines(ls_kinds.rows(groups, tensors, output, PackedWeights(source)))
         else:
             output.lines(header(source, tree.totals(), output))
-            output.lines(rows(tensors, output))
+            output.lines(rows(tensors, output, PackedWeights(source)))
 
 
 def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> dict[str, Any]:
@@ -75,7 +78,8 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
 
         listed = {"kinds": [ls_kinds.entry(group, tensors) for group in group_by_kind(tensors)]}
     else:
-        listed = {"tensors": [_entry(info) for info in tensors]}
+        packed = PackedWeights(source)
+        listed = {"tensors": [_entry(info, packed.of(info.name)) for info in tensors]}
     listing = source.listing
     return {
         "source": path,
@@ -121,7 +125,7 @@ def _totals_by_state(listing: Listing) -> Iterator[tuple[str, Totals]]:
             yield name, Tree(Listing(listing.format, tuple(found))).totals()
 
 
-def _entry(info: TensorInfo) -> dict[str, Any]:
+def _entry(info: TensorInfo, packed: Packed | None) -> dict[str, Any]:
     return {
         "name": info.name,
         "shape": info.shape,
@@ -133,6 +137,7 @@ def _entry(info: TensorInfo) -> dict[str, Any]:
         "location": info.location,
         "unreadable": info.unreadable,
         "storage_shape": info.storage_shape,
+        "packed": None if packed is None else msgspec.structs.asdict(packed),
         "notes": info.notes,
     }
 
@@ -154,7 +159,7 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
     if listing.gradients:
         of = Tree(Listing(listing.format, tuple(listing.gradients.values()))).totals()
         yield _totals_line(f"  beside them {text.plural(of.tensors, 'gradient')}", of, output)
-    width = output.width or 2 * _WIDEST_NAME
+    width = output.width or _WIDEST_LINE
     for number, (name, value) in enumerate(listing.metadata.items()):
         if number == _MOST_METADATA:
             more = len(listing.metadata) - _MOST_METADATA
@@ -195,8 +200,11 @@ def _totals_line(counted: str, totals: Totals, output: Output) -> str:
     return line + output.note(sizes and f"({sizes})", "dim", len(line))
 
 
-def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
-    """A title line and a line for each tensor; a tensor that is tied or cannot be read has a note behind it."""
+def rows(tensors: list[TensorInfo], output: Output, packed: PackedWeights) -> Iterator[str]:
+    """A title line and a line for each tensor.
+
+    One that is tied, that cannot be read or that is packed in bytes has a note behind it.
+    """
     if not tensors:
         return
     names = [text.name(info.name, _LONGEST_NAME) for info in tensors]
@@ -215,7 +223,10 @@ def rows(tensors: list[TensorInfo], output: Output) -> Iterator[str]:
         size = text.size(info.nbytes)
         dtype = text.clean(info.dtype.short)
         line = f"{mark} {name:<{name_width}}  {shape:<{shape_width}}  {dtype:<8}  {size:>9}"
-        yield line if mark == " " else line + output.note(*_why(info), len(line))
+        if mark != " ":
+            line += output.note(*_why(info), len(line))
+        within = None if info.unreadable else packed.of(info.name)
+        yield line if within is None else line + output.note(f"holds {within}", "dim", len(line))
 
 
 def _why(info: TensorInfo) -> tuple[str, str]:

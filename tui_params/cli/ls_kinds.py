@@ -7,11 +7,12 @@ from typing import Any
 
 from tui_params.cli.output import Output
 from tui_params.core import text
+from tui_params.core.compare.packed import PackedWeights
 from tui_params.core.kinds import KindGroup
 from tui_params.core.tensor import TensorInfo
 
 _LONGEST_NAME = 500
-_WIDEST_NAME = 80
+_WIDEST_NAME = 100
 _NARROWEST_NAME = 16
 _MOST_SHAPES = 4
 
@@ -32,7 +33,9 @@ def entry(group: KindGroup, tensors: Sequence[TensorInfo]) -> dict[str, Any]:
     }
 
 
-def rows(groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Output) -> Iterator[str]:
+def rows(
+    groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Output, packed: PackedWeights
+) -> Iterator[str]:
     """A title line and a line for each kind, with a note of its numbers and of what differs within it."""
     if not groups:
         return
@@ -61,7 +64,11 @@ def rows(groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Out
         mark = "!" if lost else "=" if tied == group.count else " "
         size = text.size(group.nbytes)
         line = f"{mark} {name:<{name_width}}  {count:<{count_width}}  {shape:<{shape_width}}  {dtype:<8}  {size:>9}"
-        note = "; ".join(_notes(group, lost, tied))
+        within = None if lost else packed.of(tensors[group.indices[0]].name)
+        notes = [*_notes(group, lost, tied)]
+        if within is not None:
+            notes.append(f"the first holds {within}" if group.count > 1 else f"holds {within}")
+        note = "; ".join(notes)
         yield line + output.note(note, "bold red" if lost else "dim", len(line))
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from heapq import nlargest
 
 from tui_params.core.query.names import glob_of_name, is_glob
-from tui_params.core.source import Source, some_below
+from tui_params.core.source import Source, some_below, value_beside
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.tree.tree import Tree
@@ -62,8 +62,9 @@ def unknown(source: Source, name: str) -> UnknownTensorError:
     sentence = f"{clean(source.label)} has no tensor {clean(name, 200)!r}"
     # A sparse or a wrapped tensor is listed by its fields, and a module by its tensors.
     below = [clean(other, 200) for other in source.below(name)]
-    if below:
-        return UnknownTensorError(sentence + some_below(below))
+    beside = some_below(below) or value_beside(source.listing, name)
+    if beside:
+        return UnknownTensorError(sentence + beside)
     close = [clean(match, 200) for match in close_names(name, [info.name for info in source.listing.tensors])]
     return UnknownTensorError(f"{sentence}; the nearest names are {', '.join(close)}" if close else sentence)
 

@@ -25,7 +25,8 @@ from tui_params.core.tree.tree import Tree
 from tui_params.errors import ReadError
 
 _LONGEST_NAME = 500
-_WIDEST_NAME = 60
+_WIDEST_NAME = 100
+_MOST_METADATA = 8
 _NARROWEST_NAME = 16
 _NUMBER = 9
 _COLUMNS = ("min", "max", "mean", "std")
@@ -70,11 +71,25 @@ def command(source: str, name: str | None, as_json: bool, reader: str | None) ->
             unchecked = sum(result.unchecked is not None for result in kept)
         else:
             output = Output()
+            if not tensors:
+                output.lines(_nothing(opened, output))
+                return OK
             unchecked = _print_one(next(results), output) if is_single else _print_table(tensors, results, output)
             output.lines(change_lines(adapters, output))
     if unchecked:
         complain(f"{unchecked} of {text.plural(len(tensors), 'tensor')} could not be read")
     return FAILED if unchecked else OK
+
+
+def _nothing(source: Source, output: Output) -> Iterator[str]:
+    """What there is in a source without tensors, so that nothing can be computed."""
+    yield f"{text.clean(source.label)} has no tensors: there is nothing to compute"
+    listing = source.listing
+    for name, value in list(listing.metadata.items())[:_MOST_METADATA]:
+        yield output.style(f"  {text.clean(name, _WIDEST_NAME)}: {text.clean(value, _WIDEST_NAME)}", "dim")
+    if len(listing.metadata) > _MOST_METADATA:
+        more = text.plural(len(listing.metadata) - _MOST_METADATA, "more entry", "more entries")
+        yield output.style(f"  and {more} (ls --json has all)", "dim")
 
 
 def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
@@ -141,8 +156,6 @@ def _summary(figures: Figures) -> dict[str, Any]:
 
 def _print_table(tensors: list[TensorInfo], results: Iterator[Result], output: Output) -> int:
     """Print a line for each tensor as soon as it is read; return how many could not be read."""
-    if not tensors:
-        return 0
     with_shape = output.width is None or output.width >= _WIDE_TERMINAL
     shape_width = min(max(len("shape"), *(len(text.shape(info.shape)) for info in tensors)), 24)
     fixed = 2 + len(_COLUMNS) * (_NUMBER + 2) + (shape_width + 2 + 8 + 2 if with_shape else 0)

@@ -162,7 +162,8 @@ class TextReport:
 def _figures(event: Event) -> str:
     figures, numel = event.figures, event.info.numel * (2 if event.info.dtype.is_complex else 1)
     infinite = figures.pos_inf + figures.neg_inf
-    others = f", norm of the others {text.number(figures.norm)}"
+    is_all = figures.nan + infinite >= numel
+    others = "" if is_all else f", norm of the others {text.number(figures.norm)}"
     what = event.condition.what
     if what == "nan":
         return f"{figures.nan:,} of {text.plural(numel, 'value')} NaN{others}"

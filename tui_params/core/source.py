@@ -164,6 +164,12 @@ def some_below(names: list[str]) -> str:
     return f"; below that name are {', '.join(names[:_FIELDS])}{more}"
 
 
+def value_beside(listing: Listing, name: str) -> str:
+    """The value of that name that is no tensor, as the end of a sentence; empty if there is none."""
+    value = listing.metadata.get(name)
+    return "" if value is None else f", but a value of that name: {clean(value, 120)}"
+
+
 class Source(Readable):
     """A place that tensors come from. ``Readable`` is the part of it that reading needs.
 
@@ -243,7 +249,8 @@ class Source(Readable):
         """The tensor of that name; a gradient is found as ``<parameter>.grad``. Raises UnknownTensorError."""
         info = self._index.get(name)
         if info is None:
-            raise UnknownTensorError(f"{self.label} has no tensor {name!r}{some_below(self.below(name))}")
+            beside = some_below(self.below(name)) or value_beside(self.listing, name)
+            raise UnknownTensorError(f"{self.label} has no tensor {name!r}{beside}")
         return info
 
     def below(self, name: str) -> list[str]:

@@ -121,7 +121,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
     """
     name = clean(path.name or str(path), 120)
     try:
-        _check_regular(name, retried(lambda: os.stat(path)).st_mode)
+        _check_regular(clean(str(path), 200), retried(lambda: os.stat(path)).st_mode)
         descriptor = POOL.make_room_for(lambda: os.open(path, _FLAGS))
     except FileNotFoundError:
         raise OpenError(f"no such file: {clean(str(path), 200)}") from None
@@ -130,7 +130,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
         raise OpenError(f"{name} cannot be opened: {why}") from None
     try:
         status = retried(lambda: os.fstat(descriptor))
-        _check_regular(name, status.st_mode)
+        _check_regular(clean(str(path), 200), status.st_mode)
         yield (
             descriptor,
             DataFile(path, path.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev),
@@ -141,7 +141,7 @@ def opened(path: Path) -> Iterator[tuple[int, DataFile]]:
         os.close(descriptor)
 
 
-def _check_regular(name: str, mode: int) -> None:
+def _check_regular(shown: str, mode: int) -> None:
     for is_kind, kind in (
         (S_ISDIR, "a folder"),
         (S_ISFIFO, "a named pipe (FIFO)"),
@@ -150,7 +150,7 @@ def _check_regular(name: str, mode: int) -> None:
         (S_ISBLK, "a device"),
     ):
         if is_kind(mode):
-            raise OpenError(f"{name} is {kind}, not a file that can be read in pieces")
+            raise OpenError(f"{shown} is {kind}, not a file that can be read in pieces")
 
 
 def read_bytes(descriptor: int, offset: int, count: int) -> bytes:
