@@ -16,6 +16,7 @@ from tui_params.core.health.batchnorm import BATCHNORM_RULES
 from tui_params.core.health.channels import CHANNEL_RULES
 from tui_params.core.health.companions import COMPANION_RULES
 from tui_params.core.health.container import CONTAINER_RULES
+from tui_params.core.health.conversion import CONVERSION_RULES
 from tui_params.core.health.duplicates import DUPLICATE_RULES
 from tui_params.core.health.empty import EMPTY_RULES
 from tui_params.core.health.gaps import GAP_RULES
@@ -92,6 +93,7 @@ RULES: tuple[Rule, ...] = collect(
         MOMENT_RULES,
         START_RULES,
         SIBLING_RULES,
+        CONVERSION_RULES,
         DUPLICATE_RULES,
         REPEAT_RULES,
         COMPANION_RULES,
