@@ -184,3 +184,10 @@ def test_listed() -> None:
         "a, b and c",
         "a, b, c and 1 more",
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 elements"), (1, "1 element"), (2, "2 elements"), (10**6, "1.00M elements")]
+)
+def test_short_plural(count: int, words: str) -> None:
+    assert text.short_plural(count, "element") == words

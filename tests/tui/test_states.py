@@ -435,3 +435,14 @@ async def test_s_twice_finds_nothing_twice() -> None:
         await stage.rest()
         assert pages.report.findings == before
         assert pages.marks.read_below(None) == len(kinds)
+
+
+async def test_one_is_no_plural() -> None:
+    one = np.ones(1, np.float32)
+    async with on_stage(MemorySource({"scale": one})) as stage:
+        assert "1 tensor · 1 parameter · 4 B" in stage.header
+    async with on_stage(MemorySource({"a.x": one, "a.y": one[:0], "b.x": one})) as stage:
+        await stage.go("a")
+        assert "2 tensors · 1 element ·" in stage.facts
+        for words in (stage.header, stage.text, stage.facts):
+            assert not any(wrong in words for wrong in (" 1 tensors", " 1 parameters", " 1 elements"))

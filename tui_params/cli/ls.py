@@ -195,7 +195,7 @@ def _wrong(source: Source, output: Output) -> Iterator[str]:
 def _totals_line(counted: str, totals: Totals, output: Output) -> str:
     mix = sorted(totals.nbytes_by_dtype.items(), key=lambda share: (-share[1], share[0]))
     sizes = ", ".join(f"{text.clean(short)} {text.size(nbytes)}" for short, nbytes in mix)
-    elements = f"{text.numel(totals.numel)} element{'' if totals.numel == 1 else 's'}"
+    elements = text.short_plural(totals.numel, "element")
     line = f"{counted}, {elements}, {text.size(totals.nbytes)}"
     return line + output.note(sizes and f"({sizes})", "dim", len(line))
 

@@ -166,7 +166,7 @@ def describe_tensors(tensors: Sequence[TensorInfo], *, is_all: bool = True, stat
     parameters = sum(info.numel for info in once) - buffers - in_states
     unreadable = sum(info.unreadable is not None for info in tensors)
     least = "" if is_all and not any(info.has_unknown_size for info in tensors) else "at least "
-    parts = [text.plural(len(tensors), "tensor"), f"{least}{text.numel(parameters)} parameters"]
+    parts = [text.plural(len(tensors), "tensor"), f"{least}{text.short_plural(parameters, 'parameter')}"]
     if in_states:
         parts.append(f"{text.numel(in_states)} in training states")
     if buffers:

@@ -135,6 +135,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def short_plural(count: int, one: str) -> str:
+    """``1 parameter``, ``768 parameters``, ``1.24B parameters``."""
+    return f"{numel(count)} {one if count == 1 else one + 's'}"
+
+
 def are(count: int, one: str = "is", many: str = "are") -> str:
     """The verb that goes with a count: "1 of 384 values is", "2 of 384 values are"."""
     return one if count == 1 else many

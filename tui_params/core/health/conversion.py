@@ -26,7 +26,8 @@ def check_half_safe(subject: Subject) -> Sequence[Finding]:
     if subject.info.dtype.name not in _WIDER or subject.role not in _ROLES or not largest:
         return ()
     if largest >= _TOO_LARGE:
-        evidence = f"not safe for float16: the largest magnitude is {number(largest)}, beyond 65,504, and would become infinite"
+        what = "beyond 65,504, and would become infinite"
+        evidence = f"not safe for float16: the largest magnitude is {number(largest)}, {what}"
     elif largest <= _TOO_SMALL and figures.is_exact:
         evidence = f"not safe for float16: the largest magnitude is {number(largest)}: every value would become zero"
     else:

@@ -17,6 +17,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui_params.core.text import plural
 from tui_params.tui import keys
 from tui_params.tui.terminal.line import Line
 
@@ -134,11 +135,11 @@ class LinesView(Canvas):
         at = y + self.top
         line = self._lines[at] if at < len(self._lines) else []
         if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
-            mark = f" +{len(self._lines) - 1 - at} lines"
+            mark = f" +{plural(len(self._lines) - 1 - at, 'line')}"
             room = self.size.width - len(mark)
             if line_width(line) - _blanks_at_end(line) > room:
                 # It would cover a part of a number: then the line as a whole is one of those that follow.
-                line, mark = [], f" +{len(self._lines) - at} lines"
+                line, mark = [], f" +{plural(len(self._lines) - at, 'line')}"
                 room = self.size.width - len(mark)
             line = [*cut_line(line, room), (mark, "accent")]
         return line

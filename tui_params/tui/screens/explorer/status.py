@@ -118,7 +118,8 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
     least = "at least " if state.has_unknown_sizes else ""
-    counts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.parameters - states)} parameters"]
+    parameters = text.short_plural(totals.parameters - states, "parameter")
+    counts = [text.plural(totals.tensors, "tensor"), f"{least}{parameters}"]
     if states:
         counts.append(f"{text.numel(states)} in {of_what} states")
     if totals.buffers:

@@ -92,7 +92,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
     facts = []
     if totals.tensors or not view.entries:
         least = "at least " if view.has_unknown_sizes else ""
-        facts = [text.plural(totals.tensors, "tensor"), f"{least}{text.numel(totals.numel)} elements"]
+        facts = [text.plural(totals.tensors, "tensor"), f"{least}{text.short_plural(totals.numel, 'element')}"]
         # A number and its unit stay together.
         facts.append(text.size(totals.nbytes).replace(" ", KEPT_BLANK))
     if view.entries:
