@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import decimal
+import fractions
 import warnings
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,23 @@ def floats(*shape: int) -> Any:
         ([*floats(1000), "x"], None),
         ([*floats(1000), None], None),
         ([], None),
+        ({f"w{number}": number + 0.5 for number in range(1000)}, (1000,)),
+        (collections.OrderedDict(enumerate(floats(1000))), (1000,)),
+        (collections.defaultdict(float, enumerate(floats(1000))), (1000,)),
+        ({number: np.float64(number) for number in range(1000)}, (1000,)),
+        (set(floats(1000)), (1000,)),
+        (frozenset(floats(1000)), (1000,)),
+        (collections.deque(floats(1000)), (1000,)),
+        ([decimal.Decimal("1.5")] * 1000, (1000,)),
+        ([decimal.Decimal(1)] * 10 * 100 + [2], (1001,)),
+        ([[decimal.Decimal("1.5")] * 10] * 10, (10, 10)),
+        ([fractions.Fraction(1, number + 2) for number in range(1000)], (1000,)),
+        ([complex(number, 1) for number in range(1000)], (1000,)),
+        (dict(enumerate(floats(999))), None),
+        (dict(enumerate(range(5000))), None),
+        ({**{f"n{number}": 0.5 for number in range(1000)}, "name": "x"}, None),
+        (set(range(5000)), None),
+        ({number: {"lr": 0.5} for number in range(1000)}, None),
     ],
 )
 def test_long_lists_of_numbers_are_the_same_in_memory_and_in_a_file(

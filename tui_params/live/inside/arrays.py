@@ -1,4 +1,6 @@
-"""Arrays of numpy among the values of a mapping: seen as tensors that share their memory; long lists are named.
+"""Arrays of numpy among the values of a mapping: seen as tensors that share their memory.
+
+Long lists and dicts of numbers are named.
 
 numpy is not imported: whoever made an array has imported it. No code of a subclass of its arrays is called.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections import OrderedDict, defaultdict, deque
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
@@ -34,6 +37,9 @@ MIN_TABLE = 100
 """Numbers from which a list, or lists of equal length in a list, is listed, as in files: shorter ones are settings."""
 
 _MOST_NESTED = 8
+_DICTS = (dict, OrderedDict, defaultdict)
+_SETS = (set, frozenset, deque)
+_EXACT = frozenset({("decimal", "Decimal"), ("_pydecimal", "Decimal"), ("fractions", "Fraction")})
 
 
 class Unread(NamedTuple):
@@ -46,8 +52,28 @@ class Unread(NamedTuple):
 
 
 def value_leaf(name: str, value: Any, find: Find) -> Leaf | None:
-    """The leaf of an array, of a number of numpy or of a long list of numbers; None of anything else."""
-    return list_leaf(name, value, find) if type(value) in (list, tuple) else array_leaf(name, value, find)
+    """The leaf of an array, of a number of numpy or of a long list or dict of numbers; None of anything else."""
+    if type(value) in (list, tuple):
+        return list_leaf(name, value, find)
+    if type(value) in _DICTS or type(value) in _SETS:
+        return _bag_leaf(name, value, find)
+    return array_leaf(name, value, find)
+
+
+def _bag_leaf(name: str, value: Any, find: Find) -> Leaf | None:
+    """The leaf of a dict or a set of many numbers; None of any other."""
+    if len(value) < MIN_LIST:
+        return None
+    is_dict = type(value) in _DICTS
+    if not _are_numbers(list(value.values() if is_dict else value)):
+        return None
+    return _unread_leaf(name, value, find, (len(value),), "dict" if is_dict else "list")
+
+
+def _unread_leaf(name: str, value: Any, find: Find, shape: tuple[int, ...], what: str) -> Leaf:
+    numel = prod(shape)
+    reason = f"a {what} of {numel:,} Python numbers, not an array: its values are not read"
+    return Leaf(name, "array", find, Unread(reason, shape, "float64", 8 * numel), origin=f"list {id(value)}")
 
 
 def list_leaf(name: str, value: Any, find: Find) -> Leaf | None:
@@ -58,10 +84,7 @@ def list_leaf(name: str, value: Any, find: Find) -> Leaf | None:
     shape = _list_shape(value)
     if shape is None:
         return None
-    numel = prod(shape)
-    what = "list" if len(shape) == 1 else "table of lists"
-    reason = f"a {what} of {numel:,} Python numbers, not an array: its values are not read"
-    return Leaf(name, "array", find, Unread(reason, shape, "float64", 8 * numel), origin=f"list {id(value)}")
+    return _unread_leaf(name, value, find, shape, "list" if len(shape) == 1 else "table of lists")
 
 
 def _list_shape(items: Any) -> tuple[int, ...] | None:
@@ -79,15 +102,21 @@ def _list_shape(items: Any) -> tuple[int, ...] | None:
             return None
         shape += (*lengths,)
         rows = distinct[0] if len(distinct) == 1 else [item for row in distinct for item in row]
-    kinds = {type(row) for row in rows}
-    others = kinds - {int, float}
-    is_numeric = all(_is_number(row) for row in rows if type(row) in others) if others else kinds != {int}
     is_long = prod(shape) >= (MIN_LIST if len(shape) == 1 else MIN_TABLE)
-    return shape if is_numeric and is_long else None
+    return shape if is_long and _are_numbers(rows) else None
+
+
+def _are_numbers(items: Any) -> bool:
+    """Whether all items are numbers, and not all are whole ones of Python."""
+    kinds = {type(item) for item in items}
+    others = kinds - {int, float, complex}
+    return all(_is_number(item) for item in items if type(item) in others) if others else kinds != {int}
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number of numpy."""
+    """Whether it is a number of numpy, a Decimal or a Fraction."""
+    if (type(value).__module__, type(value).__qualname__) in _EXACT:
+        return True
     plain = _plain(value)
     return plain is not None and plain.shape == () and plain.dtype.kind not in _TEXTS + "OV"
 
