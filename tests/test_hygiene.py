@@ -193,7 +193,7 @@ def test_what_runs_in_the_models_process_needs_nothing_but_torch() -> None:
 def test_a_format_stands_on_bytes_and_pickles_and_on_no_other_format() -> None:
     graph = read_graph(PACKAGE)
     shared = ("tui_params.sources.bytes", "tui_params.sources.inert_pickle")
-    above = {f"tui_params.sources.{name}" for name in ("detect", "openers", "plugins", "unopened")}
+    above = {f"tui_params.sources.{name}" for name in ("detect", "forced", "openers", "plugins", "unopened")}
     found = [
         f"{module} -> {target}"
         for module, targets in graph.items()

@@ -219,3 +219,24 @@ def test_what_torch_writes_has_no_fault(protocol: int) -> None:
     ]  # fmt: skip
     for value in values:
         assert load_pickle(pickle.dumps(value, protocol)).faults.found == {}, value
+
+
+ARGUMENTS: list[tuple[Any, ...]] = [
+    (), (1,), (True,), (1.5,), ("1j",), ("x",), (None,), (b"ab",), ([1, 2],), ((1, 255),), ([1, 256],), ([-1],),
+    ([1.5],), (["a"],), ([],), (-1,), (1, 2), (1.5, True), (1, "2"), ("1", 2), ("1", "ascii"), (None, 1), (0,),
+    ("a", "latin-1"), ("a", "latin-1", "strict"), ("a", 1), (b"a", "latin-1"), ("a", None), (1, 2, 3), (1, 2, 3, 4),
+    ("a", "latin-1", 1), ({1, 2},), ({1: 2},),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize(
+    ("make", "refuses"), [(complex, faults.refuses_complex), (bytearray, faults.refuses_bytearray)]
+)
+def test_arguments_that_python_refuses(make: Any, refuses: Any, arguments: tuple[Any, ...]) -> None:
+    try:
+        make(*arguments)
+    except (TypeError, ValueError):
+        assert refuses(arguments)
+    else:
+        assert not refuses(arguments)

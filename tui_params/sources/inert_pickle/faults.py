@@ -141,13 +141,49 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         is_known = name in _ARRAYS or (name in TORCH_ALLOWED and callee.name[:9] != "_rebuild_")
         return f"calls {callee}, of which no call is known" if is_called and is_known else None
     if name in ("builtins.complex", "builtins.bytearray"):
-        return None  # they take more forms than are imitated here
+        # They take more forms than are imitated here.
+        is_wrong = refuses_complex(args) if name == "builtins.complex" else refuses_bytearray(args)
+        return f"calls {callee} with arguments that it refuses" if is_wrong else None
     if value.cls is not callee or may_take(name, args):
         return None
     if (callee.module, callee.name) in _LENIENT and (callee.name != "_rebuild_from_type_v2" or len(args) == 4):
         return None
     count = f"{len(args)} argument{'s' * (len(args) != 1)}"
     return f"calls {clean(str(callee), 80)} with {count} of which it can make nothing"
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
+_NUMBERS = frozenset({bool, int, float})
+
+
+def refuses_complex(args: tuple[Any, ...]) -> bool:
+    """Whether ``complex`` certainly takes no such arguments: two numbers at most, or a text alone."""
+    if len(args) > 2:
+        return True
+    kinds = [type(arg) for arg in args]
+    if kinds == [str]:
+        try:
+            complex(args[0])
+        except ValueError:
+            return True
+        return False
+    return any(kind in _PLAIN - _NUMBERS for kind in kinds)
+
+
+def refuses_bytearray(args: tuple[Any, ...]) -> bool:
+    """Whether ``bytearray`` certainly takes no such arguments: nothing, a size, bytes, or a text with an encoding."""
+    if len(args) > 3:
+        return True
+    kinds = [type(arg) for arg in args]
+    if len(args) > 1:
+        # A text, the name of its encoding, and what is done with what that does not have.
+        return any(kind in _PLAIN - {str} for kind in kinds)
+    if kinds in ([int], [bool]):
+        return bool(args[0] < 0)
+    if kinds in ([list], [tuple]):
+        plain = [item for item in args[0] if type(item) in _PLAIN]
+        return any(type(item) not in (int, bool) or not 0 <= item < 256 for item in plain)
+    return kinds in ([type(None)], [float], [str])
 
 
 def build(target: Any, state: Any) -> bool:

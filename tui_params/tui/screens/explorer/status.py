@@ -229,7 +229,7 @@ def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
         files = sum(entry.file is not None for entry in report.unchecked)
         words = f"{tensors:,} not checked" if tensors else f"{text.plural(files, 'file')} not checked"
         if not tensors and not files:
-            words = "nothing to check" if report.has_nothing else "the source itself not checked"
+            words = "nothing was checked" if report.has_nothing else "the source itself not checked"
         parts.append((f"{glyphs.unreadable} {words} ", "warning"))
     if report.unverified:
         parts.append((f"{glyphs.unreadable} {text.plural(report.unverified, 'file')} not verified ", "warning"))
