@@ -13,6 +13,7 @@ from tests.factories_torch import build_model, string, tensor_pickle
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle import faults
 from tui_params.sources.inert_pickle.machine import load_pickle
+from tui_params.sources.inert_pickle.values import ByteArray, Encoded, SetValue, Stub, Text
 from tui_params.sources.torch_save.zip import open_torch
 
 DTYPE = b"cnumpy\ndtype\n"
@@ -240,3 +241,10 @@ def test_arguments_that_python_refuses(make: Any, refuses: Any, arguments: tuple
         assert refuses(arguments)
     else:
         assert not refuses(arguments)
+
+
+@pytest.mark.parametrize("argument", [Stub("torch", "float32"), ByteArray(b""), Encoded("a"), SetValue([])])
+def test_what_stands_for_no_number_makes_none(argument: Any) -> None:
+    assert faults.refuses_complex((argument,))
+    assert faults.refuses_complex((1.0, argument))
+    assert not faults.refuses_complex((Text("1j"),)), "it may be a number"

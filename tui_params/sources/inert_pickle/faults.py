@@ -153,7 +153,7 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
-_NUMBERS = frozenset({bool, int, float})
+_NO_NUMBERS = (_PLAIN - {bool, int, float}) | {ByteArray, Encoded, ArrayType, SetValue, Stub}
 
 
 def refuses_complex(args: tuple[Any, ...]) -> bool:
@@ -167,7 +167,7 @@ def refuses_complex(args: tuple[Any, ...]) -> bool:
         except ValueError:
             return True
         return False
-    return any(kind in _PLAIN - _NUMBERS for kind in kinds)
+    return any(kind in _NO_NUMBERS for kind in kinds)
 
 
 def refuses_bytearray(args: tuple[Any, ...]) -> bool:
