@@ -660,6 +660,14 @@ async def test_hold_says_that_nothing_trains_here() -> None:
         assert "Nothing here trains" in stage.lines[-1]
 
 
+@covers("logical")
+async def test_the_key_of_packed_weights_says_that_there_are_none() -> None:
+    # tests/tui/screens/explorer/test_packed.py shows some.
+    async with on_stage() as stage:
+        await stage.press("t")
+        assert "There are no packed weights here." in stage.lines[-1]
+
+
 @covers("reload")
 async def test_reload_opens_again_and_keeps_the_cursor() -> None:
     opened: list[MemorySource] = []

@@ -34,7 +34,13 @@ ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
 
-def open_source(target: Target, *, optimizer: Optimizer | None = None, format: str | None = None) -> Source:  # noqa: A002
+def open_source(
+    target: Target,
+    *,
+    optimizer: Optimizer | None = None,
+    format: str | None = None,  # noqa: A002
+    logical: bool = False,
+) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
     ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``).
@@ -42,13 +48,18 @@ def open_source(target: Target, *, optimizer: Optimizer | None = None, format: s
     Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
     they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
     ``optimizer.``, each under the name of its parameter. ``format`` is for a path only: the name of the format to read
-    it as, whatever it looks like (``tui-params --help`` lists them). Never imports torch: where it is not loaded there
-    can be no module. Raises OpenError if the target cannot be opened, and TypeError for another kind of target, an
-    optimizer that is none, one beside a target that is no module, and a format of a target that is no path.
+    it as, whatever it looks like (``tui-params --help`` lists them). ``logical``: packed (quantised) weights stand as
+    the values that they mean, in place of the tensors in which they are stored. Never imports torch: where it is not
+    loaded there can be no module. Raises OpenError if the target cannot be opened, and TypeError for another kind of
+    target, an optimizer that is none, one beside a target that is no module, and a format of a target that is no path.
     """
     source = _open(target, optimizer, format)
     if source is not target:
         source.engine = ENGINE
+    if logical:
+        from tui_params.core.packed.logical import LogicalSource
+
+        return LogicalSource(source)
     return source
 
 

@@ -15,7 +15,7 @@ from tui_params import __version__
 from tui_params.cli import streams
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain
-from tui_params.cli.reader_option import reader_option
+from tui_params.cli.reader_option import Reader, chosen_reader, reader_option
 from tui_params.cli.terminal import open_explorer
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
@@ -95,7 +95,7 @@ Write ./ls for a SOURCE that has the name of a command.""",
 @click.version_option(__version__, "--version", message="tui-params %(version)s")
 @reader_option
 @click.pass_context
-def app(ctx: click.Context, reader: str | None) -> int:
+def app(ctx: click.Context, reader: Reader) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
     With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. Files are only read, and
@@ -110,7 +110,7 @@ def app(ctx: click.Context, reader: str | None) -> int:
 @click.argument("source")
 @click.pass_context
 def _explore(ctx: click.Context, source: str) -> int:
-    reader = ctx.find_root().params.get("reader")
+    reader = chosen_reader(ctx)
     code = open_explorer(source, reader=reader)
     if code is None:
         from tui_params.cli.ls import list_tensors

@@ -13,7 +13,7 @@ from tui_params.cli.completion import complete_path, complete_threshold
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
-from tui_params.cli.reader_option import open_chosen, reader_option
+from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.core.text import plural
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(
     changes: tuple[str, ...],
     verify: bool,
     list_rules: bool,
-    reader: str | None,
+    reader: Reader,
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
@@ -101,7 +101,7 @@ def _thresholds(changes: Sequence[str]) -> Thresholds:
     return thresholds
 
 
-def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: str | None) -> int:
+def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: Reader) -> int:
     from tui_params.core.health.checker import check
 
     with open_chosen(path, reader) as opened:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from tui_params.cli.reader_option import Reader
 
 OPEN = "open"
 """The type of an item after which the shell must not put a space, because more of the word follows."""
@@ -67,12 +71,14 @@ def complete_threshold(context: click.Context, parameter: click.Parameter, incom
 
 def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names in SOURCE that begin so, up to the next dot, as paths are completed up to the next slash."""
-    reader = context.params.get("reader") or context.find_root().params.get("reader")
+    from tui_params.cli.reader_option import chosen_reader
+
+    reader = chosen_reader(context)
     words = next_parts(_names_in(context.params.get("source"), reader), incomplete)
     return [CompletionItem(word, type=OPEN if word.endswith(".") else "plain") for word in words]
 
 
-def _names_in(path: str | None, reader: str | None) -> list[str]:
+def _names_in(path: str | None, reader: Reader) -> list[str]:
     """The names of the tensors at a path as they are printed; empty if it cannot be listed, or not soon."""
     if not path:
         return []

@@ -13,7 +13,7 @@ from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, finding_entry, write_json
-from tui_params.cli.reader_option import open_chosen, reader_option
+from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
@@ -50,7 +50,7 @@ def command(
     auto_rename: bool,
     ignore_dtype: bool,
     names: bool,
-    reader: str | None,
+    reader: Reader,
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
 
@@ -130,7 +130,7 @@ def _compare(
     renames: list[Rename],
     auto_rename: bool,
     ignore_dtype: bool,
-    reader: str | None,
+    reader: Reader,
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and the listings of both sources. Raises OpenError."""
     from tui_params.api.comparing import compare

@@ -13,7 +13,7 @@ from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
-from tui_params.cli.reader_option import open_chosen, reader_option
+from tui_params.cli.reader_option import AS_STORED, Reader, open_chosen, reader_option
 from tui_params.core import text
 from tui_params.core.compare.packed import Packed, PackedWeights
 from tui_params.core.findings import SEVERITY_WORDS
@@ -36,7 +36,7 @@ _MOST_FINDINGS = 20
 @click.option("--kinds", is_flag=True, help="One line for all names that differ only in their numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @reader_option
-def command(source: str, kinds: bool, as_json: bool, reader: str | None) -> int:
+def command(source: str, kinds: bool, as_json: bool, reader: Reader) -> int:
     """List the tensors of SOURCE: name, shape, element type and size.
 
     Marks: = is tied to another tensor, so both have the same elements; ! cannot be read.
@@ -48,8 +48,8 @@ def command(source: str, kinds: bool, as_json: bool, reader: str | None) -> int:
     return OK
 
 
-def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: str | None = None) -> None:
-    """Print the listing of a source, read as the format ``reader`` if that is given. Raises OpenError."""
+def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: Reader = AS_STORED) -> None:
+    """Print the listing of a source, read as ``reader`` says. Raises OpenError."""
 
     with open_chosen(path, reader) as source:
         tree = Tree(source.listing)

@@ -1,10 +1,13 @@
-"""``--format NAME``: the format that SOURCE is read as, before the command or behind it."""
+"""``--format NAME`` and ``--logical``: how SOURCE is read, before the command or behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from click.shell_completion import CompletionItem
 
 from tui_params.errors import UnknownFormatError
@@ -13,18 +16,28 @@ if TYPE_CHECKING:
     from tui_params.core.source import Source
 
 
-def _or_that_of_the_group(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    found: str | None = context.find_root().params.get("reader") if value is None else value
+class Reader(msgspec.Struct, frozen=True):
+    """How a source is read: as the format of that name, if one is given; with packed weights as what they mean."""
+
+    format: str | None = None
+    is_logical: bool = False
+
+
+AS_STORED = Reader()
+
+
+def _checked(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The name of a format that there is."""
     if value is not None:
         from tui_params.sources.detect import READERS
         from tui_params.sources.plugins import reader_named
-        from tui_params.sources.row import Reader
+        from tui_params.sources.row import Reader as Row
 
         try:
-            reader_named(value, [row for row in READERS if isinstance(row, Reader)])
+            reader_named(value, [row for row in READERS if isinstance(row, Row)])
         except UnknownFormatError as error:
             raise click.BadParameter(str(error), context, parameter) from None
-    return found
+    return value
 
 
 def complete_format(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -34,19 +47,46 @@ def complete_format(context: click.Context, parameter: click.Parameter, incomple
     return [CompletionItem(name) for name, _ in describe_formats() if name.startswith(incomplete)]
 
 
-reader_option = click.option(
-    "--format",
-    "reader",
-    metavar="NAME",
-    callback=_or_that_of_the_group,
-    shell_complete=complete_format,
-    help="Read it as this format, whatever it looks like; tui-params --help lists them.",
-)
-"""The option of every command that opens something."""
+def reader_option(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of every command that opens something, which gets them as ``reader``."""
+
+    @click.option(
+        "--format",
+        "reader_format",
+        metavar="NAME",
+        callback=_checked,
+        shell_complete=complete_format,
+        help="Read it as this format, whatever it looks like; tui-params --help lists them.",
+    )
+    @click.option(
+        "--logical",
+        "is_logical",
+        is_flag=True,
+        help="Show packed (quantised) weights as the values that they mean.",
+    )
+    @wraps(command)
+    def call(reader_format: str | None, is_logical: bool, **options: object) -> int:
+        return command(**options, reader=chosen_reader(click.get_current_context()))
+
+    return call
 
 
-def open_chosen(path: str, reader: str | None) -> Source:
-    """The source at a path, read as the format that was chosen, if one was. Raises OpenError."""
+def chosen_reader(context: click.Context) -> Reader:
+    """What was chosen behind a command, else before it."""
+    form, is_logical = None, False
+    for at in (context, context.find_root()):
+        form = form or at.params.get("reader_format")
+        is_logical = is_logical or bool(at.params.get("is_logical"))
+    return Reader(form, is_logical)
+
+
+def open_chosen(path: str, reader: Reader) -> Source:
+    """The source at a path, read as was chosen. Raises OpenError."""
     from tui_params.api.opening import open_source
 
-    return open_source(path) if reader is None else open_source(path, format=reader)
+    source = open_source(path) if reader.format is None else open_source(path, format=reader.format)
+    if not reader.is_logical:
+        return source
+    from tui_params.core.packed.logical import LogicalSource
+
+    return LogicalSource(source)

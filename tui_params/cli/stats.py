@@ -15,7 +15,7 @@ from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
-from tui_params.cli.reader_option import open_chosen, reader_option
+from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.cli.selection import select
 from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
@@ -46,7 +46,7 @@ class Result(msgspec.Struct, frozen=True):
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @reader_option
-def command(source: str, name: str | None, as_json: bool, reader: str | None) -> int:
+def command(source: str, name: str | None, as_json: bool, reader: Reader) -> int:
     """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.
 
     NAME is the full name of a tensor or of a module (all tensors below it), or a pattern such as '*.mlp.*'. Without it,

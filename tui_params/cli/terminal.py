@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui_params.cli.reader_option import Reader
 
 
 def has_terminal() -> bool:
@@ -16,10 +20,10 @@ def has_terminal() -> bool:
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def open_explorer(path: str, hint: str = "", reader: str | None = None) -> int | None:
+def open_explorer(path: str, hint: str = "", reader: Reader | None = None) -> int | None:
     """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it.
 
-    ``hint`` is what its first screen says, and ``reader`` the format that is read, see ``run_path``.
+    ``hint`` is what its first screen says, and ``reader`` how the source is read.
     """
     if not has_terminal():
         return None
@@ -29,4 +33,6 @@ def open_explorer(path: str, hint: str = "", reader: str | None = None) -> int |
     with exiting_at_once():
         from tui_params.tui.explore import run_path
 
-        return run_path(path, hint, reader)
+        if reader is None:
+            return run_path(path, hint)
+        return run_path(path, hint, reader.format, is_logical=reader.is_logical)

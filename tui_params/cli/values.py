@@ -13,7 +13,7 @@ from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import VALUES, epilog
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
-from tui_params.cli.reader_option import open_chosen, reader_option
+from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.cli.selection import find
 from tui_params.core import text
 from tui_params.core.source import Source
@@ -42,7 +42,7 @@ _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
 @click.argument("slice_", metavar="[SLICE]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every value of the slice.")
 @reader_option
-def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool, reader: str | None) -> int:
+def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool, reader: Reader) -> int:
     """Print values of the tensor NAME in SOURCE, as many as fit.
 
     SLICE is written as in numpy: '0, :3' or '[..., -5:]'. Only what is shown is read.

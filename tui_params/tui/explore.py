@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tui_params.tui.state.view import Views
 
 
-def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
+def run_path(path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False) -> int:
     """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened.
 
     ``hint`` is said in the status line until the user does something; ``{scan}`` in it becomes the key of that id.
-    ``reader`` is the name of the format to read it as.
+    ``reader`` is the name of the format to read it as. ``is_logical``: packed weights are shown as what they mean.
     """
 
     def open_it() -> Source:
@@ -35,7 +35,7 @@ def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
 
         return open_source(path, format=reader)
 
-    return _run(path, open_it, sys.stderr.write, hint=hint)
+    return _run(path, open_it, sys.stderr.write, hint=hint, is_logical=is_logical)
 
 
 @overload
@@ -174,6 +174,7 @@ def _run(
     *,
     keeps_values: bool = False,
     editor: Editor | None = None,
+    is_logical: bool = False,
 ) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
@@ -192,7 +193,7 @@ def _run(
             from tui_params.tui.desk.pending_source import PendingSource
 
             # The source is opened while Textual is still being imported.
-            opening = PendingSource(label, open_it)
+            opening = PendingSource(label, open_it, is_logical=is_logical)
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text

@@ -21,6 +21,9 @@ _CONFIG_KEYS = ("model_type", "architectures", "_class_name", "dtype", "torch_dt
 _SIZES = ("num_hidden_layers", "n_layer", "vocab_size", "num_nextn_predict_layers")
 _DEPTHS = ("num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "num_encoder_layers")
 """How many layers the encoder and the decoder of one model have."""
+_QUANTISATION_KEYS = (
+    "quant_method", "bits", "num_bits", "group_size", "checkpoint_format", "weight_block_size", "block_structure",
+)  # fmt: skip
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
 _ADAPTER_KEYS = (
@@ -53,10 +56,33 @@ def read_configs(folder: Path) -> dict[str, str]:
             metadata |= {key: _text(value) for key, value in found.items() if value is not None}
     if config.get("quantization") or any(retried((folder / name).exists) for name in _QUANTISED_ELSEWHERE):
         metadata["config.quantised_elsewhere"] = "true"
-    quantization = config.get("quantization_config")
-    if isinstance(quantization, dict) and quantization.get("quant_method") is not None:
-        metadata["config.quantization_config.quant_method"] = _text(quantization["quant_method"])
+    metadata |= _quantization(config)
     return metadata | describe_adapter(read_json_object(folder / ADAPTER_CONFIG))
+
+
+def _quantization(config: dict[str, Any]) -> dict[str, str]:
+    """How the weights are quantised, as far as a ``config.json`` says so and the stored tensors do not.
+
+    MLX calls it ``quantization``. compressed-tensors states bits and blocks in each of its groups: where there are
+    several that differ, none is taken for all.
+    """
+    found: dict[str, str] = {}
+    for place in ("quantization_config", "quantization"):
+        stated = config.get(place)
+        if not isinstance(stated, dict):
+            continue
+        groups = stated.get("config_groups")
+        of_groups: list[dict[str, Any]] = [
+            group["weights"]
+            for group in (groups.values() if isinstance(groups, dict) else ())
+            if isinstance(group, dict) and isinstance(group.get("weights"), dict)
+        ]
+        for key in _QUANTISATION_KEYS:
+            values = [stated.get(key), *(weights.get(key) for weights in of_groups)]
+            texts = {_text(value) for value in values if value is not None}
+            if len(texts) == 1:
+                found[f"config.{place}.{key}"] = texts.pop()
+    return found
 
 
 def describe_adapter(adapter: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from tui_params.tui import keys
+from tui_params.tui.screens.explorer import packed
 
 if TYPE_CHECKING:
     from tui_params.tui.desk.desk import Desk
@@ -127,6 +128,11 @@ class Actions(Screen[None]):
         if self.session.opened is not None:
             self.left = self.travel.view
             self.session.open_again()
+
+    def action_logical(self) -> None:
+        left = self.travel.view
+        if packed.switch(self.session, self.notice):
+            self.left = left
 
     def action_hold(self) -> None:
         self.notice.say(self.pulse.toggle() or "Nothing here trains while it is looked at.")

@@ -1,0 +1,72 @@
+"""``--logical``: packed weights as what they mean, before the command or behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.core.packed.test_layouts import gptq
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> tuple[Path, Any]:
+    """A folder with one GPTQ weight, and the weight."""
+    tensors, weight = gptq(4, is_v2=False)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / "model.safetensors")
+    config = {"model_type": "llama", "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder, weight
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_packed_weight_is_listed_as_one(checkpoint: tuple[Path, Any], cli: Callable[..., Any], before: bool) -> None:
+    folder, weight = checkpoint
+    ran = cli("--logical", "ls", str(folder), "--json") if before else cli("ls", "--logical", str(folder), "--json")
+    (entry,) = json.loads(ran.out)["tensors"]
+    assert (entry["name"], entry["shape"], entry["dtype"]) == ("fc.weight", list(weight.shape), "f16")
+    assert entry["notes"] == [
+        "packed: GPTQ int4 in groups of 32, 5.12 bits a weight",
+        "stored as qweight, qzeros, scales, g_idx",
+    ]
+    assert [t["name"] for t in json.loads(cli("ls", str(folder), "--json").out)["tensors"]] == [
+        "fc.g_idx",
+        "fc.qweight",
+        "fc.qzeros",
+        "fc.scales",
+    ]
+
+
+def test_values_are_those_that_the_weight_has(checkpoint: tuple[Path, Any], cli: Callable[..., Any]) -> None:
+    folder, weight = checkpoint
+    ran = cli("values", str(folder), "fc.weight", "1, :3", "--json", "--logical")
+    assert json.loads(ran.out)["values"] == weight[1, :3].astype(float).tolist()
+
+
+def test_a_packed_model_is_compared_with_its_original(
+    checkpoint: tuple[Path, Any], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder, weight = checkpoint
+    save_file({"fc.weight": np.ascontiguousarray(weight)}, tmp_path / "whole.safetensors")
+    whole = str(tmp_path / "whole.safetensors")
+    assert cli("diff", whole, str(folder), "--logical").code == 0
+    other = weight.copy()
+    other[2, 3] += 1
+    save_file({"fc.weight": np.ascontiguousarray(other)}, tmp_path / "other.safetensors")
+    ran = cli("diff", str(tmp_path / "other.safetensors"), str(folder), "--logical", "--json")
+    assert (ran.code, json.loads(ran.out)["changed"][0]["max_abs"]) == (1, pytest.approx(1.0, rel=2e-3))
+
+
+def test_the_config_is_not_said_to_contradict_the_restored_weights(
+    checkpoint: tuple[Path, Any], cli: Callable[..., Any]
+) -> None:
+    folder, _ = checkpoint
+    rules = {f["rule"] for f in json.loads(cli("check", str(folder), "--logical", "--json").out)["findings"]}
+    assert "unlike-config" not in rules

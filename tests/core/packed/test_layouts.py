@@ -1,0 +1,237 @@
+"""Packed weights against slow packers and unpackers of their own, written from the layouts that the libraries document.
+
+``test_against_libraries.py`` has those that install on a CPU. Those of GPTQ (AutoGPTQ 0.7.1, ``qlinear_cuda_old.py``),
+AWQ (AutoAWQ 0.2.9, ``packing_utils.py``), gpt-oss (transformers 5.24, ``integrations/mxfp4.py``), DeepSeek-V3
+(``inference/kernel.py``, ``weight_dequant``) and modelopt 0.47 do not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.core.packed.logical_files import logical
+from tui_params.errors import ReadError
+
+RANDOM = np.random.default_rng(5)
+E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]
+
+
+def save(folder: Path, tensors: dict[str, Any], config: dict[str, Any] | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / "model.safetensors")
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def words(codes: Any, bits: int, order: tuple[int, ...] | None = None) -> Any:
+    """The codes of each row in words of 32 bits, one after the other from the lowest bit; one word after the other."""
+    rows = []
+    for row in codes.tolist():
+        number = 0
+        for place, code in enumerate(row):
+            if order is not None:
+                place = place // 8 * 8 + order.index(place % 8)
+            number |= code << (place * bits)
+        count = -(-len(row) * bits // 32)
+        rows.append([number >> (32 * at) & 0xFFFFFFFF for at in range(count)])
+    return np.array(rows, np.uint32).view(np.int32)
+
+
+def check(folder: Path, expected: Any, name: str = "fc.weight") -> None:
+    """The weight is the expected array, whole, by blocks and in windows."""
+    with logical(folder) as source:
+        info = source.find(name)
+        assert info.shape == expected.shape
+        assert info.dtype.name == expected.dtype.name
+        width = {2: np.uint16, 4: np.uint32}[expected.dtype.itemsize]
+        bits = np.ascontiguousarray(expected).view(width)
+        assert (source.read(name).view(width) == bits).all()
+        blocks = np.concatenate([np.array(block) for block in source.blocks(info, 8, 72)])
+        assert blocks.tobytes() == bits.reshape(-1)[8:72].tobytes()
+        part = np.ascontiguousarray(source.read(name, "[..., ::-3, 5:30:2]"))
+        assert (part.view(width) == bits[..., ::-3, 5:30:2]).all()
+        assert (np.ascontiguousarray(source.read(name, "[..., 7]")).view(width) == bits[..., 7]).all()
+
+
+def gptq(bits: int, *, is_v2: bool, order: Any = None, outputs: int = 64, inputs: int = 96) -> tuple[Any, Any]:
+    """The tensors of a GPTQ weight in groups of 32, and the weight."""
+    codes = RANDOM.integers(0, 1 << bits, (inputs, outputs))
+    points = RANDOM.integers(1, 1 << bits, (inputs // 32, outputs))
+    scales = RANDOM.random((inputs // 32, outputs)).astype(np.float16)
+    groups = np.arange(inputs) // 32 if order is None else order
+    weight = np.empty((outputs, inputs), np.float16)
+    for row in range(outputs):
+        for column in range(inputs):
+            group = groups[column]
+            product = np.float32(codes[column, row] - points[group, row]) * np.float32(scales[group, row])
+            weight[row, column] = product
+    stored = points if is_v2 else points - 1
+    tensors = {
+        "fc.qweight": words(codes.T, bits).T,
+        "fc.qzeros": words(stored, bits),
+        "fc.scales": scales,
+        "fc.g_idx": groups.astype(np.int32),
+    }
+    return tensors, weight
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("is_v2", [False, True])
+@pytest.mark.parametrize("is_permuted", [False, True])
+def test_gptq(tmp_path: Path, bits: int, is_v2: bool, is_permuted: bool) -> None:
+    order = RANDOM.permutation(np.arange(96) // 32) if is_permuted else None
+    tensors, weight = gptq(bits, is_v2=is_v2, order=order)
+    config = {"quantization_config": {"quant_method": "gptq", "checkpoint_format": "gptq_v2" if is_v2 else "gptq"}}
+    check(save(tmp_path / "model", tensors, config), weight)
+
+
+def test_gptq_without_an_order(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    del tensors["fc.g_idx"]
+    check(save(tmp_path / "model", tensors), weight)
+
+
+def test_a_zero_point_of_gptq_beyond_the_codes_is_0(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    tensors["fc.qzeros"] = np.full_like(tensors["fc.qzeros"], -1)
+    with logical(save(tmp_path / "model", tensors)) as source:
+        assert (source.read("fc.weight") >= 0).all()
+
+
+def test_a_group_without_scales_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    tensors["fc.g_idx"][50] = 9
+    with logical(save(tmp_path / "model", tensors)) as source:
+        with pytest.raises(ReadError, match=r"g_idx names group 9, and there are scales for 3 groups"):
+            source.read("fc.weight")
+        assert (source.read("fc.weight", "[:, :50]") == weight[:, :50]).all()
+
+
+def test_awq(tmp_path: Path) -> None:
+    order = (0, 2, 4, 6, 1, 3, 5, 7)
+    codes, points = RANDOM.integers(0, 16, (96, 64)), RANDOM.integers(0, 16, (3, 64))
+    scales = RANDOM.random((3, 64)).astype(np.float16)
+    product = (codes - points.repeat(32, 0)).astype(np.float32) * scales.astype(np.float32).repeat(32, 0)
+    tensors = {
+        "fc.qweight": words(codes, 4, order),
+        "fc.qzeros": words(points, 4, order),
+        "fc.scales": scales,
+    }
+    check(save(tmp_path / "model", tensors), product.T.astype(np.float16))
+
+
+@pytest.mark.parametrize("shape", [(256, 384), (200, 300)])
+def test_deepseek(tmp_path: Path, shape: tuple[int, int]) -> None:
+    codes = RANDOM.standard_normal(shape).astype(ml_dtypes.float8_e4m3fn)
+    scales = RANDOM.random((-(-shape[0] // 128), -(-shape[1] // 128)), np.float32)
+    spread = np.kron(scales, np.ones((128, 128), np.float32))[: shape[0], : shape[1]]
+    weight = (codes.astype(np.float32) * spread).astype(ml_dtypes.bfloat16)
+    config = {
+        "torch_dtype": "bfloat16",
+        "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    }
+    tensors = {"fc.weight": codes, "fc.weight_scale_inv": scales}
+    check(save(tmp_path / "model", tensors, config), weight)
+
+
+def nibbles(codes: Any) -> Any:
+    return (codes[..., ::2] | codes[..., 1::2] << 4).astype(np.uint8)
+
+
+def test_gpt_oss(tmp_path: Path) -> None:
+    codes, scales = RANDOM.integers(0, 16, (3, 20, 96)), RANDOM.integers(100, 140, (3, 20, 3)).astype(np.uint8)
+    values = np.array(E2M1, np.float32)[codes] * np.exp2(scales.astype(np.float32) - 127).repeat(32, -1)
+    tensors = {
+        "experts.gate_up_proj_blocks": nibbles(codes).reshape(3, 20, 3, 16),
+        "experts.gate_up_proj_scales": scales,
+    }
+    expected = values.swapaxes(1, 2).astype(ml_dtypes.bfloat16)
+    check(save(tmp_path / "model", tensors), expected, "experts.gate_up_proj")
+
+
+def test_nvfp4_of_modelopt(tmp_path: Path) -> None:
+    codes = RANDOM.integers(0, 16, (40, 96))
+    scales = (RANDOM.random((40, 6)) * 400).astype(ml_dtypes.float8_e4m3fn)
+    spread = (scales.astype(np.float32) * np.float32(0.013)).repeat(16, 1)
+    expected = (np.array(E2M1, np.float32)[codes] * spread).astype(ml_dtypes.bfloat16)
+    tensors = {
+        "fc.weight": nibbles(codes),
+        "fc.weight_scale": scales,
+        "fc.weight_scale_2": np.array(0.013, np.float32),
+    }
+    check(save(tmp_path / "model", tensors), expected)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_mlx(tmp_path: Path, bits: int) -> None:
+    codes = RANDOM.integers(0, 1 << bits, (24, 128))
+    scales, biases = (RANDOM.standard_normal((24, 2)).astype(np.float16) for _ in range(2))
+    product = (codes.astype(np.float32) * scales.astype(np.float32).repeat(64, 1)).astype(np.float16)
+    expected = (product.astype(np.float32) + biases.astype(np.float32).repeat(64, 1)).astype(np.float16)
+    tensors = {"fc.weight": words(codes, bits).view(np.uint32), "fc.scales": scales, "fc.biases": biases}
+    config = {"quantization": {"group_size": 64, "bits": bits}}
+    check(save(tmp_path / "model", tensors, config), expected)
+
+
+def test_what_cannot_be_told_stays_as_it_is_stored_and_says_why(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    del tensors["fc.scales"]
+    words_alone = {"other.weight": np.zeros((8, 16), np.uint32), "other.scales": np.ones((8, 2), np.float16)}
+    with logical(save(tmp_path / "model", tensors | words_alone)) as source:
+        assert set(source.names()) == {*tensors, *words_alone}
+        assert source.packings.untold == {
+            "fc.qweight": "fc.scales is missing",
+            "other.weight": "the bits of a code and the size of a group are stated nowhere",
+        }
+        assert source.find("fc.qweight").notes[-1] == "packed, but its values cannot be told: fc.scales is missing"
+
+
+def test_companions_of_another_shape_are_refused(tmp_path: Path) -> None:
+    for key, value in (
+        ("fc.scales", np.ones((2, 64), np.float16)),
+        ("fc.qzeros", np.ones((3, 7), np.int32)),
+        ("fc.g_idx", np.zeros(95, np.int32)),
+        ("fc.scales", np.ones((3, 64), np.int32)),
+        ("fc.qweight", np.ones((12, 64), np.int64)),
+    ):
+        tensors, _ = gptq(4, is_v2=False)
+        with logical(save(tmp_path / "model", tensors | {key: value})) as source:
+            assert list(source.packings.untold) == ["fc.qweight"]
+            assert not source.packings.weights
+
+
+def test_totals_are_those_of_the_file(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    tensors["fc.bias"] = np.zeros(64, np.float16)
+    with logical(save(tmp_path / "model", tensors)) as source:
+        infos = source.listing.tensors
+        assert [info.name for info in infos] == ["fc.weight", "fc.bias"] or {info.name for info in infos} == {
+            "fc.weight",
+            "fc.bias",
+        }
+        assert sum(info.nbytes for info in infos) == sum(value.nbytes for value in tensors.values())
+        assert sum(info.numel for info in infos) == weight.size + 64
+        found = source.packed("fc.weight")
+        assert found is not None
+        assert (found.method, found.group) == ("GPTQ int4", 32)
+        assert found.bits_per_weight == pytest.approx(8 * (sum(v.nbytes for v in tensors.values()) - 128) / weight.size)
+
+
+def test_statistics_are_those_of_the_restored_values(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False, outputs=256, inputs=1024)
+    with logical(save(tmp_path / "model", tensors)) as source:
+        figures = source.summarize("fc.weight").figures(weight.size)
+        wide = weight.astype(np.float64)
+        assert figures.is_exact
+        assert figures.mean == pytest.approx(wide.mean(), rel=1e-12)
+        assert figures.std == pytest.approx(wide.std(), rel=1e-12)
+        assert (figures.min, figures.max) == (wide.min(), wide.max())
+        assert figures.zeros == (wide == 0).sum()

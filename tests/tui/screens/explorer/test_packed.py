@@ -1,0 +1,29 @@
+"""The key that shows packed weights as what they mean, and as they are stored again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from tests.core.packed.test_layouts import gptq
+from tests.factories_screen import on_stage
+from tui_params import open_source
+
+
+async def test_a_key_shows_packed_weights_as_what_they_mean_and_back(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    path = tmp_path / "model.safetensors"
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    async with on_stage(lambda: open_source(path)) as stage:
+        assert "qweight" in stage.text
+        await stage.press("t")
+        await stage.until(lambda: "safetensors, 1 packed weight restored" in stage.lines[0], "the header")
+        await stage.rest()
+        assert "qweight" not in stage.lines[2]
+        figures = stage.screen.session.figures("fc.weight")
+        assert figures is not None
+        assert figures.max == weight.max()
+        await stage.press("t")
+        await stage.until(lambda: "scales" in stage.text, "the stored tensors")

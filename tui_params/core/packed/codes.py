@@ -1,0 +1,50 @@
+"""Codes: the small integers of a packed weight, out of the words and bytes in which they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+"""The values of the codes of 4 bits in OCP MX 1.0, table 5."""
+
+E8M0 = np.append(np.ldexp(np.float32(1), np.arange(255) - 127), np.float32(np.nan)).astype(np.float32)
+"""The scales of MX formats by their byte, OCP MX 1.0, 5.4.1."""
+
+
+def low_first(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Both codes of each byte of the last dimension, that of the lower bits first."""
+    return np.stack((packed & 15, packed >> 4), -1).reshape(*packed.shape[:-1], -1)
+
+
+def high_first(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Both codes of each byte of the last dimension, that of the higher bits first."""
+    return np.stack((packed >> 4, packed & 15), -1).reshape(*packed.shape[:-1], -1)
+
+
+def fields(words: NDArray[Any], bits: int, bit: int, count: int) -> NDArray[np.uint8]:
+    """``count`` codes of ``bits`` bits (1 to 8) from the words of the last dimension, from bit number ``bit`` on.
+
+    The codes lie one after the other, from the lowest bit of the first word; a code may lie in two words.
+    """
+    words = np.ascontiguousarray(words).view(np.uint32)
+    mask = (1 << bits) - 1
+    if 32 % bits == 0:
+        shifts = np.arange(0, 32, bits, dtype=np.uint32)
+        codes = ((words[..., None] >> shifts) & np.uint32(mask)).astype(np.uint8)
+        return codes.reshape(*words.shape[:-1], -1)[..., bit // bits : bit // bits + count]
+    at = bit + np.arange(count) * bits
+    low = words[..., at // 32].astype(np.uint64)
+    following = np.minimum(at // 32 + 1, words.shape[-1] - 1)
+    high = words[..., following].astype(np.uint64)
+    both = low | (high << np.uint64(32))
+    return ((both >> (at % 32).astype(np.uint64)) & np.uint64(mask)).astype(np.uint8)
+
+
+def rounded(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.float32]:
+    """Each value rounded to another type, to nearest even, and back in float32."""
+    return values if dtype == np.float32 else values.astype(dtype).astype(np.float32)

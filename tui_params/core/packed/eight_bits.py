@@ -1,0 +1,137 @@
+"""Tells weights of 8 bits: bitsandbytes int8; fp8 and int8 with scales; torchao; quanto."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.packed.grid import ScaleGrid, grid_over
+from tui_params.core.packed.scaled import Scaled
+from tui_params.core.packed.sought import Sought, Untold, is_float, want
+from tui_params.core.packed.weight import PackedWeight
+from tui_params.core.tensor import TensorInfo
+
+_FP8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+_SCALES = ("_scale_inv", "_scale")
+
+
+def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight`` of int8 beside ``SCB``, a scale for each row."""
+    head = info.name.removesuffix(".weight")
+    scales = sought.find(f"{head}.SCB")
+    if scales is None or info.dtype.name != "int8" or info.ndim != 2:
+        return None
+    want(scales.shape == info.shape[:1], f"{scales.name} has shape {list(scales.shape)}, the weight {list(info.shape)}")
+    form = sought.find(f"{head}.weight_format")
+    if form is not None:
+        # 0 is row-major; the others are layouts of a GPU: bitsandbytes/nn/modules.py, INVERSE_LINEAR_8BIT_WEIGHTS_...
+        want(sought.numbers(form) == [0], f"{form.name} says that it is in the layout of a GPU")
+    scheme = Scaled(info, ScaleGrid(sought.need(scales.name), (1, info.shape[1])), factor=1 / 127)
+    parts = (info, scales) if form is None else (info, scales, form)
+    return PackedWeight(info.name, info.shape, _float16(sought), "bitsandbytes int8", parts, None, scheme)
+
+
+def _float16(sought: Sought) -> DType:
+    """The type of the model, else the one to which bitsandbytes restores int8."""
+    found = sought.dtype or from_torch("float16")
+    assert found is not None
+    return found
+
+
+def tell_scaled(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight`` of fp8 or int8 beside ``weight_scale`` or ``weight_scale_inv``; both are multiplied."""
+    if info.dtype.name not in (*_FP8, "int8"):
+        return None
+    suffix, scales = next(
+        ((s, found) for s in _SCALES if (found := sought.find(info.name + s)) is not None), ("", None)
+    )
+    if scales is None:
+        return None
+    sought.need(scales.name)
+    block = sought.stated_sizes("weight_block_size") or sought.stated_sizes("block_structure")
+    is_grid = scales.ndim == info.ndim and scales.numel > 1 and scales.shape[-1] > 1
+    if suffix == "_scale_inv" and is_grid and block is None:
+        # Rows divided by rows of the grid would be another block wherever the last one is cut.
+        block = _block_of(info.shape, scales.shape)
+    grid = grid_over(scales, info.shape, block if is_grid else None)
+    if grid is None:
+        raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
+    zero = sought.find(f"{info.name}_zero_point")
+    zeros = None if zero is None else grid_over(zero, info.shape, grid.block if is_grid else None)
+    restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
+    names = {"_scale_inv": "DeepSeek"}.get(suffix) or (sought.stated("quant_method") or "scaled")
+    parts = (info, scales) if zero is None else (info, scales, zero)
+    scheme = Scaled(info, grid, None if zeros is None else _as_numbers(zeros))
+    method = f"{names} {info.dtype.short}"
+    return PackedWeight(info.name, info.shape, restored, method, parts, _group(grid, info), scheme)
+
+
+def _block_of(shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The block of 128 by 128, if the grid has as many as that makes. Raises Untold."""
+    block = (1,) * (len(shape) - 2) + (128, 128)
+    fits = all(-(-size // step) == count for size, step, count in zip(shape, block, grid, strict=True))
+    want(fits, f"the size of a block is stated nowhere, and {list(grid)} scales for {list(shape)} do not give it")
+    return block
+
+
+def _group(grid: ScaleGrid, info: TensorInfo) -> int | str | None:
+    if grid.info.numel == 1 or grid.info.ndim < info.ndim or grid.block[-1] == info.shape[-1]:
+        return None
+    if all(size == 1 for size in grid.block[:-1]):
+        return grid.block[-1]
+    return "x".join(map(str, grid.block))
+
+
+def _as_numbers(grid: ScaleGrid) -> ScaleGrid:
+    return msgspec.structs.replace(grid, is_e8m0=False)
+
+
+def _float32() -> DType:
+    found = from_torch("float32")
+    assert found is not None
+    return found
+
+
+class _Wrapped(msgspec.Struct):
+    type: str = msgspec.field(name="_type", default="")
+    data: dict[str, object] = msgspec.field(name="_data", default_factory=dict)
+
+
+def tell_torchao(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``_weight_qdata`` beside ``_weight_scale``, with what torchao says of the weight in the metadata of the file."""
+    head = info.name.removesuffix("._weight_qdata")
+    scales = sought.need(f"{head}._weight_scale")
+    want(info.dtype.bits == 8, f"its codes are {info.dtype.name}, in a layout of a GPU that is stated nowhere")
+    said = sought.metadata(f"{head}.weight")
+    try:
+        wrapped = msgspec.json.decode(said or "{}", type=_Wrapped)
+    except (msgspec.MsgspecError, RecursionError):
+        wrapped = _Wrapped()
+    stated = wrapped.data.get("block_size")
+    block = tuple(stated) if isinstance(stated, list) and all(isinstance(n, int) and n > 0 for n in stated) else None
+    if block is not None:
+        block = tuple(min(step, size) for step, size in zip(block, info.shape, strict=False))
+    grid = grid_over(scales, info.shape, block) or grid_over(scales, info.shape)
+    if grid is None:
+        raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
+    zero = sought.find(f"{head}._weight_zero_point")
+    zeros = None if zero is None else grid_over(zero, info.shape, grid.block if zero.numel > 1 else None)
+    scheme = Scaled(info, _as_numbers(grid), None if zeros is None else _as_numbers(zeros))
+    restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
+    parts = (info, scales) if zero is None else (info, scales, zero)
+    method = f"torchao {wrapped.type.removesuffix('Tensor') or info.dtype.short}"
+    return PackedWeight(f"{head}.weight", info.shape, restored, method, parts, _group(grid, info), scheme)
+
+
+def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight._data`` of 8 bits beside ``weight._scale``, a scale for each row."""
+    name = info.name.removesuffix("._data")
+    scales = sought.find(f"{name}._scale")
+    if scales is None or name.endswith("._data") or sought.find(f"{name}._shift") is not None:
+        return None
+    want(info.dtype.name in (*_FP8, "int8"), f"its codes are {info.dtype.name}, which quanto does not write")
+    grid = grid_over(sought.need(scales.name), info.shape)
+    if grid is None:
+        raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
+    method = f"quanto {info.dtype.short}"
+    return PackedWeight(name, info.shape, scales.dtype, method, (info, scales), None, Scaled(info, grid))

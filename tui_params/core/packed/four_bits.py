@@ -1,0 +1,188 @@
+"""Tells weights whose codes lie in bytes: bitsandbytes nf4 and fp4, NVFP4 and MXFP4, gpt-oss, quanto, HQQ."""
+
+from __future__ import annotations
+
+from math import prod
+
+import msgspec
+
+from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.packed.bitsandbytes import FourBit, Nested
+from tui_params.core.packed.grid import ScaleGrid
+from tui_params.core.packed.micro import GptOss, Micro
+from tui_params.core.packed.parted import Hqq, Quanto
+from tui_params.core.packed.sought import Sought, Untold, is_float, want
+from tui_params.core.packed.weight import PackedWeight
+from tui_params.core.tensor import MAX_NDIM, TensorInfo
+
+_STATE = ".quant_state.bitsandbytes__"
+_GROUPS_OF_QUANTO = (128, 96, 64, 32)
+"""What quanto takes for a group, the first that divides the inputs (tensor/weights/qbits.py)."""
+
+_PARTS_OF_HQQ = {
+    "8bit_u8": (0,),
+    "4bit_u8": (4, 0),
+    "2bit_u8": (6, 4, 2, 0),
+    "1bit_u8": tuple(range(7, -1, -1)),
+    "3bit_32": tuple(range(27, -1, -3)),
+}
+"""The shifts of the parts of a word by the name of the packing: hqq/core/bitpack.py."""
+
+
+_MORE_OF_HQQ = (
+    "unpack_view_dtype", "view_as_float", "quant_scale", "quant_zero", "compute_dtype", "offload_meta",
+    "encoded_state_dict", "stores_quant_config", "channel_wise", "optimize", "round_zero",
+)  # fmt: skip
+"""What HQQLinear.state_dict says beside, as text in bytes."""
+
+
+class _QuantState(msgspec.Struct):
+    quant_type: str
+    blocksize: int
+    shape: list[int]
+    dtype: str = "float32"
+    nested_blocksize: int = 0
+    nested_offset: float = 0.0
+
+
+def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight`` in bytes beside ``weight.quant_state.bitsandbytes__nf4``, the bytes of a JSON object."""
+    text = next((found for kind in ("nf4", "fp4") if (found := sought.find(f"{info.name}{_STATE}{kind}"))), None)
+    if text is None:
+        return None
+    try:
+        state = msgspec.json.decode(sought.text(text), type=_QuantState)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Untold(f"{text.name} is not what bitsandbytes writes: {error}") from error
+    shape = tuple(state.shape)
+    want(len(shape) <= MAX_NDIM and all(0 < size < 1 << 40 for size in shape), f"{text.name} has no possible shape")
+    want(0 < state.blocksize <= 1 << 20, f"{text.name} has blocks of {state.blocksize}")
+    numel = prod(shape)
+    want(-(-numel // 2) == info.nbytes, f"{text.name} says {list(shape)}, and there are {info.nbytes:,} bytes")
+    absmax, values = sought.need(f"{info.name}.absmax"), sought.need(f"{info.name}.quant_map")
+    blocks = -(-numel // state.blocksize)
+    want(absmax.numel == blocks, f"{absmax.name} has {absmax.numel:,} elements for {blocks:,} blocks")
+    want(values.numel == 16, f"{values.name} has {values.numel:,} values, not 16")
+    parts, nested = [info, absmax, values, text], None
+    if absmax.dtype.name == "uint8":
+        outer = sought.need(f"{info.name}.nested_absmax")
+        outer_map = sought.need(f"{info.name}.nested_quant_map")
+        want(0 < state.nested_blocksize <= 1 << 20, f"{text.name} has nested blocks of {state.nested_blocksize}")
+        many = -(-blocks // state.nested_blocksize)
+        want(outer.numel == many, f"{outer.name} has {outer.numel:,} elements for {many:,} blocks of scales")
+        want(outer_map.numel == 256, f"{outer_map.name} has {outer_map.numel:,} values, not 256")
+        nested = Nested(outer, outer_map, state.nested_blocksize, state.nested_offset)
+        parts += [outer, outer_map]
+    dtype = from_torch(state.dtype.removeprefix("torch."))
+    if dtype is None or dtype.kind != "float":
+        raise Untold(f"{text.name} has the type {state.dtype[:40]!r}")
+    scheme = FourBit(info, absmax, values, shape, state.blocksize, nested)
+    twice = " twice" if nested else ""
+    method = f"bitsandbytes {state.quant_type[:10]}{twice}"
+    return PackedWeight(info.name, shape, dtype, method, tuple(parts), state.blocksize, scheme)
+
+
+def tell_compressed(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight_packed`` in bytes: NVFP4 if there is a ``weight_global_scale``, else MXFP4."""
+    if info.dtype.name != "uint8" or info.ndim < 2:
+        return None
+    name = info.name.removesuffix("_packed")
+    scale, overall = sought.need(f"{name}_scale"), sought.find(f"{name}_global_scale")
+    group = 32 if overall is None else 16
+    shape = (*info.shape[:-1], 2 * info.shape[-1])
+    want(scale.shape == (*shape[:-1], -(-shape[-1] // group)), _unfit(scale, shape))
+    grid = ScaleGrid(scale, (1,) * (len(shape) - 1) + (group,), is_e8m0=overall is None)
+    if overall is not None:
+        want(sought.need(overall.name).numel == 1, f"{overall.name} has {overall.numel:,} elements, not 1")
+    parts = (info, scale) if overall is None else (info, scale, overall)
+    method = f"compressed-tensors {'mxfp4' if overall is None else 'nvfp4'}"
+    return PackedWeight(name, shape, _model_type(sought), method, parts, group, Micro(info, grid, overall))
+
+
+def tell_modelopt(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight`` in bytes beside ``weight_scale`` in fp8 and ``weight_scale_2``: NVFP4."""
+    scale, overall = sought.find(f"{info.name}_scale"), sought.find(f"{info.name}_scale_2")
+    if info.dtype.name != "uint8" or info.ndim < 2 or scale is None or overall is None:
+        return None
+    shape = (*info.shape[:-1], 2 * info.shape[-1])
+    want(scale.shape == (*shape[:-1], -(-shape[-1] // 16)), _unfit(scale, shape))
+    want(overall.numel == 1, f"{overall.name} has {overall.numel:,} elements, not 1")
+    grid = ScaleGrid(sought.need(scale.name), (1,) * (len(shape) - 1) + (16,))
+    scheme = Micro(info, grid, sought.need(overall.name), "multiply")
+    parts = (info, scale, overall)
+    return PackedWeight(info.name, shape, _model_type(sought), "modelopt nvfp4", parts, 16, scheme)
+
+
+def tell_gpt_oss(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``..._blocks`` of bytes in 16s beside ``..._scales``."""
+    name = info.name.removesuffix("_blocks")
+    scales = sought.find(f"{name}_scales")
+    if info.dtype.name != "uint8" or info.ndim < 3 or info.shape[-1] != 16 or scales is None:
+        return None
+    *leading, outputs, groups = info.shape[:-1]
+    want(scales.shape == info.shape[:-1], _unfit(scales, info.shape))
+    shape = (*leading, groups * 32, outputs)
+    scheme = GptOss(info, sought.need(scales.name))
+    return PackedWeight(name, shape, _model_type(sought), "gpt-oss mxfp4", (info, scales), 32, scheme)
+
+
+def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight._data._data`` in bytes beside ``_scale`` and ``_shift`` of each group."""
+    name = info.name.removesuffix("._data._data")
+    scale, shift = sought.need(f"{name}._scale"), sought.need(f"{name}._shift")
+    want(info.dtype.name == "uint8" and info.ndim == 2, f"its codes are {info.dtype.name} of {list(info.shape)}")
+    rows, group = scale.numel, info.shape[1]
+    want(scale.shape == shift.shape == (rows, 1), f"{scale.name} and {shift.name} are not one column each")
+    bits = next((bits for bits in (4, 2) if -(-rows * bits // 8) == info.shape[0]), 0)
+    want(bits > 0, f"{scale.name} has {rows:,} rows, and the codes {info.shape[0]:,}")
+    shape = rows, group
+    if group in _GROUPS_OF_QUANTO:
+        bias = sought.find(f"{name.removesuffix('.weight')}.bias")
+        # Without a bias nothing in the file tells how many groups make a row.
+        if bias is None or bias.ndim != 1 or not bias.numel or rows % bias.numel:
+            raise Untold(f"its shape is stated nowhere: {rows:,} groups of {group} may be rows of any multiple of it")
+        shape = bias.numel, rows // bias.numel * group
+    parts = (info, scale, shift)
+    scheme = Quanto(info, scale, shift, bits, shape, scale.dtype)
+    return PackedWeight(name, shape, scale.dtype, f"quanto int{bits}", parts, group, scheme)
+
+
+def tell_hqq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``W_q`` beside ``scale``, ``zero`` and small tensors that state how it is packed."""
+    head = info.name.removesuffix(".W_q")
+    scale, zero = sought.need(f"{head}.scale"), sought.need(f"{head}.zero")
+    small = {key: sought.need(f"{head}.{key}") for key in ("shape", "nbits", "group_size", "axis", "packing")}
+    shape = tuple(sought.numbers(small["shape"]))
+    bits, axis = (sought.numbers(small[key])[:1] for key in ("nbits", "axis"))
+    packing = sought.text(small["packing"]).decode("ascii", "replace")
+    shifts = _PARTS_OF_HQQ.get(packing)
+    if shifts is None:
+        raise Untold(f"its packing {packing[:20]!r} is not known")
+    want(len(shape) == 2 and all(0 < size < 1 << 40 for size in shape), f"{head}.shape is {list(shape)[:8]}")
+    want(bits[0] in (1, 2, 3, 4, 8) and axis[0] in (0, 1) and info.ndim == 2, "its bits or its axis are impossible")
+    want(is_float(scale) and is_float(zero), f"{scale.name} is {scale.dtype.name}: it is packed itself")
+    numel, width = prod(shape), info.shape[1]
+    rows = numel // width if numel % width == 0 else 0
+    want(
+        0 < rows <= info.shape[0] * len(shifts), f"{list(shape)} does not fit {info.shape[0]:,} packed rows of {width}"
+    )
+    groups = (rows, 1) if axis[0] else (1, width)
+    want(scale.shape == zero.shape == groups, f"{scale.name} has shape {list(scale.shape)}, not {list(groups)}")
+    more = [found for key in _MORE_OF_HQQ if (found := sought.find(f"{head}.{key}")) is not None]
+    is_viewed = any(found.name.endswith(".view_as_float") and sought.text(found) == b"True" for found in more)
+    want(not is_viewed, "its codes are stored as if they were floats")
+    parts = (info, scale, zero, *small.values(), *more)
+    scheme = Hqq(info, scale, zero, bits[0], axis[0], shape, shifts, scale.dtype)
+    group = width if axis[0] else rows
+    return PackedWeight(f"{head}.weight", shape, scale.dtype, f"HQQ int{bits[0]}", parts, group, scheme)
+
+
+def _model_type(sought: Sought) -> DType:
+    """The type of the model, else bfloat16, which the writers of these formats restore to."""
+    found = sought.dtype or from_torch("bfloat16")
+    assert found is not None
+    return found
+
+
+def _unfit(scale: TensorInfo, shape: tuple[int, ...]) -> str:
+    return f"{scale.name} of shape {list(scale.shape)} does not fit codes for {list(shape)}"

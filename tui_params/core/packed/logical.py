@@ -1,0 +1,166 @@
+"""LogicalSource: a source in which the packed weights stand as what they mean, in place of their stored tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from tui_params.core.dtypes import numpy_dtype
+from tui_params.core.packed.box import Box, box_of, boxes, lengths
+from tui_params.core.packed.recognition import Packings, find_packings
+from tui_params.core.packed.weight import PackedWeight, Stored
+from tui_params.core.piece import Piece
+from tui_params.core.reading.readable import FileStamp
+from tui_params.core.source import Beat, FileRange, Record, Source, StoredFile, Unfinished
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import plural
+from tui_params.core.window import Window
+from tui_params.errors import SliceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLOCK = 1 << 19
+"""Elements that are restored at a time."""
+
+MAX_AROUND = 1 << 24
+"""Elements of the smallest box around a window with steps, which is restored whole."""
+
+
+class LogicalSource(Source):
+    """A source over another one, which it closes. The weights' companions are listed in their notes alone.
+
+    A weight's ``nbytes`` are the bytes of all its stored tensors, so that totals agree with those of the stored ones.
+    """
+
+    def __init__(self, source: Source, packings: Packings | None = None) -> None:
+        self.stored = source
+        self.label = source.label
+        self.engine = source.engine
+        self.packings = find_packings(source) if packings is None else packings
+        self._weights = {weight.name: weight for weight in self.packings.weights}
+        self._reader = Stored(source)
+        listing = source.listing
+        if self._weights:
+            # The rules would look for the stored tensors that the configuration announces.
+            stated = {key: text for key, text in listing.stated.items() if not key.startswith("config.quant")}
+            listing = msgspec.structs.replace(listing, stated=stated)
+        self.listing = msgspec.structs.replace(listing, tensors=self._tensors(), format=self._format)
+
+    @property
+    def _format(self) -> str:
+        """The format, and how many packed weights stand as what they mean."""
+        count, untold = len(self._weights), len(self.packings.untold)
+        words = f", {plural(count, 'packed weight')} restored" if count else ""
+        return f"{self.stored.listing.format}{words}{f', {untold:,} not told' if untold else ''}"
+
+    def _tensors(self) -> tuple[TensorInfo, ...]:
+        by_codes = {weight.codes.name: weight for weight in self.packings.weights}
+        parts = self.packings.parts
+        listed = []
+        for info in self.stored.listing.tensors:
+            weight = by_codes.get(info.name)
+            if weight is not None:
+                listed.append(_info_of(weight))
+            elif info.name not in parts:
+                why = self.packings.untold.get(info.name)
+                listed.append(info if why is None else msgspec.structs.replace(info, notes=(*info.notes, _untold(why))))
+        return tuple(listed)
+
+    def packed(self, name: str) -> PackedWeight | None:
+        """The packed weight of that name."""
+        return self._weights.get(name)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        weight = self._weights.get(info.name)
+        if weight is None:
+            yield from self.stored.blocks(info, start, stop)
+            return
+        for box in boxes(weight.shape, start, info.numel if stop is None else min(stop, info.numel), BLOCK):
+            yield np.ascontiguousarray(self._restore(weight, box)).reshape(-1).view(np.uint8)
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        weight = self._weights.get(info.name)
+        if weight is None:
+            return self.stored.read_window(info, window)
+        box, picks = box_of(window)
+        sizes = lengths(box)
+        if 0 in sizes:
+            return np.empty(window.shape, numpy_dtype(weight.dtype))
+        numel = 1
+        for size in sizes:
+            numel *= size
+        if numel > max(MAX_AROUND, 4 * window.numel):
+            raise SliceError(f"{plural(numel, 'value')} would be restored for this slice: take a smaller one")
+        return self._restore(weight, box)[picks].reshape(window.shape)
+
+    def _restore(self, weight: PackedWeight, box: Box) -> NDArray[Any]:
+        # Products beyond the largest value of float16 become infinite, as they do in the library.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return weight.scheme.restore(self._reader, box).astype(numpy_dtype(weight.dtype))
+
+    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
+        return None if info.name in self._weights else self.stored.data_file(info)
+
+    def place(self, info: TensorInfo) -> Hashable | None:
+        return None if info.name in self._weights else self.stored.place(info)
+
+    def records(self) -> tuple[Record, ...]:
+        return self.stored.records()
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        return self.stored.record_blocks(record)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return self.stored.stored_files()
+
+    def file_blocks(self, name: str, start: int, stop: int) -> Iterator[memoryview]:
+        return self.stored.file_blocks(name, start, stop)
+
+    def file_range(self, info: TensorInfo) -> tuple[str, int] | None:
+        return None if info.name in self._weights else self.stored.file_range(info)
+
+    def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
+        return () if info.name in self._weights else self.stored.file_ranges(info)
+
+    def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
+        return () if info.name in self._weights else self.stored.pieces_of(info)
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        return self.stored.unfinished()
+
+    def changed(self) -> str | None:
+        return self.stored.changed()
+
+    def beat(self) -> Beat | None:
+        return self.stored.beat()
+
+    def close(self) -> None:
+        self.stored.close()
+
+
+def _info_of(weight: PackedWeight) -> TensorInfo:
+    codes = weight.codes
+    group = "" if weight.group is None else f" in groups of {weight.group}"
+    beside = ", ".join(part.name.removeprefix(f"{weight.name.removesuffix('.weight')}.") for part in weight.parts)
+    notes = (f"packed: {weight.method}{group}, {weight.bits_per_weight:.2f} bits a weight", f"stored as {beside}")
+    return TensorInfo(
+        weight.name,
+        weight.shape,
+        weight.dtype,
+        weight.numel,
+        weight.nbytes,
+        kind=codes.kind,
+        file=codes.file,
+        offset=codes.offset,
+        device=codes.device,
+        requires_grad=codes.requires_grad,
+        notes=notes,
+    )
+
+
+def _untold(why: str) -> str:
+    return f"packed, but its values cannot be told: {why}"

@@ -1,0 +1,93 @@
+"""Weights that are packed in parts along their first dimension: quanto's int4 and int2, and HQQ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.packed.box import Box
+from tui_params.core.packed.codes import rounded
+from tui_params.core.packed.weight import Stored
+from tui_params.core.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _rows(stored: Stored, info: TensorInfo, shifts: tuple[int, ...], mask: int, rows: NDArray[Any]) -> NDArray[Any]:
+    """The codes of some rows: row ``r`` of ``count`` lies in stored row ``r % count``, at the shift ``r // count``."""
+    count = info.shape[0]
+    part, at = np.divmod(rows, count)
+    low, high = int(at.min()), int(at.max()) + 1
+    words = stored.box(info, ((low, high), (0, info.shape[1])))[at - low]
+    unsigned = words.view(np.uint32) if words.dtype.itemsize == 4 else words.view(np.uint8)
+    picked = np.array(shifts, unsigned.dtype)[part]
+    codes: NDArray[Any] = (unsigned >> picked[:, None]) & unsigned.dtype.type(mask)
+    return codes
+
+
+class Quanto(msgspec.Struct, frozen=True):
+    """``q * scale - shift`` of groups that are the rows of a matrix, each step rounded; quanto 0.2, qbits.py."""
+
+    codes: TensorInfo
+    scale: TensorInfo
+    shift: TensorInfo
+    bits: int
+    shape: tuple[int, ...]
+    dtype: DType
+
+    def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
+        group = self.codes.shape[1]
+        across = self.shape[1] // group
+        (first, stop), (start, end) = box
+        begin, last = start // group, -(-end // group)
+        rows = (np.arange(first, stop)[:, None] * across + np.arange(begin, last)).reshape(-1)
+        codes = _rows(stored, self.codes, tuple(range(0, 8, self.bits)), (1 << self.bits) - 1, rows)
+        low, high = int(rows[0]), int(rows[-1]) + 1
+        scale = stored.floats(self.scale, ((low, high), (0, 1)))[rows - low]
+        shift = stored.floats(self.shift, ((low, high), (0, 1)))[rows - low]
+        as_stored = numpy_dtype(self.dtype)
+        assert as_stored is not None
+        values = rounded(codes.astype(np.float32) * scale, as_stored) - shift
+        parts: NDArray[np.float32] = values.reshape(stop - first, -1)
+        return parts[:, start - begin * group : end - begin * group]
+
+
+class Hqq(msgspec.Struct, frozen=True):
+    """``(q - zero) * scale``, each step rounded, of groups: rows (axis 1) or columns (axis 0); hqq, quantize.py.
+
+    The rows lie in parts, that of the highest bits first.
+    """
+
+    codes: TensorInfo
+    scale: TensorInfo
+    zero: TensorInfo
+    bits: int
+    axis: int
+    shape: tuple[int, ...]
+    shifts: tuple[int, ...]
+    dtype: DType
+
+    def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
+        (first, stop), (start, end) = box
+        width = self.codes.shape[1]
+        flat = np.arange(first, stop)[:, None] * self.shape[1] + np.arange(start, end)
+        row, column = np.divmod(flat, width)
+        rows, at = np.unique(row, return_inverse=True)
+        codes = _rows(stored, self.codes, self.shifts, (1 << self.bits) - 1, rows)
+        at = at.reshape(row.shape)
+        place = (at, np.zeros_like(at)) if self.axis else (np.zeros_like(column), column)
+        if self.axis:
+            low, high = int(rows[0]), int(rows[-1]) + 1
+            box_of_groups: Box = ((low, high), (0, 1))
+            scale, zero = (stored.floats(info, box_of_groups)[rows - low] for info in (self.scale, self.zero))
+        else:
+            scale, zero = (stored.floats(info, ((0, 1), (0, width))) for info in (self.scale, self.zero))
+        as_stored = numpy_dtype(self.dtype)
+        assert as_stored is not None
+        values: NDArray[np.float32] = rounded(codes[at, column].astype(np.float32) - zero[place], as_stored)
+        values *= scale[place]
+        return values

@@ -1,0 +1,84 @@
+"""Which stored tensors are packed weights: one table of name endings, and who tells the weight from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_params.core.packed import eight_bits, four_bits, in_words
+from tui_params.core.packed.sought import Sought, Untold
+from tui_params.core.packed.weight import PackedWeight
+from tui_params.core.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    from tui_params.core.source import Source
+
+Teller = Callable[[Sought, TensorInfo], PackedWeight | None]
+
+TELLERS: tuple[tuple[str, Teller], ...] = (
+    (".qweight", in_words.tell_gptq_or_awq),
+    (".weight_packed", in_words.tell_pack_quantized),
+    (".weight_packed", four_bits.tell_compressed),
+    ("_blocks", four_bits.tell_gpt_oss),
+    (".weight", four_bits.tell_bitsandbytes),
+    (".weight", four_bits.tell_modelopt),
+    (".weight", in_words.tell_mlx),
+    (".weight", eight_bits.tell_bitsandbytes),
+    (".weight", eight_bits.tell_scaled),
+    ("._weight_qdata", eight_bits.tell_torchao),
+    ("._data", eight_bits.tell_quanto),
+    ("._data._data", four_bits.tell_quanto),
+    (".W_q", four_bits.tell_hqq),
+)
+"""The ending of the name of the codes, and the function that tells the weight; the first that finds one is right."""
+
+
+_SIGNS = (
+    ".qweight", ".weight_packed", "_blocks", ".absmax", ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_scale_2",
+    ".scales", "._weight_qdata", "._data", ".W_q",
+)  # fmt: skip
+"""Endings of the codes, or of what stands beside codes that have the weight's own name."""
+
+
+def may_be_packed(tensors: Iterable[TensorInfo]) -> bool:
+    """Whether the names of the tensors look as if some were packed; reads nothing."""
+    return any(info.name.endswith(_SIGNS) for info in tensors)
+
+
+class Packings(msgspec.Struct, frozen=True):
+    """The packed weights of a source.
+
+    ``untold`` are the tensors that are packed, by name, of which it cannot be told what they mean, and why.
+    """
+
+    weights: tuple[PackedWeight, ...]
+    untold: dict[str, str]
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names of all stored tensors that are a part of one."""
+        return frozenset(part.name for weight in self.weights for part in weight.parts)
+
+
+def find_packings(source: Source) -> Packings:
+    """The packed weights of a source, in the order of their codes. Reads the few bytes that state a shape."""
+    sought = Sought(source)
+    weights: list[PackedWeight] = []
+    untold: dict[str, str] = {}
+    for info in source.listing.tensors:
+        if info.unreadable is not None or info.tied_to is not None or info.stride is not None or not info.numel:
+            continue
+        for ending, tell in TELLERS:
+            if not info.name.endswith(ending) or len(info.name) == len(ending):
+                continue
+            try:
+                weight = tell(sought, info)
+            except Untold as error:
+                untold[info.name] = str(error)
+                break
+            if weight is not None:
+                weights.append(weight)
+                break
+    return Packings(tuple(weights), untold)

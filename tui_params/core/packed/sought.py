@@ -1,0 +1,104 @@
+"""Sought: the tensors of a source by name, and what its configuration states, as those who look for packings see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_params.core.dtypes import DType, from_torch
+from tui_params.core.packed.weight import Stored
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import ReadError
+
+if TYPE_CHECKING:
+    from tui_params.core.source import Source
+
+_MOST_JSON = 1 << 14
+
+
+class Untold(Exception):  # noqa: N818 - it is an answer, not a fault
+    """A tensor is packed, and it cannot be told what it means; the text says why. Never leaves this package."""
+
+
+class Sought:
+    """What there is beside a tensor."""
+
+    def __init__(self, source: Source) -> None:
+        self.stored = Stored(source)
+        self._infos = {info.name: info for info in source.listing.tensors}
+        self._metadata = source.listing.metadata
+        self._stated: Mapping[str, str] = source.listing.stated
+
+    def find(self, name: str) -> TensorInfo | None:
+        """The tensor of that name, if there is one."""
+        return self._infos.get(name)
+
+    def need(self, name: str) -> TensorInfo:
+        """The tensor of that name. Raises Untold if there is none, or if it cannot be read."""
+        info = self._infos.get(name)
+        if info is None:
+            raise Untold(f"{name} is missing")
+        if info.unreadable is not None:
+            raise Untold(f"{name} cannot be read: {info.unreadable}")
+        return info
+
+    def stated(self, key: str) -> str | None:
+        """A value of the quantisation config in the file beside the weights, as text."""
+        found = self._stated.get(f"config.quantization_config.{key}")
+        return found if found is not None else self._stated.get(f"config.quantization.{key}")
+
+    def stated_number(self, key: str) -> int | None:
+        text = self.stated(key)
+        return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+    def stated_sizes(self, key: str) -> tuple[int, ...] | None:
+        """A list of numbers, such as ``weight_block_size``."""
+        try:
+            sizes = msgspec.json.decode(self.stated(key) or "null", type=list[int] | None)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        return tuple(sizes) if sizes and all(size > 0 for size in sizes) else None
+
+    @property
+    def dtype(self) -> DType | None:
+        """The type that the configuration gives the whole model."""
+        for key in ("config.dtype", "config.torch_dtype"):
+            found = from_torch(self._stated.get(key, "").removeprefix("torch."))
+            if found is not None and found.kind == "float":
+                return found
+        return None
+
+    def metadata(self, key: str) -> str | None:
+        return self._metadata.get(key)
+
+    def numbers(self, info: TensorInfo) -> list[int]:
+        """The values of a small tensor of integers. Raises Untold."""
+        if info.dtype.kind != "int" or info.numel > 64:
+            raise Untold(f"{info.name} has {info.numel:,} elements of {info.dtype.name}, where a few integers belong")
+        try:
+            found: list[int] = self.stored.whole(info).reshape(-1).tolist()
+        except ReadError as error:
+            raise Untold(str(error)) from error
+        return found
+
+    def text(self, info: TensorInfo) -> bytes:
+        """The bytes of a small tensor that holds text. Raises Untold."""
+        if info.dtype.bits != 8 or info.numel > _MOST_JSON:
+            raise Untold(f"{info.name} has {info.numel:,} elements of {info.dtype.name}, where a short text belongs")
+        try:
+            return self.stored.whole(info).tobytes()
+        except ReadError as error:
+            raise Untold(str(error)) from error
+
+
+def is_float(info: TensorInfo) -> bool:
+    """Whether its values are numbers of 16 bits or more, such as most libraries store scales in."""
+    return info.dtype.kind == "float" and info.dtype.bits >= 16
+
+
+def want(condition: bool, why: str) -> None:
+    """Raises Untold with ``why`` unless the condition holds."""
+    if not condition:
+        raise Untold(why)
