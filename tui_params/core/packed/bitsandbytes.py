@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tui_params.core.packed.box import Box, lengths
-from tui_params.core.packed.codes import high_first
+from tui_params.core.packed.codes import pairs
 from tui_params.core.packed.weight import Stored
 from tui_params.core.tensor import TensorInfo
 
@@ -59,11 +59,15 @@ class FourBit(msgspec.Struct, frozen=True):
     def _run(self, stored: Stored, start: int, stop: int) -> NDArray[np.float32]:
         """The elements ``start:stop`` of the flat tensor."""
         begin = start // 2
-        codes = high_first(stored.flat(self.codes, begin, -(-stop // 2)))[start - 2 * begin : stop - 2 * begin]
+        packed = stored.flat(self.codes, begin, -(-stop // 2))
+        table = stored.whole(self.map).reshape(-1).astype(np.float32)
+        values = pairs(packed, table, is_high_first=True)[start - 2 * begin : stop - 2 * begin]
         first, last = start // self.block, -(-stop // self.block)
         scales = self._scales(stored, first, last)
-        spread = np.repeat(scales, self.block)[start - first * self.block : stop - first * self.block]
-        values: NDArray[np.float32] = stored.whole(self.map).reshape(-1).astype(np.float32)[codes] * spread
+        if start % self.block == 0 and stop % self.block == 0:
+            values.reshape(-1, self.block)[...] *= scales[:, None]
+        else:
+            values *= np.repeat(scales, self.block)[start - first * self.block : stop - first * self.block]
         return values
 
     def _scales(self, stored: Stored, first: int, stop: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from tui_params.core.packed.box import Box
-from tui_params.core.packed.codes import E2M1, E8M0, low_first
+from tui_params.core.packed.codes import E2M1, E8M0, pairs
 from tui_params.core.packed.grid import ScaleGrid
 from tui_params.core.packed.weight import Stored
 from tui_params.core.tensor import TensorInfo
@@ -32,12 +32,13 @@ class Micro(msgspec.Struct, frozen=True):
         start, stop = box[-1]
         packed = stored.box(self.codes, (*box[:-1], (start // 2, -(-stop // 2))))
         begin = start - start // 2 * 2
-        codes = low_first(packed)[..., begin : begin + stop - start]
+        values = pairs(packed, E2M1, is_high_first=False)[..., begin : begin + stop - start]
         scales = self.scale.spread(stored, box)
         if self.overall is not None:
             overall = stored.whole(self.overall).reshape(-1)[0].astype(np.float32)
             scales = scales / overall if self.use == "divide" else scales * overall
-        return E2M1[codes] * scales
+        values *= scales
+        return values
 
 
 class GptOss(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class GptOss(msgspec.Struct, frozen=True):
         first, last = start // 32, -(-stop // 32)
         leading = (*experts, outputs)
         packed = stored.box(self.codes, (*leading, (first, last), (0, 16)))
-        codes = low_first(packed).reshape(*packed.shape[:-2], -1)
-        scales = np.repeat(E8M0[stored.box(self.scales, (*leading, (first, last))).view(np.uint8)], 32, -1)
-        values: NDArray[np.float32] = E2M1[codes] * scales
+        values = pairs(packed, E2M1, is_high_first=False)
+        values *= E8M0[stored.box(self.scales, (*leading, (first, last))).view(np.uint8)][..., None]
+        values = values.reshape(*packed.shape[:-2], -1)
         return values[..., start - 32 * first : stop - 32 * first].swapaxes(-1, -2)
