@@ -100,7 +100,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     explore = types.ModuleType("tui_params.tui.explore")
 
-    def run_path(path: str, hint: str = "", reader: str | None = None) -> int:
+    def run_path(path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False) -> int:
         paths.append(f"{path}: {hint}" if hint else path)
         return 42
 
