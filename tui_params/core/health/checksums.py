@@ -6,7 +6,6 @@ twice. Bytes that it has not read, or not completely, are read at the end.
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from tui_params.core.crc32 import crc32
 from tui_params.core.findings import Finding
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
@@ -101,9 +101,9 @@ class WatchedSource(Source):
                         begin = low - span.begin + span.start
                         last = found[-1] if found else None
                         if last is not None and (last.record, last.end) == (span.record, begin):
-                            last.crc, last.end = zlib.crc32(part, last.crc), begin + len(part)
+                            last.crc, last.end = crc32(part, last.crc), begin + len(part)
                         else:
-                            found.append(_Run(span.record, begin, begin + len(part), zlib.crc32(part)))
+                            found.append(_Run(span.record, begin, begin + len(part), crc32(part)))
                     if span.end > end:
                         break
                     place += 1
@@ -187,7 +187,7 @@ class WatchedSource(Source):
                     for block in self._source.record_blocks(missing):
                         if should_stop is not None and should_stop():
                             raise StoppedError("the reading was stopped")
-                        crc = zlib.crc32(block, crc)
+                        crc = crc32(block, crc)
                         done += len(block)
                         if progress is not None:
                             progress(done, total)

@@ -9,6 +9,7 @@ from threading import Lock
 
 import msgspec
 
+from tui_params.core.crc32 import crc32
 from tui_params.core.reading.place import Fill
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
@@ -42,7 +43,7 @@ def inflate(file: DataFile, packed: Packed, most: int | None = None) -> bytearra
         if len(found) + len(piece) > packed.size:
             raise ReadError(f"{name} unpacks to more than the {packed.size:,} bytes that it claims: the zip is damaged")
         found += piece
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
         if most is not None and len(found) >= wanted:
             return found[:wanted]
     if len(found) != packed.size:
