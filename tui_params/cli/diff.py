@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui_params.cli.compare_progress import CompareProgress
 from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
     from tui_params.core.compare.packed import Packed
     from tui_params.core.compare.renames import Rename
-    from tui_params.core.compare.verdict import Change, Progress
+    from tui_params.core.compare.verdict import Change
     from tui_params.core.source import Listing
 
 
@@ -136,7 +136,7 @@ def _compare(
     from tui_params.api.comparing import compare
 
     with open_chosen(a, reader) as source_a, open_chosen(b, reader) as source_b:
-        show = _Progress() if sys.stderr.isatty() else None
+        show = CompareProgress() if sys.stderr.isatty() else None
         try:
             comparison = compare(
                 source_a,
@@ -260,23 +260,3 @@ def _entry(change: Change) -> dict[str, Any]:
 
 def _packed(packed: Packed | None) -> dict[str, Any] | None:
     return None if packed is None else {name: getattr(packed, name) for name in ("method", "shape", "dtype")}
-
-
-class _Progress:
-    """The progress of a comparison, as one line of a terminal."""
-
-    def __init__(self) -> None:
-        self._started = monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        from tui_params.core.text import duration, percent, size
-
-        taken = monotonic() - self._started
-        line = f"{percent(progress.nbytes, progress.total_nbytes)}  {progress.tensors:,} of {progress.total_tensors:,}"
-        if taken > 0.5 and progress.nbytes:
-            rate = progress.nbytes / taken
-            line += f"  {size(int(rate))}/s  {duration((progress.total_nbytes - progress.nbytes) / rate)} left"
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

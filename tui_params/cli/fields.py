@@ -135,6 +135,23 @@ DIFF = """\
  "not_opened_a", "not_opened_b": files beside the model, not read}"""
 
 
+TIMELINE = """\
+{"steps": [{"label", "number": of the step or null, "reason": why it could not
+   be opened, or null}],
+ "first_broken": null or {"step": the index of the first step at which a
+   tensor has NaN or infinities, "tensors": names},
+ "tensors": [{"name", "shape",
+   "first_broken": index of the first step with NaN or infinities, or null,
+   "jump": index of the step of a change of 8 times the median of the others,
+   "frozen_since": index of the step since which not a bit has changed,
+   "moments": one for each step, null where it has no such tensor
+     {"dtype", "numel", "nan", "infinite", "norm", "abs_max",
+      "since": index of the step that it is compared with, or null,
+      "change": ||b - a|| / ||a||, "changed": share of the elements,
+      "is_identical", "reason": why it was not read, or null}}],
+ "unread": [{"what": a step, or a tensor at a step, "reason"}]}"""
+
+
 def epilog(*blocks: str) -> str:
     """The end of a command's help; ``\\b`` keeps click from filling the lines of a block anew."""
     title = "Fields of --json (later versions may add some; NaN and infinities are null):"

@@ -36,7 +36,7 @@ _OF_MODELS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_mode
 """How the names of files begin beside which a config.json is looked for."""
 
 
-def _formats() -> Formats:
+def formats() -> Formats:
     from tui_params.sources.folder.folder import Formats
 
     return Formats(
@@ -51,25 +51,25 @@ def _formats() -> Formats:
 def _open_folder(path: Path, index: str | None = None) -> Source:
     from tui_params.sources.folder.folder import open_folder
 
-    return open_folder(path, _formats(), index)
+    return open_folder(path, formats(), index)
 
 
 def _open_pipeline(path: Path) -> Source:
     from tui_params.sources.folder.run.pipeline import open_pipeline
 
-    return open_pipeline(path, _formats())
+    return open_pipeline(path, formats())
 
 
 def _open_run(path: Path) -> Source:
     from tui_params.sources.folder.run.run import open_run
 
-    return open_run(path, _formats())
+    return open_run(path, formats())
 
 
 def _open_newest_step(path: Path) -> Source:
     from tui_params.sources.folder.run.steps import open_newest
 
-    return open_newest(path, _formats(), _open_step)
+    return open_newest(path, formats(), _open_step)
 
 
 def _open_step(path: Path) -> Source:
@@ -107,7 +107,7 @@ def _is_any(path: Path) -> bool:
 def _has_steps(path: Path) -> bool:
     from tui_params.sources.folder.run.steps import find_steps
 
-    return bool(find_steps(path, _formats()))
+    return bool(find_steps(path, formats()))
 
 
 def _is_pipeline(path: Path) -> bool:
@@ -121,7 +121,7 @@ def _is_pipeline(path: Path) -> bool:
 def _is_run(path: Path) -> bool:
     from tui_params.sources.folder.run.recognition import is_run
 
-    return is_run(path, _formats())
+    return is_run(path, formats())
 
 
 def _open_distributed(path: Path) -> Source:

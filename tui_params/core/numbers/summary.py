@@ -141,6 +141,10 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
             below_max=self._below_max(part),
         )
 
+    def moments_of(self) -> Moments:
+        """The counts, sums and extremes alone, which take less time than all figures."""
+        return self._ordered(part_dtype(self.dtype))[0]
+
     def _below_max(self, part: DType) -> int | None:
         """How many elements have the magnitude next below the largest finite one; None for integers and wide types."""
         if part.kind != "float" or part.bits > 16:

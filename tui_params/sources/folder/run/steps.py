@@ -61,6 +61,28 @@ def find_steps(path: Path, formats: Formats) -> list[str]:
     return [f"{name}/" for name in sorted(numbered, key=lambda name: (numbered[name], name), reverse=True)]
 
 
+def steps_in_order(path: Path, formats: Formats) -> list[tuple[str, int]]:
+    """The steps of a run in a folder, the oldest first, each with its number; also beside a model of its own.
+
+    Copies of the newest (``last.ckpt``) are left out.
+    """
+    folders = [
+        (int(match[1]), name)
+        for name in folder_names(path)[:_MOST_FOLDERS]
+        if (match := _FOLDER.fullmatch(name)) and _is_checkpoint(path / name, formats)
+    ]
+    if folders:
+        return [(name, number) for number, name in sorted(folders)]
+    steps = [name for name in find_steps(path, formats) if name.rpartition(".")[0].lower() not in _LAST]
+    return [(name, int(_STEP.findall(name.rpartition(".")[0])[-1])) for name in reversed(steps)]
+
+
+def number_of(name: str) -> int | None:
+    """The number of a step by the name of its folder or file, such as 500 for ``checkpoint-500``."""
+    found = _STEP.findall(name.rstrip("/").removesuffix(".ckpt").removesuffix(".pt"))
+    return int(found[-1]) if found else None
+
+
 def _is_checkpoint(folder: Path, formats: Formats) -> bool:
     return holds_tensors(folder, formats) or bool(state_folders(folder_names(folder)))
 

@@ -1,0 +1,88 @@
+"""``tui_params.timeline``: how each tensor of a run moves from checkpoint to checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_params.api.opening import open_source
+from tui_params.core.compare.tracks import Step, Timeline
+from tui_params.core.compare.verdict import Progress
+from tui_params.core.kernels.float_mode import with_subnormals
+from tui_params.core.source import Source
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+
+if TYPE_CHECKING:
+    from tui_params.api.opening import Target
+
+FEWEST = 2
+
+
+@with_subnormals
+def timeline(
+    run: Target | Sequence[Target],
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    threads: int | None = None,
+) -> Timeline:
+    """The norm, the largest magnitude, NaN and the change since the step before, of each tensor at each step.
+
+    ``run`` is the folder of a run (``checkpoint-500/``, ``checkpoint-1000/``, ... in the order of their numbers), or
+    paths, modules, state dicts and sources in the order in which they are given. Every element is read once. A step
+    that cannot be opened is kept with its reason. Raises OpenError if fewer than two steps can be opened, TypeError,
+    StoppedError.
+    """
+    targets, numbers = steps_of(run)
+    with ExitStack() as stack:
+        steps: list[Step] = []
+        sources: list[Source | None] = []
+        for target, number in zip(targets, numbers, strict=True):
+            label = target.label if isinstance(target, Source) else str(target) if is_path(target) else "in memory"
+            try:
+                source = open_source(target)
+            except OpenError as error:
+                steps.append(Step(clean(label, 200), number, str(error)))
+                sources.append(None)
+                continue
+            if source is not target:
+                stack.enter_context(source)
+            steps.append(Step(clean(source.label, 200), number))
+            sources.append(source)
+        if sum(source is not None for source in sources) < FEWEST:
+            reasons = [step.reason for step in steps if step.reason is not None]
+            raise OpenError(reasons[0] if reasons else "a timeline needs at least two checkpoints")
+        from tui_params.core.compare.timeline import read_timeline
+
+        return read_timeline(steps, sources, should_stop=should_stop, progress=progress, threads=threads)
+
+
+def steps_of(run: Target | Sequence[Target]) -> tuple[list[Target], list[int | None]]:
+    """The checkpoints of a run in their order, and the number of each, if it has one. Raises OpenError."""
+    from tui_params.sources.folder.run.steps import number_of, steps_in_order
+
+    if isinstance(run, (list, tuple)):
+        targets = list(run)
+        if len(targets) == 1:
+            return steps_of(targets[0])
+        return targets, [number_of(Path(os.fspath(target)).name) if is_path(target) else None for target in targets]
+    if not isinstance(run, (str, os.PathLike)):
+        raise TypeError("expected the folder of a run, or a list of checkpoints")
+    from tui_params.sources.detect import formats
+
+    folder = Path(os.fspath(run))
+    found = steps_in_order(folder, formats()) if folder.is_dir() else []
+    if len(found) < FEWEST:
+        raise OpenError(
+            f"{clean(str(folder), 200)} is no folder with two steps or more, "
+            "such as checkpoint-500/ and checkpoint-1000/"
+        )
+    return [str(folder / name) for name, _ in found], [number for _, number in found]
+
+
+def is_path(target: object) -> bool:
+    return isinstance(target, (str, os.PathLike))

@@ -1,0 +1,243 @@
+"""Reads the checkpoints of a run side by side: every element of every step once, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Event
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_params.core.compare.side_by_side import ByteComparison, one_side
+from tui_params.core.compare.tracks import Moment, Step, Timeline, Track
+from tui_params.core.compare.verdict import Progress
+from tui_params.core.dtypes import fit
+from tui_params.core.numbers.decode import part_dtype
+from tui_params.core.numbers.difference import Tally
+from tui_params.core.numbers.moments import Moments, quantum
+from tui_params.core.numbers.summary import Summary
+from tui_params.core.reading.outcome import reason_of
+from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.errors import StoppedError, TuiParamsError
+
+RANGE = 1 << 22
+"""Bytes of a tensor that are read from one step after the other, before the next bytes of the first step."""
+
+MOST_THREADS = 4
+POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 0.1
+
+Bytes = NDArray[np.uint8]
+
+
+def read_timeline(
+    steps: Sequence[Step],
+    sources: Sequence[Source | None],
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    threads: int | None = None,
+) -> Timeline:
+    """The timeline of a run; ``sources`` are its steps in order, None for one that could not be opened.
+
+    ``progress`` counts the bytes of all steps; both callbacks are called on this thread. Raises StoppedError.
+    """
+    tensors = _by_name(sources)
+    total = sum(info.nbytes for infos in tensors.values() for info in infos if info is not None)
+    count = max(1, threads or min(_processors(), MOST_THREADS))
+    readers = _Readers(sources, tensors)
+    tracks: dict[str, Track] = {}
+    told = 0.0
+    with ThreadPoolExecutor(count, "tui-params timeline") as pool:
+        futures = [pool.submit(readers.work) for _ in range(count)]
+        try:
+            while len(tracks) < len(tensors):
+                if should_stop is not None and should_stop():
+                    raise StoppedError("the reading of the timeline was stopped")
+                now = time.monotonic()
+                if progress is not None and now - told >= PROGRESS_SECONDS:
+                    told = now
+                    progress(Progress(readers.nbytes, total, len(tracks), len(tensors)))
+                try:
+                    track = readers.tracks.get(timeout=POLL_SECONDS)
+                except Empty:
+                    if all(future.done() for future in futures) and readers.tracks.empty():
+                        break
+                    continue
+                tracks[track.name] = track
+        finally:
+            readers.is_stopped.set()
+    for future in futures:
+        future.result()  # raises an error that was not foreseen
+    if progress is not None:
+        progress(Progress(total, total, len(tensors), len(tensors)))
+    return Timeline(tuple(steps), tuple(tracks[name] for name in tensors))
+
+
+def _by_name(sources: Sequence[Source | None]) -> dict[str, list[TensorInfo | None]]:
+    """Each tensor at each step, in the order of the first step that has it."""
+    found: dict[str, list[TensorInfo | None]] = {}
+    for at, source in enumerate(sources):
+        for info in source.listing.tensors if source is not None else ():
+            found.setdefault(info.name, [None] * len(sources))[at] = info
+    return found
+
+
+class _Readers:
+    """The work that the threads share."""
+
+    def __init__(self, sources: Sequence[Source | None], tensors: Mapping[str, list[TensorInfo | None]]) -> None:
+        self.tracks: SimpleQueue[Track] = SimpleQueue()
+        self.is_stopped = Event()
+        self.nbytes = 0
+        self._sources = sources
+        # An iterator over a dict may be shared by threads: each step of it is one call.
+        self._waiting = iter(list(tensors.items()))
+
+    def work(self) -> None:
+        """Read one tensor after another until none is left or the reading is stopped."""
+        compared = ByteComparison()
+        try:
+            for name, infos in self._waiting:
+                self.tracks.put(self._track(name, infos, compared))
+        except StoppedError:
+            return
+
+    def _track(self, name: str, infos: Sequence[TensorInfo | None], compared: ByteComparison) -> Track:
+        first = next(info for info in infos if info is not None)
+        moments: list[Moment | None] = [None] * len(infos)
+        # Steps that have the tensor in another shape are tracks of their own within it: compared among themselves.
+        for shape in dict.fromkeys(info.shape for info in infos if info is not None):
+            places = [at for at, info in enumerate(infos) if info is not None and info.shape == shape]
+            reels = [_Reel(at, self._sources[at], infos[at]) for at in places]
+            self._read(reels, compared)
+            before: _Reel | None = None
+            for reel in reels:
+                moments[reel.at] = reel.moment(before)
+                before = reel if reel.reason is None else before
+        return Track(name, first.shape, tuple(moments))
+
+    def _read(self, reels: Sequence[_Reel], compared: ByteComparison) -> None:
+        """Read all elements of one tensor, range by range, and compare those of each step with the one before."""
+        step = fit(RANGE, *(reel.info.dtype for reel in reels))
+        numel = reels[0].info.numel
+        for start in range(0, numel, step):
+            stop = min(start + step, numel)
+            before: tuple[_Reel, Bytes] | None = None
+            for reel in reels:
+                if reel.reason is not None:
+                    continue
+                if self.is_stopped.is_set():
+                    raise StoppedError("the reading of the timeline was stopped")
+                try:
+                    raw = reel.read(start, stop)
+                    reel.add(raw, stop - start)
+                    if before is not None:
+                        reel.compare(*before, raw, start, stop, compared)
+                except (TuiParamsError, OSError, MemoryError) as error:
+                    reel.reason = reason_of(error)
+                    continue
+                self.nbytes += raw.size
+                before = reel, raw
+
+
+class _Reel:
+    """One tensor at one step while it is read."""
+
+    def __init__(self, at: int, source: Source | None, info: TensorInfo | None) -> None:
+        assert source is not None
+        assert info is not None
+        self.at = at
+        self.info = info
+        self.reason = info.unreadable
+        self._source = source
+        self._moments = Moments()
+        self._tally: Tally | None = None
+        self._same: list[tuple[int, int]] = []
+        self._before: _Reel | None = None
+        self._is_partial = False
+
+    def read(self, start: int, stop: int) -> Bytes:
+        """The bytes of some elements, as a new array. Raises ReadError."""
+        raw = np.empty(self.info.dtype.nbytes(stop - start), np.uint8)
+        at = 0
+        for piece, _ in one_side(self._source, self.info, start, stop):
+            raw[at : at + piece.size] = piece
+            at += piece.size
+        return raw
+
+    def add(self, raw: Bytes, numel: int) -> None:
+        self._source.engine.expect(2 * raw.size)
+        self._moments += Summary.of(raw, self.info.dtype, numel, self._source.engine.current).moments_of()
+
+    def compare(self, before: _Reel, old: Bytes, new: Bytes, start: int, stop: int, compared: ByteComparison) -> None:
+        """Compare some elements with those of the step before. Raises ReadError if the types cannot be decoded."""
+        # A step before it may be lost half way; then it is compared with an earlier one, from the start.
+        self._is_partial |= self._before is not None and self._before is not before
+        self._before = before
+        if self.info.dtype == before.info.dtype and compared.is_same(old, new):
+            self._same.append((start, stop))
+            return
+        if self._tally is None:
+            self._tally = Tally(before.info.dtype, self.info.dtype, kernels=self._source.engine.current)
+        self._tally.add(old, new, stop - start, start)
+
+    def moment(self, before: _Reel | None) -> Moment:
+        """What came of it; ``before`` is the step that it was compared with, if it was read whole."""
+        info = self.info
+        if self.reason is not None:
+            return Moment(info.dtype.short, info.numel, reason=self.reason)
+        found = self._moments
+        extremes = [abs(value) for value in (found.low, found.high) if value is not None]
+        moment = Moment(
+            info.dtype.short,
+            info.numel,
+            found.nan,
+            found.pos_inf + found.neg_inf,
+            found.l2_norm(quantum(part_dtype(info.dtype))),
+            max(extremes, default=None),
+        )
+        if before is None:
+            return moment
+        try:
+            if self._is_partial:
+                self._compare_again(before)
+            return self._compared(moment, before)
+        except (TuiParamsError, OSError, MemoryError):
+            return moment  # it was read, and what it was compared with is gone since
+
+    def _compare_again(self, before: _Reel) -> None:
+        self._tally, self._same = None, []
+        compared = ByteComparison()
+        step = fit(RANGE, self.info.dtype, before.info.dtype)
+        for start in range(0, self.info.numel, step):
+            stop = min(start + step, self.info.numel)
+            self.compare(before, before.read(start, stop), self.read(start, stop), start, stop, compared)
+
+    def _compared(self, moment: Moment, before: _Reel) -> Moment:
+        tally = self._tally
+        if tally is None:
+            is_same = self.info.dtype == before.info.dtype
+            return msgspec.structs.replace(moment, since=before.at, change=0.0, changed=0.0, is_identical=is_same)
+        for start, stop in self._same:
+            # The norm is of the whole tensor: the equal elements are counted in.
+            tally.add_equal(self.read(start, stop), stop - start)
+        difference = tally.difference()
+        return msgspec.structs.replace(
+            moment,
+            since=before.at,
+            change=difference.relative_l2,
+            changed=difference.changed_fraction,
+            is_identical=False,
+        )
+
+
+def _processors() -> int:
+    # os.cpu_count would ignore the limits of a container or a scheduler.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
