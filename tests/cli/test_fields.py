@@ -35,6 +35,7 @@ BLOCKS = {
     "check": fields.CHECK,
     "check --rules": fields.RULES,
     "diff": fields.DIFF,
+    "timeline": fields.TIMELINE,
     "attach": fields.ATTACH,
     "watch": fields.WATCH,
 }
@@ -131,6 +132,7 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
         "values": [["values", a, "zero", "--json"]],
         "check": [["check", a, "--json"], ["check", cut, "--json", "--verify"]],
         "check --rules": [["check", "--rules", "--json"]],
+        "timeline": [["timeline", a, cut, b, "--json"], ["timeline", two, cut, two, "--json"]],
         "attach": [["attach", "--json"]],
         "watch": [["watch", "model", "--pause", "--for", "1", "--json"]],
         "diff": [
@@ -202,7 +204,7 @@ def training_while_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_page_shows_the_fields_of_every_command_that_prints_json(cli: Callable[..., Ran]) -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert dict(re.findall(r"^## `([^`]+)`\n\n```text\n(.+?)\n```\n", page, re.MULTILINE | re.DOTALL)) == BLOCKS
-    commands = ("ls", "stats", "values", "check", "diff", "attach", "watch", "cache", "demo")
+    commands = ("ls", "stats", "values", "check", "diff", "timeline", "attach", "watch", "cache", "demo")
     with_json = {name for name in commands if "--json" in cli(name, "--help").out}
     assert with_json == {name.partition(" ")[0] for name in BLOCKS}
     assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")
