@@ -14,6 +14,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 from tests.scenes import app_of, demo, settle
+from tui_params.tui.terminal import wire
 from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, erases_in_colour, pen_of, tightened
 
 Cells = dict[tuple[int, int], tuple[str, Pen]]
@@ -41,6 +42,12 @@ def draw(written: str) -> Cells:
             color, background = new[1] or color, new[2] or background
         elif command == "C":
             x += int(parameters or "1")
+        elif command == "D":
+            x -= int(parameters or "1")
+        elif command == "B":
+            y += int(parameters or "1")
+        elif letter == "\b":
+            x -= 1
         elif command == "X":
             for place in range(x, x + int(parameters)):
                 cells[place, y] = (" ", (attributes, color, background))
@@ -138,6 +145,19 @@ def test_long_blanks_are_erased_and_pens_used_once() -> None:
     assert "\x1b[60X" in written
     assert "\x1b[30X" in written
     assert "   " not in written
+
+
+def test_the_cursor_takes_the_shortest_way() -> None:
+    assert [wire._move((7, 3), to) for to in ((7, 3), (9, 3), (4, 3), (2, 3), (7, 4), (5, 4), (3, 9), (7, 2))] == [
+        "", "\x1b[2C", "\b\b\b", "\x1b[5D", "\x1b[B", "\x1b[B\b\b", "\x1b[10;4H", "\x1b[3;8H",
+    ]  # fmt: skip
+
+
+def test_behind_the_last_cell_of_a_line_the_place_of_the_cursor_is_not_known() -> None:
+    strip = Strip([Segment("abcdefghij", Style(color="red"))])
+    update = ChopsUpdate([{0: strip}, {0: strip}], [(0, 8, 10), (1, 9, 10)], [[10], [10]])
+    written = tightened(update).render_segments(Console(color_system="truecolor", force_terminal=True))
+    assert written == "\x1b[1;9H\x1b[31mij\x1b[2;10Hj\x1b[0m"
 
 
 async def test_the_app_writes_its_updates_so() -> None:

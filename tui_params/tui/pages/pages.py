@@ -59,6 +59,8 @@ class Pages:
         self.changes = Changes()
         self.reports = Reports()
         self.is_gradient = False
+        self.is_held = False
+        """Whether the page on screen is still that of the row before."""
         self.histogram = HistogramAsked(desk, glyphs)
         self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
@@ -260,6 +262,7 @@ class Pages:
         wait = self._hold_until - monotonic()
         is_known = view.figures is not None or view.reason is not None or info.unreadable is not None
         if wait > 0 and (is_new or not self.is_settled or not is_known):
+            self.is_held = True
             self._show_soon(wait)
             return
         self._paint(tensor_lines(view, width, self.glyphs), info.name)
@@ -301,6 +304,7 @@ class Pages:
             self.pane.show_place(place)
 
     def _paint(self, lines: list[Line], name: str | None) -> None:
+        self.is_held = False
         if name != self._shown:
             self._shown = name
             self.pane.facts.top = 0

@@ -38,6 +38,10 @@ _FEWEST_BLANKS = 12
 """Blanks that are worth an erasure and a movement of the cursor behind it."""
 
 
+_NOWHERE = (-1, -1)
+"""The place of a cursor that is not known."""
+
+
 class Run(NamedTuple):
     """A piece of text that is drawn with one pen, from a cell on; ``cells`` is its width."""
 
@@ -78,8 +82,9 @@ class TightUpdate(ChopsUpdate):
                         pen = PLAIN if style is None else pen_of(Strip.render_ansi(style, system))
                         _append(runs, Run(y, at, text, pen, cells))
                     at += cells
-        by_pen = sorted(runs, key=_order_of_pens(runs).__getitem__)
-        return min((_written(order, self.can_erase) for order in (runs, by_pen)), key=len) + "".join(links)
+        edge = min(self.chop_ends[y][-1] for y, _, _ in self.spans) if self.spans else 0
+        orders = (runs, _by_pen(runs))
+        return min((_written(order, self.can_erase, edge) for order in orders), key=len) + "".join(links)
 
 
 def _append(runs: list[Run], run: Run) -> None:
@@ -96,16 +101,26 @@ def _append(runs: list[Run], run: Run) -> None:
     runs.append(run)
 
 
-def _order_of_pens(runs: Sequence[Run]) -> Mapping[Run, int]:
-    """The place of each run if all runs of a pen are written together, the pens in the order of their first run."""
-    places: dict[Pen, int] = {}
-    return {run: places.setdefault(run.pen, len(places)) for run in runs}
+def _by_pen(runs: Sequence[Run]) -> list[Run]:
+    """All runs of a pen together; always the pen that takes the fewest bytes is next, those with attributes last.
+
+    An attribute is switched off only together with everything else.
+    """
+    groups: dict[Pen, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.pen, []).append(run)
+    ordered: list[Run] = []
+    pen = PLAIN
+    while groups:
+        pen = min(groups, key=lambda other: (bool(other[0]), len(_change(pen, other))))
+        ordered += groups.pop(pen)
+    return ordered
 
 
-def _written(runs: Sequence[Run], can_erase: bool) -> str:
-    """The runs in this order, with the movements and the changes of pen between them."""
+def _written(runs: Sequence[Run], can_erase: bool, edge: int) -> str:
+    """The runs in this order, with the movements and the changes of pen between them; ``edge`` ends a line."""
     written: list[str] = []
-    pen, at = PLAIN, (-1, -1)
+    pen, at = PLAIN, _NOWHERE
     for run in runs:
         written.append(_move(at, (run.x, run.y)))
         written.append(_change(pen, run.pen))
@@ -120,7 +135,8 @@ def _written(runs: Sequence[Run], can_erase: bool) -> str:
             text = _LONG_BLANK.sub(_erasure, text)
             text += f"\x1b[{tail}X" if end[0] != run.x + run.cells else ""
         written.append(text)
-        at = end
+        # Behind the last cell of a line the cursor stays on it, or is on the next line.
+        at = end if end[0] < edge else _NOWHERE
     written.append(_change(pen, PLAIN))
     return "".join(written)
 
@@ -135,13 +151,19 @@ def _erasure(match: re.Match[str]) -> str:
 
 
 def _move(old: tuple[int, int], new: tuple[int, int]) -> str:
-    """The sequence that moves the cursor from one cell (x, y) to another: CUF on the same line, else CUP."""
+    """The shortest sequence that moves the cursor from one cell (x, y) to another (ECMA-48 8.3.18 to 8.3.22)."""
     if old == new:
         return ""
-    if old[1] == new[1] and new[0] > old[0] >= 0:
-        distance = new[0] - old[0]
-        return f"\x1b[{distance}C" if distance > 1 else "\x1b[C"
-    return f"\x1b[{new[1] + 1};{new[0] + 1}H"
+    absolute = f"\x1b[{new[1] + 1};{new[0] + 1}H"
+    right, down = new[0] - old[0], new[1] - old[1]
+    if old == _NOWHERE or down < 0:
+        return absolute
+    along = "\b" * -right if -4 < right < 0 else _step(abs(right), "C" if right > 0 else "D")
+    return min(absolute, _step(down, "B") + along, key=len)
+
+
+def _step(cells: int, direction: str) -> str:
+    return f"\x1b[{cells if cells > 1 else ''}{direction}" if cells else ""
 
 
 def tightened(update: ChopsUpdate, *, can_erase: bool = False) -> TightUpdate:

@@ -21,8 +21,8 @@ from tui_params.core.text import plural
 from tui_params.tui import keys
 from tui_params.tui.terminal.line import Line
 
-_MOVE = 10  # bytes of a cursor movement
-_PEN = 20  # bytes of a change of colour
+_MOVE = 5  # bytes of a movement of the cursor to a cell further on in its line
+_SHOWN_ON_BLANKS = frozenset(("hit", "cursor", "cursor-blurred"))  # styles with a line below, or a background
 _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
 
 
@@ -189,15 +189,24 @@ def line_width(line: Line) -> int:
     return sum(cell_len(text) for text, _ in line)
 
 
+def _cells(line: Line) -> list[tuple[str, str]]:
+    """The characters of a line, each with its style."""
+    return [
+        (character, "text" if character == " " and name not in _SHOWN_ON_BLANKS else name)
+        for text, name in line
+        for character in text
+    ]
+
+
 def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     """The runs of cells in which two lines differ, as (first, one beyond the last).
 
-    Two runs are joined where moving the cursor from one to the other takes more bytes than writing the cells between.
+    Two runs are joined where moving the cursor from one to the other takes more bytes than writing the cells between,
+    all of one colour. Blanks look alike in all colours, but for those that are underlined.
     """
     if old == new:
         return []
-    before = [(character, name) for text, name in old for character in text]
-    after = [(character, name) for text, name in new for character in text]
+    before, after = _cells(old), _cells(new)
     if any(ord(character) >= 0x300 and not 0x2000 <= ord(character) < 0x2E80 for character, _ in before + after):
         return [(0, 1 << 16)]  # cells and characters may not agree: wide or combining characters
     length = max(len(before), len(after))
@@ -206,14 +215,20 @@ def differences(old: Line, new: Line) -> list[tuple[int, int]]:
     after += [blank] * (length - len(after))
     runs: list[tuple[int, int]] = []
     gap = 0  # bytes for writing the equal cells since the last run
-    for place in range(length):
+    pen = ""  # of the last cell that is not blank
+    is_blank = False  # whether all cells since the last that differed are blank, and that one too
+    for place, (character, name) in enumerate(after):
         if before[place] == after[place]:
-            character, name = after[place]
-            gap += len(character.encode()) + (_PEN if place and after[place - 1][1] != name else 0)
-        elif runs and gap < _MOVE:
+            gap += len(character.encode()) if character == " " or name == pen else _MOVE
+            is_blank = is_blank and character == " "
+            continue
+        # A long blank is erased, however long it is.
+        fits = gap < _MOVE and (name == pen or character == " ")
+        if runs and (gap == 0 or fits or (is_blank and character == " ")):
             runs[-1] = runs[-1][0], place + 1
-            gap = 0
         else:
             runs.append((place, place + 1))
-            gap = 0
+        gap, is_blank = 0, character == " "
+        if character != " ":
+            pen = name
     return runs

@@ -41,6 +41,8 @@ class Answers:
         changed: Callable[[], None],
     ) -> None:
         self.activity: Activity | None = None
+        """What is being read, once that has taken a moment."""
+        self._latest: Activity | None = None
         self.sweep: SweepProgress | None = None
         self._session = session
         self._tree = tree
@@ -51,7 +53,8 @@ class Answers:
 
     def reset(self) -> None:
         """Forget what an earlier opening was reading."""
-        self.activity = self.sweep = None
+        self.activity = self._latest = self.sweep = None
+        self._waiting.drop("busy")
 
     def take_measured(self, message: Measured) -> None:
         pages = self._session.pages
@@ -77,9 +80,20 @@ class Answers:
         # A sweep that was stopped may still have said something: that is stale.
         desk = self._session.desk
         sweep = message.sweep if desk is not None and desk.is_sweeping else None
-        if message.activity is None and self.activity is None and sweep is self.sweep is None:
-            return
-        self.activity, self.sweep = message.activity, sweep
+        if message.activity is None:
+            self._waiting.drop("busy")
+        elif self._latest is None:
+            self._waiting.call("busy", delays.BUSY_DELAY, self._show_activity)
+        self._latest = message.activity
+        is_shown = self.activity is not None
+        if is_shown:
+            self.activity = message.activity
+        if is_shown or sweep is not None or self.sweep is not None:
+            self.sweep = sweep
+            self._changed()
+
+    def _show_activity(self) -> None:
+        self.activity = self._latest
         self._changed()
 
     def take_checked(self, message: Checked) -> None:

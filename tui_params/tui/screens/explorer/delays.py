@@ -18,6 +18,8 @@ SORT_AGAIN = 0.5
 """From going on in a tree that was sorted by a statistic to sorting it by what has been read by then."""
 MODULE_DELAY = 0.5
 """From new figures to the page of a module that counts them."""
+BUSY_DELAY = 0.4
+"""From the beginning of a reading to the words about it: most end before."""
 RECORD_DELAY = 0.4
 """From the first picture of a model to the reading of what the next look at it needs."""
 RECORD_QUIET = 0.25
@@ -37,15 +39,19 @@ class Delays:
 
     def call(self, what: str, seconds: float, call: Callable[[], None]) -> None:
         """Call after ``seconds``, unless asked again under the same name meanwhile."""
-        timer = self._timers.pop(what, None)
-        if timer is not None:
-            timer.stop()
+        self.drop(what)
 
         def due() -> None:
             self._timers.pop(what, None)
             call()
 
         self._timers[what] = self._set_timer(max(seconds, 0.001), due)
+
+    def drop(self, what: str) -> None:
+        """Do not make the call under that name."""
+        timer = self._timers.pop(what, None)
+        if timer is not None:
+            timer.stop()
 
     def is_waiting(self, what: str) -> bool:
         """Whether a call under that name is still to come."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
@@ -10,9 +12,14 @@ from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 
 class Questions:
-    """Asks for the figures of what is on screen, and for the page of the row at the cursor."""
+    """Asks for the figures of what is on screen, and for the page of the row at the cursor.
 
-    def __init__(self, session: Session, tree: ModuleTree, filter: Filter, waiting: Delays) -> None:
+    ``painted`` is called with the page, so that the hints for its row are sent in one piece with it.
+    """
+
+    def __init__(
+        self, session: Session, tree: ModuleTree, filter: Filter, waiting: Delays, painted: Callable[[], None]
+    ) -> None:
         self.wanted: list[str] = []
         self.changed: tuple[str, ...] = ()
         """Tensors that were edited: they are read even if they are not on screen."""
@@ -20,6 +27,7 @@ class Questions:
         self._tree = tree
         self._filter = filter
         self._waiting = waiting
+        self._painted = painted
 
     def ask_soon(self) -> None:
         self._waiting.call("want", delays.WANT_DELAY, self.ask)
@@ -51,8 +59,11 @@ class Questions:
 
     def show(self) -> None:
         """Show the page of the row at the cursor, which asks for what it lacks."""
-        if self._session.pages is not None:
-            self._session.pages.show(self._tree.cursor)
+        pages = self._session.pages
+        if pages is not None:
+            pages.show(self._tree.cursor)
+            if not pages.is_held:
+                self._painted()
 
     @property
     def are_answered(self) -> bool:

@@ -96,7 +96,7 @@ class ExplorerScreen(Actions):
         is_editable = editor is not None
         self.session = session = Session(pending, self.post_message, make_desk, make_pages, is_editable=is_editable)
         self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
-        self.questions = Questions(session, tree, self.filter, waiting)
+        self.questions = Questions(session, tree, self.filter, waiting, self.update_bars)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.comparing = Comparing(
@@ -251,12 +251,7 @@ class ExplorerScreen(Actions):
             self.pages.hold(delays.DETAIL_DELAY)
         self.questions.show_soon(delays.DETAIL_DELAY)
         self.questions.ask_soon()
-        self.waiting.call("bars", delays.DETAIL_DELAY, self._stay)
-
-    def _stay(self) -> None:
-        """The cursor has stayed on a row for a moment."""
-        self.travel.visit()
-        self.update_bars()
+        self.waiting.call("visit", delays.DETAIL_DELAY, self.travel.visit)
 
     def on_module_tree_exposed(self, message: tree_messages.Exposed) -> None:
         self.questions.ask_soon()

@@ -111,16 +111,18 @@ class TensorDetail(Vertical):
         return self.query_one(SliceField)
 
     def show_values_of(self, info: TensorInfo | None) -> None:
-        """Show the values of a tensor (None: of nothing). The slice is kept only if the shape is the same."""
+        """Show the values of a tensor (None: of nothing). The slice is kept only if the shape is the same.
+
+        The words beside the field follow with the values (``caption``), so that they are painted together.
+        """
         if info is None or self.info is None or info.shape != self.info.shape:
             with self.field.prevent(Input.Changed):
                 self.field.value = ""
         self.info = info
-        self.field.disabled = info is None
-        self.field.placeholder = _HINTS[self._is_roomy] if info is not None else ""
-        self.query_one("#slice-mark", Static).update("values " if info is not None else "", layout=False)
-        self.caption("")
+        self.field.can_focus = info is not None  # ``disabled`` would paint it anew
         self.grid.point_at(info, self.field.value)
+        if info is None:
+            self.caption("")
 
     def show_place(self, index: tuple[int, ...]) -> None:
         """Show the values around the element at ``index``, and mark it; a slice that was chosen before is dropped."""
@@ -143,7 +145,8 @@ class TensorDetail(Vertical):
             words = f"of {words}" if words else ""
         if words:
             self._is_roomy = bar - _MARK_WIDTH - len(_HINTS[True]) - 1 >= len(words)
-            self.field.placeholder = _HINTS[self._is_roomy]
+        self.field.placeholder = _HINTS[self._is_roomy] if self.info is not None else ""
+        self._write("#slice-mark", "values " if self.info is not None else "")
         # The widths are those of app.tcss: a cell of the field is for its cursor.
         field = bar * 2 // 5 if self.field.value else len(_HINTS[self._is_roomy]) + 1
         room = max(0, bar - _MARK_WIDTH - field)
@@ -153,7 +156,13 @@ class TensorDetail(Vertical):
             (form for form in (words, window, f"from {corner}") if len(form) <= room), text.shorten(corner, room)
         )
         self.query_one("#slice-bar").set_class(bool(self.field.value), "-filled").set_class(self._is_roomy, "-roomy")
-        self.query_one("#slice-caption", Static).update(words, layout=False)
+        self._write("#slice-caption", words)
+
+    def _write(self, where: str, words: str) -> None:
+        """Put words into one of the texts; those that stand there already are not sent again."""
+        static = self.query_one(where, Static)
+        if static.content != words:
+            static.update(words, layout=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
