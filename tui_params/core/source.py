@@ -140,6 +140,7 @@ class Beat(msgspec.Struct, frozen=True, gc=False):
     ``steps`` counts the steps of its optimizers since it is served; ``age`` are the seconds since the last of them,
     None before the first. ``is_scaled`` says that its gradients are still multiplied by a loss scale, and ``skipped``
     counts the steps that were skipped because gradients were not finite. ``lost`` is why nothing more is heard of it.
+    ``held`` is the step at whose end a viewer holds the training, 0 if none does.
     """
 
     steps: int
@@ -147,6 +148,7 @@ class Beat(msgspec.Struct, frozen=True, gc=False):
     is_scaled: bool = False
     skipped: int = 0
     lost: str | None = None
+    held: int = 0
 
 
 class Unfinished(msgspec.Struct, frozen=True, gc=False):

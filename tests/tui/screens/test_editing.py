@@ -23,7 +23,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.live.editor import LiveEditor
 from tui_params.live.source import ModelSource
 from tui_params.settings import Settings
-from tui_params.tui.screens.edit import EditScreen
+from tui_params.tui.screens.edit import TYPE_IT, EditScreen, typed_operation
 from tui_params.tui.screens.edits import EditsScreen
 from tui_params.tui.screens.explorer.editing import READ_ONLY
 from tui_params.tui.widgets.canvas import LinesView
@@ -85,7 +85,7 @@ async def test_adding_to_a_parameter_takes_four_keys_beside_the_number() -> None
         await stage.type("0.1")
         await stage.press("enter", "ctrl+s")
         assert torch.equal(model.wte.weight, expected)
-        assert "editable, 1 made" in stage.header
+        assert "editable: 1 edit made" in stage.header
         is_true(stage, model)
 
 
@@ -115,7 +115,7 @@ async def test_nothing_is_written_before_it_is_applied_and_undo_gives_every_byte
         assert "8 of 8 values change." in box(stage)
         assert "Gradients and optimizer states stay as they are." in box(stage)
         await stage.press("enter")
-        assert "editable, 1 staged" in stage.header
+        assert "editable: 1 edit staged" in stage.header
         assert "Staged, not written" in stage.status
         assert torch.equal(model.ln_f.weight, before)
         await stage.press("ctrl+s")
@@ -211,7 +211,7 @@ async def test_edits_are_listed_dropped_applied_and_undone_in_the_list() -> None
             await stage.press("equals_sign")
             await stage.type(number)
             await stage.press("enter")
-        assert "editable, 3 staged" in stage.header
+        assert "editable: 3 edits staged" in stage.header
         await stage.press("ctrl+e")
         lines = box(stage).splitlines()
         assert [line[2:].split()[:2] for line in lines[:3]] == [
@@ -264,7 +264,7 @@ async def test_what_is_refused_is_said_in_the_dialog_and_enter_does_nothing() ->
         await stage.press("enter")
         assert "does not fit float16, whose largest value is 65504" in " ".join(box(stage).split())
         await stage.press("backspace", "backspace", "enter")
-        assert "editable, 1 staged" in stage.header
+        assert "editable: 1 edit staged" in stage.header
         await stage.press("ctrl+s")
         assert model.y.tolist() == [1, 1]
         await stage.press("equals_sign", "enter")
@@ -281,7 +281,7 @@ async def test_if_a_tensor_changed_meanwhile_nothing_is_written_and_the_screen_s
         await stage.press("ctrl+s")
         assert model.ln_f.weight.tolist() == [1, 1, 1, 7, 1, 1, 1, 1]
         assert "Ln_f.weight has other values than when this edit was staged" in stage.status
-        assert "1 staged" in stage.header
+        assert "1 edit staged" in stage.header
         is_true(stage, model)  # what had been read of it is read anew
 
 
@@ -360,7 +360,7 @@ async def test_opened_again_the_edits_can_still_be_undone() -> None:
         await stage.type("2")
         await stage.press("enter", "ctrl+s")
         await stage.press("R")
-        assert "1 made" in stage.header
+        assert "1 edit made" in stage.header
         await stage.press("u")
         assert not model.ln_f.bias.any()
         is_true(stage, model)
@@ -393,6 +393,38 @@ async def test_filling_from_a_file_and_from_a_tensor(tmp_path: Path) -> None:
         await stage.type("ln_f.weight")
         await stage.press("enter", "ctrl+s")
         assert model.ln_f.bias.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("typed", "operation", "value"),
+    [
+        ("add 0.1", "add", "0.1"),
+        ("scale by 2", "scale", "2"),
+        ("scale 2", "scale", "2"),
+        ("set to 1", "set", "1"),
+        ("SET 1", "set", "1"),
+        ("zero", "zero", ""),
+        ("fill from add.weight", "fill", "add.weight"),
+        ("nan", "set", "nan"),
+    ],
+)
+async def test_the_words_of_the_operations_can_be_typed(typed: str, operation: str, value: str) -> None:
+    async with editing(size=(60, 20)) as (stage, _):
+        await stage.go("ln_f.weight")
+        await stage.press("equals_sign")
+        assert TYPE_IT in box(stage)
+        dialog = stage.app.screen
+        assert isinstance(dialog, EditScreen)
+        for letter in typed:
+            await stage.press({" ": "space", ".": "full_stop"}.get(letter, letter))
+        assert (dialog.edit.operation, dialog.field.value) == (operation, value)
+
+
+def test_a_word_is_an_operation_only_with_a_blank_behind_it() -> None:
+    assert typed_operation("add") == (None, "add")
+    assert typed_operation("zeros.weight") == (None, "zeros.weight")
+    assert typed_operation("  Fill from x") == ("fill", "x")
+    assert typed_operation("") == (None, "")
 
 
 async def test_a_number_stays_when_other_operations_are_looked_at() -> None:

@@ -254,7 +254,7 @@ def test_what_only_a_model_has_is_offered_for_models_alone() -> None:
     def offered(is_live: bool) -> set[str]:
         return {key.name for key in SortScreen(UNICODE, SortChoice("name"), is_live=is_live)._keys}
 
-    assert offered(True) - offered(False) == {"trainable", "device", "grad", "change"}
+    assert offered(True) - offered(False) == {"trainable", "device", "grad", "change", "gradchange"}
     infos = [msgspec.structs.replace(info, requires_grad=True) for info in MemorySource({"w": ramp(2)}).listing.tensors]
     assert trainable_of(infos[0]) is None
     assert trainable_of(msgspec.structs.replace(infos[0], kind="parameter")) is True

@@ -9,27 +9,33 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch
 from tui_params.core.figures import Figures
+from tui_params.core.query.changes import has_changed, is_size
 from tui_params.core.query.findings import findings_called
 from tui_params.core.query.names import is_glob, translate_glob
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.errors import QueryError
 
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
+
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """What a tensor's own TensorInfo does not say: whether it has a gradient, and whether another one is tied to it.
 
-    ``said`` are the rules and the severities of the findings about it; None if it has not been read yet.
+    ``said`` are the rules and the severities of the findings about it; None if it has not been read yet. ``change`` is
+    how it has moved since an earlier look; None without one, or where that is not known yet.
     """
 
     has_gradient: bool = False
     has_ties: bool = False
     said: frozenset[str] | None = None
+    change: Change | None = None
 
 
 InfoTest = Callable[[TensorInfo, Facts], "bool | None"]
@@ -50,6 +56,7 @@ class Field(msgspec.Struct, frozen=True):
     on_info: Callable[[str, str], InfoTest] | None = None
     on_figures: Callable[[str, str], FiguresTest] | None = None
     needs_reading: bool = False
+    needs_change: bool = False
     is_of_gradient: bool = False
 
 
@@ -244,6 +251,16 @@ def _grad(operator_: str, value: str) -> InfoTest:
     return lambda info, facts: (info.kind == "parameter" or facts.has_gradient) and test(info, facts)
 
 
+def _change(operator_: str, value: str) -> InfoTest:
+    share = value.endswith("%")
+    number = _number(value[:-1] if share else value, {"": 1}) / (100 if share else 1)
+    compare = _COMPARE[operator_]
+    return lambda _, facts: is_size(facts.change, compare, number)
+
+
+_CHANGED = _yes_no_field("changed", lambda _, facts: has_changed(facts.change))
+
+
 def _is_trainable(info: TensorInfo, _: Facts) -> bool | None:
     return False if info.kind in {"buffer", "gradient"} else info.requires_grad
 
@@ -331,6 +348,8 @@ _ALL: tuple[Field, ...] = (
     _yes_no_field("tied", lambda info, facts: info.tied_to is not None or facts.has_ties),
     _yes_no_field("unreadable", lambda info, _: info.unreadable is not None),
     Field(("finding", "rule"), _finding, needs_reading=True),
+    Field(("change",), _change, needs_change=True),
+    msgspec.structs.replace(_CHANGED, needs_change=True),
     *_OF_FIGURES,
     *_OF_GRADIENTS,
 )

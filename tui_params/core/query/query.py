@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,11 @@ from tui_params.core.query.findings import needs_check
 from tui_params.core.query.names import NameTest, glob_of_name, is_glob, part_of_name, regex_of_name
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import QueryError
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
+
+ChangeOf = Callable[[str], "Change | None"]
 
 HELP: tuple[tuple[str, str], ...] = (
     ("attn", "names that contain attn, in upper or lower case"),
@@ -41,6 +47,7 @@ HELP: tuple[tuple[str, str], ...] = (
     ("unreadable:yes", "its values cannot be read"),
     ("finding:error", "a finding: error, warning, info; finding:yes is any"),
     ("finding:dead", "a finding of that rule, or of rules with that in their name (nan, dead-rows, all-zero, ...)"),
+    ("changed:yes  change>0.1", "what has moved since an earlier look: ||now - before|| / ||before||; also change>1%"),
     ("nan>0  inf>0", "number of NaN, of infinities; also a share, nan>1%"),
     ("zeros>50%  subnormals>0", "number or share of zeros, of subnormal numbers"),
     ("min max absmax mean std l2 rms", "statistics of the finite elements: std>0.5, absmax>=1e4, mean<0"),
@@ -72,6 +79,7 @@ class Term(msgspec.Struct, frozen=True):
     on_figures: FiguresTest | None = None
     needs_reading: bool = False
     needs_check: bool = False
+    needs_change: bool = False
     is_of_gradient: bool = False
 
     def match(
@@ -130,6 +138,11 @@ class Query(msgspec.Struct, frozen=True):
         return any((term.on_figures and not term.is_of_gradient) or term.needs_reading for term in self.terms)
 
     @property
+    def needs_changes(self) -> bool:
+        """Whether a term asks for what has moved since an earlier look."""
+        return any(term.needs_change for term in self.terms)
+
+    @property
     def needs_check(self) -> bool:
         """Whether a term asks for findings that are known only after everything was checked."""
         return any(term.needs_check for term in self.terms)
@@ -162,11 +175,13 @@ class Query(msgspec.Struct, frozen=True):
         lowered: Sequence[str] | None = None,
         gradients: Container[str] = (),
         said_of: Callable[[str], frozenset[str] | None] | None = None,
+        change_of: ChangeOf | None = None,
     ) -> Matches:
         """Which of the tensors match.
 
         ``lowered`` are their names in lower case, if the caller keeps them. ``gradients`` contains the names that
-        have a gradient. ``said_of`` returns the rules and severities of a tensor's findings, None if it was not read.
+        have a gradient. ``said_of`` returns the rules and severities of a tensor's findings, None if it was not read;
+        ``change_of`` how it has moved since an earlier look, None if that is not known.
         Terms about names are applied first, those about statistics last and only to the tensors that are left.
         """
         if not self.terms:
@@ -183,7 +198,9 @@ class Query(msgspec.Struct, frozen=True):
                 passed, unseen = term.on_name.select(names, lowered, candidates, term.is_inverted)
                 slow.update(unseen)
             elif term.on_info is not None:
-                passed, unseen = _select(term, candidates, partial(_ask_info, term, infos, gradients, said_of))
+                passed, unseen = _select(
+                    term, candidates, partial(_ask_info, term, infos, gradients, said_of, change_of)
+                )
             else:
                 passed, unseen = _select(term, candidates, partial(_ask_figures, term, infos, figures_of, gradients))
             if unseen:
@@ -234,11 +251,14 @@ def _ask_info(
     infos: Sequence[TensorInfo],
     gradients: Container[str],
     said_of: Callable[[str], frozenset[str] | None] | None,
+    change_of: ChangeOf | None,
     candidates: Sequence[int],
 ) -> list[bool | None]:
     test = term.on_info
     if test is None:
         return [None] * len(candidates)
+    if term.needs_change:
+        return [test(infos[i], Facts(change=change_of(infos[i].name) if change_of else None)) for i in candidates]
     if term.needs_reading:
         return [test(infos[i], Facts(said=said_of(infos[i].name) if said_of else None)) for i in candidates]
     tied = {info.tied_to for info in infos if info.tied_to is not None}
@@ -359,7 +379,8 @@ def _parse_field(name: str, sign: str, value: str, inverted: bool, start: int, s
     if field.on_info is not None:
         test = field.on_info(sign, word)
         is_late = field.needs_reading and needs_check(word.lower())
-        return Term(start, stop, inverted, on_info=test, needs_reading=field.needs_reading, needs_check=is_late)
+        needs = field.needs_reading, is_late, field.needs_change
+        return Term(start, stop, inverted, None, test, None, *needs)
     assert field.on_figures is not None  # every field has one of the two
     return Term(start, stop, inverted, on_figures=field.on_figures(sign, word), is_of_gradient=field.is_of_gradient)
 

@@ -131,7 +131,7 @@ class AttachedSource(Source):
 
     def beat(self) -> Beat:
         page = self._page
-        return Beat(page.steps, page.age, page.is_scaled, page.skipped, self._connection.look())
+        return Beat(page.steps, page.age, page.is_scaled, page.skipped, self._connection.look(), page.held)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.core.reading.gather import gather_window

@@ -70,7 +70,12 @@ class ColumnsScreen(ModalScreen[None]):
         top = max(0, min(self.at - height // 2, len(self.names) - height))
         lines: list[Line] = [self._line(at) for at in range(top, min(top + height, len(self.names)))]
         self._top = top
-        lines += [[], [("space", "accent"), (" on or off   ", "dim"), ("K J", "accent"), (" move", "dim")]]
+        hidden = (top, "above"), (len(self.names) - top - height, "below")
+        more = ", ".join(f"{count} more {where}" for count, where in hidden if count > 0)
+        lines += [
+            [(f"      {more}", "dim")] if more else [],
+            [("space", "accent"), (" on or off   ", "dim"), ("K J", "accent"), (" move", "dim")],
+        ]
         lines.append([("d", "accent"), (" the usual columns   ", "dim"), ("enter", "accent"), (" closes", "dim")])
         view = self.query_one(LinesView)
         view.styles.height = len(lines) + 2  # and its border

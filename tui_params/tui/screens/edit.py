@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -19,7 +20,7 @@ from tui_params.tui import keys
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import PlainInput
-from tui_params.tui.widgets.canvas import LinesView
+from tui_params.tui.widgets.canvas import LinesView, line_width
 from tui_params.tui.widgets.detail.text_lines import wrapped
 from tui_params.tui.widgets.edit_lines import STAYS, brief_lines, changed_words, touched_lines
 
@@ -42,6 +43,26 @@ _TITLES: dict[Operation, str] = {
 
 _KINDS: dict[Operation, str] = {"set": "number", "add": "number", "scale": "number", "zero": "", "fill": "name"}
 """What is typed into the field."""
+
+
+_WORDS: dict[str, Operation] = {_TITLES[operation]: operation for operation in OPERATIONS}
+_WORDS |= {operation: operation for operation in OPERATIONS}
+_TYPED = re.compile(r"\s*(set to|scale by|fill from|set|add|scale|fill|zero)(?:\s+|$)", re.IGNORECASE)
+_JOINT = re.compile(r"\s*(?:to|by|from)\s+", re.IGNORECASE)
+
+TYPE_IT = "tab, or typed"
+"""How another operation is chosen."""
+
+
+def typed_operation(words: str) -> tuple[Operation | None, str]:
+    """The operation that a text begins with, and the rest of it: ``add 0.1`` is (add, 0.1). None if with no operation.
+
+    A word is one only with a blank behind it: the name of a tensor may begin so. ``zero`` needs no more.
+    """
+    match = _TYPED.match(words)
+    if match is None or (match.end() == len(words) and not words[-1].isspace() and match[1].lower() != "zero"):
+        return None, words
+    return _WORDS[match[1].lower()], words[match.end() :]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -191,6 +212,8 @@ class EditScreen(ModalScreen[None]):
         for operation in OPERATIONS:
             words = operation if operation != "fill" else "fill from"
             operations += [(words, "accent" if operation == self._operation else "dim"), ("   ", "dim")]
+        if line_width(operations) + len(TYPE_IT) <= width:
+            operations.append((TYPE_IT, "label"))
         gap: list[Line] = [[]] if self._is_roomy else []
         return [*lines, *gap, operations]
 
@@ -229,7 +252,21 @@ class EditScreen(ModalScreen[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
+        operation, rest = typed_operation(event.value)
+        joint = _JOINT.match(event.value)
+        if operation is not None and self._operation != "fill":
+            self._typed[_KINDS[self._operation]] = ""
+            self._operation = operation
+            self._write(rest)
+        elif joint is not None:  # "set" was typed before it, and taken
+            self._write(event.value[joint.end() :])
         self._ask_now()
+
+    def _write(self, words: str) -> None:
+        """Put a text into the field, with the cursor behind it."""
+        with self.field.prevent(Input.Changed):
+            self.field.value = words
+        self.field.cursor_position = len(words)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -261,9 +298,7 @@ class EditScreen(ModalScreen[None]):
         if before != after:
             # A number is no name of a tensor: each has a text of its own.
             self._typed[before] = self.field.value
-            with self.field.prevent(Input.Changed):
-                self.field.value = self._typed.get(after, "")
-            self.field.cursor_position = len(self.field.value)
+            self._write(self._typed.get(after, ""))
         self._operation = OPERATIONS[at]
         self._ask_now()
 

@@ -53,6 +53,7 @@ COLUMNS: tuple[Column, ...] = (
     _column_of("nbytes", 9),
     _column_of("grad", 8),
     _column_of("change", 9),
+    _column_of("gradchange", 9),
     *map(
         partial(_column_of, width=9),
         ("mean", "std", "min", "max", "absmax", "rms", "l2", "zeros", "subnormals", "nonfinite"),

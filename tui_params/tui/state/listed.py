@@ -32,6 +32,7 @@ class Row(msgspec.Struct, frozen=True):
     gradient: Figures | None = None
     owner: str = ""
     change: Change | None = None
+    gradient_change: Change | None = None
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -59,6 +60,10 @@ def _change(name: str, get: Callable[[Change], Value]) -> Field:
     return Field(name, lambda row: get(row.change) if row.change is not None else None)
 
 
+def _gradient_change(name: str, get: Callable[[Change], Value]) -> Field:
+    return Field(name, lambda row: get(row.gradient_change) if row.gradient_change is not None else None)
+
+
 def _sized(name: str, get: Callable[[TensorInfo], Value]) -> Field:
     """Something that is not known where no file says what shape a tensor has."""
     return Field(name, lambda row: None if _has_unknown_size(row.info) else get(row.info))
@@ -84,6 +89,11 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         _change("change", lambda change: change.state),
         _change("change_relative_l2", lambda change: change.relative),
         _change("change_at_least", lambda change: change.at_least),
+    ),
+    "gradchange": (
+        _gradient_change("grad_change", lambda change: change.state),
+        _gradient_change("grad_change_relative_l2", lambda change: change.relative),
+        _gradient_change("grad_change_at_least", lambda change: change.at_least),
     ),
     "mean": (_figure("mean"),),
     "std": (_figure("std"),),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks
 from tui_params.tui.state.opened import Opened
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class Found(msgspec.Struct, frozen=True):
     """The tensors that match, by index, of ``total``; and how many others may match.
 
-    ``coming`` more are being read, and ``untold`` cannot be read. ``late`` says that a check of everything may find
-    more, and how to start it. ``types`` lists the element types of the source, where the filter asks for another one.
+    ``coming`` more are being read, and ``untold`` cannot be read. ``late`` says why more may match later: a check of
+    everything may find more, and how to start it, or a comparison goes on or has nothing to compare with. ``types``
+    lists the element types of the source, where the filter asks for another one.
     """
 
     indices: tuple[int, ...]
@@ -75,6 +77,7 @@ def look(
     lost: Iterable[TensorInfo],
     coverage: Coverage,
     scan_key: str,
+    changes: Changes | None = None,
 ) -> Found:
     """What a filter leaves of a source, as far as it has been read.
 
@@ -98,6 +101,7 @@ def look(
         lowered=opened.lowered,
         gradients=opened.source.listing.gradients,
         said_of=said,
+        change_of=changes.of if changes is not None else None,
     )
     coming = 0
     if query.needs_figures:
@@ -108,6 +112,9 @@ def look(
     late = ""
     if query.needs_check and not coverage.is_checked:
         late = "still checking" if coverage.is_sweeping else f"{scan_key} may find more"
+    if query.needs_changes:
+        since = changes.since if changes is not None else ""
+        late = "no earlier look" if not since else late if changes is None or changes.is_whole else "still comparing"
     return Found(matches.indices, len(opened.tensors), coming, matches.unknown - coming, late, types)
 
 

@@ -78,6 +78,7 @@ KEYS: tuple[SortKey, ...] = (
     SortKey("l", "l2", "L2", "norm", of_figures=lambda figures: figures.l2_norm),
     SortKey("g", "grad", "grad L2", "norm of the gradient", of_figures=lambda figures: figures.l2_norm, is_live=True),
     SortKey("c", "change", "change", "since the look before", is_live=True),
+    SortKey("h", "gradchange", "grad chg", "change of the gradient", is_live=True),
     SortKey("z", "zeros", "zeros", "their share", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
     SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
     SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
@@ -110,7 +111,7 @@ def value_of(choice: SortChoice, figures_of: FiguresOf, change_of: ValueOf) -> V
     key = choice.key
     get = key.of_figures
     if get is None:
-        return change_of
+        return lambda name: change_of(measured_name(key, name))
 
     def value(name: str) -> float | None:
         figures = figures_of(measured_name(key, name))
@@ -155,7 +156,7 @@ def sort_of(
 
 def measured_name(key: SortKey, name: str) -> str:
     """The tensor whose statistic decides the place of the one of that name: itself, or its gradient."""
-    return f"{name}.grad" if key.name == "grad" else name
+    return f"{name}.grad" if key.name in ("grad", "gradchange") else name
 
 
 def shown_of(
@@ -172,7 +173,7 @@ def shown_of(
     if not key.is_measured:
         return Shown(key.name, is_ascending)
     if key.of_figures is None:
-        read = frozenset(info.name for info in tensors if change_of(info.name) is not None)
+        read = frozenset(info.name for info in tensors if change_of(measured_name(key, info.name)) is not None)
     else:
         read = frozenset(info.name for info in tensors if figures_of(measured_name(key, info.name)) is not None)
     return Shown(key.name, is_ascending, is_of_figures=True, read=read)

@@ -199,3 +199,30 @@ async def test_a_filter_by_the_norm_of_gradients_reads_them() -> None:
         assert "first.weight" in stage.names
         assert stage.screen.filter.found is not None
         assert stage.screen.filter.found.coming == 0
+
+
+async def test_what_has_moved_is_found_by_a_filter_and_the_gradient_has_a_column() -> None:
+    model, looks = await changed(True, step)
+    async with look(model, looks) as stage:
+        for text, names in (
+            ("changed:yes", ["first.weight"]),
+            ("change>0.4 !change>0.6", ["first.weight"]),
+            ("changed:no .weight", ["second.weight"]),
+        ):
+            stage.screen.filter.change(text)
+            await stage.rest()
+            kept = stage.screen.filter.kept_names
+            assert kept is not None
+            assert sorted(kept) == names, text
+        stage.screen.filter.change("")
+        await stage.press("o", "h")
+        assert "grad chg" in stage.lines[2]
+        assert stage.row("first.weight").count("2") >= 1
+
+
+async def test_without_an_earlier_look_a_filter_on_changes_says_so() -> None:
+    model, looks = net(), Looks()
+    async with look(model, looks) as stage:
+        stage.screen.filter.change("changed:yes")
+        await stage.rest()
+        assert "no match so far: no earlier look" in stage.text

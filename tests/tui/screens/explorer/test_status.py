@@ -13,7 +13,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.query.query import parse_query
 from tui_params.core.reading.scanner import Activity
 from tui_params.tui.desk.messages import SweepProgress
-from tui_params.tui.screens.explorer.status import BarState, Focus, header_lines, key_at_status, status_lines
+from tui_params.tui.screens.explorer.status import BarState, _first_parts, Focus, header_lines, key_at_status, status_lines
 from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.searching import Found
 from tui_params.tui.state.sorting import SortChoice
@@ -124,3 +124,11 @@ def test_what_is_wrong_with_a_filter_stands_whole_where_the_note_has_no_room_for
     assert status(state, 80).startswith(" no such rule; the choices are error,")
     assert len(status(state, 80)) <= 80
     assert status(replace(state, note_width=1000), 80).startswith(" enter keep")
+
+
+def test_a_format_that_has_no_room_loses_its_last_parts() -> None:
+    words = "newest of 2 steps: safetensors, optimizer, scheduler and rng_state"
+    assert _first_parts(words, 80) == words
+    assert _first_parts(words, 60) == "newest of 2 steps: safetensors, optimizer, scheduler"
+    assert _first_parts(words, 40) == "newest of 2 steps: safetensors"
+    assert _first_parts(words, 5) == "newest of 2 steps"

@@ -51,6 +51,11 @@ class Answers:
         self._waiting = waiting
         self._changed = changed
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether something is being read, however short a time."""
+        return self._latest is not None or self.sweep is not None
+
     def reset(self) -> None:
         """Forget what an earlier opening was reading."""
         self.activity = self._latest = self.sweep = None

@@ -13,6 +13,7 @@ from tui_params.tui.desk.recording import Recording
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.delays import Delays
+from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.questions import Questions
@@ -32,6 +33,7 @@ class Comparing:
         answers: Answers,
         questions: Questions,
         order: Order,
+        filter: Filter,
         waiting: Delays,
         notice: Notice,
         post: Callable[[Message], object],
@@ -44,6 +46,7 @@ class Comparing:
         self._answers = answers
         self._questions = questions
         self._order = order
+        self._filter = filter
         self._waiting = waiting
         self._notice = notice
         self._post = post
@@ -70,6 +73,7 @@ class Comparing:
             return
         pages.changes.begin(looks.since)
         self._tree.set_changes(pages.changes)
+        self._filter.take_changes()
         self._waiting.call("record", delays.RECORD_DELAY, self._record)
 
     def _record(self) -> None:
@@ -93,8 +97,7 @@ class Comparing:
 
     def _rests(self) -> bool:
         """Whether something more urgent goes on; asked by the thread that records."""
-        is_reading = self._answers.activity is not None or self._answers.sweep is not None
-        return is_reading or monotonic() < self._quiet_from
+        return self._answers.is_reading or monotonic() < self._quiet_from
 
     def stir(self) -> None:
         """The user moves: what can wait, waits."""
@@ -118,11 +121,12 @@ class Comparing:
             return
         pages.changes.take(desk.opened.tree, message.changes, message.gone, is_whole=message.is_last)
         self._tree.figures_changed(message.changes, message.changes)
+        self._filter.take_changes()
         shown = pages.tensor_at(self._tree.cursor)
         if shown is None or shown.name in message.changes or f"{shown.name}.grad" in message.changes:
             self._questions.show_soon(delays.WANT_DELAY if shown is not None else delays.MODULE_DELAY)
         if message.is_last:
-            self._order.sort_again_by("change")
+            self._order.take_changes()
         self._changed()
 
     def _say_how_much_is_kept(self) -> None:

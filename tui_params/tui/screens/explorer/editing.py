@@ -81,10 +81,14 @@ class Editing:
         opened = self._session.opened
         if self._edits is None:
             return "read-only" if opened is not None and opened.content.is_live else ""
-        words = "editable"
-        if self.staged:
-            words += f", {len(self.staged)} staged"
-        return f"{words}, {len(self.changes)} made" if self.changes else words
+        counts = [(len(self.staged), "staged"), (len(self.changes), "made")]
+        edits = [f"{count:,} {what}" for count, what in counts if count]
+        if not edits:
+            return "editable"
+        first, *rest = edits
+        count = len(self.staged) or len(self.changes)
+        first = first.replace(" ", " edit " if count == 1 else " edits ")
+        return f"editable: {', '.join([first, *rest])}"
 
     @property
     def is_editable(self) -> bool:

@@ -197,6 +197,7 @@ class Exporting:
                     desk.figures(gradient.name) if gradient is not None else None,
                     listing.modules.get(info.name.rpartition(".")[0], ""),
                     changes.of(info.name),
+                    changes.of(gradient.name) if gradient is not None else None,
                 )
 
         def make() -> Contents:

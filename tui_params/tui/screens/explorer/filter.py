@@ -81,18 +81,24 @@ class Filter:
             self._tree.keep_only(None)
         else:
             found = self.found = look(
-                query, opened, desk.figures, pages.marks, pages.lost_tensors(), pages.coverage, self._scan_key()
-            )
+                query, opened, desk.figures, pages.marks, pages.lost_tensors(), pages.coverage, self._scan_key(),
+                pages.changes,
+            )  # fmt: skip
             self._tree.set_spans(query.name_spans)
             self._tree.set_empty_text(found.in_place_of_rows)
             self._tree.keep_only(opened.positions[index] for index in found.indices)
         self._search.note(*note_of(query, self.found, self._search.note_width))
         self._changed()
 
-    def apply_again_soon(self) -> None:
+    def take_changes(self) -> None:
+        """Apply it again, if it asks for what has moved since an earlier look, of which more is known now."""
+        if self.query is not None and self.query.needs_changes:
+            self.apply_again_soon(is_asked=True)
+
+    def apply_again_soon(self, *, is_asked: bool = False) -> None:
         """Apply it again, if it asks for statistics, a moment after the first of many that arrive."""
         opened = self._session.opened
-        if self.needs_figures and opened is not None and not self._waiting.is_waiting("filter"):
+        if (is_asked or self.needs_figures) and opened is not None and not self._waiting.is_waiting("filter"):
             self._waiting.call("filter", delays.FILTER_AGAIN * (1 + len(opened.tensors) // _MANY), self.apply)
 
     def close_search(self, is_kept: bool) -> None:

@@ -103,9 +103,9 @@ class Order:
         self._is_quiet = True
         self._sort_around_cursor()
 
-    def sort_again_by(self, name: str) -> None:
-        """Sort anew if the tree is sorted by that column; the cursor stays where it is."""
-        if self.choice.name == name:
+    def take_changes(self) -> None:
+        """Sort anew if the tree is sorted by what has changed; the cursor stays where it is."""
+        if self.choice.name in ("change", "gradchange"):
             self._sort_around_cursor()
 
     def take_filter(self) -> None:

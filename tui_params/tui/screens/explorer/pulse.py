@@ -115,6 +115,8 @@ class Pulse:
             return ""
         if beat.lost is not None:
             return f"ended after step {beat.steps:,}"
+        if beat.held:
+            return f"training held at step {beat.held:,}"
         if self.is_held:
             return f"held at step {self._shown:,}"
         if beat.age is None:

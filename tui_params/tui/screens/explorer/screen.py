@@ -100,8 +100,8 @@ class ExplorerScreen(Actions):
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.comparing = Comparing(
-            session, looks, tree, self.answers, self.questions, self.order, waiting, notice, self.post_message,
-            self.update_bars, lambda: self.key_of("pin"),
+            session, looks, tree, self.answers, self.questions, self.order, self.filter, waiting, notice,
+            self.post_message, self.update_bars, lambda: self.key_of("pin"),
         )  # fmt: skip
         self.axis_choice = AxisChoice(session, tree, notice)
         self.columns = columns = ColumnChoice(session, tree, choices)

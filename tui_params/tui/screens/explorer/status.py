@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -98,8 +99,6 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     source, totals = opened.source, opened.tree.totals()
     right = _running(state, width)
     name: list[Part] = [(" " + text.clean(source.label, 200), "title")]
-    if not state.is_editable or width >= _ROOMY:
-        name.append((f"  {source.listing.format}", "dim"))
     if state.pulse:
         name.append((f"  {state.pulse}", "accent"))
     if state.editing:
@@ -114,6 +113,9 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     said = next((words for words in (f"{since}: {changes}", since) if len(words) <= room), "") if since else ""
     if said:
         name.append((f"  {said}", "accent"))
+    if not state.is_editable or width >= _ROOMY:
+        left = width - line_width([*name, *right]) - (4 if right else 2)
+        name.insert(1, (f"  {_first_parts(source.listing.format, left)}", "dim"))
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
@@ -138,6 +140,18 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     while len(counts) > least_counts and len(glyphs.separator.join(counts)) + 3 + line_width(wrong) > width:
         counts.pop()
     return [first, spread([(" " + glyphs.separator.join(counts), "text")], wrong, width)]
+
+
+_JOINTS = re.compile(r", | and |: ")
+
+
+def _first_parts(words: str, room: int) -> str:
+    """A list such as a format, without as many of its last parts as there is no room for; the first always stays."""
+    for joint in reversed([*_JOINTS.finditer(words)]):
+        if len(words) <= room:
+            break
+        words = words[: joint.start()]
+    return words
 
 
 def _in_states(tree: Tree, states: Collection[str]) -> tuple[int, str]:

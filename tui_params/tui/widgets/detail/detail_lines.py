@@ -96,7 +96,10 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         each = "each" if nbytes == 1 else f"every {nbytes}"
         words = f"stored as {text.shape(info.storage_shape)} bytes, {elements} elements in {each}"
         lines += wrapped(words, width, "dim")
-    kinds = [] if is_unknown else [text.plural(info.numel, "element")]
+    is_crowded = view.is_tight and len(_finding_lines(view.findings, True, width, glyphs)) > 1
+    # Where findings need the room, the number of elements is said once: with how many of them were read.
+    is_said = is_unknown or (is_crowded and view.figures is not None and not view.figures.is_sampled)
+    kinds = [] if is_said else [text.plural(info.numel, "element")]
     if info.kind != "tensor":
         kinds.append(info.kind)
     if info.requires_grad is not None and info.kind == "parameter":
@@ -135,7 +138,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(_exactness(view.figures), width, "warning" if view.figures.is_sampled else "dim", limit=2)
         lines += beside_lines(view.figures, view.beside, width, glyphs)
     else:
-        lines += figure_lines(view.figures, width, glyphs)
+        lines += figure_lines(view.figures, width, glyphs, is_crowded=is_crowded)
     compared = before_and_now_lines(view.change, width) if view.since else []
     if compared and not view.is_tight:
         lines += [[], *compared]
@@ -177,8 +180,11 @@ def _unknown_words(info: TensorInfo) -> str:
     return f"shape unknown, {text.clean(name)}" if name else "shape and type unknown"
 
 
-def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
-    """The spread in one line, whether it is exact, and the table of statistics."""
+def figure_lines(figures: Figures, width: int, glyphs: Glyphs, *, is_crowded: bool = False) -> list[Line]:
+    """The spread in one line, whether it is exact, and the table of statistics.
+
+    ``is_crowded``: where there is neither a NaN nor an infinity, one cell says so.
+    """
     lines: list[Line] = []
     if figures.count == 0:
         return [[("no elements", "dim")]]
@@ -219,16 +225,19 @@ def figure_lines(figures: Figures, width: int, glyphs: Glyphs) -> list[Line]:
     ]
     measured = {"mean": figures.mean, "std": figures.std, "min": figures.min, "max": figures.max}
     measured |= {"absmax": figures.abs_max, "RMS": figures.rms, "L2": figures.l2_norm}
+    if is_crowded and columns == 2 and not figures.non_finite:
+        cells = [*cells[:8], ("NaN,Inf", "0", "number"), cells[9]]
     if columns == 3:
         # One column each: where the values lie, how large they are, what is odd about them.
         cells = [cells[index] for index in (0, 4, 8, 1, 5, 10, 2, 6, 11, 3, 7, 9)]
     for start in range(0, len(cells), columns):
         line: Line = []
         for label, value, style in cells[start : start + columns]:
-            line.append((label.ljust(column), "dim"))
-            if len(value) > room - column - 1 and label in measured:
-                value = text.number_within(measured[label], room - column - 1)
-            line.append((text.shorten(value, room - column - 1).ljust(room - column), style))
+            head = max(column, len(label) + 1)
+            line.append((label.ljust(head), "dim"))
+            if len(value) > room - head - 1 and label in measured:
+                value = text.number_within(measured[label], room - head - 1)
+            line.append((text.shorten(value, room - head - 1).ljust(room - head), style))
         lines.append(line)
     return lines
 

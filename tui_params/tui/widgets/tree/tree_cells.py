@@ -42,6 +42,7 @@ class Known(msgspec.Struct, frozen=True):
     owner: str = ""
     is_compared: bool = False
     change: Change | None = None
+    gradient_change: Change | None = None
     axis: tuple[float, float] | None = None
     is_aside: bool = False
 
@@ -81,6 +82,9 @@ def tensor_cell(info: TensorInfo, known: Known, column: Column, room: int, layou
         return text.clean(known.owner or "–", room), "dim"
     if name == "change":
         return ("–", "dim") if not known.is_compared else cell_of(known.change, room, glyphs)
+    if name == "gradchange":
+        is_known = known.is_compared and known.has_gradient
+        return cell_of(known.gradient_change, room, glyphs) if is_known else ("–", "dim")
     if name == "grad":
         return _gradient(info, known, room, glyphs)
     return figure_cell(known.figures, column, room, glyphs, is_lost=info.unreadable is not None or _is_lost(known))

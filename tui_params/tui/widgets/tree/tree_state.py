@@ -79,6 +79,7 @@ def known_of(info: TensorInfo, rows: Rows, node: int, layout: Layout, seen: Seen
         owner=rows.tree.class_name(node) or "" if layout.has("module") else "",
         is_compared=bool(seen.changes.since),
         change=seen.changes.of(info.name),
+        gradient_change=seen.changes.of(gradient.name) if gradient is not None else None,
         axis=seen.axis.of(info.name) if seen.axis is not None else None,
         is_aside=seen.axis is not None and info.name not in seen.axis.names,
     )

@@ -1,0 +1,43 @@
+"""What has moved since an earlier look, as a filter asks for it: ``change>0.1``, ``changed:no``."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.moved import Change
+
+Compare = Callable[[float, float], bool]
+
+_ABOVE = (operator.gt, operator.ge, operator.ne)
+_BELOW = (operator.lt, operator.le, operator.eq)
+
+
+def has_changed(change: Change | None) -> bool | None:
+    """Whether a tensor is not bit-identical to what it was then; None where that is not known."""
+    return None if change is None or change.state == "unread" else change.state != "same"
+
+
+def is_size(change: Change | None, compare: Compare, number: float) -> bool | None:
+    """Whether the relative change of a tensor is as asked; None where that is not known.
+
+    It is ``Change.relative``, 0 of what is bit-identical, and infinite of what was all zeros. A tensor that is new or
+    has another shape has none: then nothing holds. Where a lower bound is known, what follows from it is.
+    """
+    if change is None or change.state == "unread":
+        return None
+    if change.state == "same":
+        return compare(0.0, number)
+    if change.state != "moved":
+        return False
+    if change.relative is not None:
+        return compare(change.relative, number)
+    if change.is_from_zero:
+        return compare(float("inf"), number)
+    least = change.at_least or 0.0
+    if least > number or (least == number and compare is operator.ge):
+        # It is at least that, so it is certainly more.
+        return compare in _ABOVE
+    return False if number < 0 and compare in _BELOW else None
