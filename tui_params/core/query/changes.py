@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tui_params.core.compare.moved import Change
+from typing import Protocol
 
 Compare = Callable[[float, float], bool]
+
+
+class Moved(Protocol):
+    """What a filter asks of a change (``core.compare.moved.Change``)."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def relative(self) -> float | None: ...
+
+    @property
+    def at_least(self) -> float | None: ...
+
+    @property
+    def is_from_zero(self) -> bool: ...
+
 
 _ABOVE = (operator.gt, operator.ge, operator.ne)
 _BELOW = (operator.lt, operator.le, operator.eq)
 
 
-def has_changed(change: Change | None) -> bool | None:
+def has_changed(change: Moved | None) -> bool | None:
     """Whether a tensor is not bit-identical to what it was then; None where that is not known."""
     return None if change is None or change.state == "unread" else change.state != "same"
 
 
-def is_size(change: Change | None, compare: Compare, number: float) -> bool | None:
+def is_size(change: Moved | None, compare: Compare, number: float) -> bool | None:
     """Whether the relative change of a tensor is as asked; None where that is not known.
 
     It is ``Change.relative``, 0 of what is bit-identical, and infinite of what was all zeros. A tensor that is new or

@@ -9,20 +9,17 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import msgspec
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch
 from tui_params.core.figures import Figures
-from tui_params.core.query.changes import has_changed, is_size
+from tui_params.core.query.changes import Moved, has_changed, is_size
 from tui_params.core.query.findings import findings_called
 from tui_params.core.query.names import is_glob, translate_glob
 from tui_params.core.tensor import TensorInfo, TensorKind
 from tui_params.errors import QueryError
-
-if TYPE_CHECKING:
-    from tui_params.core.compare.moved import Change
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +32,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     has_gradient: bool = False
     has_ties: bool = False
     said: frozenset[str] | None = None
-    change: Change | None = None
+    change: Moved | None = None
 
 
 InfoTest = Callable[[TensorInfo, Facts], "bool | None"]

@@ -10,21 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_params.core.figures import Figures
+from tui_params.core.query.changes import Moved
 from tui_params.core.query.fields import FIELDS, Facts, FiguresTest, InfoTest, UnfinishedError, flag_or_name
 from tui_params.core.query.findings import needs_check
 from tui_params.core.query.names import NameTest, glob_of_name, is_glob, part_of_name, regex_of_name
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import QueryError
 
-if TYPE_CHECKING:
-    from tui_params.core.compare.moved import Change
-
-ChangeOf = Callable[[str], "Change | None"]
+ChangeOf = Callable[[str], "Moved | None"]
 
 HELP: tuple[tuple[str, str], ...] = (
     ("attn", "names that contain attn, in upper or lower case"),

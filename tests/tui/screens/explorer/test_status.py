@@ -13,7 +13,14 @@ from tui_params.core.findings import Finding
 from tui_params.core.query.query import parse_query
 from tui_params.core.reading.scanner import Activity
 from tui_params.tui.desk.messages import SweepProgress
-from tui_params.tui.screens.explorer.status import BarState, _first_parts, Focus, header_lines, key_at_status, status_lines
+from tui_params.tui.screens.explorer.status import (
+    BarState,
+    Focus,
+    _first_parts,
+    header_lines,
+    key_at_status,
+    status_lines,
+)
 from tui_params.tui.state.opened import prepare
 from tui_params.tui.state.searching import Found
 from tui_params.tui.state.sorting import SortChoice
