@@ -8,24 +8,28 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from tui_params.core import text
-from tui_params.core.edits import Change, Edit, Proposal, overlap
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window, parse_window
-from tui_params.tui.desk.editing import Edits
 from tui_params.tui.desk.messages import Edited, Proposed
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
-from tui_params.tui.widgets.edit_lines import change_words
 
 if TYPE_CHECKING:
-    from tui_params.core.edits import Editor
+    from tui_params.core.edits import Change, Edit, Editor, Proposal
+    from tui_params.tui.desk.editing import Edits
     from tui_params.tui.screens.edit import EditScreen, Target
     from tui_params.tui.screens.edits import EditsScreen, EditsView
 
 _ALL = 1 << 62
 READ_ONLY = "Read-only: only explore(model, editable=True) opens a model whose values can be set."
+
+
+def _edits_with(editor: Editor, screen: Screen[None]) -> Edits:
+    from tui_params.tui.desk.editing import Edits
+
+    return Edits(editor, screen.post_message)
 
 
 class Editing:
@@ -51,7 +55,7 @@ class Editing:
         self.undoable = 0
         self._is_applying = False
         self._undoing = 0
-        self._edits = Edits(editor, screen.post_message) if editor is not None else None
+        self._edits = _edits_with(editor, screen) if editor is not None else None
         self._session = session
         self._screen = screen
         self._detail = detail
@@ -142,6 +146,9 @@ class Editing:
 
     def _stage(self, proposal: Proposal) -> str:
         """Put an edit on the list; returns why it is not put there, if so."""
+        from tui_params.core.edits import overlap
+        from tui_params.tui.widgets.edit_lines import change_words
+
         other = next((each for each in self.staged if overlap(proposal, each)), None)
         if other is not None:
             words = change_words(other.change)
@@ -234,6 +241,8 @@ class Editing:
 
     def _undone_words(self, undone: Change) -> str:
         """What was undone; the staged edits that were worked out from what was there before are dropped."""
+        from tui_params.tui.widgets.edit_lines import change_words
+
         touched = {undone.name, *undone.also}
         kept = tuple(each for each in self.staged if not touched & {each.edit.name, *each.also})
         dropped, self.staged = len(self.staged) - len(kept), kept

@@ -13,7 +13,6 @@ from textual.screen import Screen
 from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window
-from tui_params.tui.desk.exporting import Exports
 from tui_params.tui.desk.messages import Exported
 from tui_params.tui.screens.explorer.column_choice import ColumnChoice
 from tui_params.tui.screens.explorer.filter import Filter
@@ -29,6 +28,7 @@ from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 if TYPE_CHECKING:
     from tui_params.core.export.contents import Contents
     from tui_params.tui.desk.desk import Desk
+    from tui_params.tui.desk.exporting import Exports
     from tui_params.tui.screens.export import Choice, ExportScreen, Wish
     from tui_params.tui.state.listed import Row
 
@@ -143,6 +143,8 @@ class Exporting:
         desk, dialog = self._session.desk, self._dialog
         if desk is None or dialog is None:
             return
+        from tui_params.tui.desk.exporting import Exports
+
         self._exports = exports = Exports(desk.opened.source, self._screen.post_message)
         exports.begin(wish.path, self._maker(desk, wish), may_replace=wish.may_replace)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_params.core.health.verification import count_words
 from tui_params.tui.desk.messages import FilesVerified, SweepProgress
-from tui_params.tui.desk.verifying import Verifying
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
+
+if TYPE_CHECKING:
+    from tui_params.tui.desk.verifying import Verifying
 
 
 class Verification:
@@ -41,6 +43,8 @@ class Verification:
         if opened is not None and opened.content.is_live:
             self._notice.say("A model in memory has no file to verify.")
         elif opened is not None and self._running is None:
+            from tui_params.tui.desk.verifying import Verifying
+
             self._running = Verifying(opened.source, self._session.generation, self._post)
             self._changed()
 
@@ -63,6 +67,8 @@ class Verification:
             return
         self._running = None
         pages.reports.take_verification(message.result)
+        from tui_params.core.health.verification import count_words
+
         words = count_words(message.result.files)
         hint = "" if message.result.is_whole else f"; {self._key_of('problems')} lists why"
         self._notice.say(f"{words[0].upper()}{words[1:]}{hint}.")
