@@ -114,7 +114,7 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     if said:
         name.append((f"  {said}", "accent"))
     if not state.is_editable or width >= _ROOMY:
-        left = width - line_width([*name, *right]) - (4 if right else 2)
+        left = width - line_width([*name, *right]) - (4 if right else 3)
         name.insert(1, (f"  {_first_parts(source.listing.format, left)}", "dim"))
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
