@@ -66,7 +66,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", ["ls", "stats", "values", "check", "diff", "attach", "watch", "cache", "demo", "file"]),
+        ("", ["ls", "stats", "values", "check", "diff", "timeline", "attach", "watch", "cache", "demo", "file"]),
         ("d", ["diff", "demo", "file d"]),
         ("./step_1", ["file ./step_1"]),
         ("--ver", ["--version"]),
