@@ -61,7 +61,8 @@ formats *arguments:
         stable-baselines3 deepspeed gguf onnx joblib \
         bitsandbytes compressed-tensors torchao optimum-quanto hqq 'mlx[cpu]'; }
     .venv-formats/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
-    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest -n0 tests/sources/folder/dcp/test_ranks.py
+    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest -n0 tests/sources/folder/dcp/test_ranks.py \
+        tests/sources/folder/by_rank
 
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:

@@ -86,6 +86,13 @@ def hybrid(path: Path) -> dict[str, Any]:
 
 
 def placements(path: Path) -> dict[str, Any]:
+    value = placed()
+    dcp.save(value, checkpoint_id=path)
+    return value
+
+
+def placed() -> dict[str, Any]:
+    """Tensors that are cut over the ranks in every way."""
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
     ranks = dist.get_world_size()
@@ -94,7 +101,7 @@ def placements(path: Path) -> dict[str, Any]:
     def ordinary(*shape: int) -> torch.Tensor:
         return torch.arange(1.0, torch.Size(shape).numel() + 1).reshape(shape)
 
-    value = {
+    return {
         "rows": distribute_tensor(ordinary(5, 2), over, [Shard(0)]),
         "columns": distribute_tensor(ordinary(3, 7), over, [Shard(1)]),
         "few": distribute_tensor(ordinary(1, 2), over, [Shard(0)]),
@@ -105,11 +112,16 @@ def placements(path: Path) -> dict[str, Any]:
         "transposed": distribute_tensor(ordinary(8, 6).t().contiguous().t(), over, [Shard(1)]),
         "plain": ordinary(3, 5).t(),
     }
+
+
+def tensor_parallel(path: Path) -> dict[str, Any]:
+    value = parallel()
     dcp.save(value, checkpoint_id=path)
     return value
 
 
-def tensor_parallel(path: Path) -> dict[str, Any]:
+def parallel() -> dict[str, Any]:
+    """A model in tensor parallelism whose parts are fully sharded too: rows are cut twice, in strides."""
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
@@ -118,7 +130,6 @@ def tensor_parallel(path: Path) -> dict[str, Any]:
     model = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 6))
     parallelize_module(model, over["b"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
     fully_shard(model, mesh=over["a"])
-    dcp.save(model.state_dict(), checkpoint_id=path)
     value: dict[str, Any] = model.state_dict()
     return value
 
@@ -173,11 +184,72 @@ def in_background(path: Path) -> dict[str, Any]:
     return value
 
 
+def each(path: Path, value: dict[str, Any], name: str = "model_world_size_{ranks}_rank_{rank}.pt") -> None:
+    """Save what this rank has, into a file of its own."""
+    path.mkdir(exist_ok=True)
+    torch.save(value, path / name.format(rank=dist.get_rank(), ranks=dist.get_world_size()))
+
+
+def each_fsdp2(path: Path) -> dict[str, Any]:
+    model, optimizer = sharded(dist.get_world_size())
+    value: dict[str, Any] = model.state_dict()
+    each(path, value)
+    each(path, optimizer.state_dict(), "optim_world_size_{ranks}_rank_{rank}.pt")
+    each(path, {"rank": dist.get_rank(), "seed": torch.arange(3)}, "extra_state_world_size_{ranks}_rank_{rank}.pt")
+    states = optimizer.state_dict()["state"]
+    moments = {f"optim.state.{number}.exp_avg": state["exp_avg"] for number, state in states.items()}
+    return {**value, **moments}
+
+
+def each_hybrid(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = sharded(2, dist.get_world_size() // 2)[0].state_dict()
+    each(path, value, "rank{rank}.pt")
+    return value
+
+
+def each_placement(path: Path) -> dict[str, Any]:
+    value = placed()
+    each(path, value, "weights__{rank}_of_{ranks}.pt")
+    return value
+
+
+def each_parallel(path: Path) -> dict[str, Any]:
+    value = parallel()
+    each(path, value, "ep1-ba5-rank{rank}.pt")
+    return value
+
+
+def each_fsdp1(path: Path) -> dict[str, Any]:
+    return _each_fsdp1(path, "SHARDED_STATE_DICT", use_orig_params=True)
+
+
+def each_local(path: Path) -> dict[str, Any]:
+    value = _each_fsdp1(path, "LOCAL_STATE_DICT", use_orig_params=True)
+    return {name: part.reshape(-1) if part.ndim else part for name, part in value.items()}
+
+
+def each_flat(path: Path) -> dict[str, Any]:
+    value = _each_fsdp1(path, "LOCAL_STATE_DICT", use_orig_params=False)
+    return {"model.count": value["model.count"]}
+
+
+def _each_fsdp1(path: Path, kind: str, *, use_orig_params: bool) -> dict[str, Any]:
+    from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
+
+    torch.manual_seed(0)
+    model = FullyShardedDataParallel(Net(), use_orig_params=use_orig_params, device_id=torch.device("cpu"))
+    with FullyShardedDataParallel.state_dict_type(model, StateDictType[kind]):
+        each(path, {"model": model.state_dict(), "step": 3}, "pytorch_model_rank{rank}.pt")
+    with FullyShardedDataParallel.state_dict_type(model, StateDictType.FULL_STATE_DICT):
+        return {f"model.{name}": part for name, part in model.state_dict().items()}
+
+
 WAYS: dict[str, Way] = {
     way.__name__: way
     for way in (
         *(fsdp2, hybrid, placements, tensor_parallel, fsdp1, by_rank, hugging_face, payload, compressed),
         in_background,
+        *(each_fsdp2, each_hybrid, each_placement, each_parallel, each_fsdp1, each_local, each_flat),
     )
 }
 

@@ -37,6 +37,20 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
         return f"[{', '.join(f'{begin}:{end}' for begin, end in zip(self.start, self.stop, strict=True))}]"
 
 
+class LocalPart(msgspec.Struct, frozen=True, gc=False):
+    """Which elements of a whole tensor a tensor is that one rank saved by itself.
+
+    ``whole`` is the name of the whole, and ``shape`` its shape. ``boxes`` are where elements lie: start in the whole,
+    lengths, start in the part. ``rank`` saved it, of ``ranks``, as far as the file says so.
+    """
+
+    whole: str
+    shape: tuple[int, ...]
+    boxes: tuple[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...]
+    rank: int | None = None
+    ranks: int | None = None
+
+
 def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Boxes (origin, lengths) that together are the elements ``start:stop``, in row-major order."""
     if not shape:

@@ -19,7 +19,7 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
-from tui_params.core.piece import Piece
+from tui_params.core.piece import LocalPart, Piece
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -66,6 +66,7 @@ class Listing(msgspec.Struct, frozen=True):
     ``states`` are the modules at the top that are no model, but states of the training run: optimizer, scheduler.
     ``groups`` are the numbers that an optimizer gives its parameters, group by group, by the name of the optimizer.
     ``hidden`` are files that belong to the source and could not be opened: their tensors are not listed.
+    ``local_parts`` are the tensors that are one rank's part of a larger one, by name, where the file says which.
     """
 
     format: str
@@ -84,6 +85,7 @@ class Listing(msgspec.Struct, frozen=True):
     states: tuple[str, ...] = ()
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     hidden: tuple[Hidden, ...] = ()
+    local_parts: Mapping[str, LocalPart] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

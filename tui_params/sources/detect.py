@@ -54,29 +54,6 @@ def _open_folder(path: Path, index: str | None = None) -> Source:
     return open_folder(path, formats(), index)
 
 
-def _open_pipeline(path: Path) -> Source:
-    from tui_params.sources.folder.run.pipeline import open_pipeline
-
-    return open_pipeline(path, formats())
-
-
-def _open_run(path: Path) -> Source:
-    from tui_params.sources.folder.run.run import open_run
-
-    return open_run(path, formats())
-
-
-def _open_newest_step(path: Path) -> Source:
-    from tui_params.sources.folder.run.steps import open_newest
-
-    return open_newest(path, formats(), _open_step)
-
-
-def _open_step(path: Path) -> Source:
-    """The source of one step, which is no folder of steps itself."""
-    return _open_directory(path, ("steps",))
-
-
 def _open_subfolder(path: Path) -> Source | None:
     """The source of a folder in a format of its own, such as DCP; None if it is an ordinary folder of files."""
     row = _row_of_folder(path)
@@ -104,26 +81,6 @@ def _is_any(path: Path) -> bool:
     return True
 
 
-def _has_steps(path: Path) -> bool:
-    from tui_params.sources.folder.run.steps import find_steps
-
-    return bool(find_steps(path, formats()))
-
-
-def _is_pipeline(path: Path) -> bool:
-    if not any(os.path.isfile(path / name) for name in ("model_index.json", "modules.json")):
-        return False
-    from tui_params.sources.folder.run.pipeline import is_pipeline
-
-    return is_pipeline(path)
-
-
-def _is_run(path: Path) -> bool:
-    from tui_params.sources.folder.run.recognition import is_run
-
-    return is_run(path, formats())
-
-
 def _open_distributed(path: Path) -> Source:
     from tui_params.sources.folder.dcp.reader import open_distributed
 
@@ -146,6 +103,12 @@ def _suffixes() -> tuple[str, ...]:
     return tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes)
 
 
+def _open_otherwise(path: Path, but: tuple[str, ...]) -> Source:
+    return _open_directory(path, but)
+
+
+_FOLDERS = openers.FolderOpeners(formats, _open_otherwise)
+
 READERS: tuple[Reader | Unopened, ...] = (
     Reader(
         name="safetensors",
@@ -153,6 +116,14 @@ READERS: tuple[Reader | Unopened, ...] = (
         is_file=content.is_safetensors,
         suffixes=(".safetensors",),
         open=openers.open_safetensors,
+    ),
+    Reader(
+        name="DDUF",
+        description="A pipeline of diffusers in one file, or another uncompressed zip of safetensors files: all its"
+        " models in one tree.",
+        is_file=content.is_zip_of_safetensors,
+        suffixes=(".dduf",),
+        open=openers.open_dduf,
     ),
     Reader(
         name="DCP",
@@ -200,24 +171,31 @@ READERS: tuple[Reader | Unopened, ...] = (
         open=_open_deepspeed,
     ),
     Reader(
+        name="by rank",
+        description="Files that each rank of a job saved by itself with torch.save (FSDP1, FSDP2): whole tensors"
+        " where the files say which part of a tensor each has.",
+        is_folder=_FOLDERS.has_files_by_rank,
+        open=_FOLDERS.open_by_rank,
+    ),
+    Reader(
         name="steps",
         description="A folder of the same model at several steps (checkpoint-500/, epoch=3.ckpt): the newest is"
         " opened, the others are named.",
-        is_folder=_has_steps,
-        open=_open_newest_step,
+        is_folder=_FOLDERS.has_steps,
+        open=_FOLDERS.open_newest_step,
     ),
     Reader(
         name="pipeline",
         description="A pipeline of diffusers or sentence-transformers: all its models in one tree.",
-        is_folder=_is_pipeline,
-        open=_open_pipeline,
+        is_folder=_FOLDERS.is_pipeline,
+        open=_FOLDERS.open_pipeline,
     ),
     Reader(
         name="run",
         description="A checkpoint of a training run (transformers, accelerate): the model under its own names, with"
         " optimizer, scheduler, random states and registered objects beside it.",
-        is_folder=_is_run,
-        open=_open_run,
+        is_folder=_FOLDERS.is_run,
+        open=_FOLDERS.open_run,
     ),
     Reader(
         name="pickle",
@@ -364,7 +342,7 @@ def _naming_file(source: Source, name: str) -> Source:
     return source
 
 
-_OF_FOLDERS = ("steps", "pipeline", "run", "folder")
+_OF_FOLDERS = ("by rank", "steps", "pipeline", "run", "folder")
 """The rows of folders that are made of files of other formats."""
 
 

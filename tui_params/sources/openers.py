@@ -1,15 +1,29 @@
-"""What opens a file of each format: the reader is imported when it is called, so that none costs anything before."""
+"""What opens a file or a folder of each format: the reader is imported when it is called, and costs nothing before."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_params.core.source import Source
+from tui_params.errors import UnknownFormatError
+
+if TYPE_CHECKING:
+    from tui_params.sources.folder.folder import Formats
 
 
 def open_safetensors(path: Path) -> Source:
     """A safetensors file. Raises OpenError."""
     from tui_params.sources.safetensors.reader import open_safetensors as reader
+
+    return reader(path)
+
+
+def open_dduf(path: Path) -> Source:
+    """A zip of safetensors files. Raises OpenError."""
+    from tui_params.sources.safetensors.dduf import open_dduf as reader
 
     return reader(path)
 
@@ -68,3 +82,74 @@ def is_distributed(path: Path) -> bool:
     from tui_params.sources.folder.dcp.recognition import is_distributed, shard_folder
 
     return is_distributed(path) or shard_folder(path) is not None
+
+
+class FolderOpeners:
+    """How folders that are made of files of other formats are recognised and opened.
+
+    ``formats`` makes the description of those formats; ``open_otherwise`` opens a folder by none of some rows.
+    """
+
+    def __init__(
+        self, formats: Callable[[], Formats], open_otherwise: Callable[[Path, tuple[str, ...]], Source]
+    ) -> None:
+        self._formats = formats
+        self._open_otherwise = open_otherwise
+
+    def open_pipeline(self, path: Path) -> Source:
+        """All models of a pipeline. Raises OpenError."""
+        from tui_params.sources.folder.run.pipeline import open_pipeline
+
+        return open_pipeline(path, self._formats())
+
+    def is_pipeline(self, path: Path) -> bool:
+        """Whether a folder is a pipeline of diffusers or sentence-transformers."""
+        if not any(os.path.isfile(path / name) for name in ("model_index.json", "modules.json")):
+            return False
+        from tui_params.sources.folder.run.pipeline import is_pipeline
+
+        return is_pipeline(path)
+
+    def open_run(self, path: Path) -> Source:
+        """The model and the states of a training run. Raises OpenError."""
+        from tui_params.sources.folder.run.run import open_run
+
+        return open_run(path, self._formats())
+
+    def is_run(self, path: Path) -> bool:
+        """Whether states of a run lie in a folder."""
+        from tui_params.sources.folder.run.recognition import is_run
+
+        return is_run(path, self._formats())
+
+    def open_newest_step(self, path: Path) -> Source:
+        """The newest of several steps, which is no folder of steps itself. Raises OpenError."""
+        from tui_params.sources.folder.run.steps import open_newest
+
+        return open_newest(path, self._formats(), lambda step: self._open_otherwise(step, ("steps",)))
+
+    def has_steps(self, path: Path) -> bool:
+        """Whether a folder has the same model at several steps."""
+        from tui_params.sources.folder.run.steps import find_steps
+
+        return bool(find_steps(path, self._formats()))
+
+    def open_by_rank(self, path: Path) -> Source:
+        """What the ranks of a job saved, joined; otherwise whatever else the folder is. Raises OpenError."""
+        from tui_params.sources.folder.by_rank.opening import open_by_rank
+
+        try:
+            return open_by_rank(path, self._formats())
+        except UnknownFormatError:
+            return self._open_otherwise(path, ("by rank",))
+
+    def has_files_by_rank(self, path: Path) -> bool:
+        """Whether files in a folder are named as those of several ranks."""
+        try:
+            if not any("rank" in name.lower() or "_of_" in name for name in os.listdir(path)):
+                return False
+        except OSError:
+            return False
+        from tui_params.sources.folder.by_rank.opening import groups_in
+
+        return bool(groups_in(path, self._formats()))

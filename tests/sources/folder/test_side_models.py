@@ -83,7 +83,7 @@ def test_slices_of_one_model_are_told(tmp_path: Path, name: str) -> None:
     first, second = (name.format(rank).rpartition(".")[0] for rank in range(2))
     finding = found(source, "model-slices")
     what = "slices of one model" if name.startswith("consolidated") else "files of single ranks"
-    assert finding.evidence.startswith(f"{first} and {second} are {what}: names that they share")
+    assert finding.evidence.startswith(f"{first} and {second} are {what} and do not say which part of")
     assert [finding.rule for finding in source.listing.findings] == ["model-slices"]
 
 

@@ -6,6 +6,7 @@ else is read again. Where one side keeps them, it is verified in the read that t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from tui_params.core.compare.structure import Pair
@@ -63,11 +64,15 @@ def _compared(records: Iterable[Record], names: Collection[str]) -> list[Record]
 def _by_key(records: Iterable[Record], names: Mapping[str, str]) -> dict[_Key, Record]:
     """The records by the name that their tensor has in A, or by their own label."""
     found: dict[_Key, Record] = {}
+    counts: Counter[str] = Counter()
     for record in records:
         if record.tensor is None:
             found[False, record.label] = record
         elif record.tensor in names:
-            found[True, names[record.tensor]] = record
+            name = names[record.tensor]
+            # A tensor in pieces has a record of each.
+            found[True, f"{name}\0{counts[name]}" if counts[name] else name] = record
+            counts[name] += 1
     return found
 
 

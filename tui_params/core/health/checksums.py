@@ -77,6 +77,8 @@ class WatchedSource(Source):
         self._lock = Lock()
         # For each record, by its number: the end and the checksum of each run that was read, by the start of the run.
         self._parts: dict[int, dict[int, tuple[int, int]]] = {}
+        # The start of each of these runs, by its record and its end.
+        self._ends: dict[tuple[int, int], int] = {}
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         return self._source.read_window(info, window)
@@ -103,7 +105,9 @@ class WatchedSource(Source):
                         if last is not None and (last.record, last.end) == (span.record, begin):
                             last.crc, last.end = crc32(part, last.crc), begin + len(part)
                         else:
-                            found.append(_Run(span.record, begin, begin + len(part), crc32(part)))
+                            run = self._run_before(span.record, begin)
+                            run.crc, run.end = crc32(part, run.crc), begin + len(part)
+                            found.append(run)
                     if span.end > end:
                         break
                     place += 1
@@ -113,6 +117,17 @@ class WatchedSource(Source):
             with self._lock:
                 for run in found:
                     self._parts.setdefault(run.record, {})[run.begin] = (run.end, run.crc)
+                    self._ends[run.record, run.end] = run.begin
+
+    def _run_before(self, record: int, end: int) -> _Run:
+        """The run that ends where another begins, to go on with it, which is cheaper than to combine; or a new one."""
+        with self._lock:
+            begin = self._ends.pop((record, end), None)
+            known = None if begin is None else self._parts[record].get(begin)
+            if begin is None or known is None or known[0] != end:
+                return _Run(record, end, end, 0)
+            del self._parts[record][begin]
+            return _Run(record, begin, end, known[1])
 
     def _spans(self, info: TensorInfo) -> list[_Span]:
         """Which bytes of ``info`` are bytes of which records."""

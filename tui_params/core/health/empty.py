@@ -53,7 +53,10 @@ def nothing_checked(tensors: int) -> str:
 
 def find_empty_weights(checkpoint: Checkpoint) -> Iterator[Finding]:
     """Weights without elements; what ``placeholder`` explains has no sketch."""
+    held = _held_elsewhere(checkpoint)
     for sketch in checkpoint.sketches:
+        if sketch.info.name.partition(".")[2] in held:
+            continue
         if sketch.count or sketch.role not in _ROLES or sketch.info.kind == "buffer":
             continue
         if sketch.info.name.rpartition(".")[2] not in _WEIGHTS:
@@ -70,6 +73,13 @@ def find_empty_weights(checkpoint: Checkpoint) -> Iterator[Finding]:
         else:
             evidence += ", as when a rank saves its empty view of a sharded weight"
         yield sketch.finding("error", "empty-weight", evidence)
+
+
+def _held_elsewhere(checkpoint: Checkpoint) -> set[str]:
+    """Names below that of a file, where each file is what one rank saved: some other rank has elements of it."""
+    if not any(finding.rule == "model-slices" for finding in checkpoint.source.listing.findings):
+        return set()
+    return {sketch.info.name.partition(".")[2] for sketch in checkpoint.sketches if sketch.count}
 
 
 EMPTY_RULES: tuple[Rule, ...] = (

@@ -15,10 +15,12 @@ from tui_params.core.health.sought import NAN, NEG_INF, NOT_FINITE, POS_INF, Sou
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.kinds import compact_ranges
 from tui_params.core.numbers.decode import decode
+from tui_params.core.piece import Piece
 from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean, plural
 from tui_params.core.window import Axis, make_window
 from tui_params.errors import ReadError, StoppedError
 
@@ -61,27 +63,38 @@ def locate(
         msgspec.structs.replace(finding, indices=found[what]) if what else finding
         for finding, what in zip(findings, wanted, strict=True)
     ]
-    return tuple([_naming_ranks(source, info, finding) if finding.indices else finding for finding in placed])
+    return tuple([_naming_pieces(source, info, finding) if finding.indices else finding for finding in placed])
 
 
-def _naming_ranks(source: Source, info: TensorInfo, finding: Finding) -> Finding:
-    """The finding; if ranks wrote a piece of the tensor each, it says whose pieces have the first places."""
+def _naming_pieces(source: Source, info: TensorInfo, finding: Finding) -> Finding:
+    """The finding; if the tensor lies in pieces, it says in whose the first places are, and in which file."""
     try:
         pieces = source.pieces_of(info)
     except ReadError:
         return finding
-    ranks = {
-        piece.rank
+    touched = [
+        piece
         for piece in pieces
-        for index in finding.indices
-        if piece.rank is not None
-        and all(low <= at < high for low, at, high in zip(piece.start, index, piece.stop, strict=True))
-    }
-    if not ranks:
+        if any(
+            all(low <= at < high for low, at, high in zip(piece.start, index, piece.stop, strict=True))
+            for index in finding.indices
+        )
+    ]
+    if not touched:
         return finding
-    which = f"rank {min(ranks):,}" if len(ranks) == 1 else f"ranks {compact_ranges(ranks)}"
-    where = f"in the part of {which}" if len(finding.indices) < MAX_INDICES else f"the first in the part of {which}"
-    return msgspec.structs.replace(finding, evidence=f"{finding.evidence}; {where}")
+    where = _place_of(touched)
+    first = "" if len(finding.indices) < MAX_INDICES else "the first "
+    return msgspec.structs.replace(finding, evidence=f"{finding.evidence}; {first}{where}")
+
+
+def _place_of(pieces: Sequence[Piece]) -> str:
+    """``in the part of rank 3, __3_0.distcp``; of several ranks no file is named, unless they share it."""
+    ranks = {piece.rank for piece in pieces if piece.rank is not None}
+    files = list(dict.fromkeys(clean(piece.file, 120) for piece in pieces))
+    if not ranks:
+        return f"in {files[0]}" + (f" and {plural(len(files) - 1, 'other file')}" if len(files) > 1 else "")
+    which = f"part of rank {min(ranks):,}" if len(ranks) == 1 else f"parts of ranks {compact_ranges(ranks)}"
+    return f"in the {which}" + (f", {files[0]}" if len(files) == 1 else "")
 
 
 class Searches:

@@ -102,6 +102,14 @@ def is_npz(peek: Peek) -> bool:
     return peek.head.startswith(b"PK") and peek.head[30 : 30 + length].endswith(b".npy")
 
 
+def is_zip_of_safetensors(peek: Peek) -> bool:
+    """Whether the file is a zip whose first member is a safetensors file, or the index of a pipeline (DDUF)."""
+    length = int.from_bytes(peek.head[26:28], "little")
+    name = peek.head[30 : 30 + length]
+    is_named = name.endswith(b".safetensors") or name == b"model_index.json" or peek.name.endswith(".dduf")
+    return peek.head.startswith(b"PK\x03\x04") and is_named
+
+
 def is_web_page(peek: Peek) -> bool:
     """Whether the file starts as HTML does."""
     return _text(peek).startswith((b"<!doctype html", b"<html", b"<head"))

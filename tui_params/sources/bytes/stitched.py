@@ -14,6 +14,7 @@ import msgspec
 from tui_params.core.dtypes import fit
 from tui_params.core.piece import Piece, boxes
 from tui_params.core.reading.extent import Extent
+from tui_params.core.reading.place import Place
 from tui_params.core.source import FileRange
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.text import clean, plural
@@ -21,8 +22,6 @@ from tui_params.core.window import Axis, Window, make_window
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.extents import check_window
 from tui_params.sources.bytes.file_source import FileSource
-from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +34,8 @@ class StitchedSource(FileSource):
     The pieces of a tensor do not overlap. Elements that no piece has cannot be read, the others can.
     """
 
+    _recent: tuple[TensorInfo, Sequence[tuple[int, Piece]] | None] | None = None
+
     @abstractmethod
     def pieces(self, info: TensorInfo) -> Sequence[Piece]:
         """The pieces of ``info``, in any order; empty if it has none. Raises ReadError."""
@@ -42,7 +43,7 @@ class StitchedSource(FileSource):
     def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
         return tuple(sorted(self.pieces(info), key=lambda piece: piece.start))
 
-    def locate(self, info: TensorInfo, piece: Piece) -> tuple[DataFile | Held, Extent]:
+    def locate(self, info: TensorInfo, piece: Piece) -> tuple[Place, Extent]:
         """The file, or what is held of it, and the place of a piece in it. Raises ReadError, with the reason."""
         file = self.files.get(piece.file)
         if file is None:
@@ -80,13 +81,21 @@ class StitchedSource(FileSource):
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         start, stop = max(start, 0), info.numel if stop is None else min(stop, info.numel)
         self._check(info)
-        pieces = self.pieces(info)
-        runs = _runs(info, pieces)
+        runs = self._runs_of(info)
         for block in (
-            self._box_blocks(info, pieces, start, stop) if runs is None else self._run_blocks(info, runs, start, stop)
+            self._box_blocks(info, self.pieces(info), start, stop)
+            if runs is None
+            else self._run_blocks(info, runs, start, stop)
         ):
             yield block
             self._check(info)  # closed meanwhile
+
+    def _runs_of(self, info: TensorInfo) -> Sequence[tuple[int, Piece]] | None:
+        """As ``_runs``; kept for the next call, as a tensor is read range by range."""
+        kept = self._recent
+        if kept is None or kept[0] is not info:
+            kept = self._recent = info, _runs(info, self.pieces(info))
+        return kept[1]
 
     def _run_blocks(
         self, info: TensorInfo, runs: Sequence[tuple[int, Piece]], start: int, stop: int
@@ -169,7 +178,7 @@ class StitchedSource(FileSource):
             yield buffer[:done].view(np.uint8)
 
     def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
-        runs = _runs(info, self.pieces(info))
+        runs = self._runs_of(info)
         if runs is None or info.dtype.is_packed:
             return ()
         found: list[FileRange] = []
@@ -197,7 +206,7 @@ class StitchedSource(FileSource):
 class _Part:
     """Elements of a piece from the one number ``first`` on; they go to ``size`` bytes of a block, from ``at`` on."""
 
-    def __init__(self, place: DataFile | Held, extent: Extent, piece: Piece, first: int, at: int, size: int) -> None:
+    def __init__(self, place: Place, extent: Extent, piece: Piece, first: int, at: int, size: int) -> None:
         self.place = place
         self.extent = extent
         self.piece = piece
@@ -224,7 +233,7 @@ class _Part:
         """Fill the bytes of the block. Raises ReadError."""
         from tui_params.core.reading.gather import BoxReader, check_bounds, raw_dtype, resolve_bits
 
-        extent, raw = self.extent, raw_dtype(info.dtype)
+        extent = self.extent
         out = block[self.at : self.at + self.size]
         with self.place.reading() as fill:
             if extent.stride is None:
@@ -232,7 +241,7 @@ class _Part:
                 check_bounds(extent, info, begin, begin + self.size)
                 fill(begin, out.data)
             else:
-                values, done = out.view(raw), 0
+                values, done = out.view(raw_dtype(info.dtype)), 0
                 reader = BoxReader(fill, extent, describe(info.name, self.piece.shape, info.dtype))
                 for origin, lengths in boxes(self.piece.shape, self.first, self.first + values.size):
                     first = sum(index * step for index, step in zip(origin, extent.stride, strict=True))
@@ -240,7 +249,7 @@ class _Part:
                     reader.gather(box, first, list(zip(lengths, extent.stride, strict=True)))
                     done += box.size
         if not extent.is_plain:
-            resolve_bits(out.view(raw), info.dtype, extent)
+            resolve_bits(out.view(raw_dtype(info.dtype)), info.dtype, extent)
 
 
 class Rows:

@@ -6,12 +6,18 @@ from collections.abc import Callable
 
 from tui_params.core.source import Record
 from tui_params.sources.bytes.local import DataFile, opened
-from tui_params.sources.bytes.zip_directory import STORED, data_offset, read_directory
+from tui_params.sources.bytes.zip_directory import STORED, Member, data_offset, read_directory
 
 
 def below_folder(name: str) -> str:
     """``data/0`` of ``model/data/0``: torch puts everything into one folder."""
     return name.partition("/")[2] or name
+
+
+def is_stored(member: Member) -> bool:
+    """Whether the bytes of a member lie in the archive as they are, and have a checksum."""
+    is_plain = member.method == STORED and not member.is_encrypted and member.size == member.compressed
+    return bool(is_plain and member.crc and member.size)
 
 
 def read_records(file: DataFile, label: Callable[[str], str] = below_folder) -> list[Record]:
@@ -27,8 +33,7 @@ def read_records(file: DataFile, label: Callable[[str], str] = below_folder) -> 
         directory = read_directory(descriptor, file.size, file.name)
         found = []
         for member in directory.members.values():
-            is_plain = member.method == STORED and not member.is_encrypted and member.size == member.compressed
-            if not (is_plain and member.crc and member.size):
+            if not is_stored(member):
                 continue
             offset = data_offset(descriptor, directory, member)
             if offset is not None and offset + member.size <= directory.stop:

@@ -72,8 +72,8 @@ def describe_models(parts: Mapping[str, Source], prefixes: Mapping[str, str]) ->
     kinds = "slices of one model" if all(_SLICE.search(stem) for stem in slices) else "files of single ranks"
     if len(slices) > 1:
         evidence = (
-            f"{_listed(slices)} are {kinds}: names that they share are shown under each file,"
-            " and the shapes may be those of the slices"
+            f"{_listed(slices)} are {kinds} and do not say which part of a tensor each has: names that they share are"
+            " shown under each file, and the shapes may be those of the parts"
         )
         found.append(Finding("info", "model-slices", None, evidence))
     whole = [stem for stem in models if stem not in slices]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tui_params.sources.inert_pickle.array_constructors import ARRAY_CONSTRUCTORS
+from tui_params.sources.inert_pickle.distributed import attributes_of, distributed_tensor, sharded_tensor
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayValue,
@@ -278,66 +279,19 @@ def _from_type(args: Args) -> Any:
     data = func.build(inner)
     if data is UNFIT:
         return UNFIT
-    attributes = _attributes(state)
+    attributes = attributes_of(state)
     if type(data) is not Composite:
         return TypedTensor(cls, data, attributes)
     if func.build is _jagged:
         return data
     if type(cls) is Stub and cls.name in ("ShardedTensor", "ShardedTensorBase"):
-        return _sharded(cls.name, data, state)
+        return sharded_tensor(cls.name, data, state)
     if "_local_tensor" in attributes:
-        notes = _placement_notes(attributes.get("_spec"))
-        kind = cls.name if type(cls) is Stub else "DTensor"
-        return Composite(kind, data.shape, {"": attributes["_local_tensor"]}, data.dtype, is_local=True, notes=notes)
+        return distributed_tensor(cls.name if type(cls) is Stub else "DTensor", data, attributes)
     if not attributes and state is not None:
         attributes = {"state": state}
     # A sparse tensor of a class of its own has its pieces beside its attributes.
     return Composite(render(cls, 1), data.shape, {**data.parts, **attributes}, data.dtype)
-
-
-def _sharded(kind: str, data: Composite, state: Any) -> Any:
-    """A ShardedTensor, as FSDP1 saves its SHARDED_STATE_DICT: the parts are the shards of one rank.
-
-    The state is (local shards, metadata, process group, ...): torch/distributed/_shard/sharded_tensor/api.py,
-    ``__getstate__``.
-    """
-    shards = state[0] if type(state) is tuple and state else None
-    if type(shards) is not list:
-        return UNFIT
-    parts: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
-    for number, shard in enumerate(shards):
-        fields = _attributes(shard.state) if type(shard) is Obj else {}
-        parts["" if len(shards) == 1 else f"shard_{number}"] = fields.get("tensor")
-        box = fields.get("metadata")
-        offsets = _attributes(box.state).get("shard_offsets") if type(box) is Obj else None
-        notes += (f"from {render(offsets, 1)} on",) * (type(offsets) is list)
-    return Composite(kind, data.shape, parts, data.dtype, is_local=True, notes=notes[:8])
-
-
-def _attributes(state: Any) -> dict[Any, Any]:
-    """The attribute dict of ``state``: itself, or the one or two dicts of a (``__dict__``, slots) pair."""
-    if type(state) is dict:
-        return state
-    if type(state) is tuple and len(state) == 2:
-        for part in reversed(state):
-            if type(part) is dict and part:
-                return part
-    return {}
-
-
-def _placement_notes(spec: Any) -> tuple[str, ...]:
-    placements = _attributes(spec.state).get("placements") if type(spec) is Obj else None
-    if type(placements) is not tuple:
-        return ()
-    words = []
-    for placement in placements[:8]:
-        name = placement.cls.name if type(placement) is Obj and type(placement.cls) is Stub else "?"
-        dim = _attributes(placement.state).get("dim") if type(placement) is Obj else None
-        if dim is None and type(placement) is Obj and type(placement.args) is tuple and placement.args:
-            dim = placement.args[0]
-        words.append(f"{name}({dim})" if type(dim) is int else f"{name}()")
-    return (f"placements {', '.join(words)}",)
 
 
 CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {

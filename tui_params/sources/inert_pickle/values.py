@@ -162,10 +162,11 @@ class Composite:
     """A tensor that is made of other tensors: sparse, nested, or a wrapper subclass.
 
     ``kind`` describes it in words; ``shape`` and ``dtype`` are its own, unchecked; ``parts`` are its named pieces.
-    ``is_local`` says that its one part is listed in place of the whole, as the local shard of a DTensor is.
+    ``is_local`` says that its one part is listed in place of the whole, as the local shard of a DTensor is; ``layout``
+    is then what torch says of the place of that part in the whole, unchecked.
     """
 
-    __slots__ = ("dtype", "is_local", "kind", "notes", "parts", "shape")
+    __slots__ = ("dtype", "is_local", "kind", "layout", "notes", "parts", "shape")
 
     def __init__(
         self,
@@ -176,7 +177,9 @@ class Composite:
         *,
         is_local: bool = False,
         notes: tuple[str, ...] = (),
+        layout: Any = None,
     ) -> None:
+        self.layout = layout
         self.kind = kind
         self.shape = shape
         self.parts = parts

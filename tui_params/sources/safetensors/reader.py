@@ -60,14 +60,14 @@ def open_safetensors(path: Path) -> ExtentSource:
     return ExtentSource(path.name, listing, {}, {file.name: file})
 
 
-def read_header(descriptor: int, file: DataFile) -> bytes:
-    """The JSON text of the header. Raises OpenError, OSError."""
+def read_header(descriptor: int, file: DataFile, start: int = 0) -> bytes:
+    """The JSON text of the header; ``file`` begins at the byte ``start`` of what is read. Raises OpenError, OSError."""
     name = clean(file.name, 120)
     if file.size == 0:
         raise OpenError(f"{name} is empty (0 bytes)")
     if file.size < 8:
         raise OpenError(f"{name} has {file.size} bytes, too few for a safetensors file")
-    length = int.from_bytes(read_bytes(descriptor, 0, 8), "little")
+    length = int.from_bytes(read_bytes(descriptor, start, 8), "little")
     # A longer header than the format allows is listed all the same, if it is there.
     limit, whose = MAX_HEADER_NBYTES, "that the format allows"
     if length <= file.size - 8:
@@ -77,7 +77,7 @@ def read_header(descriptor: int, file: DataFile) -> bytes:
             f"{name} is not a safetensors file, or is damaged: its first 8 bytes announce a header of {length:,} bytes,"
             f" more than the {limit:,} {whose}"
         )
-    header = read_bytes(descriptor, 8, min(length, file.size - 8))
+    header = read_bytes(descriptor, start + 8, min(length, file.size - 8))
     if len(header) < length:
         raise OpenError(
             f"{name} ends inside its header: only {len(header):,} of its {plural(length, 'byte')}"

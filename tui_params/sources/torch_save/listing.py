@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
 from tui_params.core.findings import Finding
+from tui_params.core.piece import LocalPart
 from tui_params.core.source import Listing, Record
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import are, plural, size
@@ -87,7 +88,7 @@ def list_pickles(
     if dropped:
         evidence = f"{plural(dropped, 'more fault')} of tensors {are(dropped)} not shown one by one"
         found.append(Finding("error", "storage-bounds", None, evidence))
-    found += sparse_findings(file, allocated)
+    found += [*sparse_findings(file, allocated), *_local_findings(walk.local_parts)]
     if type(root) is dict and _PADDLE in root:
         form = f"{form} (Paddle)"
         lister.tensors[:] = [_noted(info) for info in lister.tensors]
@@ -101,6 +102,7 @@ def list_pickles(
         findings=tuple(found),
         is_ordered=True,
         groups=numbered_groups(walk),
+        local_parts=walk.local_parts,
     )
     return ExtentSource(file.name, listing, lister.extents, {file.name: file}, read_records, lister.held)
 
@@ -114,6 +116,17 @@ def sparse_findings(file: DataFile, allocated: int | None) -> list[Finding]:
         " zeros (torch.serialization.skip_data makes such files), unless the file system compresses"
     )
     return [Finding("info", "sparse-file", None, evidence)]
+
+
+def _local_findings(parts: Mapping[str, LocalPart]) -> list[Finding]:
+    """A remark on a file with one rank's parts of larger tensors."""
+    if not parts:
+        return []
+    first = next(iter(parts.values()))
+    who = "one rank" if first.rank is None else f"rank {first.rank:,}"
+    of = f" of {first.ranks:,}" if first.ranks is not None and first.rank is not None else ""
+    evidence = f"this is what {who}{of} saved: {plural(len(parts), 'shape')} {are(len(parts))} those of its parts"
+    return [Finding("info", "local-shapes", None, evidence)]
 
 
 def _noted(info: TensorInfo) -> TensorInfo:

@@ -95,7 +95,9 @@ def _describe_other(file: DataFile, members: Sequence[TarMember]) -> str:
             f"{name} is a tar with a distributed checkpoint of torch (DCP) in it: unpack it (tar -xf) and open the"
             " folder that has .metadata"
         )
-    return f"{name} is a tar archive: unpack it first"
+    count = sum(member.name.endswith(".safetensors") for member in members)
+    within = f" with {plural(count, 'safetensors file')} in it" if count else ""
+    return f"{name} is a tar archive{within}: unpack it first"
 
 
 def _members(descriptor: int, file: DataFile, findings: list[Finding]) -> Iterator[TarMember]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from tui_params.core.findings import Finding
+from tui_params.core.piece import LocalPart
 from tui_params.core.tensor import TensorKind
 from tui_params.core.text import article, clean
+from tui_params.sources.inert_pickle.distributed import local_parts
 from tui_params.sources.inert_pickle.values import (
     SCALARS,
     ArrayValue,
@@ -59,6 +61,7 @@ _MODULE_INTERNALS = frozenset({"training", "_parameters", "_buffers", "_modules"
 class TreeWalk:
     """One walk over what a pickle built. The results are the public attributes, and the tensors of ``lister``.
 
+    ``local_parts`` are tensors that are one rank's part of a larger one, by name, where the file says which.
     ``state_dicts`` has, for each dict of tensors and each whole module, its name prefix and the first and last
     (exclusive) index of its tensors in ``lister.tensors``. ``optimizers`` has the name prefix and the dict of each
     optimizer's state dict. ``roles`` gives the names of parameters and buffers by TorchScript class.
@@ -74,6 +77,7 @@ class TreeWalk:
         self.state_dicts: list[tuple[str, int, int]] = []
         self.optimizers: list[tuple[str, dict[Any, Any]]] = []
         self.collisions: list[str] = []
+        self.local_parts: dict[str, LocalPart] = {}
         self.is_complete = True
         self._roles = roles or {}
         self.names: set[str] = set()
@@ -211,8 +215,11 @@ class TreeWalk:
         whole = f"{value.kind}{shape}" + (f", {render(value.dtype, 1)}" if value.dtype is not None else "")
         if value.is_local:
             local = (*notes, f"the local part of {article(whole)}", *value.notes)
+            places = local_parts(value, name)
             for key, part in value.parts.items():
                 self._visit(join(name, key) if key else name, data_of(part), depth + 1, kind, local)
+                if key in places and self.lister.tensors:
+                    self.local_parts[self.lister.tensors[-1].name] = places[key]
             if not value.parts:
                 self._note(name, Text(f"{article(whole)}, of which nothing is in this file"))
             return

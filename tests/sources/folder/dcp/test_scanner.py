@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.factories_dcp import by_rank, edit_metadata, rows, save_distributed
 from tui_params.errors import OpenError
-from tui_params.sources.folder.dcp.builder import Builder
+from tui_params.sources.folder.dcp.builder import Builder, Put
 from tui_params.sources.folder.dcp.metadata import Metadata
 from tui_params.sources.folder.dcp.scanner import Scan, scan_metadata
 from tui_params.sources.inert_pickle.calls import code_finding
@@ -126,13 +127,18 @@ def test_what_torch_saves_is_taken_at_once(tmp_path: Path, monkeypatch: pytest.M
     value = {f"w{number}": rows(torch.ones(6, 2), 3) for number in range(50)}
     data = (by_rank(save_distributed(tmp_path / "ck", value, thread_count=3)) / ".metadata").read_bytes()
     taken = []
-    place = Builder.place
+    placing = Builder.placing
 
-    def count(self: Builder, *arguments: Any) -> None:
-        taken.append(arguments)
-        place(self, *arguments)
+    def counting(self: Builder) -> Put:
+        put = placing(self)
 
-    monkeypatch.setattr(Builder, "place", count)
+        def count(*arguments: Any) -> None:
+            taken.append(arguments)
+            put(*arguments)
+
+        return count
+
+    monkeypatch.setattr(Builder, "placing", counting)
     scan = Scan(data[11:], "x")
     scan.run()
     # The first of each kind goes one instruction after the other.
@@ -174,3 +180,18 @@ def test_another_global_is_left_to_the_machine(tmp_path: Path) -> None:
     folder = save_distributed(tmp_path / "ck", {"w": torch.ones(2)})
     edit_metadata(folder, lambda metadata: setattr(metadata, "planner_data", {"w": print}))
     assert scan_metadata((folder / ".metadata").read_bytes(), "x") is None
+
+
+def test_a_wrong_number_is_found_by_its_start_beside_a_tensor_without_chunks(tmp_path: Path) -> None:
+    folder = save_distributed(tmp_path / "ck", {"a": torch.ones(2), "b": torch.ones(3)})
+
+    def change(metadata: Any) -> None:
+        metadata.state_dict_metadata["a"].chunks.clear()
+        metadata.storage_data = {replace(key, index=7): place for key, place in metadata.storage_data.items()}
+
+    edit_metadata(folder, change)
+    data = (folder / ".metadata").read_bytes()
+    found = by_machine(data)
+    assert found is not None
+    assert found.strays == 1
+    assert found.window(0) is not None

@@ -137,7 +137,9 @@ def test_a_nan_is_found_in_its_tensor_rank_and_place(tmp_path: Path, stage: int)
         report = check(source)
     (finding,) = [found for found in report.findings if found.severity == "error"]
     assert (finding.tensor, finding.rule, finding.indices) == ("l1.weight", "nan", ((8, 2),))
-    assert finding.evidence == "1 of 45 values is NaN; in the part of rank 1"
+    file = "zero_pp_rank_1_mp_rank_00_optim_states.pt"
+    assert finding.evidence.startswith("1 of 45 values is NaN; in the part of rank 1, ")
+    assert finding.evidence.endswith(file)
 
 
 def test_many_nan_name_the_ranks_of_the_first(tmp_path: Path) -> None:
@@ -148,8 +150,9 @@ def test_many_nan_name_the_ranks_of_the_first(tmp_path: Path) -> None:
     with open_path(zero.write(tmp_path)) as source:
         report = check(source)
     found = {finding.tensor: finding.evidence for finding in report.findings if finding.severity == "error"}
-    assert found["l2.bias"].endswith("; in the part of ranks 0-1")
-    assert found["l1.weight"].endswith("; the first in the part of rank 0")
+    assert found["l2.bias"].endswith("; in the parts of ranks 0-1")
+    assert found["l1.weight"].endswith("_rank_0_mp_rank_00_optim_states.pt")
+    assert "; the first in the part of rank 0, " in found["l1.weight"]
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

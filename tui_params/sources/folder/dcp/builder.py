@@ -6,7 +6,7 @@ The states of the classes: torch/distributed/checkpoint/metadata.py (``Metadata`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tui_params.core.dtypes import DType
@@ -40,6 +40,9 @@ class Done:
         self.tensor = tensor
 
 
+Put = Callable[[str, Shape, int, str, int, int], None]
+
+
 class Builder:
     """Puts the metadata together. ``what`` is what messages call their file.
 
@@ -53,8 +56,9 @@ class Builder:
         self._what = what
         self._types: dict[str, tuple[DType, bool]] = {}
         self._files: dict[str, int] = {}
-        self._by_start: dict[int, dict[Shape, int]] = {}
+        self._by_start: dict[str, dict[Shape, int]] = {}
         self._early: list[tuple[str, Shape, int, str, int, int]] = []
+        self._put = self.placing()
 
     def add_tensor(self, name: str, shape: Shape, type_name: str) -> StoredTensor:
         """A tensor, whose chunks have to follow at once. Raises OpenError."""
@@ -79,34 +83,44 @@ class Builder:
 
     def place(self, name: str, start: Shape, hint: int, file: str, offset: int, nbytes: int) -> None:
         """Where a chunk is stored; ``hint`` is its position among those of the tensor, which need not be right."""
-        tensor = self.tensors.get(name)
-        if tensor is None:
-            self._early.append((name, start, hint, file, offset, nbytes))
-            return
-        chunks = self.found.chunks
-        number = tensor.first + hint
-        if not 0 <= hint < tensor.count or chunks.starts[number] != start:
-            number = self._number_of(tensor, start)
-            if number < 0:
-                self.found.strays += 1
+        self._put(name, start, hint, file, offset, nbytes)
+
+    def placing(self) -> Put:
+        """The function ``place``, for millions of places: what it needs is looked up once."""
+        tensors, numbers, chunks = self.tensors, self._files, self.found.chunks
+        starts, files, offsets, lengths = chunks.starts, chunks.files, chunks.offsets, chunks.lengths
+
+        def put(name: str, start: Shape, hint: int, file: str, offset: int, nbytes: int) -> None:
+            tensor = tensors.get(name)
+            if tensor is None:
+                self._early.append((name, start, hint, file, offset, nbytes))
                 return
-        if number >= len(chunks.files):
-            chunks.widen()
-        self.is_doubled |= chunks.files[number] != NOT_STORED
-        known = self._files.get(file)
-        if known is None:
-            known = self._files[file] = len(self._files)
-        chunks.files[number] = known
-        chunks.offsets[number] = offset
-        chunks.lengths[number] = nbytes
+            number = tensor.first + hint
+            if not 0 <= hint < tensor.count or starts[number] != start:
+                number = self._number_of(tensor, start)
+                if number < 0:
+                    self.found.strays += 1
+                    return
+            if number >= len(files):
+                chunks.widen()
+            if files[number] != NOT_STORED:
+                self.is_doubled = True
+            known = numbers.get(file)
+            if known is None:
+                known = numbers[file] = len(numbers)
+            files[number] = known
+            offsets[number] = offset
+            lengths[number] = nbytes
+
+        return put
 
     def _number_of(self, tensor: StoredTensor, start: Shape) -> int:
         """The number of the chunk that begins there, whatever the hint says; -1 if there is none."""
         starts = self.found.chunks.starts
-        known = self._by_start.get(tensor.first)
+        known = self._by_start.get(tensor.name)
         if known is None:
             span = range(tensor.first, tensor.first + tensor.count)
-            known = self._by_start[tensor.first] = {starts[at]: at for at in span}
+            known = self._by_start[tensor.name] = {starts[at]: at for at in span}
         return known.get(start, -1)
 
     def finish(self, root: Any) -> Metadata:

@@ -102,36 +102,51 @@ class _Places:
 
     def lost_in(self, tensor: StoredTensor) -> Iterator[tuple[str, str]]:
         """The rule and the evidence of each kind of fault that a piece of ``tensor`` has."""
-        chunks = self._chunks
         told: set[str] = set()
-        for number in range(tensor.first, tensor.first + tensor.count):
-            count = prod(tensor.sizes(chunks.shapes[number]))
-            if not count:
-                continue
-            file = chunks.files[number]
-            if file == NOT_STORED:
-                rule, words = "missing-piece", "it is not said where the piece"
-                words = f"{words} from {list(chunks.starts[number])} on is stored"
-            else:
-                room = self._sizes[file]
-                end = chunks.offsets[number] + chunks.lengths[number]
-                if room is None:
-                    continue
-                where = f"bytes {chunks.offsets[number]:,} to {end:,} of {clean(self._names[file], 80)}"
-                if end > room:
-                    rule = "storage-bounds"
-                    words = f"a piece lies in {where}, which has {room:,}: it was overwritten, or is cut off"
-                elif number not in chunks.transforms and chunks.lengths[number] < tensor.dtype.nbytes(count):
-                    rule = "storage-bounds"
-                    words = f"a piece of {tensor.dtype.nbytes(count):,} bytes is said to lie in {where}"
-                elif number in self._shared:
-                    rule = "storage-bounds"
-                    words = f"a piece lies in {where}{_SHARED}"
-                else:
-                    continue
-            if rule not in told:
-                told.add(rule)
-                yield rule, words
+        for number in self._suspects(tensor):
+            fault = self._fault_of(tensor, number)
+            if fault is not None and fault[0] not in told:
+                told.add(fault[0])
+                yield fault
+
+    def _suspects(self, tensor: StoredTensor) -> list[int]:
+        """The numbers of the chunks that are not simply where they should be; there may be millions of the others."""
+        chunks, sizes, shared, shapes = self._chunks, self._sizes, self._shared, self._chunks.shapes
+        needed: dict[tuple[int, ...], int] = {}
+        found = []
+        span = slice(tensor.first, tensor.first + tensor.count)
+        places = zip(chunks.files[span], chunks.offsets[span], chunks.lengths[span], strict=True)
+        for number, (file, offset, length) in enumerate(places, tensor.first):
+            shape = shapes[number]
+            need = needed.get(shape)
+            if need is None:
+                need = needed[shape] = tensor.dtype.nbytes(prod(tensor.sizes(shape)))
+            room = None if file == NOT_STORED else sizes[file]
+            if room is None or offset + length > room or length < need or number in shared:
+                found.append(number)
+        return found
+
+    def _fault_of(self, tensor: StoredTensor, number: int) -> tuple[str, str] | None:
+        chunks = self._chunks
+        count = prod(tensor.sizes(chunks.shapes[number]))
+        if not count:
+            return None
+        file = chunks.files[number]
+        if file == NOT_STORED:
+            where = f"from {list(chunks.starts[number])} on"
+            return "missing-piece", f"it is not said where the piece {where} is stored"
+        room = self._sizes[file]
+        if room is None:
+            return None
+        end = chunks.offsets[number] + chunks.lengths[number]
+        where = f"bytes {chunks.offsets[number]:,} to {end:,} of {clean(self._names[file], 80)}"
+        if end > room:
+            return "storage-bounds", f"a piece lies in {where}, which has {room:,}: it was overwritten, or is cut off"
+        if number not in chunks.transforms and chunks.lengths[number] < tensor.dtype.nbytes(count):
+            return "storage-bounds", f"a piece of {tensor.dtype.nbytes(count):,} bytes is said to lie in {where}"
+        if number in self._shared:
+            return "storage-bounds", f"a piece lies in {where}{_SHARED}"
+        return None
 
 
 def _shared_windows(metadata: Metadata, sizes: list[int | None]) -> set[int]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from tui_params.core.text import clean
 
 FLAT = "_flat_param"
+FLAT_NOTE = "flat parameter of FSDP: the parameters of a module in one, whose names and shapes are not stored"
 
 
 def flat_notes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -22,9 +23,7 @@ def flat_notes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, shape in shapes.items():
         if _is_flat(name):
-            found[name] = (
-                "flat parameter of FSDP: the parameters of a module in one, whose names and shapes are not stored"
-            )
+            found[name] = FLAT_NOTE
         elif len(shape) == 1:
             prefix = _prefix_of(name, prefixes)
             if prefix is not None:

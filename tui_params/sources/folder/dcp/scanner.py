@@ -23,6 +23,7 @@ from tui_params.sources.folder.dcp.patterns import (
 from tui_params.sources.inert_pickle.values import Stub
 
 _MOST_KEPT = 20_000
+from_bytes = int.from_bytes
 
 _Layout = tuple[tuple[Shape, ...], tuple[Shape, ...], int]
 
@@ -167,9 +168,10 @@ class Scan(Instructions):
             self._place = re.compile(place_pattern(self.numbers), re.DOTALL)
         if len(self.stack) % 2:
             return False
-        match, data, place = self._place.match, self.data, self.builder.place
+        match, data, put = self._place.match, self.data, self.builder.placing()
         known, sizes_of_raw, texts = self._numbers, self._sizes, self._texts
         pos = start
+        # There may be millions of them: whatever is called once for each shows.
         while (found := match(data, pos)) is not None:
             name, hint, sizes, file, offset, length = found.groups()
             size = sizes_of_raw.get(sizes) or self._size_of(sizes)
@@ -179,16 +181,26 @@ class Scan(Instructions):
             last = known.get(length)
             if last is None:
                 last = self._number(length)
-            first = number_of(offset)
+            # J, an INT of four bytes, is what nearly all are.
+            first = from_bytes(offset[1:], "little", signed=True) if offset[0] == 0x4A else number_of(offset)
             if size[0] is None or index < 0 or not 0 <= first <= MAX_NUMBER or not 0 <= last <= MAX_NUMBER:
                 break
             self.count += 2
-            text = texts.get(name) or self._text(name)
+            text = texts.get(name)
+            text = self._text(name) if text is None else self._again(name, text)
             self.count += size[1] + 2
-            place(text, size[0], index, texts.get(file) or self._text(file), first, last)
+            path = texts.get(file)
+            put(text, size[0], index, self._text(file) if path is None else self._again(file, path), first, last)
             pos = found.end()
         self.pos = pos if pos > start else self.pos
         return pos > start
+
+    def _again(self, raw: bytes, text: str) -> str:
+        """A text that was met with the same bytes before; where it stands here it is stored anew."""
+        if raw[0] == 0x8C:
+            self.memo[self.count] = text
+            self.count += 1
+        return text
 
     def _number(self, raw: bytes) -> int:
         """One INT of those that occur often."""
@@ -216,8 +228,7 @@ class Scan(Instructions):
             self.memo[self.count] = text
             self.numbers.setdefault(text, self.count)
             self.count += 1
-        else:
-            if len(self._texts) >= _MOST_KEPT:
-                self._texts.clear()
-            self._texts[raw] = text
+        if len(self._texts) >= _MOST_KEPT:
+            self._texts.clear()
+        self._texts[raw] = text
         return text

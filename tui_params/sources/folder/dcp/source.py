@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tui_params.core.piece import Piece
 from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import Listing, Record, Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.text import clean
 from tui_params.core.window import Window as Slice
+from tui_params.errors import ReadError
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.bytes.stitched import StitchedSource
@@ -21,6 +23,9 @@ from tui_params.sources.folder.dcp.windows import Located, Windows
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_RECORDS = 100_000
+"""The most pieces whose checksums are verified: each takes 50 microseconds to find, and 400 bytes."""
 
 
 class DcpSource(StitchedSource):
@@ -116,6 +121,31 @@ class DcpSource(StitchedSource):
             return None
         extent = place[1]
         return extent.file, extent.offset, extent.is_conj, extent.is_neg
+
+    def records(self) -> tuple[Record, ...]:
+        """The checksums of the pieces, and those of the files beside; none if the pieces are more than MAX_RECORDS."""
+        found: list[Record] = []
+        chunks = self._metadata.chunks
+        if len(chunks) <= MAX_RECORDS:
+            for tensor in self._metadata.tensors:
+                for number in range(tensor.first, tensor.first + tensor.count):
+                    window = self._metadata.window(number)
+                    if window is not None and all(chunks.shapes[number]):
+                        label = f"data/0 of the piece at byte {window.offset:,} of {clean(window.file, 80)}"
+                        record = self._windows.record(window, tensor.name, label)
+                        found += () if record is None else (record,)
+        for part in self._parts():
+            found += part.records()
+        return tuple(found)
+
+    def record_blocks(self, record: Record) -> Iterator[memoryview]:
+        file = self.files.get(record.file)
+        if file is None:
+            for part in self._parts():
+                if any(stored.name == record.file for stored in part.stored_files()):
+                    return part.record_blocks(record)
+            raise ReadError(f"{clean(record.file, 120)} is no file of {clean(self.label, 120)}")
+        return self.file_blocks(record.file, record.offset, record.offset + record.nbytes)
 
     def changed(self) -> str | None:
         for part in self._parts():

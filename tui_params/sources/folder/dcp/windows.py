@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from tui_params.core.dtypes import DType
 from tui_params.core.reading.extent import Extent
+from tui_params.core.source import Record
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import POOL, DataFile, read_bytes
-from tui_params.sources.bytes.zip_directory import Directory, read_directory
+from tui_params.sources.bytes.zip_directory import Directory, data_offset, read_directory
+from tui_params.sources.bytes.zip_records import is_stored
 from tui_params.sources.folder.dcp.metadata import Shape, Window
 from tui_params.sources.folder.dcp.payload import Blob, read_blob
 from tui_params.sources.folder.dcp.zstd import unpack
@@ -101,6 +103,30 @@ class Windows:
             if blob is None:
                 raise ReadError(f"{self.what(window, name)} is no archive of torch.save: {_TORN}")
             return file, blob.extent(file, name, shape, dtype)
+
+    def record(self, window: Window, name: str, label: str) -> Record | None:
+        """The checksum of the elements of a piece, as its archive keeps it; None if it keeps none, or is none.
+
+        Compressed pieces have none here: their bytes are not those of the elements.
+        """
+        if window.transforms:
+            return None
+        try:
+            file = self.file_of(window, name)
+            with POOL.borrow(file) as descriptor:
+                if read_bytes(descriptor, window.offset, 2) != b"PK":
+                    return None
+                directory = read_directory(descriptor, window.offset + window.nbytes, label, window.offset)
+                members = [member for key, member in directory.members.items() if key.partition("/")[2] == "data/0"]
+                if len(members) != 1 or not is_stored(members[0]):
+                    return None
+                offset = data_offset(descriptor, directory, members[0])
+        except (OpenError, ReadError, OSError):
+            # Reading the tensor says what is wrong.
+            return None
+        if offset is None or offset + members[0].size > directory.stop:
+            return None
+        return Record(file.name, label, offset, members[0].size, members[0].crc, name)
 
     def file_of(self, window: Window, name: str) -> DataFile:
         """The file of a window, which must lie in it. Raises ReadError."""

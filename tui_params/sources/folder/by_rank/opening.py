@@ -1,0 +1,180 @@
+"""Opens a folder in which each rank of a job saved its own file with torch.save, as FSDP's users do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tui_params.core.collector import collector_paused
+from tui_params.core.findings import Finding
+from tui_params.core.kinds import compact_ranges
+from tui_params.core.source import Listing, Source
+from tui_params.core.text import are, clean, listed, plural
+from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.folder.by_rank.joining import join
+from tui_params.sources.folder.by_rank.names import Group, free_stems, group_by_rank
+from tui_params.sources.folder.by_rank.source import ByRankSource
+from tui_params.sources.folder.composite import CompositeSource, Part, combine
+from tui_params.sources.folder.deepspeed.assembly import merge_repeated
+from tui_params.sources.folder.folder import Formats, file_names, folders_beside, has_model, open_folder
+from tui_params.sources.folder.run.optimizer_order import name_states
+from tui_params.sources.folder.shard_index import folder_label, read_stated
+
+MOST_RANKS = 4_096
+"""The most files of one sort that are opened."""
+
+_SHOWN = 4
+
+_DISTRIBUTED = re.compile(r"holds objects of (torch\.distributed\.[\w.]+(, | and \d+ more)?)+: ")
+
+
+def groups_in(path: Path, formats: Formats) -> list[Group]:
+    """The files of a folder that ranks wrote, as their names tell."""
+    try:
+        return group_by_rank(file_names(path), formats.state_suffixes)
+    except OpenError:
+        return []
+
+
+def open_by_rank(path: Path, formats: Formats) -> Source:
+    """The model that the files of all ranks are together, its states and what else lies beside it in one tree.
+
+    Raises OpenError, and UnknownFormatError if no file says which part of a tensor it has.
+    """
+    names, groups = file_names(path), groups_in(path, formats)
+    grouped = {name for group in groups for name in group.files.values()}
+    with collector_paused():
+        opened = _open_first(path, groups, formats)
+        parts: list[Part] = []
+        others = [name for name in names if name not in grouped]
+        has_other = has_model(others, formats)
+        if has_other:
+            parts.append(Part(open_folder(path, formats, None, grouped)))
+        stems = free_stems(groups)
+        for group in groups:
+            prefix = stems[group.stem] or ("by_rank" if has_other else "")
+            parts.append(Part(_join_group(path, group, formats, opened), prefix, is_state=group.is_state))
+    name_states([part for part in parts if not part.is_state], [part for part in parts if part.is_state])
+    left = () if has_other else (
+        *(name for name in others if name.endswith(formats.suffixes)), *folders_beside(path, formats)
+    )  # fmt: skip
+    if len(parts) == 1 and not parts[0].prefix:
+        source = parts[0].source
+        listing = source.listing
+    else:
+        models = [part.source.listing.format for part in parts if not part.is_state]
+        states = [clean(part.prefix, 40) for part in parts if part.is_state]
+        form = " + ".join(dict.fromkeys(models)) or "states of a run"
+        listing = combine(form + (f", with {listed(states, _SHOWN)}" if states else ""), parts)
+        source = CompositeSource(folder_label(path), listing, parts)
+    stated = {} if has_other else read_stated(path, {info.name: info for info in listing.tensors})
+    source.listing = msgspec.structs.replace(
+        listing,
+        metadata={**listing.metadata, **stated},
+        stated={**listing.stated, **stated},
+        not_opened=(*listing.not_opened, *left),
+    )
+    return source
+
+
+def _open_first(path: Path, groups: Sequence[Group], formats: Formats) -> dict[str, ExtentSource | str]:
+    """The first file of each group. Raises UnknownFormatError if none of them says which part of a tensor it has."""
+    found: dict[str, ExtentSource | str] = {}
+    for group in groups:
+        for name in list(group.files.values())[:2]:
+            source = found[name] = _opened(path / name, formats)
+            if not isinstance(source, str):
+                break
+    if not any(source.listing.local_parts for source in found.values() if isinstance(source, ExtentSource)):
+        shown = clean(str(path), 200)
+        raise UnknownFormatError(f"the files of single ranks in {shown} do not say which part of a tensor each has")
+    return found
+
+
+def _opened(path: Path, formats: Formats) -> ExtentSource | str:
+    """The source of one file, or why there is none."""
+    try:
+        source = formats.open_file(path)
+    except OpenError as error:
+        return str(error)
+    if isinstance(source, ExtentSource) and set(source.files) == {path.name}:
+        return source
+    source.close()
+    return f"{clean(path.name, 120)} is no file of torch.save"
+
+
+def _join_group(path: Path, group: Group, formats: Formats, opened: dict[str, ExtentSource | str]) -> ByRankSource:
+    parts: dict[int, ExtentSource] = {}
+    findings: list[Finding] = []
+    for rank, name in list(group.files.items())[:MOST_RANKS]:
+        source = opened[name] if name in opened else _opened(path / name, formats)
+        if isinstance(source, str):
+            findings.append(Finding("error", "missing-rank", None, source, file=name))
+            continue
+        parts[rank] = source
+        own = {part.rank for part in source.listing.local_parts.values() if part.rank is not None} - {rank}
+        if own:
+            evidence = f"it says that rank {own.pop():,} saved it, and its name that rank {rank:,} did"
+            findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
+    if not parts:
+        raise OpenError(findings[0].evidence)
+    ranks = _count_of(group, parts)
+    missing = [rank for rank in range(ranks) if rank not in group.files]
+    joined = join(parts, [rank for rank in range(ranks) if rank not in parts])
+    if missing:
+        which = f"{'rank' if len(missing) == 1 else 'ranks'} {compact_ranges(missing)} of {ranks:,}"
+        evidence = f"the {'file' if len(missing) == 1 else 'files'} of {which} {are(len(missing))} missing"
+        if joined.incomplete:
+            evidence += f": {plural(joined.incomplete, 'tensor')} {are(joined.incomplete)} not whole"
+            findings.append(Finding("error", "missing-rank", None, evidence))
+        else:
+            evidence += ": what they have is in the files of other ranks too"
+            findings.append(Finding("info", "missing-rank", None, evidence))
+    files = {group.files[rank]: part for rank, part in parts.items()}
+    own_findings = [finding for part in parts.values() for finding in part.listing.findings if _is_kept(finding)]
+    findings += merge_repeated(own_findings, dict.fromkeys(files, 1))
+    first = next(iter(parts.values())).listing
+    form = f"{first.format}, joined from {plural(len(parts), 'rank')}"
+    listing = Listing(
+        form,
+        tuple(joined.tensors),
+        _merge({rank: part.listing.metadata for rank, part in parts.items()}),
+        first.modules,
+        findings=(*findings, *joined.findings),
+        is_ordered=True,
+        groups=first.groups,
+    )
+    return ByRankSource(folder_label(path), listing, joined, files)
+
+
+def _count_of(group: Group, parts: Mapping[int, ExtentSource]) -> int:
+    """How many ranks there are: as the names say, or else the files; at least those that are there."""
+    least = max(group.files) + 1
+    if group.ranks is not None:
+        return min(max(group.ranks, least), MOST_RANKS)
+    said = [part.ranks or 0 for source in parts.values() for part in source.listing.local_parts.values()]
+    # A mesh may be of some of the ranks only.
+    return min(max([least, *said]), MOST_RANKS)
+
+
+def _is_kept(finding: Finding) -> bool:
+    """Whether what one file says still holds of all together."""
+    if finding.rule == "pickle-classes":
+        return _DISTRIBUTED.match(finding.evidence) is None
+    return finding.rule != "local-shapes"
+
+
+def _merge(texts: Mapping[int, Mapping[str, str]]) -> dict[str, str]:
+    """The metadata of all ranks; what they do not agree on stands there for each."""
+    merged: dict[str, str] = {}
+    for key in dict.fromkeys(key for each in texts.values() for key in each):
+        values = {rank: each[key] for rank, each in texts.items() if key in each}
+        if len(set(values.values())) == 1:
+            merged[key] = next(iter(values.values()))
+        else:
+            merged |= {f"{key}.rank_{rank}": value for rank, value in values.items()}
+    return merged
