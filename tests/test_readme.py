@@ -30,6 +30,9 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     model.model["head"].weight.data[0, 0] = float("nan")
     torch.save(model.state_dict(), tmp_path / "last.ckpt")
     save_file(model.state_dict(), tmp_path / "a.safetensors")
+    for step in (500, 1000):
+        (tmp_path / "run" / f"checkpoint-{step}").mkdir(parents=True)
+        save_file(model.state_dict(), tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors")
     monkeypatch.chdir(tmp_path)
     explored: list[object] = []
     monkeypatch.setattr("tui_params.tui.explore.explore", lambda target, **options: explored.append(target))
@@ -58,3 +61,5 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert "nan" in {finding.rule for finding in found}
     (changed,) = (value for line, value in shown.items() if line.startswith("tui_params.compare"))
     assert changed.state == "same"
+    (broken,) = (value for line, value in shown.items() if line.startswith("tui_params.timeline"))
+    assert (broken[0], [track.name for track in broken[1]]) == (0, ["model.head.weight"])

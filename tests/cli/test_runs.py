@@ -111,7 +111,7 @@ def test_a_format_that_does_not_fit_is_one_sentence(cli: Cli, checkpoint: Path, 
 
 
 def test_a_format_that_is_none_is_wrong_usage(cli: Cli, checkpoint: Path) -> None:
-    words = "there is no format 'nothing' that can be opened; the formats are safetensors, DCP, "
+    words = "there is no format 'nothing' that can be opened; the formats are safetensors, DDUF, "
     for arguments in (["ls", str(checkpoint), "--format", "nothing"], ["--format", "nothing", str(checkpoint)]):
         ran = cli(*arguments)
         assert (ran.code, ran.out) == (2, "")

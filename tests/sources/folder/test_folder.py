@@ -407,7 +407,9 @@ def test_one_bad_file_among_several_and_only_bad_ones(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_tensors_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(OpenError, match=r"holds no tensor file: looked for \*\.safetensors, \*\.distcp, \*\.bin"):
+    with pytest.raises(
+        OpenError, match=r"holds no tensor file: looked for \*\.safetensors, \*\.dduf, \*\.distcp, \*\.bin"
+    ):
         open_path(tmp_path)
     for number in range(7):
         inner = tmp_path / "runs" / f"step_{number}"

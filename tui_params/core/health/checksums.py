@@ -116,8 +116,11 @@ class WatchedSource(Source):
         finally:
             with self._lock:
                 for run in found:
-                    self._parts.setdefault(run.record, {})[run.begin] = (run.end, run.crc)
-                    self._ends[run.record, run.end] = run.begin
+                    runs = self._parts.setdefault(run.record, {})
+                    # Bytes that are read again must not take the place of a longer run.
+                    if run.begin not in runs or runs[run.begin][0] < run.end:
+                        runs[run.begin] = (run.end, run.crc)
+                        self._ends[run.record, run.end] = run.begin
 
     def _run_before(self, record: int, end: int) -> _Run:
         """The run that ends where another begins, to go on with it, which is cheaper than to combine; or a new one."""

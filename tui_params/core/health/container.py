@@ -281,7 +281,7 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "missing-rank",
         "Missing rank",
-        ("error",),
+        ("error", "info"),
         "The file of a rank is missing, cannot be read, or is there twice: what that rank has is not shown.",
         _DEEPSPEED,
     ),
