@@ -22,8 +22,10 @@ from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
 from tests.factories_safetensors import entry, file_bytes
+from tests.factories_training import TrainingSource
 from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
+from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
 from tui_params.settings import Settings
@@ -229,6 +231,23 @@ def live() -> Source:
     return open_source(live_model())
 
 
+def attached() -> Source:
+    """The small transformer as it is seen while it trains in another process."""
+    return TrainingSource(live_model())
+
+
+def watched() -> Source:
+    """The same, watched for NaN and infinities, which have come."""
+    source = TrainingSource(live_model())
+    words = "512 of 65,536 values NaN, norm of the others 0.2113"
+    source.watching().start(None, "nan inf")
+    source.watching().seen = tuple(
+        Finding("error", "watch", f"encoder.layers.3.linear1.{name}", f"step 48,011, in its {where}: nan: {words}")
+        for name, where in (("weight", "gradient"), ("weight", "values"), ("bias", "gradient"), ("bias", "values"))
+    )
+    return source
+
+
 def moved() -> Source:
     """The small transformer after a step: one weight has become NaN, one bias was replaced, one layer is frozen."""
     import torch
@@ -399,6 +418,10 @@ SCENES: tuple[Scene, ...] = (
     Scene("edits", LARGE, live, (*EDITED, "enter", *MORE_EDITS), is_editable=True),
     Scene("edits-60x20", (60, 20), live, (*EDITED, "enter", *MORE_EDITS), is_editable=True),
     Scene("edited-80x24", SMALL, live, (*EDITED, "enter", "ctrl+s", "v", "enter", "down", "right"), is_editable=True),
+    Scene("attached", LARGE, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 9)),
+    Scene("attached-80x24", SMALL, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 9)),
+    Scene("watch", LARGE, watched, ("slash", *typed("layers.3"), "enter", *("down",) * 7, "W")),
+    Scene("watch-60x20", (60, 20), watched, ("W",)),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),

@@ -24,7 +24,9 @@ class Norm(torch.nn.Module):  # type: ignore[misc]  # mypy does not read torch
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snippet, serving = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    snippet, serving, callback = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    compile(callback, "README.md", "exec")
+    assert "tui_params.integrations.lightning import ServeCallback" in callback
     assert serving == 'tui_params.serve(model, optimizer, name="run 7")\n'  # run by the tests of serving
     model = Norm()
     model.model["head"].weight.data[0, 0] = float("nan")

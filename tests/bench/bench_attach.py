@@ -88,11 +88,25 @@ try:
 except TuiParamsError:
     pass
 """
+# What the explorer does while it is open: norms and updates of what is on screen, here the first tensors.
+FOLLOWER = """
+import sys, time
+from pathlib import Path
+from tui_params.live.watching.source import WatchedSource
+viewer = WatchedSource(Path(sys.argv[1]))
+courses = viewer.courses()
+courses.want(list(viewer.listing.gradients))
+print("looking", flush=True)
+while viewer.connection.look() is None:
+    time.sleep(0.5)
+    courses.publish()
+"""
 MODES = (
     ("served, nobody looks", "", 1.005),
     ("one gradient at every step", "gradients[:1]", 1.02),
     ("every parameter and state, between steps", "tensors", 1.02),
     ("every gradient", "gradients", 1.15),
+    ("norms and updates of 8 MiB at every step", FOLLOWER, 1.05),
     ("a watch for NaN in every gradient", WATCHER.format(seconds=0), 1.05),
     ("a watch for NaN that can hold the training", WATCHER.format(seconds=60), 1.05),
 )

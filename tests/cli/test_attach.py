@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 import tui_params
 from tests.live.attached.conftest import runtime
 from tui_params.cli.completion import complete_condition, complete_serving
+from tui_params.live.attached import source as attached
 
 __all__ = ["runtime"]
 
@@ -66,7 +68,10 @@ def test_of_several_the_list_is_printed(cli: Callable[..., Any], served: nn.Modu
     other.stop()
 
 
-def test_every_command_takes_it_as_a_source(cli: Callable[..., Any], served: nn.Module, tmp_path: Path) -> None:
+def test_every_command_takes_it_as_a_source(
+    cli: Callable[..., Any], served: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.1)
     name = "attach:run 7"
     torch.save(served.state_dict(), tmp_path / "same.pt")
     assert cli("diff", str(tmp_path / "same.pt"), name).code == 0
@@ -115,3 +120,36 @@ def test_a_dry_run_of_nothing_is_wrong_usage(cli: Callable[..., Any], runtime: P
     ran = cli("attach", "--dry-run")
     assert ran.code == 2
     assert "wants the PID of a process, or the name of one that serves a model" in ran.err
+
+
+def test_all_ranks_of_a_job(cli: Callable[..., Any], runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.1)
+    servers = []
+    for rank in range(2):
+        # Of one process here, which says of itself first one rank and then the other.
+        net = nn.Linear(3, 2)
+        nn.init.constant_(net.weight, float(rank))
+        nn.init.zeros_(net.bias)
+        server = tui_params.serve(net, name="job")
+        monkeypatch.setattr(server.served, "describe", partial(described, server.served.describe, rank))
+        servers.append(server)
+    try:
+        rows = [line.split() for line in cli("attach", "--list").out.splitlines()[1:]]
+        assert [row[3] for row in rows] == ["0", "1"]
+        ran = cli("attach", "--all")
+        assert ran.code == 0
+        assert "rank0.weight" in ran.out
+        assert "rank1.weight" in ran.out
+        ran = cli("check", "attach:all:job")
+        assert "differs from rank 0 after step 0: 6 of 6 values, by 1 at most" in ran.out
+        assert "of 3 ranks, 1 is not served on this machine: 2" in cli("ls", "attach:all", "--json").out
+    finally:
+        for server in servers:
+            server.stop()
+    ran = cli("attach", "--all")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no rank of a job is served here" in ran.err
+
+
+def described(describe: Callable[[], dict[str, Any]], rank: int) -> dict[str, Any]:
+    return {**describe(), "rank": rank, "world_size": 3}

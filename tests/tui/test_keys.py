@@ -668,6 +668,14 @@ async def test_the_key_of_packed_weights_says_that_there_are_none() -> None:
         assert "There are no packed weights here." in stage.lines[-1]
 
 
+@covers("watch")
+async def test_watch_says_that_nothing_trains_here() -> None:
+    # tests/tui/screens/test_watch.py watches a model that does.
+    async with on_stage() as stage:
+        await stage.press("W")
+        assert "Only one model that trains" in stage.lines[-1]
+
+
 @covers("reload")
 async def test_reload_opens_again_and_keeps_the_cursor() -> None:
     opened: list[MemorySource] = []

@@ -30,6 +30,9 @@ def code_store() -> Store | None:
 ATTACH = "attach:"
 """What a source begins with that is the model of another process, ``attach:4242`` or ``attach:NAME``."""
 
+ALL = "all"
+"""After ATTACH: all ranks of a job, ``attach:all``, or ``attach:all:NAME`` where there are several jobs."""
+
 ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
@@ -43,7 +46,8 @@ def open_source(
 ) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
-    ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``).
+    ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``),
+    ``attach:all`` those of all ranks of a job.
 
     Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
     they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
@@ -85,10 +89,18 @@ def _open(target: Target, optimizer: Optimizer | None, form: str | None) -> Sour
 def _open_named(target: str | os.PathLike[str], form: str | None) -> Source:
     """A path, or ``attach:`` and the number or the name of a process that serves a model."""
     if isinstance(target, str) and target.startswith(ATTACH) and not os.path.lexists(target):
-        from tui_params.live.attached.finding import choose, find_serving
-        from tui_params.live.attached.source import AttachedSource
+        from tui_params.live.attached.finding import choose, find_serving, ranks_of
+        from tui_params.live.watching.source import WatchedSource
 
-        return AttachedSource(choose(find_serving(), target.removeprefix(ATTACH)).path)
+        which = target.removeprefix(ATTACH)
+        if which == ALL or which.startswith(f"{ALL}:"):
+            from tui_params.live.watching.job import JobSource
+
+            ranks = ranks_of(find_serving(), which.removeprefix(ALL).removeprefix(":") or None)
+            any_rank = next(iter(ranks.values()))
+            paths = {rank: each.path for rank, each in ranks.items()}
+            return JobSource(paths, any_rank.world_size or len(ranks), any_rank.name)
+        return WatchedSource(choose(find_serving(), which).path)
     return open_path(target, form)
 
 

@@ -14,23 +14,28 @@ from tui_params.cli.output import Output, write_json
 from tui_params.cli.served import choose_served, nothing_served
 from tui_params.core import text
 from tui_params.errors import OpenError
-from tui_params.live.attached.finding import Serving, choose, find_serving
+from tui_params.live.attached.finding import Serving, choose, find_serving, ranks_of
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
 @click.argument("which", metavar="[PID | NAME]", required=False, shell_complete=complete_serving)
+@click.option("--all", "all_ranks", is_flag=True, help="Open all ranks of a job on this machine as one tree.")
 @click.option("--list", "only_list", is_flag=True, help="List the models and open none.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be run in a process that serves nothing, and run nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document.")
-def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) -> int:
+def command(which: str | None, all_ranks: bool, only_list: bool, dry_run: bool, as_json: bool) -> int:
     """Open the explorer on the model of a process while it trains.
 
     Without PID or NAME the only model that is served (tui_params.serve) is opened; of several, the list is printed. A
     process with that PID that serves nothing is entered: by sys.remote_exec where both Pythons are 3.14 or newer, else
     by gdb. It then serves its models until nobody has looked for a minute. Other commands take a served model as the
     source attach:PID.
+
+    With --all, PID or NAME mean any rank of a job, and may be left out if there is one job. Below rank0, rank1 and so
+    on is the model of each; parameters of ranks that are replicas and differ after the same step are marked. Other
+    commands take the source attach:all.
     """
     if dry_run:
         return _dry_run(which)
@@ -38,6 +43,9 @@ def command(which: str | None, only_list: bool, dry_run: bool, as_json: bool) ->
     if as_json:
         write_json({"serving": [_entry(each) for each in found]})
         return OK
+    if all_ranks:
+        ranks = ranks_of(found, which)
+        return open_serving("all" if which is None else f"all:{next(iter(ranks.values())).number}")
     if which is None and (only_list or len(found) != 1):
         if not found:
             raise nothing_served()
@@ -97,10 +105,19 @@ def _entry(each: Serving) -> dict[str, object]:
 
 def _lines(found: list[Serving]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("PID", "NAME", "MODEL", "RANK", "STEPS", "LAST STEP", "SINCE", "COMMAND")]
-    rows += [_row(each) for each in found]
+    rows += [_row(each) for each in _by_job(found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _by_job(found: list[Serving]) -> list[Serving]:
+    """The latest first, but the ranks of a job together and in their order."""
+    jobs: dict[tuple[object, ...], list[Serving]] = {}
+    for each in found:
+        alone = (each.path,) if each.rank is None else (each.name, each.world_size, each.command)
+        jobs.setdefault(alone, []).append(each)
+    return [each for job in jobs.values() for each in sorted(job, key=lambda each: each.rank or 0)]
 
 
 def _row(each: Serving) -> tuple[str, ...]:

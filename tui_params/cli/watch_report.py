@@ -9,6 +9,7 @@ import msgspec
 
 from tui_params.cli.output import Output, complain, encode_json
 from tui_params.core import text
+from tui_params.live.watching.event_text import event_words
 from tui_params.live.watching.judge import Event
 from tui_params.live.watching.watch import Choice, Held, Look, Watch
 
@@ -125,7 +126,7 @@ class TextReport:
 
     def look(self, look: Look, saved: str | None, not_saved: str | None) -> None:
         for event in look.events[:MOST_LINES]:
-            words = f"{event.condition.text}: {_figures(event)}{_scaling(event)}"
+            words = event_words(event)
             line = f"step {event.step:,}  {text.name(event.info.name)}  "
             self._out.line(line + self._out.style(words, "yellow" if event.condition.what == "still" else "bold red"))
         more = len(look.events) - MOST_LINES
@@ -157,32 +158,6 @@ class TextReport:
         )
         for why, names in _by_reason(watch.unlooked()).items():
             complain(f"never looked at: {_some(names)}: {why}")
-
-
-def _figures(event: Event) -> str:
-    figures, numel = event.figures, event.info.numel * (2 if event.info.dtype.is_complex else 1)
-    infinite = figures.pos_inf + figures.neg_inf
-    is_all = figures.nan + infinite >= numel
-    others = "" if is_all else f", norm of the others {text.number(figures.norm)}"
-    what = event.condition.what
-    if what == "nan":
-        return f"{figures.nan:,} of {text.plural(numel, 'value')} NaN{others}"
-    if what == "inf":
-        return f"{infinite:,} of {text.plural(numel, 'value')} infinite ({figures.pos_inf:,} above 0){others}"
-    if what == "still":
-        return f"the same bits at each look since step {event.since:,}"
-    if not figures.is_finite:
-        return f"{figures.nan:,} NaN and {infinite:,} infinite of {text.plural(numel, 'value')}{others}"
-    if event.median is not None:
-        times = figures.norm / event.median
-        return f"norm {text.number(figures.norm)}, {text.number(times)} times its median {text.number(event.median)}"
-    return f"norm {text.number(figures.norm)}"
-
-
-def _scaling(event: Event) -> str:
-    if event.info.kind != "gradient" or not event.is_scaled:
-        return ""
-    return " (the GradScaler skipped this step)" if event.is_skipped else " (still multiplied by the GradScaler)"
 
 
 def _by_reason(reasons: dict[str, str]) -> dict[str, list[str]]:

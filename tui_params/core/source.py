@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig
+from tui_params.core.course import Courses
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
@@ -23,6 +24,7 @@ from tui_params.core.piece import LocalPart, Piece
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
+from tui_params.core.watching import Watching
 from tui_params.core.window import parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
@@ -243,6 +245,14 @@ class Source(Readable):
 
     def beat(self) -> Beat | None:
         """How far the model has come, if it trains in another process meanwhile; else None. Asks nobody."""
+        return None
+
+    def courses(self) -> Courses | None:
+        """What is seen of its parameters step by step, from the first call on; None if it does not train meanwhile."""
+        return None
+
+    def watching(self) -> Watching | None:
+        """What it can be watched by, from the first call on; None if it does not train meanwhile."""
         return None
 
     @abstractmethod

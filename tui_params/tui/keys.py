@@ -99,6 +99,7 @@ SCREEN: tuple[Key, ...] = (
     Key("export", "w", "export", "write", "Write the list, values or screen to a file", "w"),
     Key("hold", "F", "hold", "hold", "Hold the picture of a model that trains, or let it follow again", "F"),
     Key("logical", "t", "logical", "packed", "Packed weights as what they mean, or as they are stored", "t"),
+    Key("watch", "W", "watch", "watch", "Watch a model that trains for NaN, infinities, norms, stillness", "W"),
     Key("reload", "R", "reload", "reload", "Open the source again", "R"),
     Key("help", "question_mark,f1", "help", "keys", "This list of keys, and the filter language", "? f1"),
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),

@@ -58,6 +58,8 @@ def test_training_continues_bit_by_bit_as_if_nobody_looked(runtime: Path, steps:
             for info in viewer.listing.tensors:
                 viewer.summarize(info.name)
             assert isinstance(viewer, AttachedSource)
+            while viewer.page.steps < steps // 2:  # it serves before its first step
+                time.sleep(0.001)
             conditions = [parse_condition(word) for word in ("nan", "inf", "norm>1e9", "still:1000")]
             listing = viewer.listing
             choice = choose_watched(listing, listing.tensors, listing.gradients.values(), conditions)
@@ -88,9 +90,10 @@ def test_a_trainer_that_is_killed_leaves_a_sentence_and_no_entry(runtime: Path) 
         assert viewer.beat().lost is not None
         assert "what is shown is the last that was read" in (viewer.changed() or "")
         viewer.close()
-    # The socket of a killed process stays behind, and is not offered.
+    # The socket of a killed process stays behind; it is not offered, and is removed by who finds it.
     assert list((runtime / "tui-params").iterdir())
     assert find_serving() == []
+    assert list((runtime / "tui-params").iterdir()) == []
 
 
 def test_a_trainer_that_is_stopped_is_waited_for_and_goes_on(served_loop: Path) -> None:
@@ -213,8 +216,11 @@ def test_a_socket_of_something_else_is_listed_with_the_reason(runtime: Path) -> 
     folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(str(folder / f"{os.getpid()}.sock"))
+        other.listen(1)
         (found,) = find_serving()
-        assert "does not answer: connection refused" in (found.reason or "")
-    (folder / "notes.txt").write_text("no socket")
-    (folder / "x.sock").write_text("no socket")
-    assert [each.pid for each in find_serving()] == [os.getpid()]
+        assert "the other side does not answer" in (found.reason or "")
+        (folder / "notes.txt").write_text("no socket")
+        (folder / "x.sock").write_text("no socket")
+        assert [each.pid for each in find_serving()] == [os.getpid()]
+    assert find_serving() == []
+    assert (folder / "x.sock").exists()

@@ -185,7 +185,7 @@ def test_steps_inside_backward_copy_what_is_theirs(trained: Trained, viewer: Att
         parameter.register_post_accumulate_grad_hook(lambda each: optimizers[each].step()) for parameter in optimizers
     ]
     watch = watching(viewer, "norm>1e-9", "nan")
-    rounds = watch._rounds
+    rounds = watch._stream._rounds
     for _ in range(3):
         trained.net.a.grad = trained.net.b.grad = None
         (trained.net.a.sum() + trained.net.b.sum()).backward()

@@ -10,7 +10,9 @@ from torch import nn
 
 import tui_params
 from tests.factories_screen import on_stage
+from tests.factories_training import FixedCourses, TrainingSource
 from tests.live.attached.conftest import runtime
+from tui_params.core.course import Course, Point
 from tui_params.core.health.checker import Report
 from tui_params.live.attached import source as attached
 from tui_params.live.attached.source import AttachedSource
@@ -92,3 +94,25 @@ async def test_a_check_holds_the_picture_and_trusts_nothing_that_was_read_before
             await stage.until(lambda: "1.weight" in wrong(), "checked again")
     finally:
         server.stop()
+
+
+async def test_what_was_seen_step_by_step_stands_in_the_rows_and_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    net = nn.Linear(3, 2)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    seen = Course((Point(1, 1.0), Point(2, 4.0), Point(3, None, "NaN")), (Point(2, 0.25), Point(3, 0.125)))
+    source = TrainingSource(net, {"weight": seen})
+    async with on_stage(source, is_settled=False, size=(160, 40)) as stage:
+        await stage.until(lambda: any("▃█!" in line for line in stage.lines[:12]), "the row")
+        row = next(line for line in stage.lines if "weight" in line and "▃█!" in line)
+        assert "0.125" in row
+        await stage.until(lambda: any("update  █▅ 0.125" in line for line in stage.lines), "the page")
+        courses = source.courses()
+        assert isinstance(courses, FixedCourses)
+        assert {"weight", "bias"} <= set(courses.wanted)
+        courses._published = False
+        await stage.send("F")
+        courses.wanted = []
+        stage.screen.pulse.look()
+        assert courses.wanted == []

@@ -27,6 +27,7 @@ class Connection:
         self._lock = Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(seconds)
+        self._seconds = seconds
         self.lost: str | None = None
         """Why nothing is answered any more."""
         try:
@@ -42,13 +43,19 @@ class Connection:
         replies = list(self.ask_many(question))
         return replies[-1][0], [descriptor for _, descriptors in replies for descriptor in descriptors]
 
-    def ask_many(self, question: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[int]]]:
-        """The answers to a question, the last of them included. Raises ReadError."""
+    def ask_many(
+        self, question: dict[str, Any], seconds: float | None = None
+    ) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        """The answers to a question, the last of them included. Raises ReadError.
+
+        ``seconds`` is how long each of them may take, if that is longer than usual.
+        """
         with self._lock:
             if self.lost is not None:
                 raise ReadError(self.lost)
             is_whole = False
             try:
+                self._socket.settimeout(max(self._seconds, seconds or 0.0))
                 send_frame(self._socket, question)
                 while not is_whole:
                     frame = receive_frame(self._socket)

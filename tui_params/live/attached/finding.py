@@ -12,6 +12,7 @@ from tui_params.core.text import clean
 from tui_params.errors import OpenError, TuiParamsError
 from tui_params.live.attached.connection import Connection
 from tui_params.live.attached.shared import StepPage
+from tui_params.live.attached.stale import remove_stale
 from tui_params.live.inside.frames import close_all
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, why_unsafe
 
@@ -63,11 +64,11 @@ def find_serving(uid: int = -1) -> list[Serving]:
 def describe(path: Path) -> Serving | None:
     """Who serves at a socket; None if nobody does any more."""
     pid = int(path.name.partition(".")[0].partition("-")[0]) if path.name[:1].isdigit() else 0
-    if not os.path.isdir(f"/proc/{pid}") and os.path.isdir("/proc/self"):
-        return None  # killed, and its socket was left behind
     try:
         connection = Connection(path, HELLO_SECONDS)
     except OpenError as error:
+        if remove_stale(path):
+            return None  # killed, and its socket was left behind
         return Serving(path, pid, reason=str(error))
     try:
         hello, descriptors = connection.ask({"ask": "hello"})
@@ -104,6 +105,33 @@ def _serving(path: Path, pid: int, hello: dict[str, Any], steps: int, age: float
         number("world_size"),
         " ".join(words),
     )
+
+
+def ranks_of(found: list[Serving], wanted: str | None) -> dict[int, Serving]:
+    """The ranks of one job by their number: of the only one, or of the one that a PID or a name means.
+
+    Ranks with the same name, size and command are one job. Raises OpenError.
+    """
+    jobs: dict[tuple[object, ...], dict[int, Serving]] = {}
+    for each in found:
+        if each.rank is not None and each.reason is None:
+            ranks = jobs.setdefault((each.name, each.world_size, each.command), {})
+            ranks.setdefault(each.rank, each)  # the latest comes first
+    if wanted is not None:
+        matching = [
+            ranks for ranks in jobs.values() if any(wanted in (each.number, each.name) for each in ranks.values())
+        ]
+        if not matching:
+            choose(found, wanted)  # says so if there is none at all
+            raise OpenError(f"{clean(wanted, 80)!r} is no rank of a job: RANK and WORLD_SIZE are not set there")
+    else:
+        matching = list(jobs.values())
+    if not matching:
+        raise OpenError("no rank of a job is served here: torchrun sets RANK and WORLD_SIZE, by which ranks are known")
+    if len(matching) > 1:
+        names = ", ".join(sorted({ranks[min(ranks)].number for ranks in matching})[:8])
+        raise OpenError(f"{len(matching)} jobs are served: choose by the number of one of their ranks ({names})")
+    return dict(sorted(matching[0].items()))
 
 
 def choose(found: list[Serving], wanted: str) -> Serving:

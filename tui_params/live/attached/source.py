@@ -45,6 +45,9 @@ COPIES_NBYTES = 128 << 20
 
 MAX_COPIES = 64
 
+LIST_SECONDS = 120.0
+"""How long a process may take to describe its model: it does so beside its training, which comes first."""
+
 STEP_SECONDS = 15.0
 """How long to wait for the end of a step."""
 
@@ -90,7 +93,7 @@ class AttachedSource(Source):
     def _list(self, hello: dict[str, Any]) -> None:
         rows: list[list[Any]] = []
         last: dict[str, Any] = {}
-        for last, _ in self._connection.ask_many({"ask": "list"}):
+        for last, _ in self._connection.ask_many({"ask": "list"}, LIST_SECONDS):
             rows += last.get("tensors", [])
         found = [_description(row) for row in rows]
         gradients = set(last["gradients"].values())
@@ -136,14 +139,27 @@ class AttachedSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.core.reading.gather import gather_window
 
-        return self._read(info, lambda place, extent: gather_window(place, extent, info, window))
+        return self._read(info, lambda place, extent: gather_window(place, extent, info, window))[0]
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        import numpy as np
-
-        from tui_params.core.reading.gather import BLOCK_NBYTES, gather_blocks
+        from tui_params.core.reading.gather import BLOCK_NBYTES
 
         stop = info.numel if stop is None else min(stop, info.numel)
+        taken, _ = self.bytes_at_step(info, start, stop)
+        step = info.dtype.nbytes(fit(BLOCK_NBYTES, info.dtype))
+        for begin in range(0, taken.nbytes, step):
+            yield taken[begin : begin + step]
+
+    def bytes_at_step(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.uint8], int]:
+        """The bytes of the elements ``start:stop``, and the number of steps after which they were so.
+
+        Raises ReadError.
+        """
+        import numpy as np
+
+        from tui_params.core.reading.gather import gather_blocks
+
+        stop = info.numel if stop is None else stop
         if info.nbytes > MAX_AT_ONCE:
             raise ReadError(
                 f"it has {size(info.nbytes)}, and at most {size(MAX_AT_ONCE)} are read between two steps: look at a"
@@ -157,19 +173,16 @@ class AttachedSource(Source):
                 taken[done : done + block.nbytes] = block
                 done += block.nbytes
 
-        self._read(info, take)
-        step = info.dtype.nbytes(fit(BLOCK_NBYTES, info.dtype))
-        for begin in range(0, taken.nbytes, step):
-            yield taken[begin : begin + step]
+        return taken, self._read(info, take)[1]
 
-    def _read(self, info: TensorInfo, read: Callable[[Place, Extent], _T]) -> _T:
-        """What ``read`` makes of the elements as they were at one step. Raises ReadError."""
+    def _read(self, info: TensorInfo, read: Callable[[Place, Extent], _T]) -> tuple[_T, int]:
+        """What ``read`` makes of the elements as they were at one step, and its number. Raises ReadError."""
         if self._is_closed:
             raise ReadError(f"{self.label} is closed")
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
         if not info.numel:
-            return read(NOTHING, Extent("", 0, 0, 0))
+            return read(NOTHING, Extent("", 0, 0, 0)), self._page.steps
         is_gradient = info.kind == "gradient"
         handle = self._handles.get(info.name)
         if handle is None:
@@ -181,7 +194,7 @@ class AttachedSource(Source):
             found = self._page.steadily(lambda: read(self._memory, extent))
             if found is not None:
                 self._check_place(info, handle, address)
-                return found[0]
+                return found
         return self._read_copy(info, handle, is_gradient, read)
 
     def _check_place(self, info: TensorInfo, handle: int, address: int) -> None:
@@ -190,7 +203,9 @@ class AttachedSource(Source):
         if answer.get("addresses") != [address]:
             raise SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
 
-    def _read_copy(self, info: TensorInfo, handle: int, is_gradient: bool, read: Callable[[Place, Extent], _T]) -> _T:
+    def _read_copy(
+        self, info: TensorInfo, handle: int, is_gradient: bool, read: Callable[[Place, Extent], _T]
+    ) -> tuple[_T, int]:
         key = handle, is_gradient
         with self._lock:
             asked = self._page.steps
@@ -201,7 +216,7 @@ class AttachedSource(Source):
             self._wait_for_copy(copies, slot, asked)
             extent = Extent("", 0, 0, slot.nbytes)
             # A copy is row-major, whatever the tensor itself is.
-            return copies.steadily(slot, lambda place: read(place, extent))[0]
+            return copies.steadily(slot, lambda place: read(place, extent))
 
     def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
         deadline = time.monotonic() + STEP_SECONDS

@@ -24,6 +24,7 @@ from .hold import MAX_SECONDS, Hold
 from .leaves import Find, gradient_of
 from .memory import Undisturbed
 from .probe import Probe
+from .round_layout import MAX_RING
 from .shared_page import GENERATION, SharedPage
 from .step_clock import StepClock
 from .step_rounds import StepRounds
@@ -41,6 +42,9 @@ MAX_COPIED = 4_096
 
 MAX_WATCHED = 200_000
 """Tensors that one viewer may watch: they take turns."""
+
+MAX_WATCHES = 4
+"""Watches of one viewer, each of other tensors; the first of them alone can hold the training."""
 
 Reply = tuple[dict[str, Any], tuple[int, ...]]
 """A message, and the descriptors that go with it."""
@@ -85,7 +89,7 @@ class Visit:
         self._finds: list[Any] = []
         self._listed: dict[int, Description] = {}
         self._copies: TensorCopies | None = None
-        self._watch: StepWatch | None = None
+        self._watches: dict[int, StepWatch] = {}
 
     def answer(self, question: dict[str, Any]) -> Iterator[Reply]:
         """The replies to a question, the last of them with ``"is_last": true``. Raises RequestError."""
@@ -109,10 +113,10 @@ class Visit:
             raise RequestError(f"there is no question {str(ask)[:40]!r}")
 
     def close(self) -> None:
-        """End the copies and the watch of this viewer."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        """End the copies and the watches of this viewer."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches = {}
         self._drop_copies()
 
     def _drop_copies(self) -> None:
@@ -224,12 +228,15 @@ class Visit:
     def _start_watch(self, question: dict[str, Any]) -> Reply:
         """Copy these tensors at every step in rounds, instead of those that were watched before.
 
-        ``limit`` is how many seconds a hold may last. ``holds_on`` are the things that hold the training in the very
-        step in which a tensor becomes one of them: ``nan``, ``inf``.
+        ``number`` is which of the viewer's watches is meant, the first, 0, if it is not said. ``places`` is how many
+        steps a viewer may be late. ``limit`` is how many seconds a hold may last. ``holds_on`` are the things that hold
+        the training in the very step in which a tensor becomes one of them: ``nan``, ``inf``.
         """
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        number, places = question.get("number", 0), question.get("places", MAX_RING)
+        if type(number) is not int or not 0 <= number < MAX_WATCHES or type(places) is not int:
+            raise RequestError(f"watch wants a number from 0 to {MAX_WATCHES - 1}, and how many places there are")
+        if number in self._watches:
+            self._watches.pop(number).close()
         wanted, budget = self._wanted(question, MAX_WATCHED), _budget(question)
         limit, holds_on = question.get("limit", 0), question.get("holds_on", [])
         if type(limit) not in (int, float) or not 0 <= limit <= MAX_SECONDS:
@@ -242,12 +249,12 @@ class Visit:
             owners = [
                 self._identity(handle) for handle in (*question.get("values", []), *question.get("gradients", []))
             ]
-            rounds = StepRounds(wanted, owners, budget)
+            rounds = StepRounds(wanted, owners, budget, places)
         except (ValueError, OSError) as error:
             raise RequestError(str(error)) from error
         check = FiniteCheck(minds_inf="inf" in holds_on) if holds_on else None
-        self._watch = StepWatch(self._served.clock, rounds, Hold(float(limit)), check)
-        self._watch.start()
+        self._watches[number] = watch = StepWatch(self._served.clock, rounds, Hold(float(limit)), check)
+        watch.start()
         layout = rounds.layout
         return {"ring": layout.ring, "room": layout.room, "is_last": True}, (rounds.memory.fd,)
 
@@ -260,9 +267,9 @@ class Visit:
 
     def _held(self, ask: str) -> dict[str, Any]:
         """Hold the training at the end of the step that it is in, or let it go on; where it is held by this viewer."""
-        if self._watch is None:
+        if 0 not in self._watches:
             raise RequestError("only a viewer that watches can hold the training")
-        hold = self._watch.hold
+        hold = self._watches[0].hold
         if ask == "hold":
             hold.want()
         elif ask == "release":

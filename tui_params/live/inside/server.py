@@ -66,16 +66,22 @@ class Server:
         while os.path.lexists(path) and not _is_stale(path):
             number += 1
             path = os.path.join(folder, f"{os.getpid()}-{number}{SUFFIX}")
-        if os.path.lexists(path):
-            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        fresh = os.path.join(folder, f".{os.getpid()}-{number}")
         try:
-            listener.bind(path)
-            os.chmod(path, 0o600)
+            with suppress(FileNotFoundError):
+                os.unlink(fresh)
+            listener.bind(fresh)
+            os.chmod(fresh, 0o600)
             listener.listen(MAX_VIEWERS)
             self.clock.start()
+            # It has its name only now that it listens: what refuses a connection under such a name is left behind.
+            os.rename(fresh, path)
         except BaseException:
             listener.close()
+            self.clock.stop()
+            with suppress(OSError):
+                os.unlink(fresh)
             raise
         self.path, self._listener = path, listener
         _SERVERS.append(self)

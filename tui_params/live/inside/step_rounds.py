@@ -48,15 +48,16 @@ class StepRounds:
 
     Where each parameter has an optimizer of its own that steps inside backward, a round has what belongs to it, and one
     tensor more: all of them at each of these steps would be the whole model as many times as it has parameters.
-    ``owners`` are the ids of the parameters that the tensors are, or are the gradients of.
+    ``owners`` are the ids of the parameters that the tensors are, or are the gradients of. ``places`` is the most
+    rounds that are kept, where memory allows.
     Raises ValueError if they need too much memory. ``close`` is called on the viewer's thread, all else on the one that
     trains.
     """
 
-    def __init__(self, wanted: list[Wanted], owners: list[int], budget: int) -> None:
+    def __init__(self, wanted: list[Wanted], owners: list[int], budget: int, places: int = MAX_RING) -> None:
         sizes = [aligned(each.nbytes) for each in wanted]
         room = max(*sizes, min(sum(sizes), budget // 64 * 64), 64)
-        ring = max(MIN_RING, min(MAX_RING, RING_NBYTES // room))
+        ring = max(MIN_RING, min(MAX_RING, places, RING_NBYTES // room))
         self.layout = Layout(len(wanted), ring, room)
         if self.layout.nbytes > MAX_NBYTES:
             raise ValueError(

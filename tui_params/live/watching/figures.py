@@ -69,6 +69,38 @@ def figures_of(raw: NDArray[np.uint8], dtype: DType, numel: int) -> LookFigures:
     return LookFigures(nan, pos_inf, neg_inf, scale * math.sqrt(squares))
 
 
+def update_of(before: NDArray[np.uint8], after: NDArray[np.uint8], dtype: DType, numel: int) -> float | None:
+    """The norm of what was added to a tensor, divided by its norm before; None if either is not finite.
+
+    Infinity if it was zero and is no longer; 0 if no value changed. Sums as in ``figures_of``.
+    """
+    import numpy as np
+
+    peaks = [0.0, 0.0]
+    # Differences of numbers near the largest or the smallest of float64: in units of the greatest magnitude.
+    for place, raw in enumerate((before, after)):
+        for block in _blocks(raw, dtype, numel):
+            with np.errstate(invalid="ignore"):
+                peaks[place] = max(peaks[place], float(np.abs(block).max(initial=0.0)), key=_nan_first)
+    peak = max(peaks, key=_nan_first)
+    if not math.isfinite(peak):
+        return None
+    unit = 1.0 if 1e-100 < peak < 1e100 else peak or 1.0
+    moved = norm = 0.0
+    for old, new in zip(_blocks(before, dtype, numel), _blocks(after, dtype, numel), strict=True):
+        was = old.astype(np.float64) / unit
+        with np.errstate(under="ignore"):
+            moved += float(np.square(new.astype(np.float64) / unit - was).sum())
+            norm += float(np.square(was).sum())
+    if not moved:
+        return 0.0
+    return math.sqrt(moved) / math.sqrt(norm) if norm else math.inf
+
+
+def _nan_first(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
 def digest_of(raw: NDArray[np.uint8]) -> bytes:
     """What two tensors have in common only if they are the same to the last bit."""
     return hashlib.sha1(raw.data, usedforsecurity=False).digest()

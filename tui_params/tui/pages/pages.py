@@ -39,6 +39,7 @@ from tui_params.tui.widgets.detail.module_page import module_parts
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 
 if TYPE_CHECKING:
+    from tui_params.core.course import Course
     from tui_params.core.figures import Figures
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
@@ -76,6 +77,8 @@ class Pages:
         self._places_asked: str | None = None
         self._ties = Ties(desk.opened.tensors)
         self._pieces = Pieces(desk.asking.want_pieces)
+        for finding in desk.opened.source.listing.findings if desk.opened.content.is_trained else ():
+            self.marks.note(desk.opened.tree, finding)
         for info in desk.opened.tensors:
             if info.unreadable is not None:
                 self.modules.has_unknown_sizes |= has_unknown_size(info)
@@ -129,7 +132,7 @@ class Pages:
             return
         self._sampled.pop(outcome.name, None)
         # A tensor that is read once more, for a histogram, is not judged again: its findings stay.
-        found = findings or self.marks.findings(outcome.name)
+        found = findings or self.marks.measured(outcome.name)
         self.marks.record(self.desk.opened.tree, outcome.name, found, outcome.reason)
 
     def take_report(self, report: Report) -> None:
@@ -303,6 +306,10 @@ class Pages:
         if name == info.name and place is not None:
             self.pane.show_place(place)
 
+    def _course_of(self, name: str) -> Course | None:
+        courses = self.desk.opened.source.courses()
+        return courses.of(name) if courses is not None else None
+
     def _paint(self, lines: list[Line], name: str | None) -> None:
         self.is_held = False
         if name != self._shown:
@@ -336,4 +343,5 @@ class Pages:
             self.changes.since,
             self.changes.of(info.name),
             self.changes.of(f"{info.name}.grad"),
+            self._course_of(parameter.name),
         )

@@ -52,6 +52,8 @@ COLUMNS: tuple[Column, ...] = (
     _column_of("numel", 7),
     _column_of("nbytes", 9),
     _column_of("grad", 8),
+    Column("course", "steps", "norms of its gradient at the last steps", 9, is_live=True),
+    Column("update", "update", "norm of the last update / norm before it", 8, is_live=True),
     _column_of("change", 9),
     _column_of("gradchange", 9),
     *map(
@@ -68,23 +70,26 @@ BY_NAME = {column.name: column for column in COLUMNS}
 
 _FIRST = ("shape", "dtype", "spark", "numel", "nbytes")
 _FIRST_LIVE = ("shape", "grad", "spark", "dtype", "trainable", "numel", "nbytes")
+_FIRST_TRAINED = ("shape", "grad", "course", "update", "spark", "dtype", "trainable", "numel", "nbytes")
 
 
-def default_columns(is_live: bool, is_compared: bool = False) -> tuple[str, ...]:
+def default_columns(is_live: bool, is_compared: bool = False, is_trained: bool = False) -> tuple[str, ...]:
     """What is shown unless the user chose otherwise, what matters most first: as many as there is room for.
 
-    ``is_compared``: there is an earlier look at the model, since which it may have changed.
+    ``is_compared``: there is an earlier look at the model, since which it may have changed. ``is_trained``: it trains
+    meanwhile, in another process.
     """
+    usual = _FIRST_TRAINED if is_trained else _FIRST_LIVE
     if is_live and is_compared:
-        return ("change", *_FIRST_LIVE)
-    return _FIRST_LIVE if is_live else _FIRST
+        return ("change", *usual)
+    return usual if is_live else _FIRST
 
 
 class Content(msgspec.Struct, frozen=True):
     """The cells that the longest shape (in both spellings) and the longest dtype of a source need.
 
     ``has_dtypes``: there are several. ``is_live``: it has parameters, which only a model in memory has.
-    ``is_compared``: it is compared with an earlier look.
+    ``is_compared``: it is compared with an earlier look. ``is_trained``: it trains while it is looked at.
     """
 
     shape: int = 5
@@ -93,9 +98,10 @@ class Content(msgspec.Struct, frozen=True):
     has_dtypes: bool = False
     is_live: bool = False
     is_compared: bool = False
+    is_trained: bool = False
 
 
-def content_of(tensors: Iterable[TensorInfo]) -> Content:
+def content_of(tensors: Iterable[TensorInfo], *, is_trained: bool = False) -> Content:
     """The Content of some tensors."""
     kinds = {(info.shape, info.dtype.short, info.kind) for info in tensors}
     shapes = {shape for shape, _, _ in kinds if len(shape) <= _LONGEST_SHAPE}
@@ -106,6 +112,7 @@ def content_of(tensors: Iterable[TensorInfo]) -> Content:
         max(map(len, dtypes), default=4),
         len(dtypes) > 1,
         any(kind == "parameter" for _, _, kind in kinds),
+        is_trained=is_trained,
     )
 
 
@@ -153,7 +160,7 @@ def lay_out(
     is sorted by comes before all others. In a flat list the full names get their room first.
     """
     content = content if content is not None else Content()
-    usual = default_columns(content.is_live, content.is_compared)
+    usual = default_columns(content.is_live, content.is_compared, content.is_trained)
     names = list(usual if wanted is None else wanted)
     if sorted_by in BY_NAME and sorted_by not in names:
         names.append(sorted_by)
@@ -184,7 +191,7 @@ def _cells_of(name: str, width: int, content: Content, has_short_shapes: bool) -
         # Of a module, the type that most of its bytes have, and how many more: two types where there is room.
         more = 2 if content.has_dtypes and width > _STACKED else 0
         return 1 + min(max(5, content.dtype + more), column.width - 1) if width < _WIDE else column.width
-    if name == "spark":
+    if name in ("spark", "course"):
         return 7 if width < _ROOMY else column.width
     # Seven characters are enough for any number.
     return column.width - 1 if width < _ROOMY and column.of_figures is not None and column.width > 8 else column.width

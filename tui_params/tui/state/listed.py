@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.course import Course
 from tui_params.core.export.table import Table, Value
 from tui_params.core.figures import SPARK_BINS, Figures
 from tui_params.core.tensor import TensorInfo
@@ -23,6 +24,7 @@ class Row(msgspec.Struct, frozen=True):
 
     ``reason`` says why there are no ``figures``. ``gradient`` are the figures of its gradient, ``owner`` is the class
     of the module that holds it. ``change`` says how it has moved since an earlier look, where there is one.
+    ``course`` is what was seen of it step by step, where it trains meanwhile.
     """
 
     info: TensorInfo
@@ -33,6 +35,7 @@ class Row(msgspec.Struct, frozen=True):
     owner: str = ""
     change: Change | None = None
     gradient_change: Change | None = None
+    course: Course | None = None
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -64,6 +67,10 @@ def _gradient_change(name: str, get: Callable[[Change], Value]) -> Field:
     return Field(name, lambda row: get(row.gradient_change) if row.gradient_change is not None else None)
 
 
+def _course(name: str, get: Callable[[Course], Value]) -> Field:
+    return Field(name, lambda row: get(row.course) if row.course is not None else None)
+
+
 def _sized(name: str, get: Callable[[TensorInfo], Value]) -> Field:
     """Something that is not known where no file says what shape a tensor has."""
     return Field(name, lambda row: None if _has_unknown_size(row.info) else get(row.info))
@@ -85,6 +92,11 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         _gradient("grad_l2_norm", lambda figures: figures.l2_norm),
         _gradient("grad_non_finite", lambda figures: figures.non_finite),
     ),
+    "course": (
+        _course("last_step", lambda course: course.norms[-1].step if course.norms else None),
+        _course("last_grad_l2_norm", lambda course: course.norms[-1].value if course.norms else None),
+    ),
+    "update": (_course("last_update", lambda course: course.updates[-1].value if course.updates else None),),
     "change": (
         _change("change", lambda change: change.state),
         _change("change_relative_l2", lambda change: change.relative),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, Severity
 from tui_params.core.tree.tree import Tree
 
 Mark = Literal["error", "warning", "unreadable", ""]
@@ -39,6 +39,7 @@ class Marks:
         self._counted: set[int] = set()  # by node of the tensor
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self._of_modules: list[Finding] = []
+        self._noted: dict[str, tuple[Finding, ...]] = {}
         self._led: dict[int, list[Finding]] = {}  # by position of a leaf: findings about modules that begin there
         self.unread: dict[str, str] = {}
         self.changes = 0
@@ -49,7 +50,33 @@ class Marks:
         return {*self._marks, *marked}
 
     def findings(self, name: str) -> tuple[Finding, ...]:
+        """What the rules found in a tensor, and what was noted of it."""
+        return (*self._findings.get(name, ()), *self._noted.get(name, ()))
+
+    def measured(self, name: str) -> tuple[Finding, ...]:
+        """What the rules found in a tensor."""
         return self._findings.get(name, ())
+
+    def note(self, tree: Tree, finding: Finding) -> None:
+        """Mark a tensor for what is no property of its values: what was seen while it trained, or in another rank.
+
+        It stays until the marks are made anew, and is listed by whoever found it.
+        """
+        name = finding.tensor
+        if name is None or finding in self._noted.get(name, ()):
+            return
+        self._noted[name] = (*self._noted.get(name, ()), finding)
+        self.changes += 1
+        self._mark(tree, name, finding.severity)
+
+    def _mark(self, tree: Tree, name: str, severity: Severity) -> None:
+        node = tree.find(name)
+        if node is None or tree.is_module(node) or severity == "info":
+            return
+        at = tree.position(node)
+        if _RANK[severity] > _RANK[self._marks.get(at, "")]:
+            self._marks[at] = severity
+        self._mark_modules(tree, tree.parent[node], severity)
 
     def mark(self, tree: Tree, node: int) -> Mark:
         """The mark of a tensor, or the worst below a module."""
@@ -77,7 +104,9 @@ class Marks:
             while at >= 0:
                 at = tree.parent[at]
                 self._read[at] = self._read.get(at, 0) + 1
-        if not mark:
+        for finding in self._noted.get(name, ()):
+            self._mark(tree, name, finding.severity)
+        if not mark or _RANK[mark] < _RANK[self._marks.get(tree.position(node), "")]:
             return
         self._marks[tree.position(node)] = mark
         self._mark_modules(tree, tree.parent[node], mark)
@@ -163,6 +192,7 @@ class Marks:
             self.record(tree, name, found, self.unread.get(name))
         for finding in about_modules:
             self._record_of_module(tree, finding)
+        self._mark_noted(tree)
 
     def moved_to(self, tree: Tree) -> Marks:
         """The same marks for a tree of the same tensors in another order."""
@@ -171,4 +201,11 @@ class Marks:
             moved.record(tree, name, found, self.unread.get(name))
         for finding in self._of_modules:
             moved._record_of_module(tree, finding)
+        moved._noted = dict(self._noted)
+        moved._mark_noted(tree)
         return moved
+
+    def _mark_noted(self, tree: Tree) -> None:
+        for name, noted in self._noted.items():
+            for finding in noted:
+                self._mark(tree, name, finding.severity)

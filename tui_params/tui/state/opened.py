@@ -32,6 +32,7 @@ def prepare(source: Source, sort: Sort | None = None) -> Opened:
     with collector_paused():
         tree = Tree(source.listing, sort)
         positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
+        is_trained = source.beat() is not None
         tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
         lowered = tuple(info.name.lower() for info in tensors)
-        return Opened(source, tree, tensors, tuple(positions), lowered, content_of(tensors))
+        return Opened(source, tree, tensors, tuple(positions), lowered, content_of(tensors, is_trained=is_trained))

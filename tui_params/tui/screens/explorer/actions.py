@@ -137,6 +137,9 @@ class Actions(Screen[None]):
     def action_hold(self) -> None:
         self.notice.say(self.pulse.toggle() or "Nothing here trains while it is looked at.")
 
+    def action_watch(self) -> None:
+        self.pulse.watched.open()
+
     def action_scan(self) -> None:
         if self.desk is None:
             return

@@ -187,7 +187,7 @@ class Exporting:
         def rows() -> Iterator[Row]:
             from tui_params.tui.state.listed import UNREAD, Row
 
-            listing = opened.source.listing
+            listing, courses = opened.source.listing, opened.source.courses()
             for index in indices:
                 info = opened.tensors[index]
                 gradient = listing.gradients.get(info.name)
@@ -200,6 +200,7 @@ class Exporting:
                     listing.modules.get(info.name.rpartition(".")[0], ""),
                     changes.of(info.name),
                     changes.of(gradient.name) if gradient is not None else None,
+                    courses.of(info.name) if courses is not None else None,
                 )
 
         def make() -> Contents:

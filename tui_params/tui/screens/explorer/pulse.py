@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from tui_params.core import text
+from tui_params.core.course import Courses
 from tui_params.core.source import Beat
+from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.explorer.watchpoints import WatchedFor
+from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
@@ -32,8 +36,14 @@ class Training(Protocol):
     tree_view: ModuleTree
     detail: TensorDetail
 
+    glyphs: Glyphs
+    notice: Notice
+
     @property
     def is_settled(self) -> bool: ...
+
+    @property
+    def app(self) -> Any: ...
 
     def set_interval(self, interval: float, callback: Callable[[], None]) -> object: ...
 
@@ -58,6 +68,8 @@ class Pulse:
         self._questions = questions
         self._changed = changed
         self._is_watching = False
+        self._courses: Courses | None = None
+        self.watched = WatchedFor(session, screen, self._repaint)
         self._beat: Beat | None = None
         self._steps: deque[tuple[float, int]] = deque()
         self._shown = -1
@@ -68,6 +80,10 @@ class Pulse:
         """Another source was opened, or the same one again."""
         self._steps.clear()
         self._shown, self._at = -1, monotonic()
+        opened = self._session.opened
+        self._courses = opened.source.courses() if opened is not None else None
+        self._screen.tree_view.course_of = self._courses.of if self._courses is not None else lambda name: None
+        self.watched.begin()
         self.look()
         if self._beat is not None and not self._is_watching:
             self._is_watching = True
@@ -91,6 +107,23 @@ class Pulse:
         if is_due and not self.is_held and self._screen.is_settled:
             self._shown, self._at = beat.steps, now
             self._renew()
+        self.watched.look()
+        if not self.is_held:
+            self._follow()
+
+    def _repaint(self) -> None:
+        self._screen.tree_view.refresh()
+        self._questions.show_soon(0.0)
+        self._changed()
+
+    def _follow(self) -> None:
+        """Show what was seen step by step since the last look, and have what is on screen now looked at."""
+        courses, tree = self._courses, self._screen.tree_view
+        if courses is not None and tree.rows is not None:
+            courses.want([info.name for info in tree.tensors_on_screen()])
+            if courses.publish():
+                tree.refresh()
+                self._questions.show_soon(0.0)
 
     def toggle(self) -> str | None:
         """Hold the picture, or let it go on; the words to say, or None where nothing trains."""
@@ -125,7 +158,8 @@ class Pulse:
         if beat.age > max(3.0, 3.0 / rate if rate else 0.0):
             return f"step {beat.steps:,}, {text.duration(beat.age)} ago"
         words = f"step {beat.steps:,}, {text.number(rate, 3)}/s" if rate else f"step {beat.steps:,}"
-        return f"{words}, gradients still scaled" if beat.is_scaled else words
+        more = ["gradients still scaled"] if beat.is_scaled else []
+        return ", ".join([words, *more, *([self.watched.words] if self.watched.words else [])])
 
     @property
     def _rate(self) -> float:
@@ -147,9 +181,10 @@ class Pulse:
         if pages is None:
             return
         for name in self._questions.wanted:
-            found = before.marks.findings(name)
+            found = before.marks.measured(name)
             if found:
                 pages.marks.record(opened.tree, name, found, None)
+        self.watched.note()
         self._screen.tree_view.marks = pages.marks
         pages.hold(HOLD)
         self._questions.changed = ()

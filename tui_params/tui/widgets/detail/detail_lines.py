@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.course import Course
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
@@ -23,6 +24,7 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lines
 from tui_params.tui.widgets.detail.change_lines import before_and_now_lines, sentence_lines
+from tui_params.tui.widgets.detail.course_lines import course_lines
 from tui_params.tui.widgets.detail.piece_lines import piece_lines, piece_summary
 from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within, wrapped
 
@@ -46,7 +48,7 @@ class TensorView(msgspec.Struct, frozen=True):
 
     ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
     ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
-    without such a look.
+    without such a look. ``course`` is what was seen of a parameter step by step.
     """
 
     info: TensorInfo
@@ -63,6 +65,7 @@ class TensorView(msgspec.Struct, frozen=True):
     since: str = ""
     change: Change | None = None
     gradient_change: Change | None = None
+    course: Course | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -124,6 +127,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(text.clean(note, 200), width, "dim", limit=2)
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
+    lines += course_lines(view.course, width, glyphs)
     lines += sentence_lines(view.since, view.change, width, glyphs)
     if view.beside is not None:
         lines += sentence_lines(view.since, view.gradient_change, width, glyphs, "its gradient")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.geometry import Region, Size
@@ -16,6 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui_params.core import text
+from tui_params.core.course import Course
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.rows import Rows
@@ -54,6 +54,7 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self.changes = Changes()
         self.axis: SharedAxis | None = None
         self._figures: Callable[[str], Figures | None] = lambda name: None
+        self.course_of: Callable[[str], Course | None] = lambda name: None
         self._spans: Spans | None = None
         self._gradients: Mapping[str, TensorInfo] = {}
         self._arrangement = Arrangement()
@@ -385,16 +386,14 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
                 return self.paint([(f"  {self._empty_text}", "dim")], width)
             return self.blank(width)
         node = self.rows.visible[row]
-        over: Style | None = None
-        if node == self.cursor or row == self.cursor_row:
-            over = self.inks.get("cursor" if self.has_focus else "cursor-blurred")
+        is_here = node == self.cursor or row == self.cursor_row
+        over = self.inks.get("cursor" if self.has_focus else "cursor-blurred") if is_here else None
         return self.paint(self._line(node, width), width, over)
 
     def _line(self, node: int, width: int) -> Line:
         rows = self.rows
         assert rows is not None
-        layout = self.layout_of_columns
-        order = self._arrangement
+        layout, order = self.layout_of_columns, self._arrangement
         known = self._figures, self._gradients, self.marks, self.changes, self.axis
-        seen = Seen(*known, self._spans, order.shown, order.is_flat, self.glyphs)
+        seen = Seen(*known, self._spans, order.shown, order.is_flat, self.glyphs, self.course_of)
         return row_line(rows.tree, node, state_of(rows, node, layout, seen), width, layout, self.glyphs)

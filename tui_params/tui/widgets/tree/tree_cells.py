@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.course import ODD, Course, drawn
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
@@ -33,6 +34,7 @@ class Known(msgspec.Struct, frozen=True):
     ``gradient`` are the figures of its gradient, and ``has_gradient`` says whether it has one. ``owner`` is the class
     of the module that holds it. ``change`` says how it has moved since an earlier look, if there is one.
     ``axis`` are the ends of the axis that it shares with others, if it does; ``is_aside``: others share one.
+    ``course`` is what was seen of a parameter step by step.
     """
 
     figures: Figures | None = None
@@ -45,6 +47,7 @@ class Known(msgspec.Struct, frozen=True):
     gradient_change: Change | None = None
     axis: tuple[float, float] | None = None
     is_aside: bool = False
+    course: Course | None = None
 
 
 def tensor_cells(info: TensorInfo, known: Known, layout: Layout, glyphs: Glyphs, sorted_by: str = "") -> Line:
@@ -53,6 +56,10 @@ def tensor_cells(info: TensorInfo, known: Known, layout: Layout, glyphs: Glyphs,
     for column, width in layout.cells:
         if column.name == "spark":
             line.extend(_spark(known, width, glyphs))
+            continue
+        if column.name == "course":
+            words, style = _course(known, width - 1, glyphs)
+            line.append((f" {words}".ljust(width), style))
             continue
         words, style = tensor_cell(info, known, column, width - 1, layout, glyphs)
         if column.name == sorted_by and style in ("dim", "text", "number") and words != glyphs.unknown:
@@ -87,6 +94,8 @@ def tensor_cell(info: TensorInfo, known: Known, column: Column, room: int, layou
         return cell_of(known.gradient_change, room, glyphs) if is_known else ("–", "dim")
     if name == "grad":
         return _gradient(info, known, room, glyphs)
+    if name == "update":
+        return _update(known, room, glyphs)
     return figure_cell(known.figures, column, room, glyphs, is_lost=info.unreadable is not None or _is_lost(known))
 
 
@@ -164,7 +173,7 @@ def heading_cells(
 
 def _placed(words: str, column: Column, width: int) -> str:
     """Words in a cell, with a blank before them: names and kinds to the left, numbers to the right."""
-    if column.name in ("dtype", "module", "device", "spark"):
+    if column.name in ("dtype", "module", "device", "spark", "course"):
         return f" {words}".ljust(width)
     return words.rjust(width)
 
@@ -190,6 +199,24 @@ def _gradient(info: TensorInfo, known: Known, room: int, glyphs: Glyphs) -> Cell
             return ("NaN" if figures.nan else "Inf"), "error"
         return text.number_within(figures.l2_norm, room), "dim" if figures.is_sampled else "text"
     return ("none", "text") if info.requires_grad else ("frozen", "dim")
+
+
+def _course(known: Known, room: int, glyphs: Glyphs) -> Cell:
+    """The norms of the gradient at the last looks, the latest at the right."""
+    if known.course is None or not known.course.norms:
+        return (glyphs.unknown if known.has_gradient and known.course is None else "–"), "dim"
+    is_odd = known.course.norms[-1].word in ODD
+    return drawn(known.course.norms, room, ascii_only=glyphs.is_ascii), "error" if is_odd else "spark"
+
+
+def _update(known: Known, room: int, glyphs: Glyphs) -> Cell:
+    """The norm of the last update of a parameter, divided by its norm before."""
+    if known.course is None or not known.course.updates:
+        return (glyphs.unknown if known.has_gradient else "–"), "dim"
+    last = known.course.updates[-1]
+    if last.value is None:
+        return last.word, "error" if last.word in ODD else "dim"
+    return text.number_within(last.value, room), "text"
 
 
 def _is_lost(known: Known) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import msgspec
 
+from tui_params.core.course import Course
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -25,7 +26,10 @@ _STATE_OF = "state of "
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Where a row finds its figures (by name), its gradient, its mark, its change, the search's hits, its order."""
+    """Where a row finds its figures (by name), its gradient, its mark, its change, the search's hits, its order.
+
+    ``course_of`` gives what was seen of a parameter step by step.
+    """
 
     figures: Callable[[str], Figures | None]
     gradients: Mapping[str, TensorInfo]
@@ -36,6 +40,7 @@ class Seen(msgspec.Struct, frozen=True):
     shown: Shown | None
     is_flat: bool
     glyphs: Glyphs
+    course_of: Callable[[str], Course | None] = lambda name: None
 
 
 def state_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> RowState:
@@ -81,6 +86,7 @@ def known_of(info: TensorInfo, rows: Rows, node: int, layout: Layout, seen: Seen
         change=seen.changes.of(info.name),
         gradient_change=seen.changes.of(gradient.name) if gradient is not None else None,
         axis=seen.axis.of(info.name) if seen.axis is not None else None,
+        course=seen.course_of(info.name),
         is_aside=seen.axis is not None and info.name not in seen.axis.names,
     )
 

@@ -1,0 +1,151 @@
+"""JobSource: the models of all ranks of a job that are served on this machine, as one source: ``rank0.``, ``rank1.``"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_params.core import text
+from tui_params.core.course import Course, Courses
+from tui_params.core.findings import Finding
+from tui_params.core.source import Beat, Listing, Source
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.window import Window
+from tui_params.errors import ReadError
+from tui_params.live.attached.replicas import compare_ranks
+from tui_params.live.watching.source import WatchedSource
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class JobSource(Source):
+    """The model of every rank below ``rankN.``, and what is to be said of their parameters. Raises OpenError.
+
+    ``paths`` are the sockets by rank, ``size`` is how many ranks the job has.
+    """
+
+    def __init__(self, paths: Mapping[int, Path], size: int, name: str) -> None:
+        self._ranks: dict[int, WatchedSource] = {}
+        try:
+            for rank in sorted(paths):
+                self._ranks[rank] = WatchedSource(paths[rank])
+            said = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
+        except BaseException:
+            self.close()
+            raise
+        missing = [rank for rank in range(size) if rank not in paths]
+        if missing:
+            shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            words = f"of {size} ranks, {text.plural(len(missing), 'is', 'are')} not served on this machine: {shown}"
+            said = (*said, Finding("info", "ranks-missing", None, words))
+        self.label = text.clean(f"{name} ({len(paths)} of {size} ranks)", 120)
+        self._own: dict[str, tuple[WatchedSource, TensorInfo]] = {}
+        self.listing = self._merged(said)
+        self._courses: Courses | None = None
+
+    def _merged(self, said: Sequence[Finding]) -> Listing:
+        parts = {f"rank{rank}": source for rank, source in self._ranks.items()}
+        gradients: dict[str, TensorInfo] = {}
+        tensors: list[TensorInfo] = []
+        findings = list(said)
+        for prefix, source in parts.items():
+            listing = source.listing
+            tensors += [self._below(prefix, source, info) for info in listing.tensors]
+            gradients |= {
+                f"{prefix}.{name}": self._below(prefix, source, info) for name, info in listing.gradients.items()
+            }
+            findings += [_about(finding, prefix) for finding in listing.findings]
+        return Listing(
+            format="ranks of a job",
+            tensors=tuple(tensors),
+            metadata=_below(parts, lambda listing: listing.metadata),
+            modules=_below(parts, lambda listing: listing.modules),
+            gradients=gradients,
+            findings=tuple(findings),
+            is_ordered=True,
+            absences=_below(parts, lambda listing: listing.absences),
+        )
+
+    def _below(self, prefix: str, source: WatchedSource, info: TensorInfo) -> TensorInfo:
+        tied_to = None if info.tied_to is None else f"{prefix}.{info.tied_to}"
+        found = msgspec.structs.replace(info, name=f"{prefix}.{info.name}", tied_to=tied_to)
+        self._own[found.name] = source, info
+        return found
+
+    def _owner(self, info: TensorInfo) -> tuple[WatchedSource, TensorInfo]:
+        found = self._own.get(info.name)
+        if found is None:
+            raise ReadError(f"{self.label} has no tensor {info.name}")
+        return found
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        source, own = self._owner(info)
+        return source.read_window(own, window)
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        source, own = self._owner(info)
+        return source.blocks(own, start, stop)
+
+    def beat(self) -> Beat:
+        """Of the rank that is behind; what is lost of any of them."""
+        beats = {rank: source.beat() for rank, source in self._ranks.items()}
+        ages = [beat.age for beat in beats.values() if beat.age is not None]
+        lost = [f"rank {rank}: {beat.lost}" for rank, beat in beats.items() if beat.lost is not None]
+        return Beat(
+            min(beat.steps for beat in beats.values()),
+            max(ages) if ages else None,
+            any(beat.is_scaled for beat in beats.values()),
+            max(beat.skipped for beat in beats.values()),
+            "; ".join(lost[:4]) if lost else None,
+        )
+
+    def changed(self) -> str | None:
+        said = ((rank, source.changed()) for rank, source in self._ranks.items())
+        return next((f"rank {rank}: {words}" for rank, words in said if words is not None), None)
+
+    def courses(self) -> Courses:
+        if self._courses is None:
+            self._courses = JobCourses({f"rank{rank}": source.courses() for rank, source in self._ranks.items()})
+        return self._courses
+
+    def close(self) -> None:
+        for source in self._ranks.values():
+            source.close()
+
+
+class JobCourses:
+    """The courses of all ranks, by the names that the job gives their parameters."""
+
+    def __init__(self, parts: Mapping[str, Courses]) -> None:
+        self._parts = parts
+
+    def want(self, names: Sequence[str]) -> None:
+        for prefix, courses in self._parts.items():
+            courses.want([name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}.")])
+
+    def publish(self) -> bool:
+        return sum(courses.publish() for courses in self._parts.values()) > 0  # each of them
+
+    def of(self, name: str) -> Course | None:
+        prefix, _, own = name.partition(".")
+        return self._parts[prefix].of(own) if prefix in self._parts else None
+
+
+def _below(parts: Mapping[str, Source], get: Callable[[Listing], Mapping[str, str]]) -> dict[str, str]:
+    return {
+        f"{prefix}.{name}" if name else prefix: value
+        for prefix, source in parts.items()
+        for name, value in get(source.listing).items()
+    }
+
+
+def _about(finding: Finding, prefix: str) -> Finding:
+    tensor = None if finding.tensor is None else f"{prefix}.{finding.tensor}"
+    module = None if finding.module is None else f"{prefix}.{finding.module}"
+    evidence = finding.evidence if tensor or module else f"{prefix}: {finding.evidence}"
+    return msgspec.structs.replace(finding, tensor=tensor, module=module, evidence=evidence)
