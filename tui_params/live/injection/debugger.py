@@ -36,6 +36,8 @@ _SETTINGS = (
     "set debuginfod enabled off",
     "set libthread-db-search-path /",
 )
+_CANNOT_CALL = "write extended state"
+"""What gdb 13 says of a call where the processor has registers that it cannot put back."""
 _READABLE_WRITABLE, _PRIVATE_ANONYMOUS = 3, 0x22
 
 
@@ -131,6 +133,12 @@ class _Gdb:
         """Wait for a line. Raises OpenError if none of them comes in time."""
         deadline = monotonic() + seconds
         for line in self._lines_until(deadline):
+            if _CANNOT_CALL in line:
+                words = clean(line.removeprefix("(gdb) ").strip(), 100)
+                raise OpenError(
+                    f"the gdb of this machine cannot call a function on its processor ({words}): "
+                    f"a newer gdb may, or {HINT}"
+                )
             match = re.search(pattern, line)
             if match is not None:
                 return match
