@@ -151,7 +151,8 @@ class Names:
             plain = value.detach().int_repr() if value.is_quantized else value.detach()
             raw = ""
             if plain.numel() * plain.element_size() <= LARGE:
-                flat = plain.resolve_conj().resolve_neg().contiguous().reshape(-1)
+                # A single element may have any stride, with which its bytes cannot be viewed.
+                flat = plain.resolve_conj().resolve_neg().contiguous().as_strided((plain.numel(),), (1,))
                 held = flat.view(torch.uint8).numpy()
                 # A truth value is true whatever bits its byte has.
                 raw = digest((held != 0 if flat.dtype is torch.bool else held).tobytes())

@@ -11,6 +11,7 @@ from typing import Any
 
 from tui_params.sources.inert_pickle.array_constructors import ARRAY_CONSTRUCTORS
 from tui_params.sources.inert_pickle.distributed import attributes_of, distributed_tensor, sharded_tensor
+from tui_params.sources.inert_pickle.results import may_be_storage, may_be_tensor
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayValue,
@@ -34,7 +35,7 @@ Args = tuple[Any, ...]
 # Python's own
 
 
-def _ordered_dict(args: Args) -> Any:
+def _ordered_dict(args: Args, cls: tuple[str, str] = ("collections", "OrderedDict")) -> Any:
     if not args:
         return {}
     if len(args) != 1:
@@ -43,7 +44,11 @@ def _ordered_dict(args: Args) -> Any:
     if type(first) is dict:
         return first
     # Python 2 wrote OrderedDict([[key, value], ...]).
-    return Obj(Stub("collections", "OrderedDict"), (), first) if type(first) is list else UNFIT
+    return Obj(Stub(*cls), (), first) if type(first) is list else UNFIT
+
+
+def _dict(args: Args) -> Any:
+    return _ordered_dict(args, ("builtins", "dict"))
 
 
 def _default_dict(args: Args) -> Any:
@@ -74,10 +79,14 @@ def _size(args: Args) -> Any:
     return args[0] if is_size and all(type(item) is int for item in args[0]) else UNFIT
 
 
-def _set(args: Args) -> Any:
+def _set(args: Args, *, is_frozen: bool = False) -> Any:
     if not args:
-        return SetValue([])
-    return SetValue(args[0]) if type(args[0]) in (list, tuple) and len(args) == 1 else UNFIT
+        return SetValue([], is_frozen=is_frozen)
+    return SetValue(args[0], is_frozen=is_frozen) if type(args[0]) in (list, tuple) and len(args) == 1 else UNFIT
+
+
+def _frozen_set(args: Args) -> Any:
+    return _set(args, is_frozen=True)
 
 
 def _bytes(args: Args) -> Any:
@@ -152,12 +161,14 @@ def _takes_gradient(requires_grad: Any, hooks: Any) -> bool:
 
 
 def _tensor(args: Args) -> Any:
-    return TensorValue(args[0], args[1], args[2], args[3]) if len(args) == 4 else UNFIT
+    if len(args) != 4 or not may_be_storage(args[0]):
+        return UNFIT
+    return TensorValue(args[0], args[1], args[2], args[3])
 
 
 def _tensor_v2(args: Args) -> Any:
     # (storage, storage_offset, size, stride, requires_grad, backward_hooks[, metadata]): torch/_utils.py.
-    if len(args) not in (6, 7) or not _takes_gradient(args[4], args[5]):
+    if len(args) not in (6, 7) or not _takes_gradient(args[4], args[5]) or not may_be_storage(args[0]):
         return UNFIT
     if len(args) == 6:
         return TensorValue(args[0], args[1], args[2], args[3], args[4])
@@ -167,13 +178,13 @@ def _tensor_v2(args: Args) -> Any:
 
 
 def _tensor_v3(args: Args) -> Any:
-    if len(args) not in (7, 8) or not _takes_gradient(args[4], args[5]):
+    if len(args) not in (7, 8) or not _takes_gradient(args[4], args[5]) or not may_be_storage(args[0]):
         return UNFIT
     return TensorValue(args[0], args[1], args[2], args[3], args[4], args[6], args[7] if len(args) == 8 else None)
 
 
 def _qtensor(args: Args) -> Any:
-    if len(args) != 7 or not _takes_gradient(args[5], args[6]):
+    if len(args) != 7 or not _takes_gradient(args[5], args[6]) or not may_be_storage(args[0]):
         return UNFIT
     return TensorValue(args[0], args[1], args[2], args[3], args[5], None, None, args[4])
 
@@ -221,7 +232,7 @@ def _sparse(args: Args) -> Any:
     name = layout.text if type(layout) is Text else layout.name if type(layout) is Stub else ""
     if name == "sparse_coo" and len(data) in (3, 4) and _is_coordinates(*data):
         return Composite("sparse COO tensor", data[2], {"indices": data[0], "values": data[1]})
-    if name in _SPARSE_PARTS and len(data) == 4:
+    if name in _SPARSE_PARTS and len(data) == 4 and all(map(may_be_tensor, data[:3])):
         first, second = _SPARSE_PARTS[name]
         parts = {first: data[0], second: data[1], "values": data[2]}
         return Composite(f"sparse {name[-3:].upper()} tensor", data[3], parts)
@@ -235,7 +246,7 @@ def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = No
     if not all(type(length) is int and 0 <= length < 1 << 63 for length in size[:64]):
         return False
     if type(indices) is not TensorValue or type(values) is not TensorValue:
-        return True
+        return may_be_tensor(indices) and may_be_tensor(values)
     storage = indices.storage
     is_known = indices.dtype is None and type(storage) is Storage and type(storage.cls) is Stub
     if is_known and storage.cls.name != "LongStorage":
@@ -247,7 +258,7 @@ def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = No
 
 
 def _nested(args: Args) -> Any:
-    if len(args) != 4:
+    if len(args) != 4 or not all(map(may_be_tensor, args)):
         return UNFIT
     parts = {"buffer": args[0], "sizes": args[1], "strides": args[2], "storage_offsets": args[3]}
     return Composite("nested tensor", None, parts)
@@ -299,11 +310,11 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[[Args], Any]] = {
     ("collections", "Counter"): _ordered_dict,
     ("collections", "defaultdict"): _default_dict,
     ("collections", "deque"): _sequence,
-    ("builtins", "dict"): _ordered_dict,
+    ("builtins", "dict"): _dict,
     ("builtins", "list"): _sequence,
     ("builtins", "tuple"): _tuple,
     ("builtins", "set"): _set,
-    ("builtins", "frozenset"): _set,
+    ("builtins", "frozenset"): _frozen_set,
     ("builtins", "bytes"): _bytes,
     ("builtins", "bytearray"): _byte_array,
     ("builtins", "complex"): _complex,

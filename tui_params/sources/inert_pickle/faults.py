@@ -12,6 +12,7 @@ from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
 from tui_params.sources.inert_pickle.array_states import is_array_state, is_type_state
 from tui_params.sources.inert_pickle.forms import may_take
+from tui_params.sources.inert_pickle.results import is_no_key, made_kind, takes_state
 from tui_params.sources.inert_pickle.values import (
     ArrayType,
     ArrayValue,
@@ -51,7 +52,7 @@ _NAMES: dict[Any, str] = {
     ArrayValue: "an array",
     ArrayType: "an element type",
 }
-UNHASHABLE = frozenset({list, dict, SetValue, ArrayValue, tuple, ByteArray})
+UNHASHABLE = frozenset({list, dict, SetValue, ArrayValue, tuple, ByteArray, Obj})
 """Types of values that are no keys, or may hold some that are none."""
 
 _SETS_NO_STATE = frozenset(_NAMES) - {dict, Parameter, TypedTensor, ArrayValue, ArrayType} | {Text}
@@ -94,7 +95,7 @@ class Faults:
 
 def name_kind(value: Any) -> str:
     """What ``value`` is, in two words."""
-    return _NAMES.get(type(value), "a value")
+    return _NAMES.get(type(value)) or made_kind(value) or "a value"
 
 
 def is_text(text: str) -> bool:
@@ -112,7 +113,9 @@ def is_unhashable(value: Any, depth: int = 0) -> bool:
     if kind is tuple:
         return depth < 2 and any(is_unhashable(item, depth + 1) for item in value[:20])
     if kind is SetValue:
-        return type(value.items) is list
+        return not value.is_frozen
+    if kind is Obj:
+        return is_no_key(value)
     return kind in UNHASHABLE and (kind is not ArrayValue or not value.is_scalar)
 
 
@@ -123,7 +126,7 @@ _FUNCTIONS = ("_rebuild", "_reconstruct", "_load_from", "_get_layout")
 def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | None:
     """Why nobody can make ``value``, which the machine has made of a call (or of NEWOBJ); None if it may be made."""
     kind = type(callee)
-    if kind is Obj:
+    if kind is Obj and made_kind(callee) is None:
         return None
     if kind is not Stub:
         return f"calls {name_kind(callee)}" if is_called else f"makes an object of {name_kind(callee)}"
@@ -194,16 +197,17 @@ def build(target: Any, state: Any) -> bool:
     kind = type(target)
     if kind is Obj:
         target.state = state
-    elif kind is ArrayValue:
+        return takes_state(target, state)
+    if kind is ArrayValue:
         if target.is_scalar:
             # It has all that it needs, and numpy drops whatever follows.
             return True
         target.set_state(state)
         return is_array_state(state, target.cls)
-    elif kind is ArrayType:
+    if kind is ArrayType:
         target.state = state
         return is_type_state(state, target.code.lstrip("<>=|")[:1] if type(target.code) is str else "")
-    elif kind is Parameter or kind is TypedTensor:
+    if kind is Parameter or kind is TypedTensor:
         target.state = state
     elif kind is dict:
         return type(state) is dict

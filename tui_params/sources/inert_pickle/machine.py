@@ -30,6 +30,7 @@ from tui_params.sources.inert_pickle.faults import (
 )
 from tui_params.sources.inert_pickle.joblib_arrays import has_objects, is_aligned, is_wrapper, read_array
 from tui_params.sources.inert_pickle.labels import is_class_name
+from tui_params.sources.inert_pickle.results import takes
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
     ArrayValue,
@@ -521,7 +522,7 @@ class PickleMachine:
         elif op == 0x91:  # FROZENSET
             items = self._pop_mark()
             self._check_hashable(items)
-            self._stack.append(SetValue(tuple(items)))
+            self._stack.append(SetValue(tuple(items), is_frozen=True))
         elif op in (0x82, 0x83, 0x84):  # EXT1, EXT2, EXT4: a number for a registry that is not consulted
             code = int.from_bytes(self._take(1 << (op - 0x82)), "little")
             self.faults.add("uses the registry of copyreg, which only the program that wrote it knows")
@@ -629,13 +630,17 @@ class PickleMachine:
                 return
 
     def _add_items(self, target: Any, items: list[Any]) -> None:
-        if type(target) is SetValue and type(target.items) is list:
+        if type(target) is SetValue and not target.is_frozen and type(target.items) is list:
             self._check_hashable(items)
             target.items.extend(items)
         elif type(target) is Stub:
             self._touch(target, "update", items)
         elif type(target) is Obj:
-            target.items = [*(target.items or ()), *items]
+            if not takes(target, "members"):
+                self.faults.add(f"adds items to {name_kind(target)}")
+            if target.items is None:
+                target.items = []
+            target.items.extend(items)
         else:
             raise self._damaged("adds items to a value that is no set")
 
@@ -646,6 +651,8 @@ class PickleMachine:
         elif kind is Stub:
             self._touch(target, "extend", items)
         elif kind is Obj:
+            if not takes(target, "items"):
+                self.faults.add(f"appends to {name_kind(target)}")
             if target.items is None:
                 target.items = []
             target.items.extend(items)
@@ -665,6 +672,8 @@ class PickleMachine:
         elif kind is Stub:
             self._touch(target, "__setitem__", items)
         elif kind is Obj:
+            if not takes(target, "keys"):
+                self.faults.add(f"sets a key in {name_kind(target)}")
             if target.pairs is None:
                 target.pairs = []
             target.pairs.extend(zip(items[::2], items[1::2], strict=True))

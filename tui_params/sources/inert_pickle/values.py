@@ -89,10 +89,11 @@ def raw_of(value: Any) -> Any:
 class SetValue:
     """A set or frozenset as the list of its items: hashing values that a hostile file nests would take for ever."""
 
-    __slots__ = ("items",)
+    __slots__ = ("is_frozen", "items")
 
-    def __init__(self, items: list[Any] | tuple[Any, ...]) -> None:
+    def __init__(self, items: list[Any] | tuple[Any, ...], *, is_frozen: bool = False) -> None:
         self.items: Any = items
+        self.is_frozen = is_frozen
 
 
 class OddKey:

@@ -20,7 +20,8 @@ from tui_params.sources.inert_pickle.machine import (
     PickleMachine,
     load_behind,
 )
-from tui_params.sources.inert_pickle.values import Obj, Storage, raw_of, render
+from tui_params.sources.inert_pickle.results import is_load_of_bytes
+from tui_params.sources.inert_pickle.values import Storage, raw_of, render
 from tui_params.sources.torch_save.layout import Place, storage_item_size
 from tui_params.sources.torch_save.listing import Build, list_pickles
 
@@ -263,7 +264,7 @@ class _Embedded:
 
     def storage(self, value: Any) -> Storage | None:
         """The storage that a call of ``torch.storage._load_from_bytes`` would load, or None."""
-        if type(value) is not Obj or type(value.args) is not tuple or len(value.args) != 1:
+        if not is_load_of_bytes(value) or type(value.args) is not tuple or len(value.args) != 1:
             return None
         data = raw_of(value.args[0])
         if id(data) not in self._known:

@@ -16,7 +16,8 @@ from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile
 from tui_params.sources.inert_pickle.calls import class_names, code_finding
 from tui_params.sources.inert_pickle.machine import PickleMachine
-from tui_params.sources.inert_pickle.values import Obj, Storage, Unread
+from tui_params.sources.inert_pickle.results import LOAD_BYTES
+from tui_params.sources.inert_pickle.values import Obj, Storage, Stub, Unread
 from tui_params.sources.torch_save.deepspeed import mark_partitions
 from tui_params.sources.torch_save.layout import Place, TensorLister
 from tui_params.sources.torch_save.optimizer_names import name_optimizer_states, numbered_groups
@@ -79,7 +80,7 @@ def list_pickles(
     for machine in machines:
         # The list grows by the pickles inside.
         for data in machine.calls.nested.values():
-            if embedded(Obj(None, (data,))) is None:
+            if embedded(Obj(Stub(*LOAD_BYTES), (data,))) is None:
                 machine.calls.name_nested(data)
     found += pickle_findings(machines)
     found += walk.findings()

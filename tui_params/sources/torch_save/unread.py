@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tui_params.core.text import plural
+from tui_params.sources.inert_pickle.results import may_be_tensor
 from tui_params.sources.inert_pickle.values import (
     Composite,
     Encoded,
@@ -61,6 +62,6 @@ def _unread_buffer(value: Obj) -> Unread | None:
 
 def data_of(value: Any) -> Any:
     """The tensor in a wrapper, or why there is none."""
-    if type(value) in TENSORS or type(value) in (Obj, Unread):
+    if type(value) is Unread or may_be_tensor(value):
         return value
     return Unread(f"it wraps {render(value, 1)}, which is no tensor", is_faulty=True)
