@@ -194,3 +194,17 @@ def test_the_parts_of_a_sparse_tensor_are_tensors(layout: str) -> None:
     rest = b"K\x05\x85" + (b"\x89" if layout == "sparse_coo" else b"") + b"t\x86R."
     found = load_pickle(head + first + tensor_pickle(key="1") + rest).faults.found
     assert any("_rebuild_sparse_tensor with 2 arguments" in fault for fault in found)
+
+
+@pytest.mark.parametrize("ending", ["replaced", "popped"])
+def test_a_tensor_that_nobody_can_build_is_told_though_it_is_not_kept(tmp_path: Path, ending: str) -> None:
+    good, name = rebuilt(stored(a_storage())), string("w")
+    path = tmp_path / "x.pkl"
+    for shape in (string("x") + b"\x85", b"K\x04", b"G" + bytes(8) + b"\x85"):
+        bad = good.replace(b"K\x04\x85K\x01\x85", shape + b"K\x01\x85")
+        code = name + bad + b"s" + name + good + b"s" if ending == "replaced" else name + good + b"s" + bad + b"0"
+        path.write_bytes(b"\x80\x03}" + code + b".")
+        with open_path(path) as source:
+            (finding,) = source.listing.findings
+            assert (finding.severity, finding.rule) == ("error", "bad-pickle")
+            assert "_rebuild_tensor_v2 with a size that is none" in finding.evidence

@@ -189,6 +189,18 @@ def refuses_bytearray(args: tuple[Any, ...]) -> bool:
     return kinds in ([type(None)], [float], [str])
 
 
+_SIZES = frozenset({tuple, list, type(None)})
+_MOST_SIZES = 64
+
+
+def has_numbers(value: TensorValue) -> bool:
+    """Whether the sizes and strides of a tensor are whole numbers; what is popped or replaced is listed nowhere."""
+    for sizes in (value.shape, value.stride):
+        if type(sizes) not in _SIZES or any(type(number) is not int for number in (sizes or ())[:_MOST_SIZES]):
+            return False
+    return type(value.offset) is int
+
+
 def build(target: Any, state: Any) -> bool:
     """Keep the state of an object. Returns whether it can be its state.
 

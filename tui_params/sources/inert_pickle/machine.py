@@ -24,6 +24,7 @@ from tui_params.sources.inert_pickle.faults import (
     Faults,
     build,
     call_fault,
+    has_numbers,
     is_text,
     is_unhashable,
     name_kind,
@@ -213,6 +214,8 @@ class PickleMachine:
                         last = self._log(last, stack[-1], args, is_called=op == 0x52)
                     elif type(last) is dict:
                         plain.discard(id(last))
+                    elif type(last) is TensorValue and not has_numbers(last):
+                        self.faults.add(f"calls {stack[-1]} with a size that is none")
                     elif op == 0x81 and (type(last) in _MADE_BY_FUNCTIONS or stack[-1].name in _FUNCTIONS):
                         self.faults.add("makes an object of a function")
                     stack[-1] = last
