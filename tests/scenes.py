@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from rich.console import COLOR_SYSTEMS
 from textual.pilot import Pilot
 
 from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
+from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_training import TrainingSource
 from tui_params.api.opening import open_source
@@ -35,6 +37,8 @@ from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.desk.recording import Recording
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
+from tui_params.tui.screens.tensor.lenses import lens_keys
+from tui_params.tui.screens.tensor.screen import TensorScreen
 from tui_params.tui.state.looks import Looks
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
@@ -60,6 +64,8 @@ class Scene(NamedTuple):
     before: Callable[[], Source] | None = None
     """What an earlier look at the same model has seen."""
     keeps_values: bool = False
+    colors: str = "truecolor"
+    """The colours that the terminal is said to have, as rich names them: pictures are drawn for that many."""
 
 
 def demo() -> Source:
@@ -83,7 +89,9 @@ def app_of_scene(scene: Scene) -> ParamsApp:
     """The app on the source of a scene."""
     looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
     open_it, editor = editable(scene.open_it) if scene.is_editable else (scene.open_it, None)
-    return app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor)
+    app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor)
+    app.console._color_system = COLOR_SYSTEMS[scene.colors]
+    return app
 
 
 def looked_at(source: Source, keeps_values: bool = False) -> Looks:
@@ -131,7 +139,8 @@ async def settle(pilot: Pilot[None]) -> None:
 
 
 def _is_settled(pilot: Pilot[None]) -> bool:
-    return all(screen.is_settled for screen in pilot.app.screen_stack if isinstance(screen, ExplorerScreen))
+    screens = pilot.app.screen_stack
+    return all(screen.is_settled for screen in screens if isinstance(screen, (ExplorerScreen, TensorScreen)))
 
 
 async def play(pilot: Pilot[None], *keys: str) -> None:
@@ -374,15 +383,84 @@ def sharded() -> Source:
     return open_source(by_rank(save_distributed(folder, value, thread_count=4)))
 
 
+def spectra() -> Source:
+    """A trained matrix, the kernel of a convolution, and the update of an adapter, which has a low rank."""
+    random = np.random.default_rng(0)
+
+    def whole(*shape: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return random.integers(-1000, 1001, shape) / 577
+
+    falling = np.arange(1, 513) ** -0.8
+    trained = (whole(768, 512) * falling) @ whole(512, 512) / 200 + whole(768, 512) * 0.02
+    update = (whole(512, 16) * np.arange(1, 17) ** -1.0) @ whole(16, 384) / 100
+    arrays = {
+        "conv1.weight": whole(64, 32, 3, 3) * 0.05,
+        "layers.0.mlp.down_proj.weight": trained,
+        "update.weight": update,
+    }
+    return MemorySource({name: array.astype(np.float32) for name, array in arrays.items()}, label="spectra")
+
+
+def with_tokens() -> Source:
+    """An embedding whose tokens have texts, because a tokenizer lies beside it."""
+    random = np.random.default_rng(0)
+    words = ["the", " of", " and", " to", " in", "er", " was", " for", " is", "\n\n", " on", " der", "\u00e4", " Gold"]
+    letters = [chr(byte) for byte in range(0x21, 0x7F)]
+    # As GPT-2 has them: a character for each byte, a blank among them.
+    tokens = [*letters, *(word.replace(" ", "\u0120").replace("\n", "\u010a") for word in words)]
+    rows = len(tokens) + 10
+    table = bell(random, (rows, 64), 0.02).numpy()
+    table[len(tokens) :] = 0
+    table[len(letters) + 13] *= 1e-3
+    table[len(letters)] *= 30
+    folder = Path(tempfile.mkdtemp()) / "small"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(
+        file_bytes({"wte.weight": entry("F32", table.shape, 0)}, table.tobytes())
+    )
+    model = {"type": "BPE", "vocab": {token: number for number, token in enumerate(tokens)}, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model, "decoder": {"type": "ByteLevel"}}))
+    return open_source(folder / "model.safetensors")
+
+
 LARGE, SMALL = (120, 36), (80, 24)
+
+SPECTRUM = ("i", "shift+tab")
+"""Into a tensor, and to the last of its lenses."""
 
 EDITED = ("end", *("up",) * 2, "equals_sign", "tab", *typed("0.1"))
 """An edit of the output layer, which is tied to the embedding."""
 MORE_EDITS = ("ctrl+s", "v", *typed("0, :3"), "enter", "equals_sign", "down", *typed("nan"), "enter", "ctrl+e")
 """It is applied, another one is staged, and both are listed."""
 
+INSIDE = ("S", "n", "enter", "n")
+"""Into the first tensor with a finding, to its first NaN."""
+
+HEAT_NAN = ("slash", *typed("layers.11.self_attn.k_proj"), "enter", "i", "2")
+"""The heat map of a matrix with three NaN."""
+
+HEAT_OUTLIER = ("slash", *typed("layers.2.mlp.down_proj.weight"), "enter", "i", "2")
+"""The heat map of a matrix with a channel of outliers."""
+
+HEAT_DEAD = ("slash", *typed("embed_tokens"), "enter", "i", "2", "s", "end", "ctrl+end", *("up",) * 3)
+"""The heat map of an embedding whose last rows are zero."""
+
+SLICED = ("enter", "v", *typed("31:90, ::"), "0")
+"""A slice that cannot be, while it is typed."""
+
 FAR = SweepProgress(12_250_000_000, 28_576_962_688, 10.4)
 """Ten seconds into a checkpoint of 29 GB."""
+
+OUTLIER = ("slash", *typed("layers.2.mlp.down"), "enter", "end", "i")
+"""Inside the tensor of the demo that has an outlier column."""
+
+
+def lens(slot: str) -> str:
+    """The key of a lens."""
+    return next(key.keys for key in lens_keys() if key.id == f"tensor.lens_{slot}")
+
+
+HISTOGRAM, CHANNELS = lens("histogram"), lens("channels")
 
 SCENES: tuple[Scene, ...] = (
     Scene("explorer", LARGE, demo, ("S", "n", "n")),
@@ -434,6 +512,45 @@ SCENES: tuple[Scene, ...] = (
     Scene("sweep", LARGE, HeldSource, ("slash", *typed("norm"), "enter", *("down",) * 10), sweep=FAR),
     Scene("sweep-80x24", SMALL, HeldSource, ("slash", *typed("norm"), "enter", *("down",) * 10), sweep=FAR),
     Scene("narrow-60x20", (60, 20), demo, ("S", "n")),
+    Scene("spectrum", LARGE, spectra, ("E", "down", *SPECTRUM, "down", "down")),
+    Scene("spectrum-80x24", SMALL, spectra, ("E", *SPECTRUM)),
+    Scene("spectrum-sixteen-colours-60x20", (60, 20), spectra, ("E", "end", *SPECTRUM), theme="ansi-dark"),
+    Scene("spectrum-ascii-80x24", SMALL, spectra, ("E", "end", *SPECTRUM), glyphs=ASCII),
+    Scene("inside-values", LARGE, demo, (*INSIDE, "e")),
+    Scene("inside-values-80x24", SMALL, demo, INSIDE),
+    Scene("inside-values-60x20", (60, 20), demo, (*INSIDE, "f", "f", "f")),
+    Scene("inside-values-200x60", (200, 60), demo, (*INSIDE, "e", "a")),
+    Scene("inside-values-slice-80x24", SMALL, live, ("slash", *typed("layers.2"), "enter", *("down",) * 3, *SLICED)),
+    Scene("inside-values-sixteen-colours-80x24", SMALL, demo, (*INSIDE, "c"), theme="ansi-dark"),
+    Scene("inside-values-ascii-60x20", (60, 20), demo, INSIDE, glyphs=ASCII),
+    Scene("inside-values-light", LARGE, demo, (*INSIDE, "slash", *typed("abs>2")), theme="quiet-light"),
+    Scene("inside-histogram", LARGE, demo, (*OUTLIER, HISTOGRAM, "s", "a", "a", "o", "o")),
+    Scene("inside-histogram-80x24", SMALL, demo, (*OUTLIER, HISTOGRAM, "z", "o")),
+    Scene("inside-histogram-60x20", (60, 20), demo, (*OUTLIER, HISTOGRAM, "a", "s")),
+    Scene("inside-histogram-200x60", (200, 60), demo, (*OUTLIER, HISTOGRAM, "a", "a", "s", "o", "c")),
+    Scene("inside-histogram-sixteen-colours-80x24", SMALL, demo, (*OUTLIER, HISTOGRAM, "s", "o"), theme="ansi-dark"),
+    Scene("inside-histogram-ascii-60x20", (60, 20), demo, (*OUTLIER, HISTOGRAM, "s", "o", "o"), glyphs=ASCII),
+    Scene("inside-histogram-light", LARGE, demo, (*OUTLIER, HISTOGRAM, "a", *("s",) * 3, "o"), theme="quiet-light"),
+    Scene("inside-casts-80x24", SMALL, demo, (*OUTLIER, HISTOGRAM, "s", "c")),
+    Scene("inside-casts-60x20", (60, 20), demo, (*OUTLIER, HISTOGRAM, "s", "c")),
+    Scene("inside-casts-help", LARGE, demo, (*OUTLIER, HISTOGRAM, "question_mark", "pagedown")),
+    Scene("inside-channels", LARGE, demo, (*OUTLIER, CHANNELS, "r", "s")),
+    Scene("inside-channels-80x24", SMALL, demo, (*OUTLIER, CHANNELS, "r", "down")),
+    Scene("inside-channels-60x20", (60, 20), demo, (*OUTLIER, CHANNELS, "m", "o")),
+    Scene("inside-channels-200x60", (200, 60), demo, (*OUTLIER, CHANNELS, "r", *("o",) * 3, "N")),
+    Scene("inside-channels-sixteen-colours-80x24", SMALL, demo, (*OUTLIER, CHANNELS, "r"), theme="ansi-dark"),
+    Scene("inside-channels-ascii-60x20", (60, 20), demo, (*OUTLIER, CHANNELS, "r", "s"), glyphs=ASCII),
+    Scene("inside-tokens-80x24", SMALL, with_tokens, ("end", "i", CHANNELS, "n")),
+    Scene("inside-help-80x24", SMALL, demo, (*INSIDE, "question_mark")),
+    Scene("inside-heat", LARGE, demo, HEAT_OUTLIER),
+    Scene("inside-heat-nan-80x24", SMALL, demo, HEAT_NAN),
+    Scene("inside-heat-rms-60x20", (60, 20), demo, HEAT_DEAD),
+    Scene("inside-heat-symlog-200x60", (200, 60), demo, (*HEAT_OUTLIER, "s", "a", "pagedown", "ctrl+right")),
+    Scene("inside-heat-values-80x24", SMALL, demo, (*HEAT_NAN, "g", *typed("17, 12"), "enter", *("plus",) * 6)),
+    Scene("inside-heat-256-colours-80x24", SMALL, demo, HEAT_NAN, colors="256"),
+    Scene("inside-heat-sixteen-colours-80x24", SMALL, demo, HEAT_NAN, theme="ansi-dark", colors="standard"),
+    Scene("inside-heat-ascii-80x24", SMALL, demo, (*HEAT_OUTLIER, "s"), glyphs=ASCII),
+    Scene("inside-heat-light", LARGE, demo, (*HEAT_NAN, "down", "right"), theme="quiet-light"),
 )
 
 

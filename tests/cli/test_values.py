@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
 from tui_params.cli import values as command
+from tui_params.cli.app import run
 
 ARRAYS = {
     "w": np.array([[0.5, math.nan, -math.inf], [0.0, 1.5, -2.25]], ml_dtypes.bfloat16),
@@ -104,3 +107,68 @@ def test_refusals(source: MemorySource, cli: Callable[..., Any], arguments: list
     ran = cli("values", "model", *arguments)
     assert (ran.code, ran.out, ran.err) == (code, "", message)
     assert source.is_closed
+
+
+@pytest.fixture
+def served(serve: Callable[..., MemorySource], cli: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a command line on the arrays, opened anew."""
+
+    def ran(*arguments: str) -> Any:
+        serve(ARRAYS, unreadable={"lost": "shard 2 is missing"})
+        return cli(*arguments)
+
+    return ran
+
+
+def test_every_format_has_the_same_values(served: Callable[..., Any], tmp_path: Path) -> None:
+    assert served("values", "model", "w", "--format", "csv").out == "0.5,nan,-inf\n0.0,1.5,-2.25\n"
+    assert (
+        served("values", "model", "w", "1", "--format", "md").out
+        == "| | 0 | 1 | 2 |\n| --- | --- | --- | --- |\n| | 0.0 | 1.5 | -2.25 |\n"
+    )
+    assert served("values", "model", "w", "--format", "md").out.splitlines()[2:] == [
+        "| 0 | 0.5 | nan | -inf |", "| 1 | 0.0 | 1.5 | -2.25 |",
+    ]  # fmt: skip
+    assert served("values", "model", "w", "--format", "json").out == served("values", "model", "w", "--json").out
+    assert served("values", "model", "w", "--format", "table").out == served("values", "model", "w").out
+    file = tmp_path / "big.npy"
+    ran = served("values", "model", "big", "10:, ::-1", "-o", str(file))
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("wrote ")
+    np.testing.assert_array_equal(np.load(file), ARRAYS["big"][10:, ::-1])
+
+
+def test_a_file_is_not_written_over_unasked(served: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "w.csv"
+    file.write_text("mine")
+    ran = served("values", "model", "w", "-o", str(file))
+    assert (ran.code, file.read_text()) == (3, "mine")
+    assert "exists already" in ran.err
+    assert "--force" in ran.err
+    assert served("values", "model", "w", "-o", str(file), "--force").code == 0
+    assert file.read_text() == "0.5,nan,-inf\n0.0,1.5,-2.25\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["w.csv"]
+
+
+@pytest.mark.parametrize("form", ["csv", "md", "npy"])
+def test_what_cannot_be_written_leaves_no_file(served: Callable[..., Any], tmp_path: Path, form: str) -> None:
+    for arguments in (["lost"], ["w", "7"], ["w", "0, 0, 0"]):
+        ran = served("values", "model", *arguments, "--format", form, "-o", str(tmp_path / "out"))
+        assert ran.code in (2, 3)
+        assert ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_has_at_most_so_many_values(served: Callable[..., Any]) -> None:
+    ran = served("values", "model", "big", "--format", "md")
+    assert ran.code == 3
+    assert "120,000 values are too many for a table (100,000)" in ran.err
+    assert served("values", "model", "scalar", "--format", "md").out == "| | |\n| --- | --- |\n| | 7 |\n"
+    assert served("values", "model", "empty", "--format", "csv").code == 0
+
+
+def test_bytes_go_into_a_pipe(source: MemorySource, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["values", "model", "big", "--format", "npy"]) == 0
+    out, err = capfdbinary.readouterr()
+    assert err == b""
+    np.testing.assert_array_equal(np.load(io.BytesIO(out)), ARRAYS["big"])

@@ -29,6 +29,7 @@ from tui_params.tui import keys
 from tui_params.tui.screens.edits import EditsScreen
 from tui_params.tui.screens.explorer import notice
 from tui_params.tui.screens.help import HelpScreen
+from tui_params.tui.screens.tensor.screen import TensorScreen
 from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.finding_list import FindingList
@@ -50,7 +51,7 @@ def covers(*ids: str) -> Callable[[Test], Test]:
 
 def keys_of(id_: str) -> tuple[str, ...]:
     """The keys of an id, as Pilot presses them."""
-    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS)
+    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS, *keys.TENSOR)
     return tuple(next(key for key in table if key.id == id_).keys.split(","))
 
 
@@ -58,7 +59,7 @@ def test_every_key_has_a_test() -> None:
     ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS)]
     assert len(ids) == len(set(ids))
     assert set(ids) - COVERED == set()
-    assert COVERED - set(ids) == set()
+    assert COVERED - set(ids) == set()  # those of the tensor screen: tests/tui/screens/tensor
 
 
 def test_every_key_is_explained() -> None:
@@ -134,18 +135,44 @@ async def test_a_module_is_closed_and_opened(key: str) -> None:
         assert stage.cursor == "layers.2"
 
 
-@covers("tree.enter")
-async def test_enter_on_a_tensor_gives_it_the_screen_and_escape_takes_it_back() -> None:
+@covers("tree.enter", "inside")
+async def test_enter_on_a_tensor_looks_into_it_and_escape_comes_back_to_the_row() -> None:
     async with on_stage() as stage:
-        await stage.press("enter")
+        await stage.go("layers.2.mlp.weight")
+        for into in (*keys_of("tree.enter"), *keys_of("inside")):
+            for back in keys_of("tensor.back"):
+                await stage.press(into)
+                assert isinstance(stage.app.screen, TensorScreen)
+                assert "layers.2.mlp.weight" in stage.lines[0]
+                await stage.press(back)
+                assert stage.screen.tree_view.has_focus
+                assert stage.cursor == "layers.2.mlp.weight"
+
+
+@covers("values.inside")
+async def test_enter_in_the_values_looks_into_the_tensor_from_there() -> None:
+    async with on_stage(MemorySource({"a": ramp(40, 50)})) as stage:
+        stage.screen.detail.grid.focus()
+        await stage.press("down", "down", "right", *keys_of("values.inside"))
+        assert "[2, 1] = 101.0" in stage.lines[1]
+
+
+async def test_enter_on_the_enlarged_page_looks_into_the_tensor() -> None:
+    async with on_stage() as stage:
+        await stage.press("z", "enter")
+        assert "embed.weight" in stage.lines[0]
+        assert isinstance(stage.app.screen, TensorScreen)
+        await stage.press("escape")
         assert stage.screen.detail.facts.has_focus
-        assert stage.screen.tree_view.size.width == 0
-        assert stage.screen.detail.size.width == 120
-        await stage.press("escape")
-        assert stage.screen.tree_view.has_focus
-        assert not stage.screen.has_class("-enlarged") or stage.screen.tree_view.size.width == 0
-        await stage.press("escape")
+        await stage.press("escape", "escape")
         assert stage.screen.tree_view.size.width > 0
+
+
+async def test_a_module_cannot_be_looked_into() -> None:
+    async with on_stage() as stage:
+        await stage.go("layers.2")
+        await stage.press("i")
+        assert "move to one first" in stage.status
 
 
 @covers("tree.page_up", "tree.page_down", "tree.home", "tree.end")

@@ -26,8 +26,8 @@ class Reader(msgspec.Struct, frozen=True):
 AS_STORED = Reader()
 
 
-def _checked(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """The name of a format that there is."""
+def checked(context: click.Context, parameter: click.Parameter | None, value: str | None) -> str | None:
+    """The name of a format that there is. Raises BadParameter for any other."""
     if value is not None:
         from tui_params.sources.detect import READERS
         from tui_params.sources.plugins import reader_named
@@ -47,6 +47,14 @@ def complete_format(context: click.Context, parameter: click.Parameter, incomple
     return [CompletionItem(name) for name, _ in describe_formats() if name.startswith(incomplete)]
 
 
+logical_option = click.option(
+    "--logical",
+    "is_logical",
+    is_flag=True,
+    help="Show packed (quantised) weights as the values that they mean.",
+)
+
+
 def reader_option(command: Callable[..., int]) -> Callable[..., int]:
     """The options of every command that opens something, which gets them as ``reader``."""
 
@@ -54,16 +62,11 @@ def reader_option(command: Callable[..., int]) -> Callable[..., int]:
         "--format",
         "reader_format",
         metavar="NAME",
-        callback=_checked,
+        callback=checked,
         shell_complete=complete_format,
         help="Read it as this format, whatever it looks like; tui-params --help lists them.",
     )
-    @click.option(
-        "--logical",
-        "is_logical",
-        is_flag=True,
-        help="Show packed (quantised) weights as the values that they mean.",
-    )
+    @logical_option
     @wraps(command)
     def call(reader_format: str | None, is_logical: bool, **options: object) -> int:
         return command(**options, reader=chosen_reader(click.get_current_context()))

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import VALUES, epilog
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
-from tui_params.cli.reader_option import Reader, open_chosen, reader_option
+from tui_params.cli.reader_option import Reader, checked, chosen_reader, complete_format, logical_option, open_chosen
 from tui_params.cli.selection import find
 from tui_params.core import text
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window, parse_window
+from tui_params.errors import OccupiedError, WriteError
 
 if TYPE_CHECKING:
+    from tui_params.core.export.contents import Contents
     from tui_params.core.reading.grid import Grid
+
+FORMS = ("table", "json", "csv", "npy", "md")
 
 _PLAIN_ROWS = 40
 _AT_ONCE = 1 << 16
 """How many elements are read and turned into Python numbers at a time."""
 
 _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
+
+
+def complete_form(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The formats that are printed, and those that are read."""
+    printed = [CompletionItem(form) for form in FORMS if form.startswith(incomplete)]
+    read = complete_format(context, parameter, incomplete)
+    return [*printed, *(item for item in read if item.value not in FORMS)]
 
 
 # A slice may begin with a dash (-5:), which is no option.
@@ -40,23 +54,120 @@ _STYLES = {"nan": "bold red", "inf": "bold red", "zero": "dim", "": ""}
 @click.argument("source", shell_complete=complete_path)
 @click.argument("name", shell_complete=complete_name)
 @click.argument("slice_", metavar="[SLICE]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every value of the slice.")
-@reader_option
-def command(source: str, name: str, slice_: tuple[str, ...], as_json: bool, reader: Reader) -> int:
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--format",
+    "form",
+    metavar="table|json|csv|npy|md",
+    shell_complete=complete_form,
+    help="Print a table (as many values as fit), or every value as json, csv, npy or md. Before the command"
+    " it is the format that SOURCE is read as; so it is here with any other name.",
+)
+@click.option("-o", "--output", "path", metavar="FILE", help="Write to FILE; its suffix chooses the format.")
+@click.option("--force", is_flag=True, help="Write over FILE if it is there.")
+@logical_option
+@click.pass_context
+def command(
+    context: click.Context,
+    source: str,
+    name: str,
+    slice_: tuple[str, ...],
+    as_json: bool,
+    form: str | None,
+    path: str | None,
+    force: bool,
+    is_logical: bool,
+) -> int:
     """Print values of the tensor NAME in SOURCE, as many as fit.
 
     SLICE is written as in numpy: '0, :3' or '[..., -5:]'. Only what is shown is read.
     """
 
     expression = " ".join(slice_)
+    reader = chosen_reader(context)
+    if form is not None and form not in FORMS:
+        reader = Reader(checked(context, None, form), is_logical or reader.is_logical)
+    form = form if form in FORMS else "json" if as_json else _form_of(path)
     with open_chosen(source, reader) as opened:
         info = find(opened, name)
-        if as_json:
-            for piece in document(opened, info, expression):
-                sys.stdout.write(piece)
-        else:
+        if path is not None:
+            write(opened, info, expression, form, path, may_replace=force)
+        elif form == "table":
             _print_grid(opened, info, expression, Output())
+        else:
+            _print_contents(contents_of(opened, info, expression, form), form)
     return OK
+
+
+def _form_of(path: str | None) -> str:
+    """The format that the suffix of a file chooses; otherwise a table."""
+    suffix = os.path.splitext(path or "")[1][1:].lower()
+    return suffix if suffix in FORMS else "table"
+
+
+def contents_of(source: Source, info: TensorInfo, expression: str, form: str) -> Contents:
+    """The values of a slice in a format. Raises SliceError, ReadError, WriteError."""
+    from tui_params.core.export.contents import Contents
+    from tui_params.core.export.npy import npy_of
+    from tui_params.core.export.values_csv import csv_of
+    from tui_params.core.export.values_md import md_of
+
+    if form == "json":
+        return Contents(piece.encode() for piece in document(source, info, expression))
+    if form == "table":
+        page = io.StringIO()
+        _print_grid(source, info, expression, Output(page))
+        return Contents(iter([page.getvalue().encode()]))
+    window = parse_window(expression, info.shape)
+    return {"csv": csv_of, "npy": npy_of, "md": md_of}[form](source, info, window)
+
+
+def _print_contents(contents: Contents, form: str) -> None:
+    """Print the pieces; those of ``npy`` are bytes, which no terminal takes."""
+    if form != "npy":
+        for piece in contents.pieces:
+            sys.stdout.write(bytes(piece).decode())
+        return
+    if sys.stdout.isatty():
+        raise WriteError("npy is for a program, not for a terminal: add -o FILE, or send it into a pipe")
+    sys.stdout.flush()
+    for piece in contents.pieces:
+        sys.stdout.buffer.write(piece)
+
+
+def write(source: Source, info: TensorInfo, expression: str, form: str, path: str, *, may_replace: bool) -> None:
+    """Write the values to a file, whole or not at all; says on stderr what was written, on a terminal how far it is.
+
+    Raises SliceError, ReadError, WriteError; OccupiedError if there is such a file and it may not be replaced.
+    """
+    from tui_params.core.export.new_file import write_file
+
+    is_watched = sys.stderr is not None and sys.stderr.isatty()
+    said = False
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal said
+        if is_watched:
+            said = True
+            share = text.percent(done, total) if total else text.size(done)
+            print(f"\r\x1b[K{share}", end="", file=sys.stderr, flush=True)
+
+    found = source.data_file(info)
+    try:
+        written, contents = write_file(
+            path,
+            lambda: contents_of(source, info, expression, form),
+            may_replace=may_replace,
+            opened=[found[0]] if found is not None else [],
+            progress=progress,
+        )
+    except OccupiedError as error:
+        raise OccupiedError(f"{error}: --force writes over it") from error
+    finally:
+        if said:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    about = contents.about()
+    print(f"wrote {text.clean(path)} ({text.size(written)}){f'; {about}' if about else ''}", file=sys.stderr)
 
 
 def document(source: Source, info: TensorInfo, expression: str) -> Iterator[str]:

@@ -12,6 +12,9 @@ FAINT = 0.01
 """The share of the median below which a row or column is faint."""
 
 
+FEWEST = 8
+"""Among fewer rows or columns none is called an outlier."""
+
 EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
 """Parts of the names of tables with a row for each token."""
 
@@ -54,6 +57,14 @@ class Channels(msgspec.Struct, frozen=True, gc=False):
     rows: Side
     columns: Side | None
     alike: tuple[tuple[int, ...], ...] = ()
+
+
+def outlier_limit(median_abs_max: float, count: int, ratio: float) -> float | None:
+    """The magnitude beyond which a row or column is an outlier among ``count``, ``ratio`` times the median of all.
+
+    None where there are too few to tell, or where half of them are zero.
+    """
+    return ratio * median_abs_max if median_abs_max and count >= FEWEST else None
 
 
 def is_embedding_name(name: str) -> bool:

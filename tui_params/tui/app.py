@@ -190,6 +190,15 @@ class ParamsApp(KeyOrder):
             for what in ("list", "tensor", "screen"):
                 about = f"Write the {what} to a file ({keys.shown('export', self.settings.keys)})"
                 yield SystemCommand(f"Write the {what}", about, partial(self._run, f"export('{what}')"))
+        else:
+            from tui_params.tui.screens.tensor.screen import TensorScreen
+
+            if isinstance(screen, TensorScreen):
+                for key, target in screen.commands():
+                    about = f"{key.tooltip} ({keys.shown_of(key, self.settings.keys)})"
+                    yield SystemCommand(
+                        key.label.capitalize(), about, partial(self.call_later, self.run_action, key.action, target)
+                    )
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
 
     def _run(self, action: str, *, on_tree: bool = False) -> None:

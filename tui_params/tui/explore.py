@@ -197,11 +197,11 @@ def _run(
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text
-            from tui_params.tui import keys
             from tui_params.tui.app import ParamsApp
+            from tui_params.tui.screens.tensor.lenses import KeyIds
             from tui_params.tui.terminal import signals
 
-            chosen, complaint = settings.load(keys.IDS)
+            chosen, complaint = settings.load(KeyIds())
             left = _VIEWS[0].find(target) if _VIEWS else None
             looks = _looks_at(target)
             if looks is not None:

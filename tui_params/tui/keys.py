@@ -33,7 +33,7 @@ TREE: tuple[Key, ...] = (
     Key("tree.left", LEFT, "out", "close", "Close the module, or go to the one around it", "← h"),
     Key("tree.right", RIGHT, "into", "open", "Open the module, or go to its first row", "→ l"),
     Key("tree.toggle", "space", "open_close", "toggle", "Open or close the module", "space"),
-    Key("tree.enter", "enter", "enter", "open", "Open or close the module; enlarge a tensor", "enter"),
+    Key("tree.enter", "enter", "enter", "open", "Open or close the module; look inside a tensor", "enter"),
     Key("tree.page_up", PAGE_UP, "page(-1)", "page up", "One page up", "pgup ctrl+b"),
     Key("tree.page_down", PAGE_DOWN, "page(1)", "page down", "One page down", "pgdn ctrl+f"),
     Key("tree.home", HOME, "edge(-1)", "first", "First row", "home"),
@@ -74,6 +74,7 @@ SCREEN: tuple[Key, ...] = (
     Key("search", "slash", "search", "search", "Filter the tree by name, type, shape or statistics", "/"),
     Key("clear", "escape", "clear", "clear", "Stop what is running, clear the filter, leave the enlarged pane", "esc"),
     Key("values", "v", "values", "values", "Choose which values are shown: a slice such as [0, :3]", "v"),
+    Key("inside", "i", "inside", "inside", "Look inside: numbers, picture, channels, histogram, spectrum", "i"),
     Key("gradient", "g", "gradient", "gradient", "Switch between a parameter and its gradient", "g"),
     Key("log_counts", "s", "log_counts", "log counts", "Histogram counts: linear or logarithmic", "s"),
     Key("log_axis", "a", "log_axis", "log axis", "Histogram values: linear or logarithmic magnitude", "a"),
@@ -123,6 +124,7 @@ VALUES: tuple[Key, ...] = (
         "]",
     ),
     Key("values.previous_table", "left_square_bracket", "step(-1)", "previous table", "The previous table", "["),
+    Key("values.inside", "enter", "screen.inside_here", "inside", "Look inside the tensor from here on", "enter"),
 )
 
 EDITS: tuple[Key, ...] = (
@@ -132,6 +134,84 @@ EDITS: tuple[Key, ...] = (
     Key("undo", "u", "undo_edit", "undo edit", "Undo the newest edit that was made, byte for byte", "u"),
 )
 """Only where ``explore(model, editable=True)`` has opened a model."""
+
+
+TENSOR: tuple[Key, ...] = (
+    Key("tensor.back", "escape,q", "back", "back", "Stop what is running; back to the tree", "esc q"),
+    Key("tensor.next_lens", "tab", "turn_lens(1)", "next lens", "The next lens, at the same place", "tab"),
+    Key("tensor.previous_lens", "shift+tab", "turn_lens(-1)", "previous lens", "The lens before", "shift+tab"),
+    Key(
+        "tensor.next_layer",
+        "right_square_bracket",
+        "step_layer(1)",
+        "next layer",
+        "The tensor of the same kind in the next layer, at the same place",
+        "]",
+    ),
+    Key("tensor.previous_layer", "left_square_bracket", "step_layer(-1)", "layer before", "The layer before", "["),
+    Key("tensor.slice", "v", "edit_slice", "slice", "Type a slice: [3, :, 100:200, ::2], ... is all the rest", "v"),
+    Key("tensor.index", "g", "go_to_index", "go to", "Go to an index: 3, 17, -1", "g"),
+    Key("tensor.next_plane", "full_stop", "step_plane(1)", "next plane", "The next index of the leading axes", "."),
+    Key("tensor.previous_plane", "comma", "step_plane(-1)", "plane before", "The index before", ","),
+    Key("tensor.across", "x", "turn_axis('columns')", "axis across", "Another axis runs across", "x"),
+    Key("tensor.down", "X", "turn_axis('rows')", "axis down", "Another axis runs down", "X"),
+    Key("tensor.transpose", "t", "transpose", "transpose", "Swap the axes that run down and across", "t"),
+    Key("tensor.copy_line", "y", "copy_line", "copy summary", "Copy the one-line summary of the tensor", "y"),
+    Key("tensor.export", "w", "export", "write", "Write the values to a .npy or .csv file", "w"),
+    Key("tensor.help", "question_mark,f1", "help", "keys", "These keys", "? f1"),
+    Key("tensor.palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
+)
+"""The tensor screen, whichever lens is up; the lenses have keys of their own (``Lens.KEYS``)."""
+
+
+CELLS: tuple[Key, ...] = (
+    Key("cells.up", UP, "move(-1, 0)", "up", "One row up", "↑ k"),
+    Key("cells.down", DOWN, "move(1, 0)", "down", "One row down", "↓ j"),
+    Key("cells.left", LEFT, "move(0, -1)", "left", "One column to the left", "← h"),
+    Key("cells.right", RIGHT, "move(0, 1)", "right", "One column to the right", "→ l"),
+    Key("cells.page_up", PAGE_UP, "page(-1, 0)", "page up", "One page up", "pgup"),
+    Key("cells.page_down", PAGE_DOWN, "page(1, 0)", "page down", "One page down", "pgdn"),
+    Key("cells.page_left", "ctrl+left,H", "page(0, -1)", "page left", "One page to the left", "ctrl+← H"),
+    Key("cells.page_right", "ctrl+right,L", "page(0, 1)", "page right", "One page to the right", "ctrl+→ L"),
+    Key("cells.row_start", "home", "row_edge(-1)", "row start", "First value of the row", "home"),
+    Key("cells.row_end", "end", "row_edge(1)", "row end", "Last value of the row", "end"),
+    Key("cells.first", "ctrl+home", "edge(-1)", "first", "First value of the plane", "ctrl+home"),
+    Key("cells.last", "ctrl+end,G", "edge(1)", "last", "Last value of the plane", "ctrl+end G"),
+    Key("cells.largest", "a", "extreme(1)", "largest", "Go to the largest element of the slice", "a"),
+    Key("cells.smallest", "A", "extreme(-1)", "smallest", "Go to the smallest element of the slice", "A"),
+    Key("cells.next", "n", "seek(1)", "next NaN", "The next NaN or Inf, or what was searched with /", "n"),
+    Key("cells.previous", "N", "seek(-1)", "NaN before", "The one before", "N"),
+    Key("cells.search", "slash", "search", "search", "Search values: >3.5  <-1  =0  abs>2  nan  inf", "/"),
+    Key("cells.format", "f", "format", "format", "Digits, fixed, scientific, bits in hex", "f"),
+    Key("cells.more_digits", "greater_than_sign", "digits(1)", "more digits", "One digit more", ">"),
+    Key("cells.fewer_digits", "less_than_sign", "digits(-1)", "fewer digits", "One digit less", "<"),
+    Key("cells.edge", "e", "edges", "edge", "Least, greatest and mean of whole rows and columns", "e"),
+    Key("cells.copy", "c", "copy", "copy", "Copy the cell, the row or the window", "c"),
+)
+"""The lens Values."""
+
+
+HEAT: tuple[Key, ...] = (
+    Key("heat.up", UP, "move(-1, 0)", "up", "One block up", "↑ k"),
+    Key("heat.down", DOWN, "move(1, 0)", "down", "One block down", "↓ j"),
+    Key("heat.left", LEFT, "move(0, -1)", "left", "One block to the left", "← h"),
+    Key("heat.right", RIGHT, "move(0, 1)", "right", "One block to the right", "→ l"),
+    Key("heat.page_up", PAGE_UP, "page(-1, 0)", "page up", "Half a picture up", "pgup"),
+    Key("heat.page_down", PAGE_DOWN, "page(1, 0)", "page down", "Half a picture down", "pgdn"),
+    Key("heat.page_left", "ctrl+left,H", "page(0, -1)", "page left", "Half a picture to the left", "ctrl+← H"),
+    Key("heat.page_right", "ctrl+right,L", "page(0, 1)", "page right", "Half a picture to the right", "ctrl+→ L"),
+    Key("heat.row_start", "home", "row_edge(-1)", "row start", "First block of the row", "home"),
+    Key("heat.row_end", "end", "row_edge(1)", "row end", "Last block of the row", "end"),
+    Key("heat.first", "ctrl+home", "edge(-1)", "first", "First block of the plane", "ctrl+home"),
+    Key("heat.last", "ctrl+end,G", "edge(1)", "last", "Last block of the plane", "ctrl+end G"),
+    Key("heat.nearer", "plus,equals_sign", "zoom(1)", "nearer", "Smaller blocks, down to single values", "+"),
+    Key("heat.farther", "minus", "zoom(-1)", "farther", "Larger blocks", "-"),
+    Key("heat.whole", "z", "whole", "whole", "The whole plane", "z"),
+    Key("heat.statistic", "s", "statistic(1)", "statistic", "Mean, RMS, largest |x|, or share of NaN and Inf", "s"),
+    Key("heat.statistic_before", "S", "statistic(-1)", "one before", "The one before", "S"),
+    Key("heat.scale", "a", "scale", "log scale", "Colours: linear up to a limit, or symmetric logarithm", "a"),
+    Key("heat.open", "enter", "open", "values", "The values from this place on", "enter"),
+)
 
 
 def cursor_bindings(line: tuple[str, str], page: tuple[str, str], edge: tuple[str, str]) -> list[BindingType]:
@@ -151,18 +231,24 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
     ("Values (after v or tab)", VALUES),
     ("Editing (explore(model, editable=True))", EDITS),
 )
+"""What the help of the explorer lists; that of the tensor screen has its own."""
 
-_BY_ID = {key.id: key for _, table in SECTIONS for key in table}
+_BY_ID = {key.id: key for key in TENSOR} | {key.id: key for _, table in SECTIONS for key in table}
 
 IDS: Collection[str] = _BY_ID.keys()
-"""Every id to which a user can give keys."""
+"""Every id to which a user can give keys, without those of the lenses (``screens/tensor/lenses.py`` has all)."""
 
 
 def shown(name: str, changed: Mapping[str, str]) -> str:
     """The keys of an id as a person reads them; those that the user has chosen in place of ours."""
-    keys = changed.get(name)
+    return shown_of(_BY_ID[name], changed)
+
+
+def shown_of(key: Key, changed: Mapping[str, str]) -> str:
+    """The keys of one line of a table, as a person reads them."""
+    keys = changed.get(key.id)
     if keys is None:
-        return _BY_ID[name].shown
+        return key.shown
     return " ".join(_CHARACTERS.get(key.strip(), key.strip()) for key in keys.split(","))
 
 
@@ -196,4 +282,8 @@ _CHARACTERS = {
     "right_square_bracket": "]",
     "escape": "esc",
     "equals_sign": "=",
+    "full_stop": ".",
+    "comma": ",",
+    "plus": "+",
+    "minus": "-",
 }

@@ -17,7 +17,8 @@ from tests.factories_memory import MemorySource
 from tests.factories_models import TiedModel, holder
 from tests.factories_screen import PATIENCE, Stage, on_stage
 from tui_params.core.edits import Edit
-from tui_params.core.reading.grid import _texts, read_values
+from tui_params.core.reading.grid import read_values
+from tui_params.core.reading.value_text import Format, texts_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.live.editor import LiveEditor
@@ -74,7 +75,7 @@ def is_true(stage: Stage, model: Any) -> None:
     shown, (key, grid, _) = pages.pane.info, pages._grid
     if shown is not None and grid is not None and key == pages._grid_asked:
         values = read_values(now, now.find(shown.name), grid.window)
-        assert [cell.strip() for row in grid.cells for cell in row] == _texts(values, 4)
+        assert [cell.strip() for row in grid.cells for cell in row] == texts_of(values, Format())
 
 
 async def test_adding_to_a_parameter_takes_four_keys_beside_the_number() -> None:

@@ -343,7 +343,7 @@ async def test_opening_again_stops_it(halting: HaltingSource) -> None:
 async def test_leaving_stops_it(halting: HaltingSource) -> None:
     async with on_stage(halting) as stage:
         await begin(stage, halting)
-        exports = stage.screen.exporting._exports
+        exports = stage.screen.exporting._writing._exports
         assert exports is not None
         join = exports.join
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tui_params.core.export.contents import Contents, Piece, quantised_words
+from tui_params.core.export.snippets import csv_text
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import plural
 from tui_params.core.window import Window, pieces
 from tui_params.errors import ReadError, WriteError
 
 if TYPE_CHECKING:
-    from tui_params.core.reading.grid import Value
     from tui_params.core.reading.readable import Readable
 
 MOST_VALUES = 10_000_000
@@ -44,7 +44,7 @@ def _pieces(source: Readable, info: TensorInfo, window: Window, columns: int) ->
 
     column = 0
     for part in pieces(window, _AT_ONCE):
-        texts = list(map(_text, read_values(source, info, part)))
+        texts = list(map(csv_text, read_values(source, info, part)))
         lines, first = [], 0
         while first < len(texts):
             taken = texts[first : first + columns - column]
@@ -53,9 +53,3 @@ def _pieces(source: Readable, info: TensorInfo, window: Window, columns: int) ->
             lines.append(f"{start}{','.join(taken)}{'' if column else chr(10)}")
             first += len(taken)
         yield "".join(lines).encode()
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, complex):
-        return str(value).strip("()")
-    return str(int(value)) if isinstance(value, bool) else repr(value)

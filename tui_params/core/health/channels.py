@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_params.core.channels import Side
+from tui_params.core.channels import Side, outlier_limit
 from tui_params.core.findings import MAX_INDICES, Finding, Index, Severity
 from tui_params.core.health.roles import PARAMETERS
 from tui_params.core.health.rule import Rule
@@ -79,9 +79,11 @@ def check_outliers(subject: Subject) -> Sequence[Finding]:
         (subject.channels.rows, "row", row_index),
         (subject.channels.columns, "column", column_index),
     ):
-        if side is None or not side.median_abs_max or side.count < 8:
+        if side is None:
             continue
-        limit = subject.thresholds.outlier_ratio * side.median_abs_max
+        limit = outlier_limit(side.median_abs_max, side.count, subject.thresholds.outlier_ratio)
+        if limit is None:
+            continue
         largest = [channel for channel in side.largest if channel.abs_max > limit]
         if largest:
             top = largest[0]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.buckets import FLOAT64_SHIFT, truncated
 from tui_params.core.kernels.limbs import LIMB, LIMB_PAIRS, integer_limbs
 from tui_params.core.kernels.protocol import PACKED_COUNT, STEP, WORDS, Extremes, Gap, Sums, ordered, ordered64
@@ -99,6 +100,9 @@ class NumpyKernels:
         self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
     ) -> Gap | None:
         return None
+
+    def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
+        return False
 
 
 _SPECIAL64 = tuple(map(np.uint64, (0, 1 << 63, 0x7FF << 52, 0xFFF << 52)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.kernels import machine_code
+from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.machine_code import MachineCode
 from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Gap, Sums
 
@@ -78,6 +79,21 @@ class CompiledKernels:
         aa, bb, ab, dd, total, peak = sums.tolist()
         return Gap(aa, bb, ab, dd, total, peak, changed, first, became_zero) if is_finite else None
 
+    def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
+        if kind not in DECODED:
+            return False
+        sizes = tables.height, tables.width, tables.sums.shape[1]
+        plan = np.array([DECODED.index(kind), *grid.shape, top, left, *sizes], np.int64)
+        filled: list[NDArray[Any]] = [tables.sums, tables.squares, tables.peaks, tables.nans, tables.infs]
+        edges = [_address(edge) if edge.size else 0 for edge in (tables.row_squares, tables.column_squares)]
+        addresses = np.array([*map(_address, filled), *edges], np.int64)
+        scratch = np.zeros(BLOCKS_TILE * BLOCKS_SCRATCH, np.uint8)
+        self._loops["blocks"](_address(grid), _address(plan), _address(addresses), _address(scratch))
+        return True
+
+
+BLOCKS_TILE, BLOCKS_SCRATCH = 1024, 50
+"""Columns that ``loops_blocks`` sums up at a time, and the bytes of scratch that it needs for each."""
 
 CHUNK = 1024
 """Elements that ``loops_difference`` decodes at a time."""

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, types
 
 from tui_params.core.kernels.loop_arrays import array_view
+from tui_params.core.kernels.loops_blocks import blocks
 from tui_params.core.kernels.loops_difference import difference
 
 _words16 = array_view(types.uint16, is_input=True)
@@ -310,5 +311,6 @@ LOOPS: dict[str, tuple[Callable[..., None], int]] = {
     "maxima32": (_maxima(types.uint32, np.uint32), 8),
     "maxima64": (_maxima(types.uint64, np.uint64), 8),
     "difference": (difference, 8),
+    "blocks": (blocks, 4),
 }
 """Every loop by name, and how many words (addresses, counts, flags) of 64 bits it takes."""

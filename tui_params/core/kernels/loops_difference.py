@@ -24,7 +24,7 @@ CHUNK = 1024
 
 
 @_inline  # type: ignore[untyped-decorator]
-def _decode(kind: int, address: int, first: int, count: int, into: Any) -> None:
+def decode(kind: int, address: int, first: int, count: int, into: Any) -> None:
     """Elements from number ``first`` on as words of float32, which hold each of them; ``kind`` is DECODED's number."""
     if kind == 0:  # float32
         words = _words32(address + 4 * first, count)
@@ -40,7 +40,8 @@ def _decode(kind: int, address: int, first: int, count: int, into: Any) -> None:
             word = np.uint32(halves[i])
             moved = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
             size = np.float32(moved).view(np.uint32)
-            size = np.uint32(0x7F800000) if (word & np.uint32(0x7C00)) == np.uint32(0x7C00) else size
+            special = np.uint32(0x7F800000) | ((word & np.uint32(0x3FF)) << np.uint32(13))
+            size = special if (word & np.uint32(0x7C00)) == np.uint32(0x7C00) else size
             into[i] = size | ((word & np.uint32(0x8000)) << np.uint32(16))
     elif kind == 3:  # float8_e5m2: the upper half of a float16
         octets = _bytes8(address + first, count)
@@ -48,7 +49,8 @@ def _decode(kind: int, address: int, first: int, count: int, into: Any) -> None:
             word = np.uint32(octets[i])
             moved = np.uint32((word & np.uint32(0x7F)) << np.uint32(21)).view(np.float32) * np.float32(2.0**112)
             size = np.float32(moved).view(np.uint32)
-            size = np.uint32(0x7F800000) if (word & np.uint32(0x7C)) == np.uint32(0x7C) else size
+            special = np.uint32(0x7F800000) | ((word & np.uint32(3)) << np.uint32(21))
+            size = special if (word & np.uint32(0x7C)) == np.uint32(0x7C) else size
             into[i] = size | ((word & np.uint32(0x80)) << np.uint32(24))
     else:  # float8_e4m3fn: no infinity, one NaN
         octets = _bytes8(address + first, count)
@@ -56,7 +58,7 @@ def _decode(kind: int, address: int, first: int, count: int, into: Any) -> None:
             word = np.uint32(octets[i])
             moved = np.uint32((word & np.uint32(0x7F)) << np.uint32(20)).view(np.float32) * np.float32(2.0**120)
             size = np.float32(moved).view(np.uint32)
-            size = np.uint32(0x7F800000) if (word & np.uint32(0x7F)) == np.uint32(0x7F) else size
+            size = np.uint32(0x7FC00000) if (word & np.uint32(0x7F)) == np.uint32(0x7F) else size
             into[i] = size | ((word & np.uint32(0x80)) << np.uint32(24))
 
 
@@ -120,8 +122,8 @@ def difference(a: int, b: int, count: int, kinds: int, scratch: int, limits: int
     results[0] = 0
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
-        _decode(kinds & 15, a, start, size, words_a)
-        _decode(kinds >> 4, b, start, size, words_b)
+        decode(kinds & 15, a, start, size, words_a)
+        decode(kinds >> 4, b, start, size, words_b)
         if not _all_finite(words_a, words_b, size):
             return
         _add_sums(floats_a, floats_b, size, totals)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
 from tui_params.core.kernels.protocol import LANES, WORDS, Kernels
@@ -18,6 +19,7 @@ def prove(kernels: Kernels) -> None:
     if _results(kernels, raw) != _results(NumpyKernels(), raw):
         raise RuntimeError("a compiled loop counts wrongly")
     _prove_difference(kernels)
+    _prove_blocks(kernels)
 
 
 def _prove_difference(kernels: Kernels) -> None:
@@ -39,6 +41,32 @@ def _prove_difference(kernels: Kernels) -> None:
         is_right = is_right and found.became_zero == ((x != 0) & (y == 0)).sum()
         if not is_right or (found.peak, found.changed, found.first) != (abs(y - x).max(), changed.sum(), first):
             raise RuntimeError("a compiled loop compares wrongly")
+
+
+def _prove_blocks(kernels: Kernels) -> None:
+    """Compare sums over blocks with their definition, as numpy has no loop for them."""
+    values = (np.arange(11 * 37) * 7 % 61 - 30).astype(np.float32).reshape(11, 37) / np.float32(8)
+    words = values.view(np.uint32)
+    values[5, 3], values[10, 36] = 1e30, -1e-30
+    for kind, grid in (("float32", words), ("bfloat16", (words >> np.uint32(16)).astype(np.uint16))):
+        exact = values.astype(np.float64)
+        if kind == "bfloat16":
+            exact = (grid.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+        tables = BlockTables.empty(14, 40, 5, 4, has_rows=True, has_columns=True)
+        if not kernels.blocks(grid, kind, 3, 2, tables):
+            continue
+        whole = np.zeros((15, 40))
+        whole[3:14, 2:39] = exact
+        cut = whole.reshape(3, 5, 10, 4)
+        pairs = (
+            (tables.sums, cut.sum((1, 3))),
+            (tables.squares, (cut * cut).sum((1, 3))),
+            (tables.peaks, abs(cut).max((1, 3))),
+            (tables.row_squares, (whole * whole).sum(1)[:14]),
+            (tables.column_squares, (whole * whole).sum(0)),
+        )
+        if tables.nans.any() or tables.infs.any() or not all(np.allclose(*pair, rtol=1e-5) for pair in pairs):
+            raise RuntimeError("a compiled loop sums up blocks wrongly")
 
 
 def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.kernels.block_tables import BlockTables
+
 WORDS = 1 << 16
 
 LANES = 4
@@ -103,6 +105,13 @@ class Kernels(Protocol):
     ) -> Gap | None:
         """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
         changed. None if there is no loop for these types, or if one of the elements is not finite.
+        """
+
+    def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
+        """Take the elements ``grid[r, c]``, of the type called ``kind``, into the tables of a matrix, in which they lie
+        from row ``top`` and column ``left`` on. False, and nothing is done, if there is no loop for the type.
+
+        Means are right to a millionth of the mean magnitude, sums of squares to a millionth of themselves.
         """
 
 

@@ -128,7 +128,7 @@ class Maxima:
         dead = (found == 0).nonzero()[0]
         magnitudes = numbers(found >> 1, self._dtype) if self._is_float else found.astype(np.float64)
         largest = _largest(magnitudes)
-        median = _median(magnitudes)
+        median = median_of(magnitudes)
         is_alive = magnitudes > 0
         faint = (is_alive & (magnitudes < FAINT * median)).nonzero()[0]
         alive = faint if faint.size >= LISTED else is_alive.nonzero()[0]
@@ -144,7 +144,8 @@ class Maxima:
         )
 
 
-def _median(values: NDArray[np.float64]) -> float:
+def median_of(values: NDArray[np.float64]) -> float:
+    """The median of at least one number, also where the sum of two is none."""
     lower, upper = (values.size - 1) // 2, values.size // 2
     # A sort is quicker than a partition in two places where there are few.
     placed = np.sort(values) if values.size <= _FEW else np.partition(values, (lower, upper))

@@ -191,6 +191,11 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
         found = ranks.histogram((log_edges if is_log_axis else linear_edges)(start, stop, bins))
         return msgspec.structs.replace(found, below=found.below + zeros, is_exact=found.is_exact and is_whole)
 
+    @with_subnormals
+    def ranks(self) -> Ranks:
+        """The finite elements by their values."""
+        return self._ordered(part_dtype(self.dtype))[1]
+
     def _ordered(self, part: DType) -> tuple[Moments, Ranks]:
         if self.moments is not None:
             return self.moments, _bucket_ranks(self.patterns, self.counts, part, self.moments)

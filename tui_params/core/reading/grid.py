@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import floor, inf, isfinite, log10
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_params.core.reading.value_part import numbers_of
+from tui_params.core.reading.value_text import Flag, Format, Value, flag_of, sizes_of, texts_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import shape as shape_text
 from tui_params.core.window import Axis, Plane, Window, make_window, parse_window, plane
@@ -15,13 +15,8 @@ from tui_params.core.window import Axis, Plane, Window, make_window, parse_windo
 if TYPE_CHECKING:
     from tui_params.core.reading.readable import Readable
 
-Flag = Literal["nan", "inf", "zero", ""]
-Value: TypeAlias = "float | int | complex"
-
 _GAP = 2
 _RULED = 5
-_MOST_FIXED = 1e6
-_LEAST_FIXED = 1e-3
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -69,13 +64,13 @@ def read_grid(
         max_columns -= max_columns % _RULED
     window = view.part(0, max_rows, 0, max_rows * max_columns if is_vector else max_columns)
     values = read_values(source, info, window)
-    texts = _texts(values, digits)
+    texts = texts_of(values, Format(digits=digits))
     columns = min(window.shape[-1], max_columns) if window.shape else 1
     row_labels, column_labels = _labels(view, window, columns)
     cell_width = max(map(len, [*texts, *column_labels, ""]))
     label_width = max(map(len, [*row_labels, ""]))
-    flags = [_flag(value) for value in values]
-    sizes, largest = _sizes(values) if info.dtype.kind in ("float", "int") else ([0] * len(values), 0.0)
+    flags = [flag_of(value) for value in values]
+    sizes, largest = sizes_of(values) if info.dtype.kind in ("float", "int") else ([0] * len(values), 0.0)
     starts = range(0, len(values), max(columns, 1))
     return Grid(
         caption=_caption(window, info),
@@ -116,16 +111,7 @@ def typical_width(info: TensorInfo, digits: int = 4) -> int:
 
 def read_values(source: Readable, info: TensorInfo, window: Window) -> list[Value]:
     """The values of a window as Python numbers, in row-major order, none of them rounded."""
-    array = source.read_window(info, window).reshape(-1)
-    if info.dtype.kind == "float":
-        # The ml_dtypes types are not numpy's floats; float64 holds each of their values.
-        import numpy as np
-
-        # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), of which numpy warns.
-        with np.errstate(invalid="ignore"):
-            array = array.astype("float64")
-    values: list[Value] = array.tolist()
-    return values
+    return numbers_of(source.read_window(info, window), info.dtype)
 
 
 def _labels(view: Plane, window: Window, columns: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -148,74 +134,3 @@ def _caption(window: Window, info: TensorInfo) -> str:
         return "scalar"
     text = f"{make_window(window.axes).expression} of {shape_text(info.shape)}"
     return text if window.numel else f"{text}, no elements"
-
-
-def _flag(value: Value) -> Flag:
-    if value != value:
-        return "nan"
-    if isinstance(value, int):
-        return "" if value else "zero"
-    if isinstance(value, complex):
-        return "inf" if inf in (abs(value.real), abs(value.imag)) else "" if value else "zero"
-    return "inf" if value in (inf, -inf) else "" if value else "zero"
-
-
-def _sizes(values: list[Value]) -> tuple[list[int], float]:
-    """``Grid.sizes`` of real numbers in one list, and the largest finite magnitude among them."""
-    reals = [value.real for value in values]
-    largest = max((abs(value) for value in reals if isfinite(value)), default=0.0)
-    return [_size(value, largest) if value and isfinite(value) else 0 for value in reals], float(largest)
-
-
-def _size(value: float, largest: float) -> int:
-    size = 3 if abs(value) >= largest / 2 else 2 if abs(value) >= largest / 10 else 1
-    return size if value > 0 else -size
-
-
-def _texts(values: list[Value], digits: int) -> list[str]:
-    if values and isinstance(values[0], complex):
-        parts = [part for value in values for part in (complex(value).real, complex(value).imag)]
-        form = _float_format(parts, digits)
-        return [_complex_text(complex(value), form) for value in values]
-    if values and isinstance(values[0], float):
-        form = _float_format([float(value.real) for value in values], digits)
-        return [form(float(value.real)) for value in values]
-    return [str(int(value.real)) for value in values]
-
-
-def _complex_text(value: complex, form: Callable[[float], str]) -> str:
-    imaginary = form(value.imag)
-    return f"{form(value.real)}{'' if imaginary[0] in '+-' else '+'}{imaginary}j"
-
-
-def _float_format(values: list[float], digits: int) -> Callable[[float], str]:
-    """How the numbers of one grid are written: all with the same decimals, or all with an exponent.
-
-    The largest magnitude has ``digits`` significant digits. A number too small to show with those decimals is
-    written with an exponent, never as 0.
-    """
-    magnitudes = [abs(value) for value in values if value and isfinite(value)]
-    largest = max(magnitudes, default=1.0)
-    if not _LEAST_FIXED <= largest < _MOST_FIXED:
-        return lambda value: _special(value) or f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - floor(log10(largest)))
-    least = 0.5 * 10**-decimals
-    shown = [f"{value:.{decimals}f}" for value in magnitudes if value >= least]
-    if decimals:
-        # Trailing zeros that all numbers share are left out: 1.0 instead of 1.000.
-        spare = min((len(text) - len(text.rstrip("0")) for text in shown), default=0)
-        decimals -= min(spare, decimals - 1)
-    return lambda value: (
-        _special(value) or (f"{value:.{decimals}f}" if abs(value) >= least else f"{value:.{max(digits - 3, 0)}e}")
-    )
-
-
-def _special(value: float) -> str:
-    """NaN, infinities and zeros, which look alike in every grid; else empty."""
-    if value != value:
-        return "NaN"
-    if value in (inf, -inf):
-        return "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if str(value)[0] == "-" else "0"
-    return ""

@@ -122,6 +122,11 @@ class Scanner:
             self._questions[name] = _Question(bins, low, high, is_log_axis, deliver_histogram)
             self._condition.notify_all()
 
+    def summary_of(self, name: str) -> Summary | None:
+        """The counts of a tensor that was read whole, as long as they are kept. May be called from any thread."""
+        kept = self._kept.get(name)
+        return kept.summary if kept is not None and kept.is_final else None
+
     def close(self) -> None:
         """Stop within a block, and deliver nothing more. Waits two seconds at most; may be called twice."""
         with self._condition:

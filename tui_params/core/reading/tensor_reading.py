@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tui_params.core.kernels.protocol import KernelSupply
+    from tui_params.core.numbers.block_picture import Blocking, BlockPicture
+    from tui_params.core.numbers.block_sums import BlockSums
     from tui_params.core.numbers.maxima import Maxima
     from tui_params.core.numbers.summary import Summary
 
@@ -43,10 +45,13 @@ POLL_SECONDS = 0.02
 
 
 class Measurement(msgspec.Struct, frozen=True, eq=False):
-    """The result of one read of a tensor: its summary, and its channels if it has rows and columns."""
+    """The result of one read of a tensor: its summary, its channels if it has rows and columns, its picture if one was
+    asked for.
+    """
 
     summary: Summary
     channels: Channels | None
+    picture: BlockPicture | None = None
 
 
 def measure(
@@ -99,18 +104,37 @@ def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool
 class _Share:
     """The results of one thread."""
 
-    def __init__(self, info: TensorInfo, kernels: KernelSupply, *, has_channels: bool) -> None:
+    def __init__(
+        self,
+        info: TensorInfo,
+        kernels: KernelSupply,
+        *,
+        has_channels: bool,
+        is_counted: bool,
+        blocking: Blocking | None,
+        origin: int,
+    ) -> None:
         from tui_params.core.numbers.summary import Accumulator
 
+        self._is_counted = is_counted
+        self._origin = origin
         self.accumulator = Accumulator(info.dtype, kernels)
         self.maxima: Maxima | None = None
+        self.blocks: BlockSums | None = None
+        if blocking is not None:
+            from tui_params.core.numbers.block_sums import BlockSums
+
+            self.blocks = BlockSums(info.dtype, blocking.region.width, blocking.tables(), kernels)
         if has_channels:
             from tui_params.core.numbers.maxima import maxima_of
 
             self.maxima = maxima_of(info, kernels)
 
     def add(self, block: NDArray[np.uint8], first: int, count: int) -> None:
-        self.accumulator.add(block, count)
+        if self._is_counted:
+            self.accumulator.add(block, count)
+        if self.blocks is not None:
+            self.blocks.add_stored(block, first - self._origin, count)
         if self.maxima is not None:
             self.maxima.add(block, first, count)
 
@@ -119,7 +143,9 @@ class Reading:
     """The read of one tensor, or of some ``ranges`` of its elements; it may be stopped and go on later.
 
     The elements are cut into consecutive ranges, and each thread takes the next one, so that a disk is read forward
-    whatever the number of threads. Raises ReadError at once for a tensor that cannot be read.
+    whatever the number of threads. With ``blocking``, a picture is made in the same read: of the elements from number
+    ``origin`` on, in rows as wide as its region; without ``is_counted``, the picture alone is made, and no summary.
+    Raises ReadError at once for a tensor that cannot be read.
     """
 
     def __init__(
@@ -129,13 +155,19 @@ class Reading:
         *,
         has_channels: bool,
         ranges: Sequence[tuple[int, int]] | None = None,
+        is_counted: bool = True,
+        blocking: Blocking | None = None,
+        origin: int = 0,
     ) -> None:
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
         self._source = source
         self._info = info
         self._has_channels = has_channels
-        self._shares = [_Share(info, self._source.engine.current, has_channels=has_channels)]
+        self._is_counted = is_counted
+        self._blocking = blocking
+        self._origin = origin
+        self._shares = [self._share()]
         self._lock = Lock()
         # Guarded by the lock.
         self._todo = deque([(0, info.numel)] if ranges is None else ranges)
@@ -173,6 +205,16 @@ class Reading:
         if self.done != self._wanted:
             raise ReadError(f"{self._info.name} ended after {self.done} of {self._wanted} elements")
 
+    def _share(self) -> _Share:
+        return _Share(
+            self._info,
+            self._source.engine.current,
+            has_channels=self._has_channels,
+            is_counted=self._is_counted,
+            blocking=self._blocking,
+            origin=self._origin,
+        )
+
     def measurement(self) -> Measurement:
         """The result of all elements read so far."""
         summary = self._shares[0].accumulator.summary()
@@ -181,7 +223,19 @@ class Reading:
             summary = summary.merge(share.accumulator.summary())
             if maxima is not None and share.maxima is not None:
                 maxima.merge(share.maxima)
-        return Measurement(summary, None if maxima is None else maxima.channels())
+        return Measurement(summary, None if maxima is None else maxima.channels(), self.picture())
+
+    def picture(self) -> BlockPicture | None:
+        """The picture of the elements, all of which must have been read; call it once."""
+        first = self._shares[0].blocks
+        if first is None or self._blocking is None:
+            return None
+        from tui_params.core.numbers.block_picture import exact_picture
+
+        for share in self._shares[1:]:
+            if share.blocks is not None:
+                first.tables.merge(share.blocks.tables)
+        return exact_picture(self._blocking, first.tables)
 
     def _useful_threads(self, threads: int | None) -> int:
         """How many threads to use: one if the loops hold the GIL, or if too little is left to read."""
@@ -204,7 +258,7 @@ class Reading:
         helpers = []
         for number in range(1, threads):
             if number == len(self._shares):
-                self._shares.append(_Share(info, self._source.engine.current, has_channels=self._has_channels))
+                self._shares.append(self._share())
             helper = Thread(target=self._help, args=(self._shares[number], halt), name="tui-params reader", daemon=True)
             try:
                 helper.start()

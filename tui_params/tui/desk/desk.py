@@ -70,7 +70,7 @@ class Desk:
         self.opened = opened
         self.generation = generation
         self._post = post
-        self._scanner: Scanner | None = None
+        self.scanner: Scanner | None = None
         self._checker: Checker | None = None
         self.thresholds = thresholds
         self._judging = threading.Lock()
@@ -98,7 +98,7 @@ class Desk:
 
     def figures(self, name: str) -> Figures | None:
         """The exact figures of a tensor, if they are known by now."""
-        figures = self._scanner.ledger.figures(name) if self._scanner is not None else None
+        figures = self.scanner.ledger.figures(name) if self.scanner is not None else None
         if figures is None:
             known = self._known.get(name)
             figures = known.figures if known is not None else None
@@ -109,10 +109,10 @@ class Desk:
         if self._is_closed:
             return
         self._wanted = tuple(names)
-        if self._scanner is None:
+        if self.scanner is None:
             self._start_soon()
         else:
-            self._scanner.want([name for name in self._wanted if name not in self._known])
+            self.scanner.want([name for name in self._wanted if name not in self._known])
 
     def _start_soon(self) -> None:
         if not self._is_starting:
@@ -127,7 +127,7 @@ class Desk:
         # What was opened stays. To look through it, the collector would hold every thread for 0.2 s at 92,000 tensors.
         gc.freeze()
         self._kept = self._cache.for_source(self.opened.source) if self._cache is not None else None
-        self._scanner = scanner = Scanner(self.opened.source, self._deliver, self._tell)
+        self.scanner = scanner = Scanner(self.opened.source, self._deliver, self._tell)
         if self._is_closed:
             scanner.close()
             return
@@ -198,7 +198,7 @@ class Desk:
         while not self._started.wait(0.05):
             if sweep.is_over():
                 return
-        source, scanner = self.opened.source, self._scanner
+        source, scanner = self.opened.source, self.scanner
         assert scanner is not None
         infos = (*self.opened.tensors, *source.listing.gradients.values())
         names = [info.name for info in infos if info.name not in self._done]
@@ -330,14 +330,14 @@ class Desk:
         self, key: object, name: str, bins: int, draw: Callable[[Histogram], list[Line]], *, is_log_axis: bool
     ) -> None:
         """Ask for the histogram over the whole range of a tensor, drawn; answered by HistogramReady with ``key``."""
-        if self._is_closed or self._scanner is None:
+        if self._is_closed or self.scanner is None:
             return
 
         def ready(outcome: HistogramOutcome) -> None:
             histogram = outcome.histogram
             self._post(HistogramReady(key, tuple(draw(histogram)) if histogram is not None else (), outcome.reason))
 
-        self._scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
+        self.scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
 
     def look_for_changes(self) -> None:
         """Ask whether the source has changed since it was opened; answered by SourceStale if it has."""
@@ -386,8 +386,8 @@ class Desk:
         gc.unfreeze()
 
         def release() -> None:
-            if self._scanner is not None:
-                self._scanner.close()
+            if self.scanner is not None:
+                self.scanner.close()
             if self._kept is not None:
                 self._kept.flush(is_last=True)
             if not keeps_source:

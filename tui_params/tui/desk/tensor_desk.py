@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
@@ -13,6 +14,9 @@ from tui_params.core.source import Source
 from tui_params.errors import StoppedError, TuiParamsError
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.terminal.frozen_message import FrozenMessage
+
+if TYPE_CHECKING:
+    from tui_params.core.numbers.summary import Summary
 
 BETWEEN = 0.1
 """Seconds between two partial answers to one question."""
@@ -75,11 +79,18 @@ class TensorDesk:
     """Answers questions about the tensors of one source; each slot has a thread, and one question at a time.
 
     A new question in a slot stops the one before it. ``source`` is for the functions that answer: a widget never
-    reads. Answers are posted from the threads as ``Answer``.
+    reads. Answers are posted from the threads as ``Answer``. ``summary_of`` gives the counts of a tensor that was read
+    for its figures, as long as they are kept; None where nothing reads it for them.
     """
 
-    def __init__(self, source: Source, post: Callable[[Message], object]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        post: Callable[[Message], object],
+        summary_of: Callable[[str], Summary | None] | None = None,
+    ) -> None:
         self.source = source
+        self.summary_of = summary_of
         self._post = post
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, Task] = {}
@@ -101,6 +112,8 @@ class TensorDesk:
                 pass
             except TuiParamsError as error:
                 task.answer(None, str(error))
+            except (MemoryError, OSError) as error:
+                task.answer(None, f"cannot be read: {str(error) or type(error).__name__}")
 
         self._workers.setdefault(slot, Worker(slot)).do(do)
 
@@ -109,6 +122,12 @@ class TensorDesk:
         task = self._tasks.pop(slot, None)
         if task is not None:
             task.stop()
+
+    def renew(self, source: Source) -> None:
+        """Take back all questions; those that follow are about another opening of the source."""
+        for slot in tuple(self._tasks):
+            self.stop(slot)
+        self.source = source
 
     def close(self) -> None:
         self._is_closed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -99,6 +99,12 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
     tour = [(" ".join(keys.first(name, given) for name in names), words) for names, words in _TOUR]
     lines = [*_table("First steps", tour, _key_column(tour), width), [], *lines]
     return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else min(26, width // 2), width)]
+
+
+def keys_table(title: str, table: Sequence[keys.Key], changed: Mapping[str, str], width: int) -> list[Line]:
+    """One table of keys under its title."""
+    rows = [(keys.shown_of(key, changed), key.tooltip) for key in table]
+    return _table(title, rows, _key_column(rows), width) if rows else []
 
 
 def _key_column(rows: list[tuple[str, str]]) -> int:

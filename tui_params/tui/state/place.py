@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tui_params.core.window import Axis, Plane, parse_window, plane, plane_of
+from tui_params.errors import SliceError
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -54,11 +55,39 @@ class Place(msgspec.Struct, frozen=True, gc=False):
         view = msgspec.structs.replace(view, at=tuple(position[axis] for axis in view.leading))
         return Place(self.shape, view, row, column)
 
+    def within(self, index: tuple[int, ...]) -> Place:
+        """The place of an element of the whole tensor, if the slice has it; else this one."""
+        axes = self.plane.window.axes
+        return self.to(index) if all(_holds(axis, at) for axis, at in zip(axes, index, strict=True)) else self
+
     def laid(self, rows: int, columns: int) -> Place:
         """The same element in the plane of two other axes of the slice."""
         index = self.index
         turned = Place(self.shape, plane_of(self.plane.window, rows, columns))
         return turned if index is None else turned.to(index)
+
+    def carried(self, shape: tuple[int, ...]) -> Place:
+        """The same place in a tensor of another shape, or the nearest that it has; the slice and axes stay if they can.
+
+        Where it has other dimensions, the first element of all.
+        """
+        if shape == self.shape:
+            return self
+        if len(shape) != len(self.shape) or not all(shape):
+            return first_place(shape)
+        view = self.plane
+        try:
+            window = parse_window(view.window.expression, shape)
+        except SliceError:
+            window = parse_window("", shape)
+        if any(axis.is_index != old.is_index for axis, old in zip(window.axes, view.window.axes, strict=True)):
+            return first_place(shape)
+        there = plane_of(window, view.rows, view.columns)
+        lengths = [window.axes[axis].length for axis in there.leading]
+        if not window.numel:
+            return first_place(shape)
+        at = tuple(min(place, length - 1) for place, length in zip(view.at, lengths, strict=True))
+        return Place(shape, msgspec.structs.replace(there, at=at)).at(self.row, self.column)
 
 
 def first_place(shape: tuple[int, ...], expression: str = "") -> Place:

@@ -103,7 +103,10 @@ INKS: dict[str, tuple[str, str]] = {
     "success": ("success", ""),
     "spark": ("spark", ""),
     "hit": ("accent", "underline"),
+    "tab": ("foreground", "bold underline"),
     "number": ("foreground", ""),
+    "here": ("foreground", "bold reverse"),
+    "here-error": ("error", "bold reverse"),
 }
 
 

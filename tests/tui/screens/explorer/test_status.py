@@ -101,7 +101,7 @@ def test_the_status_line_shows_the_keys_that_matter_where_the_focus_is(focus: Fo
 
 def test_keys_are_shown_as_the_user_has_them() -> None:
     assert " f search" in status(replace(STATE, keys={"search": "f,slash"}))
-    assert "enter enlarge" in status(replace(STATE, is_tensor=True))
+    assert "enter look in" in status(replace(STATE, is_tensor=True))
     assert "[ next table" not in status(replace(STATE, focus="values"))
     assert "] next table" in status(replace(STATE, focus="values", has_tables=True))
 

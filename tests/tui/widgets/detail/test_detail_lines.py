@@ -230,9 +230,9 @@ def test_the_summary_line_is_one_line_with_everything_that_is_loud() -> None:
     info, figures = VIEWS["bad"].info, VIEWS["bad"].figures
     line = summary_line(info, figures)
     assert line.startswith("bad.weight [2, 2] f32 ")
-    assert "1 NaN!" in line
-    assert "1 +Inf!" in line
-    assert "1 -Inf!" in line
+    assert "1 NaN" in line
+    assert "1 +Inf" in line
+    assert "1 -Inf" in line
     assert summary_line(info, None) == "bad.weight [2, 2] f32"
     odd = msgspec.structs.replace(info, name="a\nb\x1b")
     assert summary_line(odd, figures).isprintable()

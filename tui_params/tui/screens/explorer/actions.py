@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import packed
+from tui_params.tui.widgets.tree import tree_messages
 
 if TYPE_CHECKING:
     from tui_params.tui.desk.desk import Desk
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.editing import Editing
     from tui_params.tui.screens.explorer.exporting import Exporting
     from tui_params.tui.screens.explorer.filter import Filter
+    from tui_params.tui.screens.explorer.inside import Inside
     from tui_params.tui.screens.explorer.notice import Notice
     from tui_params.tui.screens.explorer.page_choices import PageChoices
     from tui_params.tui.screens.explorer.panes import Panes
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tui_params.tui.state.searches import Searches
     from tui_params.tui.state.view import View
     from tui_params.tui.widgets.bars import SearchBar
+    from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
     from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 
@@ -43,7 +46,9 @@ class Actions(Screen[None]):
     dialogs: Dialogs
     editing: Editing
     exporting: Exporting
+    detail: TensorDetail
     filter: Filter
+    inside: Inside
     notice: Notice
     page_choices: PageChoices
     panes: Panes
@@ -92,6 +97,15 @@ class Actions(Screen[None]):
 
     def action_values(self) -> None:
         self.page_choices.edit_values()
+
+    def action_inside(self) -> None:
+        self.inside.open()
+
+    def action_inside_here(self) -> None:
+        self.inside.open(self.detail.grid)
+
+    def on_module_tree_entered(self, message: tree_messages.Entered) -> None:
+        self.inside.open()
 
     def action_gradient(self) -> None:
         self.page_choices.toggle_gradient()

@@ -19,6 +19,7 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.writing import Writing, value_choice, values_maker
 from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.columns import BY_NAME
 from tui_params.tui.state.sorting import describe
@@ -28,8 +29,7 @@ from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 if TYPE_CHECKING:
     from tui_params.core.export.contents import Contents
     from tui_params.tui.desk.desk import Desk
-    from tui_params.tui.desk.exporting import Exports
-    from tui_params.tui.screens.export import Choice, ExportScreen, Wish
+    from tui_params.tui.screens.export import Choice, Wish
     from tui_params.tui.state.listed import Row
 
 _ALL = 1 << 62
@@ -60,13 +60,11 @@ class Exporting:
         self._info: TensorInfo | None = None
         self._windows: dict[str, Window] = {}
         """What can be written of the values of ``_info``, by the name of the choice."""
-        self._dialog: ExportScreen | None = None
-        self._exports: Exports | None = None
-        """What is being written."""
+        self._writing = Writing(screen, notice, glyphs)
 
     @property
     def is_busy(self) -> bool:
-        return self._exports is not None
+        return self._writing.is_busy
 
     # The dialog
 
@@ -75,11 +73,8 @@ class Exporting:
         desk = self._session.desk
         if desk is None:
             return
-        if self.is_busy:
-            self._notice.say("One file is being written already; esc stops it.")
+        if self._writing.refuse():
             return
-        from tui_params.tui.screens.export import ExportScreen
-
         choices = self._choices(desk)
         focused = self._screen.focused
         is_at_values = focused is not None and self._detail in focused.ancestors_with_self
@@ -89,11 +84,7 @@ class Exporting:
             return
         if first is None:
             first = 1 if is_at_values and self._info is not None else 0
-        self._dialog = ExportScreen(self._glyphs, choices, first, self._begin, self.stop)
-        self._screen.app.push_screen(self._dialog, self._forget)
-
-    def _forget(self, _: object) -> None:
-        self._dialog = None
+        self._writing.open(desk.opened.source, choices, first, lambda wish: self._maker(desk, wish))
 
     def _choices(self, desk: Desk) -> list[Choice]:
         from tui_params.core.export.file_name import suggest_stem
@@ -114,12 +105,7 @@ class Exporting:
         self._info, self._windows = info, self._windows_of(info) if info is not None else {}
         for name, window in self._windows.items():
             assert info is not None
-            stem, dtype = suggest_stem(label, info.name), text.clean(info.dtype.short, 12)
-            size = text.size(info.dtype.nbytes(window.numel))
-            is_whole = name == "tensor"
-            about = text.shape(info.shape) if is_whole else f"{window.expression} of {text.shape(info.shape)}"
-            stem = stem if is_whole else f"{stem}-{name}"
-            choices.append(Choice(name, f"{about} {dtype}, {size}", ("npy", "csv"), stem))
+            choices.append(value_choice(desk.opened.source, info, name, window))
         return [*choices, Choice("screen", "as it looks now, in colour", ("svg",), f"{suggest_stem(label)}-screen")]
 
     def _names(self) -> Sequence[str]:
@@ -139,32 +125,14 @@ class Exporting:
 
     # The writing
 
-    def _begin(self, wish: Wish) -> None:
-        desk, dialog = self._session.desk, self._dialog
-        if desk is None or dialog is None:
-            return
-        from tui_params.tui.desk.exporting import Exports
-
-        self._exports = exports = Exports(desk.opened.source, self._screen.post_message)
-        exports.begin(wish.path, self._maker(desk, wish), may_replace=wish.may_replace)
-
     def _maker(self, desk: Desk, wish: Wish) -> Callable[[], Contents]:
         """What makes the contents, on another thread, from what is shown now."""
         if wish.choice.name == "list":
             return self._list_maker(desk, wish.form)
         if wish.choice.name == "screen":
             return screen_maker(self._screen)
-        info, window = self._info, self._windows[wish.choice.name]
-        assert info is not None
-        source, form = desk.opened.source, wish.form
-
-        def make() -> Contents:
-            from tui_params.core.export.npy import npy_of
-            from tui_params.core.export.values_csv import csv_of
-
-            return (npy_of if form == "npy" else csv_of)(source, info, window)
-
-        return make
+        assert self._info is not None
+        return values_maker(desk.opened.source, self._info, self._windows[wish.choice.name], wish.form)
 
     def _list_maker(self, desk: Desk, form: str) -> Callable[[], Contents]:
         opened, found, query, sort = desk.opened, self._filter.found, self._filter.query, self._order.choice
@@ -212,46 +180,15 @@ class Exporting:
         return make
 
     def take(self, message: Exported) -> None:
-        """Take how the writing goes: an obstacle goes to the dialog, as long as that is open."""
-        dialog, path = self._dialog, text.clean(message.path, 40)
-        if message.state == "writing":
-            share = f"{100 * message.done // message.total} %" if message.total else text.size(message.done)
-            self._notice.keep(f"writing {path}, {share}")
-            if dialog is not None:
-                dialog.finish()
-        else:
-            self._exports = None
-            self._notice.keep("")
-            self._end(message, path)
-
-    def _end(self, message: Exported, path: str) -> None:
-        dialog = self._dialog
-        if message.state == "written":
-            about = f"; {message.words}" if message.words else ""
-            self._notice.say(f"Wrote {path} ({text.size(message.done)}){about}", seconds=30)
-            if dialog is not None:
-                dialog.finish()
-        elif message.state == "stopped":
-            self._notice.say(f"Stopped: {path} is not written.")
-        elif dialog is not None:
-            dialog.say(message.words, is_occupied=message.state == "occupied")
-        else:
-            words = f"{path} is not written: {text.clean(message.words, 300)}"
-            self._notice.say(words, seconds=30)
-            self._screen.notify(words, title="Not written", severity="error", timeout=30, markup=False)
+        self._writing.take(message)
 
     def stop(self) -> bool:
         """Write no more; False if nothing is being written."""
-        if self._exports is None:
-            return False
-        self._exports.stop()
-        return True
+        return self._writing.stop()
 
     def close(self, wait: float) -> None:
         """Write no more, and wait at most so many seconds until what was written is removed."""
-        if self._exports is not None:
-            self._exports.stop()
-            self._exports.join(wait)
+        self._writing.close(wait)
 
 
 def screen_maker(screen: Screen[None]) -> Callable[[], Contents]:

@@ -39,11 +39,6 @@ class Panes:
     def is_enlarged(self) -> bool:
         return self._screen.has_class("-enlarged")
 
-    def enlarge(self) -> None:
-        """Give the whole width to the detail."""
-        self._screen.set_class(True, "-enlarged")
-        self._detail.facts.focus()
-
     def shrink(self) -> None:
         """Give the tree its room back, wherever the keyboard is."""
         self._screen.set_class(False, "-enlarged")

@@ -23,6 +23,8 @@ class Questions:
         self.wanted: list[str] = []
         self.changed: tuple[str, ...] = ()
         """Tensors that were edited: they are read even if they are not on screen."""
+        self.inside: str | None = None
+        """The tensor that is looked into."""
         self._session = session
         self._tree = tree
         self._filter = filter
@@ -44,6 +46,7 @@ class Questions:
             gradient = desk.opened.source.listing.gradients.get(shown.name)
             if gradient is not None:
                 names.insert(1, gradient.name)  # it stands beside
+        names[:0] = [self.inside] if self.inside is not None else []
         names += self.changed
         query = self._filter.query
         if query is not None and query.needs_figures and not desk.is_sweeping:

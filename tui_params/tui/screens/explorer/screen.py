@@ -30,6 +30,7 @@ from tui_params.tui.screens.explorer.dialogs import Dialogs
 from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.exporting import Exporting
 from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.inside import Inside
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.page_choices import PageChoices
@@ -93,8 +94,7 @@ class ExplorerScreen(Actions):
 
         self.waiting = waiting = Delays(self.set_timer)
         self.notice = notice = Notice(self.set_timer, self.update_bars)
-        is_editable = editor is not None
-        self.session = session = Session(pending, self.post_message, make_desk, make_pages, is_editable=is_editable)
+        self.session = session = Session(pending, self.post_message, make_desk, make_pages, is_editable=bool(editor))
         self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
         self.questions = Questions(session, tree, self.filter, waiting, self.update_bars)
         self.answers = Answers(session, tree, self.filter, self.questions, waiting, self.update_bars)
@@ -114,6 +114,7 @@ class ExplorerScreen(Actions):
             editor, session, self, self.detail, notice, glyphs, self.update_bars, self._renew, self.key_of
         )
         self.pulse = Pulse(session, self, self.questions, self.update_bars)
+        self.inside = Inside(session, tree, self.questions, notice, glyphs, self.pulse, lambda: self.app)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
             glyphs, self.pulse,
@@ -188,8 +189,7 @@ class ExplorerScreen(Actions):
         self.tree_view.set_axis(None)  # it asks the desk that is closed
         self.columns.begin()
         self.travel.begin()
-        tree, view = message.opened.tree, self.left
-        rows = Rows(tree)
+        view, rows = self.left, Rows(message.opened.tree)
         if view is None:
             rows.open_initially(max(12, self.tree_view.size.height))
         else:
@@ -298,7 +298,9 @@ class ExplorerScreen(Actions):
     def on_measured(self, message: messages.Measured) -> None:
         self.answers.take_measured(message)
         if message.generation == self.session.generation:
-            self.order.take_figures([outcome.name for outcome, _ in message.outcomes])
+            names = [outcome.name for outcome, _ in message.outcomes]
+            self.order.take_figures(names)
+            self.inside.take_figures(names)
 
     def on_working(self, message: messages.Working) -> None:
         self.answers.take_working(message)
@@ -359,6 +361,7 @@ class ExplorerScreen(Actions):
     def update_bars(self) -> None:
         if self.is_mounted:
             self.bars.update()
+            self.inside.look()
 
     def on_resize(self) -> None:
         # The room for the note in the search bar is another one.
@@ -370,9 +373,6 @@ class ExplorerScreen(Actions):
         if not self.detail.grid.is_right:
             self.detail.field.value = ""  # a wrong slice would be wrong for the next tensor, too
         self.action_clear()
-
-    def on_module_tree_entered(self, message: tree_messages.Entered) -> None:
-        self.panes.enlarge()
 
     def on_divider_dragged(self, message: Divider.Dragged) -> None:
         self.panes.set_tree_width(message.column)

@@ -17,6 +17,7 @@ from tui_params.tui.state.opened import Opened
 
 if TYPE_CHECKING:
     from tui_params.core.figures import Figures
+    from tui_params.core.numbers.summary import Summary
 
 
 class Session:
@@ -91,6 +92,11 @@ class Session:
         figures = self.desk.figures(name) if self.desk is not None else None
         # The desk that follows an edit takes what is carried a moment later.
         return self.carried.figures(name) if figures is None and self.carried is not None else figures
+
+    def summary_of(self, name: str) -> Summary | None:
+        """The counts of a tensor that was read for its figures, as long as they are kept. From any thread."""
+        scanner = self.desk.scanner if self.desk is not None else None
+        return scanner.summary_of(name) if scanner is not None else None
 
     def _start(self, opened: Opened) -> tuple[Desk, Pages]:
         self.generation += 1

@@ -351,7 +351,7 @@ def _hints(state: BarState) -> list[Hint]:
     opened = state.opened
     edits = _edit_hints(state) if state.is_tensor or "staged" in state.editing else []
     # As wide for both, so that the hints behind it need not be painted again at each move.
-    hints = [hint("tree.enter", "enlarge" if state.is_tensor else "open".ljust(len("enlarge")))]
+    hints = [hint("tree.enter", "look in" if state.is_tensor else "open".ljust(len("look in")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
     hints += [hint(name, word) for name, word in words]
     hints.append(hint("values", "values"))

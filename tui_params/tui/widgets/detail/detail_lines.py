@@ -16,6 +16,7 @@ from tui_params.core.course import Course
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor_summary import one_line
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.state.pieces import Stored
 from tui_params.tui.state.places import places_of
@@ -259,20 +260,8 @@ def entry_lines(entry: Entry, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def summary_line(info: TensorInfo, figures: Figures | None) -> str:
-    """A tensor in one line, after lovely-tensors: ``w [4, 4] bf16 x∈[-0.1, 0.1] μ=1.7e-6 σ=0.02 NaN!``."""
-    parts = [text.clean(info.name), text.shape(info.shape), info.dtype.short]
-    if figures is not None and figures.finite:
-        parts.append(f"x∈[{text.number(figures.min)} {text.spark(figures.spark, 8)} {text.number(figures.max)}]")
-        parts.append(f"μ={text.number(figures.mean)} σ={text.number(figures.std)}")
-    if figures is not None:
-        parts += [f"{count:,} {name}!" for count, name in _non_finite(figures) if count]
-        if figures.is_sampled:
-            parts.append("(sampled)")
-    return " ".join(parts)
-
-
-def _non_finite(figures: Figures) -> tuple[tuple[int, str], ...]:
-    return (figures.nan, "NaN"), (figures.pos_inf, "+Inf"), (figures.neg_inf, "-Inf")
+    """A tensor in one line, as ``tui_params.summarize`` prints it, with its name."""
+    return one_line(info.name, info.shape, info.dtype, figures)
 
 
 def _exactness(figures: Figures) -> str:

@@ -1,67 +1,42 @@
 """A histogram as lines: axes and labels by plotext, one column of the terminal a bin.
 
-plotext fills whole cells; here the top of each bar is refined to an eighth of a cell. plotext keeps one global figure,
-so a lock guards it; it takes about 10 ms, so a worker thread draws.
+plotext fills whole cells; here the top of each bar is refined to an eighth of a cell.
 """
 
 from __future__ import annotations
 
 import math
-from threading import Lock
+from collections.abc import Sequence
 
 from tui_params.core import text
 from tui_params.core.figures import Histogram
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
-
-_LABEL = 6
-_LOCK = Lock()
-_ASCII = str.maketrans("┤│└┬─┼├┴┐┘┌", "||+-----+++")
+from tui_params.tui.widgets.axes import LABEL, bars_axes
 
 
 def bins_for(width: int) -> int:
     """How many bins a plot ``width`` cells wide shows: one per column to the right of the labels and the axis."""
-    return max(8, width - _LABEL - 1)
+    return max(8, width - LABEL - 1)
 
 
 def draw(histogram: Histogram, width: int, height: int, *, is_log_counts: bool, glyphs: Glyphs) -> list[Line]:
     """The plot in ``height`` lines (at least 4); the last two are the axis of values."""
-    import plotext
-
     counts = histogram.counts
     top = max(counts, default=0)
     rows = max(2, height - 2)
     if not counts or top == 0:
         return [[("no finite values in this range", "dim")]]
-    scaled = [_scale(count, top, is_log_counts) for count in counts]
+    scaled = [scaled_count(count, top, is_log_counts) for count in counts]
     ticks, labels = _value_ticks(histogram)
-    count_ticks, count_labels = _count_ticks(top, is_log_counts, rows)
-    with _LOCK:
-        plotext.clear_figure()
-        plotext.theme("clear")
-        plotext.limit_size(False, False)  # otherwise plotext cuts the plot to the size that it takes the terminal for
-        plotext.plot_size(len(counts) + _LABEL + 1, rows + 2)
-        plotext.bar(list(range(len(counts))), scaled, width=1, marker="#", minimum=0)
-        plotext.xlim(-0.5, len(counts) - 0.5)
-        plotext.ylim(0, 1)
-        plotext.xaxes(True, False)
-        plotext.yaxes(True, False)
-        plotext.yticks(count_ticks, [label.rjust(_LABEL) for label in count_labels])
-        plotext.xticks(ticks, labels)
-        drawn = plotext.uncolorize(plotext.build()).rstrip("\n").split("\n")
+    axes = bars_axes(len(counts), rows, (ticks, labels), count_ticks(top, is_log_counts, rows), glyphs)
     lines: list[Line] = []
-    for row, words in enumerate(drawn[: rows + 2]):
-        axis = words[: _LABEL + 1] if row < rows else words
-        if glyphs.is_ascii:
-            axis = axis.translate(_ASCII)
-        line: Line = [(axis.rstrip() if row >= rows else axis, "dim")]
-        if row < rows:
-            line.append((_bars(scaled, rows - 1 - row, rows, glyphs), "spark"))
-        lines.append(line)
-    return lines
+    for row, left in enumerate(axes.left):
+        lines.append([(left, "dim"), (bar_cells(scaled, rows - 1 - row, rows, glyphs), "spark")])
+    return [*lines, *([(words, "dim")] for words in axes.below)]
 
 
-def _bars(scaled: list[float], row: int, rows: int, glyphs: Glyphs) -> str:
+def bar_cells(scaled: Sequence[float], row: int, rows: int, glyphs: Glyphs) -> str:
     """The cells of one row (0 is the lowest), one per bin; a bin that is not empty always shows at least a trace."""
     cells = []
     for share in scaled:
@@ -75,14 +50,16 @@ def _bars(scaled: list[float], row: int, rows: int, glyphs: Glyphs) -> str:
     return "".join(cells)
 
 
-def _scale(count: int, top: int, is_log_counts: bool) -> float:
+def scaled_count(count: float, top: float, is_log_counts: bool) -> float:
+    """The height of a bar, as a share of the highest."""
     if count == 0:
         return 0.0
     # The logarithmic scale starts at one half, so that a count of 1 is visible.
     return math.log(2 * count) / math.log(2 * top) if is_log_counts else count / top
 
 
-def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float], list[str]]:
+def count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float], list[str]]:
+    """Where counts are on the axis, as shares of its height, and their labels."""
     if not is_log_counts:
         # A tick in the middle only where there is a middle row.
         values = [0, top // 2, top] if rows >= 7 and rows % 2 else [0, top]
@@ -90,7 +67,7 @@ def _count_ticks(top: int, is_log_counts: bool, rows: int) -> tuple[list[float],
     powers = [10**power for power in range(len(str(top)))]
     step = max(1, math.ceil(len(powers) / max(1, rows // 2)))
     values = powers[::step]
-    return [_scale(value, top, True) for value in values], [text.numel(value) for value in values]
+    return [scaled_count(value, top, True) for value in values], [text.numel(value) for value in values]
 
 
 def _value_ticks(histogram: Histogram) -> tuple[list[float], list[str]]:

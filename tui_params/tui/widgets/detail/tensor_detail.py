@@ -31,6 +31,8 @@ _HINTS = {True: "v: choose a slice", False: "v: slice"}
 class Facts(LinesView, can_focus=True):
     """The page of facts; it scrolls when it has the focus."""
 
+    BINDINGS = [Binding("enter", "screen.inside", "inside", show=False)]
+
     class Resized(Message):
         """The width or height has changed: the page must be made again."""
 

@@ -70,6 +70,13 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
         return self._marked if self.has_cursor else None
 
     @property
+    def corner(self) -> tuple[int, ...] | None:
+        """The index of the value at the cursor, or of the first one that is shown; None if there is none."""
+        if self.cell is not None or self._plane is None:
+            return self.cell
+        return self._plane.index(self._row, self._column)
+
+    @property
     def caption(self) -> str:
         return self._caption
 

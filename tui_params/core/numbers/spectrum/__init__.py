@@ -1,0 +1,1 @@
+"""Spectra: the singular values of a matrix, the first of them at once, and what follows from them."""

@@ -1,0 +1,1 @@
+"""The screen inside one tensor: one place, seen through lenses."""
