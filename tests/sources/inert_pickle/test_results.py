@@ -174,7 +174,7 @@ def test_every_builder_asks_for_a_storage(build: str) -> None:
         assert bool(load_pickle(given).faults.found) == is_fault
 
 
-@pytest.mark.parametrize("data", [MADE["set"][0], b"K\x01", stored(a_storage())])
+@pytest.mark.parametrize("data", [MADE["set"][0], b"K\x01", stored(a_storage())], ids=["set", "number", "storage"])
 def test_a_parameter_that_wraps_no_tensor_is_not_read(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.pkl"
     flags = b"\x88ccollections\nOrderedDict\n)R\x87R"
