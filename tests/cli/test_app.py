@@ -52,7 +52,8 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
         (["stat", "model"], "No command 'stat'. Did you mean stats?"),
         (
             ["model", "--json"],
-            "No command 'model'. The commands are ls, stats, values, check, diff, attach, watch, cache, demo.",
+            "No command 'model'. The commands are ls, stats, values, check, diff, timeline, attach, watch, cache, "
+            "demo.",
         ),
         (["--what"], "No such option"),
     ],

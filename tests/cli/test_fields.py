@@ -155,19 +155,21 @@ def test_the_documented_fields_are_printed_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_folder()
-    # A process that serves no longer has all fields, too.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
-        left.bind(f"{folder_path()}/{os.getpid()}{SUFFIX}")
     known = documented(BLOCKS[command])
     found: Fields = {}
-    for arguments in commands(*sources)[command]:
-        if command == "watch":
-            # The one that prints a document in each line.
-            with training_while_watched(monkeypatch):
-                lines = cli(*arguments).out.splitlines()
-            printed([json.loads(line) for line in lines], known, found)
-        else:
-            printed(cli(*arguments).json(), known, found)
+    monkeypatch.setattr("tui_params.live.attached.finding.HELLO_SECONDS", 0.2)
+    # A process that does not answer has all fields, too.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(f"{folder_path()}/{os.getpid()}{SUFFIX}")
+        silent.listen()
+        for arguments in commands(*sources)[command]:
+            if command == "watch":
+                # The one that prints a document in each line.
+                with training_while_watched(monkeypatch):
+                    lines = cli(*arguments).out.splitlines()
+                printed([json.loads(line) for line in lines], known, found)
+            else:
+                printed(cli(*arguments).json(), known, found)
     assert found == known
 
 
