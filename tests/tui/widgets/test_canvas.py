@@ -156,4 +156,4 @@ async def test_the_note_of_more_lines_covers_no_part_of_a_number() -> None:
             await pilot.pause()
             line = app.screen._compositor.render_strips(app.size)[3].text
             assert line.startswith(shown.ljust(10))
-            assert line.endswith(f"+{1 if shown else 2} lines")
+            assert line.endswith("+1 line" if shown else "+2 lines")
