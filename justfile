@@ -39,7 +39,7 @@ fuzz rounds="20":
     for round in $(seq {{ rounds }}); do \
         .venv/bin/pytest --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
     done
-    TUI_PARAMS_FUZZ_KEYS=2500 .venv/bin/pytest tests/tui/screens/tensor/test_random_keys.py
+    TUI_PARAMS_FUZZ_KEYS=5000 .venv/bin/pytest tests/tui/screens/tensor/test_random_keys.py
 
 # Compare so many damaged safetensors headers with what the real library says of them
 fuzz-headers number="200000" seed="1":

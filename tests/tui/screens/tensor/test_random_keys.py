@@ -20,7 +20,7 @@ from tui_params.tui import keys
 from tui_params.tui.screens.tensor.lenses import LENSES
 from tui_params.tui.screens.tensor.screen import TensorScreen
 
-SEQUENCES = 8
+SEQUENCES = 4
 KEYS = int(os.environ.get("TUI_PARAMS_FUZZ_KEYS", "120"))
 
 LENS_KEYS = [*map(str, range(1, len(LENSES) + 1)), "tab", "shift+tab"]
