@@ -148,7 +148,7 @@ def tab_spans(head: Head, width: int) -> list[tuple[str, int, int]]:
 
 def _fitting(head: Head, width: int) -> list[str]:
     """The titles of the lenses: whole if that leaves room for what the lens says; those of the others cut, or none."""
-    cut = [title if number == head.lens else title[:4] for number, title in enumerate(head.titles)]
+    cut = [title if number == head.lens or len(title) < 7 else title[:4] for number, title in enumerate(head.titles)]
     said = line_width(list(head.state)) + 3 if head.state else 0
     for titles, room in ((list(head.titles), max(said, 30 if head.state else 0)), (cut, said)):
         if sum(len(title) + 4 for title in titles) < width - room:
