@@ -123,8 +123,14 @@ class Stage:
         assert isinstance(screen, ExplorerScreen)
         return screen
 
+    def raise_what_ended_it(self) -> None:
+        """Raise what the app ended with, if something did: nothing more comes about then, and no wait ends."""
+        if self.app._exception is not None:
+            raise self.app._exception
+
     async def turn(self) -> None:
         """Let every message that is on its way arrive, and what it brings about."""
+        self.raise_what_ended_it()
         for _ in range(4):
             await asyncio.sleep(0)
             await self.pilot._wait_for_screen()

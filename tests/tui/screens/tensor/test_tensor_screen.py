@@ -388,6 +388,25 @@ async def test_it_opens_and_takes_keys_at_every_size(size: tuple[int, int]) -> N
         assert "layers.2.w" in stage.lines[0]
 
 
+async def test_every_key_can_be_pressed_before_the_lens_has_its_size() -> None:
+    async with inside("head", size=(80, 24)) as stage:
+        for number, entry in enumerate(LENSES, 1):
+            await stage.press(str(number))
+            lens = screen_of(stage).lens
+            assert isinstance(lens, entry.kind)
+            lens.styles.width = 0
+            await stage.rest()
+            assert not lens.has_room, entry.slot
+            for key in entry.kind.KEYS:
+                await stage.send(key.keys.split(",")[0])
+                if not isinstance(stage.app.screen, TensorScreen) or screen_of(stage)._ask.display:
+                    await stage.send("escape")
+                screen_of(stage).action_lens(entry.slot)  # some go to another lens
+            lens.styles.width = None
+            await stage.rest()
+            assert lens.has_room
+
+
 async def test_the_palette_offers_the_keys_of_the_screen_and_of_the_lens() -> None:
     async with inside("head") as stage:
         await stage.press("colon")

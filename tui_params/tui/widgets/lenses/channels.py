@@ -165,7 +165,7 @@ class ChannelsLens(Lens):
 
     def _refill(self) -> None:
         """Ask for the order that is to be shown, and paint what is here."""
-        if self.seen is None or self.size.height < 1 or self.size.width < 1:
+        if self.seen is None or not self.has_room:
             return
         sides = self._profiles.found
         if sides is not None and self._profile is None:
@@ -204,7 +204,7 @@ class ChannelsLens(Lens):
         seen, found, ranking = self.seen, self._profiles.found, self._ranking
         width, height = self.size.width, self.size.height
         self._cursor_y = -1
-        if seen is None:
+        if seen is None or not self.has_room:
             return
         if found is None:
             stopped = "The reading was stopped; enter begins it again." if self._profiles.is_stopped else None

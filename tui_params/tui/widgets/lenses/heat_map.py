@@ -115,7 +115,7 @@ class HeatMap(Lens):
     def _fill(self) -> None:
         """Ask for what is missing, and paint what is here."""
         seen = self.seen
-        if seen is None or self.size.height < 1 or self.size.width < 1:
+        if seen is None or not self.has_room:
             return
         reason = seen.info.unreadable or self._pictures.reason
         if reason is None and seen.place.index is None:

@@ -170,7 +170,7 @@ class HistogramLens(Lens):
     def _refill(self) -> None:
         """Ask for the plot that is to be shown, and paint what is here."""
         seen, found = self.seen, self._found
-        if seen is None or self.size.height < 1 or self.size.width < 1:
+        if seen is None or not self.has_room:
             return
         if self._reason is None and found is not None:
             self._casts.want(seen.info, seen.version, found)
@@ -215,7 +215,7 @@ class HistogramLens(Lens):
         """Paint what is here."""
         seen, found, plot = self.seen, self._found, self._plot
         width, height = self.size.width, self.size.height
-        if seen is None:
+        if seen is None or not self.has_room:
             return
         if self._reason is not None:
             self.set_lines(indented(wrapped(self._reason, width - 2, "warning", limit=4)))

@@ -151,6 +151,11 @@ class Lens(Canvas, can_focus=True):
         """The elements that are in sight, for writing them to a file; None where the lens shows no single elements."""
         return None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a cell to paint: not before the first layout, which a key may come before."""
+        return self.size.height > 0 and self.size.width > 0
+
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show these lines from the top; only the cells that differ from those before are painted."""
         before, self._lines = self._lines, list(lines)

@@ -177,7 +177,7 @@ class Spectrum(Lens):
     def _fill(self) -> None:
         """Ask for what is missing, and paint what is here."""
         seen, matrix, key = self.seen, self.matrix, self._key()
-        if seen is None or matrix is None or self.size.height < 1 or self.size.width < 1:
+        if seen is None or matrix is None or not self.has_room:
             return
         reason = refusal(matrix, seen.info)
         if reason is not None:
@@ -187,7 +187,7 @@ class Spectrum(Lens):
 
     def _paint(self) -> None:
         key, matrix = self._key(), self.matrix
-        if matrix is None:
+        if matrix is None or not self.has_room:
             return
         width, height = self.size.width, self.size.height
         found, reason = self._found.get(key), self._reasons.get(key)

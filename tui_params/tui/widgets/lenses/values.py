@@ -125,7 +125,7 @@ class Values(Lens):
     def _fill(self) -> None:
         """Lay the sheet out, ask for what is in sight, and paint what is here."""
         seen = self.seen
-        if seen is None or self.size.height < 1 or self.size.width < 1:
+        if seen is None or not self.has_room:
             return
         reason = seen.info.unreadable
         if reason is None and seen.place.index is None:
