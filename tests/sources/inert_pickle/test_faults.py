@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.factories_torch import build_model, string, tensor_pickle
+from tests.factories_torch import build_model, integer, numbers, string, tensor_pickle
 from tui_params.errors import OpenError
 from tui_params.sources.inert_pickle import faults
 from tui_params.sources.inert_pickle.machine import load_pickle
@@ -200,6 +200,13 @@ def test_the_parts_of_a_sparse_tensor_belong_together(
 ) -> None:
     indices = tensor_pickle(storage=storage, shape=shape, stride=(shape[1], 1))
     assert bool(faults_of(sparse(indices, tensor_pickle(key="1"), size))) == is_fault
+
+
+def test_a_sparse_tensor_whose_indices_have_a_tuple_for_a_length_is_a_fault() -> None:
+    indices = tensor_pickle(storage="LongStorage", shape=(1, 4), stride=(4, 1))
+    odd = indices.replace(numbers((1, 4)), b"(" + numbers((1,)) + integer(4) + b"t", 1)
+    assert odd != indices
+    assert faults_of(sparse(odd, tensor_pickle(key="1"), b"K\x05\x85"))
 
 
 @pytest.mark.parametrize("key", [1 << 64, -(1 << 70), 7])

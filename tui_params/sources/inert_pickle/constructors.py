@@ -254,6 +254,8 @@ def _is_coordinates(indices: Any, values: Any, size: Any, is_coalesced: Any = No
     many, few = indices.shape, values.shape
     if type(many) is not tuple or type(few) is not tuple:
         return True
+    if not all(type(length) is int for length in (*many[:64], *few[:64])):
+        return False
     return len(many) == 2 and many[1:] == few[:1] and many[0] + len(few) - 1 == len(size)
 
 
