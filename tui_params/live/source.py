@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core import dtypes
+from tui_params.core.collector import collector_paused
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -37,11 +38,12 @@ class ProbeSource(Source):
 
         self.label = label
         self._probe = probe
-        try:
-            found = probe.enumerate()
-        except ProbeError as error:
-            raise OpenError(f"{label}: {error}") from error
-        self.listing, self._handles = listing_of(found, container)
+        with collector_paused():
+            try:
+                found = probe.enumerate()
+            except ProbeError as error:
+                raise OpenError(f"{label}: {error}") from error
+            self.listing, self._handles = listing_of(found, container)
 
     @property
     def probe(self) -> Probe:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tests.factories_models import TiedModel
+from tui_params.live.inside.anatomy import body_of
 from tui_params.live.inside.description import Description, ProbeError
 from tui_params.live.inside.model import MappingProbe, ModelProbe
 
@@ -95,3 +96,46 @@ def test_the_order_is_that_of_the_definition() -> None:
         "0.weight", "0.bias", "0.running_mean", "0.running_var", "0.num_batches_tracked", "1.weight", "1.bias",
     ]  # fmt: skip
     assert list(report.modules) == ["", "0", "1"]
+
+
+def odd_tensors() -> dict[str, torch.Tensor]:
+    """Tensors of every layout and kind, and some of which not all is said."""
+    base = torch.arange(24.0).reshape(4, 6)
+    freed = torch.ones(8)
+    freed.untyped_storage().resize_(4)
+    marked = torch.ones(2)
+    marked.ds_shape = (4, 4)
+    with torch.inference_mode():
+        inferred = torch.ones(3)
+    found = {
+        "plain": base, "turned": base.t(), "slice": base[1:3, ::2], "flipped": base.expand(3, 4, 6),
+        "scalar": torch.tensor(3), "empty": torch.zeros(0, 5), "empty_slice": base[:0, ::2],
+        "parameter": nn.Parameter(torch.ones(2, 3)), "frozen": nn.Parameter(torch.ones(2), requires_grad=False),
+        "conjugate": torch.ones(2, 2, dtype=torch.complex64).conj(),
+        "negated": torch.ones(2, dtype=torch.complex64).conj().imag, "meta": torch.empty(3, device="meta"),
+        "freed": freed, "sparse": torch.eye(3).to_sparse(), "rows": torch.eye(3).to_sparse_csr(), "marked": marked,
+        "inferred": inferred, "quantised": torch.quantize_per_tensor(base, 0.1, 3, torch.qint8),
+        "lazy": nn.LazyLinear(3).weight, "nested": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "bool": torch.ones(2, dtype=torch.bool), "float8": torch.ones(2).to(torch.float8_e4m3fn),
+        "packed": torch.zeros(2, 4, dtype=torch.float4_e2m1fn_x2), "grown": torch.ones(100)[:3],
+        "twice": torch.as_strided(torch.ones(5), (3, 3), (1, 1)),
+    }  # fmt: skip
+    found["again"] = found["plain"]
+    found["plain"].add_(1)
+    return found
+
+
+def test_ordinary_tensors_are_described_at_once_as_others_are_one_question_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tensors = odd_tensors()
+    quick = MappingProbe(tensors)
+    at_once, marks = quick.enumerate(), quick._marks
+    assert quick.changed() is None
+    ordinary = {name for name, tensor in tensors.items() if body_of(tensor) is not None}
+    assert {"plain", "turned", "slice", "empty", "scalar", "parameter", "conjugate", "twice", "inferred"} <= ordinary
+    assert not {"meta", "freed", "sparse", "quantised", "lazy", "nested", "packed", "marked"} & ordinary
+    monkeypatch.setattr("tui_params.live.inside.probe.body_of", lambda tensor: None)
+    slow = MappingProbe(tensors)
+    assert slow.enumerate() == at_once
+    assert slow._marks == marks

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-from .leaves import attributes_of
 
 MOST = 100
 """The most adapters of one layer that are looked at."""
@@ -14,9 +12,8 @@ Scaling = tuple[str, "int | None", "float | None", "float | None"]
 """The name of an adapter, its rank, its alpha and its scale."""
 
 
-def scalings_of(module: Any) -> Iterator[Scaling]:
-    """The adapters of a layer of peft, which keeps plain dicts of numbers: peft/tuners/lora/layer.py, LoraLayer."""
-    kept = attributes_of(module)
+def scalings_of(kept: Mapping[str, Any]) -> Iterator[Scaling]:
+    """The adapters of a layer of peft, of its attributes: plain dicts of numbers, peft/tuners/lora/layer.py."""
     scales = kept.get("scaling")
     # Only plain dicts: any other answers by code of somebody else.
     if type(scales) is not dict:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 
@@ -45,7 +46,14 @@ def own(tensor: Any, name: str) -> Any:
     A subclass may answer in its own way, by a property, ``__getattribute__`` or ``__torch_function__``: that is code of
     somebody else. The last is kept out by ``memory.Undisturbed``, which must be in force.
     """
-    return getattr(torch.Tensor, name).__get__(tensor)
+    getter = _OWN.get(name)
+    if getter is None:
+        getter = _OWN[name] = getattr(torch.Tensor, name).__get__
+    return getter(tensor)
+
+
+_OWN: dict[str, Callable[[Any], Any]] = {}
+"""What gives the attributes of ``torch.Tensor`` that were asked for, by their names."""
 
 
 def instance_of(value: Any, *kinds: type) -> bool:
@@ -194,6 +202,12 @@ def storage_nbytes_of(tensor: Any) -> int | None:
         return None
 
 
+@lru_cache(maxsize=256)
+def text_of(value: torch.device | torch.dtype | torch.layout) -> str:
+    """Its name; a model has few different ones, and spelling one takes longer than asking for it."""
+    return str(value)
+
+
 def layout_of(tensor: Any) -> tuple[Any, ...]:
     """Where and how a plain tensor lies; equal for the same elements."""
     if family_of(tensor) != "plain":
@@ -204,8 +218,63 @@ def layout_of(tensor: Any) -> tuple[Any, ...]:
         address = 0
     stride = tuple(own(tensor, "stride")()) if own(tensor, "layout") == torch.strided else ()
     flags = (own(tensor, "is_conj")(), own(tensor, "is_neg")())
-    kind = str(own(tensor, "device")), str(own(tensor, "dtype"))
+    kind = text_of(own(tensor, "device")), text_of(own(tensor, "dtype"))
     return (*kind, _shape_of(tensor), stride, flags, address)
+
+
+class Body(NamedTuple):
+    """What there is to know of a tensor that is nothing but its elements in memory: see ``body_of``.
+
+    ``layout`` is that of ``layout_of``; ``stride`` is None where the tensor is contiguous.
+    """
+
+    layout: tuple[Any, ...]
+    shape: tuple[int, ...]
+    stride: tuple[int, ...] | None
+    numel: int
+    nbytes: int
+    storage_nbytes: int
+    version: int
+
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        """That of ``mark_of``."""
+        return (*self.layout, self.version)
+
+
+_OWN_CLASSES = (torch.Tensor, torch.nn.Parameter)
+_T = torch.Tensor
+_is_wrapped, _is_functional = torch._C._functorch.is_functorch_wrapped_tensor, torch._is_functional_tensor
+_layout, _dtype, _device, _shape = _T.layout.__get__, _T.dtype.__get__, _T.device.__get__, _T.shape.__get__
+_is_quantised, _is_nested, _version = _T.is_quantized.__get__, _T.is_nested.__get__, _T._version.__get__
+
+
+def body_of(tensor: Any) -> Body | None:
+    """All that is asked of one of 100,000 parameters, in one go, if it is an ordinary tensor in memory.
+
+    None of anything that is not: another class, with attributes of its own, another layout, no memory. It is asked
+    one question after the other, by the functions of this module, which say the same of an ordinary tensor.
+    """
+    if type(tensor) not in _OWN_CLASSES or object.__getattribute__(tensor, "__dict__"):
+        return None
+    if _is_wrapped(tensor) or _is_functional(tensor) or _layout(tensor) is not torch.strided:
+        return None
+    dtype, device = _dtype(tensor), _device(tensor)
+    if _is_quantised(tensor) or _is_nested(tensor) or dtype is FLOAT4 or device.type == "meta":
+        return None
+    try:
+        storage, address = _T.untyped_storage(tensor).nbytes(), _T.data_ptr(tensor)
+    except NotImplementedError:
+        return None
+    shape, stride, itemsize = tuple(_shape(tensor)), _T.stride(tensor), _T.element_size(tensor)
+    numel, is_contiguous = prod(shape), _T.is_contiguous(tensor)
+    reach = numel - 1 if is_contiguous else sum(map(lambda size, step: (size - 1) * step, shape, stride))
+    if numel and storage < (_T.storage_offset(tensor) + reach + 1) * itemsize:
+        return None
+    flags = (_T.is_conj(tensor), _T.is_neg(tensor))
+    layout = (text_of(device), text_of(dtype), shape, stride, flags, address)
+    version = -1 if _T.is_inference(tensor) else _version(tensor)
+    return Body(layout, shape, None if is_contiguous else stride, numel, numel * itemsize, storage, version)
 
 
 def mark_of(tensor: Any, depth: int = 0) -> tuple[Any, ...]:

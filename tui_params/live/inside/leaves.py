@@ -72,6 +72,14 @@ def attributes_of(module: Any) -> dict[str, Any]:
     return attributes
 
 
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+def others_in(attributes: Mapping[str, Any]) -> list[Any]:
+    """The names of the attributes that not every module has and that are no plain number, text or None."""
+    return [key for key in list(attributes) if key not in OWN_ATTRIBUTES and type(attributes.get(key)) not in _PLAIN]
+
+
 def registry_of(module: Any, name: str) -> Any:
     """One of the dicts that every module keeps, such as ``_parameters``; empty where the module has none."""
     found = attributes_of(module).get(name)

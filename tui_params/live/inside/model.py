@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from .arrays import Unread, value_leaf
 from .description import Description, Enumeration, Severity
 from .leaves import (
     MODULE_LIMIT,
-    OWN_ATTRIBUTES,
     Find,
     Leaf,
     attributes_of,
@@ -28,6 +27,7 @@ from .leaves import (
     gradient_of,
     is_filled,
     is_module,
+    others_in,
     registry_of,
     requires_grad_of,
     walk_values,
@@ -39,6 +39,9 @@ from .probe import Probe
 _COPY_CLASSES = re.compile(r"AveragedModel|MovingAverage|EMA|Ema(?![a-z])")
 _COPY_WORDS = frozenset({"ema", "target", "teacher", "averaged", "swa"})
 """Classes and words in names of modules that follow another: trainable by their flags, trained by nobody."""
+
+
+_NONE: Mapping[Any, Any] = {}
 
 
 class Root:
@@ -53,6 +56,9 @@ class Place:
 
     def __init__(self, root: Root, path: tuple[str, ...], module: Any, is_sharded: bool, is_copy: bool) -> None:
         self.root, self.path, self.module = root, path, module
+        self.name = ".".join(self.full_path)
+        self.others: list[Any] = []
+        """The attributes of its own class that are no numbers or texts, by name."""
         self.is_sharded = is_sharded
         """Inside an FSDP1 wrapper, whose parameters are flat pieces."""
         self.is_copy = is_copy
@@ -79,12 +85,13 @@ class MappingProbe(Probe):
         self._held: list[Held] = []
         self._owners: dict[int, str] = {}
         self._copies: set[str] = set()
+        self._entered: dict[int, Place] = {}  # each module where it was met first, by its id
         self._adapters: list[tuple[str, Scaling]] = []
 
     def close(self) -> None:
         super().close()
         self._target = None
-        self._roots, self._held = [], []
+        self._roots, self._held, self._entered = [], [], {}
 
     def _find_target(self) -> Any:
         return self._target
@@ -92,6 +99,7 @@ class MappingProbe(Probe):
     def _leaves(self) -> Iterator[Leaf]:
         self._modules, self._metadata, self._owners = {}, {}, {}
         self._roots, self._held, self._copies, self._is_cut, self._adapters = [], [], set(), False, []
+        self._entered = {}
         if self._target is not None:
             yield from self._root_leaves()
         for held in self._held:
@@ -112,11 +120,15 @@ class MappingProbe(Probe):
     def _module_leaves(self, root: Root) -> Iterator[Leaf]:
         self._roots.append(root)
         for place in self._walk_modules(root):
-            module, path = place.module, place.path
-            self._adapters += [(".".join(place.full_path), scaling) for scaling in scalings_of(module)]
-            skipped = registry_of(module, "_non_persistent_buffers_set")
+            self._entered.setdefault(id(place.module), place)
+            path, attributes = place.path, attributes_of(place.module)
+            place.others = others_in(attributes)
+            if place.others:
+                self._adapters += [(place.name, scaling) for scaling in scalings_of(attributes)]
+            skipped = attributes.get("_non_persistent_buffers_set") or ()
+            before = f"{place.name}." if place.full_path else ""
             for registry, kind in (("_parameters", "parameter"), ("_buffers", "buffer")):
-                for key, tensor in list(registry_of(module, registry).items()):
+                for key, tensor in list((attributes.get(registry) or _NONE).items()):
                     if not instance_of(tensor, torch.Tensor):
                         continue
                     notes: tuple[str, ...] = (
@@ -124,12 +136,12 @@ class MappingProbe(Probe):
                     )
                     if place.is_sharded:
                         notes += ("FSDP: the flat piece that this rank holds",)
-                    name = ".".join((*place.full_path, str(key)))
+                    name = f"{before}{key}"
                     self._owners.setdefault(id(tensor), name)
                     if place.is_copy and kind == "parameter":
                         self._copies.add(name)
                     yield Leaf(name, kind, partial(find_registered, root.find, path, registry, key), tensor, notes)
-            for key, packed in packed_in(module):
+            for key, packed in packed_in(place.module, place.others):
                 yield self._packed_leaf(place, key, packed)
         yield from _constant_leaves(root)
 
@@ -150,8 +162,8 @@ class MappingProbe(Probe):
             if len(self._modules) >= MODULE_LIMIT:
                 self._is_cut = True
                 return
-            self._modules[".".join(place.full_path)] = type(place.module).__name__
-            if type(place.module).__name__ == "FullyShardedDataParallel":
+            self._modules[place.name] = kind = type(place.module).__name__
+            if kind == "FullyShardedDataParallel":
                 place.is_sharded = True
             yield place
             above |= {id(place.module)}
@@ -174,9 +186,10 @@ class MappingProbe(Probe):
             if gradient is not None:
                 gradients += self._describe_gradient(leaf, gradient)
             is_copy = gradient is None and leaf.name in self._copies
+            is_trained = requires_grad_of(leaf) is True
             if gradient is None:
-                ungraded.append(Ungraded(leaf.name, leaf.tensor, requires_grad_of(leaf) is True, is_copy))
-            if id(leaf.tensor) not in seen and requires_grad_of(leaf) and is_filled(leaf.tensor):
+                ungraded.append(Ungraded(leaf.name, leaf.tensor, is_trained, is_copy))
+            if is_trained and id(leaf.tensor) not in seen and is_filled(leaf.tensor):
                 trained.append(Trained(leaf.name, leaf.tensor, is_copy))
                 if gradient is None and not is_copy:
                     missing.append(leaf.name)
@@ -220,26 +233,30 @@ class MappingProbe(Probe):
         """Paths of tensors and modules in plain attributes, where ``state_dict`` does not look."""
         known = {id(leaf.tensor) for leaf in leaves}
         views = {view for leaf in leaves for view in _views_of(leaf.tensor)}
-        entered: dict[int, Place] = {}
-        for root in self._roots:
-            for place in self._walk_modules(root):
-                entered.setdefault(id(place.module), place)
+        entered = self._entered
         found: list[str] = []
         for place in entered.values():
             module = place.module
-            # A scripted module's registries have keys() and no iterator.
-            derived = {*registry_of(module, "_parameters").keys(), *registry_of(module, "_buffers").keys()}
-            for key, value in list(attributes_of(module).items()):
-                # The old weight_norm, spectral_norm and pruning keep the computed weight in a plain attribute.
-                if key in OWN_ATTRIBUTES or {f"{key}_g", f"{key}_orig"} & derived or (id(module), key) in views:
+            for key in place.others:
+                value = attributes_of(module).get(key)
+                if (id(module), key) in views:
                     continue
                 for label, entry in entries_of(str(key), value):
+                    if _is_computed(module, key):
+                        break
                     is_hidden = instance_of(entry, torch.Tensor) and id(entry) not in known
                     if is_hidden and stored_on(entry, "_is_flat_param"):
                         continue
                     if is_hidden or (is_module(entry) and id(entry) not in entered and label != key):
                         found.append(".".join((*place.full_path, label)))
         return found
+
+
+def _is_computed(module: Any, key: Any) -> bool:
+    """Whether the old weight_norm, spectral_norm or pruning keeps what it computes under that name."""
+    # A scripted module's registries have keys() and no iterator.
+    sources = {*registry_of(module, "_parameters").keys(), *registry_of(module, "_buffers").keys()}
+    return f"{key}_g" in sources or f"{key}_orig" in sources
 
 
 class ModelProbe(MappingProbe):
@@ -287,8 +304,18 @@ def _find_packed(find_root: Find, path: tuple[str, ...], key: str, listed: Any) 
 
 def _is_copy(module: Any, last: tuple[str, ...]) -> bool:
     """Whether a module, by its class or by the last segment of its name, follows the weights of another."""
-    words = {word for segment in last for word in segment.lower().split("_")}
-    return bool(words & _COPY_WORDS) or any(_COPY_CLASSES.search(kind.__name__) for kind in type(module).__mro__)
+    kind: Any = type(module)
+    return any(map(_names_a_copy, last)) or _is_class_of_copies(kind)
+
+
+@lru_cache(maxsize=4096)
+def _names_a_copy(segment: str) -> bool:
+    return not _COPY_WORDS.isdisjoint(segment.lower().split("_"))
+
+
+@lru_cache(maxsize=1024)
+def _is_class_of_copies(kind: Any) -> bool:
+    return any(_COPY_CLASSES.search(ancestor.__name__) for ancestor in kind.__mro__)
 
 
 def _views_of(tensor: Any) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,10 +83,13 @@ def is_part_of_module(packed: Any) -> bool:
     return _UNPACKERS.get(class_of(packed)) is _convolution
 
 
-def packed_in(module: Any) -> list[tuple[str, Any]]:
-    """The packed objects among the attributes of a module, scripted or not."""
-    found = [(key, value) for key, value in list(attributes_of(module).items()) if is_packed(value)]
-    kinds: Any = attributes_of(module).get("_concrete_type")
+def packed_in(module: Any, others: Sequence[Any]) -> list[tuple[str, Any]]:
+    """The packed objects among the attributes of a module (those of ``leaves.others_in``), scripted or not."""
+    if not others:
+        return []
+    attributes = attributes_of(module)
+    found = [(key, value) for key in others if is_packed(value := attributes.get(key))]
+    kinds: Any = attributes.get("_concrete_type")
     if type(kinds) is torch._C.ConcreteModuleType:
         for key, (kind, _) in sorted(kinds.get_attributes().items()):
             if str(kind).startswith(_PREFIX):

@@ -24,6 +24,8 @@ from .anatomy import (
     LAZY,
     ODD,
     WRAPPER_LIMIT,
+    Body,
+    body_of,
     family_of,
     fields_of,
     first_line,
@@ -35,6 +37,7 @@ from .anatomy import (
     obstacle_of,
     own,
     storage_nbytes_of,
+    text_of,
 )
 from .arrays import Unread
 from .description import Description, Enumeration, ProbeError
@@ -78,8 +81,15 @@ class Probe:
         try:
             with self._lock, Undisturbed(plain=False):
                 leaves = list(self._leaves())
-                self._marks = {leaf.name: _mark_of(leaf) for leaf in leaves}
-                found = [description for leaf in leaves for description in self._describe_parts(leaf)]
+                self._marks = {}
+                found: list[Description] = []
+                for leaf in leaves:
+                    body = _body_of(leaf)
+                    self._marks[leaf.name] = _mark_of(leaf) if body is None else body.mark
+                    if body is None:
+                        found += self._describe_parts(leaf)
+                    else:
+                        found.append(self._describe_body(leaf, body))
                 return self._enumeration(found, leaves)
         except ODD as error:
             raise ProbeError(f"it could not be walked: {first_line(error)}") from error
@@ -96,7 +106,10 @@ class Probe:
         """
         try:
             with self._lock, Undisturbed(plain=False):
-                marks = {leaf.name: _mark_of(leaf) for leaf in self._leaves()}
+                marks = {}
+                for leaf in self._leaves():
+                    body = _body_of(leaf)
+                    marks[leaf.name] = _mark_of(leaf) if body is None else body.mark
         except ODD as error:
             return f"it can no longer be walked: {first_line(error)}"
         old = self._marks
@@ -287,7 +300,7 @@ class Probe:
             is_plain = own(tensor, "layout") != torch.strided or own(tensor, "is_contiguous")()
             stride = None if is_plain else tuple(own(tensor, "stride")())
         nbytes = numel * own(tensor, "element_size")()
-        dtype = str(own(tensor, "dtype")).removeprefix("torch.")
+        dtype = text_of(own(tensor, "dtype")).removeprefix("torch.")
         notes = leaf.notes + notes + notes_of(tensor)
         if own(tensor, "dtype") == FLOAT4 and shape:
             dtype, shape, numel = "float4_e2m1fn", (*shape[:-1], 2 * shape[-1]), 2 * numel
@@ -295,7 +308,7 @@ class Probe:
                 notes += ("the stride counts bytes of two elements",)
         storage = None if obstacle or numel == 0 else storage_nbytes_of(tensor)
         if storage is not None and storage < nbytes and not own(tensor, "is_quantized"):
-            notes += (f"a view that repeats its elements: {storage} bytes in memory",)
+            notes += (_repeating(storage),)
         layout = () if obstacle else layout_of(tensor)
         is_addressed = numel > 0 and bool(layout) and layout[-1] != 0
         identity = repr(layout) if is_addressed else f"object {id(tensor)}"
@@ -309,12 +322,34 @@ class Probe:
             dtype=dtype,
             numel=numel,
             nbytes=nbytes,
-            device=str(own(tensor, "device")),
+            device=text_of(own(tensor, "device")),
             requires_grad=requires_grad_of(leaf),
             identity=identity,
             stride=stride,
             storage_nbytes=storage if storage is not None and storage > nbytes else None,
             unreadable=obstacle,
+            notes=notes,
+        )
+
+    def _describe_body(self, leaf: Leaf, body: Body) -> Description:
+        """What ``_describe`` says of an ordinary tensor."""
+        nbytes, storage, layout = body.nbytes, body.storage_nbytes, body.layout
+        notes = leaf.notes
+        if storage < nbytes:
+            notes += (_repeating(storage),)
+        return Description(
+            handle=self._place(leaf, layout),
+            name=self._unique(leaf.name + leaf.ending),
+            kind=leaf.kind,
+            shape=body.shape,
+            dtype=layout[1].removeprefix("torch."),
+            numel=body.numel,
+            nbytes=nbytes,
+            device=layout[0],
+            requires_grad=requires_grad_of(leaf),
+            identity=repr(layout) if body.numel and layout[-1] else f"object {id(leaf.tensor)}",
+            stride=body.stride,
+            storage_nbytes=storage if storage > nbytes and body.numel else None,
             notes=notes,
         )
 
@@ -351,6 +386,14 @@ class Probe:
         """The name itself, or ``name#2`` where a flattened structure spells two places alike."""
         seen = self._names[name] = self._names.get(name, 0) + 1
         return name if seen == 1 else f"{name}#{seen}"
+
+
+def _repeating(storage: int) -> str:
+    return f"a view that repeats its elements: {storage} bytes in memory"
+
+
+def _body_of(leaf: Leaf) -> Body | None:
+    return None if leaf.origin else body_of(leaf.tensor)
 
 
 def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
