@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,45 @@ def test_what_stands_for_no_number_makes_none(argument: Any) -> None:
     assert faults.refuses_complex((argument,))
     assert faults.refuses_complex((1.0, argument))
     assert not faults.refuses_complex((Text("1j"),)), "it may be a number"
+
+
+PAIRS: tuple[Any, ...] = (
+    [],
+    [("a", 1)],
+    ["ab"],
+    [[1, 2], b"xy"],
+    (2, 3),
+    [None],
+    [("a",)],
+    [("a", 1, 2)],
+    ["abc"],
+    (1.0,),
+    [True],
+)
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+@pytest.mark.parametrize("given", PAIRS, ids=repr)
+def test_a_dict_is_made_of_pairs_only(kind: type, given: Any) -> None:
+    code = f"c{'builtins' if kind is dict else 'collections'}\n{kind.__name__}\n".encode()
+    code += pickle.dumps(given, 2)[2:-1] + b"\x85R"
+    try:
+        kind(given)
+        is_refused = False
+    except (TypeError, ValueError):
+        is_refused = True
+    assert bool(faults_of(code)) == is_refused
+
+
+def test_bytes_are_no_text_to_encode() -> None:
+    made = b"c_codecs\nencode\n" + string("ab") + string("latin1") + b"\x86R"
+    assert faults_of(b"cbuiltins\nbytearray\n" + made + string("latin1") + b"\x86R")
+    assert not faults_of(b"cbuiltins\nbytearray\n" + string("ab") + string("latin1") + b"\x86R")
+
+
+def test_a_storage_keeps_the_type_of_its_first_name() -> None:
+    first = tensor_pickle(shape=(2,))
+    assert not faults_of(first + first + b"\x86")
+    assert faults_of(first + tensor_pickle(shape=(2,), storage="IntStorage") + b"\x86") == [
+        "names the storage 0 as FloatStorage and as IntStorage"
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from tui_params.sources.inert_pickle.array_constructors import ARRAY_CONSTRUCTORS
 from tui_params.sources.inert_pickle.distributed import attributes_of, distributed_tensor, sharded_tensor
+from tui_params.sources.inert_pickle.forms import may_take
 from tui_params.sources.inert_pickle.results import may_be_storage, may_be_tensor
 from tui_params.sources.inert_pickle.values import (
     UNFIT,
@@ -44,7 +45,7 @@ def _ordered_dict(args: Args, cls: tuple[str, str] = ("collections", "OrderedDic
     if type(first) is dict:
         return first
     # Python 2 wrote OrderedDict([[key, value], ...]).
-    return Obj(Stub(*cls), (), first) if type(first) is list else UNFIT
+    return Obj(Stub(*cls), (), first) if type(first) is list and may_take(".".join(cls), args) else UNFIT
 
 
 def _dict(args: Args) -> Any:

@@ -157,6 +157,7 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
 _NO_NUMBERS = (_PLAIN - {bool, int, float}) | {ByteArray, Encoded, ArrayType, SetValue, Stub}
+_NO_TEXTS = (_PLAIN | _NO_NUMBERS) - {str}
 
 
 def refuses_complex(args: tuple[Any, ...]) -> bool:
@@ -180,13 +181,25 @@ def refuses_bytearray(args: tuple[Any, ...]) -> bool:
     kinds = [type(arg) for arg in args]
     if len(args) > 1:
         # A text, the name of its encoding, and what is done with what that does not have.
-        return any(kind in _PLAIN - {str} for kind in kinds)
+        return any(kind in _NO_TEXTS for kind in kinds)
     if kinds in ([int], [bool]):
         return bool(args[0] < 0)
     if kinds in ([list], [tuple]):
         plain = [item for item in args[0] if type(item) in _PLAIN]
         return any(type(item) not in (int, bool) or not 0 <= item < 256 for item in plain)
     return kinds in ([type(None)], [float], [str])
+
+
+def named_again(known: dict[str, str], storage: Storage) -> str | None:
+    """What is wrong if ``known``, which grows, has the key of a storage with another class.
+
+    torch takes the class of the first persistent id of a key, whatever the next ones say.
+    """
+    if type(storage.key) is not str:
+        return None
+    kind = storage.cls.name
+    before = known.setdefault(storage.key, kind)
+    return None if before == kind else f"names the storage {clean(storage.key, 40)} as {before} and as {kind}"
 
 
 _SIZES = frozenset({tuple, list, type(None)})

@@ -41,6 +41,15 @@ _CONTAINERS: dict[str, tuple[frozenset[type], int]] = {
 """The types of the first argument that each may take, as the machine holds them, and the most arguments."""
 
 
+_NO_ITERABLE = frozenset({type(None), bool, int, float})
+
+
+def _may_be_pair(item: Any) -> bool:
+    """Whether a dict may take a key and a value from it."""
+    kind = type(item)
+    return kind not in _NO_ITERABLE and (kind not in (str, bytes, list, tuple) or len(item) == 2)
+
+
 def _codec(args: Any) -> str | None:
     """The codec of a call of ``_codecs.encode`` that Python can carry out; None if it cannot."""
     if type(args) is not tuple or not 1 <= len(args) <= 3 or any(type(arg) is not str for arg in args[1:]):
@@ -70,4 +79,6 @@ def may_take(name: str, args: tuple[Any, ...]) -> bool:
         return False
     if type(args[0]) is int:
         return 0 <= args[0] < _MOST_BYTES
+    if types is _OF_PAIRS and type(args[0]) in (list, tuple) and not all(map(_may_be_pair, args[0])):
+        return False
     return len(args) == 1 or args[1] is None or (type(args[1]) is int and args[1] >= 0)

@@ -28,6 +28,7 @@ from tui_params.sources.inert_pickle.faults import (
     is_text,
     is_unhashable,
     name_kind,
+    named_again,
 )
 from tui_params.sources.inert_pickle.joblib_arrays import has_objects, is_aligned, is_wrapper, read_array
 from tui_params.sources.inert_pickle.labels import is_class_name
@@ -125,6 +126,7 @@ class PickleMachine:
         self.globals: dict[tuple[str, str], Stub] = {}
         self.calls = CallLog()
         self.storages: list[Storage] = []
+        self._storages_named: dict[str, str] = {}
         self.blobs: dict[int, tuple[int, bytes | str]] = {}
         self.pid_length = pid_length
         self.faults = Faults()
@@ -599,6 +601,8 @@ class PickleMachine:
                     self.faults.add(f"names a storage of the class {render(pid[1], 1)}, which is none")
                 elif storage.view is not None and (type(storage.view) is not tuple or len(storage.view) != 3):
                     self.faults.add("names a part of a storage by something else than a key and two numbers")
+                elif again := named_again(self._storages_named, storage):
+                    self.faults.add(again)
                 return storage
             if pid[0] == "module":
                 # Legacy files embed the Python source of module classes here: (..., class, file, source).
