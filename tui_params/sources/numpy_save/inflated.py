@@ -1,19 +1,15 @@
-"""A deflated member of a zip as a place to read from: unpacked whole into memory when it is needed, and checked."""
+"""A deflated member of a zip: unpacked whole into memory when it is needed, and checked."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
 
 import msgspec
 
 from tui_params.core.crc32 import crc32
-from tui_params.core.reading.place import Fill
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
-from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import DataFile, read_blocks
 
 MAX_INFLATED_NBYTES = 256 << 20
@@ -68,44 +64,3 @@ def _unpack(file: DataFile, packed: Packed, name: str) -> Iterator[bytes]:
             yield piece
     except zlib.error:
         raise ReadError(f"{name} cannot be unpacked: its compressed data are damaged") from None
-
-
-class Inflater:
-    """Keeps the member that was read last, so that a tensor is unpacked once for all its blocks and windows."""
-
-    def __init__(self, file: DataFile) -> None:
-        self._file = file
-        self._lock = Lock()
-        self._last: tuple[Packed, Held] | None = None
-
-    def held(self, packed: Packed) -> Held:
-        """The bytes of a member in memory. Raises ReadError."""
-        with self._lock:
-            if self._last is None or self._last[0] != packed:
-                self._last = None
-                self._last = packed, Held(self._file.name, inflate(self._file, packed))
-            return self._last[1]
-
-    def forget(self) -> None:
-        """Give the memory back."""
-        with self._lock:
-            self._last = None
-
-
-class InflatedPlace:
-    """One deflated member as a Place, for one read of it, which keeps what was unpacked when the reading began."""
-
-    def __init__(self, inflater: Inflater, packed: Packed, file: DataFile) -> None:
-        self._inflater = inflater
-        self._packed = packed
-        self._file = file
-        self._held: Held | None = None
-
-    def reading(self) -> AbstractContextManager[Fill]:
-        sentence = self._file.changed()
-        if sentence is not None:
-            self._inflater.forget()
-            raise ReadError(sentence)
-        if self._held is None:
-            self._held = self._inflater.held(self._packed)
-        return nullcontext(self._held.fill)

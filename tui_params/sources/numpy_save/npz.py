@@ -23,10 +23,11 @@ from tui_params.core.text import clean, plural, shape, size
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.zip_directory import DEFLATED, STORED, Directory, Member, local_header, read_directory
 from tui_params.sources.bytes.zip_records import read_records
 from tui_params.sources.numpy_save.header import MAGIC, Header, describe, read_header, text_type
-from tui_params.sources.numpy_save.inflated import MAX_INFLATED_NBYTES, InflatedPlace, Inflater, Packed, inflate
+from tui_params.sources.numpy_save.inflated import MAX_INFLATED_NBYTES, Packed, inflate
 from tui_params.sources.numpy_save.npy import FIRST_READ
 
 _SHOWN = 200
@@ -46,13 +47,13 @@ class NpzSource(ExtentSource):
         super().__init__(file.name, listing, extents, {file.name: file}, partial(read_records, label=str))
         self._file = file
         self._packed = packed
-        self._inflater = Inflater(file)
+        self._inflated = LastMade(inflate)
 
     def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         packed = self._packed.get(info.name)
         if packed is None or info.unreadable is not None or self._is_closed:
             return super().locate(info)
-        return InflatedPlace(self._inflater, packed, self._file), self.extents[info.name]
+        return MadePlace(self._inflated, self._file, packed), self.extents[info.name]
 
     def place(self, info: TensorInfo) -> Hashable | None:
         packed = self._packed.get(info.name)
@@ -63,7 +64,7 @@ class NpzSource(ExtentSource):
 
     def close(self) -> None:
         super().close()
-        self._inflater.forget()
+        self._inflated.forget()
 
 
 def open_npz(path: Path) -> NpzSource:

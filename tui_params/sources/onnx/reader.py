@@ -20,10 +20,11 @@ from tui_params.core.text import clean, shape, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.protobuf import Bytes
 from tui_params.sources.onnx.graph import Found, Walk
 from tui_params.sources.onnx.tensor import STRING, Proto, offset_and_length
-from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, TypedCache, TypedPlace
+from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, elements
 
 _RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
 """What torch.onnx calls weights that it had to transpose."""
@@ -45,14 +46,14 @@ class OnnxSource(ExtentSource):
     ) -> None:
         super().__init__(label, listing, extents, files)
         self._typed = typed
-        self._cache = TypedCache()
+        self._made = LastMade(elements)
 
     def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         typed = self._typed.get(info.name)
         if typed is None or info.unreadable is not None or self._is_closed:
             return super().locate(info)
         name = info.file or ""
-        return TypedPlace(self._cache, self.files[name], typed), Extent(name, 0, 0, info.nbytes)
+        return MadePlace(self._made, self.files[name], typed), Extent(name, 0, 0, info.nbytes)
 
 
 def open_onnx(path: Path) -> OnnxSource:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_params.core.reading.place import Fill
 from tui_params.errors import ReadError
-from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import DataFile
 
 if TYPE_CHECKING:
@@ -32,41 +28,8 @@ class Typed(msgspec.Struct, frozen=True):
     width: int
 
 
-class TypedCache:
-    """Keeps the values that were made last, so that those of a tensor are made once for all its blocks and windows."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._last: tuple[Typed, Held] | None = None
-
-    def held(self, file: DataFile, typed: Typed) -> Held:
-        """The bytes of the elements. Raises ReadError."""
-        with self._lock:
-            if self._last is None or self._last[0] != typed:
-                self._last = None
-                self._last = typed, Held(file.name, _elements(file, typed))
-            return self._last[1]
-
-
-class TypedPlace:
-    """The values of one tensor as a Place, for one read of them, which keeps what was made when the reading began."""
-
-    def __init__(self, cache: TypedCache, file: DataFile, typed: Typed) -> None:
-        self._cache = cache
-        self._file = file
-        self._typed = typed
-        self._held: Held | None = None
-
-    def reading(self) -> AbstractContextManager[Fill]:
-        sentence = self._file.changed()
-        if sentence is not None:
-            raise ReadError(sentence)
-        if self._held is None:
-            self._held = self._cache.held(self._file, self._typed)
-        return nullcontext(self._held.fill)
-
-
-def _elements(file: DataFile, typed: Typed) -> bytes:
+def elements(file: DataFile, typed: Typed) -> bytes:
+    """The bytes of the elements. Raises ReadError."""
     import numpy as np
 
     pieces = []
