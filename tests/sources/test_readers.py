@@ -156,7 +156,7 @@ def test_every_format_is_described() -> None:
     assert list(described) == [row.name for row in READERS if isinstance(row, Reader)]
     assert {"safetensors", "torch.save", "folder"} <= described.keys()
     assert described["torch.save"].endswith("Usually .bin, .pt, .pth, .ckpt, .pt2.")
-    assert not any(name in described for name in ("HDF5", "Orbax"))
+    assert not any(name in described for name in ("Core ML", "Orbax"))
 
 
 def test_the_readme_lists_every_format_as_the_table_describes_it() -> None:

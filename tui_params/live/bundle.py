@@ -15,6 +15,7 @@ MODULES = (
     "adapters",
     "arrays",
     "packed",
+    "marks",
     "probe",
     "optimizers",
     "absences",

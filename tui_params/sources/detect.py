@@ -126,6 +126,13 @@ READERS: tuple[Reader | Unopened, ...] = (
         open=openers.open_dduf,
     ),
     Reader(
+        name="Keras",
+        description="The weights of a .keras archive, by the extra hdf5.",
+        is_file=content.is_keras,
+        suffixes=(".keras",),
+        open=openers.open_keras,
+    ),
+    Reader(
         name="DCP",
         description="A distributed checkpoint of torch (DCP, FSDP): the whole tensors, whose pieces the ranks wrote, as"
         " .distcp files or by its Hugging Face writer.",
@@ -234,6 +241,14 @@ READERS: tuple[Reader | Unopened, ...] = (
         is_file=content.is_onnx,
         suffixes=(".onnx",),
         open=openers.open_onnx,
+    ),
+    Reader(
+        name="HDF5",
+        description="The datasets of an HDF5 file, such as Keras weights (extra hdf5: h5py lists them, in another process"
+        "); chunked ones of up to 256 MiB are put together in memory.",
+        is_file=content.is_hdf5,
+        suffixes=(".h5", ".hdf5"),
+        open=openers.open_hdf5,
     ),
     Reader(
         name="folder",

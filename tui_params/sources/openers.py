@@ -56,6 +56,20 @@ def open_onnx(path: Path) -> Source:
     return reader(path)
 
 
+def open_hdf5(path: Path) -> Source:
+    """An HDF5 file. Raises OpenError."""
+    from tui_params.sources.hdf5.reader import open_hdf5 as reader
+
+    return reader(path)
+
+
+def open_keras(path: Path) -> Source:
+    """A .keras archive. Raises OpenError."""
+    from tui_params.sources.hdf5.reader import open_keras as reader
+
+    return reader(path)
+
+
 def open_npy(path: Path) -> Source:
     """An array of numpy.save. Raises OpenError."""
     from tui_params.sources.numpy_save.npy import open_npy as reader

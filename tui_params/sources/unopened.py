@@ -100,7 +100,6 @@ UNOPENED: tuple[Unopened, ...] = (
         name="SavedModel", is_file=content.is_saved_model, sentence=f"is the graph of a TensorFlow SavedModel{NOT_YET}"
     ),
     Unopened(name="Core ML", is_file=content.is_core_ml, sentence=f"is a model of Core ML (.mlmodel){NOT_YET}"),
-    Unopened(name="HDF5", is_file=content.is_hdf5, sentence=f"is an HDF5 file (Keras weights?){NOT_YET}"),
     Unopened(
         name="OpenVINO weights",
         is_file=content.is_openvino_weights,

@@ -135,7 +135,7 @@ def test_ordinary_tensors_are_described_at_once_as_others_are_one_question_after
     ordinary = {name for name, tensor in tensors.items() if body_of(tensor) is not None}
     assert {"plain", "turned", "slice", "empty", "scalar", "parameter", "conjugate", "twice", "inferred"} <= ordinary
     assert not {"meta", "freed", "sparse", "quantised", "lazy", "nested", "packed", "marked"} & ordinary
-    monkeypatch.setattr("tui_params.live.inside.probe.body_of", lambda tensor: None)
+    monkeypatch.setattr("tui_params.live.inside.marks.body_of", lambda tensor: None)
     slow = MappingProbe(tensors)
     assert slow.enumerate() == at_once
     assert slow._marks == marks

@@ -25,14 +25,12 @@ from .anatomy import (
     ODD,
     WRAPPER_LIMIT,
     Body,
-    body_of,
     family_of,
     fields_of,
     first_line,
     is_index_field,
     is_jagged,
     layout_of,
-    mark_of,
     notes_of,
     obstacle_of,
     own,
@@ -42,6 +40,7 @@ from .anatomy import (
 from .arrays import Unread
 from .description import Description, Enumeration, ProbeError
 from .leaves import Find, Leaf, find_field, requires_grad_of
+from .marks import body_of_leaf, mark_of_leaf, what_changed
 from .memory import Undisturbed, boxes_of, bytes_of, plain_view
 from .packed import Unpacker, class_of, is_packed, obstacle_to
 
@@ -84,8 +83,8 @@ class Probe:
                 self._marks = {}
                 found: list[Description] = []
                 for leaf in leaves:
-                    body = _body_of(leaf)
-                    self._marks[leaf.name] = _mark_of(leaf) if body is None else body.mark
+                    body = body_of_leaf(leaf)
+                    self._marks[leaf.name] = mark_of_leaf(leaf, body)
                     if body is None:
                         found += self._describe_parts(leaf)
                     else:
@@ -106,26 +105,10 @@ class Probe:
         """
         try:
             with self._lock, Undisturbed(plain=False):
-                marks = {}
-                for leaf in self._leaves():
-                    body = _body_of(leaf)
-                    marks[leaf.name] = _mark_of(leaf) if body is None else body.mark
+                marks = {leaf.name: mark_of_leaf(leaf, body_of_leaf(leaf)) for leaf in self._leaves()}
         except ODD as error:
             return f"it can no longer be walked: {first_line(error)}"
-        old = self._marks
-        if marks.keys() != old.keys():
-            first = next(iter(marks.keys() ^ old.keys()))
-            return (
-                f"there are other tensors than when it was opened: {len(marks.keys() - old.keys())} are new and "
-                f"{len(old.keys() - marks.keys())} are gone, {first} among them"
-            )
-        moved = [name for name, mark in marks.items() if mark[:-1] != old[name][:-1]]
-        if moved:
-            return f"{_tensors(len(moved))} replaced or moved since this was opened, first {moved[0]}"
-        written = [name for name, mark in marks.items() if mark != old[name]]
-        if written:
-            return f"{_tensors(len(written))} written to since this was opened, first {written[0]}"
-        return None
+        return what_changed(self._marks, marks)
 
     def read(self, handle: int, start: int, stop: int) -> memoryview:
         """The bytes of elements ``start:stop``: row-major where the description has no stride, else in storage order.
@@ -208,12 +191,12 @@ class Probe:
             with Undisturbed(plain=False):
                 storages = {_storage_of(self._places[handle].find()) for handle in handles} - {None}
                 touched = [leaf for leaf in self._leaves() if _storage_of(leaf.tensor) in storages]
-                touched = [leaf for leaf in touched if self._marks.get(leaf.name) == _mark_of(leaf)]
+                touched = [leaf for leaf in touched if self._marks.get(leaf.name) == mark_of_leaf(leaf)]
             try:
                 yield
             finally:
                 with Undisturbed(plain=False):
-                    self._marks.update({leaf.name: _mark_of(leaf) for leaf in touched})
+                    self._marks.update({leaf.name: mark_of_leaf(leaf) for leaf in touched})
 
     def resolve(self, handle: int) -> tuple[str, Any]:
         """The tensor of a handle as it is now, if it still is the one that was listed. Raises ProbeError."""
@@ -392,16 +375,6 @@ def _repeating(storage: int) -> str:
     return f"a view that repeats its elements: {storage} bytes in memory"
 
 
-def _body_of(leaf: Leaf) -> Body | None:
-    return None if leaf.origin else body_of(leaf.tensor)
-
-
-def _mark_of(leaf: Leaf) -> tuple[Any, ...]:
-    if is_packed(leaf.tensor) or type(leaf.tensor) is Unread or (leaf.kind == "array" and leaf.origin):
-        return leaf.origin or id(leaf.tensor), -1
-    return mark_of(leaf.tensor)
-
-
 def _storage_of(tensor: Any) -> int | None:
     """The address of the storage of a plain tensor, which views of it share; None of anything else."""
     try:
@@ -420,7 +393,3 @@ def _part_of(whole: Any) -> str:
     if family == "wrapper" or is_jagged(whole):
         return f"it is a field of a {type(whole).__name__}, a subclass of Tensor that gives it a meaning of its own"
     return f"it is a field of a {str(own(whole, 'layout')).partition('.')[2]} tensor"
-
-
-def _tensors(count: int) -> str:
-    return "1 tensor was" if count == 1 else f"{count} tensors were"

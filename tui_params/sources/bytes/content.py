@@ -110,6 +110,12 @@ def is_zip_of_safetensors(peek: Peek) -> bool:
     return peek.head.startswith(b"PK\x03\x04") and is_named
 
 
+def is_keras(peek: Peek) -> bool:
+    """Whether the file is a zip that Keras wrote: its metadata stand first, uncompressed."""
+    is_named = peek.name.endswith(".keras") or b'"keras_version"' in peek.head
+    return peek.head.startswith(b"PK\x03\x04") and is_named
+
+
 def is_web_page(peek: Peek) -> bool:
     """Whether the file starts as HTML does."""
     return _text(peek).startswith((b"<!doctype html", b"<html", b"<head"))

@@ -241,7 +241,7 @@ def _describe_other(directory: Directory, top: str) -> str | None:
     if f"{top}/version" in directory.members and f"{top}/.data/serialization_id" in directory.members:
         return "a torch.save file without its data.pkl: saving it failed"
     if "model.weights.h5" in directory.members:
-        return "a Keras model, which is not read here"
+        return "a Keras archive: it opens as one if its name ends in .keras"
     if "model_index.json" in directory.members:
         parts = plural(sum(name.endswith(".safetensors") for name in names), "safetensors file")
         return (

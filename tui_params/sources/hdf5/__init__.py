@@ -1,0 +1,1 @@
+"""HDF5 files: Keras weights, and any other tree of datasets."""
