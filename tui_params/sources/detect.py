@@ -244,8 +244,8 @@ READERS: tuple[Reader | Unopened, ...] = (
     ),
     Reader(
         name="HDF5",
-        description="The datasets of an HDF5 file, such as Keras weights (extra hdf5: h5py lists them, in another process"
-        "); chunked ones of up to 256 MiB are put together in memory.",
+        description="The datasets of an HDF5 file, such as Keras weights (extra hdf5: h5py lists them, in another"
+        " process); chunked ones of up to 256 MiB are put together in memory.",
         is_file=content.is_hdf5,
         suffixes=(".h5", ".hdf5"),
         open=openers.open_hdf5,

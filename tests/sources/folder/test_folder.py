@@ -408,7 +408,7 @@ def test_one_bad_file_among_several_and_only_bad_ones(tmp_path: Path) -> None:
 
 def test_a_folder_without_tensors_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
-        OpenError, match=r"holds no tensor file: looked for \*\.safetensors, \*\.dduf, \*\.distcp, \*\.bin"
+        OpenError, match=r"holds no tensor file: looked for \*\.safetensors, \*\.dduf, \*\.keras, \*\.distcp, \*\.bin"
     ):
         open_path(tmp_path)
     for number in range(7):

@@ -298,3 +298,10 @@ def test_a_storage_keeps_the_type_of_its_first_name() -> None:
     assert faults_of(first + tensor_pickle(shape=(2,), storage="IntStorage") + b"\x86") == [
         "names the storage 0 as FloatStorage and as IntStorage"
     ]
+
+
+def test_a_key_that_is_set_twice_loses_a_value_that_nobody_looked_at() -> None:
+    twice = b"}(" + string("a") + tensor_pickle() + string("a") + tensor_pickle(key="1") + b"u"
+    assert faults_of(twice) == ["sets a key of a dict twice"]
+    assert faults_of(b"}" + string("a") + b"K\x01s" + string("a") + b"K\x02s") == ["sets a key of a dict twice"]
+    assert not faults_of(b"}(" + string("a") + b"K\x01" + string("b") + b"K\x02u")

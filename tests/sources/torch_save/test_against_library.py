@@ -215,6 +215,7 @@ ARCHIVES: dict[str, tuple[Callable[[dict[str, Part]], object], str]] = {
     "a member that is a folder": (changed("version", external=16), "version is said to be a folder"),
     "a member that is a patch": (changed("byteorder", flags=32), "byteorder is said to be encrypted or a patch"),
     "two sizes": (changed("data/1", packed=0), "data/1 is not packed, and is said to be of two sizes"),
+    "a member beyond the others": (changed(".data/serialization_id", header=1 << 30), "said to lie beyond the members"),
     "an id that is not where it should be": (changed(".data/serialization_id", header=1), "lies outside the file"),
 }
 

@@ -66,6 +66,12 @@ def test_keys_that_are_tensors_become_numbers() -> None:
     assert names(result) == ["0.step", "(1, 2)"]
 
 
+def test_tensors_inside_a_key_are_listed() -> None:
+    key = (tensor(2), [tensor(4)])
+    result = walk({"w": tensor(1), OddKey(key): tensor(3), OddKey(SetValue([tensor(5)], is_frozen=True)): None})
+    assert names(result) == ["w", "key 1.0", "key 1.1.0", "1", "key 2.0"]
+
+
 def test_a_container_met_twice_is_walked_once_and_said_so() -> None:
     state = {"w": tensor(2)}
     loop: dict[str, Any] = {"model": state, "ema": state}

@@ -749,7 +749,7 @@ WIDE = b"\x80\x02(" + b"K\x01" * 500 + b"lq\x000"
 @pytest.mark.parametrize(
     ("pickled", "steps"),
     [
-        pytest.param(b"\x80\x02}(" + doubled_tuples(10) + b"K\x01u.", 10, id="a key of doubled tuples"),
+        pytest.param(b"\x80\x02}(" + doubled_tuples(10) + b"K\x01u.", 100, id="a key of doubled tuples"),
         pytest.param(repeated_lists(4), 100, id="lists of lists, repeated"),
         # Looking whether a long list is one of numbers only counts as an eighth of a step an item.
         pytest.param(WIDE + b"](" + b"h\x00" * 500 + b"e.", 1_000, id="one long list, referred to often"),

@@ -225,6 +225,8 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
         # As torch's reader does: miniz.c, mz_zip_reader_read_central_dir and mz_zip_reader_is_file_a_directory.
         if disk > 1 or flags & 0x2060 or attributes & 0x10 or (size != packed and not (method and packed)):
             _add_fault(faults, name, disk, flags, attributes)
+        elif header + shift + _LOCAL.size + n + packed > stop and len(faults) < _MAX_FAULTS:
+            faults.append(f"{clean(name, 60)} is said to lie beyond the members")
         if name in members:
             duplicates[name] = None
         members[name] = Member(name, method, bool(flags & 1), packed, size, header + shift, crc)

@@ -671,11 +671,15 @@ class PickleMachine:
             raise self._damaged("sets a key without a value")
         kind = type(target)
         if kind is dict:
+            due = len(target) + len(items) // 2
             for key, value in zip(items[::2], items[1::2], strict=True):
                 if not _is_plain_key(key):
                     self._check_hashable((key,))
                     key = OddKey(key)
                 target[key] = value
+            if len(target) != due:
+                # The value before is lost, and was never looked at.
+                self.faults.add("sets a key of a dict twice")
         elif kind is Stub:
             self._touch(target, "__setitem__", items)
         elif kind is Obj:

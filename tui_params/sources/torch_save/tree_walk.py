@@ -251,7 +251,11 @@ class TreeWalk:
             if are_long and type(item) in SCALARS:
                 self._note(join(name, key), item)
                 continue
-            if type(key) is OddKey and type(key.value) not in _SEQUENCES | {int}:
+            inside = key.value if type(key) is OddKey and type(key.value) in _SEQUENCES else ()
+            if not are_leaves(inside.items if type(inside) is SetValue else inside):
+                self._visit(join(name, f"key {index}"), inside, depth + 1)
+                key = index
+            elif type(key) is OddKey and type(key.value) not in _SEQUENCES | {int}:
                 # A live optimizer keys its state by the parameters themselves.
                 key = index
             self._visit(join(name, key), item, depth + 1)
