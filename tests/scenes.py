@@ -24,6 +24,7 @@ from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
 from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
+from tests.factories_screen import Stage
 from tests.factories_training import TrainingSource
 from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
@@ -35,10 +36,8 @@ from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.desk.recording import Recording
-from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.screens.tensor.lenses import lens_keys
-from tui_params.tui.screens.tensor.screen import TensorScreen
 from tui_params.tui.state.looks import Looks
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
@@ -122,57 +121,40 @@ def editable(open_it: Callable[[], Source]) -> tuple[Callable[[], Source], LiveE
     return attached, editor
 
 
-async def settle(pilot: Pilot[None]) -> None:
+async def settle(stage: Stage) -> None:
     """Wait until nothing is being opened, read, drawn or waited for."""
-    for _ in range(2000):
-        await pilot.pause()
-        if _is_settled(pilot):
-            await pilot.pause()
-            if _is_settled(pilot):
-                top = pilot.app.screen
-                if isinstance(top, ProblemsScreen):
-                    top.fill()  # it does so by itself, after a while
-                    await pilot.pause()
-                return
-        await asyncio.sleep(0.005)
-    raise AssertionError("the explorer does not come to rest")
+    await stage.rest()
+    top = stage.app.screen
+    if isinstance(top, ProblemsScreen):
+        top.fill()  # it does so by itself, after a while
+        await stage.turn()
 
 
-def _is_settled(pilot: Pilot[None]) -> bool:
-    screens = pilot.app.screen_stack
-    return all(screen.is_settled for screen in screens if isinstance(screen, (ExplorerScreen, TensorScreen)))
-
-
-async def play(pilot: Pilot[None], *keys: str) -> None:
+async def play(stage: Stage, *keys: str) -> None:
     """Press keys one by one, and settle."""
-    await settle(pilot)
+    await stage.until(lambda: len(stage.app.screen_stack) > 1, "the first screen")
+    await settle(stage)
     for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
-        if key in ("S", "enter", "ctrl+s"):
-            # Marks that come while a list is above the tree are painted when it is gone; an edit is worked out first.
-            await settle(pilot)
-    await settle(pilot)
+        await stage.press(key)
+    await settle(stage)
 
 
 async def play_scene(pilot: Pilot[None], scene: Scene) -> None:
     """Press the keys of a scene; and where it shows a sweep, begin one, which is held at its first tensor."""
-    await play(pilot, *scene.keys)
+    assert isinstance(pilot.app, ParamsApp)
+    stage = Stage(pilot.app, pilot)
+    await play(stage, *scene.keys)
     if scene.sweep is None:
         return
-    screen = pilot.app.screen
-    assert isinstance(screen, ExplorerScreen)
-    assert screen.opened is not None
-    source = screen.opened.source
+    assert stage.screen.opened is not None
+    source = stage.screen.opened.source
     assert isinstance(source, HeldSource)
     source.hold()
-    await pilot.press("S")
-    while not source.is_held.is_set():
-        await asyncio.sleep(0.005)
+    await stage.send("S")
+    await stage.until(source.is_held.is_set, "the sweep")
     # What it says by itself is a matter of time; nothing more comes while it is held.
-    screen.post_message(Working(None, scene.sweep))
-    for _ in range(3):
-        await pilot.pause()
+    stage.screen.post_message(Working(None, scene.sweep))
+    await stage.turn()
 
 
 def typed(words: str) -> tuple[str, ...]:

@@ -209,7 +209,7 @@ def print_check(path: str) -> None:
 
 def print_explored(path: str) -> None:
     """Seconds from ``S`` to the report; milliseconds that the key took, and by which the loop was late (p95)."""
-    from tests.scenes import settle
+    from tests.factories_screen import Stage
     from tui_params.settings import Settings
     from tui_params.tui.app import ParamsApp
     from tui_params.tui.desk.pending_source import PendingSource
@@ -222,7 +222,7 @@ def print_explored(path: str) -> None:
         async with app.run_test(size=(120, 36)) as pilot:
             while len(app.screen_stack) < 2:
                 await pilot.pause()
-            await settle(pilot)
+            await Stage(app, pilot).rest()
             screen = app.screen
             assert isinstance(screen, ExplorerScreen)
             assert screen.pages is not None

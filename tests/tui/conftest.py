@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from textual import app, pilot
+from textual.pilot import Pilot
+
+from tests.factories_screen import quiet
 from tui_params.tui.screens.explorer import delays, notice
 
 
@@ -25,3 +30,19 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "TUI_PARAMS_ASCII", "TUI_PARAMS_THEME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLORTERM", "truecolor")
+
+
+@pytest.fixture(autouse=True)
+def quick_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pilot waits until no message is left; by itself it watches how busy the processor is, 20 ms at least each time."""
+
+    async def wait_for_screen(self: Pilot[None], timeout: float = 0.0) -> bool:
+        await quiet(self.app)
+        return True
+
+    async def no_wait(*_: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
+    monkeypatch.setattr(pilot, "wait_for_idle", no_wait)
+    monkeypatch.setattr(app, "wait_for_idle", no_wait)

@@ -13,7 +13,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
-from tests.scenes import app_of, demo, settle
+from tests.factories_screen import Stage
+from tests.scenes import app_of, demo, play
 from tui_params.tui.terminal import wire
 from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, erases_in_colour, pen_of, tightened
 
@@ -172,10 +173,9 @@ async def test_the_app_writes_its_updates_so() -> None:
     type(app).__mro__[1]._display = watch  # type: ignore[attr-defined]
     try:
         async with app.run_test(size=(100, 30)) as pilot:
-            await settle(pilot)
+            await play(Stage(app, pilot))
             seen.clear()
-            await pilot.press("down")
-            await settle(pilot)
+            await play(Stage(app, pilot), "down")
     finally:
         type(app).__mro__[1]._display = original  # type: ignore[attr-defined]
     updates_seen = [renderable for renderable in seen if isinstance(renderable, ChopsUpdate)]
