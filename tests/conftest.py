@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -26,6 +27,13 @@ def _sources_compute_by_numpy() -> Iterator[None]:
         patch.setattr(Source, "engine", numpy_engine())
         patch.setattr(opening, "ENGINE", numpy_engine())
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage less often: what was imported stays anyway, and the apps of tests leave much that is soon freed."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def cores() -> int:
