@@ -30,7 +30,7 @@ def _sources_compute_by_numpy() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage less often: what was imported stays anyway, and the apps of tests leave much that is soon freed."""
+    """Collect garbage less often: what was imported stays anyway, and the apps of tests leave much that is freed."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -34,7 +34,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pilot waits until no message is left; by itself it watches how busy the processor is, 20 ms at least each time."""
+    """Pilot waits until no message is left; by itself it watches how busy the processor is, for 20 ms at least."""
 
     async def wait_for_screen(self: Pilot[None], timeout: float = 0.0) -> bool:
         await quiet(self.app)
