@@ -33,7 +33,7 @@ def pytest_collection_finish() -> None:
     """Collect garbage less often: what was imported stays anyway, and the apps of tests leave much that is freed."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(20_000, 10, 10)
 
 
 def cores() -> int:

@@ -174,10 +174,10 @@ class Stage:
             await self.turn()
 
     async def press(self, *keys: str) -> None:
-        """Press keys one by one, then wait until the explorer rests."""
+        """Press keys one by one, and wait after each until the explorer rests."""
         for key in keys:
             await self.send(key)
-        await self.rest()
+            await self.rest()
 
     async def rest(self) -> None:
         """Wait until nothing is being opened, read, drawn or waited for."""

@@ -123,8 +123,7 @@ async def test_enter_shows_the_values_of_the_row_or_column(
     async with lens_on({"a": array}) as (stage, _):
         for key in keys[:1] if keys[0] == "r" else ():
             await stage.press(key)
-        await stage.press("o", "o", "o", "home", *(key for key in keys if key != "r"))
-        await stage.press("enter")
+        await stage.press("o", "o", "o", "home", *(key for key in keys if key != "r"), "enter")
         assert isinstance(stage.app.screen, TensorScreen)
         assert isinstance(stage.app.screen.lens, Values)
         assert stage.app.screen.place.index == index

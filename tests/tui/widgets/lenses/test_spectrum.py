@@ -164,11 +164,9 @@ async def test_escape_stops_it_and_e_goes_on_and_what_was_found_is_kept() -> Non
     async with on_stage(source, size=(100, 30)) as stage:
         await stage.go("w")
         await stage.press("enter")
-        await stage.pilot.press(KEY)
-        await stage.pilot.pause()
-        assert source.is_waiting.wait(PATIENCE)
-        await stage.pilot.press("escape")
-        await stage.pilot.pause()
+        await stage.send(KEY)
+        await stage.until(source.is_waiting.is_set, "it is read")
+        await stage.send("escape")
         assert isinstance(stage.app.screen, TensorScreen)
         assert "Stopped; e reads it." in stage.text
         source.gate.set()
