@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
 
 from tests.factories_memory import MemorySource
@@ -67,6 +65,5 @@ def test_looks_are_kept_as_long_as_the_model_lives() -> None:
     assert kept.of(model) is looks
     assert kept.of(Model()) is not looks
     del model
-    gc.collect()
     assert len(kept._of_models) == 0
     assert kept.of({}) is None

@@ -53,8 +53,6 @@ async def test_opening_again_keeps_openings_filter_and_order() -> None:
 
 
 def test_views_are_kept_as_long_as_the_model_lives() -> None:
-    import gc
-
     import torch
 
     views, model = Views(), torch.nn.Linear(2, 2)
@@ -68,5 +66,4 @@ def test_views_are_kept_as_long_as_the_model_lives() -> None:
     views.keep("x.pt", View("w"))
     assert views.find("x.pt") == View("w")
     del model
-    gc.collect()
     assert len(views._of_objects) <= 1
