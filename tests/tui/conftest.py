@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from textual import app, pilot
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 
 from tests.factories_screen import quiet
@@ -30,6 +33,26 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "TUI_PARAMS_ASCII", "TUI_PARAMS_THEME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLORTERM", "truecolor")
+
+
+def share_stylesheets(patch: pytest.MonkeyPatch) -> None:
+    """Each app parses the same styles; read once, they serve all."""
+    parse, parsed = Stylesheet._parse_rules, dict[Any, Any]()
+
+    def parse_once(self: Stylesheet, *where: Any, **how: Any) -> Any:
+        key = (frozenset(self._variables.items()), where, tuple(how.items()))
+        if key not in parsed:
+            parsed[key] = parse(self, *where, **how)
+        return parsed[key]
+
+    patch.setattr(Stylesheet, "_parse_rules", parse_once)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_stylesheets() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_stylesheets(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)
