@@ -182,6 +182,7 @@ class Stage:
     async def rest(self) -> None:
         """Wait until nothing is being opened, read, drawn or waited for."""
         await self.until(lambda: self.is_resting, "rest")
+        await asyncio.sleep(0.001)  # a thread that has just finished sends its last message meanwhile
         await self.until(lambda: self.is_resting, "rest")
 
     @property

@@ -44,6 +44,7 @@ class Order:
         self._stays_on: str | None = None
         self._is_quiet = False
         self._kept: frozenset[str] | None = None
+        self._asked, self._asked_of = 0, 0
         self._session = session
         self._tree = tree
         self._filter = filter
@@ -51,6 +52,11 @@ class Order:
         self._waiting = waiting
         self._changed = changed
         self._scan_key = scan_key
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every order that was asked for is shown; for tests and pictures."""
+        return not self._asked or self._asked_of != self._session.generation
 
     def reset(self) -> None:
         """Go back to the order of a source that has just been opened."""
@@ -136,6 +142,8 @@ class Order:
         self._shown = shown_of(self.choice, tensors, desk.figures, change_of)
         read = self._shown.read if self._shown is not None else None
         self.read = (len(read), len(tensors)) if read is not None and len(read) < len(tensors) else None
+        self._asked = 1 if self.is_settled else self._asked + 1
+        self._asked_of = self._session.generation
         desk.sort(self.choice, kept, change_of)
 
     def take_sorted(self, message: SourceSorted) -> None:
@@ -143,6 +151,7 @@ class Order:
         desk, pages = self._session.desk, self._session.pages
         if desk is None or pages is None or message.generation != self._session.generation:
             return
+        self._asked -= 1
         is_quiet, self._is_quiet = self._is_quiet, False
         before = self._tree.rows
         opened_paths = before.expanded_paths() if before is not None else set()

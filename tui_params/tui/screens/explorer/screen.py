@@ -144,7 +144,7 @@ class ExplorerScreen(Actions):
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
         pages = self.pages
         is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
-        is_at_rest = is_at_rest and self.comparing.is_settled and self.editing.is_settled
+        is_at_rest = is_at_rest and self.comparing.is_settled and self.editing.is_settled and self.order.is_settled
         return is_at_rest and self.waiting.is_empty and self.questions.are_answered
 
     def key_of(self, name: str) -> str:
