@@ -37,23 +37,23 @@ test *arguments:
 # Feed readers, parsers and arithmetic with other random input, round after round (every failure prints its example)
 fuzz rounds="20":
     for round in $(seq {{ rounds }}); do \
-        .venv/bin/pytest --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
+        .venv/bin/pytest --timeout 0 --hypothesis-seed="$round" -k "fuzz or damaged or truncated or raises or random" || exit 1; \
     done
-    TUI_PARAMS_FUZZ_KEYS=5000 .venv/bin/pytest tests/tui/screens/tensor/test_random_keys.py
+    TUI_PARAMS_FUZZ_KEYS=5000 .venv/bin/pytest --timeout 0 tests/tui/screens/tensor/test_random_keys.py
 
 # Compare so many damaged safetensors headers with what the real library says of them
 fuzz-headers number="200000" seed="1":
     TUI_PARAMS_FUZZ_HEADERS={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
-        .venv/bin/pytest -n0 -s tests/sources/safetensors/test_against_library.py -k fuzz
+        .venv/bin/pytest --timeout 0 -n0 -s tests/sources/safetensors/test_against_library.py -k fuzz
 
 # Compare so many damaged files of each torch format, and bare pickles, with what torch and pickle say of them
 fuzz-torch number="200000" seed="1":
     TUI_PARAMS_FUZZ_TORCH={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} \
-        .venv/bin/pytest -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
+        .venv/bin/pytest --timeout 0 -n0 -s tests/sources/torch_save/test_against_library.py -k fuzz
 
 # Damage so many copies of the metadata and of the pieces of a distributed checkpoint
 fuzz-dcp number="20000":
-    TUI_PARAMS_FUZZ_DCP={{ number }} .venv/bin/pytest tests/sources/folder/dcp -k fuzz
+    TUI_PARAMS_FUZZ_DCP={{ number }} .venv/bin/pytest --timeout 0 tests/sources/folder/dcp -k fuzz
 
 # Compare with what real libraries write; those that install are put into an environment of their own, which takes minutes
 formats *arguments:
@@ -61,9 +61,9 @@ formats *arguments:
         .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
         stable-baselines3 deepspeed gguf onnx joblib lightning pytorch_lightning \
         bitsandbytes compressed-tensors torchao optimum-quanto hqq keras 'mlx[cpu]'; }
-    .venv-formats/bin/pytest -n0 -m formats -rs tests/formats {{ arguments }}
-    .venv-formats/bin/pytest -n0 -rs tests/integrations
-    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest -n0 tests/sources/folder/dcp/test_ranks.py \
+    .venv-formats/bin/pytest --timeout 0 -n0 -m formats -rs tests/formats {{ arguments }}
+    .venv-formats/bin/pytest --timeout 0 -n0 -rs tests/integrations
+    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest --timeout 0 -n0 tests/sources/folder/dcp/test_ranks.py \
         tests/sources/folder/by_rank
 
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
