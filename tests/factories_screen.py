@@ -120,7 +120,7 @@ def is_quiet(app: App[Any]) -> bool:
 def _waits(pump: MessagePump) -> bool:
     if pump._task is None or pump._task.done():
         return True
-    ready = pump._message_queue.ready_event
+    ready: asyncio.Event = pump._message_queue.ready_event
     return bool(ready._waiters) and not ready.is_set()
 
 
