@@ -300,13 +300,14 @@ async def on_stage(
     hint: str = "",
     looks: Looks | None = None,
     editor: Editor | None = None,
+    other: Callable[[], Source] | None = None,
 ) -> AsyncIterator[Stage]:
     """The explorer on a source (a function that opens it, or nothing: the small model), come to rest."""
     if source is None:
         source = MemorySource(small_model())
     open_it = source if not isinstance(source, Source) else lambda: source
     app = ParamsApp(
-        PendingSource("memory", open_it),
+        PendingSource("memory", open_it, open_other=other),
         settings=settings or Settings(theme="quiet-dark"),
         complaint=complaint,
         glyphs=glyphs,

@@ -23,6 +23,7 @@ from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
 from tests.factories_memory import MemorySource
+from tests.factories_pair import base, tuned
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import Stage
 from tests.factories_training import TrainingSource
@@ -63,6 +64,8 @@ class Scene(NamedTuple):
     before: Callable[[], Source] | None = None
     """What an earlier look at the same model has seen."""
     keeps_values: bool = False
+    other: Callable[[], Source] | None = None
+    """What it is compared with."""
     colors: str = "truecolor"
     """The colours that the terminal is said to have, as rich names them: pictures are drawn for that many."""
 
@@ -78,9 +81,10 @@ def app_of(
     hint: str = "",
     looks: Looks | None = None,
     editor: LiveEditor | None = None,
+    other: Callable[[], Source] | None = None,
 ) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    settings, pending = Settings(theme=theme), PendingSource("demo", open_it)
+    settings, pending = Settings(theme=theme), PendingSource("demo", open_it, open_other=other)
     return ParamsApp(pending, settings=settings, glyphs=glyphs, hint=hint, looks=looks, editor=editor)
 
 
@@ -88,7 +92,7 @@ def app_of_scene(scene: Scene) -> ParamsApp:
     """The app on the source of a scene."""
     looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
     open_it, editor = editable(scene.open_it) if scene.is_editable else (scene.open_it, None)
-    app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor)
+    app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor, scene.other)
     app.console._color_system = COLOR_SYSTEMS[scene.colors]
     return app
 
@@ -486,6 +490,9 @@ SCENES: tuple[Scene, ...] = (
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),
     Scene("pieces", LARGE, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
+    Scene("compare-80x24", SMALL, base, ("E", *("down",) * 5), other=tuned),
+    Scene("compare", LARGE, base, ("E", *("down",) * 5, "D"), other=tuned),
+    Scene("compare-report", LARGE, base, ("c",), other=tuned),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),

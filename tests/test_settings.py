@@ -55,7 +55,7 @@ def test_an_unknown_id_of_a_key_is_reported_with_one_that_is_like_it_and_the_oth
 
 def test_the_explorer_knows_the_ids_of_all_its_keys(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
-    tables = (*keys.TREE, *keys.SCREEN, *keys.VALUES)
+    tables = (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.VALUES)
     file.write_text(json.dumps({"keys": {key.id: "f9" for key in tables}}))
     settings, complaint = load(keys.IDS, file)
     assert complaint is None

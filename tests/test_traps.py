@@ -60,12 +60,14 @@ _SIGNS = {
     "apostrophe": "'",
     "vertical_line": "|",
     "equals_sign": "=",
+    "minus": "-",
 }
 
 
 def test_the_keys_in_the_readme_are_those_of_the_program() -> None:
     used = [
-        [_SIGNS.get(key, key) for key in entry.keys.split(",")] for entry in (*keys.TREE, *keys.SCREEN, *keys.EDITS)
+        [_SIGNS.get(key, key) for key in entry.keys.split(",")]
+        for entry in (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.EDITS)
     ]
     documented = _documented()
     assert documented - {key for group in used for key in group} == set()

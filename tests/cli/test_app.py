@@ -101,8 +101,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     explore = types.ModuleType("tui_params.tui.explore")
 
-    def run_path(path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False) -> int:
-        paths.append(f"{path}: {hint}" if hint else path)
+    def run_path(
+        path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False, other: str | None = None
+    ) -> int:
+        paths.append(f"{path}: {hint}" if hint else f"{path} against {other}" if other else path)
         return 42
 
     explore.run_path = run_path  # type: ignore[attr-defined]
@@ -136,6 +138,22 @@ def test_the_explorer_needs_a_terminal(
     monkeypatch.setenv("TERM", term)
     assert cli(str(checkpoint)).code == (42 if expected else 0)
     assert opened == ([str(checkpoint)] if expected else [])
+
+
+def test_two_sources_are_compared_with_a_terminal_or_without(
+    cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = cli(str(checkpoint), str(checkpoint))
+    assert found.code == 0
+    assert "identical" in found.out
+    assert "timeline takes more" in cli(*[str(checkpoint)] * 3).err
+    assert "No command" not in cli(str(checkpoint), "nothing-there").err
+    for stream in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli(str(checkpoint), "b/").code == 42
+    assert opened == [f"{checkpoint} against b/"]
 
 
 def test_a_screen_is_not_drawn_into_a_file_of_errors(

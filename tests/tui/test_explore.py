@@ -434,6 +434,23 @@ def test_explore_goes_on_where_the_same_model_was_left(
     assert [app.options["left"] for app in ended.made] == [None, view, None]
 
 
+def test_explore_opens_another_target_beside_the_first(
+    terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels: list[tuple[str, str]] = []
+
+    def run(app: Ended) -> None:
+        both = app.opening._future.result(30).both
+        assert both is not None
+        labels.append((both.a.label, both.b.listing.format))
+        both.close()
+
+    monkeypatch.setattr(ended, "run", run)
+    model = torch.nn.Linear(2, 3)
+    explore(model, against=model.state_dict())
+    assert labels == [("Linear", "state dict in memory")]
+
+
 def test_explore_compares_with_the_last_look_at_the_same_model(
     terminal: SimpleNamespace, ended: type[Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,25 +51,61 @@ def covers(*ids: str) -> Callable[[Test], Test]:
 
 def keys_of(id_: str) -> tuple[str, ...]:
     """The keys of an id, as Pilot presses them."""
-    table = (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS, *keys.TENSOR)
+    table = (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.VALUES, *keys.EDITS, *keys.TENSOR)
     return tuple(next(key for key in table if key.id == id_).keys.split(","))
 
 
 def test_every_key_has_a_test() -> None:
-    ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS)]
+    ids = [key.id for key in (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.VALUES, *keys.EDITS)]
     assert len(ids) == len(set(ids))
     assert set(ids) - COVERED == set()
     assert COVERED - set(ids) == set()  # those of the tensor screen: tests/tui/screens/tensor
 
 
+@covers("compare", "renames", "unchanged", "difference", "rank")
+async def test_another_source_is_compared_and_looked_into() -> None:
+    def before() -> MemorySource:
+        return MemorySource({"a": ramp(4, 4), "b": ramp(3)})
+
+    def after() -> MemorySource:
+        return MemorySource({"module.a": ramp(4, 4) + 1, "module.b": ramp(3)})
+
+    async with on_stage(before, other=after) as stage:
+        assert "Renaming b:module.=" in stage.status
+        await stage.press("r")
+        assert "1 changed, 1 same" in stage.header
+        await stage.press("U")
+        assert stage.names == ["b"]
+        await stage.press("U")
+        assert stage.names == ["a", "b"]
+        await stage.go("a")
+        await stage.press("D")
+        assert "rank of B - A: 1 of 4" in stage.facts
+        await stage.press("d")
+        assert isinstance(stage.app.screen, TensorScreen)
+        assert "B - A" in stage.text
+        await stage.press("escape", "r")
+        assert "4 on one side alone" in stage.header
+        await stage.press("c")
+        assert "module.=" in stage.text
+        await stage.press("enter")
+        assert "against" not in stage.header
+        for key in ("r", "U", "d", "D"):
+            await stage.press(key)
+            assert stage.status.strip()[:4] in ("Only", "Noth"), key
+
+
 def test_every_key_is_explained() -> None:
-    for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS):
+    for key in (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.VALUES, *keys.EDITS):
         assert key.tooltip
         assert key.label
         assert key.shown
 
 
-@pytest.mark.parametrize("table", [(*keys.TREE, *keys.SCREEN, *keys.EDITS), (*keys.VALUES, *keys.SCREEN, *keys.EDITS)])
+@pytest.mark.parametrize(
+    "table",
+    [(*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.EDITS), (*keys.VALUES, *keys.SCREEN, *keys.COMPARE, *keys.EDITS)],
+)
 def test_no_key_stands_for_two_things(table: tuple[keys.Key, ...]) -> None:
     used = [key for entry in table for key in entry.keys.split(",")]
     assert len(used) == len(set(used))
@@ -237,7 +273,7 @@ async def test_everything_below_and_everything() -> None:
         await stage.press("E")
         assert stage.names == everything
         await stage.go("layers.2")
-        await stage.press("c")
+        await stage.press("minus")
         assert "layers.2" in stage.names
         assert not any(name.startswith("layers.2.") for name in stage.names)
         await stage.press("right")
@@ -256,7 +292,7 @@ async def test_closing_everything_leaves_the_cursor_on_what_hides_its_tensor() -
         assert stage.cursor == "layers"
         await stage.press("E")
         await stage.go("layers.2.attn.bias")
-        await stage.press("c")
+        await stage.press("minus")
         assert stage.cursor == "layers.2.attn"
 
 
@@ -305,7 +341,7 @@ def odd() -> MemorySource:
         ("m", "K", "the first row of its module"),
         ("z", "space", "nothing below this row"),
         ("z", "e", "nothing more to open"),
-        ("z", "c", "nothing open below"),
+        ("z", "minus", "nothing open below"),
         ("m", "E", "Everything is open"),
     ],
 )
@@ -737,7 +773,7 @@ async def test_help_lists_every_key_and_the_filter_language() -> None:
 
         page = screen.query_one(HelpPage)
         words = page.plain()
-        for key in (*keys.TREE, *keys.SCREEN, *keys.VALUES, *keys.EDITS):
+        for key in (*keys.TREE, *keys.SCREEN, *keys.COMPARE, *keys.VALUES, *keys.EDITS):
             assert key.tooltip[:24] in words, key.id
         for term, _ in HELP:
             assert term in words

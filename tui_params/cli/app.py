@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 _COMMANDS = ("ls", "stats", "values", "check", "diff", "timeline", "attach", "watch", "cache", "demo")
 
 
+def _are_sources(args: Sequence[str]) -> bool:
+    """Whether these are sources to compare, and no command that was misspelt: the first one is there."""
+    is_there = os.path.lexists(args[0]) or args[0].startswith("attach:")
+    return is_there and not any(word.startswith("-") for word in args)
+
+
 class _App(click.Group):
-    """Subcommands that are imported when they run; any other single word is a SOURCE."""
+    """Subcommands that are imported when they run; any other word is a SOURCE, and so are two that exist."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -44,10 +50,12 @@ class _App(click.Group):
         command = self.get_command(ctx, name)
         if command is not None:
             return name, command, args[1:]
-        if len(args) > 1:
+        if len(args) > 1 and not _are_sources(args):
             close = get_close_matches(name, _COMMANDS, 1)
             hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(_COMMANDS)}."
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
+        if len(args) > 2:
+            raise click.UsageError("The explorer compares two sources; timeline takes more.", ctx)
         return name, _explore, ["--", *args]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -74,6 +82,7 @@ class _App(click.Group):
     epilog="""\b
 Examples:
   tui-params model.safetensors        walk through a checkpoint
+  tui-params base/ tuned/             walk through what differs between two
   tui-params ls checkpoint/ | less    list its tensors
   tui-params stats last.pt            statistics of every tensor
   tui-params demo                     a checkpoint with faults to find
@@ -98,8 +107,8 @@ Write ./ls for a SOURCE that has the name of a command.""",
 def app(ctx: click.Context, reader: Reader) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
-    With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. Files are only read, and
-    no pickle code in them is run.
+    With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. With two, it shows what
+    differs between them, as diff does without a terminal. Files are only read, and no pickle code in them is run.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -108,10 +117,15 @@ def app(ctx: click.Context, reader: Reader) -> int:
 
 @click.command(name="SOURCE", add_help_option=False)
 @click.argument("source")
+@click.argument("other", required=False)
 @click.pass_context
-def _explore(ctx: click.Context, source: str) -> int:
+def _explore(ctx: click.Context, source: str, other: str | None) -> int:
     reader = chosen_reader(ctx)
-    code = open_explorer(source, reader=reader)
+    code = open_explorer(source, reader=reader, other=other)
+    if code is None and other is not None:
+        from tui_params.cli.diff import compare_sources
+
+        return compare_sources(source, other, reader)
     if code is None:
         from tui_params.cli.ls import list_tensors
 

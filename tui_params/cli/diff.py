@@ -86,7 +86,18 @@ def command(
     side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    comparison, listings = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader)
+    found = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader)
+    return _print(a, b, *found, as_json=as_json, names=names)
+
+
+def compare_sources(a: str, b: str, reader: Reader) -> int:
+    """Print what differs between two sources, as the command does without options; returns its exit code."""
+    return _print(a, b, *_compare(a, b, 0.0, 0.0, [], False, False, reader), as_json=False, names=False)
+
+
+def _print(
+    a: str, b: str, comparison: Comparison, listings: tuple[Listing, Listing], *, as_json: bool, names: bool
+) -> int:
     if as_json:
         not_opened = (listings[0].not_opened, listings[1].not_opened)
         write_json(document(a, b, comparison, names=names, not_opened=not_opened))

@@ -20,10 +20,10 @@ def has_terminal() -> bool:
     return is_terminal and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
-def open_explorer(path: str, hint: str = "", reader: Reader | None = None) -> int | None:
+def open_explorer(path: str, hint: str = "", reader: Reader | None = None, other: str | None = None) -> int | None:
     """Open the explorer on a checkpoint and return its exit code, or return None where there is no terminal for it.
 
-    ``hint`` is what its first screen says, and ``reader`` how the source is read.
+    ``hint`` is what its first screen says, ``reader`` how the source is read, ``other`` what it is compared with.
     """
     if not has_terminal():
         return None
@@ -34,5 +34,5 @@ def open_explorer(path: str, hint: str = "", reader: Reader | None = None) -> in
         from tui_params.tui.explore import run_path
 
         if reader is None:
-            return run_path(path, hint)
-        return run_path(path, hint, reader.format, is_logical=reader.is_logical)
+            return run_path(path, hint, other=other)
+        return run_path(path, hint, reader.format, is_logical=reader.is_logical, other=other)

@@ -182,7 +182,7 @@ class ParamsApp(KeyOrder):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, ExplorerScreen):
             edits = keys.EDITS if screen.editing.is_editable else ()
-            for key in (*keys.SCREEN, *keys.TREE[8:], *edits):
+            for key in (*keys.SCREEN, *keys.COMPARE, *keys.TREE[8:], *edits):
                 if key.id != "palette":
                     about = f"{key.tooltip} ({keys.shown(key.id, self.settings.keys)})"
                     run = partial(self._run, key.action, on_tree=key.id.startswith("tree."))

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from tui_params.tui.state.view import Views
 
 
-def run_path(path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False) -> int:
+def run_path(
+    path: str, hint: str = "", reader: str | None = None, *, is_logical: bool = False, other: str | None = None
+) -> int:
     """Open the explorer on a checkpoint or a folder; returns the exit code, 3 if it could not be opened.
+
+    It is compared with ``other``, if that is given.
 
     ``hint`` is said in the status line until the user does something; ``{scan}`` in it becomes the key of that id.
     ``reader`` is the name of the format to read it as. ``is_logical``: packed weights are shown as what they mean.
@@ -35,30 +39,57 @@ def run_path(path: str, hint: str = "", reader: str | None = None, *, is_logical
 
         return open_source(path, format=reader)
 
-    return _run(path, open_it, sys.stderr.write, hint=hint, is_logical=is_logical)
+    def open_other() -> Source:
+        from tui_params.api.opening import open_source
+
+        assert other is not None
+        return open_source(other, format=reader)
+
+    beside = open_other if other is not None else None
+    return _run(path, open_it, sys.stderr.write, hint=hint, is_logical=is_logical, open_other=beside)
 
 
 @overload
 def explore(
-    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: Literal[False] = False
+    target: Target,
+    *,
+    optimizer: Optimizer | None = None,
+    keep: bool = False,
+    editable: Literal[False] = False,
+    against: Target | None = None,
 ) -> None: ...
 
 
 @overload
 def explore(
-    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: Literal[True]
+    target: Target,
+    *,
+    optimizer: Optimizer | None = None,
+    keep: bool = False,
+    editable: Literal[True],
+    against: Target | None = None,
 ) -> list[Change]: ...
 
 
 @overload
 def explore(
-    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: bool
+    target: Target,
+    *,
+    optimizer: Optimizer | None = None,
+    keep: bool = False,
+    editable: bool,
+    against: Target | None = None,
 ) -> list[Change] | None: ...
 
 
 @with_subnormals
 def explore(
-    target: Target, *, optimizer: Optimizer | None = None, keep: bool = False, editable: bool = False
+    target: Target,
+    *,
+    optimizer: Optimizer | None = None,
+    keep: bool = False,
+    editable: bool = False,
+    against: Target | None = None,
 ) -> list[Change] | None:
     """Open the explorer on a model, a state dict, a path or a Source, and return when the user leaves.
 
@@ -73,6 +104,9 @@ def explore(
     kept for as long as the model lives. With ``keep`` its values are kept too (in memory, at most 4 GiB and a quarter
     of the machine's), so that the next look shows the exact relative change. ``keep`` does nothing for a path or a
     mapping, which cannot be recognised again.
+
+    ``against`` is another target, such as the checkpoint that the model was started from: what differs between both is
+    shown in place of what has moved since the last look.
 
     Raises ExploreError where there is no terminal to take over, inside a running event loop (a notebook) and off the
     main thread; OpenError if the target cannot be opened; and TypeError if it is none of these, if an optimizer is
@@ -104,7 +138,8 @@ def explore(
         return opened
 
     try:
-        _run(source.label, open_it, said.append, target, keeps_values=keep, editor=editor)
+        beside = (lambda: open_source(against)) if against is not None else None
+        _run(source.label, open_it, said.append, target, keeps_values=keep, editor=editor, open_other=beside)
     except Exception as fault:
         if editor is not None and editor.changes and hasattr(fault, "add_note"):  # from Python 3.11 on
             fault.add_note(f"These edits were made before: {editor.changes}")
@@ -175,6 +210,7 @@ def _run(
     keeps_values: bool = False,
     editor: Editor | None = None,
     is_logical: bool = False,
+    open_other: Callable[[], Source] | None = None,
 ) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
@@ -193,7 +229,7 @@ def _run(
             from tui_params.tui.desk.pending_source import PendingSource
 
             # The source is opened while Textual is still being imported.
-            opening = PendingSource(label, open_it, is_logical=is_logical)
+            opening = PendingSource(label, open_it, is_logical=is_logical, open_other=open_other)
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text

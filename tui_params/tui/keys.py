@@ -49,7 +49,7 @@ TREE: tuple[Key, ...] = (
         "K [",
     ),
     Key("tree.expand_below", "e", "expand_below", "expand", "Open everything below this module", "e"),
-    Key("tree.collapse_below", "c", "collapse_below", "collapse", "Close everything below this module", "c"),
+    Key("tree.collapse_below", "minus", "collapse_below", "collapse", "Close everything below this module", "-"),
     Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
     Key("tree.collapse_all", "C", "collapse_all", "collapse all", "Close the whole tree", "C"),
     Key(
@@ -106,6 +106,15 @@ SCREEN: tuple[Key, ...] = (
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
     Key("quit", "q", "app.quit", "quit", "Leave", "q"),
 )
+
+COMPARE: tuple[Key, ...] = (
+    Key("compare", "c", "compare", "compare", "Compare with another file, folder or model; what differs", "c"),
+    Key("renames", "r", "renames", "renames", "Apply the renames that are suggested for B, or drop them", "r"),
+    Key("unchanged", "U", "unchanged", "unchanged", "What did not change, and everything again", "U"),
+    Key("difference", "d", "difference", "difference", "Look inside B - A: heat map, numbers, histogram", "d"),
+    Key("rank", "D", "rank", "rank of B - A", "Find the rank of the difference B - A of a matrix", "D"),
+)
+"""The comparison with another source."""
 
 VALUES: tuple[Key, ...] = (
     Key("values.up", UP, "pan(-1, 0)", "up", "One row of values up", "↑ k"),
@@ -228,6 +237,7 @@ def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
 SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
     ("Tree", TREE),
     ("Everywhere", SCREEN),
+    ("Beside another source", COMPARE),
     ("Values (after v or tab)", VALUES),
     ("Editing (explore(model, editable=True))", EDITS),
 )

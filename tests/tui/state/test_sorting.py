@@ -158,7 +158,8 @@ def test_the_order_in_words() -> None:
 def test_the_dialog_fits_and_marks_what_is_now(glyphs: Glyphs) -> None:
     for key in KEYS:
         for is_reversed in (False, True):
-            lines = sort_lines(SortChoice(key.name, is_reversed), False, glyphs)
+            others = [other for other in KEYS if other.is_across is key.is_across]
+            lines = sort_lines(SortChoice(key.name, is_reversed), False, glyphs, others)
             assert {style for line in lines for _, style in line} <= set(INKS)
             words = ["".join(part for part, _ in line) for line in lines]
             assert max(map(cell_len, words)) <= 38
@@ -248,13 +249,16 @@ async def test_it_sorts_by_the_extremes(key: str, column: str) -> None:
 
 
 def test_what_only_a_model_has_is_offered_for_models_alone() -> None:
-    letters = [key.letter for key in KEYS]
-    assert len(set(letters)) == len(letters)
-    assert not {"o", "q"} & set(letters)  # they close the dialog
+    assert not {"o", "q"} & {key.letter for key in KEYS}  # they close the dialog
 
-    def offered(is_live: bool) -> set[str]:
-        return {key.name for key in SortScreen(UNICODE, SortChoice("name"), is_live=is_live)._keys}
+    def offered(is_live: bool, is_across: bool = False) -> set[str]:
+        screen = SortScreen(UNICODE, SortChoice("name"), is_live=is_live, is_across=is_across)
+        letters = [key.letter for key in screen._keys]
+        assert len(set(letters)) == len(letters)
+        return {key.name for key in screen._keys}
 
+    assert offered(False, True) - offered(False) == {"across", "cosine", "share"}
+    assert offered(True) - offered(True, True) == {"change", "gradchange"}
     assert offered(True) - offered(False) == {"trainable", "device", "grad", "change", "gradchange"}
     infos = [msgspec.structs.replace(info, requires_grad=True) for info in MemorySource({"w": ramp(2)}).listing.tensors]
     assert trainable_of(infos[0]) is None

@@ -1,4 +1,7 @@
-"""What can be said of how a tensor has moved between two looks at a model, from what was kept of the earlier one."""
+"""What can be said of how a tensor differs: between two looks at a model, and between two sources.
+
+Of two looks, what was kept of the earlier one decides; of two sources, the values of both.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,16 @@ import msgspec
 from tui_params.core.figures import Figures
 from tui_params.core.numbers.difference import Difference
 
-State = Literal["same", "moved", "new", "shape", "dtype", "stride", "unread"]
+State = Literal[
+    "same", "moved", "new", "shape", "dtype", "stride", "unread", "equal", "only_a", "only_b", "implied", "adapted"
+]
 """``same``: bit-identical. ``new``: there was no tensor of that name. ``shape``, ``dtype``, ``stride``: it has another
-one, so that the bytes cannot be compared. ``unread``: it was not read at one of the two looks."""
+one, so that the bytes cannot be compared. ``unread``: it was not read at one of the two looks, or on one side.
+
+The rest is of two sources alone. ``equal``: the bytes differ, no value does. ``only_a``, ``only_b``: one side has no
+tensor of that name. ``implied``: so too, but that is no difference. ``adapted``: one side is an adapter that moves it.
+Two tensors of different types are compared by their values: then ``dtype`` has a ``difference``.
+"""
 
 _ROUNDING = 2.0**-52
 """Twice the most by which a figure, rounded once, is off: a share of itself."""
@@ -73,16 +83,39 @@ class Change(msgspec.Struct, frozen=True):
     about: str = ""
 
     @property
+    def cosine(self) -> float | None:
+        """The cosine between the elements before and now; 1 of what is bit-identical. None where it is not known."""
+        if self.state == "same":
+            return 1.0
+        return self.difference.cosine if self.difference is not None else None
+
+    @property
+    def share(self) -> float | None:
+        """The share of the elements that have another value; None where it is not known."""
+        if self.state == "same":
+            return 0.0
+        return self.difference.changed_fraction if self.difference is not None else None
+
+    @property
+    def has_changed(self) -> bool | None:
+        """Whether it is not the same; None where that is not known, or is not asked of it (``implied``)."""
+        if self.state in ("unread", "implied"):
+            return None
+        is_untouched = self.state == "adapted" and self.relative == 0
+        return not is_untouched and self.state not in ("same", "equal")
+
+    @property
     def size(self) -> float | None:
         """What to sort by: the relative change or its lower bound; what has none (new, from zero, NaN) comes first.
 
         None for what was not read.
         """
-        if self.state == "unread":
+        if self.has_changed is None:
             return None
-        if self.state == "same":
+        if not self.has_changed:
             return 0.0
-        if self.state != "moved" or self.is_from_zero or self.more_nan or self.more_inf:
+        is_measured = self.state in ("moved", "adapted") or self.difference is not None
+        if not is_measured or self.is_from_zero or self.more_nan or self.more_inf:
             return float("inf")
         known = self.relative if self.relative is not None else self.at_least
         return known or 5e-324  # it has moved, however little
@@ -90,16 +123,23 @@ class Change(msgspec.Struct, frozen=True):
     @property
     def more_nan(self) -> int:
         """How many more NaN there are."""
+        if self.before is None and self.difference is not None:
+            return self.difference.became_nan
         return max(0, self.now.nan - self.before.nan) if self.before is not None and self.now is not None else 0
 
     @property
     def more_inf(self) -> int:
         """How many more infinities there are."""
+        if self.before is None and self.difference is not None:
+            return self.difference.became_inf
         return max(0, self.now.inf - self.before.inf) if self.before is not None and self.now is not None else 0
 
     @property
     def is_from_zero(self) -> bool:
         """Whether every element was zero before, so that no relative change has a value."""
+        found = self.difference
+        if self.before is None and found is not None:
+            return found.relative_l2 is None and bool(found.max_abs) and found.pairs == found.count
         return self.before is not None and self.before.l2_norm == 0 and self.before.finite == self.before.count
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from tui_params.core.dtypes import DTYPES, DType, from_torch
 from tui_params.core.figures import Figures
-from tui_params.core.query.changes import Moved, has_changed, is_size
+from tui_params.core.query.changes import Moved, has_changed, is_cosine, is_on, is_size
 from tui_params.core.query.findings import findings_called
 from tui_params.core.query.names import is_glob, translate_glob
 from tui_params.core.tensor import TensorInfo, TensorKind
@@ -26,7 +26,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """What a tensor's own TensorInfo does not say: whether it has a gradient, and whether another one is tied to it.
 
     ``said`` are the rules and the severities of the findings about it; None if it has not been read yet. ``change`` is
-    how it has moved since an earlier look; None without one, or where that is not known yet.
+    how it has moved since an earlier look, or how it differs on the other side; None where that is not known (yet).
     """
 
     has_gradient: bool = False
@@ -255,6 +255,23 @@ def _change(operator_: str, value: str) -> InfoTest:
     return lambda _, facts: is_size(facts.change, compare, number)
 
 
+def _cosine(operator_: str, value: str) -> InfoTest:
+    number, compare = _number(value, {"": 1}), _COMPARE[operator_]
+    return lambda _, facts: is_cosine(facts.change, compare, number)
+
+
+def _only(operator_: str, value: str) -> InfoTest:
+    same, side = _equality(operator_, "only"), value.lower()
+    if side not in ("a", "b"):
+        raise QueryError(f"{value[:40]!r} is no side; the sides are a and b", 0, len(value))
+
+    def test(_: TensorInfo, facts: Facts) -> bool | None:
+        answer = is_on(facts.change, side)
+        return None if answer is None else answer is same
+
+    return test
+
+
 _CHANGED = _yes_no_field("changed", lambda _, facts: has_changed(facts.change))
 
 
@@ -347,6 +364,8 @@ _ALL: tuple[Field, ...] = (
     Field(("finding", "rule"), _finding, needs_reading=True),
     Field(("change",), _change, needs_change=True),
     msgspec.structs.replace(_CHANGED, needs_change=True),
+    Field(("cosine",), _cosine, needs_change=True),
+    Field(("only",), _only, needs_change=True),
     *_OF_FIGURES,
     *_OF_GRADIENTS,
 )

@@ -45,6 +45,8 @@ HELP: tuple[tuple[str, str], ...] = (
     ("finding:error", "a finding: error, warning, info; finding:yes is any"),
     ("finding:dead", "a finding of that rule, or of rules with that in their name (nan, dead-rows, all-zero, ...)"),
     ("changed:yes  change>0.1", "what has moved since an earlier look: ||now - before|| / ||before||; also change>1%"),
+    ("changed:no  cosine<0.99", "beside another source: what is the same in both; the cosine of the values of both"),
+    ("only:a  only:b", "beside another source: what one side alone has"),
     ("nan>0  inf>0", "number of NaN, of infinities; also a share, nan>1%"),
     ("zeros>50%  subnormals>0", "number or share of zeros, of subnormal numbers"),
     ("min max absmax mean std l2 rms", "statistics of the finite elements: std>0.5, absmax>=1e4, mean<0"),

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_params.core.source import Source
 from tui_params.errors import ReadError
 from tui_params.tui.desk.messages import PiecesFound
 from tui_params.tui.desk.worker import Worker
+from tui_params.tui.state.opened import Opened
 from tui_params.tui.state.pieces import Stored
 
 if TYPE_CHECKING:
     from tui_params.core.tensor import TensorInfo
+    from tui_params.tui.desk.pair_desk import PairDesk
 
 MOST_PIECES = 64
 """Pieces of a tensor that a page lists; of more, it says how many there are."""
@@ -23,8 +24,10 @@ MOST_PIECES = 64
 class Asking:
     """Answers come as messages with the generation of the opening. ``worker`` may have other work before them."""
 
-    def __init__(self, source: Source, generation: int, post: Callable[[Message], object], worker: Worker) -> None:
-        self._source = source
+    def __init__(self, opened: Opened, generation: int, post: Callable[[Message], object], worker: Worker) -> None:
+        self._source = opened.source
+        self.pairs = _pairs_of(opened, generation, post)
+        """What answers about both sides of a tensor, where two sources are compared."""
         self._generation = generation
         self._post = post
         self._worker = worker
@@ -42,3 +45,17 @@ class Asking:
             self._post(PiecesFound(self._generation, info.name, stored))
 
         self._worker.do(find)
+
+    def stop(self) -> None:
+        """Find nothing after what is being found now."""
+        self._worker.stop()
+        if self.pairs is not None:
+            self.pairs.close()
+
+
+def _pairs_of(opened: Opened, generation: int, post: Callable[[Message], object]) -> PairDesk | None:
+    if opened.both is None:
+        return None
+    from tui_params.tui.desk.pair_desk import PairDesk
+
+    return PairDesk(opened.both, generation, post)

@@ -78,7 +78,7 @@ class Desk:
         self._worker = Worker("values")
         self._finder = Worker("places")
         self.adapters = AdapterDesk(opened.source, generation, post)
-        self.asking = Asking(opened.source, generation, post, self._finder)
+        self.asking = Asking(opened, generation, post, self._finder)
         self._sought_in: str | None = None
         self._grid_keys: dict[str, object] = {}
         self._cache = cache
@@ -293,7 +293,7 @@ class Desk:
 
         def build() -> None:
             order = sort_of(choice, self.figures, kept, change_of)
-            self._post(SourceSorted(self.generation, prepare(self.opened.source, order)))
+            self._post(SourceSorted(self.generation, prepare(self.opened.source, order, self.opened.both)))
 
         self._worker.do(build)
 
@@ -380,7 +380,7 @@ class Desk:
         if self._is_closed:
             return
         self._is_closed = True
-        for worker in (self._worker, self._finder, self.adapters, self._keeper):
+        for worker in (self._worker, self.asking, self.adapters, self._keeper):
             worker.stop()
         self._batches.close()
         gc.unfreeze()

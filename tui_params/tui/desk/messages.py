@@ -16,13 +16,16 @@ from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
     from tui_params.core.adapters.change import Change as AdapterChange
+    from tui_params.core.compare.comparer import Comparison
     from tui_params.core.compare.moved import Change
+    from tui_params.core.compare.sides import Sides
     from tui_params.core.edits import Change as EditChange
     from tui_params.core.edits import Proposal
     from tui_params.core.findings import Finding
     from tui_params.core.health.adapters import Adapter
     from tui_params.core.health.checker import Report
     from tui_params.core.health.verification import Verification
+    from tui_params.core.numbers.spectrum.spectrum import Spectrum
     from tui_params.core.reading.grid import Grid
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.scanner import Activity
@@ -200,6 +203,53 @@ class Compared(FrozenMessage):
     changes: Mapping[str, Change]
     gone: tuple[str, ...]
     is_last: bool
+
+
+@dataclass(slots=True, eq=False)
+class ComparedSoFar(FrozenMessage):
+    """How far the comparison of two sources is; only the latest one matters. None: it rests."""
+
+    generation: int
+    progress: SweepProgress | None
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, ComparedSoFar)
+
+
+@dataclass(slots=True, eq=False)
+class ComparedAll(FrozenMessage):
+    """The comparison of two sources is complete."""
+
+    generation: int
+    comparison: Comparison
+
+
+@dataclass(slots=True, eq=False)
+class PairRead(FrozenMessage):
+    """Both sides of the tensor ``name`` were read beside each other; without ``sides``, ``reason`` says why not."""
+
+    generation: int
+    name: str
+    sides: Sides | None
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class RankFound(FrozenMessage):
+    """The singular values of the difference of a tensor; None if there are none, and ``reason`` says why."""
+
+    generation: int
+    name: str
+    spectrum: Spectrum | None
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class DifferenceMeasured(FrozenMessage):
+    """The figures of the difference of a tensor are known."""
+
+    generation: int
+    name: str
 
 
 @dataclass(slots=True, eq=False)

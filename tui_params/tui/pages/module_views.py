@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from tui_params.core import text
 from tui_params.core.kinds import group_by_kind
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.desk.desk import Desk
@@ -34,6 +35,8 @@ class ModuleViews:
         tree = self._desk.opened.tree
         findings, unread = marks.below(tree, node)
         totals, (first, last) = tree.totals(node), tree.span(node)
+        below = tuple(tree.tensors_below(node)) if totals.tensors <= MOST_GROUPED else ()
+        kinds = group_by_kind(below)
         return ModuleView(
             tree.name(node),
             tree.class_name(node),
@@ -46,9 +49,12 @@ class ModuleViews:
             self.has_unknown_sizes and any(map(self._is_of_unknown_size, (name for name, _ in unread))),
             self.adapters.lines_below(tree.name(node)),
             self.adapters.changes_below(tree.name(node)),
-            group_by_kind(tuple(tree.tensors_below(node))) if totals.tensors <= MOST_GROUPED else (),
+            kinds,
             self._figures_below(node, totals.tensors),
             _sentences(changes, node),
+            tuple(changes.facts_of(below[at].name for at in kind.indices) for kind in kinds)
+            if changes.is_across
+            else (),
         )
 
     def _figures_below(self, node: int, tensors: int) -> Measured:
@@ -78,5 +84,21 @@ class ModuleViews:
 def _sentences(changes: Changes, node: int) -> tuple[str, ...]:
     if not changes.since:
         return ()
+    if changes.is_across:
+        return (f"{changes.since}: {changes.summary(node)}", *_worst(changes, node))
     gone = changes.sentence_of_gone
     return (f"{changes.since}: {changes.summary(node)}", *((gone,) if gone else ()))
+
+
+def _worst(changes: Changes, node: int) -> tuple[str, ...]:
+    """Which tensor of a module differs most from its partner in the other source."""
+    below = changes.facts_below(node)
+    if below.worst is None:
+        return ()
+    change = changes.of(below.worst_name)
+    words = ""
+    if change is not None and (change.more_nan or change.more_inf):
+        words = f", {'NaN' if change.more_nan else 'infinities'} in B"
+    elif change is not None and change.relative is not None:
+        words = f", ||B - A|| / ||A|| = {text.number(change.relative)}"
+    return (f"the most: {text.clean(below.worst_name, 200)}{words}",)

@@ -20,6 +20,7 @@ from tui_params.tui.desk.messages import GridReady, HistogramReady, Located, Pie
 from tui_params.tui.pages.gradient_beside import GradientBeside
 from tui_params.tui.pages.histogram_asked import HistogramAsked
 from tui_params.tui.pages.module_views import ModuleViews
+from tui_params.tui.pages.pair_asked import PairAsked
 from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.coverage import Coverage
 from tui_params.tui.state.marks import Marks, row_of
@@ -65,6 +66,7 @@ class Pages:
         self.histogram = HistogramAsked(desk, glyphs)
         self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
+        self.pair = PairAsked(desk.asking.pairs)
         self._beside = GradientBeside(desk, self.reasons)
         self._sampled: dict[str, Figures] = {}
         self._show_soon = show_soon
@@ -101,7 +103,7 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self.histogram.is_settled and self._grid_asked == self._grid[0]
-        parts = (self._beside, self.modules.adapters, self._pieces)
+        parts = (self._beside, self.modules.adapters, self._pieces, self.pair)
         return is_drawn and self._places_asked is None and all(part.is_settled for part in parts)
 
     @property
@@ -260,7 +262,13 @@ class Pages:
         if is_new:
             self.pane.show_values_of(info)
         self._go_on(info, view.findings)
-        if view.figures is not None and not view.figures.is_sampled and view.figures.min != view.figures.max:
+        is_plotted = view.across is None or not view.across.is_of_values
+        if (
+            is_plotted
+            and view.figures is not None
+            and not view.figures.is_sampled
+            and view.figures.min != view.figures.max
+        ):
             view = msgspec.structs.replace(view, plot=self.histogram.of(view, width, self.pane.facts.size.height))
         wait = self._hold_until - monotonic()
         is_known = view.figures is not None or view.reason is not None or info.unreadable is not None
@@ -344,4 +352,5 @@ class Pages:
             self.changes.of(info.name),
             self.changes.of(f"{info.name}.grad"),
             self._course_of(parameter.name),
+            self.pair.of(info, self.changes),
         )

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 
 from tui_params.tui import keys
 from tui_params.tui.state.columns import BY_NAME, COLUMNS
+from tui_params.tui.state.sorting import is_offered
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView
@@ -38,11 +39,18 @@ class ColumnsScreen(ModalScreen[None]):
     ]
 
     def __init__(
-        self, glyphs: Glyphs, chosen: Sequence[str] | None, shown: Sequence[str], change: Change, *, is_live: bool
+        self,
+        glyphs: Glyphs,
+        chosen: Sequence[str] | None,
+        shown: Sequence[str],
+        change: Change,
+        *,
+        is_live: bool,
+        is_across: bool = False,
     ) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self._is_live = is_live
+        self._is_live, self._is_across = is_live, is_across
         self._change = change
         self._shown: Sequence[str] = shown
         self.is_usual = chosen is None
@@ -62,7 +70,12 @@ class ColumnsScreen(ModalScreen[None]):
 
     def _all(self) -> list[str]:
         """Those that are on, in their order, then the others."""
-        others = [column.name for column in COLUMNS if self._is_live or not column.is_live]
+        has = {"is_live": self._is_live, "is_across": self._is_across}
+        others = [
+            column.name
+            for column in COLUMNS
+            if is_offered(column.name, of_live=column.is_live, of_across=column.is_across, **has)
+        ]
         return self.on + [name for name in others if name not in self.on]
 
     def _fill(self) -> None:

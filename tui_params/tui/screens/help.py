@@ -74,7 +74,10 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
     rows = [[(keys.shown(key.id, given), key.tooltip) for key in table] for _, table in keys.SECTIONS]
     column = _key_column([row for table in rows for row in table])
     # The tree has the longest keys; beside it, the column of keys can be narrower.
-    columns = [column, *(_key_column(rows[1] + rows[2] + rows[3]) if is_wide else column for _ in rows[1:])]
+    columns = [
+        column,
+        *(_key_column([row for table in rows[1:] for row in table]) if is_wide else column for _ in rows[1:]),
+    ]
     sections = [
         _table(title, table, wide, half) for (title, _), table, wide in zip(keys.SECTIONS, rows, columns, strict=True)
     ]
@@ -86,16 +89,16 @@ def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = N
         (glyphs.trainable, "trainable (requires_grad)"),
         (glyphs.unknown, "not read yet; in the list of problems, a remark"),
     ]
-    tree, everywhere, values, edits = sections
+    tree, everywhere, compared, values, edits = sections
     about = _table("Marks", marks, 4, half)
     if is_wide:
-        left, right = [*tree, [], *about, [], *edits], [*everywhere, [], *values]
+        left, right = [*tree, [], *compared, [], *about, [], *edits], [*everywhere, [], *values]
         height = max(len(left), len(right))
         left += [[]] * (height - len(left))
         right += [[]] * (height - len(right))
         lines: list[Line] = [[*cut_line(a, half + 2), *b] for a, b in zip(left, right, strict=True)]
     else:
-        lines = [*tree, [], *everywhere, [], *values, [], *edits, [], *about]
+        lines = [*tree, [], *everywhere, [], *compared, [], *values, [], *edits, [], *about]
     tour = [(" ".join(keys.first(name, given) for name in names), words) for names, words in _TOUR]
     lines = [*_table("First steps", tour, _key_column(tour), width), [], *lines]
     return [*lines, [], *_table("Filter (after /)", list(HELP), 32 if width >= 90 else min(26, width // 2), width)]

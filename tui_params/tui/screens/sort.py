@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.screen import ModalScreen
 
-from tui_params.tui.state.sorting import KEYS, SortChoice, SortKey
+from tui_params.tui.state.sorting import KEYS, SortChoice, SortKey, is_offered
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.canvas import LinesView
@@ -17,12 +17,16 @@ from tui_params.tui.widgets.canvas import LinesView
 class SortScreen(ModalScreen["SortChoice | None"]):
     """The letters; a capital one sorts the other way round, and tab makes one flat list."""
 
-    def __init__(self, glyphs: Glyphs, now: SortChoice, *, is_live: bool = False) -> None:
+    def __init__(self, glyphs: Glyphs, now: SortChoice, *, is_live: bool = False, is_across: bool = False) -> None:
         super().__init__()
         self.glyphs = glyphs
         self.is_flat = now.is_flat
         self.now = now
-        self._keys = [key for key in KEYS if is_live or not key.is_live]
+        self._keys = [
+            key
+            for key in KEYS
+            if is_offered(key.name, of_live=key.is_live, of_across=key.is_across, is_live=is_live, is_across=is_across)
+        ]
         self._is_answered = False
 
     def compose(self) -> ComposeResult:

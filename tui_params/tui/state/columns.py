@@ -28,6 +28,7 @@ class Column(msgspec.Struct, frozen=True):
 
     ``width`` is in cells, with the blank before it; a shape and a dtype take what the source needs, up to ``width``.
     ``sort`` is the name of the order that a click on the heading chooses. ``is_live``: only a model in memory has it.
+    ``is_across``: only two sources that are compared have it.
     """
 
     name: str
@@ -37,12 +38,13 @@ class Column(msgspec.Struct, frozen=True):
     sort: str = ""
     of_figures: Callable[[Figures], float | None] | None = None
     is_live: bool = False
+    is_across: bool = False
 
 
 def _column_of(name: str, width: int) -> Column:
     """The column of something that the tree can be sorted by."""
     key = next(key for key in KEYS if key.name == name)
-    return Column(name, key.short, key.title, width, name, key.of_figures, key.is_live)
+    return Column(name, key.short, key.title, width, name, key.of_figures, key.is_live, key.is_across)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -56,6 +58,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("update", "update", "norm of the last update / norm before it", 8, is_live=True),
     _column_of("change", 9),
     _column_of("gradchange", 9),
+    _column_of("across", 15),
+    _column_of("share", 8),
+    _column_of("cosine", 9),
     *map(
         partial(_column_of, width=9),
         ("mean", "std", "min", "max", "absmax", "rms", "l2", "zeros", "subnormals", "nonfinite"),
@@ -69,16 +74,21 @@ COLUMNS: tuple[Column, ...] = (
 BY_NAME = {column.name: column for column in COLUMNS}
 
 _FIRST = ("shape", "dtype", "spark", "numel", "nbytes")
+_FIRST_ACROSS = ("across", "share", "cosine", "shape", "dtype", "spark", "numel")
 _FIRST_LIVE = ("shape", "grad", "spark", "dtype", "trainable", "numel", "nbytes")
 _FIRST_TRAINED = ("shape", "grad", "course", "update", "spark", "dtype", "trainable", "numel", "nbytes")
 
 
-def default_columns(is_live: bool, is_compared: bool = False, is_trained: bool = False) -> tuple[str, ...]:
+def default_columns(
+    is_live: bool, is_compared: bool = False, is_trained: bool = False, *, is_across: bool = False
+) -> tuple[str, ...]:
     """What is shown unless the user chose otherwise, what matters most first: as many as there is room for.
 
     ``is_compared``: there is an earlier look at the model, since which it may have changed. ``is_trained``: it trains
-    meanwhile, in another process.
+    meanwhile, in another process. ``is_across``: there is another source beside it.
     """
+    if is_across:
+        return _FIRST_ACROSS
     usual = _FIRST_TRAINED if is_trained else _FIRST_LIVE
     if is_live and is_compared:
         return ("change", *usual)
@@ -90,6 +100,7 @@ class Content(msgspec.Struct, frozen=True):
 
     ``has_dtypes``: there are several. ``is_live``: it has parameters, which only a model in memory has.
     ``is_compared``: it is compared with an earlier look. ``is_trained``: it trains while it is looked at.
+    ``is_across``: it is compared with another source.
     """
 
     shape: int = 5
@@ -99,6 +110,7 @@ class Content(msgspec.Struct, frozen=True):
     is_live: bool = False
     is_compared: bool = False
     is_trained: bool = False
+    is_across: bool = False
 
 
 def content_of(tensors: Iterable[TensorInfo], *, is_trained: bool = False) -> Content:
@@ -160,7 +172,7 @@ def lay_out(
     is sorted by comes before all others. In a flat list the full names get their room first.
     """
     content = content if content is not None else Content()
-    usual = default_columns(content.is_live, content.is_compared, content.is_trained)
+    usual = default_columns(content.is_live, content.is_compared, content.is_trained, is_across=content.is_across)
     names = list(usual if wanted is None else wanted)
     if sorted_by in BY_NAME and sorted_by not in names:
         names.append(sorted_by)
@@ -185,6 +197,8 @@ def lay_out(
 
 def _cells_of(name: str, width: int, content: Content, has_short_shapes: bool) -> int:
     column = BY_NAME[name]
+    if name == "across":
+        return column.width if width >= _ROOMY else column.width - 1
     if name == "shape":
         return 1 + min(max(5, content.short_shape if has_short_shapes else content.shape), column.width)
     if name == "dtype":

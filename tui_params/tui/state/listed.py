@@ -107,6 +107,14 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         _gradient_change("grad_change_relative_l2", lambda change: change.relative),
         _gradient_change("grad_change_at_least", lambda change: change.at_least),
     ),
+    "across": (
+        _change("difference", lambda change: change.state),
+        _change("difference_relative_l2", lambda change: change.relative),
+    ),
+    "cosine": (_change("cosine", lambda change: change.cosine),),
+    "share": (
+        _change("changed_count", lambda change: change.difference.changed if change.difference is not None else None),
+    ),
     "mean": (_figure("mean"),),
     "std": (_figure("std"),),
     "min": (_figure("min"),),

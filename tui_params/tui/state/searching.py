@@ -115,6 +115,7 @@ def look(
     if query.needs_changes:
         since = changes.since if changes is not None else ""
         late = "no earlier look" if not since else late if changes is None or changes.is_whole else "still comparing"
+        late = "the comparison was stopped" if changes is not None and changes.is_stopped else late
     return Found(matches.indices, len(opened.tensors), coming, matches.unknown - coming, late, types)
 
 

@@ -18,7 +18,7 @@ class SortKey(msgspec.Struct, frozen=True):
     """One thing to sort by: its letter, its name, a short one for a column, a title, and its value for a tensor.
 
     ``is_total``: a module stands where the sum over its tensors does, not where the first of them does. ``is_live``:
-    only a model in memory has it.
+    only a model in memory has it. ``is_across``: only two sources that are compared have it.
     """
 
     letter: str
@@ -29,6 +29,7 @@ class SortKey(msgspec.Struct, frozen=True):
     of_figures: Callable[[Figures], float | None] | None = None
     is_total: bool = False
     is_live: bool = False
+    is_across: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -79,11 +80,23 @@ KEYS: tuple[SortKey, ...] = (
     SortKey("g", "grad", "grad L2", "norm of the gradient", of_figures=lambda figures: figures.l2_norm, is_live=True),
     SortKey("c", "change", "change", "since the look before", is_live=True),
     SortKey("h", "gradchange", "grad chg", "change of the gradient", is_live=True),
+    SortKey("c", "across", "change", "||B - A|| / ||A||", is_across=True),
+    SortKey("k", "cosine", "cosine", "between A and B", is_across=True),
+    SortKey("f", "share", "differ", "share that differs", is_across=True),
     SortKey("z", "zeros", "zeros", "their share", of_figures=lambda figures: figures.zeros / max(1, figures.count)),
     SortKey("u", "subnormals", "subnrm", "share of subnormals", of_figures=lambda f: f.subnormals / max(1, f.count)),
     SortKey("i", "nonfinite", "NaN, Inf", "how many", of_figures=lambda figures: figures.non_finite),
 )
 """Everything the tree can be sorted by; the short names are those of the detail pane."""
+
+
+def is_offered(name: str, *, of_live: bool, of_across: bool, is_live: bool, is_across: bool) -> bool:
+    """Whether a column or an order is offered: what only a live model or a comparison has is not elsewhere.
+
+    Two sources are compared in place of two looks.
+    """
+    is_of_looks = name in ("change", "gradchange")
+    return (is_live or not of_live) and (is_across or not of_across) and not (is_across and is_of_looks)
 
 
 class Shown(msgspec.Struct, frozen=True):

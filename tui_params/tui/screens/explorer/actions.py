@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.screen import Screen
-
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import packed
+from tui_params.tui.screens.explorer.compare_actions import CompareActions
 from tui_params.tui.widgets.tree import tree_messages
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 
-class Actions(Screen[None]):
+class Actions(CompareActions):
     """A screen with the keys of ``SCREEN`` and ``EDITS``; the parts are made by the screen that composes them."""
 
     BINDINGS = keys.bindings((*keys.SCREEN, *keys.EDITS))
@@ -91,7 +90,7 @@ class Actions(Screen[None]):
         elif self.desk is not None and self.desk.is_sweeping:
             self.desk.stop_sweep()
             self.questions.ask()
-        elif not self.verification.stop() and self.filter.query is not None:
+        elif not self.verification.stop() and not self.comparing.against.halt() and self.filter.query is not None:
             self.search.clear()
         self.panes.hide_values()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tui_params.tui.screens.explorer.against import Against
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.filter import Filter
@@ -43,12 +44,14 @@ class Bars:
         search: SearchBar,
         glyphs: Glyphs,
         pulse: Pulse,
+        against: Against,
     ) -> None:
         self.header = StripBar(id="header")
         self.status = StripBar(id="status")
         self.keys: Mapping[str, str] = {}
         """The keys that the user has changed, by id."""
         self._pulse = pulse
+        self._against = against
         self._session = session
         self._filter = filter
         self._answers = answers
@@ -76,11 +79,12 @@ class Bars:
             has_unknown_sizes=pages is not None and pages.modules.has_unknown_sizes,
             sort=self._order.choice,
             sort_read=self._order.read,
-            compared=(pages.changes.since, pages.changes.summary()) if pages is not None else ("", ""),
+            compared=pages.changes.words if pages is not None else ("", "", ""),
             # What is read anew again and again would flicker.
             activity=self._answers.activity if self._pulse.is_held or not self._pulse.words else None,
             sweep=self._answers.sweep,
             verifying=self._verification.progress,
+            comparing=self._against.progress,
             is_cross_checking=desk is not None and desk.is_cross_checking,
             report=report,
             errors=sum(finding.severity == "error" for finding in known),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ColumnChoice:
-    """The columns that the user chose: for files, or for models in memory."""
+    """The columns that the user chose: for files, for models in memory, or for two sources that are compared."""
 
     def __init__(self, session: Session, tree: ModuleTree, choices: Choices | None) -> None:
         self._session = session
@@ -28,7 +28,14 @@ class ColumnChoice:
         return opened is not None and opened.content.is_live
 
     @property
+    def is_across(self) -> bool:
+        opened = self._session.opened
+        return opened is not None and opened.both is not None
+
+    @property
     def _kind(self) -> str:
+        if self.is_across:
+            return "both"
         return "model" if self.is_live else "file"
 
     @property

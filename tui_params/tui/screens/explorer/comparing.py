@@ -11,6 +11,7 @@ from tui_params.core import text
 from tui_params.tui.desk.messages import Compared
 from tui_params.tui.desk.recording import Recording
 from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer.against import Against
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
@@ -38,8 +39,10 @@ class Comparing:
         notice: Notice,
         post: Callable[[Message], object],
         changed: Callable[[], None],
-        pin_key: Callable[[], str],
+        key_of: Callable[[str], str],
     ) -> None:
+        self.against = Against(session, tree, filter, questions, waiting, notice, post, changed, key_of)
+        """The comparison with another source, which takes the place of that with an earlier look."""
         self._session = session
         self._looks = looks
         self._tree = tree
@@ -51,18 +54,18 @@ class Comparing:
         self._notice = notice
         self._post = post
         self._changed = changed
-        self._pin_key = pin_key
+        self._key_of = key_of
         self._recording: Recording | None = None
         self._quiet_from = 0.0
 
     @property
     def is_settled(self) -> bool:
-        return self._recording is None
+        return self._recording is None and self.against.is_settled
 
     def begin(self) -> None:
         """The model was opened, perhaps again: say with what it is compared, and read it in a moment."""
         self.stop()
-        if self._looks is None:
+        if self.against.begin() or self._looks is None:
             return
         self._looks.begin()
         self._compare()
@@ -105,6 +108,7 @@ class Comparing:
 
     def stop(self) -> None:
         """Read nothing more."""
+        self.against.stop()
         if self._recording is not None:
             self._recording.stop()
             self._recording = None
@@ -112,15 +116,21 @@ class Comparing:
     def take(self, message: Compared) -> None:
         """Show what became known of some tensors."""
         pages, desk = self._session.pages, self._session.desk
-        if pages is None or desk is None or message.generation != self._session.generation:
+        if pages is None or desk is None:
+            return
+        if message.generation != (self.against.number if pages.changes.is_across else self._session.generation):
             return
         if message.is_last:
             self._recording = None
+            self.against.take_last()
             self._say_how_much_is_kept()
         if not pages.changes.since:
             return
         pages.changes.take(desk.opened.tree, message.changes, message.gone, is_whole=message.is_last)
-        self._tree.figures_changed(message.changes, message.changes)
+        if pages.changes.is_across:
+            self._tree.refresh()  # the modules above carry the worst
+        else:
+            self._tree.figures_changed(message.changes, message.changes)
         self._filter.take_changes()
         shown = pages.tensor_at(self._tree.cursor)
         if shown is None or shown.name in message.changes or f"{shown.name}.grad" in message.changes:
@@ -143,7 +153,10 @@ class Comparing:
 
     def toggle_pin(self) -> None:
         """Compare from now on with the present, or if that is pinned, with the look before again."""
-        looks = self._looks
+        looks, pages = self._looks, self._session.pages
+        if pages is not None and pages.changes.is_across:
+            self._notice.say("Another source is compared: a pin is for later looks at a model.")
+            return
         if looks is None or looks.present is None:
             self._notice.say("Only explore(model) compares: what is opened here is not looked at again.")
             return
@@ -152,7 +165,7 @@ class Comparing:
         self._compare()
         if is_set and looks.pin is not None:
             self._notice.say(
-                f"Pinned at {looks.pin.at}: later looks are compared with the present. {self._pin_key()} unpins."
+                f"Pinned at {looks.pin.at}: later looks are compared with the present. {self._key_of('pin')} unpins."
             )
         else:
             self._notice.say(f"The pin is gone: compared {looks.since}." if looks.since else "The pin is gone.")

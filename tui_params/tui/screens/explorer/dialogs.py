@@ -67,7 +67,8 @@ class Dialogs:
             if choice is not None:
                 self._order.choose(choice)
 
-        app.push_screen(SortScreen(self._glyphs, self._order.choice, is_live=self._columns.is_live), chosen)
+        live, across = self._columns.is_live, self._columns.is_across
+        app.push_screen(SortScreen(self._glyphs, self._order.choice, is_live=live, is_across=across), chosen)
 
     def columns(self, app: App[object]) -> None:
         if self._session.opened is None:
@@ -76,7 +77,14 @@ class Dialogs:
 
         columns = self._columns
         app.push_screen(
-            ColumnsScreen(self._glyphs, columns.chosen, columns.shown, columns.change, is_live=columns.is_live)
+            ColumnsScreen(
+                self._glyphs,
+                columns.chosen,
+                columns.shown,
+                columns.change,
+                is_live=columns.is_live,
+                is_across=columns.is_across,
+            )
         )
 
     def help(self, app: App[object], *, at_filter: bool) -> None:

@@ -17,8 +17,10 @@ from tui_params.tui.widgets.detail.value_grid import ValueGrid
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
+    from tui_params.tui.desk.messages import DifferenceMeasured
     from tui_params.tui.screens.tensor.screen import TensorScreen
     from tui_params.tui.screens.tensor.subject import Subject
+    from tui_params.tui.state.place import Place
 
 _NAME = "tensor"
 """The name under which the app keeps the screen: opened again, its lenses still know what they have read."""
@@ -45,6 +47,8 @@ class Inside:
         self._pulse = pulse
         self._app = app
         self._screen: TensorScreen | None = None
+        self._across: Subject | None = None
+        """The differences from another source, if one of them is looked into."""
         self._known: object = None
         """What the screen was told of the source last."""
 
@@ -62,14 +66,41 @@ class Inside:
             return
         if self.is_open:
             return
-        from tui_params.tui.screens.tensor.lenses import LENSES
-        from tui_params.tui.screens.tensor.screen import TensorScreen
-        from tui_params.tui.state.place import Place, first_place
-        from tui_params.tui.state.stays import Stays
+        from tui_params.tui.state.place import first_place
 
         place: Place | None = None
+        self._across = None
         if grid is not None and grid.view is not None and grid.corner is not None:
             place = first_place(info.shape, grid.expression).within(grid.corner)
+        self._open(subject, info, place)
+
+    def open_difference(self) -> None:
+        """Look into what the tensor at the cursor differs in from its partner in another source."""
+        pages, desk = self._session.pages, self._session.desk
+        info = pages.tensor_at(self._tree.cursor) if pages is not None else None
+        pairs = desk.asking.pairs if desk is not None else None
+        pair = pairs.pair(info.name) if pairs is not None and info is not None else None
+        if pairs is None or pair is None:
+            self._notice.say("Only a tensor that two compared sources have has a difference: move to one first.")
+            return
+        from tui_params.core.compare.difference_source import why_not
+
+        reason = why_not(pair)
+        if reason is not None or self.is_open:
+            self._notice.say(reason or "")
+            return
+        from tui_params.tui.screens.tensor.subject import Subject
+
+        source = pairs.difference
+        version = ("B - A", self._session.generation)
+        self._across = subject = Subject(source, version, pairs.figures_of, pairs.want_figures, "the difference B - A")
+        self._open(subject, source.find(pair.name))
+
+    def _open(self, subject: Subject, info: TensorInfo, place: Place | None = None) -> None:
+        from tui_params.tui.screens.tensor.lenses import LENSES
+        from tui_params.tui.screens.tensor.screen import TensorScreen
+        from tui_params.tui.state.stays import Stays
+
         app = self._app()
         if self._screen is None:
             self._screen = TensorScreen(self._glyphs, subject, info, place, Stays(LENSES[0].slot))
@@ -104,11 +135,18 @@ class Inside:
         """Tell the screen if the source was opened again, or if it is known by now that it has changed."""
         if self.is_open and self._state != self._known and self._screen is not None:
             self._known = self._state
-            subject = self._subject()
+            subject = self._subject() if self._across is None else None
             if subject is not None:
                 self._screen.renew(subject)
 
     def take_figures(self, names: Collection[str]) -> None:
         """Figures of these tensors have come."""
-        if self.is_open and self._screen is not None and self._screen.info.name in names:
+        if self.is_open and self._screen is not None and self._across is None and self._screen.info.name in names:
             self._screen.renew(self._screen.subject)
+
+    def take_difference(self, message: DifferenceMeasured) -> None:
+        """The figures of the difference that is looked into have come."""
+        if self._across is None or self._screen is None or message.generation != self._session.generation:
+            return
+        if self.is_open and self._screen.info.name == message.name:
+            self._screen.renew(self._across)

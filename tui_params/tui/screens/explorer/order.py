@@ -111,7 +111,7 @@ class Order:
 
     def take_changes(self) -> None:
         """Sort anew if the tree is sorted by what has changed; the cursor stays where it is."""
-        if self.choice.name in ("change", "gradchange"):
+        if self.choice.name in ("change", "gradchange", "across", "cosine", "share"):
             self._sort_around_cursor()
 
     def take_filter(self) -> None:
@@ -138,7 +138,7 @@ class Order:
         if kept is not None:
             tensors = [info for info in tensors if info.name in kept]
         # Tensors read between now and the sorting may take part in it; but those that are said to have, have.
-        change_of = pages.changes.size_of
+        change_of = pages.changes.value_of(self.choice.name)
         self._shown = shown_of(self.choice, tensors, desk.figures, change_of)
         read = self._shown.read if self._shown is not None else None
         self.read = (len(read), len(tensors)) if read is not None and len(read) < len(tensors) else None

@@ -84,6 +84,8 @@ class Pulse:
         self._courses = opened.source.courses() if opened is not None else None
         self._screen.tree_view.course_of = self._courses.of if self._courses is not None else lambda name: None
         self.watched.begin()
+        if opened is not None and opened.both is not None and opened.source.beat() is not None:
+            self.is_held = True  # what is compared is of one step
         self.look()
         if self._beat is not None and not self._is_watching:
             self._is_watching = True
@@ -184,6 +186,8 @@ class Pulse:
             found = before.marks.measured(name)
             if found:
                 pages.marks.record(opened.tree, name, found, None)
+        if before.changes.is_across:  # they are of the step that they name
+            pages.changes, pages.pair.key_of = before.changes, before.pair.key_of
         self.watched.note()
         self._screen.tree_view.marks = pages.marks
         pages.hold(HOLD)

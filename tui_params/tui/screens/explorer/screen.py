@@ -101,7 +101,7 @@ class ExplorerScreen(Actions):
         self.order = Order(session, tree, self.filter, notice, waiting, self.update_bars, scan_key)
         self.comparing = Comparing(
             session, looks, tree, self.answers, self.questions, self.order, self.filter, waiting, notice,
-            self.post_message, self.update_bars, lambda: self.key_of("pin"),
+            self.post_message, self.update_bars, self.key_of,
         )  # fmt: skip
         self.axis_choice = AxisChoice(session, tree, notice)
         self.columns = columns = ColumnChoice(session, tree, choices)
@@ -117,7 +117,7 @@ class ExplorerScreen(Actions):
         self.inside = Inside(session, tree, self.questions, notice, glyphs, self.pulse, lambda: self.app)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
-            glyphs, self.pulse,
+            glyphs, self.pulse, self.comparing.against,
         )  # fmt: skip
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
@@ -175,6 +175,8 @@ class ExplorerScreen(Actions):
         if self.desk is None:
             self.app.failure = message.reason  # type: ignore[attr-defined]
             self.app.exit(return_code=3)
+            return
+        if self.comparing.against.take_failure(message.reason):
             return
         # Opening again failed: what is on screen stays, and says so.
         self._say_stale(f"not opened again: {message.reason}", "Not opened again", "error")

@@ -50,13 +50,15 @@ class BarState:
     sort_read: tuple[int, int] | None = None
     """How many tensors were read when they were sorted, and how many there are; None if all were, or need not be."""
 
-    compared: tuple[str, str] = ("", "")
-    """Since when changes are shown, and how many there are; empty where nothing is compared."""
+    compared: tuple[str, str, str] = ("", "", "")
+    """Since when changes are shown, and how many there are, also in short; empty where nothing is compared."""
 
     activity: Activity | None = None
     sweep: SweepProgress | None = None
     verifying: SweepProgress | None = None
     """How far the comparison of the files with those of the hub is."""
+    comparing: SweepProgress | None = None
+    """How far the comparison with another source is."""
     is_cross_checking: bool = False
     report: Report | None = None
     errors: int = 0
@@ -108,14 +110,16 @@ def header_lines(state: BarState, width: int) -> list[Line]:
         if state.sort_read is not None:
             read, tensors = state.sort_read
             name.append((f", {read:,} of {tensors:,} read", "accent"))
-    since, changes = state.compared
+    since, changes, brief = state.compared
     room = width - line_width([*name, *right]) - 4
-    said = next((words for words in (f"{since}: {changes}", since) if len(words) <= room), "") if since else ""
+    forms = (f"{since}: {changes}", f"{since}: {brief}", brief, since) if since else ()
+    said = next((words for words in forms if words and len(words) <= room), "")
     if said:
         name.append((f"  {said}", "accent"))
     if not state.is_editable or width >= _ROOMY:
         left = width - line_width([*name, *right]) - (4 if right else 3)
-        name.insert(1, (f"  {_first_parts(source.listing.format, left)}", "dim"))
+        form = _first_parts(source.listing.format, left)
+        name[1:1] = [(f"  {form}", "dim")] if not brief or len(form) <= left else []
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
@@ -180,6 +184,8 @@ def _running(state: BarState, width: int) -> list[Part]:
     word = ""
     if sweep is None and state.verifying is not None:
         sweep, word = state.verifying, "verifying "
+    if sweep is None and state.comparing is not None:
+        sweep, word = state.comparing, "comparing "
     if sweep is not None:
         share = sweep.done_bytes / max(1, sweep.total_bytes)
         cells = 12 if width >= 100 else 6
@@ -345,7 +351,7 @@ def _hints(state: BarState) -> list[Hint]:
     if state.focus == "facts":
         words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
         return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
-    if state.sweep is not None or state.verifying is not None:
+    if state.sweep is not None or state.verifying is not None or state.comparing is not None:
         words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
         return [hint(name, word) for name, word in words]
     opened = state.opened
@@ -353,6 +359,9 @@ def _hints(state: BarState) -> list[Hint]:
     # As wide for both, so that the hints behind it need not be painted again at each move.
     hints = [hint("tree.enter", "look in" if state.is_tensor else "open".ljust(len("look in")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
+    if opened is not None and opened.both is not None:
+        of_tensor = ("difference", "B - A") if state.is_tensor else ("unchanged", "what is the same")
+        words = (("search", "search"), ("help", "keys"), of_tensor, ("compare", "compared"), ("quit", "quit"))
     hints += [hint(name, word) for name, word in words]
     hints.append(hint("values", "values"))
     if opened is not None and opened.source.listing.gradients:

@@ -30,8 +30,11 @@ def sentence_lines(since: str, change: Change | None, width: int, glyphs: Glyphs
     return wrapped(f"{subject or since}: {words}", width, style, hang=2)
 
 
-def before_and_now_lines(change: Change | None, width: int) -> list[Line]:
-    """The figures of both looks in two columns, and how the norm has changed; nothing where nothing has moved."""
+def before_and_now_lines(change: Change | None, width: int, names: tuple[str, str] = ("before", "now")) -> list[Line]:
+    """The figures of both looks in two columns, and how the norm has changed; nothing where nothing has moved.
+
+    ``names`` are the headings of the columns: of two sources they are A and B.
+    """
     if change is None or change.state == "same" or change.before is None or change.now is None:
         return []
     before, now = change.before, change.now
@@ -47,7 +50,7 @@ def before_and_now_lines(change: Change | None, width: int) -> list[Line]:
     heading: Line = []
     for block in range(blocks):
         heading.append((" " * (_LABEL + len(gap) * bool(block)), "dim"))
-        heading += [("before".rjust(column), "label"), ("now".rjust(column), "label")]
+        heading += [(each.rjust(column), "label") for each in names]
     lines = [heading]
     height = -(-len(rows) // blocks)
     for place in range(height):
@@ -60,7 +63,7 @@ def before_and_now_lines(change: Change | None, width: int) -> list[Line]:
         lines.append(line)
     if before.l2_norm and now.l2_norm is not None:
         share = (now.l2_norm - before.l2_norm) / before.l2_norm
-        lines.append([("L2 now / L2 before - 1 = ", "dim"), (text.number(share, 3), "number")])
+        lines.append([(f"L2 {names[1]} / L2 {names[0]} - 1 = ", "dim"), (text.number(share, 3), "number")])
     return lines
 
 

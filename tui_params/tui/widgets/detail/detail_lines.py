@@ -31,6 +31,7 @@ from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within
 
 if TYPE_CHECKING:
     from tui_params.core.compare.moved import Change
+    from tui_params.tui.widgets.detail.across_lines import AcrossView
 
 NO_TYPES = ("?", "unknown")
 """The names that readers give to an element type they do not know."""
@@ -49,7 +50,8 @@ class TensorView(msgspec.Struct, frozen=True):
 
     ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
     ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
-    without such a look. ``course`` is what was seen of a parameter step by step.
+    without such a look. ``course`` is what was seen of a parameter step by step. ``across`` is its partner in another
+    source, if it is compared with one.
     """
 
     info: TensorInfo
@@ -67,6 +69,7 @@ class TensorView(msgspec.Struct, frozen=True):
     change: Change | None = None
     gradient_change: Change | None = None
     course: Course | None = None
+    across: AcrossView | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -129,14 +132,21 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
     lines += course_lines(view.course, width, glyphs)
-    lines += sentence_lines(view.since, view.change, width, glyphs)
-    if view.beside is not None:
+    if view.across is not None:
+        from tui_params.tui.widgets.detail.across_lines import across_lines
+
+        lines += across_lines(view.across, width, glyphs, is_tight=view.is_tight)
+    else:
+        lines += sentence_lines(view.since, view.change, width, glyphs)
+    if view.beside is not None and view.across is None:
         lines += sentence_lines(view.since, view.gradient_change, width, glyphs, "its gradient")
     if not view.is_tight:
         lines.append([])
     rest = [finding for finding in view.findings if finding not in first]
     lines += _finding_lines(rest, view.is_tight, width, glyphs)
     pieces = _piece_lines(view, width)
+    if view.across is not None and view.across.is_of_values:
+        return [*lines, *pieces]
     if view.figures is None:
         return [*lines, *pieces] if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
     if view.beside is not None and view.figures.count and width >= LEAST_WIDTH:

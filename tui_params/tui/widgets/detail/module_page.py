@@ -9,10 +9,12 @@ from tui_params.core.findings import Finding
 from tui_params.core.kinds import KindGroup, kind_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
+from tui_params.tui.state.changes import Below
 from tui_params.tui.state.places import KEPT_BLANK
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.detail_lines import NO_TYPES, has_unknown_size
+from tui_params.tui.widgets.detail.kind_change_lines import kind_change_lines
 from tui_params.tui.widgets.detail.spread_lines import Measured, spread_lines
 from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within, wrapped
 
@@ -51,6 +53,8 @@ class ModuleView(msgspec.Struct, frozen=True):
     """The figures of the tensors that were read, by name within the module; none where there are too many."""
     moved: tuple[str, ...] = ()
     """Since an earlier look: how many tensors have changed, and which are gone, in a few sentences."""
+    compared: tuple[Below, ...] = ()
+    """What differs from another source, for each of ``kinds``; empty where nothing is compared."""
 
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -67,7 +71,8 @@ def module_parts(
     """
     lines = _module_lines(view, width, glyphs)
     spread = spread_lines(view.figures, view.totals.tensors - view.totals.tied, width)
-    sections = [section for section in (spread, _kind_lines(view, width, glyphs)) if section]
+    kinds = [] if view.compared else _kind_lines(view, width, glyphs)
+    sections = [section for section in (spread, kinds) if section]
     lower: list[Line] = []
     upper = list(lines)
     for section in sections:
@@ -118,6 +123,9 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(sentence, width, "text", hang=2)
     if view.moved:
         lines.append([])
+    if view.compared:
+        differs = kind_change_lines(view.path, view.kinds, view.compared, width, glyphs)
+        lines += [*differs, []] if differs else []
     lines += _health_lines(view, width, glyphs)
     if totals.nbytes_by_dtype:
         lines.append([("Element types", "label")])

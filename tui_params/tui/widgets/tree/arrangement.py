@@ -25,16 +25,16 @@ class Arrangement:
         self.shown: Shown | None = None
         self.is_flat = False
         self.axis: tuple[float, float] | None = None
-        self._is_compared = False
+        self._is_compared = self._is_across = False
         self._layout: tuple[int, Layout] | None = None
 
     def change(self) -> None:
         """Something of it was changed: lay the columns out anew."""
         self._layout = None
 
-    def compare(self, *, is_compared: bool) -> None:
-        """Whether the tensors are compared with an earlier look, so that their changes are shown."""
-        self._is_compared = is_compared
+    def compare(self, *, is_compared: bool, is_across: bool = False) -> None:
+        """Whether tensors are compared with an earlier look or another source, so that their changes are shown."""
+        self._is_compared, self._is_across = is_compared and not is_across, is_across
         self._layout = None
 
     @property
@@ -44,7 +44,8 @@ class Arrangement:
     def layout(self, width: int) -> Layout:
         """The columns of a tree ``width`` cells wide."""
         if self._layout is None or self._layout[0] != width:
-            content = msgspec.structs.replace(self.content, is_compared=self._is_compared)
+            compared = {"is_compared": self._is_compared, "is_across": self._is_across}
+            content = msgspec.structs.replace(self.content, **compared)
             found = lay_out(width, self.wanted, content, sorted_by=self.sorted_by, is_flat=self.is_flat)
             self._layout = width, found
         return self._layout[1]

@@ -98,9 +98,9 @@ class ModuleTree(Canvas, ScrollView, can_focus=True, inherit_bindings=False):
         self._changed_rows()
 
     def set_changes(self, changes: Changes) -> None:
-        """Show how the tensors have moved since an earlier look, if there is one."""
+        """Show how the tensors have moved since an earlier look or differ on the other side, if there is one."""
         self.changes = changes
-        self._arrangement.compare(is_compared=bool(changes.since))
+        self._arrangement.compare(is_compared=bool(changes.since), is_across=changes.is_across)
         self.refresh()
 
     def set_axis(self, axis: SharedAxis | None) -> None:

@@ -13,11 +13,20 @@ from tui_params.core.course import ODD, Course, drawn
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
+from tui_params.tui.state.across_words import (
+    across_cell,
+    across_line,
+    cosine_cell,
+    cosine_words,
+    module_line,
+    share_cell,
+)
 from tui_params.tui.state.change_words import cell_of
+from tui_params.tui.state.changes import Below
 from tui_params.tui.state.columns import Column, Layout
 from tui_params.tui.state.marks import Mark
 from tui_params.tui.state.sorting import trainable_of
-from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.beside import on_axis
 from tui_params.tui.widgets.detail.detail_lines import has_unknown_size
@@ -50,6 +59,10 @@ class Known(msgspec.Struct, frozen=True):
     course: Course | None = None
 
 
+_ACROSS = {"across": across_cell, "cosine": cosine_cell, "share": share_cell}
+"""The columns of what is compared with another source."""
+
+
 def tensor_cells(info: TensorInfo, known: Known, layout: Layout, glyphs: Glyphs, sorted_by: str = "") -> Line:
     """The cells of a tensor; the one that the tree is sorted by stands out."""
     line: Line = []
@@ -60,6 +73,9 @@ def tensor_cells(info: TensorInfo, known: Known, layout: Layout, glyphs: Glyphs,
         if column.name == "course":
             words, style = _course(known, width - 1, glyphs)
             line.append((f" {words}".ljust(width), style))
+            continue
+        if column.name == "across":
+            line.extend([(" ", "dim"), *across_line(known.change, width - 1, glyphs)])
             continue
         words, style = tensor_cell(info, known, column, width - 1, layout, glyphs)
         if column.name == sorted_by and style in ("dim", "text", "number") and words != glyphs.unknown:
@@ -92,6 +108,8 @@ def tensor_cell(info: TensorInfo, known: Known, column: Column, room: int, layou
     if name == "gradchange":
         is_known = known.is_compared and known.has_gradient
         return cell_of(known.gradient_change, room, glyphs) if is_known else ("–", "dim")
+    if name in _ACROSS:
+        return _ACROSS[name](known.change, room, glyphs)
     if name == "grad":
         return _gradient(info, known, room, glyphs)
     if name == "update":
@@ -121,18 +139,24 @@ def module_cells(
     is_repeated: bool,
     sorted_by: str = "",
     value: Cell | None,
-    changed: tuple[int, int] | None = None,
+    changed: Below | None = None,
+    glyphs: Glyphs = UNICODE,
 ) -> Line:
     """The cells of a module: what it holds. ``is_repeated``: the module before it holds the same, so this is quiet.
 
     ``value`` is what the tree is sorted by, where that is a statistic: that of its first tensor. ``changed``: how many
-    of its tensors have changed since an earlier look, and of how many it is known; None without such a look.
+    of its tensors have changed since an earlier look or on the other side, as far as it is known; None without any.
     """
     line: Line = []
     for column, width in layout.cells:
         words, style = "", "dim"
         if not totals.tensors:
             pass
+        elif column.name == "across" and changed is not None:
+            line.extend([(" ", "dim"), *module_line(changed, totals.tensors, width - 1, glyphs)])
+            continue
+        elif column.name == "cosine" and changed is not None and changed.cosine is not None:
+            words = cosine_words(changed.cosine, width - 1) if changed.cosine < 1 else ""
         elif value is not None and column.name == sorted_by:
             words, style = value
         elif column.name == "numel" or (column.name == "shape" and not layout.has("numel")):
@@ -143,9 +167,10 @@ def module_cells(
             words = _mix(totals, width - 1)
         elif column.name == "trainable" and totals.named:
             words = "no" if not totals.trainable else "yes" if totals.trainable == totals.named else "part"
-        elif column.name == "change" and changed is not None and changed[1]:
-            words = f"{changed[0]} of {changed[1]}" if changed[0] else "same" if changed[1] == totals.tensors else ""
-            words = words if len(words) < width else f"{changed[0]:,}"
+        elif column.name == "change" and changed is not None and changed.known:
+            moved, known = changed.moved, changed.known
+            words = f"{moved} of {known}" if moved else "same" if known == totals.tensors else ""
+            words = words if len(words) < width else f"{moved:,}"
         if column.name == sorted_by and style == "number":
             style = "accent"
         line.append((_placed(words, column, width), style))

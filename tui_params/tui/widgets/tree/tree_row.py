@@ -15,6 +15,7 @@ from tui_params.core import text
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree
+from tui_params.tui.state.changes import Below
 from tui_params.tui.state.columns import Layout, indent
 from tui_params.tui.state.marks import Mark
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -32,7 +33,7 @@ class RowState(msgspec.Struct, frozen=True):
     ``label``, ``depth`` and ``totals`` are given where a filter makes them differ from those of the tree. ``sorted_by``
     is the column that the tree is sorted by; of a module, ``value`` is the statistic of its first tensor, which
     decided its place. ``about`` stands behind the name of a module: the parameter that a state belongs to.
-    ``changed``: how many tensors of a module have changed since an earlier look, and of how many that is known.
+    ``changed``: how many tensors of a module have changed since an earlier look or on the other side, and the worst.
     """
 
     is_expanded: bool
@@ -46,7 +47,7 @@ class RowState(msgspec.Struct, frozen=True):
     is_flat: bool = False
     is_repeated: bool = False
     about: str = ""
-    changed: tuple[int, int] | None = None
+    changed: Below | None = None
 
 
 def heading_line(
@@ -93,6 +94,7 @@ def row_line(tree: Tree, node: int, state: RowState, width: int, layout: Layout,
             sorted_by=state.sorted_by,
             value=state.value,
             changed=state.changed,
+            glyphs=glyphs,
         )
     elif isinstance(leaf, TensorInfo):
         cells = tensor_cells(leaf, state.known, layout, glyphs, state.sorted_by)

@@ -69,7 +69,7 @@ def state_of(rows: Rows, node: int, layout: Layout, seen: Seen) -> RowState:
         value=_value_of(rows, node, layout, seen),
         is_repeated=before is not None and rows.tree.is_module(before) and rows.totals(before) == totals,
         about=_state_of_parameter(rows, node),
-        changed=seen.changes.below(node) if seen.changes.since else None,
+        changed=seen.changes.facts_below(node) if seen.changes.since else None,
     )
 
 

@@ -1,0 +1,146 @@
+"""PairDesk: what the page of a tensor asks of both its sides, read on a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from tui_params.core.compare.both import BothSources
+from tui_params.core.reading.outcome import reason_of
+from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.tui.desk.messages import DifferenceMeasured, PairRead, RankFound
+from tui_params.tui.desk.worker import Worker
+
+if TYPE_CHECKING:
+    from tui_params.core.compare.difference_source import DifferenceSource
+    from tui_params.core.compare.structure import Pair
+    from tui_params.core.figures import Figures
+    from tui_params.core.tensor import TensorInfo
+
+
+class PairDesk:
+    """Answers PairRead, RankFound and DifferenceMeasured; of each only what was asked for last is answered."""
+
+    def __init__(self, both: BothSources, generation: int, post: Callable[[Message], object]) -> None:
+        self._both = both
+        self._generation = generation
+        self._post = post
+        self._pairs: dict[str, Pair] = {pair.name: pair for pair in both.comparer.structure.pairs}
+        self._workers = {task: Worker(task) for task in ("sides", "rank", "difference")}
+        self._wanted: dict[str, str | None] = {}
+        self._is_closed = False
+        self._difference: DifferenceSource | None = None
+        self._figures: dict[str, Figures] = {}
+
+    def pair(self, name: str) -> Pair | None:
+        """The tensor of A with its partner; None if it has none."""
+        return self._pairs.get(name)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a side trains meanwhile, so that what is read now is of a later step than what was compared."""
+        return self._both.a.beat() is not None or self._both.b.beat() is not None
+
+    def want(self, name: str) -> None:
+        """Ask for both sides of a tensor; answered by PairRead."""
+        from tui_params.core.compare.sides import read_sides
+
+        pair = self._pairs[name]
+
+        def read(is_over: Callable[[], bool]) -> Message:
+            try:
+                sides = read_sides(self._both.a, self._both.b, pair, is_over)
+            except StoppedError:
+                raise
+            except (TuiParamsError, OSError, MemoryError) as error:
+                return PairRead(self._generation, name, None, reason_of(error))
+            return PairRead(self._generation, name, sides, "")
+
+        self._do("sides", name, read)
+
+    def want_rank(self, name: str) -> None:
+        """Ask for the singular values of a difference; answered by RankFound."""
+
+        def read(is_over: Callable[[], bool]) -> Message:
+            from tui_params.core.reading.matrix import Matrix
+            from tui_params.core.reading.spectrum_reading import MOST_UNASKED, read_spectrum
+            from tui_params.core.window import parse_window
+
+            source = self.difference
+            info = source.find(name)
+
+            def check() -> None:
+                if is_over():
+                    raise StoppedError("the singular values are not wanted any more")
+
+            try:
+                matrix = Matrix(parse_window("", info.shape))
+                is_small = matrix.size <= MOST_UNASKED
+                found = read_spectrum(source, info, matrix, wants_all=is_small, check=check, tell=lambda _: None)
+            except StoppedError:
+                raise
+            except (TuiParamsError, OSError, MemoryError) as error:
+                return RankFound(self._generation, name, None, reason_of(error))
+            return RankFound(self._generation, name, found, "")
+
+        self._do("rank", name, read)
+
+    @property
+    def difference(self) -> DifferenceSource:
+        """The differences of all pairs, as a source of its own."""
+        if self._difference is None:
+            from tui_params.core.compare.difference_source import DifferenceSource
+
+            self._difference = DifferenceSource(self._both.a, self._both.b, self._pairs.values())
+        return self._difference
+
+    def figures_of(self, name: str) -> Figures | None:
+        """The figures of a difference, if they are known by now."""
+        return self._figures.get(name)
+
+    def want_figures(self, info: TensorInfo) -> None:
+        """Ask for the figures of a difference; answered by DifferenceMeasured."""
+
+        def read(is_over: Callable[[], bool]) -> Message | None:
+            from tui_params.core.reading.tensor_reading import summarize
+
+            try:
+                self._figures[info.name] = summarize(self.difference, info, should_stop=is_over).figures(info.numel)
+            except StoppedError:
+                raise
+            except (TuiParamsError, OSError, MemoryError):
+                return None  # the lens says why
+            return DifferenceMeasured(self._generation, info.name)
+
+        if info.name not in self._figures:
+            self._do("difference", info.name, read)
+
+    def _do(self, task: str, name: str, work: Callable[[Callable[[], bool]], Message | None]) -> None:
+        def is_over() -> bool:
+            return self._is_closed or self._wanted.get(task) != name
+
+        def run() -> None:
+            if is_over():
+                return
+            try:
+                answer = work(is_over)
+            except StoppedError:
+                return
+            if answer is not None and not self._is_closed:
+                self._post(answer)
+
+        self._wanted[task] = name
+        if not self._is_closed:
+            self._workers[task].do(run)
+
+    def leave(self, task: str) -> None:
+        """Give up what was asked for last."""
+        self._wanted[task] = None
+
+    def close(self) -> None:
+        """Read nothing after the present block."""
+        self._is_closed = True
+        for worker in self._workers.values():
+            worker.stop()
