@@ -22,6 +22,7 @@ from textual.pilot import Pilot
 from tests.factories_adapters import peft_lora, write_peft
 from tests.factories_dcp import by_rank, rows, save_distributed
 from tests.factories_large import HeldSource
+from tests.factories_layers import mixture
 from tests.factories_memory import MemorySource
 from tests.factories_pair import base, tuned
 from tests.factories_safetensors import entry, file_bytes
@@ -37,6 +38,7 @@ from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.desk.recording import Recording
+from tui_params.tui.screens.layer_screen import LayerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.screens.tensor.lenses import lens_keys
 from tui_params.tui.state.looks import Looks
@@ -129,7 +131,7 @@ async def settle(stage: Stage) -> None:
     """Wait until nothing is being opened, read, drawn or waited for."""
     await stage.rest()
     top = stage.app.screen
-    if isinstance(top, ProblemsScreen):
+    if isinstance(top, (ProblemsScreen, LayerScreen)):
         top.fill()  # it does so by itself, after a while
         await stage.turn()
 
@@ -493,6 +495,10 @@ SCENES: tuple[Scene, ...] = (
     Scene("compare-80x24", SMALL, base, ("E", *("down",) * 5), other=tuned),
     Scene("compare", LARGE, base, ("E", *("down",) * 5, "D"), other=tuned),
     Scene("compare-report", LARGE, base, ("c",), other=tuned),
+    Scene("kinds", LARGE, mixture, ("S", "K", *("down",) * 10)),
+    Scene("kinds-80x24", SMALL, mixture, ("S", "K", *("down",) * 4)),
+    Scene("matrix", LARGE, mixture, ("S", "M", *("n",) * 2)),
+    Scene("matrix-80x24", SMALL, mixture, ("S", "M", *("full_stop",) * 2, "n")),
     Scene("help", LARGE, demo, ("question_mark",)),
     Scene("help-80x24", SMALL, demo, ("question_mark",)),
     Scene("light", LARGE, demo, ("S", "n", "a"), theme="quiet-light"),

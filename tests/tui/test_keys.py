@@ -338,7 +338,7 @@ def odd() -> MemorySource:
         ("m", "p", "it is at the top"),
         ("z", "p", "it is at the top"),
         ("z", "J", "the last row of its module"),
-        ("m", "K", "the first row of its module"),
+        ("m", "left_square_bracket", "the first row of its module"),
         ("z", "space", "nothing below this row"),
         ("z", "e", "nothing more to open"),
         ("z", "minus", "nothing open below"),
@@ -899,7 +899,7 @@ async def test_a_matrix_has_no_other_table() -> None:
 async def test_what_is_said_fits_the_narrowest_screen() -> None:
     async with on_stage(MemorySource({"m.a": ramp(4, 5), "m.b": ramp(2)}), size=(60, 20)) as stage:
         await stage.go("m")
-        for key in ("g", "v", "s", "a", "p", "K", "J", "n", "N", "E", "e", "greater_than_sign"):
+        for key in ("g", "v", "s", "a", "p", "left_square_bracket", "J", "n", "N", "E", "e", "greater_than_sign"):
             await stage.send(key)
             assert stage.screen.notice.words.endswith("."), key
             assert f" {stage.screen.notice.words}".ljust(60) == stage.status, key
@@ -1046,3 +1046,19 @@ async def test_a_bookmark_that_a_filter_hides_is_gone_to_all_the_same() -> None:
             await stage.go("mask")
         await stage.press("slash", *"mask", "enter", "H")
         assert stage.screen.filter.query is None
+
+
+@covers("kinds", "matrix")
+async def test_kinds_and_matrix_lie_above_the_tree_and_lead_to_each_other() -> None:
+    async with on_stage() as stage:
+        before = stage.cursor
+        await stage.press("K")
+        assert "Kinds" in stage.lines[0]
+        assert "layers.#.mlp.weight" in stage.text
+        await stage.press("M")
+        assert "Matrix" in stage.lines[0]
+        assert "layer" in stage.lines[1]
+        await stage.press("K", "K")
+        assert stage.app.screen is stage.screen
+        await stage.press("M", "escape")
+        assert (stage.app.screen, stage.cursor) == (stage.screen, before)

@@ -54,41 +54,98 @@ def _braced(segments: Sequence[str]) -> str:
     return f"{{{compact_ranges(map(int, numbers))}}}" if numbers else "#"
 
 
+class Members(msgspec.Struct, frozen=True):
+    """The names of one kind: their positions in the list that was grouped, in order.
+
+    ``numbers`` has for each ``#`` of the kind what stands there in each of the names, as text. That may be ``#``
+    itself, or more digits than an index has.
+    """
+
+    kind: str
+    indices: tuple[int, ...]
+    numbers: tuple[tuple[str, ...], ...]
+
+
+_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+
+
+def members_by_kind(names: Sequence[str]) -> tuple[Members, ...]:
+    """The kinds in the order of the first name of each."""
+    # Names that are alike but for their digits have their numbers at the same places: split once for all of them.
+    alike: dict[str, list[int]] = {}
+    for index, pattern in enumerate(_patterns(names)):
+        alike.setdefault(pattern, []).append(index)
+    parts: dict[str, list[tuple[list[int], list[list[str]]]]] = {}
+    for pattern, indices in alike.items():
+        places = _places(pattern)
+        kind = kind_of(pattern)
+        by_kind = {kind: indices}
+        if "0" in kind:  # of "w1" and "w2"
+            by_kind = {}
+            for index in indices:
+                by_kind.setdefault(kind_of(names[index]), []).append(index)
+        for kind, some in by_kind.items():
+            columns = [[names[index][start:stop] for index in some] for start, stop in places]
+            parts.setdefault(kind, []).append((some, columns))
+    found = [_joined(kind, some) for kind, some in parts.items()]
+    return tuple(sorted(found, key=lambda members: members.indices[0]))
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    """Each name with 0 for every ASCII digit."""
+    whole = "\n".join(names).encode("utf-8", "surrogatepass").translate(_ALIKE)
+    patterns = whole.decode("utf-8", "surrogatepass").split("\n")
+    if len(patterns) == len(names):
+        return patterns
+    digits = dict.fromkeys(map(ord, "123456789"), "0")  # a name has a line break
+    return [name.translate(digits) for name in names]
+
+
+def _places(pattern: str) -> list[tuple[int, int]]:
+    """Where the segments that are a number (or ``#``) begin and end."""
+    places, start = [], 0
+    for segment in pattern.split("."):
+        stop = start + len(segment)
+        if segment.isdecimal() or segment == "#":
+            places.append((start, stop))
+        start = stop + 1
+    return places
+
+
+def _joined(kind: str, parts: list[tuple[list[int], list[list[str]]]]) -> Members:
+    """Names of one kind with numbers of different lengths, in the order of their positions."""
+    indices, columns = parts[0]
+    if len(parts) > 1:
+        indices = [index for some, _ in parts for index in some]
+        order = sorted(range(len(indices)), key=indices.__getitem__)
+        joined = [[number for _, some in parts for number in some[place]] for place in range(len(columns))]
+        columns = [[column[at] for at in order] for column in joined]
+        indices = [indices[at] for at in order]
+    return Members(kind, tuple(indices), tuple(map(tuple, columns)))
+
+
 def group_by_kind(infos: Sequence[TensorInfo]) -> tuple[KindGroup, ...]:
     """The kinds in the order of the first tensor of each."""
-    groups: dict[str, list[int]] = {}
-    numbers: dict[str, list[set[str]]] = {}
-    for index, info in enumerate(infos):
-        segments = info.name.split(".")
-        found = [segment for segment in segments if segment.isdecimal()]
-        kind = ".".join(["#" if segment.isdecimal() else segment for segment in segments]) if found else info.name
-        members = groups.get(kind)
-        if members is None:
-            groups[kind] = [index]
-            numbers[kind] = [{number} for number in found]
-        else:
-            members.append(index)
-            # A segment may be "#" itself, so that a name of this kind has fewer numbers than another.
-            for seen, number in zip(numbers[kind], found, strict=False):
-                seen.add(number)
-    return tuple(_group(kind, members, numbers[kind], infos) for kind, members in groups.items())
+    return tuple(group_of(members, infos) for members in members_by_kind([info.name for info in infos]))
 
 
-def _group(kind: str, members: list[int], numbers: list[set[str]], infos: Sequence[TensorInfo]) -> KindGroup:
-    tensors = [infos[index] for index in members]
+def group_of(members: Members, infos: Sequence[TensorInfo]) -> KindGroup:
+    """What the tensors of one kind are together."""
+    tensors = [infos[index] for index in members.indices]
     shapes = dict.fromkeys([info.shape for info in tensors])
     dtypes = {info.dtype.name: info.dtype for info in tensors}
     own = [info for info in tensors if info.tied_to is None]
+    distinct = [{number for number in set(column) if number.isdecimal()} for column in members.numbers]
     return KindGroup(
-        kind,
-        len(members),
+        members.kind,
+        len(tensors),
         tuple(shapes)[:MAX_SHAPES],
         len(shapes),
         tuple(dtypes.values()),
         sum([info.numel for info in own]),
         sum([info.nbytes for info in own]),
-        tuple(compact_ranges(map(int, _sensible(seen))) for seen in numbers),
-        tuple(members),
+        tuple(compact_ranges(map(int, _sensible(seen))) for seen in distinct if seen),
+        members.indices,
     )
 
 

@@ -39,15 +39,8 @@ TREE: tuple[Key, ...] = (
     Key("tree.home", HOME, "edge(-1)", "first", "First row", "home"),
     Key("tree.end", END, "edge(1)", "last", "Last row", "end G"),
     Key("tree.parent", "p,backspace", "parent", "parent", "The module around this row", "p"),
-    Key("tree.next", "J,right_square_bracket", "sibling(1)", "next sibling", "The next row of the same module", "J ]"),
-    Key(
-        "tree.previous",
-        "K,left_square_bracket",
-        "sibling(-1)",
-        "previous sibling",
-        "The previous row of the same module",
-        "K [",
-    ),
+    Key("tree.next", "right_square_bracket,J", "sibling(1)", "next sibling", "The next row of the same module", "] J"),
+    Key("tree.previous", "left_square_bracket", "sibling(-1)", "row before", "The row before in the same module", "["),
     Key("tree.expand_below", "e", "expand_below", "expand", "Open everything below this module", "e"),
     Key("tree.collapse_below", "minus", "collapse_below", "collapse", "Close everything below this module", "-"),
     Key("tree.expand_all", "E", "expand_all", "expand all", "Open the whole tree", "E"),
@@ -85,6 +78,8 @@ SCREEN: tuple[Key, ...] = (
     Key("wider", "greater_than_sign", "resize(4)", "wider", "Make the tree wider", ">"),
     Key("scan", "S", "scan", "scan all", "Read and check every tensor in the background; esc stops", "S"),
     Key("verify", "V", "verify", "verify files", "Compare the files with the digests of the hub; esc stops", "V"),
+    Key("kinds", "K", "kinds", "kinds", "The tensors by kind, over their layers", "K"),
+    Key("matrix", "M", "matrix", "matrix", "Layers down, kinds across, in colours", "M"),
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("columns", "vertical_line", "columns", "columns", "Choose the tree's columns and their order", "|"),
@@ -223,6 +218,53 @@ HEAT: tuple[Key, ...] = (
 )
 
 
+KINDS: tuple[Key, ...] = (
+    Key("kinds.up", UP, "move(-1)", "up", "One row up", "↑ k"),
+    Key("kinds.down", DOWN, "move(1)", "down", "One row down", "↓ j"),
+    Key("kinds.page_up", PAGE_UP, "page(-1)", "page up", "One page up", "pgup"),
+    Key("kinds.page_down", PAGE_DOWN, "page(1)", "page down", "One page down", "pgdn"),
+    Key("kinds.home", HOME, "edge(-1)", "first", "First row", "home"),
+    Key("kinds.end", END, "edge(1)", "last", "Last row", "end G"),
+    Key("kinds.enter", "enter", "enter", "open", "Open the tensors of a kind; go to a tensor", "enter"),
+    Key("kinds.right", RIGHT, "into", "open", "Open the tensors of a kind", "→ l"),
+    Key("kinds.left", LEFT, "out", "close", "Close the kind", "← h"),
+    Key("kinds.statistic", "s", "statistic(1)", "statistic", "std, max |x|, zeros, NaN, change, gradient", "s"),
+    Key("kinds.read", "S", "read", "read all", "Read every tensor in the background", "S"),
+    Key("kinds.scroll_down", "ctrl+d", "scroll_page(1)", "scroll down", "Scroll the page of the kind down", "ctrl+d"),
+    Key("kinds.scroll_up", "ctrl+u", "scroll_page(-1)", "scroll up", "Scroll it up", "ctrl+u"),
+    Key("kinds.matrix", "M", "leave('matrix')", "matrix", "The same as a matrix", "M"),
+    Key("kinds.back", "escape,q,K", "leave", "back", "Back to the tree", "esc q K"),
+    Key("kinds.help", "question_mark,f1", "help", "keys", "These keys", "? f1"),
+)
+"""The screen of the kinds."""
+
+
+MATRIX: tuple[Key, ...] = (
+    Key("matrix.up", UP, "move(-1, 0)", "up", "One layer up", "↑ k"),
+    Key("matrix.down", DOWN, "move(1, 0)", "down", "One layer down", "↓ j"),
+    Key("matrix.left", LEFT, "move(0, -1)", "left", "One column to the left", "← h"),
+    Key("matrix.right", RIGHT, "move(0, 1)", "right", "One column to the right", "→ l"),
+    Key("matrix.page_up", PAGE_UP, "page(-1, 0)", "page up", "One page up", "pgup"),
+    Key("matrix.page_down", PAGE_DOWN, "page(1, 0)", "page down", "One page down", "pgdn"),
+    Key("matrix.page_left", "ctrl+left,H", "page(0, -1)", "page left", "One page to the left", "ctrl+← H"),
+    Key("matrix.page_right", "ctrl+right,L", "page(0, 1)", "page right", "One page to the right", "ctrl+→ L"),
+    Key("matrix.first", "home", "edge(-1)", "first", "First layer and kind", "home"),
+    Key("matrix.last", END, "edge(1)", "last", "Last layer and kind", "end G"),
+    Key("matrix.next", "n", "seek(1)", "next odd", "The next tensor with NaN or Inf, or far from its kind", "n"),
+    Key("matrix.previous", "N", "seek(-1)", "odd before", "The one before", "N"),
+    Key("matrix.next_plane", "full_stop", "plane(1)", "next plane", "Other layers, or the experts of a kind", "."),
+    Key("matrix.previous_plane", "comma", "plane(-1)", "plane before", "The plane before", ","),
+    Key("matrix.statistic", "s", "statistic(1)", "statistic", "std, max |x|, zeros, NaN, change, gradient", "s"),
+    Key("matrix.against", "a", "against", "colours", "Colours against the median of the kind, or all alike", "a"),
+    Key("matrix.enter", "enter", "enter", "go there", "Go to the tensor in the tree", "enter"),
+    Key("matrix.read", "S", "read", "read all", "Read every tensor in the background", "S"),
+    Key("matrix.kinds", "K", "leave('kinds')", "kinds", "The same as a list of kinds", "K"),
+    Key("matrix.back", "escape,q,M", "leave", "back", "Back to the tree", "esc q M"),
+    Key("matrix.help", "question_mark,f1", "help", "keys", "These keys", "? f1"),
+)
+"""The screen of the matrix."""
+
+
 def cursor_bindings(line: tuple[str, str], page: tuple[str, str], edge: tuple[str, str]) -> list[BindingType]:
     """Bindings of the keys that move a cursor or a page: each pair holds the actions for up and for down."""
     actions = zip((UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END), (*line, *page, *edge), strict=True)
@@ -243,7 +285,7 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
 )
 """What the help of the explorer lists; that of the tensor screen has its own."""
 
-_BY_ID = {key.id: key for key in TENSOR} | {key.id: key for _, table in SECTIONS for key in table}
+_BY_ID = {key.id: key for key in (*TENSOR, *KINDS, *MATRIX)} | {key.id: key for _, table in SECTIONS for key in table}
 
 IDS: Collection[str] = _BY_ID.keys()
 """Every id to which a user can give keys, without those of the lenses (``screens/tensor/lenses.py`` has all)."""

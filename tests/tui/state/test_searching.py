@@ -63,7 +63,9 @@ async def test_nothing_matches_and_no_key_harms() -> None:
     async with on_stage() as stage:
         await search(stage, "no such name")
         assert "no tensor matches" in stage.text
-        await stage.press("enter", "down", "v", "escape", "y", "Y", "e", "n", "p", "J", "K", "G", "space")
+        await stage.press(
+            "enter", "down", "v", "escape", "y", "Y", "e", "n", "p", "J", "left_square_bracket", "G", "space"
+        )
         assert stage.app.is_running
 
 

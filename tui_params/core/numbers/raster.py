@@ -240,9 +240,7 @@ def _levels(
     sizes = np.abs(np.nan_to_num(values, nan=0.0))
     good = np.sort(sizes[~is_bad])
     top = float(good[-1]) if good.size else 0.0
-    robust = min(top, _ROOM * float(good[int(_QUANTILE * (good.size - 1))])) if good.size else 0.0
-    if robust == 0:
-        robust = top
+    robust = robust_limit(good)
     limit, clipped, scale = robust, 0, robust / 8
     if is_symlog:
         limit = top
@@ -261,6 +259,17 @@ def _levels(
     levels = found.astype(np.uint8)
     levels[is_bad] = BAD
     return levels, limit, scale, clipped
+
+
+def robust_limit(good: NDArray[np.float64], least: float = 0.0) -> float:
+    """The size that has the brightest colour, of sorted sizes: a few that are far larger do not darken the rest.
+
+    It is ``least`` or more.
+    """
+    if not good.size:
+        return least
+    top = float(good[-1])
+    return max(min(top, _ROOM * float(good[int(_QUANTILE * (good.size - 1))])), least) or top
 
 
 def _edge(squares: NDArray[np.float64], length: int, edges: NDArray[np.int64]) -> bytes | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.exporting import Exporting
     from tui_params.tui.screens.explorer.filter import Filter
     from tui_params.tui.screens.explorer.inside import Inside
+    from tui_params.tui.screens.explorer.layers import Layers
     from tui_params.tui.screens.explorer.notice import Notice
     from tui_params.tui.screens.explorer.page_choices import PageChoices
     from tui_params.tui.screens.explorer.panes import Panes
@@ -48,6 +49,7 @@ class Actions(CompareActions):
     detail: TensorDetail
     filter: Filter
     inside: Inside
+    folded: Layers
     notice: Notice
     page_choices: PageChoices
     panes: Panes
@@ -174,6 +176,12 @@ class Actions(CompareActions):
     def action_problems(self) -> None:
         self.notice.clear()
         self.dialogs.problems(self.app)
+
+    def action_kinds(self) -> None:
+        self.folded.open("kinds")
+
+    def action_matrix(self) -> None:
+        self.folded.open("matrix")
 
     def action_sort(self) -> None:
         self.dialogs.sort(self.app)

@@ -31,6 +31,7 @@ from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.exporting import Exporting
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.inside import Inside
+from tui_params.tui.screens.explorer.layers import Layers
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.page_choices import PageChoices
@@ -115,6 +116,7 @@ class ExplorerScreen(Actions):
         )
         self.pulse = Pulse(session, self, self.questions, self.update_bars)
         self.inside = Inside(session, tree, self.questions, notice, glyphs, self.pulse, lambda: self.app)
+        self.folded = Layers(session, tree, self.travel, notice, glyphs, self, self.action_scan, self.key_of)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
             glyphs, self.pulse, self.comparing.against,
@@ -144,8 +146,8 @@ class ExplorerScreen(Actions):
         """Whether every question has its answer and every answer is shown; for tests and pictures."""
         pages = self.pages
         is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
-        is_at_rest = is_at_rest and self.comparing.is_settled and self.editing.is_settled and self.order.is_settled
-        return is_at_rest and self.waiting.is_empty and self.questions.are_answered
+        is_at_rest = is_at_rest and self.waiting.is_empty and self.questions.are_answered
+        return is_at_rest and all(it.is_settled for it in (self.comparing, self.editing, self.order, self.folded))
 
     def key_of(self, name: str) -> str:
         """The key of that id, as the user has it."""
@@ -191,6 +193,7 @@ class ExplorerScreen(Actions):
         self.tree_view.set_axis(None)  # it asks the desk that is closed
         self.columns.begin()
         self.travel.begin()
+        self.hint = self.hint or self.folded.offer(message.opened)
         view, rows = self.left, Rows(message.opened.tree)
         if view is None:
             rows.open_initially(max(12, self.tree_view.size.height))
@@ -237,8 +240,7 @@ class ExplorerScreen(Actions):
     def _say_stale(self, sentence: str, title: str, severity: SeverityLevel) -> None:
         """Say in the header why what is shown is not what is there; a toast has room for the whole sentence."""
         self.session.stale = sentence
-        whole = text.clean(sentence, 500)
-        self.notify(whole, title=title, severity=severity, timeout=30, markup=False)
+        self.notify(text.clean(sentence, 500), title=title, severity=severity, timeout=30, markup=False)
         self.update_bars()
 
     # What the widgets say
@@ -301,8 +303,8 @@ class ExplorerScreen(Actions):
         self.answers.take_measured(message)
         if message.generation == self.session.generation:
             names = [outcome.name for outcome, _ in message.outcomes]
-            self.order.take_figures(names)
-            self.inside.take_figures(names)
+            for part in (self.order, self.inside, self.folded):
+                part.take_figures(names)
 
     def on_working(self, message: messages.Working) -> None:
         self.answers.take_working(message)
@@ -348,6 +350,7 @@ class ExplorerScreen(Actions):
 
     def on_compared(self, message: messages.Compared) -> None:
         self.comparing.take(message)
+        self.folded.take_figures(message.changes)
 
     def on_exported(self, message: messages.Exported) -> None:
         self.exporting.take(message)

@@ -55,6 +55,8 @@ class ModuleView(msgspec.Struct, frozen=True):
     """Since an earlier look: how many tensors have changed, and which are gone, in a few sentences."""
     compared: tuple[Below, ...] = ()
     """What differs from another source, for each of ``kinds``; empty where nothing is compared."""
+    is_kind: bool = False
+    """Whether it is no module, but the tensors of a kind: they stand beside each other, none below."""
 
 
 def module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -183,6 +185,7 @@ def _health_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             words = f"{view.measured:,} of {tensors:,} tensors below have been read so far"
         else:
             words = "no tensor below has been read yet"
+        words = words.replace(" below", "") if view.is_kind else words
         lines += wrapped(words, width, "dim")
     return [*lines, []] if lines else []
 

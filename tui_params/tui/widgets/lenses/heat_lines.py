@@ -118,7 +118,7 @@ def _is_labelled(y: int, cells: Cells, here_row: int) -> bool:
     return y % step == 0 and (y == here or abs(y - here) > 1 or cells.high > 1)
 
 
-def _runs(names: list[tuple[str, str]]) -> Line:
+def runs(names: list[tuple[str, str]]) -> Line:
     """Characters with the names of their styles, as few pieces as can be."""
     line: Line = []
     for character, name in names:
@@ -138,7 +138,7 @@ def _half_cells(upper: bytes, lower: bytes | None, wide: int, mark: tuple[int, i
         if mark is not None and place == mark[0]:
             above, below = ("o", below) if mark[1] == 0 else (above, "o")
         found.append(("▀" * wide, f"heat {table} {above} {below}"))
-    return _runs(found)
+    return runs(found)
 
 
 def _full_cells(levels: bytes, values: tuple[float, ...] | None, cells: Cells, here: int, table: str) -> Line:
@@ -148,7 +148,7 @@ def _full_cells(levels: bytes, values: tuple[float, ...] | None, cells: Cells, h
         if values is not None:
             words = text.number_within(values[place], cells.wide - 1).rjust(cells.wide - 1) + " "
         found.append((words, f"heat {table} {'o' if place == here else level}"))
-    return _runs(found)
+    return runs(found)
 
 
 def _plain_cells(
@@ -160,7 +160,7 @@ def _plain_cells(
         if values is not None:
             words = text.number_within(values[place], cells.wide - 1).rjust(cells.wide - 1) + " "
         found.append((words, f"heat {table} {level}{' o' if place == here else ''}"))
-    return _runs(found)
+    return runs(found)
 
 
 # The profiles: the least root mean square of the rows and columns of each line of blocks
@@ -252,7 +252,7 @@ def scale_line(sketch: Sketch, width: int) -> Line:
     length = max(6, min(32, width // 4))
     steps = [levels[place * (len(levels) - 1) // (length - 1)] for place in range(length)]
     half = is_half(depth)
-    bar = _runs(
+    bar = runs(
         [(" " if half else glyph_of(name, depth), name) for name in (f"heat {table} {level}" for level in steps)]
     )
     scale: Line = [(f"{low} ", "dim"), *bar, (f" {high}", "dim")]

@@ -1,0 +1,1 @@
+"""The layers of a source as a table of coloured cells."""
