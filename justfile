@@ -66,6 +66,14 @@ formats *arguments:
     TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest --timeout 0 -n0 tests/sources/folder/dcp/test_ranks.py \
         tests/sources/folder/by_rank
 
+# Open the pages of `report` in Chromium (which must be installed), and compare their figures with those of the commands
+browser *arguments:
+    .venv/bin/pytest -n0 -m browser tests/reports {{ arguments }}
+
+# Draw the picture of a report, with Chromium
+report-picture:
+    .venv/bin/python -m tests.reports.picture screenshots/report.png
+
 # Accept what the screens look like now (look at the differences first: snapshot_report.html)
 snapshots:
     .venv/bin/pytest -n0 tests/tui --snapshot-update

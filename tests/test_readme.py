@@ -63,5 +63,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert "nan" in {finding.rule for finding in found}
     (changed,) = (value for line, value in shown.items() if line.startswith("tui_params.compare"))
     assert changed.state == "same"
+    (page,) = (value for line, value in shown.items() if line.startswith("tui_params.report"))
+    assert page.startswith("<!DOCTYPE html>")
     (broken,) = (value for line, value in shown.items() if line.startswith("tui_params.timeline"))
     assert (broken[0], [track.name for track in broken[1]]) == (0, ["model.head.weight"])

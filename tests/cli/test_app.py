@@ -36,7 +36,7 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
     assert (cli("--version").code, cli("--version").out) == (0, f"tui-params {__version__}\n")
     ran = cli("--help")
     assert ran.code == 0
-    commands = ("ls", "stats", "values", "check", "diff", "timeline", "attach", "watch", "cache", "demo")
+    commands = ("ls", "stats", "values", "check", "diff", "timeline", "report", "attach", "watch", "cache", "demo")
     assert all(f"  {name} " in ran.out for name in commands)
     assert cli().out == ran.out
     for name in commands:
@@ -52,8 +52,8 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
         (["stat", "model"], "No command 'stat'. Did you mean stats?"),
         (
             ["model", "--json"],
-            "No command 'model'. The commands are ls, stats, values, check, diff, timeline, attach, watch, cache, "
-            "demo.",
+            "No command 'model'. The commands are ls, stats, values, check, diff, timeline, report, attach, "
+            "watch, cache, demo.",
         ),
         (["--what"], "No such option"),
     ],

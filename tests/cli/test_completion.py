@@ -66,7 +66,23 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", ["ls", "stats", "values", "check", "diff", "timeline", "attach", "watch", "cache", "demo", "file"]),
+        (
+            "",
+            [
+                "ls",
+                "stats",
+                "values",
+                "check",
+                "diff",
+                "timeline",
+                "report",
+                "attach",
+                "watch",
+                "cache",
+                "demo",
+                "file",
+            ],
+        ),
         ("d", ["diff", "demo", "file d"]),
         ("./step_1", ["file ./step_1"]),
         ("--ver", ["--version"]),
@@ -81,6 +97,8 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         ("check --threshold=outl", ["open --threshold=outlier-ratio="]),
         ("check --threshold siblings=3", []),
         ("ls --format ru", ["run"]),
+        ("report a b ", ["file"]),
+        ("report a --format ht", ["html"]),
         ("--format s", ["safetensors", "steps"]),
         ("model ", []),
         ("no such command ", []),

@@ -68,7 +68,7 @@ def command(
 
     A threshold is taken from --threshold, else from "thresholds" in config.json, else from the defaults.
     """
-    thresholds = _thresholds(changes)
+    thresholds = thresholds_of(changes)
     if as_json and as_markdown:
         raise click.UsageError("--json and --markdown exclude each other.")
     if list_rules:
@@ -82,7 +82,8 @@ def command(
     return _check(source, fail_on, thresholds, form, verify=verify, reader=reader)
 
 
-def _thresholds(changes: Sequence[str]) -> Thresholds:
+def thresholds_of(changes: Sequence[str]) -> Thresholds:
+    """The thresholds of config.json, with changes such as ``abs_max_warning=2e4``. Raises BadParameter."""
     from tui_params.core.health.thresholds import with_threshold
     from tui_params.settings import load_limits
 
@@ -105,7 +106,7 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify
     from tui_params.core.health.checker import check
 
     with open_chosen(path, reader) as opened:
-        show = _Progress() if sys.stderr.isatty() else None
+        show = CheckProgress() if sys.stderr.isatty() else None
         try:
             report = check(opened, thresholds=thresholds, progress=show, verify=verify)
         finally:
@@ -124,7 +125,7 @@ def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify
             output.lines(lines(opened, report, output))
     code = exit_code(report, fail_on)
     if code == FAILED and form != "text":
-        from tui_params.cli.check_text import unchecked_words
+        from tui_params.core.health.report_text import unchecked_words
 
         if report.has_nothing:
             complain(f"{path}: nothing was checked")
@@ -171,7 +172,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
     }
 
 
-class _Progress:
+class CheckProgress:
     """The progress of a scan, as one line of a terminal."""
 
     def __init__(self) -> None:

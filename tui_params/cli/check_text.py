@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui_params.cli.adapters import adapter_lines
-from tui_params.cli.finding_text import LONGEST_NAME, LONGEST_SENTENCE, folded, places
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, hanging
 from tui_params.core import text
 from tui_params.core.findings import SEVERITY_WORDS, subject
-from tui_params.core.health.alike import MOST_ALONE, group_reasons
 from tui_params.core.health.checker import Report
+from tui_params.core.health.finding_text import LONGEST_SENTENCE, folded, places
 from tui_params.core.health.registry import SEVERITIES
+from tui_params.core.health.report_text import closing, unchecked_entries, unchecked_words
 from tui_params.core.health.verification import count_words
 from tui_params.core.source import Source
 
-_MOST_UNCHECKED = 20
 _MOST_FILES = 10
 
 
@@ -34,7 +33,7 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
     if report.unchecked and not report.has_nothing:
         yield ""
         yield output.style(f"{unchecked_words(report)} could not be checked", "bold red")
-        for name, evidence in _unchecked(report, source.label):
+        for name, evidence in unchecked_entries(report, source.label):
             yield from _entry(name, evidence, output)
     if report.files:
         yield ""
@@ -46,35 +45,6 @@ def lines(source: Source, report: Report, output: Output) -> Iterator[str]:
         yield from wrapped(not_read(report.not_opened), output, "bold yellow")
     yield ""
     yield from wrapped(closing(report), output)
-
-
-def closing(report: Report) -> str:
-    """The closing line: how much was checked."""
-    if report.has_nothing:
-        what = f"{text.plural(report.empty, 'tensor')} without elements" if report.empty else "no tensors"
-        parts = [f"{what}: nothing was checked"]
-    else:
-        checked = f"{text.plural(report.checked, 'tensor')} checked"
-        notes = [f"{report.empty:,} without elements"] if report.empty else []
-        if report.gradients:
-            what = "a gradient" if report.gradients == 1 else "gradients"
-            notes.append(f"{report.gradients:,} of them {what}")
-        checked += f" ({', '.join(notes)})" if notes else ""
-        parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
-    if report.files:
-        parts.append(count_words(report.files))
-    if report.not_opened:
-        parts.append(f"{_counted(report.not_opened)} not read")
-    if not report.findings and not report.has_nothing:
-        is_whole = not (report.not_opened or report.unchecked or report.unverified)
-        parts.append("no findings" if is_whole else "no findings in what was read")
-    return ", ".join(parts)
-
-
-def _counted(files: Sequence[str]) -> str:
-    folders = sum(name.endswith("/") for name in files)
-    counts = ((len(files) - folders, "file"), (folders, "folder"))
-    return " and ".join(text.plural(count, what) for count, what in counts if count)
 
 
 def not_read(files: Sequence[str]) -> str:
@@ -92,37 +62,11 @@ def wrapped(sentence: str, output: Output, style: str = "", indent: int = 0) -> 
     return [output.style(line, style) for line in lines]
 
 
-def unchecked_words(report: Report, noun: str = "tensor") -> str:
-    """How many tensors and files could not be checked; the source as a whole is named apart."""
-    tensors = sum(entry.tensor is not None for entry in report.unchecked)
-    files = [entry.file for entry in report.unchecked if entry.file is not None]
-    parts = [text.plural(tensors, noun) if noun else f"{tensors:,}"] if tensors or not report.unchecked else []
-    parts += [_counted(files)] if files else []
-    parts += ["the source itself"] if tensors + len(files) < len(report.unchecked) else []
-    return text.listed(parts, len(parts))
-
-
 def _entry(name: str, evidence: str, output: Output) -> Iterator[str]:
     """A name and its evidence, which a narrow terminal shows below; it is never shortened, because it has numbers."""
     if output.width is not None:
         name = text.shorten(name, output.width - 2)
     yield f"  {name}" + output.note(evidence, "", len(name) + 2)
-
-
-def _unchecked(report: Report, label: str) -> Iterator[tuple[str, str]]:
-    """Names and reasons; reasons that differ only in numbers and in the tensor's own name are grouped."""
-    groups = group_reasons([(entry.tensor, entry.reason) for entry in report.unchecked])
-    for number, group in enumerate(groups):
-        if number == _MOST_UNCHECKED:
-            yield f"and {text.plural(len(groups) - number, 'more reason')}", "--json has all"
-            return
-        first, count = report.unchecked[group.members[0]], len(group.members)
-        name = text.clean(first.file or label) if first.tensor is None else text.name(first.tensor, LONGEST_NAME)
-        if group.kind is not None and count > MOST_ALONE:
-            name = f"{text.name(group.kind, LONGEST_NAME)} x {count:,}"
-        elif count > 1:
-            name += f" and {count - 1:,} more"
-        yield name, ("" if group.is_same else "the first: ") + text.clean(first.reason, LONGEST_SENTENCE)
 
 
 def markdown(source: Source, report: Report) -> Iterator[str]:

@@ -7,19 +7,28 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
-from tui_params.cli.change_text import became, count_changes, notes, sorts
 from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.elsewhere_text import relation_lines, tried_lines
-from tui_params.cli.finding_text import folded
-from tui_params.cli.implied_text import implied_entries
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output
-from tui_params.cli.uncompared_text import uncompared_entries
 from tui_params.core import text
+from tui_params.core.compare.change_text import became, count_changes, notes, sorts
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
+from tui_params.core.compare.implied_text import implied_entries
 from tui_params.core.compare.suggestions import Suggestion
+from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Change
+from tui_params.core.compare.verdict_text import (
+    cosine_words,
+    count_common,
+    equal_values_words,
+    equal_words,
+    has_tolerance,
+    kind_names,
+    verdict_words,
+)
 from tui_params.core.findings import SEVERITY_WORDS, Finding
+from tui_params.core.health.finding_text import folded
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.source import Listing
 
@@ -40,7 +49,7 @@ def lines(
     comparison: Comparison, paths: tuple[str, str], listings: tuple[Listing, Listing], output: Output, *, names: bool
 ) -> Iterator[str]:
     """Every line of the report; with ``names``, tensors are listed in place of their kinds."""
-    compared = _compared(comparison)
+    compared = count_common(comparison)
     alone = [item.side for item in comparison.implied] + [item.side for item in comparison.uncompared]
     totals = [compared + alone.count(side) for side in ("a", "b")]
     onlys = (comparison.only_in_a, comparison.only_in_b)
@@ -103,71 +112,14 @@ def _wrong(findings: Sequence[Finding], path: str, output: Output) -> Iterator[s
         yield f"   ! and {text.plural(len(entries) - _MOST, 'more finding')} (--json has all)"
 
 
-def _compared(comparison: Comparison) -> int:
-    uncompared = sum(item.side is None for item in comparison.uncompared)
-    return sum(map(len, (comparison.identical, comparison.equal, comparison.changed))) + uncompared
-
-
 def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
-    parts = [_headline(comparison)]
-    if comparison.reason is None:
-        parts.append(f"{len(comparison.identical):,} bit-identical")
-        if comparison.empty:
-            parts.append(f"{len(comparison.empty):,} without elements")
-    retyped = sum(change.change == "dtype" for change in comparison.equal)
-    if retyped:
-        parts.append(f"{retyped:,} of another type, with {_equal_values(comparison)}")
-    if len(comparison.equal) > retyped:
-        parts.append(f"{len(comparison.equal) - retyped:,} {_equal(comparison)}")
-    if comparison.uncompared:
-        parts.append(f"{len(comparison.uncompared):,} not compared")
-    if comparison.doubt is not None:
-        parts.append(f"but {comparison.doubt}")
-    word, style = {
-        "same": ("same", "bold green"),
-        "different": ("different", "bold yellow"),
-        "uncompared": (
-            "nothing was compared" if comparison.reason is not None else "could not compare everything",
-            "bold red",
-        ),
-    }[comparison.state]
+    style = {"same": "bold green", "different": "bold yellow", "uncompared": "bold red"}[comparison.state]
+    word, parts = verdict_words(comparison)
     first, *others = wrap(f"{word}: {', '.join(parts)}", output.width or 10_000, subsequent_indent="  ")
     yield output.style(word, style) + first[len(word) :]
     yield from others
-    if _has_tolerance(comparison):
+    if has_tolerance(comparison):
         yield f"an element changed if |b-a| > {comparison.atol:g} + {comparison.rtol:g} |a|"
-
-
-def _headline(comparison: Comparison) -> str:
-    """How many tensors changed, and how many of those that changed type changed in value too."""
-    if comparison.reason is not None:
-        return comparison.reason
-    changed = f"{len(comparison.changed):,} of {text.plural(_compared(comparison), 'common tensor')} changed"
-    retyped = [change for change in comparison.changed if change.change == "dtype"]
-    if not retyped or comparison.ignore_dtype:
-        return changed
-    moved = sum(change.difference is not None and change.difference.changed > 0 for change in retyped)
-    unread = sum(change.difference is None for change in retyped)
-    beyond = " beyond the tolerance" if _has_tolerance(comparison) else ""
-    rest = f", {unread:,} of them could not be compared" if unread else ""
-    if len(retyped) == len(comparison.changed):
-        return f"{changed} type, {moved:,} of them changed in value{beyond}{rest}"
-    return f"{changed}, {len(retyped):,} in type ({moved:,} of them also in value{beyond}{rest})"
-
-
-def _has_tolerance(comparison: Comparison) -> bool:
-    return bool(comparison.rtol or comparison.atol)
-
-
-def _equal(comparison: Comparison) -> str:
-    """How tensors with other bytes but the same values are described."""
-    if _has_tolerance(comparison):
-        return "within the tolerance but not the same in bits"
-    return "equal in value but not in bits"
-
-
-def _equal_values(comparison: Comparison) -> str:
-    return "every value within the tolerance" if _has_tolerance(comparison) else "every value equal"
 
 
 def _section(title: str, count: int, output: Output) -> Iterator[str]:
@@ -237,7 +189,7 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
     if not found:
         return
     yield from _section("Changed, by kind", len(comparison.changed), output)
-    kinds = _kind_names(found, [change.name for change in comparison.changed])
+    kinds = kind_names(found, [change.name for change in comparison.changed])
     shares = [f"{group.changed:,} of {group.count:,}" for group in found]
     share_width = max(map(len, shares))
     width = _name_width(kinds, share_width + 2, output)
@@ -295,22 +247,9 @@ def _kind_figures(group: KindChange, output: Output) -> str:
 
 
 def _cells(max_abs: float | None, relative: float | None, cosine: float | None, share: str, output: Output) -> str:
-    values = (text.number(max_abs, 3), text.number(relative, 3), _cosine(cosine, relative), share)
+    values = (text.number(max_abs, 3), text.number(relative, 3), cosine_words(cosine, relative), share)
     cells = zip(_chosen(values, output), _columns(output), strict=True)
     return "".join(f"  {value:>{size}}" for value, (_, size) in cells)
-
-
-def _cosine(cosine: float | None, relative: float | None) -> str:
-    """A cosine in six digits or as many as fit, never shown as 1 if anything differs."""
-    width = dict(_COLUMNS)["cosine"]
-    shown = next(shown for digits in (6, 5, 4, 3, 2, 1) if len(shown := text.number(cosine, digits)) <= width)
-    return ">0.99999" if shown == "1" and relative else shown
-
-
-def _kind_names(groups: Sequence[KindChange], members: Sequence[str]) -> list[str]:
-    """The kinds as they are shown: the only tensor of a kind is shown by its name."""
-    names = {kind_of(name): name for name in members}
-    return [names[group.kind] if group.count == 1 else group.kind for group in groups]
 
 
 def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, names: bool) -> Iterator[str]:
@@ -322,14 +261,14 @@ def _same(comparison: Comparison, groups: Sequence[KindChange], output: Output, 
             yield from (_row("  ", name, "", output) for name in comparison.identical)
         else:
             found = [group for group in groups if group.identical]
-            kinds = _kind_names(found[:_MOST], comparison.identical)
+            kinds = kind_names(found[:_MOST], comparison.identical)
             for group, kind in zip(found, kinds, strict=False):
                 yield _row("  ", kind, f"  {group.identical:,} of {group.count:,}", output)
             yield from _rest(len(found), _MOST)
     if comparison.equal:
-        title = _equal(comparison)
+        title = equal_words(comparison)
         if comparison.ignore_dtype:
-            title = _equal_values(comparison)
+            title = equal_values_words(comparison)
         yield from _section(title[:1].upper() + title[1:], len(comparison.equal), output)
         most = None if names else _MOST
         for change in comparison.equal[:most]:

@@ -175,7 +175,7 @@ def _wrong(source: Source, output: Output) -> Iterator[str]:
     found = source.listing.findings
     if not found:
         return
-    from tui_params.cli.finding_text import folded
+    from tui_params.core.health.finding_text import folded
 
     entries = [
         (severity, about, sentence)

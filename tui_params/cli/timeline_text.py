@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from tui_params.cli.output import Output
 from tui_params.core import text
-from tui_params.core.compare.tracks import Moment, Timeline, Track
-from tui_params.core.kinds import kind_of, name_of_kind
+from tui_params.core.compare.track_text import named
+from tui_params.core.compare.tracks import Timeline, Track
 
 _MOST = 40
 _MOST_OF_KIND = 12
@@ -60,44 +60,31 @@ def _broken(timeline: Timeline, output: Output) -> Iterator[str]:
 
 
 def _jumps(timeline: Timeline, output: Output) -> Iterator[str]:
-    jumps = [(at, track) for track in timeline.tracks if (at := track.jump) is not None]
-    if not jumps:
+    by_step = timeline.jumps()
+    if not by_step:
         return
     yield ""
-    yield output.style(f"Jumps ({len(jumps):,})", "bold")
-    by_step: dict[int, list[Track]] = {}
-    for at, track in jumps:
-        by_step.setdefault(at, []).append(track)
-    for at, tracks in sorted(by_step.items()):
-        yield f"  step {timeline.steps[at].name}: {_named(tracks)}"
+    yield output.style(f"Jumps ({sum(map(len, by_step.values())):,})", "bold")
+    for at, tracks in by_step.items():
+        yield f"  step {timeline.steps[at].name}: {named(tracks)}"
 
 
 def _frozen(timeline: Timeline, output: Output) -> Iterator[str]:
-    by_step: dict[int, list[Track]] = {}
-    for track in timeline.tracks:
-        if (since := track.frozen_since) is not None:
-            by_step.setdefault(since, []).append(track)
+    by_step = timeline.frozen()
     if not by_step:
         return
     yield ""
     yield output.style(f"Frozen ({sum(map(len, by_step.values())):,} of {len(timeline.tracks):,})", "bold")
-    for at, tracks in sorted(by_step.items()):
-        yield f"  since step {timeline.steps[at].name}: {_named(tracks)}"
-
-
-def _named(tracks: Sequence[Track]) -> str:
-    """The tensors by their kinds, the first few."""
-    kinds: dict[str, list[str]] = {}
-    for track in tracks:
-        kinds.setdefault(kind_of(track.name), []).append(track.name)
-    words = [text.name(name_of_kind(names), _LONGEST_NAME) for names in kinds.values()]
-    return text.listed(words, _MOST_OF_KIND)
+    for at, tracks in by_step.items():
+        yield f"  since step {timeline.steps[at].name}: {named(tracks)}"
 
 
 def _table(timeline: Timeline, output: Output, *, names: bool) -> Iterator[str]:
     tracks = list(timeline.tracks)
     if not names:
-        tracks = sorted((track for track in tracks if _largest(track)), key=_largest, reverse=True)[:_MOST]
+        tracks = sorted((track for track in tracks if track.largest), key=lambda track: track.largest, reverse=True)[
+            :_MOST
+        ]
     if not tracks:
         return
     count = len(timeline.steps)
@@ -119,8 +106,7 @@ def _table(timeline: Timeline, output: Output, *, names: bool) -> Iterator[str]:
 def _row(timeline: Timeline, track: Track, name_width: int, width: int) -> str:
     name = text.shorten_name(text.name(track.name, _LONGEST_NAME), name_width)
     changes = [0.0 if moment is None else moment.change or 0.0 for moment in track.moments]
-    largest = _largest(track)
-    at = changes.index(largest) if largest else None
+    largest, at = track.largest, track.largest_at
     norms = [moment.norm for moment in track.moments if moment is not None and moment.norm is not None]
     first, last = (norms[0], norms[-1]) if norms else (None, None)
     mark = "!" if track.first_broken is not None else " "
@@ -139,11 +125,3 @@ def _spark(changes: Sequence[float], width: int) -> str:
     peaks = [max(changes[start:stop]) for start, stop in pairwise(edges)]
     top = max(peaks)
     return text.spark([round(peak / top * 1000) if top else 0 for peak in peaks], width)
-
-
-def _largest(track: Track) -> float:
-    return max((_change(moment) for moment in track.moments), default=0.0)
-
-
-def _change(moment: Moment | None) -> float:
-    return 0.0 if moment is None or moment.change is None else moment.change

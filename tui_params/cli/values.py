@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import VALUES, epilog
+from tui_params.cli.new_file import write_new
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
 from tui_params.cli.reader_option import Reader, checked, chosen_reader, complete_format, logical_option, open_chosen
 from tui_params.cli.selection import find
@@ -22,7 +23,7 @@ from tui_params.core import text
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window, parse_window
-from tui_params.errors import OccupiedError, WriteError
+from tui_params.errors import WriteError
 
 if TYPE_CHECKING:
     from tui_params.core.export.contents import Contents
@@ -91,7 +92,9 @@ def command(
     with open_chosen(source, reader) as opened:
         info = find(opened, name)
         if path is not None:
-            write(opened, info, expression, form, path, may_replace=force)
+            stamped = opened.data_file(info)
+            files = [] if stamped is None else [stamped[0]]
+            write_new(path, lambda: contents_of(opened, info, expression, form), files, may_replace=force)
         elif form == "table":
             _print_grid(opened, info, expression, Output())
         else:
@@ -133,41 +136,6 @@ def _print_contents(contents: Contents, form: str) -> None:
     sys.stdout.flush()
     for piece in contents.pieces:
         sys.stdout.buffer.write(piece)
-
-
-def write(source: Source, info: TensorInfo, expression: str, form: str, path: str, *, may_replace: bool) -> None:
-    """Write the values to a file, whole or not at all; says on stderr what was written, on a terminal how far it is.
-
-    Raises SliceError, ReadError, WriteError; OccupiedError if there is such a file and it may not be replaced.
-    """
-    from tui_params.core.export.new_file import write_file
-
-    is_watched = sys.stderr is not None and sys.stderr.isatty()
-    said = False
-
-    def progress(done: int, total: int | None) -> None:
-        nonlocal said
-        if is_watched:
-            said = True
-            share = text.percent(done, total) if total else text.size(done)
-            print(f"\r\x1b[K{share}", end="", file=sys.stderr, flush=True)
-
-    found = source.data_file(info)
-    try:
-        written, contents = write_file(
-            path,
-            lambda: contents_of(source, info, expression, form),
-            may_replace=may_replace,
-            opened=[found[0]] if found is not None else [],
-            progress=progress,
-        )
-    except OccupiedError as error:
-        raise OccupiedError(f"{error}: --force writes over it") from error
-    finally:
-        if said:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    about = contents.about()
-    print(f"wrote {text.clean(path)} ({text.size(written)}){f'; {about}' if about else ''}", file=sys.stderr)
 
 
 def document(source: Source, info: TensorInfo, expression: str) -> Iterator[str]:

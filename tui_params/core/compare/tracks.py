@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import msgspec
@@ -80,6 +80,18 @@ class Track(msgspec.Struct, frozen=True):
         return at if largest >= JUMP * median else None
 
     @property
+    def largest(self) -> float:
+        """The largest change; 0 without one."""
+        return max((moment.change for moment in self.moments if moment is not None and moment.change), default=0.0)
+
+    @property
+    def largest_at(self) -> int | None:
+        """The index of the step of the largest change, the first of several; None without one."""
+        largest = self.largest
+        changes = [0.0 if moment is None else moment.change or 0.0 for moment in self.moments]
+        return changes.index(largest) if largest else None
+
+    @property
     def frozen_since(self) -> int | None:
         """The index of the first step since which not a bit has changed, up to the last; None if the last changed."""
         found = None
@@ -104,6 +116,21 @@ class Timeline(msgspec.Struct, frozen=True):
             return None
         first = min(at for at, _ in firsts)
         return first, tuple(track for at, track in firsts if at == first)
+
+    def jumps(self) -> dict[int, list[Track]]:
+        """The tensors that jumped, by the index of the step, in its order."""
+        return self._by_step(lambda track: track.jump)
+
+    def frozen(self) -> dict[int, list[Track]]:
+        """The tensors that are frozen, by the index of the step since which they are, in its order."""
+        return self._by_step(lambda track: track.frozen_since)
+
+    def _by_step(self, step_of: Callable[[Track], int | None]) -> dict[int, list[Track]]:
+        found: dict[int, list[Track]] = {}
+        for track in self.tracks:
+            if (at := step_of(track)) is not None:
+                found.setdefault(at, []).append(track)
+        return dict(sorted(found.items()))
 
     @property
     def unread(self) -> tuple[tuple[str, str], ...]:

@@ -89,7 +89,10 @@ def _check_place(target: str, may_replace: bool, opened: Iterable[FileStamp]) ->
     name = _shown(os.path.basename(target))
     try:
         there = os.stat(target)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not os.path.isdir(os.path.dirname(target)):
+            # Told before what is written has been made, which may take long.
+            raise WriteError(_reason(error, target)) from error
         return None
     except UnicodeEncodeError as error:
         raise WriteError(f"{name} cannot be the name of a file here") from error

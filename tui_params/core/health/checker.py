@@ -257,12 +257,13 @@ def check(
     progress: Callable[[ScanProgress], None] | None = None,
     threads: int | None = None,
     verify: bool = False,
+    listen: Callable[[Outcome], None] | None = None,
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
     Checksums that the container has are verified on the way. With ``verify``, the files are compared with the digests
     that the hub gives them, by the same read: then one thread reads each file, so that the bytes come in order.
-    ``should_stop`` is called about every MB; ``progress`` gets how far the scan is.
+    ``should_stop`` is called about every MB; ``progress`` gets how far the scan is, ``listen`` what came of a tensor.
     """
     from tui_params.core.health.checksums import watched
     from tui_params.core.health.digests import HashedSource
@@ -273,6 +274,8 @@ def check(
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
+        if listen is not None:
+            listen(outcome)
 
     def tell(done: int, total: int) -> None:
         if progress is not None and total > _WORTH_TELLING:

@@ -1,0 +1,1 @@
+"""Documents about sources: one HTML page that stands alone, or Markdown for a pull request."""
