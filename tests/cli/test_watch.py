@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import IO, Any
 
 import pytest
 import torch
@@ -71,6 +72,27 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(found, ignore_errors=True)
 
 
+class Lines:
+    """The lines that a process prints. A thread reads them: a line that is in a buffer already shows in no select()."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        assert stream is not None
+        self._read: SimpleQueue[str] = SimpleQueue()
+        threading.Thread(target=self._pass_on, args=(stream,), daemon=True).start()
+
+    def _pass_on(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._read.put(line)
+        self._read.put("")
+
+    def next(self, seconds: float = 20.0) -> str | None:
+        """The next line, "" at the end; None if none comes within this time."""
+        try:
+            return self._read.get(timeout=seconds)
+        except Empty:
+            return None
+
+
 class Trainer:
     """A process that makes the steps that it is told to, and says so after them."""
 
@@ -79,6 +101,7 @@ class Trainer:
         self.process, self.folder = self._training.__enter__(), folder
         self.path = folder / "tui-params" / f"{self.process.pid}.sock"
         self.gradient = folder / "gradient.pt"
+        self._lines = Lines(self.process.stdout)
 
     def end(self) -> None:
         self._training.__exit__(None, None, None)
@@ -101,10 +124,7 @@ class Trainer:
 
     def has_made(self, seconds: float = 20.0) -> bool:
         """Whether what it was told is done within this time."""
-        assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
-            return False
-        return self.process.stdout.readline() == "made\n"
+        return self._lines.next(seconds) == "made\n"
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +157,13 @@ class Viewer:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
+        self._lines = Lines(process.stdout)
 
     def next(self, what: str) -> dict[str, Any]:
         """What the next line says, which is about ``what``."""
-        assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], 20)[0], f"no line about {what} came"
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
+        line = self._lines.next()
+        assert line is not None, f"no line about {what} came"
+        assert line, self.process.stderr.read() if self.process.stderr is not None else ""
         (entry,) = json.loads(line).items()
         assert entry[0] == what, line
         found: dict[str, Any] = entry[1]
