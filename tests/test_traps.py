@@ -61,6 +61,8 @@ _SIGNS = {
     "vertical_line": "|",
     "equals_sign": "=",
     "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
 }
 
 
