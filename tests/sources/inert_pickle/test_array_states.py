@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a mask of a plain array": (array(more=b"C\x01\x00N"), "sets the state of an array"),
     "elements of a text": (from_buffer(string("abcd")), "_frombuffer with 4 arguments"),
     "elements of a list": (from_buffer(b"]"), "_frombuffer with 4 arguments"),
+    "an order that is a number": (from_buffer(order=b"K\x01"), "_frombuffer with 4 arguments"),
     "an order without axes": (from_buffer(order=string("K")), "_frombuffer with 4 arguments"),
     "a scalar of no element type": (scalar(b"C\x02f4"), "scalar with 2 arguments"),
     "a scalar of a bytearray": (scalar(data=BYTE_ARRAY), "scalar with 2 arguments"),

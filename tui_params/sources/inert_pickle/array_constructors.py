@@ -77,6 +77,8 @@ def _numpy_frombuffer(args: Args) -> Any:
     # (buffer, dtype, shape, order[, axis_order]): numpy/_core/numeric.py
     if len(args) not in (4, 5) or type(args[0]) not in (bytes, Encoded, ByteArray, ArrayValue, Obj, Text):
         return UNFIT
+    if type(args[3]) not in (str, bytes, type(None), Text, Obj):
+        return UNFIT
     # In the order K the elements are read as C, and then the axes are transposed: without axes it means nothing.
     if args[3] == "K" and (len(args) == 4 or args[4] is None):
         return UNFIT

@@ -112,7 +112,7 @@ class KindsScreen(LayerScreen):
     def _show_page(self) -> None:
         book, current = self.rows.book, self.rows.current
         page = self.query_one("#kind-page", LinesView)
-        self._is_page_old, self._page_at = False, monotonic()
+        self._is_page_old, self._page_at, self._page_timer = False, monotonic(), None
         if book is None or current is None or page.size.width <= 0:
             page.set_lines([])
             return
@@ -132,6 +132,10 @@ class KindsScreen(LayerScreen):
         if self._page_timer is not None:
             self._page_timer.stop()
         self._page_timer = self.set_timer(_PAGE_DELAY, self._show_page)
+
+    @property
+    def is_settled(self) -> bool:
+        return super().is_settled and self._page_timer is None
 
     # Keys
 

@@ -57,6 +57,11 @@ class LayerScreen(Screen[Way]):
         self.title_bar, self.key_bar = StripBar(id="layers-title"), StripBar(id="layers-keys")
         self._at = at
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that is known is shown; for tests and pictures."""
+        return self.made.book() is not None
+
     def on_mount(self) -> None:
         self.set_class(self.glyphs.is_ascii, "-ascii")
         self.set_interval(AGAIN, self.fill)
