@@ -89,7 +89,8 @@ async def test_a_source_without_a_tensor_says_so_and_keys_harm_nothing() -> None
     async with on_stage(MemorySource({})) as stage:
         assert "no tensors here" in stage.text
         assert "0 tensors" in stage.header
-        keys = "up,down,left,right,space,enter,pageup,pagedown,home,end,p,J,e,c,E,C,n,N,v,g,s,a,z,z,y,Y,tab,tab,R"
+        keys = "up,down,left,right,space,enter,pageup,pagedown,home,end,p,J,e,minus,E,"
+        keys += "C,c,escape,K,escape,M,escape,n,N,v,g,s,a,z,z,y,Y,tab,tab,R"
         await stage.send(*keys.split(","))
         await stage.until(lambda: stage.screen.session.generation == 2, "opened again")
         await stage.rest()
