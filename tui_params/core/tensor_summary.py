@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from tui_params.core import text
 from tui_params.core.dtypes import DType
 from tui_params.core.figures import Figures
