@@ -342,13 +342,13 @@ def test_json_says_when_nothing_is_known(cli: Cli, serve: Serve) -> None:
 
 
 def test_markdown_is_a_table_that_no_name_breaks(cli: Cli, serve: Serve) -> None:
-    serve({"a|b_*\n.weight": with_nan(4, 4), "x": healthy(4, 4)}, broken={"x": "gone | lost"})
+    serve({"a|b_*\n@c.weight": with_nan(4, 4), "x": healthy(4, 4)}, broken={"x": "gone | lost"})
     lines = cli("check", "model", "--markdown").out.splitlines()
     assert lines[0] == "**model**: 1 tensor checked, 1 could not be checked"
     assert lines[2:] == [
         "| severity | rule | tensor, module or file | evidence |",
         "| --- | --- | --- | --- |",
-        r"| error | nan | a\|b\_\*\\x0a.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
+        r"| error | nan | a\|b\_\*\\x0a`@`c.weight | 2 of 16 values are NaN; at \[0, 1\], \[2, 3\] |",
         r"| unchecked |  | x | gone \| lost |",
     ]
 

@@ -24,6 +24,7 @@ _UNPRINTABLE = re.compile(
 )
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
+_MENTION = re.compile("@(?=[A-Za-z0-9])")
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -45,8 +46,11 @@ def clean(text: str, limit: int | None = None) -> str:
 
 
 def markdown(text: str) -> str:
-    """``text`` as it is in Markdown, also in a table: cleaned, and without a mark that would mean something there."""
-    return _MARKDOWN.sub(r"\\\1", clean(text))
+    """``text`` as it is in Markdown, also in a table: cleaned, and without a mark that would mean something there.
+
+    An at sign that would call somebody of that name stands as code.
+    """
+    return _MENTION.sub("`@`", _MARKDOWN.sub(r"\\\1", clean(text)))
 
 
 def name(text: str, limit: int | None = None) -> str:

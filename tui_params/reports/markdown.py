@@ -34,7 +34,6 @@ _ROOM = MOST_BYTES // 7
 """Bytes of the rows of one table: there are six at most, and something between them."""
 
 _FENCE = re.compile("`+")
-_MENTION = re.compile("@(?=[A-Za-z0-9])")
 
 
 def markdown(facts: Facts) -> str:
@@ -52,7 +51,7 @@ def code(name: str) -> str:
 
 def prose(sentence: str) -> str:
     """A sentence in which nothing has a meaning; nobody who is named like a part of it is called."""
-    return _MENTION.sub("`@`", text.markdown(text.shorten(sentence, _LONGEST_SENTENCE)))
+    return text.markdown(text.shorten(sentence, _LONGEST_SENTENCE))
 
 
 def _lines(facts: Facts) -> Iterator[str]:
