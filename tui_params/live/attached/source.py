@@ -104,13 +104,14 @@ class AttachedSource(Source):
             for each in tensors
             if each.kind == "parameter" and each.requires_grad and not each.unreadable
         ]
+        will_have_one = {name for name, _ in trained}
         enumeration = Enumeration(
             tensors,
             tuple(trained),
             dict(last["modules"]),
             dict(last["metadata"]),
             tuple((severity, rule, evidence) for severity, rule, evidence in last["remarks"] if rule != "no-gradient"),
-            {name: reason for name, reason in last["absences"].items() if name not in dict(trained)},
+            {name: reason for name, reason in last["absences"].items() if name not in will_have_one},
             tuple((path, name, rank, alpha, scale) for path, name, rank, alpha, scale in last["adapters"]),
         )
         listing, self._handles = listing_of(enumeration, "model of another process")

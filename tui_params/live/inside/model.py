@@ -93,6 +93,11 @@ class MappingProbe(Probe):
         self._target = None
         self._roots, self._held, self._entered = [], [], {}
 
+    def changed(self) -> str | None:
+        said = super().changed()
+        self._entered = {}
+        return said
+
     def _find_target(self) -> Any:
         return self._target
 
@@ -233,7 +238,7 @@ class MappingProbe(Probe):
         """Paths of tensors and modules in plain attributes, where ``state_dict`` does not look."""
         known = {id(leaf.tensor) for leaf in leaves}
         views = {view for leaf in leaves for view in _views_of(leaf.tensor)}
-        entered = self._entered
+        entered, self._entered = self._entered, {}
         found: list[str] = []
         for place in entered.values():
             module = place.module

@@ -158,13 +158,15 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
     """The files to open, and the other tensor files that lie beside them."""
     names = [name for name in names if not name.startswith(".")]
     candidates = [name for name in names if name.endswith(formats.suffixes)]
-    states = [name for name in names if name.endswith(PICKLES) and name not in set(candidates)]
+    known = set(candidates)
+    states = [name for name in names if name.endswith(PICKLES) and name not in known]
     for reader in formats.readers:
         wanted = [name for name in candidates if name.endswith(reader.suffixes)]
         if reader.has_states:
             wanted = [name for name in wanted if not STATE.match(name)]
         if wanted:
-            return wanted, sorted([*states, *(name for name in candidates if name not in set(wanted))])
+            opened = set(wanted)
+            return wanted, sorted([*states, *(name for name in candidates if name not in opened)])
     return candidates, states if candidates else []
 
 

@@ -94,7 +94,8 @@ class _Run:
             return
         self.metadata |= read_configs(self._path)
         self.findings += config_findings(self._path)
-        self.not_opened += [name for name in self._names if name.endswith(PICKLES) and name not in set(self._states)]
+        states = set(self._states)
+        self.not_opened += [name for name in self._names if name.endswith(PICKLES) and name not in states]
         for name in folders_beside(self._path, self._formats):
             if name in elsewhere:
                 continue
