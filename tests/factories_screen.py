@@ -33,6 +33,7 @@ from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.screens.layer_screen import LayerScreen
 from tui_params.tui.screens.tensor.screen import TensorScreen
+from tui_params.tui.screens.timeline.screen import TimelineScreen
 from tui_params.tui.state.looks import Looks
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal.glyphs import UNICODE, Glyphs
@@ -188,8 +189,8 @@ class Stage:
 
     @property
     def is_resting(self) -> bool:
-        inside = [screen for screen in self.app.screen_stack if isinstance(screen, (TensorScreen, LayerScreen))]
-        return len(self.app.screen_stack) < 2 or (self.screen.is_settled and all(top.is_settled for top in inside))
+        kinds = (ExplorerScreen, TensorScreen, LayerScreen, TimelineScreen)
+        return all(screen.is_settled for screen in self.app.screen_stack if isinstance(screen, kinds))
 
     async def until(self, holds: Callable[[], object], what: str = "") -> None:
         """Wait until something holds."""

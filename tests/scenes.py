@@ -27,6 +27,7 @@ from tests.factories_memory import MemorySource
 from tests.factories_pair import base, tuned
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import Stage
+from tests.factories_timeline import planted_run
 from tests.factories_training import TrainingSource
 from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
@@ -42,6 +43,7 @@ from tui_params.tui.screens.layer_screen import LayerScreen
 from tui_params.tui.screens.problems import ProblemsScreen
 from tui_params.tui.screens.tensor.lenses import lens_keys
 from tui_params.tui.state.looks import Looks
+from tui_params.tui.state.run import Run
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE, Glyphs
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Scene(NamedTuple):
     keeps_values: bool = False
     other: Callable[[], Source] | None = None
     """What it is compared with."""
+    run: Callable[[], Run] | None = None
+    """The run whose timeline is shown, in place of a source."""
     colors: str = "truecolor"
     """The colours that the terminal is said to have, as rich names them: pictures are drawn for that many."""
 
@@ -92,6 +96,8 @@ def app_of(
 
 def app_of_scene(scene: Scene) -> ParamsApp:
     """The app on the source of a scene."""
+    if scene.run is not None:
+        return ParamsApp(None, settings=Settings(theme=scene.theme), glyphs=scene.glyphs, run=scene.run())
     looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
     open_it, editor = editable(scene.open_it) if scene.is_editable else (scene.open_it, None)
     app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor, scene.other)
@@ -226,6 +232,11 @@ def live_model() -> Any:
 
 def live() -> Source:
     return open_source(live_model())
+
+
+def run_with_nan() -> Run:
+    """Eight checkpoints of a run in which NaN sets in at step 2500."""
+    return Run(tuple(planted_run(Path(tempfile.mkdtemp()))))
 
 
 def attached() -> Source:
@@ -546,6 +557,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("inside-heat-sixteen-colours-80x24", SMALL, demo, HEAT_NAN, theme="ansi-dark", colors="standard"),
     Scene("inside-heat-ascii-80x24", SMALL, demo, (*HEAT_OUTLIER, "s"), glyphs=ASCII),
     Scene("inside-heat-light", LARGE, demo, (*HEAT_NAN, "down", "right"), theme="quiet-light"),
+    Scene("timeline-80x24", SMALL, demo, ("down",), run=run_with_nan),
+    Scene("timeline-120x36", LARGE, demo, ("down",) * 4, run=run_with_nan),
 )
 
 

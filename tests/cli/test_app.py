@@ -107,7 +107,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(f"{path}: {hint}" if hint else f"{path} against {other}" if other else path)
         return 42
 
+    def run_timeline(sources: tuple[str, ...], reader: str | None = None) -> int:
+        paths.append(f"{' '.join(sources)} as {reader}")
+        return 43
+
     explore.run_path = run_path  # type: ignore[attr-defined]
+    explore.run_timeline = run_timeline  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tui_params.tui.explore", explore)
     return paths
 
@@ -146,7 +151,6 @@ def test_two_sources_are_compared_with_a_terminal_or_without(
     found = cli(str(checkpoint), str(checkpoint))
     assert found.code == 0
     assert "identical" in found.out
-    assert "timeline takes more" in cli(*[str(checkpoint)] * 3).err
     assert "No command" not in cli(str(checkpoint), "nothing-there").err
     for stream in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
@@ -165,6 +169,21 @@ def test_a_screen_is_not_drawn_into_a_file_of_errors(
     monkeypatch.setenv("TERM", "xterm-256color")
     assert cli(str(checkpoint)).code == 0
     assert opened == []
+
+
+def test_three_sources_are_a_timeline(
+    cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = [str(checkpoint)] * 3
+    assert cli(*three).out == cli("timeline", *three).out
+    assert "3 steps" in cli("--format", "safetensors", *three).out
+    assert cli("--format", "gguf", *three).code == 3
+    assert "leave out --logical" in cli("--logical", *three).err
+    assert "No command 'stat'. Did you mean stats?" in cli("stat", *three).err
+    assert opened == []
+    monkeypatch.setattr("tui_params.cli.terminal.has_terminal", lambda: True)
+    assert cli("--format", "safetensors", *three).code == 43
+    assert opened == [f"{' '.join(three)} as safetensors"]
 
 
 def test_demo(cli: Callable[..., Any], checkpoint: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -625,6 +625,15 @@ async def test_escape_stops_the_comparison(tmp_path: Path, monkeypatch: pytest.M
         await stage.until(lambda: "1 file verified." in stage.text, "it may be started again")
 
 
+@covers("timeline")
+async def test_a_source_that_is_no_folder_of_a_run_has_no_timeline() -> None:
+    async with on_stage() as stage:
+        for key in keys_of("timeline"):
+            await stage.press(key)
+            assert stage.app.screen is stage.screen
+            assert "Only the folder of a run has a timeline" in stage.status
+
+
 @covers("problems")
 async def test_problems_lists_the_worst_first_and_enter_goes_there() -> None:
     source = MemorySource(small_model(), unreadable={"steps": "the [shard] is missing"})

@@ -29,36 +29,42 @@ def timeline(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
+    format: str | None = None,  # noqa: A002
 ) -> Timeline:
     """The norm, the largest magnitude, NaN and the change since the step before, of each tensor at each step.
 
     ``run`` is the folder of a run (``checkpoint-500/``, ``checkpoint-1000/``, ... in the order of their numbers), or
     paths, modules, state dicts and sources in the order in which they are given. Every element is read once. A step
-    that cannot be opened is kept with its reason. Raises OpenError if fewer than two steps can be opened, TypeError,
-    StoppedError.
+    that cannot be opened is kept with its reason. ``format`` is as in ``open_source``, for all of them.
+    Raises OpenError if fewer than two steps can be opened, TypeError, StoppedError.
     """
     targets, numbers = steps_of(run)
     with ExitStack() as stack:
-        steps: list[Step] = []
-        sources: list[Source | None] = []
-        for target, number in zip(targets, numbers, strict=True):
-            label = target.label if isinstance(target, Source) else str(target) if is_path(target) else "in memory"
-            try:
-                source = open_source(target)
-            except OpenError as error:
-                steps.append(Step(clean(label, 200), number, str(error)))
-                sources.append(None)
-                continue
-            if source is not target:
-                stack.enter_context(source)
-            steps.append(Step(clean(source.label, 200), number))
-            sources.append(source)
+        opened = [open_step(target, number, stack, format) for target, number in zip(targets, numbers, strict=True)]
+        steps, sources = [step for step, _ in opened], [source for _, source in opened]
         if sum(source is not None for source in sources) < FEWEST:
             reasons = [step.reason for step in steps if step.reason is not None]
             raise OpenError(reasons[0] if reasons else "a timeline needs at least two checkpoints")
         from tui_params.core.compare.timeline import read_timeline
 
         return read_timeline(steps, sources, should_stop=should_stop, progress=progress, threads=threads)
+
+
+def open_step(
+    target: Target, number: int | None, stack: ExitStack, reader: str | None = None
+) -> tuple[Step, Source | None]:
+    """One checkpoint of a run, and its source, which the stack closes; without one, the step says why.
+
+    ``reader`` is the name of the format to read it as.
+    """
+    label = target.label if isinstance(target, Source) else str(target) if is_path(target) else "in memory"
+    try:
+        source = open_source(target, format=reader)
+    except OpenError as error:
+        return Step(clean(label, 200), number, str(error)), None
+    if source is not target:
+        stack.enter_context(source)
+    return Step(clean(source.label, 200), number), source
 
 
 def steps_of(run: Target | Sequence[Target]) -> tuple[list[Target], list[int | None]]:

@@ -257,6 +257,12 @@ class SourceCache:
         return True
 
 
+def identity_at_rest(file: FileStamp) -> Identity | None:
+    """The state of a data file; None if it is small, no longer the one that was opened, or changed a moment ago."""
+    kept = _look_at(file)
+    return kept.identity if kept is not None and kept.is_settled else None
+
+
 def _look_at(file: FileStamp) -> _Kept | None:
     """A place for what is known about a data file; None if it is small, or no longer the one that was opened."""
     if file.size < MIN_FILE_BYTES:

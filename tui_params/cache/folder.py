@@ -23,8 +23,8 @@ TOUCH_SECONDS = 24 * 3600
 LEFTOVER_SECONDS = 3600
 """A temporary file that is older than this was left by a process that died."""
 
-_OURS = re.compile(r"[0-9a-f]{32}\.(figures|code|choices)")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(figures|code|choices)\.[0-9a-f]+\.part")
+_OURS = re.compile(r"[0-9a-f]{32}\.(figures|code|choices|moments)")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(figures|code|choices|moments)\.[0-9a-f]+\.part")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 

@@ -16,7 +16,7 @@ from tui_params.cli import streams
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain
 from tui_params.cli.reader_option import Reader, chosen_reader, reader_option
-from tui_params.cli.terminal import open_explorer
+from tui_params.cli.terminal import open_explorer, open_timeline
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _are_sources(args: Sequence[str]) -> bool:
 
 
 class _App(click.Group):
-    """Subcommands that are imported when they run; any other word is a SOURCE, and so are two that exist."""
+    """Subcommands that are imported when they run; any other word is a SOURCE, and so are several that exist."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -55,7 +55,7 @@ class _App(click.Group):
             hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(_COMMANDS)}."
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         if len(args) > 2:
-            raise click.UsageError("The explorer compares two sources; timeline takes more.", ctx)
+            return name, _explore_run, ["--", *args]
         return name, _explore, ["--", *args]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -83,6 +83,7 @@ class _App(click.Group):
 Examples:
   tui-params model.safetensors        walk through a checkpoint
   tui-params base/ tuned/             walk through what differs between two
+  tui-params step-1 step-2 step-3     how each tensor moved
   tui-params ls checkpoint/ | less    list its tensors
   tui-params stats last.pt            statistics of every tensor
   tui-params demo                     a checkpoint with faults to find
@@ -108,7 +109,8 @@ def app(ctx: click.Context, reader: Reader) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
     With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. With two, it shows what
-    differs between them, as diff does without a terminal. Files are only read, and no pickle code in them is run.
+    differs between them, as diff does without a terminal; with three or more, how each tensor moved, as timeline does.
+    Files are only read, and no pickle code in them is run.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -131,6 +133,21 @@ def _explore(ctx: click.Context, source: str, other: str | None) -> int:
 
         list_tensors(source, as_json=False, reader=reader)
         return OK
+    return code
+
+
+@click.command(name="SOURCE", add_help_option=False)
+@click.argument("sources", nargs=-1, required=True)
+@click.pass_context
+def _explore_run(ctx: click.Context, sources: tuple[str, ...]) -> int:
+    reader = chosen_reader(ctx)
+    if reader.is_logical:
+        raise click.UsageError("A timeline shows packed weights as they are stored: leave out --logical.", ctx)
+    code = open_timeline(sources, reader.format)
+    if code is None:
+        from tui_params.cli.timeline import print_timeline
+
+        return print_timeline(sources, reader=reader.format)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,3 +37,15 @@ def open_explorer(path: str, hint: str = "", reader: Reader | None = None, other
         if reader is None:
             return run_path(path, hint, other=other)
         return run_path(path, hint, reader.format, is_logical=reader.is_logical, other=other)
+
+
+def open_timeline(paths: Sequence[str], reader: str | None = None) -> int | None:
+    """Open the timeline of some checkpoints and return its exit code, or return None where there is no terminal."""
+    if not has_terminal():
+        return None
+    from tui_params.cli.interrupts import exiting_at_once
+
+    with exiting_at_once():
+        from tui_params.tui.explore import run_timeline
+
+        return run_timeline(paths, reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,11 +36,16 @@ def command(run: tuple[str, ...], as_json: bool, names: bool) -> int:
     Exit code 0: no NaN and no infinity anywhere. 1: there are some. 3: there are none in what could be read, and not
     everything could be.
     """
+    return print_timeline(run, as_json=as_json, names=names)
+
+
+def print_timeline(run: Sequence[str], *, as_json: bool = False, names: bool = False, reader: str | None = None) -> int:
+    """Print the timeline of a run, as the command does; returns its exit code."""
     from tui_params.api.timelines import timeline
 
     show = CompareProgress() if sys.stderr.isatty() else None
     try:
-        found = timeline(run, progress=show)
+        found = timeline(list(run), progress=show, format=reader)
     finally:
         if show is not None:
             show.clear()

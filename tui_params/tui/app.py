@@ -31,12 +31,13 @@ from tui_params.tui.terminal.key_order import KeyOrder
 if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
     from tui_params.core.edits import Editor
+    from tui_params.tui.state.run import Run
 
 
 class ParamsApp(KeyOrder):
-    """The explorer on one source.
+    """The explorer on one source; or, without one, the timeline of a run.
 
-    Exits with return code 3 and a sentence in ``failure`` if the source cannot be opened.
+    Exits with return code 3 and a sentence in ``failure`` if that cannot be opened.
     """
 
     BINDINGS = [
@@ -52,7 +53,7 @@ class ParamsApp(KeyOrder):
 
     def __init__(
         self,
-        opening: PendingSource,
+        opening: PendingSource | None,
         *,
         settings: Settings | None = None,
         complaint: str | None = None,
@@ -62,6 +63,7 @@ class ParamsApp(KeyOrder):
         hint: str = "",
         looks: Looks | None = None,
         editor: Editor | None = None,
+        run: Run | None = None,
     ) -> None:
         self._left = left
         self._looks = looks
@@ -78,6 +80,7 @@ class ParamsApp(KeyOrder):
         self.cache = cache
         self.hint = hint
         self.editor = editor
+        self._run_of = run
         self.choices = Choices(cache.store if cache is not None else None)
         self.failure: str | None = None
         self._thread_fault: Exception | None = None
@@ -157,11 +160,19 @@ class ParamsApp(KeyOrder):
         if self._must_leave:
             self.exit()
             return
-        more = self._left, self.hint, self._looks, self.editor
-        self._explorer = ExplorerScreen(self.opening, self.glyphs, self.cache, self.choices, *more)
-        self.push_screen(self._explorer)
+        if self.opening is not None:
+            self._explore(self.opening)
+        elif self._run_of is not None:
+            from tui_params.tui.screens.timeline.screen import TimelineScreen
+
+            self.push_screen(TimelineScreen(self._run_of, self.glyphs, is_main=True))
         if self.complaint is not None:
             self.notify(self.complaint, severity="warning", markup=False)
+
+    def _explore(self, opening: PendingSource) -> None:
+        more = self._left, self.hint, self._looks, self.editor
+        self._explorer = ExplorerScreen(opening, self.glyphs, self.cache, self.choices, *more)
+        self.push_screen(self._explorer)
 
     async def action_quit(self) -> None:
         """Leave, but say first if that would lose staged edits."""
@@ -192,8 +203,9 @@ class ParamsApp(KeyOrder):
                 yield SystemCommand(f"Write the {what}", about, partial(self._run, f"export('{what}')"))
         else:
             from tui_params.tui.screens.tensor.screen import TensorScreen
+            from tui_params.tui.screens.timeline.screen import TimelineScreen
 
-            if isinstance(screen, TensorScreen):
+            if isinstance(screen, (TensorScreen, TimelineScreen)):
                 for key, target in screen.commands():
                     about = f"{key.tooltip} ({keys.shown_of(key, self.settings.keys)})"
                     yield SystemCommand(

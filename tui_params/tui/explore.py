@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -158,6 +158,39 @@ def _editor_of(source: Source) -> LiveEditor:
     editor = LiveEditor()
     _attach(editor, source)
     return editor
+
+
+def run_timeline(paths: Sequence[str], reader: str | None = None) -> int:
+    """Open the timeline of the checkpoints at these paths, in their order; returns the exit code, as ``run_path``."""
+    apps: list[ParamsApp] = []
+
+    def fail(fault: Exception) -> None:
+        for app in apps:
+            app.fail(fault)
+
+    with _faults_of_threads(fail):
+        from tui_params import settings
+        from tui_params.cache.figures import FigureCache
+        from tui_params.tui.app import ParamsApp
+        from tui_params.tui.screens.tensor.lenses import KeyIds
+        from tui_params.tui.state.run import Run
+        from tui_params.tui.terminal import signals
+
+        chosen, complaint = settings.load(KeyIds())
+        run = Run(tuple(paths), reader)
+        app = ParamsApp(None, settings=chosen, complaint=complaint, cache=FigureCache(), run=run)
+        apps.append(app)
+        with signals.held(app.leave) as held:
+            app.run()
+    if app.fault is not None:
+        raise app.fault
+    if held:
+        signals.deliver(held)
+    if app.failure is not None:
+        from tui_params.core import text
+
+        sys.stderr.write(f"tui-params: {text.clean(app.failure)}\n")
+    return app.return_code or 0
 
 
 def _attach(editor: LiveEditor | None, source: Source) -> None:

@@ -70,7 +70,7 @@ SCREEN: tuple[Key, ...] = (
     Key("inside", "i", "inside", "inside", "Look inside: numbers, picture, channels, histogram, spectrum", "i"),
     Key("gradient", "g", "gradient", "gradient", "Switch between a parameter and its gradient", "g"),
     Key("log_counts", "s", "log_counts", "log counts", "Histogram counts: linear or logarithmic", "s"),
-    Key("log_axis", "a", "log_axis", "log axis", "Histogram values: linear or logarithmic magnitude", "a"),
+    Key("log_axis", "a", "log_axis", "log axis", "Histogram values: linear or logarithmic", "a"),
     Key("enlarge", "z", "enlarge", "enlarge", "Give the detail the whole width, or take it back", "z"),
     Key("scroll_down", "ctrl+d", "scroll_detail(1)", "scroll down", "Scroll the detail down", "ctrl+d"),
     Key("scroll_up", "ctrl+u", "scroll_detail(-1)", "scroll up", "Scroll the detail up", "ctrl+u"),
@@ -80,6 +80,7 @@ SCREEN: tuple[Key, ...] = (
     Key("verify", "V", "verify", "verify files", "Compare the files with the digests of the hub; esc stops", "V"),
     Key("kinds", "K", "kinds", "kinds", "The tensors by kind, over their layers", "K"),
     Key("matrix", "M", "matrix", "matrix", "Layers down, kinds across, in colours", "M"),
+    Key("timeline", "T", "timeline", "timeline", "How the tensors of a run moved", "T"),
     Key("problems", "exclamation_mark", "problems", "problems", "List what is wrong, the worst first", "!"),
     Key("sort", "o", "sort", "sort", "Sort the tree by a statistic: o, then a letter", "o"),
     Key("columns", "vertical_line", "columns", "columns", "Choose the tree's columns and their order", "|"),
@@ -218,6 +219,27 @@ HEAT: tuple[Key, ...] = (
 )
 
 
+TIMELINE: tuple[Key, ...] = (
+    Key("timeline.up", UP, "move(-1)", "up", "One row up", "↑ k"),
+    Key("timeline.down", DOWN, "move(1)", "down", "One row down", "↓ j"),
+    Key("timeline.page_up", PAGE_UP, "page(-1)", "page up", "One page up", "pgup"),
+    Key("timeline.page_down", PAGE_DOWN, "page(1)", "page down", "One page down", "pgdn"),
+    Key("timeline.home", HOME, "edge(-1)", "first", "First row", "home"),
+    Key("timeline.end", END, "edge(1)", "last", "Last row", "end G"),
+    Key("timeline.enter", "enter", "enter", "go there", "Go to the tensor in the tree", "enter"),
+    Key("timeline.sort", "o", "sort", "sort", "By the first NaN or Inf, by the largest jump, by name", "o"),
+    Key("timeline.search", "slash", "search", "filter", "Show only tensors with this text in their names", "/"),
+    Key("timeline.scroll_down", "ctrl+d", "scroll_page(1)", "scroll down", "Scroll the page down", "ctrl+d"),
+    Key("timeline.scroll_up", "ctrl+u", "scroll_page(-1)", "scroll up", "Scroll it up", "ctrl+u"),
+    Key("timeline.reload", "R", "reload", "read again", "Read the run again", "R"),
+    Key("timeline.clear", "escape", "clear", "back", "Stop the reading, drop the filter, go back to the tree", "esc"),
+    Key("timeline.leave", "q,T", "leave", "leave", "Leave the timeline", "q T"),
+    Key("timeline.help", "question_mark,f1", "help", "keys", "These keys", "? f1"),
+    Key("timeline.palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
+)
+"""The screen of a run's timeline."""
+
+
 KINDS: tuple[Key, ...] = (
     Key("kinds.up", UP, "move(-1)", "up", "One row up", "↑ k"),
     Key("kinds.down", DOWN, "move(1)", "down", "One row down", "↓ j"),
@@ -285,7 +307,9 @@ SECTIONS: tuple[tuple[str, tuple[Key, ...]], ...] = (
 )
 """What the help of the explorer lists; that of the tensor screen has its own."""
 
-_BY_ID = {key.id: key for key in (*TENSOR, *KINDS, *MATRIX)} | {key.id: key for _, table in SECTIONS for key in table}
+_BY_ID = {key.id: key for key in (*TENSOR, *KINDS, *MATRIX, *TIMELINE)} | {
+    key.id: key for _, table in SECTIONS for key in table
+}
 
 IDS: Collection[str] = _BY_ID.keys()
 """Every id to which a user can give keys, without those of the lenses (``screens/tensor/lenses.py`` has all)."""

@@ -211,3 +211,57 @@ def test_fewer_than_two_steps_are_no_run(tmp_path: Path) -> None:
         tui_params.timeline([folder / "checkpoint-1", tmp_path / "nothing"])
     with pytest.raises(TypeError):
         tui_params.timeline({"w": torch.ones(2)})
+
+
+def test_each_track_is_told_and_what_is_known_is_not_read_again() -> None:
+    random = np.random.default_rng(7)
+    arrays = [{"a": random.standard_normal(40), "b": random.standard_normal(9)} for _ in range(5)]
+    del arrays[2]["b"]
+    arrays[3]["a"] = arrays[2]["a"].copy()
+    steps = [Step(str(at)) for at in range(5)]
+    told: list[Track] = []
+    whole = read_timeline(steps, [MemorySource(step) for step in arrays], found=told.append)
+    assert sorted(told, key=lambda track: track.name) == list(whole.tracks)
+    tracks = {track.name: track for track in whole.tracks}
+    for bits in range(32):
+        sources = [ReadOnce(step) for step in arrays]
+        known = {
+            name: [moment if bits >> at & 1 else None for at, moment in enumerate(track.moments)]
+            for name, track in tracks.items()
+        }
+        assert read_timeline(steps, sources, known=known.__getitem__) == whole
+        for at, source in enumerate(sources):
+            unknown = [name for name in ("a", "b") if tracks[name].moments[at] is not None and not bits >> at & 1]
+            assert source.were_read >= set(unknown)
+        if bits == 31:
+            assert not any(source.were_read for source in sources)
+        if bits == 15:  # the last step is new: only it and the one before it are read
+            assert [bool(source.were_read) for source in sources] == [False, False, False, True, True]
+
+
+def test_a_step_that_is_gone_when_a_new_one_comes_is_passed_over() -> None:
+    arrays = [np.full(8, value, np.float32) for value in (1.0, 2.0, 3.0)]
+    before = track_of(*arrays[:2]).moments
+    sources = [MemorySource({"w": array}) for array in arrays]
+    sources[1].blocks = lost  # type: ignore[method-assign]
+    (track,) = read_timeline([Step(str(at)) for at in range(3)], sources, known=lambda name: [*before, None]).tracks
+    assert track.moments[:2] == before
+    last = track.moments[2]
+    assert last is not None
+    assert (last.since, last.change) == (0, 2.0)
+
+
+def lost(*_: Any, **__: Any) -> Any:
+    raise OSError("the file is gone")
+
+
+class ReadOnce(MemorySource):
+    """Knows which tensors were read."""
+
+    def __init__(self, arrays: Any) -> None:
+        super().__init__(arrays)
+        self.were_read: set[str] = set()
+
+    def blocks(self, info: Any, *more: Any, **options: Any) -> Any:
+        self.were_read.add(info.name)
+        return super().blocks(info, *more, **options)

@@ -35,6 +35,9 @@ PROGRESS_SECONDS = 0.1
 
 Bytes = NDArray[np.uint8]
 
+Known = Callable[[str], Sequence[Moment | None]]
+"""By the name of a tensor, what is known of it: a moment or None for each step, or nothing at all."""
+
 
 def read_timeline(
     steps: Sequence[Step],
@@ -42,16 +45,20 @@ def read_timeline(
     *,
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    found: Callable[[Track], object] | None = None,
+    known: Known | None = None,
     threads: int | None = None,
 ) -> Timeline:
     """The timeline of a run; ``sources`` are its steps in order, None for one that could not be opened.
 
-    ``progress`` counts the bytes of all steps; both callbacks are called on this thread. Raises StoppedError.
+    ``progress`` counts the bytes of all steps, and ``found`` gets each track as soon as it is read; both are called on
+    this thread, as ``should_stop`` is. ``known`` has moments that need not be read again, as the same sources gave
+    them before; it is called in the threads that read. Raises StoppedError.
     """
     tensors = _by_name(sources)
     total = sum(info.nbytes for infos in tensors.values() for info in infos if info is not None)
     count = max(1, threads or min(_processors(), MOST_THREADS))
-    readers = _Readers(sources, tensors)
+    readers = _Readers(sources, tensors, known)
     tracks: dict[str, Track] = {}
     told = 0.0
     with ThreadPoolExecutor(count, "tui-params timeline") as pool:
@@ -71,6 +78,8 @@ def read_timeline(
                         break
                     continue
                 tracks[track.name] = track
+                if found is not None:
+                    found(track)
         finally:
             readers.is_stopped.set()
     for future in futures:
@@ -92,11 +101,17 @@ def _by_name(sources: Sequence[Source | None]) -> dict[str, list[TensorInfo | No
 class _Readers:
     """The work that the threads share."""
 
-    def __init__(self, sources: Sequence[Source | None], tensors: Mapping[str, list[TensorInfo | None]]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source | None],
+        tensors: Mapping[str, list[TensorInfo | None]],
+        known: Known | None = None,
+    ) -> None:
         self.tracks: SimpleQueue[Track] = SimpleQueue()
         self.is_stopped = Event()
         self.nbytes = 0
         self._sources = sources
+        self._known = known
         # An iterator over a dict may be shared by threads: each step of it is one call.
         self._waiting = iter(list(tensors.items()))
 
@@ -111,17 +126,39 @@ class _Readers:
 
     def _track(self, name: str, infos: Sequence[TensorInfo | None], compared: ByteComparison) -> Track:
         first = next(info for info in infos if info is not None)
-        moments: list[Moment | None] = [None] * len(infos)
+        known = self._known(name) if self._known is not None else ()
+        moments = list(known) or [None] * len(infos)
         # Steps that have the tensor in another shape are tracks of their own within it: compared among themselves.
         for shape in dict.fromkeys(info.shape for info in infos if info is not None):
             places = [at for at, info in enumerate(infos) if info is not None and info.shape == shape]
+            for reel, before in self._reels(places, infos, moments, compared):
+                moments[reel.at] = reel.moment(before)
+        return Track(name, first.shape, tuple(moments))
+
+    def _reels(
+        self,
+        places: Sequence[int],
+        infos: Sequence[TensorInfo | None],
+        known: Sequence[Moment | None],
+        compared: ByteComparison,
+    ) -> list[tuple[_Reel, _Reel | None]]:
+        """What has been read of the steps that are not known, each with the one that it was compared with."""
+        wanted = _wanted(places, infos, known)
+        reels = [_Reel(at, self._sources[at], infos[at]) for at in wanted]
+        if reels:
+            self._read(reels, compared)
+        if len(wanted) < len(places) and any(reel.reason != reel.info.unreadable for reel in reels):
+            # What a step is to be compared with was lost meanwhile; the one before that was not read.
             reels = [_Reel(at, self._sources[at], infos[at]) for at in places]
             self._read(reels, compared)
-            before: _Reel | None = None
-            for reel in reels:
-                moments[reel.at] = reel.moment(before)
-                before = reel if reel.reason is None else before
-        return Track(name, first.shape, tuple(moments))
+        pairs: list[tuple[_Reel, _Reel | None]] = []
+        before: _Reel | None = None
+        for reel in reels:
+            if not _is_known(known[reel.at]):
+                pairs.append((reel, before))
+            before = reel if reel.reason is None else before
+        self.nbytes += sum(info.nbytes for at in places if at not in wanted and (info := infos[at]) is not None)
+        return pairs
 
     def _read(self, reels: Sequence[_Reel], compared: ByteComparison) -> None:
         """Read all elements of one tensor, range by range, and compare those of each step with the one before."""
@@ -145,6 +182,23 @@ class _Readers:
                     continue
                 self.nbytes += raw.size
                 before = reel, raw
+
+
+def _wanted(places: Sequence[int], infos: Sequence[TensorInfo | None], known: Sequence[Moment | None]) -> list[int]:
+    """The steps to read: those that are not known, and what each of them is compared with."""
+    wanted: set[int] = set()
+    before: int | None = None
+    for at in places:
+        info = infos[at]
+        if not _is_known(known[at]):
+            wanted.update((at,) if before is None else (before, at))
+        if info is not None and info.unreadable is None:
+            before = at
+    return sorted(wanted)
+
+
+def _is_known(moment: Moment | None) -> bool:
+    return moment is not None and moment.reason is None
 
 
 class _Reel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -69,15 +69,23 @@ class Track(msgspec.Struct, frozen=True):
     @property
     def jump(self) -> int | None:
         """The index of the step of the largest change, if that is JUMP times the median of the others."""
+        found = self.peak
+        return found[0] if found is not None and found[1] is not None and found[1] >= JUMP else None
+
+    @property
+    def peak(self) -> tuple[int, float | None] | None:
+        """The index of the step of the largest change, and how many times the median of the others that is.
+
+        The second is None where there are too few changes to say; None for both where nothing has changed.
+        """
         changes = [
             (moment.change, at) for at, moment in enumerate(self.moments) if moment is not None and moment.change
         ]
-        if len(changes) < FEWEST:
+        if not changes:
             return None
         largest, at = max(changes)
         others = sorted(change for change, place in changes if place != at)
-        median = others[len(others) // 2]
-        return at if largest >= JUMP * median else None
+        return at, largest / others[len(others) // 2] if len(changes) >= FEWEST else None
 
     @property
     def largest(self) -> float:
@@ -146,8 +154,12 @@ class Timeline(msgspec.Struct, frozen=True):
 
     def is_monotonic(self) -> bool:
         """Whether the numbers of the steps rise, as far as they have some."""
-        numbers = [step.number for step in self.steps if step.number is not None]
-        return all(a < b for a, b in pairwise(numbers))
+        return rises(self.steps)
+
+
+def rises(steps: Sequence[Step]) -> bool:
+    """Whether the numbers of the steps rise, as far as they have some."""
+    return all(a < b for a, b in pairwise([step.number for step in steps if step.number is not None]))
 
 
 def finite(value: float | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui_params.tui import keys
-from tui_params.tui.screens.explorer import packed
+from tui_params.tui.screens.explorer import packed, timeline
 from tui_params.tui.screens.explorer.compare_actions import CompareActions
 from tui_params.tui.widgets.tree import tree_messages
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.verification import Verification
     from tui_params.tui.state.searches import Searches
     from tui_params.tui.state.view import View
+    from tui_params.tui.terminal.glyphs import Glyphs
     from tui_params.tui.widgets.bars import SearchBar
     from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
     from tui_params.tui.widgets.tree.module_tree import ModuleTree
@@ -51,6 +52,7 @@ class Actions(CompareActions):
     inside: Inside
     folded: Layers
     notice: Notice
+    glyphs: Glyphs
     page_choices: PageChoices
     panes: Panes
     questions: Questions
@@ -172,6 +174,9 @@ class Actions(CompareActions):
 
     def action_pin(self) -> None:
         self.comparing.toggle_pin()
+
+    def action_timeline(self) -> None:
+        timeline.open_timeline(self.session, self.travel, self.notice, self.glyphs, self.app)
 
     def action_problems(self) -> None:
         self.notice.clear()
