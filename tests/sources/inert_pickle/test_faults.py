@@ -305,3 +305,9 @@ def test_a_key_that_is_set_twice_loses_a_value_that_nobody_looked_at() -> None:
     assert faults_of(twice) == ["sets a key of a dict twice"]
     assert faults_of(b"}" + string("a") + b"K\x01s" + string("a") + b"K\x02s") == ["sets a key of a dict twice"]
     assert not faults_of(b"}(" + string("a") + b"K\x01" + string("b") + b"K\x02u")
+
+
+def test_a_parameter_is_made_by_a_call() -> None:
+    parts = tensor_pickle() + b"\x88ccollections\nOrderedDict\n)R\x87"
+    assert not faults_of(b"ctorch._utils\n_rebuild_parameter\n" + parts + b"R")
+    assert faults_of(b"ctorch._utils\n_rebuild_parameter\n" + parts + b"\x81") == ["makes an object of a function"]

@@ -41,6 +41,7 @@ from tui_params.sources.inert_pickle.values import (
     Encoded,
     Obj,
     OddKey,
+    Parameter,
     SetValue,
     Storage,
     Stub,
@@ -50,7 +51,7 @@ from tui_params.sources.inert_pickle.values import (
     render,
 )
 
-_MADE_BY_FUNCTIONS = frozenset({TensorValue, ArrayValue})
+_MADE_BY_FUNCTIONS = frozenset({TensorValue, ArrayValue, Parameter})
 _BUFFERS = frozenset({bytes, Encoded, ByteArray, ArrayValue, Text, Obj})
 _FUNCTIONS = frozenset({"encode", "_get_layout"})
 _LOGGED = frozenset({Obj, Composite, TypedTensor})
