@@ -10,6 +10,7 @@ import pytest
 
 from tests.factories_layers import ODD, SPOILT, mixture
 from tests.factories_memory import MemorySource
+from tests.factories_pair import base, base_arrays, tuned, tuned_arrays
 from tests.factories_screen import GatedSource, Stage, on_stage
 from tui_params.core.layers.statistics import Statistic
 from tui_params.tui import keys
@@ -104,6 +105,42 @@ async def test_matrix_finds_the_odd_ones_and_goes_there() -> None:
         await stage.press("escape", "enter")
         assert stage.cursor == SPOILT
         assert stage.app.screen is stage.screen
+
+
+async def test_what_differs_from_another_source_is_a_figure_too_and_what_has_no_number_is_said_in_words() -> None:
+    async with on_stage(base, (100, 30), other=tuned) as stage:
+        await stage.press("K", "s", "s", "s", "s")
+        await look(stage)
+        assert "change, 23 of 23 compared" in stage.lines[0]
+        await stage.press("home")
+        await look(stage)
+        assert "change: 1 other shape" in stage.text
+        book = kinds(stage).shown
+        assert book is not None
+        before, after = base_arrays(), tuned_arrays()
+        for name in (f"layers.{layer}.attn.{kind}.weight" for layer in range(4) for kind in ("q_proj", "v_proj")):
+            a, b = before[name].astype(float), after[name].astype(float)
+            shown = book.cell(book.table.position[name]).value
+            assert shown == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-9)
+        await stage.press("M", "home")
+        await look(stage)
+        assert "only in A" in stage.lines[2]
+        assert "type only" in stage.lines[5]  # and no tiny number
+        assert "NaN" in stage.lines[4]
+        while "type only:" not in stage.text:
+            await stage.press("down" if "layers.3" not in stage.lines[-3] else "right")
+        assert "change type only: the type is f32 in A and bf16 in B" in stage.lines[-2]
+
+
+async def test_what_could_not_be_compared_is_neither_the_same_nor_still_to_come() -> None:
+    damaged = MemorySource(base_arrays(), label="damaged", broken={"layers.2.attn.q_proj.weight": "a bad sector"})
+    async with on_stage(base, (80, 24), other=lambda: damaged) as stage:
+        await stage.press("M", "s", "s", "s", "s", "down", "down")
+        await look(stage)
+        assert "21 of 22 compared, 1 cannot be" in stage.lines[0]
+        assert "S read all" not in stage.lines[-1]
+        assert "layers.2.attn.q_proj.weight" in stage.lines[-3]
+        assert "change not compared: a bad sector" in stage.lines[-2]
 
 
 async def test_cells_fill_in_as_tensors_are_read_and_nothing_is_read_unasked() -> None:

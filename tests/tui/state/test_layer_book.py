@@ -87,15 +87,20 @@ def test_gradients_and_changes_are_there_only_where_there_are_some() -> None:
         "h.1.q": Change("new"),
         "h.1.k": Change("unread"),
         "h.2.q": Change("moved", sums, Sums(4, 3, 1, 0, 0, 1.0, 1.0, 1, 1, 2.0)),
+        "h.3.q": Change("implied", about="only in A, which is no difference"),
+        "h.3.k": Change("dtype", about="the type is f32 in A and f16 in B"),
+        "h.4.q": Change("moved", sums, sums),  # nothing says how far
     }
     figures["h.0.q.grad"] = figures_of(3, 4)
     book.take(["h.0.q.grad", *changes])
     book.turn(-2)
     book.look()
-    cells = [book.cell(at) for at in range(6)]
-    assert [cell.value for cell in cells] == [0.25, 0, None, None, None, None]
-    assert [cell.state for cell in cells] == [READ, READ, READ, UNREAD, READ, UNREAD]
+    cells = [book.cell(at) for at in range(9)]
+    assert [cell.value for cell in cells] == [0.25, 0, *[None] * 7]
+    assert [cell.state for cell in cells] == [READ, READ, READ, LOST, READ, UNREAD, ABSENT, READ, READ]
     assert [cell.flags for cell in cells][4] == 1
+    assert [book.told(at)[0] for at in (2, 3, 5, 7, 8)] == ["new", "\u2013", "not compared yet", "retyped", "moved"]
+    assert book.told(7)[1] == "the type is f32 in A and f16 in B"
     book.turn(1)
     book.look()
     assert [book.cell(at).value for at in (0, 1)] == [5, None]

@@ -24,6 +24,9 @@ tensor of that name. ``implied``: so too, but that is no difference. ``adapted``
 Two tensors of different types are compared by their values: then ``dtype`` has a ``difference``.
 """
 
+ONLY_THAT = 5e-324
+"""The size of a change of which nothing more is known, or in the type alone: it has moved, however little."""
+
 _ROUNDING = 2.0**-52
 """Twice the most by which a figure, rounded once, is off: a share of itself."""
 
@@ -118,7 +121,7 @@ class Change(msgspec.Struct, frozen=True):
         if not is_measured or self.is_from_zero or self.more_nan or self.more_inf:
             return float("inf")
         known = self.relative if self.relative is not None else self.at_least
-        return known or 5e-324  # it has moved, however little
+        return known or ONLY_THAT
 
     @property
     def more_nan(self) -> int:

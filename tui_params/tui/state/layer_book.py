@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_params.core.compare.moved import ONLY_THAT
 from tui_params.core.layers.known import ABSENT, INF, LOST, NAN, UNREAD, Cell, Column, Known, positions
 from tui_params.core.layers.odd import Usual, usual_of
 from tui_params.core.layers.shades import Against, Shades, shades_of
@@ -15,6 +16,7 @@ from tui_params.core.layers.statistics import STATISTICS, Origin, Statistic
 from tui_params.core.layers.strip import Strip, strip_of
 from tui_params.core.layers.table import LayerTable
 from tui_params.core.tensor import TensorInfo
+from tui_params.tui.state.layer_words import ROOMY, Told, told_change
 from tui_params.tui.state.marks import Mark, Marks
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ _RANK: dict[Mark, int] = {"": 0, "unreadable": 1, "warning": 2, "error": 3}
 class Asked(msgspec.Struct, frozen=True):
     """Where a book finds what is known: each is asked by name, and answers at once.
 
-    ``gradients`` are by the name of their parameter. ``since`` is empty where nothing is compared.
+    ``gradients`` are by the name of their parameter. ``since`` is empty where nothing is compared; ``is_across``: the
+    changes are differences from another source.
     """
 
     figures: Callable[[str], Figures | None]
@@ -39,6 +42,7 @@ class Asked(msgspec.Struct, frozen=True):
     since: str
     marks: Marks
     tree: Tree
+    is_across: bool = False
 
 
 class LayerBook:
@@ -182,6 +186,12 @@ class LayerBook:
             found = self._shades[plane] = shades_of(self.column, self.table.planes[plane], self.statistic, self.against)
         return found
 
+    def told(self, at: int, room: int = ROOMY) -> Told:
+        """What is to be said of how a tensor has changed where no number says it, in ``room`` cells (6 or more)."""
+        asked = self._asked
+        change = asked.change(self.table.tensors[at].name) if asked is not None else None
+        return told_change(change, room, is_across=asked is not None and asked.is_across)
+
     def times_median(self, at: int) -> float | None:
         """How many times the median of its kind a tensor has; None where that says nothing."""
         cell, usual = self.cell(at), self.usual(self.kind_of[at])
@@ -244,8 +254,11 @@ def _take(known: Known, asked: Asked, at: int, info: TensorInfo) -> None:
             known.take_state(at, LOST if asked.is_lost(gradient.name) else UNREAD, "gradient")
     if asked.since:
         change = asked.change(info.name)
-        if change is None or change.state == "unread":
+        if change is None:
             known.take_state(at, UNREAD, "change")
+        elif change.has_changed is None:  # it could not be compared, or is not to be
+            known.take_state(at, LOST if change.state == "unread" else ABSENT, "change")
         else:
             flags = NAN * bool(change.more_nan) | INF * bool(change.more_inf)
-            known.take_change(at, change.size, flags)
+            # What is only known to have changed has a size to sort by, which is no number to show.
+            known.take_change(at, change.size if change.size != ONLY_THAT else None, flags)

@@ -126,7 +126,16 @@ class Layers:
 
         reasons, gradients, changes = pages.reasons, desk.opened.source.listing.gradients, pages.changes
         figures, tree = self._session.figures, desk.opened.tree
-        return Asked(figures, reasons.__contains__, changes.of, gradients, changes.since, pages.marks, tree)
+        return Asked(
+            figures,
+            reasons.__contains__,
+            changes.of,
+            gradients,
+            changes.since,
+            pages.marks,
+            tree,
+            is_across=changes.is_across,
+        )
 
     def take_figures(self, names: Collection[str]) -> None:
         """Something has become known of these tensors and gradients."""

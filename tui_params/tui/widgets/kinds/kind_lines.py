@@ -8,7 +8,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.kinds import KindGroup
-from tui_params.core.layers.known import LOST, READ, UNREAD, Cell
+from tui_params.core.layers.known import LOST, READ, UNREAD
 from tui_params.core.layers.odd import told
 from tui_params.core.layers.strip import BAD, BLANK, DOT, LOST_CELL, NONE, ODD, Strip
 from tui_params.core.tensor import TensorInfo
@@ -28,6 +28,8 @@ _MOST_TOLD = 4
 """Odd tensors of a kind that are named in the list; its page names more."""
 
 _INDENT = 4
+_VALUE = 12
+"""Cells of the value of one tensor."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -60,7 +62,8 @@ def heading_line(book: LayerBook, width: int) -> Line:
         line += [(" shape".ljust(widths.shape), "dim"), (" dtype".ljust(widths.dtype), "dim")]
     line += [("numel".rjust(_NUMEL), "dim")]
     title = f"{book.statistic.title} by layer"
-    line.append((f" {text.shorten(title, widths.strip).ljust(widths.strip)}", "accent"))
+    title = title if len(title) <= widths.strip else text.shorten(book.statistic.title, widths.strip)
+    line.append((f" {title.ljust(widths.strip)}", "accent"))
     if widths.range:
         line.append(("least to greatest".rjust(_RANGE), "dim"))
     return cut_line(line, width)
@@ -129,11 +132,11 @@ def member_lines(book: LayerBook, kind: int, place: int, width: int, glyphs: Gly
     label = text.clean(book.table.label(kind, place), 12)
     line = _head(book.mark(at), " ", glyphs, is_here=is_here)
     line.append((f"  {label:<9}", "title" if is_here else "text"))
-    words, style = value_part(book, cell, glyphs)
+    words, style = value_part(book, at, glyphs)
     if any(odd.place == place for odd in usual.odd) and style == "number":
         style = "accent"
-    line.append((words.rjust(11), style))
-    room = max(0, width - _INDENT - 2 - 9 - 11 - 24)
+    line.append((words.rjust(_VALUE), style))
+    room = max(0, width - _INDENT - 2 - 9 - _VALUE - 24)
     bar = min(room, 24)
     if bar >= 6:
         top = max(abs(usual.high or 0.0), abs(usual.low or 0.0))
@@ -144,10 +147,13 @@ def member_lines(book: LayerBook, kind: int, place: int, width: int, glyphs: Gly
     return [cut_line(line, width)]
 
 
-def value_part(book: LayerBook, cell: Cell, glyphs: Glyphs) -> Part:
+def value_part(book: LayerBook, at: int, glyphs: Glyphs) -> Part:
     """The value of one tensor in words."""
+    cell = book.cell(at)
     if cell.state == UNREAD:
         return glyphs.unknown, "dim"
+    if book.statistic.origin == "change" and cell.value is None and not cell.flags:
+        return book.told(at, _VALUE)[0], {READ: "accent", LOST: "warning"}.get(cell.state, "dim")
     if cell.state == LOST:
         return "unreadable", "warning"
     if cell.state == READ and cell.flags:

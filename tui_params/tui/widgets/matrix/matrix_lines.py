@@ -102,6 +102,8 @@ def cell_part(drawing: Drawing, row: int, column: int) -> Part:
     is_bad = cell.state == READ and cell.flags > 0
     if not is_bad and (cell.state != READ or cell.value is None):
         words, style = _without_value(cell, drawing.glyphs)
+        if cell.state == READ and drawing.grid.has_values and drawing.book.statistic.origin == "change":
+            words, style = drawing.book.told(plane.tensors[place], wide - 1)[0], "accent"
         return _placed(words, wide), "here" if is_here else style
     if is_bad:
         return _placed(_bad_words(drawing, cell), wide), "here-error" if is_here else f"heat signed {BAD}"
@@ -198,6 +200,12 @@ def value_line(drawing: Drawing, width: int) -> Line:
         return []
     statistic, cell, usual = book.statistic, book.cell(at), book.usual(book.kind_of[at])
     line: Line = [("   ", "text"), (f"{statistic.title} ", "dim")]
+    is_change = statistic.origin == "change"
+    if is_change and cell.value is None and not cell.flags:
+        words, about = book.told(at)
+        style = {READ: "accent", LOST: "warning"}.get(cell.state, "dim")
+        words = f"{words}: {about}" if about else words
+        return [*line, (_cut(words, width - line_width(line), drawing.glyphs), style)]
     if cell.state == UNREAD:
         return cut_line([*line, ("not known yet; S reads every tensor", "dim")], width)
     if cell.state == LOST:
@@ -213,9 +221,15 @@ def value_line(drawing: Drawing, width: int) -> Line:
         words = f", {text.number(times, 3)}x its kind's median {statistic.words(usual.median)}"
         line.append((words, "accent" if is_odd else "dim"))
     evidence = book.evidence(at)
-    room = width - line_width(line) - 3
-    if evidence and room >= 12:
-        line.append((f"; {text.clean(evidence, 300)[:room]}", "warning"))
-        if len(evidence) > room:
-            line.append(("…", "warning"))
+    room = width - line_width(line) - 2
+    if evidence and room >= 13:
+        line.append((f"; {_cut(text.clean(evidence, 300), room, drawing.glyphs)}", "warning"))
     return cut_line(line, width)
+
+
+def _cut(words: str, room: int, glyphs: Glyphs) -> str:
+    """The beginning of a sentence, with a sign where something is left out."""
+    if len(words) <= room:
+        return words
+    sign = ".." if glyphs.is_ascii else "…"
+    return f"{words[: max(0, room - len(sign))]}{sign}"
