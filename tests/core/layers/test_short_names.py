@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_params.core.layers.short_names import short_names
+from tui_params.core.layers.short_names import fitting_names, short_names
 
 
 def test_a_transformer_at_80_columns() -> None:
@@ -14,6 +14,13 @@ def test_a_transformer_at_80_columns() -> None:
         "q_proj", "q_prj.b", "dwn_prj", "in_norm", "pa_norm",
     )  # fmt: skip
     assert short_names(("attn.c_proj.weight", "mlp.c_proj.weight"), 11) == ("attn.c_proj", "mlp.c_proj")
+
+
+def test_names_are_cut_only_as_far_as_they_stay_different() -> None:
+    names = [f"model.layers.#.self_attn.{part}_proj.weight" for part in "qk"]
+    assert fitting_names(names, 40) == names
+    assert fitting_names(names, 18) == ["…q_proj.weight", "…k_proj.weight"]
+    assert fitting_names(["a.long_block.mlp.weight", "a.other_block.mlp.weight"], 13) == ("lng_blck.mlp", "othr_blck.mlp")
 
 
 @given(st.lists(st.text("ab_.e…~1", max_size=14), unique=True, max_size=40), st.integers(6, 13))

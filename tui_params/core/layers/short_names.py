@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tui_params.core.text import shorten
+from tui_params.core.text import abbreviate, shorten
 
 _ENDS = {"weight": "", "bias": ".b", "weight_scale_inv": ".s", "weight_scale": ".s"}
 _WORDS = {"layernorm": "norm", "attention": "attn", "input": "in", "experts": "exp", "embeddings": "emb"}
@@ -28,6 +28,12 @@ def short_names(names: Sequence[str], room: int) -> tuple[str, ...]:
         found[at] = next(words for words in _candidates(ends[at], at, room) if words and words not in used)
         used.add(found[at])
     return tuple(found)
+
+
+def fitting_names(names: Sequence[str], room: int) -> Sequence[str]:
+    """Distinct dotted names as they are where they fit, else abbreviated, else as ``short_names``: never two alike."""
+    fitting = [abbreviate(name, room) for name in names]
+    return fitting if len(set(fitting)) == len(fitting) else short_names(names, room)
 
 
 def _distinct_ends(names: Sequence[str]) -> list[str]:

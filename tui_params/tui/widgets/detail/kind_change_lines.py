@@ -7,6 +7,7 @@ from math import inf
 
 from tui_params.core import text
 from tui_params.core.kinds import KindGroup, kind_of
+from tui_params.core.layers.short_names import fitting_names
 from tui_params.tui.state.across_words import bar
 from tui_params.tui.state.changes import Below
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -25,21 +26,22 @@ def kind_change_lines(
     lines: list[Line] = [[("Kinds, what differs", "label")]]
     prefix = f"{kind_of(path)}."
     ordered = sorted(zip(kinds, compared, strict=True), key=lambda item: (-(item[1].worst or 0.0), -item[1].moved))
-    for group, below in ordered[:_MOST_KINDS]:
-        words = f" {below.moved:,} of {below.known:,}" if below.moved or below.known < group.count else " the same"
+    shown = ordered[:_MOST_KINDS]
+    counts = [_count(group, below) for group, below in shown]
+    tail = _BAR + _NUMBER + 1
+    room = max(6, width - max(map(len, counts)) - tail)
+    names = fitting_names([text.clean(group.kind.removeprefix(prefix)) for group, _ in shown], room)
+    for (_, below), words, name in zip(shown, counts, names, strict=True):
         worst = below.worst or 0.0
         number = (
             "NaN, Inf" if below.is_broken else "" if worst in (0.0, inf) else text.number_within(worst, _NUMBER - 1)
         )
         drawn = bar(worst, _BAR, glyphs) if worst else " " * _BAR
-        tail = _BAR + _NUMBER + 1
-        room = max(6, width - len(words) - tail)
-        name = text.shorten_name(text.clean(group.kind.removeprefix(prefix)), room)
         style = "number" if below.moved else "dim"
         lines.append(
             [
                 (name.ljust(room), "text" if below.moved else "dim"),
-                (words, style),
+                (words.rjust(width - room - tail), style),
                 (f" {drawn}", "spark"),
                 (number.rjust(_NUMBER), "error" if below.is_broken else style),
             ]
@@ -47,3 +49,7 @@ def kind_change_lines(
     if len(kinds) > _MOST_KINDS:
         lines.append([(f"and {len(kinds) - _MOST_KINDS} more", "dim")])
     return lines
+
+
+def _count(group: KindGroup, below: Below) -> str:
+    return f" {below.moved:,} of {below.known:,}" if below.moved or below.known < group.count else " the same"

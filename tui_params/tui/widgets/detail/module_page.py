@@ -7,6 +7,7 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.findings import Finding
 from tui_params.core.kinds import KindGroup, kind_of
+from tui_params.core.layers.short_names import fitting_names
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.tui.state.changes import Below
@@ -158,19 +159,24 @@ def _kind_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
         return []
     lines: list[Line] = [[("Kinds", "label")]]
     prefix = f"{kind_of(view.path)}."
-    for group in sorted(view.kinds, key=lambda group: -group.nbytes)[:_MOST_KINDS]:
-        times = f" {group.count:,} x"
-        dims = text.short_shape(group.shapes[0]) if group.shapes else ""
-        dims = dims.replace("×", "x") if glyphs.is_ascii else dims
-        if group.distinct_shapes > 1:
-            dims = f"{group.distinct_shapes} shapes"
-        size = text.size(group.nbytes)
+    shown = sorted(view.kinds, key=lambda group: -group.nbytes)[:_MOST_KINDS]
+    facts = [_kind_facts(group, glyphs) for group in shown]
+    room = max(6, width - max(sum(map(len, each)) for each in facts) - 3)
+    names = fitting_names([text.clean(group.kind.removeprefix(prefix)) for group in shown], room)
+    for name, (times, dims, size) in zip(names, facts, strict=True):
         room = max(6, width - len(times) - len(dims) - len(size) - 3)
-        name = text.shorten_name(text.clean(group.kind.removeprefix(prefix)), room)
         lines.append([(name.ljust(room), "text"), (times, "number"), (f" {dims} ", "dim"), (f" {size}", "number")])
     if len(view.kinds) > _MOST_KINDS:
         lines.append([(f"and {len(view.kinds) - _MOST_KINDS} more", "dim")])
     return lines
+
+
+def _kind_facts(group: KindGroup, glyphs: Glyphs) -> tuple[str, str, str]:
+    """How many there are, of which shape, how large."""
+    dims = text.short_shape(group.shapes[0]) if group.shapes else ""
+    dims = dims.replace("×", "x") if glyphs.is_ascii else dims
+    dims = f"{group.distinct_shapes} shapes" if group.distinct_shapes > 1 else dims
+    return f" {group.count:,} x", dims, text.size(group.nbytes)
 
 
 def _health_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
