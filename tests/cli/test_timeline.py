@@ -70,3 +70,39 @@ def test_what_could_not_be_read_is_no_clean_run(folder: Path, cli: Callable[...,
     assert "No NaN and no infinity in what could be read" in ran.out
     assert cli("timeline", str(folder / "checkpoint-100")).code == 3
     assert cli("timeline").code == 2
+
+
+def test_steps_with_other_tensors_and_numbers_that_are_there_twice_are_said(
+    tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    w, half = torch.ones(4, 4), torch.ones(4, 4, dtype=torch.float16)
+    steps = {10: {"a": w, "b": w, "c": w}, 20: {"a": w, "b": half, "new": w}, 30: {"a": w[:2], "b": half, "new": w}}
+    folder = run(tmp_path / "run", steps)
+    (folder / "checkpoint-20").rename(folder / "step_10")
+    ran = cli("timeline", str(folder))
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[2] == "step 10 is there twice: checkpoint-10/ and step_10/"
+    at = lines.index("Not the same tensors at every step")
+    assert lines[at + 1 : at + 3] == [
+        "  step 10: 1 of another type (b); 1 no longer there (c); 1 not at the step before (new)",
+        "  step 30: 1 of another shape (a)",
+    ]
+    for name in ("out.md", "out.html"):
+        assert cli("report", str(folder), "-o", str(tmp_path / name)).code == 0
+        written = (tmp_path / name).read_text()
+        assert "Not the same tensors at every step" in written
+        assert "1 of another shape (a)" in written
+        assert "10 is there twice" in written
+    assert cli("timeline", str(folder / "checkpoint-10"), str(folder / "checkpoint-10")).out.count("twice") == 1
+
+
+def test_a_step_that_cannot_be_read_is_not_called_another_structure(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    folder = run(tmp_path / "run", {at: {"a": torch.ones(4, 4), "b": torch.ones(4)} for at in (10, 20, 30, 40)})
+    for at, kept in ((20, 20), (30, -8)):
+        path = next((folder / f"checkpoint-{at}").iterdir())
+        path.write_bytes(path.read_bytes()[:kept])
+    ran = cli("timeline", str(folder))
+    assert ran.code == 3
+    assert "Not the same" not in ran.out
+    assert ran.out.count("\n! ") == 2

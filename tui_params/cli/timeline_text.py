@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tui_params.cli.output import Output
 from tui_params.core import text
-from tui_params.core.compare.track_text import named
+from tui_params.core.compare.track_text import named, order_words, uneven_words
 from tui_params.core.compare.tracks import Timeline, Track
 
 _MOST = 40
@@ -22,14 +22,15 @@ def lines(timeline: Timeline, output: Output, *, names: bool = False) -> Iterato
     steps = timeline.steps
     shown = text.listed([step.name for step in steps], 8)
     yield f"{text.plural(len(steps), 'step')}: {shown}"
-    if not timeline.is_monotonic():
-        yield output.style("the numbers of the steps do not rise in this order", "yellow")
+    for words in order_words(timeline):
+        yield output.style(words, "yellow")
     for what, reason in timeline.unread[:_MOST]:
         yield output.style(f"! {what}: {reason}", "yellow")
     if len(timeline.unread) > _MOST:
         yield f"! and {len(timeline.unread) - _MOST:,} more that could not be read"
     yield ""
     yield from _broken(timeline, output)
+    yield from _uneven(timeline, output)
     yield from _jumps(timeline, output)
     yield from _frozen(timeline, output)
     yield from _table(timeline, output, names=names)
@@ -57,6 +58,16 @@ def _broken(timeline: Timeline, output: Output) -> Iterator[str]:
     later = [track for track in timeline.tracks if (found := track.first_broken) is not None and found > at]
     if later:
         yield f"  later steps: {text.plural(len(later), 'more tensor')}"
+
+
+def _uneven(timeline: Timeline, output: Output) -> Iterator[str]:
+    found = list(uneven_words(timeline))
+    if not found:
+        return
+    yield ""
+    yield output.style("Not the same tensors at every step", "bold yellow")
+    for step, words in found:
+        yield f"  step {step}: {words}" if step else f"  {words}"
 
 
 def _jumps(timeline: Timeline, output: Output) -> Iterator[str]:

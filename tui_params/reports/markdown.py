@@ -11,6 +11,7 @@ from tui_params.core.compare.change_text import count_changes, notes, sorts
 from tui_params.core.compare.changes_by_kind import change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.track_text import named as tracks_named
+from tui_params.core.compare.track_text import order_words, uneven_words
 from tui_params.core.compare.tracks import Timeline, Track
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Change
@@ -196,6 +197,12 @@ def _timeline(found: Timeline) -> Iterator[str]:
     else:
         yield f"No NaN and no infinity {'in what could be read' if found.unread else 'at any step'}."
     yield ""
+    order = [f"{words[:1].upper()}{words[1:]}." for words in order_words(found)]
+    uneven = [f"step {step}: {words}" if step else words for step, words in uneven_words(found)]
+    order += [f"Not the same tensors at every step: {'; '.join(uneven)}."] if uneven else []
+    for words in order:
+        yield prose(words)
+        yield ""
     for title, by_step in (("Jumps", found.jumps()), ("Frozen since", found.frozen())):
         if by_step:
             said = (f"step {prose(names[at])}: {_listed(tracks)}" for at, tracks in islice(by_step.items(), 10))

@@ -20,7 +20,11 @@ def test_names_are_cut_only_as_far_as_they_stay_different() -> None:
     names = [f"model.layers.#.self_attn.{part}_proj.weight" for part in "qk"]
     assert fitting_names(names, 40) == names
     assert fitting_names(names, 18) == ["…q_proj.weight", "…k_proj.weight"]
-    assert fitting_names(["a.long_block.mlp.weight", "a.other_block.mlp.weight"], 13) == ("lng_blck.mlp", "othr_blck.mlp")
+    alike = ["a.long_block.mlp.weight", "a.other_block.mlp.weight"]
+    assert fitting_names(alike, 13) == (
+        "lng_blck.mlp",
+        "othr_blck.mlp",
+    )
 
 
 @given(st.lists(st.text("ab_.e…~1", max_size=14), unique=True, max_size=40), st.integers(6, 13))

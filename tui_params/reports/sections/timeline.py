@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tui_params.core import text
 from tui_params.core.compare.track_text import named as tracks_named
+from tui_params.core.compare.track_text import order_words, uneven_words
 from tui_params.core.compare.tracks import Moment, Timeline, Track
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Uncompared
@@ -48,11 +49,10 @@ def timeline(found: Timeline) -> Html:
     return section(
         "The run",
         paragraph(f"{text.plural(len(steps), 'step')}: {names}.", class_="closing"),
-        NOTHING
-        if found.is_monotonic()
-        else paragraph("The numbers of the steps do not rise in this order.", class_="warning"),
+        *(paragraph(f"{words[:1].upper()}{words[1:]}.", class_="warning") for words in order_words(found)),
         _unread(found),
         _broken(found),
+        _uneven(found),
         _by_step("Jumps", "a change of 8 times the median of the tensor's others", found.jumps(), found),
         _by_step("Frozen", "not a bit has changed since", found.frozen(), found),
         _norms(found, axis, shown),
@@ -105,6 +105,17 @@ def _broken(found: Timeline) -> Html:
         said.append(f"{text.plural(later, 'more tensor')} at later steps")
     listed = element("ul", *entries, class_="findings error", data_first_broken=at, data_tensors=len(tracks))
     return Html(heading + listed + rest(len(tracks) - len(entries), "tensors", _ALL) + paragraph("; ".join(said) + "."))
+
+
+def _uneven(found: Timeline) -> Html:
+    entries = [
+        element("li", element("span", f"step {text.clean(step, 60)}: {words}" if step else words))
+        for step, words in uneven_words(found)
+    ]
+    if not entries:
+        return NOTHING
+    heading = element("h4", "Not the same tensors at every step", class_="warning")
+    return Html(heading + element("ul", *entries, class_="findings warning"))
 
 
 def _by_step(title: str, meaning: str, found: Mapping[int, Sequence[Track]], run: Timeline) -> Html:

@@ -143,7 +143,10 @@ class LayerScreen(Screen[Way]):
         read, lost, total = book.column.counts()
         words = f"{read:,} of {total:,} {'compared' if book.statistic.origin == 'change' else 'read'}"
         reading = "  reading" if self.made.is_reading() else ""
-        right: list[Part] = [(f"{reading}  {book.statistic.title}", "accent"), (f", {words}{',' if lost else ''} ", "dim")]
+        right: list[Part] = [
+            (f"{reading}  {book.statistic.title}", "accent"),
+            (f", {words}{',' if lost else ''} ", "dim"),
+        ]
         if lost:
             right.append((f"{lost:,} cannot be ", "warning"))
         while left[-1][1] == "dim" and line_width([*left, *right]) > width:

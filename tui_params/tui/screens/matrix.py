@@ -52,6 +52,8 @@ class MatrixScreen(LayerScreen):
     @property
     def hints(self) -> Sequence[str]:
         book = self.map.book
+        if book is not None and not book.table.planes:
+            return ("matrix.back", "matrix.kinds", "matrix.help")
         planes = ("matrix.next_plane",) if book is not None and len(book.table.planes) > 1 else ()
         read = ("matrix.read",) if self.can_read else ("matrix.next",)
         usual = ("matrix.enter", "matrix.statistic", *planes, *read, "matrix.back", "matrix.help")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ALONE = ("only_a", "only_b")
 
+
 class Below:
     """What is known of the tensors of a module: of how many, how many of these differ, and the worst of them.
 

@@ -34,7 +34,7 @@ def _value_lines(book: LayerBook, kind: int, width: int, glyphs: Glyphs) -> list
     apart = _without_number(book, kind)
     if not usual.known and not usual.odd:
         return wrapped(f"{statistic.title}: {apart or 'of no tensor known yet'}", width, "dim", hang=2)
-    words = f"{statistic.title} {range_words(book, kind, glyphs)}" if usual.known else statistic.title
+    words = f"{statistic.title} {range_words(book, kind, glyphs)}" if usual.known else f"{statistic.title} none"
     if usual.median is not None and usual.known > 1:
         words += f", median {statistic.words(usual.median)}"
     if usual.known < count:
