@@ -13,12 +13,15 @@ from tests.factories_memory import MemorySource
 from tests.factories_pair import base, base_arrays, tuned, tuned_arrays
 from tests.factories_screen import GatedSource, Stage, on_stage
 from tui_params.core.layers.statistics import Statistic
+from tui_params.core.layers.table import table_of
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import layers
 from tui_params.tui.screens.kinds import KindsScreen
 from tui_params.tui.screens.layer_screen import LayerScreen
 from tui_params.tui.screens.matrix import MatrixScreen
-from tui_params.tui.terminal.glyphs import ASCII
+from tui_params.tui.state.layer_book import LayerBook
+from tui_params.tui.terminal.glyphs import ASCII, UNICODE
+from tui_params.tui.widgets.kinds.kind_lines import Row, kind_lines, short_kinds
 
 
 def kinds(stage: Stage) -> KindsScreen:
@@ -72,6 +75,27 @@ async def test_kinds_are_listed_with_what_stands_out_and_open_to_their_tensors()
         assert "5.3: NaN" in stage.text
         await stage.press("enter")
         assert stage.cursor == "model.norm.weight"
+
+
+def test_no_two_kinds_of_a_list_have_the_same_name_however_narrow_it_is() -> None:
+    names = [
+        f"model.layers.{at}.{block}.{part}_proj.{end}"
+        for at in range(2)
+        for block in ("mlp", "mlp.experts.0", "mlp.shared_experts")
+        for part in ("gate", "up", "down")
+        for end in ("weight", "weight_scale_inv")
+    ]
+    names += [f"model.layers.0.mlp.experts.{expert}.up_proj.weight" for expert in range(1, 12_000)]
+    source = MemorySource({name: np.zeros(1, np.float32) for name in names})
+    book = LayerBook(table_of(source.listing.tensors))
+    for width in (60, 80, 120):
+        shown = short_kinds(book, width)
+        assert len(set(shown)) == len(shown) == 18
+        lines = [kind_lines(book, Row(at, name, False, False), width, UNICODE)[0] for at, name in enumerate(shown)]
+        assert all(
+            f" x {count:,} " in "".join(words for words, _ in line)
+            for line, count in zip(lines, (group.count for group in book.table.kinds), strict=True)
+        )
 
 
 async def test_matrix_finds_the_odd_ones_and_goes_there() -> None:

@@ -65,6 +65,7 @@ class LayerBook:
         for kind, members in enumerate(table.members):
             for index in members.indices:
                 self.kind_of[index] = kind
+        self.most_of_kind = max((group.count for group in table.kinds), default=0)
         self._parameter_of: dict[str, int] = {}  # by name of the gradient
         self._asked: Asked | None = None
         self._looked_at: object = None

@@ -10,6 +10,7 @@ from tui_params.core import text
 from tui_params.core.kinds import KindGroup
 from tui_params.core.layers.known import LOST, READ, UNREAD
 from tui_params.core.layers.odd import told
+from tui_params.core.layers.short_names import short_names
 from tui_params.core.layers.strip import BAD, BLANK, DOT, LOST_CELL, NONE, ODD, Strip
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.state.layer_book import LayerBook
@@ -44,20 +45,21 @@ class Row(msgspec.Struct, frozen=True):
 class _Widths:
     """The cells of each column of a list that is ``width`` cells wide; the names take what the others leave."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, book: LayerBook, width: int) -> None:
         self.whole = width
+        self.count = max(_COUNT, len(f" x {book.most_of_kind:,}"))
         self.dtype = _DTYPE if width >= _ROOMY else 0
         self.range = _RANGE if width >= _WIDE else 0
         self.shape = 11 if width >= _ROOMY else 0
         self.strip = max(8, min(32, width // 5))
-        fixed = _INDENT + _COUNT + self.dtype + _NUMEL + self.range + self.shape + self.strip + 1
+        fixed = _INDENT + self.count + self.dtype + _NUMEL + self.range + self.shape + self.strip + 1
         self.name = max(6, width - fixed)
 
 
 def heading_line(book: LayerBook, width: int) -> Line:
     """What the columns are."""
-    widths = _Widths(width)
-    line: Line = [(f"{' ' * _INDENT}{'kind'.ljust(widths.name)}", "dim"), ("x".rjust(_COUNT), "dim")]
+    widths = _Widths(book, width)
+    line: Line = [(f"{' ' * _INDENT}{'kind'.ljust(widths.name)}", "dim"), ("x".rjust(widths.count), "dim")]
     if widths.shape:
         line += [(" shape".ljust(widths.shape), "dim"), (" dtype".ljust(widths.dtype), "dim")]
     line += [("numel".rjust(_NUMEL), "dim")]
@@ -72,13 +74,13 @@ def heading_line(book: LayerBook, width: int) -> Line:
 def kind_lines(book: LayerBook, row: Row, width: int, glyphs: Glyphs) -> list[Line]:
     """A kind, and in a second line what stands out of it."""
     kind, is_here = row.kind, row.is_here
-    widths = _Widths(width)
+    widths = _Widths(book, width)
     group = book.table.kinds[kind]
     arrow = " " if group.count == 1 else glyphs.opened if row.is_open else glyphs.closed
     line = _head(book.mark_of_kind(kind), arrow, glyphs, is_here=is_here)
     line += [
         (row.name.ljust(widths.name), "title" if is_here else "text"),
-        (f"x {group.count:,}".rjust(_COUNT), "number"),
+        (f"x {group.count:,}".rjust(widths.count), "number"),
     ]
     if widths.shape:
         shape = text.shorten(_shape(group, glyphs), widths.shape - 1)
@@ -104,12 +106,18 @@ def kind_lines(book: LayerBook, row: Row, width: int, glyphs: Glyphs) -> list[Li
 def short_kinds(book: LayerBook, width: int) -> list[str]:
     """The names of all kinds, short enough for a list of that width.
 
-    A long one is cut where a segment begins, unless what is left is the end of another one, too.
+    A long one is cut where a segment begins, unless what is left is the end of another one, too; where cutting leaves
+    two alike, they are shortened so that they differ.
     """
-    room = _Widths(width).name
+    room = _Widths(book, width).name
     names = [text.name(group.kind, 400) for group in book.table.kinds]
     ends = Counter(end for name in names for end in _ends(name))
-    return [_cut_kind(name, room, ends) for name in names]
+    found = [_cut_kind(name, room, ends) for name in names]
+    counts = Counter(found)
+    if len(counts) == len(found):
+        return found
+    short = short_names(names, room)
+    return [words if counts[words] == 1 else short[at] for at, words in enumerate(found)]
 
 
 def _ends(name: str) -> list[str]:
