@@ -20,6 +20,7 @@ from tui_params.core.compare.both import BothSources
 from tui_params.core.compare.difference_source import DifferenceSource, subtracted, why_not
 from tui_params.core.compare.moved import Change
 from tui_params.core.compare.sides import MOST_PLACES, read_sides
+from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.compare.verdict import Verdict
 from tui_params.core.query.query import parse_query
 from tui_params.core.window import parse_window
@@ -201,6 +202,9 @@ def test_an_adapter_is_shown_as_the_change_that_it_makes(tmp_path: Path) -> None
         BothSources(open_source(path), MemorySource(arrays)),
     ):
         assert is_of_adapter(both)
+        reason = why_nothing(both.comparer.structure, both.a.listing.tensors, both.b.listing.tensors)
+        assert reason is not None
+        assert reason.endswith("the explorer (tui-params A B) shows how far it moves them")
         changes = dict(adapted(both, never))
         relative = changes["layers.0.q.weight"].relative
         assert relative is not None

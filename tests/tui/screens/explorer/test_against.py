@@ -30,7 +30,10 @@ async def test_rows_pages_and_header_say_what_differs() -> None:
         assert "bit-identical" in stage.row("layers.0.norm.weight")
         assert "3 of 5" in stage.row("layers.0")
         assert "━" in stage.row("layers.1.mlp.up.weight")
+        await stage.go("layers.0.mlp.up.bias")
+        assert "B - A" not in stage.status  # only A has it
         await stage.go("layers.1.mlp.up.weight")
+        assert "d B - A" in stage.status
         page = stage.facts
         assert "4 of 2,048 values dif" in page
         assert "(0.20 %)" in page

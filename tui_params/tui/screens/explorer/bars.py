@@ -26,6 +26,9 @@ from tui_params.tui.widgets.bars import SearchBar, StripBar
 from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
+_COMPARED = ("same", "equal", "moved", "dtype")
+"""The states of a tensor whose values were compared with those of its partner."""
+
 
 class Bars:
     """Gathers a BarState from the parts of the screen, and paints it."""
@@ -96,10 +99,17 @@ class Bars:
             running=self._notice.running,
             focus=self._focus,
             is_tensor=opened is not None and node is not None and not opened.tree.is_module(node),
+            has_difference=self._has_difference(node),
             editing=self._editing.words,
             has_tables=self._detail.grid.has_tables,
             keys=self.keys,
         )
+
+    def _has_difference(self, node: int | None) -> bool:
+        pages = self._session.pages
+        info = pages.tensor_at(node) if pages is not None else None
+        change = pages.changes.of(info.name) if pages is not None and info is not None else None
+        return change is not None and change.state in _COMPARED
 
     @property
     def _focus(self) -> Focus:

@@ -78,6 +78,8 @@ class BarState:
     focus: Focus = "tree"
     is_tensor: bool = False
     """Whether the cursor of the tree is on a tensor."""
+    has_difference: bool = False
+    """Whether that has a partner in the other source, so that there is a difference of their values."""
     has_tables: bool = False
     """Whether the values have more than one table to step through."""
     pulse: str = ""
@@ -360,7 +362,7 @@ def _hints(state: BarState) -> list[Hint]:
     hints = [hint("tree.enter", "look in" if state.is_tensor else "open".ljust(len("look in")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
     if opened is not None and opened.both is not None:
-        of_tensor = ("difference", "B - A") if state.is_tensor else ("unchanged", "what is the same")
+        of_tensor = ("difference", "B - A") if state.has_difference else ("unchanged", "what is the same")
         words = (("search", "search"), ("help", "keys"), of_tensor, ("compare", "compared"), ("quit", "quit"))
     hints += [hint(name, word) for name, word in words]
     hints.append(hint("values", "values"))
