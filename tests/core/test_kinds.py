@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories_names import deepseek_v3_names
-from tui_params.core.dtypes import from_safetensors, from_torch
+from tui_params.core.dtypes import from_safetensors, from_torch, unknown
 from tui_params.core.kinds import MAX_SHAPES, compact_ranges, group_by_kind, kind_of, name_of_kind
 from tui_params.core.tensor import TensorInfo, describe
+from tui_params.core.text import short_shape
 
 
 def tensor(name: str, shape: tuple[int, ...] = (2, 3), dtype: str = "float32") -> TensorInfo:
@@ -64,6 +65,18 @@ def test_shapes_are_bounded() -> None:
     assert group.shapes == tuple((n,) for n in range(MAX_SHAPES))
     assert group.distinct_shapes == 100
     assert group_by_kind([]) == ()
+
+
+def test_what_is_not_known_of_a_lost_tensor_is_no_second_shape_or_type() -> None:
+    lost = [TensorInfo(f"h.{at}.w", (), unknown("?"), 0, 0, unreadable="its shard is missing") for at in (1, 2)]
+    (group,) = group_by_kind([tensor("h.0.w"), *lost])
+    assert (group.count, group.shapes, group.distinct_shapes) == (3, ((2, 3),), 1)
+    assert [dtype.short for dtype in group.dtypes] == ["f32"]
+    assert group.shape_in(short_shape) == "2×3"
+    (group,) = group_by_kind(lost)
+    assert (group.shapes, group.shape_in(short_shape), len(group.dtypes)) == ((), "?", 1)
+    (scalars,) = group_by_kind([tensor("h.0.w", ()), tensor("h.1.w", (4,))])
+    assert (scalars.shapes, scalars.shape_in(short_shape)) == (((), (4,)), "2 shapes")
 
 
 def test_odd_names() -> None:

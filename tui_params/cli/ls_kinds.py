@@ -41,10 +41,7 @@ def rows(
         return
     names = [text.name(_name(group, tensors), _LONGEST_NAME) for group in groups]
     counts = [f"x {group.count:,}" if group.count > 1 else "" for group in groups]
-    shapes = [
-        text.shape(group.shapes[0]) if group.distinct_shapes == 1 else f"{group.distinct_shapes:,} shapes"
-        for group in groups
-    ]
+    shapes = [group.shape_in(text.shape) for group in groups]
     dtypes = [
         text.clean(group.dtypes[0].short) if len(group.dtypes) == 1 else f"{len(group.dtypes)} types"
         for group in groups

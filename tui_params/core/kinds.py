@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ class KindGroup(msgspec.Struct, frozen=True):
 
     ``indices`` are the positions in the list that was grouped, in order. ``numbers`` are the numbers in place of
     each ``#`` of the kind, as compact ranges: ``("3-60", "0-255")``. ``shapes`` and ``dtypes`` are the distinct ones
-    in the order of their appearance, at most MAX_SHAPES of the first; ``distinct_shapes`` counts all of them.
+    in the order of their appearance, at most MAX_SHAPES of the first; ``distinct_shapes`` counts all that are known.
     ``numel`` and ``nbytes`` are summed over the tensors that are tied to none before them.
     """
 
@@ -30,6 +30,12 @@ class KindGroup(msgspec.Struct, frozen=True):
     nbytes: int
     numbers: tuple[str, ...]
     indices: tuple[int, ...]
+
+    def shape_in(self, words: Callable[[Sequence[int]], str]) -> str:
+        """The shape as ``words`` writes it, or how many there are; ``?`` where none is known."""
+        if not self.shapes:
+            return "?"
+        return words(self.shapes[0]) if self.distinct_shapes == 1 else f"{self.distinct_shapes:,} shapes"
 
 
 def kind_of(name: str) -> str:
@@ -133,7 +139,11 @@ def group_of(members: Members, infos: Sequence[TensorInfo]) -> KindGroup:
     """What the tensors of one kind are together."""
     tensors = [infos[index] for index in members.indices]
     shapes = dict.fromkeys([info.shape for info in tensors])
-    dtypes = {info.dtype.name: info.dtype for info in tensors}
+    known = tensors
+    if () in shapes:  # perhaps of a tensor of which not even the shape is known
+        known = [info for info in tensors if not info.has_unknown_size]
+        shapes = dict.fromkeys([info.shape for info in known])
+    dtypes = {info.dtype.name: info.dtype for info in known or tensors}
     own = [info for info in tensors if info.tied_to is None]
     distinct = [{number for number in set(column) if number.isdecimal()} for column in members.numbers]
     return KindGroup(

@@ -119,7 +119,7 @@ def _kinds(checked: Checked, name: str) -> Iterator[str]:
 
     def row(group: KindGroup) -> Sequence[str]:
         at = place[group.kind]
-        shape = text.short_shape(group.shapes[0]) if group.distinct_shapes == 1 else f"{group.distinct_shapes:,} shapes"
+        shape = group.shape_in(text.short_shape)
         usual = layers.usual[at]
         std = text.number(usual.low, 3)
         if usual.low != usual.high:

@@ -68,9 +68,7 @@ def _row(layers: Layers, kind: int) -> Html:
 
 
 def _shape(group: KindGroup) -> str:
-    if group.distinct_shapes == 1:
-        return text.shorten(text.short_shape(group.shapes[0]), 40)
-    return f"{group.distinct_shapes:,} shapes"
+    return text.shorten(group.shape_in(text.short_shape), 40)
 
 
 def _range(layers: Layers, kind: int, statistic: Statistic) -> Html:

@@ -87,7 +87,7 @@ def kind_lines(book: LayerBook, row: Row, width: int, glyphs: Glyphs) -> list[Li
         dtype = text.dtype_mix({dtype.short: 1 for dtype in group.dtypes}, 1)
         line += [(f" {shape}".ljust(widths.shape), "dim")]
         line += [(f" {text.clean(dtype, widths.dtype - 1)}".ljust(widths.dtype), "dim")]
-    is_tied = not group.numel and all(shape and 0 not in shape for shape in group.shapes)
+    is_tied = not group.numel and group.shapes and all(shape and 0 not in shape for shape in group.shapes)
     numel = "tied" if is_tied else text.numel(group.numel)
     line.append((numel.rjust(_NUMEL), "dim" if is_tied else "number"))
     strip = strip_parts(book.strip(kind, widths.strip), glyphs)
@@ -211,14 +211,12 @@ def _head(mark: Mark, arrow: str, glyphs: Glyphs, *, is_here: bool) -> Line:
 
 
 def _shape(group: KindGroup, glyphs: Glyphs) -> str:
-    if group.distinct_shapes > 1:
-        return f"{group.distinct_shapes} shapes"
-    words = text.short_shape(group.shapes[0])
+    words = group.shape_in(text.short_shape)
     return words.replace("×", "x") if glyphs.is_ascii else words
 
 
 def _facts(info: TensorInfo, glyphs: Glyphs) -> str:
-    shape = text.shorten(text.short_shape(info.shape), 14)
+    shape = "?" if info.has_unknown_size else text.shorten(text.short_shape(info.shape), 14)
     words = f"{shape} {text.clean(info.dtype.short, 7)}"
     return words.replace("×", "x") if glyphs.is_ascii else words
 

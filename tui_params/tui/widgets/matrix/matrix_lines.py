@@ -185,7 +185,8 @@ def name_line(drawing: Drawing, width: int) -> Line:
         what = f"no number {column} of this kind" if plane.is_split else f"no {text.clean(column, 60)}"
         return cut_line([(f" layer {plane.rows[drawing.row]} has {what}", "dim")], width)
     info, mark = book.table.tensors[at], book.mark(at)
-    facts = f"{text.shorten(text.short_shape(info.shape), 20)} {text.clean(info.dtype.short, 12)} "
+    shape = "shape unknown," if info.has_unknown_size else text.shorten(text.short_shape(info.shape), 20)
+    facts = f"{shape} {text.clean(info.dtype.short, 12)} "
     facts = facts.replace("×", "x") if drawing.glyphs.is_ascii else facts
     sign, style = mark_of(mark, drawing.glyphs) if mark else (" ", "text")
     room = max(8, width - len(facts) - 5)
