@@ -201,6 +201,17 @@ def test_a_damaged_step_is_said_and_the_others_are_compared(tmp_path: Path) -> N
     assert (last.since, last.change) == (0, 2.0)
 
 
+def test_a_step_without_tensors_is_not_passed_over(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", {n: {"w": torch.full((4,), float(n))} for n in (1, 2)})
+    (folder / "checkpoint-3").mkdir()
+    found = tui_params.timeline(folder)
+    assert [step.number for step in found.steps] == [1, 2, 3]
+    assert "holds no tensor file" in (found.steps[2].reason or "")
+    assert found.unread
+    (folder / "logs-4").mkdir()
+    assert len(tui_params.timeline(folder).steps) == 3
+
+
 def test_fewer_than_two_steps_are_no_run(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", {1: {"w": torch.ones(2)}})
     with pytest.raises(OpenError, match="no folder with two steps"):

@@ -64,14 +64,12 @@ def find_steps(path: Path, formats: Formats) -> list[str]:
 def steps_in_order(path: Path, formats: Formats) -> list[tuple[str, int]]:
     """The steps of a run in a folder, the oldest first, each with its number; also beside a model of its own.
 
-    Copies of the newest (``last.ckpt``) are left out.
+    Copies of the newest (``last.ckpt``) are left out; steps without tensors beside others are not: a save that has not
+    finished, or files that are lost.
     """
-    folders = [
-        (int(match[1]), name)
-        for name in folder_names(path)[:_MOST_FOLDERS]
-        if (match := _FOLDER.fullmatch(name)) and _is_checkpoint(path / name, formats)
-    ]
-    if folders:
+    names = folder_names(path)[:_MOST_FOLDERS]
+    folders = [(int(match[1]), name) for name in names if (match := _FOLDER.fullmatch(name))]
+    if any(_is_checkpoint(path / name, formats) for _, name in folders):
         return [(name, number) for number, name in sorted(folders)]
     steps = [name for name in find_steps(path, formats) if name.rpartition(".")[0].lower() not in _LAST]
     return [(name, int(_STEP.findall(name.rpartition(".")[0])[-1])) for name in reversed(steps)]
