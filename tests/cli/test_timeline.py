@@ -39,6 +39,7 @@ def test_the_step_of_the_first_nan_the_jump_and_what_is_frozen_are_named(folder:
     assert "  layers.1.w  3 NaN, 0 Inf of 64 elements" in lines
     assert "  step 400: layers.1.w" in lines
     assert "  since step 300: head" in lines
+    assert not any("all with NaN" in line for line in lines)
     assert any(line.startswith("! layers.1.w") for line in lines)
     assert max(map(len, lines)) <= 100
 
@@ -95,6 +96,17 @@ def test_steps_with_other_tensors_and_numbers_that_are_there_twice_are_said(
         assert "1 of another shape (a)" in written
         assert "10 is there twice" in written
     assert cli("timeline", str(folder / "checkpoint-10"), str(folder / "checkpoint-10")).out.count("twice") == 1
+
+
+def test_a_tensor_that_is_all_nan_is_frozen_and_that_is_said(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    weights = {at: torch.full((4,), float(at)) for at in (10, 20)}
+    lost = {at: torch.full((4,), torch.nan) for at in (30, 40)}
+    folder = run(tmp_path / "run", {at: {"a": w, "b": torch.ones(2)} for at, w in (weights | lost).items()})
+    words = "a (all with NaN or infinities)"
+    assert f"  since step 30: {words}" in cli("timeline", str(folder)).out.splitlines()
+    for name in ("out.md", "out.html"):
+        assert cli("report", str(folder), "-o", str(tmp_path / name)).code == 1
+        assert words.removeprefix("a") in (tmp_path / name).read_text()
 
 
 def test_a_step_that_cannot_be_read_is_not_called_another_structure(tmp_path: Path, cli: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tui_params.cli.output import Output
 from tui_params.core import text
-from tui_params.core.compare.track_text import named, order_words, uneven_words
+from tui_params.core.compare.track_text import broken_note, named, order_words, uneven_words
 from tui_params.core.compare.tracks import Timeline, Track
 
 _MOST = 40
@@ -87,7 +87,7 @@ def _frozen(timeline: Timeline, output: Output) -> Iterator[str]:
     yield ""
     yield output.style(f"Frozen ({sum(map(len, by_step.values())):,} of {len(timeline.tracks):,})", "bold")
     for at, tracks in by_step.items():
-        yield f"  since step {timeline.steps[at].name}: {named(tracks)}"
+        yield f"  since step {timeline.steps[at].name}: {named(tracks)}{broken_note(tracks)}"
 
 
 def _table(timeline: Timeline, output: Output, *, names: bool) -> Iterator[str]:

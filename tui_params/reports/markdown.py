@@ -10,8 +10,8 @@ from tui_params.core import text
 from tui_params.core.compare.change_text import count_changes, notes, sorts
 from tui_params.core.compare.changes_by_kind import change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
+from tui_params.core.compare.track_text import broken_note, order_words, uneven_words
 from tui_params.core.compare.track_text import named as tracks_named
-from tui_params.core.compare.track_text import order_words, uneven_words
 from tui_params.core.compare.tracks import Timeline, Track
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Change
@@ -205,8 +205,10 @@ def _timeline(found: Timeline) -> Iterator[str]:
         yield ""
     for title, by_step in (("Jumps", found.jumps()), ("Frozen since", found.frozen())):
         if by_step:
-            said = (f"step {prose(names[at])}: {_listed(tracks)}" for at, tracks in islice(by_step.items(), 10))
-            yield f"{title}: {'; '.join(said)}"
+            some = list(islice(by_step.items(), 10))
+            notes = [broken_note(tracks) if title == "Frozen since" else "" for _, tracks in some]
+            said = [f"step {prose(names[at])}: {_listed(tracks)}" for at, tracks in some]
+            yield f"{title}: {'; '.join(map(''.join, zip(said, notes, strict=True)))}"
             yield ""
     if found.unread:
         lost = ((code(what), prose(reason)) for what, reason in found.unread)

@@ -31,6 +31,15 @@ def named(tracks: Sequence[Track]) -> str:
     return text.listed(words, _MOST_KINDS)
 
 
+def broken_note(tracks: Sequence[Track]) -> str:
+    """How many of some tensors have NaN or infinities at the last step, to follow their names; empty if none has."""
+    lasts = [track.moments[-1] for track in tracks]
+    count = sum(moment is not None and moment.is_broken for moment in lasts)
+    if not count:
+        return ""
+    return f" ({'all' if count == len(tracks) else f'{count:,} of them'} with NaN or infinities)"
+
+
 def order_words(timeline: Timeline) -> Iterator[str]:
     """What is odd about the numbers of the steps, in sentences."""
     if not timeline.is_monotonic():

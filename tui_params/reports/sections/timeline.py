@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from tui_params.core import text
+from tui_params.core.compare.track_text import broken_note, order_words, uneven_words
 from tui_params.core.compare.track_text import named as tracks_named
-from tui_params.core.compare.track_text import order_words, uneven_words
 from tui_params.core.compare.tracks import Moment, Timeline, Track
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Uncompared
@@ -37,6 +37,7 @@ _MOST_KEPT = 100
 
 _MOST_BROKEN = 12
 _LONGEST_NAME = 160
+_FROZEN = "Frozen"
 _ALL = "timeline --json has all"
 
 
@@ -54,7 +55,7 @@ def timeline(found: Timeline) -> Html:
         _broken(found),
         _uneven(found),
         _by_step("Jumps", "a change of 8 times the median of the tensor's others", found.jumps(), found),
-        _by_step("Frozen", "not a bit has changed since", found.frozen(), found),
+        _by_step(_FROZEN, "not a bit has changed since", found.frozen(), found),
         _norms(found, axis, shown),
         _table(found, axis, shown),
         id_="timeline",
@@ -125,7 +126,7 @@ def _by_step(title: str, meaning: str, found: Mapping[int, Sequence[Track]], run
         element(
             "li",
             element("span", f"step {text.clean(run.steps[at].name, 60)}", class_="step"),
-            element("span", tracks_named(tracks)),
+            element("span", f"{tracks_named(tracks)}{broken_note(tracks) if title == _FROZEN else ''}"),
             data_step=at,
             data_count=len(tracks),
         )
