@@ -92,6 +92,14 @@ async def test_the_dialog_completes_opens_and_says_why_not(tmp_path: Path) -> No
         assert "22 tensors in both." in stage.text
         await stage.press("escape")
         assert "against" in stage.header
+        assert "bit-identical" in stage.text
+        await stage.press("c", "enter")  # with nothing: no comparison
+        await stage.until(lambda: "against" not in stage.header, "no comparison")
+        await stage.rest()
+        assert "bit-identical" not in stage.text
+        assert "change" not in stage.lines[2]
+        await stage.press("U")
+        assert "Nothing is compared" in stage.status
 
 
 async def test_what_has_nothing_in_common_and_what_cannot_be_read_is_said() -> None:

@@ -19,6 +19,7 @@ from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.changes import Changes
 from tui_params.tui.state.looks import Looks
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
@@ -65,19 +66,25 @@ class Comparing:
     def begin(self) -> None:
         """The model was opened, perhaps again: say with what it is compared, and read it in a moment."""
         self.stop()
-        if self.against.begin() or self._looks is None:
+        if self.against.begin():
             return
-        self._looks.begin()
-        self._compare()
+        if self._looks is not None:
+            self._looks.begin()
+            self._compare()
+        elif self._session.pages is not None:  # the comparison that was on is left
+            self._show(self._session.pages.changes)
 
     def _compare(self) -> None:
         pages, looks = self._session.pages, self._looks
         if pages is None or looks is None:
             return
         pages.changes.begin(looks.since)
-        self._tree.set_changes(pages.changes)
-        self._filter.take_changes()
+        self._show(pages.changes)
         self._waiting.call("record", delays.RECORD_DELAY, self._record)
+
+    def _show(self, changes: Changes) -> None:
+        self._tree.set_changes(changes)
+        self._filter.take_changes()
 
     def _record(self) -> None:
         desk, looks = self._session.desk, self._looks
