@@ -21,6 +21,7 @@ from tests.cli.conftest import Ran
 from tests.factories_safetensors import entry, file_bytes
 from tests.live.attached.conftest import runtime
 from tui_params.cli import fields
+from tui_params.cli.kept_figures import KindFigures, Range
 from tui_params.cli.watch_report import JsonReport
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, make_folder
 
@@ -158,6 +159,8 @@ def test_the_documented_fields_are_printed_and_no_others(
     known = documented(BLOCKS[command])
     found: Fields = {}
     monkeypatch.setattr("tui_params.live.attached.finding.HELLO_SECONDS", 0.2)
+    some = Range(0.0, 1.0, 2.0)
+    monkeypatch.setattr("tui_params.cli.kept_figures.figures_of", lambda *_: KindFigures(1, 0, 0, some, some))
     # A process that does not answer has all fields, too.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind(f"{folder_path()}/{os.getpid()}{SUFFIX}")

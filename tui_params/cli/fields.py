@@ -26,7 +26,10 @@ LS = """\
    "notes"}],
  "kinds": with --kinds, in place of tensors [{"kind", "count": of tensors,
    "numbers": ranges for each #, "shapes", "distinct_shapes", "dtypes",
-   "numel", "nbytes", "tied": how many, "unreadable": how many}]}"""
+   "numel", "nbytes", "tied": how many, "unreadable": how many,
+   "figures": null, or what the explorer has kept {"known": of how many
+     tensors, "nan", "inf": how many of them have such values, "std",
+     "abs_max": null or {"least", "median", "greatest"}}}]}"""
 
 ATTACH = """\
 {"serving": [{"pid", "name", "model": its class, "since": seconds since 1970,

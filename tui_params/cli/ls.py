@@ -12,6 +12,7 @@ from tui_params.cli.adapters import adapter_entries, adapter_lines
 from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import LS, epilog
+from tui_params.cli.kept_figures import kept_of
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
 from tui_params.cli.reader_option import AS_STORED, Reader, open_chosen, reader_option
 from tui_params.core import text
@@ -42,7 +43,8 @@ def command(source: str, kinds: bool, as_json: bool, reader: Reader) -> int:
     Marks: = is tied to another tensor, so both have the same elements; ! cannot be read.
 
     With --kinds, names that differ only in their numbers share a line, with # in place of each number. It shows how
-    many tensors they are, which numbers they have, and in what else they differ. Tied elements are counted once.
+    many tensors they are, which numbers they have, and in what else they differ. Tied elements are counted once. Where
+    the explorer has read values of a file before, their statistics are shown, too; ls reads none.
     """
     list_tensors(source, as_json, kinds=kinds, reader=reader)
     return OK
@@ -63,7 +65,7 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: Reade
 
             groups = group_by_kind(tensors)
             output.lines(header(source, tree.totals(), output, len(groups)))
-            output.lines(ls_kinds.rows(groups, tensors, output, PackedWeights(source)))
+            output.lines(ls_kinds.rows(groups, tensors, output, PackedWeights(source), kept_of(source)))
         else:
             output.lines(header(source, tree.totals(), output))
             output.lines(rows(tensors, output, PackedWeights(source)))
@@ -76,7 +78,8 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
     if kinds:
         from tui_params.cli import ls_kinds
 
-        listed = {"kinds": [ls_kinds.entry(group, tensors) for group in group_by_kind(tensors)]}
+        kept = kept_of(source)
+        listed = {"kinds": [ls_kinds.entry(group, tensors, kept) for group in group_by_kind(tensors)]}
     else:
         packed = PackedWeights(source)
         listed = {"tensors": [_entry(info, packed.of(info.name)) for info in tensors]}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tui_params.cli import kept_figures
 from tui_params.cli.output import Output
 from tui_params.core import text
 from tui_params.core.compare.packed import PackedWeights
 from tui_params.core.kinds import KindGroup
 from tui_params.core.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    from tui_params.cache.figures import SourceCache
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -17,7 +21,7 @@ _NARROWEST_NAME = 16
 _MOST_SHAPES = 4
 
 
-def entry(group: KindGroup, tensors: Sequence[TensorInfo]) -> dict[str, Any]:
+def entry(group: KindGroup, tensors: Sequence[TensorInfo], kept: SourceCache | None = None) -> dict[str, Any]:
     """One kind in the document of ``--json``."""
     return {
         "kind": group.kind,
@@ -30,11 +34,16 @@ def entry(group: KindGroup, tensors: Sequence[TensorInfo]) -> dict[str, Any]:
         "nbytes": group.nbytes,
         "tied": _tied(group, tensors),
         "unreadable": _unreadable(group, tensors),
+        "figures": kept_figures.entry(kept_figures.figures_of(group, tensors, kept)),
     }
 
 
 def rows(
-    groups: Sequence[KindGroup], tensors: Sequence[TensorInfo], output: Output, packed: PackedWeights
+    groups: Sequence[KindGroup],
+    tensors: Sequence[TensorInfo],
+    output: Output,
+    packed: PackedWeights,
+    kept: SourceCache | None = None,
 ) -> Iterator[str]:
     """A title line and a line for each kind, with a note of its numbers and of what differs within it."""
     if not groups:
@@ -65,6 +74,8 @@ def rows(
         notes = [*_notes(group, lost, tied)]
         if within is not None:
             notes.append(f"the first holds {within}" if group.count > 1 else f"holds {within}")
+        found = kept_figures.figures_of(group, tensors, kept)
+        notes += [kept_figures.words(found, group.count)] if found is not None else []
         note = "; ".join(notes)
         yield line + output.note(note, "bold red" if lost else "dim", len(line))
 

@@ -24,8 +24,8 @@ tensor of that name. ``implied``: so too, but that is no difference. ``adapted``
 Two tensors of different types are compared by their values: then ``dtype`` has a ``difference``.
 """
 
-ONLY_THAT = 5e-324
-"""The size of a change of which nothing more is known, or in the type alone: it has moved, however little."""
+_ONLY_THAT = 5e-324
+"""The size of what has moved, however little."""
 
 _ROUNDING = 2.0**-52
 """Twice the most by which a figure, rounded once, is off: a share of itself."""
@@ -121,7 +121,12 @@ class Change(msgspec.Struct, frozen=True):
         if not is_measured or self.is_from_zero or self.more_nan or self.more_inf:
             return float("inf")
         known = self.relative if self.relative is not None else self.at_least
-        return known or ONLY_THAT
+        return known or _ONLY_THAT
+
+    @property
+    def is_only_that(self) -> bool:
+        """Whether nothing more is known than that it has changed, or it is in its type alone: its size says nothing."""
+        return self.size == _ONLY_THAT
 
     @property
     def more_nan(self) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tui_params.core import text
-from tui_params.core.compare.moved import ONLY_THAT
 from tui_params.core.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Below:
         self.alone += change.state in ALONE
         self.is_broken |= bool(change.more_nan or change.more_inf)
         size, cosine = change.size, change.cosine
-        is_measured = has_changed and change.state not in ALONE and size is not None and size > ONLY_THAT
+        is_measured = has_changed and change.state not in ALONE and size is not None and not change.is_only_that
         if is_measured and size is not None and (self.worst is None or size > self.worst):
             self.worst, self.worst_name = size, name
         if cosine is not None and (self.cosine is None or cosine < self.cosine):

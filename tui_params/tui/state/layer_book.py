@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_params.core.compare.moved import ONLY_THAT
 from tui_params.core.layers.known import ABSENT, INF, LOST, NAN, UNREAD, Cell, Column, Known, positions
 from tui_params.core.layers.odd import Usual, usual_of
 from tui_params.core.layers.shades import Against, Shades, shades_of
@@ -262,4 +261,4 @@ def _take(known: Known, asked: Asked, at: int, info: TensorInfo) -> None:
         else:
             flags = NAN * bool(change.more_nan) | INF * bool(change.more_inf)
             # What is only known to have changed has a size to sort by, which is no number to show.
-            known.take_change(at, change.size if change.size != ONLY_THAT else None, flags)
+            known.take_change(at, None if change.is_only_that else change.size, flags)
