@@ -133,7 +133,7 @@ async def test_matrix_finds_the_odd_ones_and_goes_there() -> None:
 
 async def test_what_differs_from_another_source_is_a_figure_too_and_what_has_no_number_is_said_in_words() -> None:
     async with on_stage(base, (100, 30), other=tuned) as stage:
-        await stage.press("K", "s", "s", "s", "s")
+        await stage.press("K")
         await look(stage)
         assert "change, 23 of 23 compared" in stage.lines[0]
         await stage.press("home")
@@ -159,7 +159,7 @@ async def test_what_differs_from_another_source_is_a_figure_too_and_what_has_no_
 async def test_what_could_not_be_compared_is_neither_the_same_nor_still_to_come() -> None:
     damaged = MemorySource(base_arrays(), label="damaged", broken={"layers.2.attn.q_proj.weight": "a bad sector"})
     async with on_stage(base, (80, 24), other=lambda: damaged) as stage:
-        await stage.press("M", "s", "s", "s", "s", "down", "down")
+        await stage.press("M", "down", "down")
         await look(stage)
         assert "21 of 22 compared, 1 cannot be" in stage.lines[0]
         assert "S read all" not in stage.lines[-1]

@@ -89,6 +89,8 @@ class LayerBook:
         }
         for at, info in enumerate(self.table.tensors):
             _take(known, asked, at, info)
+        if self._asked is None and asked.is_across:  # two sources were opened for what differs
+            self.statistic = next(item for item in STATISTICS if item.origin == "change")
         self.known, self._asked, self._parameter_of = known, asked, parameters
         self.statistics = tuple(item for item in STATISTICS if found[item.origin])
         if self.statistic not in self.statistics:
