@@ -98,6 +98,12 @@ def test_no_two_kinds_of_a_list_have_the_same_name_however_narrow_it_is() -> Non
         )
 
 
+def test_kinds_that_differ_at_their_beginnings_keep_these() -> None:
+    names = [f"{letter * 30}.a_long_end_that_all_of_them_have_in_common.weight" for letter in "xyz"]
+    book = LayerBook(table_of(MemorySource({name: np.zeros(1, np.float32) for name in names}).listing.tensors))
+    assert [name[:10] for name in short_kinds(book, 80)] == ["x" * 10, "y" * 10, "z" * 10]
+
+
 async def test_matrix_finds_the_odd_ones_and_goes_there() -> None:
     async with on_stage(mixture(), (80, 24)) as stage:
         await stage.press("S", "M")

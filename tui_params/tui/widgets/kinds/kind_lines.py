@@ -116,6 +116,9 @@ def short_kinds(book: LayerBook, width: int) -> list[str]:
     counts = Counter(found)
     if len(counts) == len(found):
         return found
+    middles = [text.shorten(name, room) for name in names]  # names that differ at their beginnings
+    if len(set(middles)) == len(middles):
+        return middles
     short = short_names(names, room)
     return [words if counts[words] == 1 else short[at] for at, words in enumerate(found)]
 
