@@ -66,6 +66,7 @@ def test_json_has_kinds_in_place_of_tensors(serve: Callable[..., Any], cli: Call
         "nbytes": 192,
         "tied": 1,
         "unreadable": 0,
+        "figures": None,
     }
     assert found["layers.#.q.#.w"]["dtypes"] == ["bf16", "f32"]
     assert found["layers.#.q.#.w"]["unreadable"] == 1
