@@ -93,9 +93,7 @@ def _frozen(timeline: Timeline, output: Output) -> Iterator[str]:
 def _table(timeline: Timeline, output: Output, *, names: bool) -> Iterator[str]:
     tracks = list(timeline.tracks)
     if not names:
-        tracks = sorted((track for track in tracks if track.largest), key=lambda track: track.largest, reverse=True)[
-            :_MOST
-        ]
+        tracks = sorted((track for track in tracks if track.largest), key=lambda track: track.rank)[:_MOST]
     if not tracks:
         return
     count = len(timeline.steps)

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import msgspec
 
+from tui_params.core.health.roles import names_a_state
+
 JUMP = 8.0
 """A change is a jump if it is so many times the median of the others of the same tensor."""
 
@@ -86,6 +88,11 @@ class Track(msgspec.Struct, frozen=True):
         largest, at = max(changes)
         others = sorted(change for change, place in changes if place != at)
         return at, largest / others[len(others) // 2] if len(changes) >= FEWEST else None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What sorts the largest changes: the model comes before the states of its optimizer, which move more."""
+        return names_a_state(self.name), -self.largest
 
     @property
     def largest(self) -> float:

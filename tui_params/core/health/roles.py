@@ -95,6 +95,14 @@ def adapter_part(name: str) -> str:
     return "" if match is None else match[1] or match[2]
 
 
+def names_a_state(name: str) -> bool:
+    """Whether it is a name that an optimizer gives to what it keeps of a parameter: ``optimizer.state.0.exp_avg``."""
+    *before, last = name.split(".")
+    if last in _SURE_STATES:
+        return True
+    return last in _STATES and any(segment == "state" or segment.startswith("optim") for segment in before)
+
+
 def role_of(info: TensorInfo) -> Role:
     """What the tensor is for, by its kind, its name and its type."""
     if info.kind == "gradient":

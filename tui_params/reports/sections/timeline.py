@@ -65,7 +65,7 @@ def timeline(found: Timeline) -> Html:
 
 def _worst(found: Timeline) -> list[Track]:
     """The tensors that have a row: those with NaN first, then those that jumped, then the largest changes."""
-    ranked = sorted(found.tracks, key=lambda track: (track.first_broken is None, track.jump is None, -track.largest))
+    ranked = sorted(found.tracks, key=lambda track: (track.first_broken is None, track.jump is None, track.rank))
     return ranked[:MOST_ROWS]
 
 
