@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -96,6 +96,13 @@ class ParamsApp(KeyOrder):
             self.theme = themes.first_theme({})
             self.complaint = self.complaint or f"there is no theme {wanted!r}"
         self.set_keymap(dict(self.settings.keys))
+
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        # Textual counts the screen below also where the one above covers it, and paints all of that one when anything
+        # changes below: 9 kB ten times a second inside a tensor that is being read.
+        is_covering = bool(self._screen_stack) and self._screen_stack[-1].styles.background.a == 1
+        return [] if is_covering else super()._background_screens
 
     def get_css_variables(self) -> dict[str, str]:
         return themes.variables_of(self.current_theme, super().get_css_variables())

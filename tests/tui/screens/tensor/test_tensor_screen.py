@@ -388,6 +388,24 @@ async def test_it_opens_and_takes_keys_at_every_size(size: tuple[int, int]) -> N
         assert "layers.2.w" in stage.lines[0]
 
 
+async def test_what_changes_below_a_screen_that_covers_it_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    async with inside(size=(80, 24)) as stage:
+        monkeypatch.setattr(stage.app, "_display", lambda screen, update: sent.append(update))
+
+        async def change_below() -> int:
+            del sent[:]
+            for _ in range(3):
+                stage.screen.tree_view.refresh()
+                stage.screen._on_timer_update()
+                await stage.turn()
+            return len(sent)
+
+        assert await change_below() == 0
+        await stage.send("question_mark")  # its edges let through what is below
+        assert await change_below() > 0
+
+
 async def test_every_key_can_be_pressed_before_the_lens_has_its_size() -> None:
     async with inside("head", size=(80, 24)) as stage:
         for number, entry in enumerate(LENSES, 1):
