@@ -32,35 +32,56 @@ class HelpPage(LinesView, can_focus=True):
     """The page; it scrolls with the arrow keys."""
 
 
-class HelpScreen(ModalScreen[None]):
-    """The keys and the filter language."""
+class HelpBox(ModalScreen[None]):
+    """A box of lines above a screen: its keys, and what it shows."""
 
     BINDINGS = [
         Binding("escape,q,question_mark,f1", "dismiss", "close", show=False),
     ]
 
-    def __init__(self, glyphs: Glyphs, *, at_filter: bool = False) -> None:
+    def __init__(self, glyphs: Glyphs, title: str) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self.at_filter = at_filter
+        self._title = title
+
+    def content(self, width: int, changed: Mapping[str, str]) -> list[Line]:
+        """The lines, ``width`` cells wide; ``changed`` are the keys that the user has changed, by id."""
+        raise NotImplementedError
 
     def compose(self) -> ComposeResult:
         yield HelpPage(id="help")
 
     def on_mount(self) -> None:
         self.set_class(self.glyphs.is_ascii, "-ascii")
-        self.query_one(HelpPage).border_title = "Keys"
+        self.query_one(HelpPage).border_title = self._title
         self.query_one(HelpPage).border_subtitle = "arrows scroll, esc closes"
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
+        self.call_after_refresh(self.fill)
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Show the lines as wide as the box is now."""
         page = self.query_one(HelpPage)
-        lines = help_lines(page.size.width, self.glyphs, getattr(getattr(self.app, "settings", None), "keys", {}))
-        page.set_lines(lines)
+        page.set_lines(self.content(page.size.width, getattr(getattr(self.app, "settings", None), "keys", {})))
+
+
+class HelpScreen(HelpBox):
+    """The keys and the filter language."""
+
+    def __init__(self, glyphs: Glyphs, *, at_filter: bool = False) -> None:
+        super().__init__(glyphs, "Keys")
+        self.at_filter = at_filter
+
+    def content(self, width: int, changed: Mapping[str, str]) -> list[Line]:
+        return help_lines(width, self.glyphs, changed)
+
+    def fill(self) -> None:
+        super().fill()
         if self.at_filter:
-            page.scroll_lines(next(at for at, line in enumerate(lines) if line and line[0][0].startswith("Filter")))
+            page = self.query_one(HelpPage)
+            page.scroll_lines(
+                next(at for at, line in enumerate(page.lines) if line and line[0][0].startswith("Filter"))
+            )
 
 
 def help_lines(width: int, glyphs: Glyphs, changed: Mapping[str, str] | None = None) -> list[Line]:
@@ -125,4 +146,12 @@ def _table(title: str, rows: list[tuple[str, str]], column: int, width: int) -> 
         else:
             lines.append([(f" {key:<{column - 1}}", "accent"), *parts.pop(0)])
         lines += [[(" " * column, "text"), *part] for part in parts]
+    return lines
+
+
+def note_lines(notes: Sequence[str], width: int) -> list[Line]:
+    """What a screen shows, in sentences below a title."""
+    lines: list[Line] = [[("What it shows", "title")]]
+    for note in notes:
+        lines += [[(" ", "text"), *part] for part in wrapped(note, width - 1, "text", limit=20)]
     return lines

@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.screen import ModalScreen
+from collections.abc import Mapping, Sequence
 
 from tui_params.tui import keys
 from tui_params.tui.keys import Key
-from tui_params.tui.screens.help import HelpPage, keys_table
+from tui_params.tui.screens.help import HelpBox, keys_table
 from tui_params.tui.screens.tensor.lenses import lens_keys
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.text_lines import wrapped
 
 
-class TensorHelp(ModalScreen[None]):
+class TensorHelp(HelpBox):
     """The keys of one lens, then those that every lens has."""
 
-    BINDINGS = [Binding("escape,q,question_mark,f1", "dismiss", "close", show=False)]
-
-    def __init__(self, glyphs: Glyphs, title: str, own: Sequence[Key], notes: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__()
-        self.glyphs = glyphs
-        self._title = title
+    def __init__(self, glyphs: Glyphs, lens: str, own: Sequence[Key], notes: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(glyphs, "Keys inside a tensor")
+        self._lens = lens
         self._own = own
         self._notes = notes
 
-    def compose(self) -> ComposeResult:
-        yield HelpPage(id="help")
-
-    def on_mount(self) -> None:
-        self.set_class(self.glyphs.is_ascii, "-ascii")
-        self.query_one(HelpPage).border_title = "Keys inside a tensor"
-        self.query_one(HelpPage).border_subtitle = "arrows scroll, esc closes"
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
-
-    def _fill(self) -> None:
-        page = self.query_one(HelpPage)
-        changed = getattr(getattr(self.app, "settings", None), "keys", {})
-        width = page.size.width
-        lines: list[Line] = [*keys_table(self._title, self._own, changed, width), []]
+    def content(self, width: int, changed: Mapping[str, str]) -> list[Line]:
+        lines: list[Line] = [*keys_table(self._lens, self._own, changed, width), []]
         if self._notes:
             lines += [[("What it shows", "title")], *_note_lines(self._notes, width), []]
         lines += [*keys_table("Every lens", keys.TENSOR, changed, width), []]
-        page.set_lines([*lines, *keys_table("Lenses", lens_keys(), changed, width)])
+        return [*lines, *keys_table("Lenses", lens_keys(), changed, width)]
 
 
 def _note_lines(notes: Sequence[tuple[str, str]], width: int) -> list[Line]:

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.screen import ModalScreen
+from collections.abc import Mapping
 
 from tui_params.core.compare.tracks import FEWEST, JUMP
 from tui_params.tui import keys
-from tui_params.tui.screens.help import HelpPage, keys_table
+from tui_params.tui.screens.help import HelpBox, keys_table, note_lines
 from tui_params.tui.terminal.glyphs import Glyphs
-from tui_params.tui.widgets.detail.text_lines import wrapped
+from tui_params.tui.terminal.line import Line
 
 
-class TimelineHelp(ModalScreen[None]):
+class TimelineHelp(HelpBox):
     """The keys, then what is shown."""
 
-    BINDINGS = [Binding("escape,q,question_mark,f1", "dismiss", "close", show=False)]
-
     def __init__(self, glyphs: Glyphs) -> None:
-        super().__init__()
-        self.glyphs = glyphs
+        super().__init__(glyphs, "Timeline")
 
-    def compose(self) -> ComposeResult:
-        yield HelpPage(id="help")
-
-    def on_mount(self) -> None:
-        self.set_class(self.glyphs.is_ascii, "-ascii")
-        page = self.query_one(HelpPage)
-        page.border_title, page.border_subtitle = "Timeline", "arrows scroll, esc closes"
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
-
-    def _fill(self) -> None:
-        page = self.query_one(HelpPage)
-        changed = getattr(getattr(self.app, "settings", None), "keys", {})
-        width = page.size.width
-        lines = [*keys_table("Keys", keys.TIMELINE, changed, width), [], [("What it shows", "title")]]
-        for note in _notes(self.glyphs):
-            lines += [[(" ", "text"), *part] for part in wrapped(note, width - 1, "text", limit=12)]
-        page.set_lines(lines)
+    def content(self, width: int, changed: Mapping[str, str]) -> list[Line]:
+        return [*keys_table("Keys", keys.TIMELINE, changed, width), [], *note_lines(_notes(self.glyphs), width)]
 
 
 def _notes(glyphs: Glyphs) -> tuple[str, ...]:
