@@ -58,6 +58,11 @@ async def test_what_it_says_and_what_each_key_does(size: tuple[int, int], tmp_pa
         screen = top(stage)
         assert stage.lines[0].startswith(" ! NaN since step 2500: 3 tensors  model.layers.{")
         assert "8 steps, 500 to 4000  14 tensors" in stage.lines[1]
+        await stage.pilot.resize_terminal(60, 20)
+        await stage.rest()
+        assert stage.lines[1].rstrip() == " Timeline  8 steps, 500 to 4000  14 tensors"
+        await stage.pilot.resize_terminal(*size)
+        await stage.rest()
         names = names_of(stage)
         assert names[:5] == [*BROKEN, "lm_head.weight", JUMPS]
         first = next(line for line in stage.lines if "1.mlp.up_proj.weight" in line and "NaN 2500" in line)

@@ -103,7 +103,7 @@ def _state_line(head: Head, width: int) -> Line:
         right.append(("stopped, not read whole ", "warning"))
     elif head.waits:
         right.append((f"{text.shorten(text.clean(head.waits), max(24, room))} ", "accent"))
-    elif head.count:
+    elif head.count and len(f"by {head.order} ") <= room:
         right.append((f"by {head.order} ", "dim"))
     return spread(left, right, width)
 
