@@ -1,0 +1,1 @@
+"""Checkpoints elsewhere: on the Hugging Face Hub, on web servers, in buckets, behind SSH. Read by ranges only."""
