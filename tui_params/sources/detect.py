@@ -20,9 +20,12 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources import openers
-from tui_params.sources.bytes import content
+from tui_params.sources.bytes import content, far
 from tui_params.sources.bytes.content import Peek
-from tui_params.sources.bytes.local import opened, read_bytes, reason, retried
+from tui_params.sources.bytes.far import is_far, is_mounted
+from tui_params.sources.bytes.files import status
+from tui_params.sources.bytes.local import opened, read_bytes
+from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
 from tui_params.sources.unopened import UNOPENED
@@ -271,12 +274,28 @@ def open_path(path: str | os.PathLike[str], form: str | None = None) -> Source:
     given = os.fspath(path)
     if isinstance(given, bytes):
         given = os.fsdecode(given)
-    shown = clean(given, 200)
     if not given:
         raise OpenError("the path is empty")
+    return _open_at(_find_on_disk(given), form)
+
+
+def _find_on_disk(given: str) -> Path:
+    """What the user calls a path. Raises OpenError."""
     try:
         full = Path(given).expanduser()
-        mode = retried(lambda: os.stat(full)).st_mode
+    except (ValueError, RuntimeError) as error:
+        # A "~user" that does not exist.
+        raise OpenError(f"{clean(given, 200)} is not a valid path: {clean(str(error), 120)}") from None
+    if is_far(full) and not is_mounted(full):
+        # To POSIX two slashes mean what the system likes, and Linux and macOS read them as one.
+        return Path(str(full)[1:])
+    return full
+
+
+def _open_at(full: Path, form: str | None) -> Source:
+    shown = clean(far.shown(full), 200)
+    try:
+        mode = status(full).st_mode
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(full):
             target = clean(os.readlink(full), 200)
@@ -284,8 +303,8 @@ def open_path(path: str | os.PathLike[str], form: str | None = None) -> Source:
         raise OpenError(f"no such file or folder: {shown}") from None
     except OSError as error:
         raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
-    except (ValueError, RuntimeError) as error:
-        # A null byte in the path; a "~user" that does not exist.
+    except ValueError as error:
+        # A null byte in the path.
         raise OpenError(f"{shown} is not a valid path: {clean(str(error), 120)}") from None
     if form is not None:
         return _open_as(full, form, is_folder=S_ISDIR(mode))
@@ -322,9 +341,10 @@ def open_file(path: Path) -> Source:
     """The source in one regular file. Raises OpenError, UnknownFormatError."""
     with opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, HEAD_NBYTES)
-        tail = read_bytes(descriptor, max(file.size - 8, 0), 8)
-        peek = Peek(head, tail, file.size, file.name, partial(read_bytes, descriptor), path.parent)
+        peek = Peek(head, file.size, file.name, partial(read_bytes, descriptor), path.parent)
         row = next((row for row in READERS if row.fits(peek)), None) if head else None
+        if head and not isinstance(row, Reader):
+            found, faults = _find_plugin(lambda row: row.fits(peek))
     name = clean(file.name, 120)
     if not head:
         raise OpenError(f"{name} is empty (0 bytes)")
@@ -335,14 +355,18 @@ def open_file(path: Path) -> Source:
     else:
         about = f"{size(file.size)}, the first bytes are {head[:8].hex(' ')}"
         sentence = f"{name} is in no format that is known here ({about})"
-    return _naming_file(_open_by_plugin(path, lambda row: row.fits(peek), sentence), file.name)
+    return _naming_file(_open_by_plugin(path, found, faults, sentence), file.name)
 
 
-def _open_by_plugin(path: Path, fits: Callable[[Reader], bool], otherwise: str) -> Source:
-    """The source that a plug-in opens. Raises UnknownFormatError, with the sentence ``otherwise``, if none does."""
+def _find_plugin(fits: Callable[[Reader], bool]) -> tuple[Reader | None, Sequence[str]]:
+    """The row of a plug-in that fits, and what is wrong with others."""
     from tui_params.sources.plugins import find_fitting
 
-    found, faults = find_fitting(fits)
+    return find_fitting(fits)
+
+
+def _open_by_plugin(path: Path, found: Reader | None, faults: Sequence[str], otherwise: str) -> Source:
+    """The source that a plug-in opens. Raises UnknownFormatError, with the sentence ``otherwise``, if none does."""
     if found is None:
         raise UnknownFormatError("; ".join([otherwise, *faults]))
     return found.open(path)
@@ -375,7 +399,7 @@ def _open_directory(path: Path, but: Sequence[str] = ()) -> Source:
     try:
         return row.open(path)
     except OpenError as error:
-        return _open_by_plugin(path, lambda row: row.fits_folder(path), str(error))
+        return _open_by_plugin(path, *_find_plugin(lambda row: row.fits_folder(path)), str(error))
 
 
 def describe_formats() -> list[tuple[str, str]]:

@@ -35,8 +35,7 @@ def open_forced(path: Path, row: Reader, rows: Sequence[Row]) -> Source:
     """
     with opened(path) as (descriptor, file):
         head = read_bytes(descriptor, 0, _HEAD_NBYTES)
-        tail = read_bytes(descriptor, max(file.size - 8, 0), 8)
-        peek = Peek(head, tail, file.size, file.name, partial(read_bytes, descriptor), path.parent)
+        peek = Peek(head, file.size, file.name, partial(read_bytes, descriptor), path.parent)
         if row not in rows or row.fits(peek):
             looks = None
         elif not head:

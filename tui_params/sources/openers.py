@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_params.core.source import Source
 from tui_params.errors import UnknownFormatError
+from tui_params.sources.bytes.files import is_file, names_in
 
 if TYPE_CHECKING:
     from tui_params.sources.folder.folder import Formats
@@ -118,7 +118,7 @@ class FolderOpeners:
 
     def is_pipeline(self, path: Path) -> bool:
         """Whether a folder is a pipeline of diffusers or sentence-transformers."""
-        if not any(os.path.isfile(path / name) for name in ("model_index.json", "modules.json")):
+        if not any(is_file(path / name) for name in ("model_index.json", "modules.json")):
             return False
         from tui_params.sources.folder.run.pipeline import is_pipeline
 
@@ -160,7 +160,7 @@ class FolderOpeners:
     def has_files_by_rank(self, path: Path) -> bool:
         """Whether files in a folder are named as those of several ranks."""
         try:
-            if not any("rank" in name.lower() or "_of_" in name for name in os.listdir(path)):
+            if not any("rank" in name.lower() or "_of_" in name for name in names_in(path)):
                 return False
         except OSError:
             return False

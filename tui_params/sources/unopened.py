@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from functools import partial
 from pathlib import Path
 
 from tui_params.sources.bytes import content
-from tui_params.sources.bytes.local import retried
+from tui_params.sources.bytes.files import status
 from tui_params.sources.row import Unopened
 
 NOT_YET = "; this format cannot be opened yet"
@@ -22,7 +20,7 @@ def _has(folder: Path, *names: str) -> bool:
     """Whether one of these files or folders lies in the folder."""
     for name in names:
         try:
-            retried(partial(os.stat, folder / name))
+            status(folder / name)
         except OSError:
             continue
         return True

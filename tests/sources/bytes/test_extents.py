@@ -20,7 +20,8 @@ from tui_params.errors import ReadError, SliceError, SourceChangedError
 from tui_params.sources.bytes import local
 from tui_params.sources.bytes import local as files
 from tui_params.sources.bytes.extents import MAX_WINDOW, ExtentSource
-from tui_params.sources.bytes.local import DataFile, FilePool, opened, read_into
+from tui_params.sources.bytes.local import DataFile, opened, read_into
+from tui_params.sources.bytes.pool import FilePool
 
 
 def named(name: str) -> DType:

@@ -16,7 +16,8 @@ import pytest
 from tests.factories_safetensors import entry, file_bytes, write_index
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.bytes import local
-from tui_params.sources.bytes.local import DataFile, FilePool, opened
+from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.pool import FilePool
 from tui_params.sources.detect import open_path
 
 ROOT = Path(__file__).parents[3]
@@ -154,7 +155,7 @@ def test_nobody_waits_for_ever(
 ) -> None:
     pool = FilePool()
     allow(1)
-    monkeypatch.setattr(local, "LONGEST_WAIT", 0)
+    monkeypatch.setattr("tui_params.sources.bytes.pool.LONGEST_WAIT", 0)
     with pool.borrow(shards[0]), pytest.raises(ReadError, match="shard1 cannot be opened any more: this process"):
         first_byte(pool, shards[1])
 
@@ -168,7 +169,7 @@ def test_opening_a_file_or_a_folder_frees_descriptors_of_the_pool(
     for file in shards[:3]:
         first_byte(pool, file)
     with opened(shards[4].path) as (descriptor, _):
-        assert os.pread(descriptor, 1, 0) == b"\4"
+        assert read_bytes(descriptor, 0, 1) == b"\4"
     assert len(pool) == 0
     first_byte(pool, shards[0])
     tries: list[int] = []

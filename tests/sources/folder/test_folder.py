@@ -17,7 +17,8 @@ from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError, SourceChangedError, TuiParamsError
-from tui_params.sources.bytes.local import MAX_OPEN_FILES, POOL
+from tui_params.sources.bytes.local import POOL
+from tui_params.sources.bytes.pool import MAX_OPEN_FILES
 from tui_params.sources.detect import open_path
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

@@ -45,7 +45,14 @@ def gather_window(place: Place, extent: Extent, info: TensorInfo, window: Window
     dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
     raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
     if raw.size:
-        with place.reading() as fill:
+
+        def spans() -> list[tuple[int, int]]:
+            found: list[tuple[int, int]] = []
+            reader = BoxReader(lambda at, out: found.append((at, at + len(out))), extent, info, MAX_PLACES)
+            reader.gather(np.zeros_like(raw), first, dims)
+            return found
+
+        with place.coming(spans), place.reading() as fill:
             BoxReader(fill, extent, info, MAX_PLACES).gather(raw, first, dims)
     return _values(raw, info.dtype, extent).reshape(window.shape)
 
@@ -68,16 +75,18 @@ def gather_blocks(
         return
     step = fit(BLOCK_NBYTES, info.dtype)
     buffer = np.empty(info.dtype.nbytes(min(step, stop - start)), np.uint8)
-    for begin in range(start, stop, step):
-        end = min(begin + step, stop)
-        first = info.dtype.nbytes(begin)
-        block = buffer[: info.dtype.nbytes(end) - first]
-        check_bounds(extent, info, extent.offset + first, extent.offset + first + len(block))
-        with place.reading() as fill:
-            fill(extent.offset + first, block.data)
-        if not extent.is_plain:
-            resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
-        yield block
+    first, last = (extent.offset + info.dtype.nbytes(index) for index in (start, stop))
+    with place.coming(lambda: [(first, last)]):
+        for begin in range(start, stop, step):
+            end = min(begin + step, stop)
+            at = extent.offset + info.dtype.nbytes(begin)
+            block = buffer[: extent.offset + info.dtype.nbytes(end) - at]
+            check_bounds(extent, info, at, at + len(block))
+            with place.reading() as fill:
+                fill(at, block.data)
+            if not extent.is_plain:
+                resolve_bits(block.view(raw_dtype(info.dtype)), info.dtype, extent)
+            yield block
 
 
 def _gather_rows(place: Place, extent: Extent, info: TensorInfo, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:

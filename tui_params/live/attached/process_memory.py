@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
-from tui_params.core.reading.place import Fill
+from tui_params.core.reading.place import HERE, Fill, Spans
 from tui_params.errors import ReadError
 
 
@@ -22,6 +22,9 @@ class ProcessMemory:
         except OSError as error:
             # EACCES, EPERM: Yama's ptrace_scope, a container without the capability; ENOENT: macOS has no /proc.
             self.reason = f"its memory cannot be read from outside ({(error.strerror or str(error)).lower()})"
+
+    def coming(self, spans: Spans) -> AbstractContextManager[None]:
+        return HERE
 
     @contextmanager
     def reading(self) -> Iterator[Fill]:

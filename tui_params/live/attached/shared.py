@@ -6,12 +6,12 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
-from tui_params.core.reading.place import Fill
+from tui_params.core.reading.place import HERE, Fill, Spans
 from tui_params.errors import OpenError, ReadError
 from tui_params.live.inside.shared_page import (
     HELD,
@@ -174,6 +174,9 @@ class _Half:
 
     def __init__(self, view: memoryview, start: int, nbytes: int) -> None:
         self._view, self._start, self._nbytes = view, start, nbytes
+
+    def coming(self, spans: Spans) -> AbstractContextManager[None]:
+        return HERE
 
     @contextmanager
     def reading(self) -> Iterator[Fill]:

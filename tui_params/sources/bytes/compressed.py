@@ -10,7 +10,7 @@ from typing import Any
 
 from tui_params.core.text import size
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import read_bytes
+from tui_params.sources.bytes.local import Descriptor, read_bytes
 
 # joblib/compressor.py; its lz4 needs a package of its own.
 _OPENERS: tuple[tuple[tuple[bytes, ...], str, Callable[[], Any]], ...] = (
@@ -37,7 +37,7 @@ def compression_of(head: bytes) -> str | None:
     return None
 
 
-def unpack(descriptor: int, nbytes: int, most: int) -> bytes:
+def unpack(descriptor: Descriptor, nbytes: int, most: int) -> bytes:
     """All that a compressed file of ``nbytes`` bytes holds. Raises OpenError if it is damaged, or holds too much."""
     head = read_bytes(descriptor, 0, 8)
     _, name, opener = next(entry for entry in _OPENERS if head.startswith(entry[0]))
@@ -62,7 +62,7 @@ def unpack(descriptor: int, nbytes: int, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def _pieces(descriptor: int, nbytes: int, unpacker: Any) -> Iterator[bytes]:
+def _pieces(descriptor: Descriptor, nbytes: int, unpacker: Any) -> Iterator[bytes]:
     for begin in range(0, nbytes, _STEP):
         yield unpacker.decompress(read_bytes(descriptor, begin, _STEP), _STEP)
         while not unpacker.eof and _has_more(unpacker):

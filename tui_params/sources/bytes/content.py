@@ -8,6 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import opened, read_bytes
+
 MAX_HEADER_NBYTES = 100_000_000
 """Bytes of the header of a safetensors file: ``MAX_HEADER_SIZE`` of the reference implementation."""
 
@@ -25,17 +28,21 @@ _AT_ONCE = 4096
 
 
 class Peek(msgspec.Struct, frozen=True):
-    """The first kilobyte of a file (``head``), its last 8 bytes (``tail``), its size in bytes, and its name.
+    """The first kilobyte of a file (``head``), its size in bytes, and its name.
 
     ``read`` returns so many bytes at an offset of it, fewer only at its end. ``folder`` is where it lies.
     """
 
     head: bytes
-    tail: bytes
     size: int
     name: str = ""
     read: Callable[[int, int], bytes] = lambda offset, count: b""
     folder: Path = Path()
+
+    @property
+    def tail(self) -> bytes:
+        """The last 8 bytes, read when they are asked for: elsewhere they cost a request of their own."""
+        return self.read(max(self.size - 8, 0), 8)
 
 
 def is_safetensors(peek: Peek) -> bool:
@@ -188,9 +195,9 @@ def is_openvino_weights(peek: Peek) -> bool:
     if suffix != "bin" or not stem:
         return False
     try:
-        with (peek.folder / f"{stem}.xml").open("rb") as file:
-            return b"<net " in file.read(1024)
-    except (OSError, ValueError):
+        with opened(peek.folder / f"{stem}.xml") as (descriptor, _):
+            return b"<net " in read_bytes(descriptor, 0, 1024)
+    except OpenError:
         return False
 
 

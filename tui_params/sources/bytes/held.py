@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
-from tui_params.core.reading.place import Fill
+from tui_params.core.reading.place import HERE, Fill, Spans
 from tui_params.core.text import are, clean, plural
 from tui_params.errors import ReadError
 
@@ -19,6 +19,9 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     data: bytes | bytearray
+
+    def coming(self, spans: Spans) -> AbstractContextManager[None]:
+        return HERE
 
     def reading(self) -> AbstractContextManager[Fill]:
         return nullcontext(self.fill)

@@ -19,7 +19,9 @@ import msgspec
 from tui_params.core.source import Digest, StoredFile, Unfinished
 from tui_params.core.text import clean, shorten
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
+from tui_params.sources.bytes.far import is_far
+from tui_params.sources.bytes.local import DataFile, far_file, opened, read_bytes
+from tui_params.sources.bytes.system_calls import retried
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -52,10 +54,17 @@ class _TreeListing(msgspec.Struct):
 
 def describe_file(file: DataFile) -> StoredFile:
     """A file that was opened, with the digest that is known of it, or the reason why none is."""
-    found = find_digest(file.path)
+    found = _far_digest(file) if file.is_far else find_digest(file.path)
     if isinstance(found, str):
         return StoredFile(file.name, file.size, None, found)
     return StoredFile(file.name, file.size, found)
+
+
+def _far_digest(file: DataFile) -> Digest | str:
+    digest = far_file(file).digest()
+    if digest is None:
+        return "the server keeps no SHA-256 of it"
+    return Digest("sha256", digest, "the list of files of its repository")
 
 
 def find_digest(path: Path) -> Digest | str:
@@ -181,7 +190,7 @@ def find_unfinished(paths: Sequence[Path]) -> tuple[Unfinished, ...]:
     The names of files in the cache do not tell which file of the repository they would have become.
     """
     places: dict[str, str] = {}
-    for path in paths:
+    for path in [path for path in paths if not is_far(path)]:
         for folder, _ in _steps(path / "-" if os.path.isdir(path) else path):
             places.setdefault(os.path.join(folder, _DOWNLOADS), "")
             parent, commit = os.path.split(folder)

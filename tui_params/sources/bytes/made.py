@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import Generic, TypeVar
 
-from tui_params.core.reading.place import Fill
+from tui_params.core.reading.place import HERE, Fill, Spans
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import DataFile
@@ -48,6 +48,9 @@ class MadePlace(Generic[What]):
         self._file = file
         self._what = what
         self._held: Held | None = None
+
+    def coming(self, spans: Spans) -> AbstractContextManager[None]:
+        return HERE
 
     def reading(self) -> AbstractContextManager[Fill]:
         sentence = self._file.changed()

@@ -16,7 +16,8 @@ import msgspec
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes import local
-from tui_params.sources.bytes.local import retried
+from tui_params.sources.bytes.local import Descriptor
+from tui_params.sources.bytes.system_calls import retried
 
 MAX_DIRECTORY_BYTES = 256 << 20
 MAX_INFLATED_BYTES = 256 << 20
@@ -73,14 +74,14 @@ class Directory(msgspec.Struct):
     faults: tuple[str, ...] = ()
 
 
-def read_bytes(content: int | bytes, offset: int, count: int) -> bytes:
+def read_bytes(content: Descriptor | bytes, offset: int, count: int) -> bytes:
     """Up to ``count`` bytes at ``offset`` of a descriptor, or of the content of a file itself. Raises OSError."""
     if isinstance(content, bytes):
         return content[offset : offset + count]
     return local.read_bytes(content, offset, count)
 
 
-def read_directory(descriptor: int | bytes, stop: int, label: str, start: int = 0) -> Directory:
+def read_directory(descriptor: Descriptor | bytes, stop: int, label: str, start: int = 0) -> Directory:
     """The directory of the zip in the bytes ``start:stop`` of a file, or of its content. Raises OpenError, OSError."""
     tail_start = max(start, stop - _SHORT_TAIL)
     tail = read_bytes(descriptor, tail_start, stop - tail_start)
@@ -139,7 +140,7 @@ def read_directory(descriptor: int | bytes, stop: int, label: str, start: int = 
     return directory
 
 
-def archive_start(descriptor: int | bytes, stop: int) -> int | None:
+def archive_start(descriptor: Descriptor | bytes, stop: int) -> int | None:
     """Where the archive begins that ends at ``stop``, in a file that has others before it; None if none ends there.
 
     Its end record must be the last thing in it, without a comment, as torch writes it. Raises OSError.
@@ -174,7 +175,9 @@ def _find_end(tail: bytes, *, is_exact: bool = False) -> int:
     return last if 0 <= last <= len(tail) - _END.size and not is_exact else -1
 
 
-def _read_end64(descriptor: int | bytes, tail: bytes, at: int, tail_start: int, start: int) -> tuple[int, ...] | None:
+def _read_end64(
+    descriptor: Descriptor | bytes, tail: bytes, at: int, tail_start: int, start: int
+) -> tuple[int, ...] | None:
     """Both disks, both counts, size, offset and end of the directory from the ZIP64 records; None if there are none.
 
     The last number is whether the locator leads to the record.
@@ -272,7 +275,7 @@ def _zip64_field(extra: bytes, size: int, packed: int, header: int) -> tuple[int
     return size, packed, header
 
 
-def data_offset(descriptor: int | bytes, directory: Directory, member: Member) -> int | None:
+def data_offset(descriptor: Descriptor | bytes, directory: Directory, member: Member) -> int | None:
     """The byte of the file where the data of ``member`` start, or None if its local header is not where it should be.
 
     The lengths of name and extra field are taken from the local header: those in the directory differ.
@@ -281,7 +284,7 @@ def data_offset(descriptor: int | bytes, directory: Directory, member: Member) -
     return None if found is None else found[0]
 
 
-def local_header(descriptor: int | bytes, directory: Directory, member: Member) -> tuple[int, bool] | None:
+def local_header(descriptor: Descriptor | bytes, directory: Directory, member: Member) -> tuple[int, bool] | None:
     """Where the data of ``member`` start, and whether its local header bears its name, as APPNOTE 4.3.7 requires.
 
     None if its local header is not where it should be.
@@ -302,14 +305,30 @@ def local_header(descriptor: int | bytes, directory: Directory, member: Member) 
     return member.header + _LOCAL.size + length + raw[28] + (raw[29] << 8), has_name
 
 
-def _pread(descriptor: int, count: int, offset: int) -> bytes:
+def expect_headers(descriptor: Descriptor | bytes, directory: Directory) -> None:
+    """The local headers of a zip elsewhere are asked for at once: they are looked at one by one. Raises OSError."""
+    if not isinstance(descriptor, (int, bytes)):
+        spans = [
+            (member.header, member.header + _LOCAL.size + 4 * len(member.name))
+            for member in directory.members.values()
+            if directory.start <= member.header <= directory.stop - _LOCAL.size
+        ]
+        with descriptor.coming(sorted(spans)):
+            pass
+
+
+def _pread(descriptor: Descriptor, count: int, offset: int) -> bytes:
+    if not isinstance(descriptor, int):
+        return descriptor.read(offset, count)
     try:
         return os.pread(descriptor, count, offset)  # there may be 100,000 of them: few calls around it
     except InterruptedError:
         return retried(partial(os.pread, descriptor, count, offset))
 
 
-def read_member(descriptor: int | bytes, directory: Directory, member: Member, limit: int | None = None) -> bytes:
+def read_member(
+    descriptor: Descriptor | bytes, directory: Directory, member: Member, limit: int | None = None
+) -> bytes:
     """The bytes of a member of at most ``limit`` (MAX_INFLATED_BYTES) bytes, inflated if need be.
 
     Raises OpenError, OSError.

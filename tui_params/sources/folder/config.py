@@ -12,7 +12,7 @@ import msgspec
 from tui_params.core.adapter_config import AdapterConfig, parse_adapter_config
 from tui_params.core.source import Listing, Source
 from tui_params.core.text import shorten
-from tui_params.sources.bytes.local import retried
+from tui_params.sources.bytes.files import is_there
 from tui_params.sources.folder.json_files import ADAPTER_CONFIG, config_findings, read_json_object
 
 _MAX_TEXT = 500
@@ -54,7 +54,7 @@ def read_configs(folder: Path) -> dict[str, str]:
         if isinstance(text, dict):
             found = {f"config.text_config.{key}": text.get(key) for key in _SIZES}
             metadata |= {key: _text(value) for key, value in found.items() if value is not None}
-    if config.get("quantization") or any(retried((folder / name).exists) for name in _QUANTISED_ELSEWHERE):
+    if config.get("quantization") or any(is_there(folder / name) for name in _QUANTISED_ELSEWHERE):
         metadata["config.quantised_elsewhere"] = "true"
     metadata |= _quantization(config)
     return metadata | describe_adapter(read_json_object(folder / ADAPTER_CONFIG))

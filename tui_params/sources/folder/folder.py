@@ -5,10 +5,8 @@ A damaged or missing file never hides the others: the tensors that the index pla
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +17,12 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import POOL, reason
+from tui_params.sources.bytes.files import FolderEntry, scan
+from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.folder.json_files import config_findings
+from tui_params.sources.folder.open_each import OpenFile
 from tui_params.sources.folder.run.members import PICKLES, STATE
-from tui_params.sources.folder.shard_index import OpenFile, list_indexed, read_index
+from tui_params.sources.folder.shard_index import list_indexed, read_index
 from tui_params.sources.folder.unindexed import list_unindexed
 
 _INDEX_NAME = re.compile(r"\.(safetensors|bin)\.index(\.[\w-]+)?\.json$")
@@ -124,18 +124,14 @@ def has_model(names: Iterable[str], formats: Formats) -> bool:
 
 def file_names(path: Path) -> list[str]:
     try:
-        with _scan(path) as entries:
+        with scan(path) as entries:
             # A symbolic link counts as what it leads to. One that leads nowhere is listed too, and reported later.
             return sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
         raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
 
 
-def _scan(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
-    return POOL.make_room_for(lambda: os.scandir(folder))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: FolderEntry) -> bool:
     try:
         return entry.is_dir()
     except OSError:
@@ -173,7 +169,7 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
 def folder_names(path: Path) -> list[str]:
     """The direct subfolders of a folder, by name; links to folders and hidden ones are left out."""
     try:
-        with _scan(path) as entries:
+        with scan(path) as entries:
             return sorted(
                 entry.name
                 for entry in entries
@@ -191,7 +187,7 @@ def folders_beside(path: Path, formats: Formats) -> list[str]:
 def holds_tensors(folder: Path, formats: Formats) -> bool:
     """Whether a file of a folder is named as if it held tensors."""
     try:
-        with _scan(folder) as entries:
+        with scan(folder) as entries:
             return any(entry.name.endswith(formats.mentioned) for entry in entries)
     except OSError:
         return False
@@ -229,7 +225,7 @@ def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
             if looked > _MAX_FOLDERS:
                 return found
             try:
-                with _scan(folder) as entries:
+                with scan(folder) as entries:
                     below += sorted(
                         Path(entry.path)
                         for entry in entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import msgspec
 from tui_params.core.findings import Finding
 from tui_params.core.text import exact_size
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.files import is_there
 from tui_params.sources.bytes.local import opened, read_bytes
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -39,7 +39,7 @@ def config_findings(folder: Path) -> tuple[Finding, ...]:
     """What is wrong with the JSON files of a folder that say what its weights are."""
     found = []
     for name, form in _FILES.items():
-        if not os.path.lexists(folder / name):
+        if not is_there(folder / name):
             continue
         try:
             fault = _fault(name, form, _read(folder / name))

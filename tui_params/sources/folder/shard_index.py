@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -18,10 +18,12 @@ from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.files import is_there, own_name
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.config import explain_tie, read_adapter, read_configs
 from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
+from tui_params.sources.folder.open_each import OpenFile, open_each
 
 MAX_FINDINGS = 20
 """Findings of one rule that are reported one by one; the others are counted."""
@@ -42,9 +44,6 @@ MAX_SHARDS = 10_000
 
 _REPEATING_NBYTES = 16 * 1024 * 1024
 """From this size on, an index takes less memory if equal file names are kept once, which takes longer to read."""
-
-OpenFile: TypeAlias = Callable[[Path], Source]
-"""Opens one file of a folder, whatever its format. Raises OpenError."""
 
 
 class Index(msgspec.Struct):
@@ -183,7 +182,7 @@ def list_indexed(
         stated=stated,
     )
     unopened = [shard for shard in sorted(shards) if shard in lost and _is_plain_name(shard)]
-    present = [shard for shard in unopened if os.path.lexists(folder / shard)]
+    present = [shard for shard in unopened if is_there(folder / shard)]
     return MergedSource(folder_label(folder), listing, parts, {}, folder, present)
 
 
@@ -211,16 +210,19 @@ def _open_shards(
     """The shards that could be opened, and the reason for each that could not."""
     parts: dict[str, Source] = {}
     lost: dict[str, str] = {}
-    for shard in sorted({*counts, *forgotten}):
+    wanted = sorted({*counts, *forgotten})
+    there = [shard for shard in wanted if _is_plain_name(shard) and is_there(folder / shard)]
+    opened = dict(open_each(folder, there, open_file))
+    for shard in wanted:
         shown = clean(shard, 120)
         rule = "bad-shard"
         if not _is_plain_name(shard):
             # The index is as untrusted as any other file: it must not lead out of its folder.
             rule, lost[shard] = "outside-folder", f"the index places it in {shown!r}, which is no file of this folder"
-        elif not os.path.lexists(folder / shard):
+        elif shard not in opened:
             rule, lost[shard] = "missing-shard", f"its shard {shown} is missing from the folder"
         else:
-            part = open_or_reason(folder / shard, open_file)
+            part = opened[shard]
             if isinstance(part, str):
                 lost[shard] = f"its shard cannot be opened: {part}"
             else:
@@ -235,14 +237,6 @@ def _open_shards(
 def _is_plain_name(shard: str) -> bool:
     """Whether a name is that of a file in the same folder."""
     return shard == os.path.basename(shard) and shard not in ("", ".", "..") and "\0" not in shard and "\\" not in shard
-
-
-def open_or_reason(path: Path, open_file: OpenFile) -> Source | str:
-    """The source in one file, or the sentence that says why there is none."""
-    try:
-        return open_file(path)
-    except OpenError as error:
-        return str(error)
 
 
 _Strays = list[tuple[str, TensorInfo]]
@@ -391,4 +385,4 @@ def describe_format(parts: Mapping[str, Source], files: int) -> str:
 
 def folder_label(folder: Path) -> str:
     """The folder's own name with a slash, also where it was given as ``.``."""
-    return f"{folder.resolve().name if folder.name in ('', '..') else folder.name}/"
+    return f"{own_name(folder)}/"

@@ -14,15 +14,14 @@ from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
+from tui_params.sources.folder.open_each import OpenFile, open_each
 from tui_params.sources.folder.shard_index import (
-    OpenFile,
     adapters_in,
     add_unopened,
     describe_format,
     findings_in,
     folder_label,
     merge_metadata,
-    open_or_reason,
     read_stated,
 )
 from tui_params.sources.folder.side_models import NUMBERED, describe_models, group_files, models_in
@@ -88,8 +87,7 @@ def _open_all(
     parts: dict[str, Source] = {}
     findings: list[Finding] = []
     reasons: dict[str, str] = {}
-    for name in files:
-        part = open_or_reason(folder / name, open_file)
+    for name, part in open_each(folder, files, open_file):
         if isinstance(part, str):
             reasons[name] = part
             findings.append(Finding("error", "bad-shard", None, part, file=name))

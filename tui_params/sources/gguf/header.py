@@ -14,7 +14,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import read_bytes
+from tui_params.sources.bytes.local import Descriptor, read_bytes
 
 MAX_TEXT = 20_000
 """Characters of a text that are kept: chat templates are long."""
@@ -73,7 +73,7 @@ class Header(msgspec.Struct):
 class _Cursor:
     """Reads a file forwards, a chunk at a time."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, descriptor: Descriptor, size: int) -> None:
         self._descriptor = descriptor
         self._size = size
         self._start = 0
@@ -129,7 +129,7 @@ class _Cursor:
             self.skip(self._start + place - self.at)
 
 
-def read_header(descriptor: int, size: int, head: bytes) -> Header:
+def read_header(descriptor: Descriptor, size: int, head: bytes) -> Header:
     """The header of a file of ``size`` bytes that begins with ``head``. Raises OpenError, OSError.
 
     Of a damaged one, what comes before the damage.

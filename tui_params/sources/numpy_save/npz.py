@@ -22,7 +22,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, shape, size
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.zip_directory import DEFLATED, STORED, Directory, Member, local_header, read_directory
 from tui_params.sources.bytes.zip_records import read_records
@@ -84,7 +84,7 @@ def open_npz(path: Path) -> NpzSource:
 class _Lister:
     """What has been found in the members so far."""
 
-    def __init__(self, descriptor: int, file: DataFile, directory: Directory) -> None:
+    def __init__(self, descriptor: Descriptor, file: DataFile, directory: Directory) -> None:
         self.tensors: dict[str, TensorInfo] = {}
         self.extents: dict[str, Extent] = {}
         self.packed: dict[str, Packed] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import partial
 from math import prod
@@ -19,6 +18,7 @@ from tui_params.core.tensor import TensorInfo, beyond_numpy
 from tui_params.core.text import clean, shape, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
+from tui_params.sources.bytes.files import real
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.protobuf import Bytes
@@ -210,7 +210,7 @@ def _inside_folder(folder: Path, location: str) -> Path | None:
         return None
     path = folder / relative
     try:
-        above = Path(os.path.realpath(path.parent))
-        return path if above.is_relative_to(os.path.realpath(folder)) else None
+        above = PurePosixPath(real(path.parent))
+        return path if above.is_relative_to(real(folder)) else None
     except (OSError, ValueError):
         return None

@@ -18,7 +18,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, data_offset, read_directory
 from tui_params.sources.bytes.zip_records import read_records
 from tui_params.sources.safetensors.reader import list_tensors, read_header
@@ -77,7 +77,7 @@ class _Found:
         self.findings: list[Finding] = []
         self.models: dict[str, tuple[str, ...]] = {}
 
-    def add(self, descriptor: int, directory: Directory, member: Member) -> None:
+    def add(self, descriptor: Descriptor, directory: Directory, member: Member) -> None:
         """List the tensors of one member; one that cannot be read is a finding, and hides no other."""
         folder = member.name.rpartition("/")[0].replace("/", ".")
         try:
@@ -97,7 +97,7 @@ class _Found:
             evidence = finding.evidence if tensor is not None else f"{clean(member.name, 120)}: {finding.evidence}"
             self.findings.append(msgspec.structs.replace(finding, tensor=tensor, evidence=evidence, file=None))
 
-    def _list(self, descriptor: int, directory: Directory, member: Member) -> tuple[Listing, int]:
+    def _list(self, descriptor: Descriptor, directory: Directory, member: Member) -> tuple[Listing, int]:
         if member.method != STORED or member.is_encrypted or member.size != member.compressed:
             raise OpenError("it is compressed or encrypted, and is not read here: unpack it")
         begin = data_offset(descriptor, directory, member)
@@ -114,7 +114,7 @@ class _Found:
         return free
 
 
-def _read_index(descriptor: int, directory: Directory) -> tuple[dict[str, str], dict[str, str]]:
+def _read_index(descriptor: Descriptor, directory: Directory) -> tuple[dict[str, str], dict[str, str]]:
     """What ``model_index.json`` says: facts as text, and the class of each model by its folder."""
     member = directory.members.get(INDEX)
     offset = None if member is None else data_offset(descriptor, directory, member)

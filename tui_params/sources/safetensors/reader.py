@@ -21,7 +21,7 @@ from tui_params.core.text import are, clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.safetensors.faults import (
     MAX_OFFSET,
     Place,
@@ -60,7 +60,7 @@ def open_safetensors(path: Path) -> ExtentSource:
     return ExtentSource(path.name, listing, {}, {file.name: file})
 
 
-def read_header(descriptor: int, file: DataFile, start: int = 0) -> bytes:
+def read_header(descriptor: Descriptor, file: DataFile, start: int = 0) -> bytes:
     """The JSON text of the header; ``file`` begins at the byte ``start`` of what is read. Raises OpenError, OSError."""
     name = clean(file.name, 120)
     if file.size == 0:

@@ -13,7 +13,7 @@ from typing import Any
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import read_bytes
+from tui_params.sources.bytes.local import Descriptor, read_bytes
 from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_directory
 from tui_params.sources.inert_pickle.machine import PickleMachine, load_pickle
 from tui_params.sources.inert_pickle.values import Unread
@@ -35,7 +35,7 @@ def checkpoints_in(directory: Directory) -> list[Member]:
 class Inner:
     """The checkpoints inside one archive: what they build as one dict, and where their storages lie."""
 
-    def __init__(self, descriptor: int, directory: Directory | None) -> None:
+    def __init__(self, descriptor: Descriptor, directory: Directory | None) -> None:
         """``directory`` is that of a zip; of an archive of another kind, ``open_at`` is called for each member."""
         self.root: dict[str, Any] = {}
         self.machines: list[PickleMachine] = []
@@ -112,7 +112,7 @@ class Inner:
         return machine.root
 
 
-def open_all(descriptor: int, members: list[Member], directory: Directory) -> Inner:
+def open_all(descriptor: Descriptor, members: list[Member], directory: Directory) -> Inner:
     """The checkpoints in some members, by their names without suffix where these are unique."""
     inner = Inner(descriptor, directory)
     stems = [_stem(member) for member in members]

@@ -17,6 +17,7 @@ from tui_params.core.dtypes import from_torch
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import Descriptor
 from tui_params.sources.bytes.zip_directory import Directory, read_member
 from tui_params.sources.inert_pickle.values import Parameter, Storage, Stub, TensorValue, TypedTensor, Unread
 from tui_params.sources.torch_save.archive import Inner
@@ -58,7 +59,7 @@ class Compiled:
     ``listed`` are the paths of the members that some list names. Raises OpenError, OSError.
     """
 
-    def __init__(self, descriptor: int, directory: Directory, top: str, places: Places) -> None:
+    def __init__(self, descriptor: Descriptor, directory: Directory, top: str, places: Places) -> None:
         self.root: dict[str, Any] = {}
         self.listed: set[str] = set()
         self.inner = Inner(descriptor, directory)

@@ -12,6 +12,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.local import Descriptor
 from tui_params.sources.bytes.zip_directory import Directory, read_member
 from tui_params.sources.inert_pickle.values import Parameter, Storage, Stub, TensorValue, TypedTensor, Unread
 
@@ -60,7 +61,11 @@ def _configs(directory: Directory, top: str) -> list[tuple[str, str]]:
 
 
 def read_export(
-    descriptor: int, directory: Directory, top: str, open_pickled: Callable[[str], Any], compiled: Collection[str]
+    descriptor: Descriptor,
+    directory: Directory,
+    top: str,
+    open_pickled: Callable[[str], Any],
+    compiled: Collection[str],
 ) -> dict[str, Any]:
     """The tensors by name, as the values that a pickle of them would build. Raises OpenError, OSError.
 

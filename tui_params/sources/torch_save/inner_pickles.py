@@ -6,14 +6,12 @@ elsewhere: torch.export.load reads the sample inputs, torch.package a pickle for
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
-from functools import partial
 
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import retried
+from tui_params.sources.bytes.local import Descriptor, read_bytes
 from tui_params.sources.bytes.zip_directory import (
     DEFLATED,
     STORED,
@@ -50,7 +48,7 @@ def _is_storage(name: str) -> bool:
 class InnerPickles:
     """The machines that have read the inner pickles of one archive, and how many were left out."""
 
-    def __init__(self, descriptor: int, directory: Directory, read: Collection[str]) -> None:
+    def __init__(self, descriptor: Descriptor, directory: Directory, read: Collection[str]) -> None:
         self.machines: list[PickleMachine] = []
         self.unread: list[str] = []
         self._descriptor = descriptor
@@ -90,7 +88,7 @@ class InnerPickles:
             if member.method == DEFLATED:
                 return read_member(self._descriptor, directory, member, MAX_NBYTES)[:4]
             offset = data_offset(self._descriptor, directory, member)
-            return b"" if offset is None else retried(partial(os.pread, self._descriptor, 4, offset))
+            return b"" if offset is None else read_bytes(self._descriptor, offset, 4)
         except OpenError:
             return b""
 
@@ -127,7 +125,7 @@ class InnerPickles:
         self._steps -= len(data)
 
 
-def calls_inside(descriptor: int, directory: Directory) -> str:
+def calls_inside(descriptor: Descriptor, directory: Directory) -> str:
     """What the pickles in a zip that is not opened would run, as the end of the sentence that says so; or nothing."""
     machines = InnerPickles(descriptor, directory, ()).machines
     found = code_finding((machine.calls, machine.globals.values()) for machine in machines)

@@ -13,7 +13,7 @@ from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.compressed import compression_of, unpack
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, read_bytes
 from tui_params.sources.inert_pickle.machine import (
     MAX_PICKLE_BYTES,
     PickleEndsError,
@@ -42,7 +42,7 @@ def is_legacy(head: bytes) -> bool:
 class _Stream:
     """Pickles of unknown length, one after the other at the start of a file. If one ends early, more is read."""
 
-    def __init__(self, descriptor: int, file: DataFile) -> None:
+    def __init__(self, descriptor: Descriptor, file: DataFile) -> None:
         self._descriptor = descriptor
         self._file = file
         self._data = read_bytes(descriptor, 0, _FIRST_READ)
@@ -69,7 +69,7 @@ class _Stream:
             return machine
 
 
-def open_legacy(descriptor: int, file: DataFile, build: Build = list_pickles) -> ExtentSource:
+def open_legacy(descriptor: Descriptor, file: DataFile, build: Build = list_pickles) -> ExtentSource:
     """The tensors of a legacy stream; in a truncated one, every tensor that it names. Raises OpenError, OSError.
 
     ``build`` makes the source of them.
@@ -106,7 +106,7 @@ def open_legacy(descriptor: int, file: DataFile, build: Build = list_pickles) ->
 
 
 def _find_storages(
-    descriptor: int,
+    descriptor: Descriptor,
     file: DataFile,
     pos: int,
     keys: Any,
@@ -161,7 +161,7 @@ def _find_storages(
     return places
 
 
-def _behind(descriptor: int, file: DataFile, pos: int, what: str) -> list[Finding]:
+def _behind(descriptor: Descriptor, file: DataFile, pos: int, what: str) -> list[Finding]:
     """A finding if there are bytes after ``what``, which ends at ``pos``: nothing reads them."""
     behind = file.size - pos
     if behind <= 0:
@@ -173,7 +173,9 @@ def _behind(descriptor: int, file: DataFile, pos: int, what: str) -> list[Findin
     return [Finding("error", "trailing-bytes", None, evidence)]
 
 
-def _behind_pickle(descriptor: int, file: DataFile, first: PickleMachine, behind: list[PickleMachine]) -> list[Finding]:
+def _behind_pickle(
+    descriptor: Descriptor, file: DataFile, first: PickleMachine, behind: list[PickleMachine]
+) -> list[Finding]:
     """Findings about what follows a bare pickle: the pickles that were read for their calls, and other bytes."""
     whole = [machine for machine in behind if machine.is_read]
     broken = [machine for machine in behind if not machine.is_read and machine.calls.callees]
@@ -191,7 +193,7 @@ def _behind_pickle(descriptor: int, file: DataFile, first: PickleMachine, behind
     return found + _behind(descriptor, file, end, "the pickles" if whole else "the pickle")
 
 
-def has_facts(descriptor: int, file: DataFile) -> bool:
+def has_facts(descriptor: Descriptor, file: DataFile) -> bool:
     """Whether a file that does not start with the magic number goes on as a legacy stream does."""
     stream = _Stream(descriptor, file)
     try:
@@ -204,7 +206,7 @@ def has_facts(descriptor: int, file: DataFile) -> bool:
     return type(facts) is dict and "little_endian" in facts
 
 
-def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
+def open_pickle(descriptor: Descriptor, file: DataFile) -> ExtentSource:
     """What a bare pickle holds. Raises OpenError, OSError."""
     name = clean(file.name, 120)
     if file.size > MAX_PICKLE_BYTES:
@@ -249,7 +251,7 @@ def open_pickle(descriptor: int, file: DataFile) -> ExtentSource:
 class _Embedded:
     """Storages inside a bare pickle: each is a legacy stream in a byte string (torch/storage.py, ``__reduce__``)."""
 
-    def __init__(self, descriptor: int, file: DataFile, machine: PickleMachine) -> None:
+    def __init__(self, descriptor: Descriptor, file: DataFile, machine: PickleMachine) -> None:
         self.machines = [machine]
         self.findings: list[Finding] = []
         self._descriptor = descriptor

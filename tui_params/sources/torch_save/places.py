@@ -9,19 +9,21 @@ from itertools import pairwise
 from tui_params.core.findings import Finding
 from tui_params.core.text import are, clean, plural
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, local_header, read_member
+from tui_params.sources.bytes.local import Descriptor
+from tui_params.sources.bytes.zip_directory import STORED, Directory, Member, expect_headers, local_header, read_member
 from tui_params.sources.torch_save.layout import Place
 
 
 class Places:
     """Finds where the storages of one archive lie, and notes what is wrong with its members."""
 
-    def __init__(self, descriptor: int | bytes, directory: Directory, top: str) -> None:
+    def __init__(self, descriptor: Descriptor | bytes, directory: Directory, top: str) -> None:
         self._descriptor = descriptor
         self._directory = directory
         self.top = top
         self._ranges: list[tuple[int, int, str]] = []
         self._misnamed: list[str] = []
+        expect_headers(descriptor, directory)
 
     def read(self, member: Member) -> bytes:
         """The bytes of a member that is no storage. Raises OpenError, OSError."""
@@ -117,7 +119,7 @@ _SUPPORTED = range(1, 11)
 """Versions of the archive that torch 2.13 reads: caffe2/serialize/versions.h."""
 
 
-def archive_findings(descriptor: int | bytes, directory: Directory, top: str) -> Iterator[Finding]:
+def archive_findings(descriptor: Descriptor | bytes, directory: Directory, top: str) -> Iterator[Finding]:
     """One finding about everything for which torch refuses the archive, though its tensors can be found.
 
     caffe2/serialize/inline_container.cc, ``init`` and ``getAllRecords``; torch/serialization.py, ``_load``.
@@ -180,6 +182,6 @@ def _record_fault(path: str, raw: bytes) -> str | None:
     return None
 
 
-def is_big_endian(descriptor: int | bytes, directory: Directory, top: str) -> bool:
+def is_big_endian(descriptor: Descriptor | bytes, directory: Directory, top: str) -> bool:
     member = directory.members.get(f"{top}/byteorder")
     return member is not None and read_member(descriptor, directory, member, 64).strip() == b"big"

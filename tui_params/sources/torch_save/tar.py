@@ -14,7 +14,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, read_bytes
 from tui_params.sources.inert_pickle.machine import MAX_OPERATIONS, MAX_PICKLE_BYTES, PickleEndsError, PickleMachine
 from tui_params.sources.inert_pickle.values import Storage, TensorValue, render
 from tui_params.sources.torch_save.layout import MAX_NUMBER, MAX_TENSORS, Place, storage_item_size
@@ -33,7 +33,7 @@ _MAX_KEPT = 1_000
 _BLOCK = 512
 
 
-def open_tar(descriptor: int, file: DataFile) -> ExtentSource:
+def open_tar(descriptor: Descriptor, file: DataFile) -> ExtentSource:
     """The tensors of a tar of torch 0.1. Raises OpenError, OSError."""
     members = _read_members(descriptor, file)
     absent = [name for name in MEMBERS[1:] if name not in members]
@@ -65,7 +65,7 @@ def open_tar(descriptor: int, file: DataFile) -> ExtentSource:
 _ABSENT = Place(None, 0, "its storage is not in the file", is_faulty=True)
 
 
-def _read_members(descriptor: int, file: DataFile) -> dict[str, tuple[int, int]]:
+def _read_members(descriptor: Descriptor, file: DataFile) -> dict[str, tuple[int, int]]:
     """Where the content of each member starts, and its bytes; of several with one name the last. POSIX.1-2008, pax."""
     members: dict[str, tuple[int, int]] = {}
     at, wide = 0, None
@@ -115,7 +115,7 @@ def _size_in(records: bytes) -> int | None:
 class _Tar:
     """Reads the members one after the other; ``named`` are the storages and tensors by their keys."""
 
-    def __init__(self, descriptor: int, file: DataFile, members: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, descriptor: Descriptor, file: DataFile, members: dict[str, tuple[int, int]]) -> None:
         self.named: dict[int, Any] = {}
         self.places: dict[str, Place] = {}
         self.machines: list[PickleMachine] = []

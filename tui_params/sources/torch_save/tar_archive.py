@@ -17,7 +17,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.inert_pickle.values import Unread
 from tui_params.sources.torch_save.archive import MAX_MEMBERS, SUFFIXES, Inner
 from tui_params.sources.torch_save.listing import list_pickles
@@ -100,7 +100,7 @@ def _describe_other(file: DataFile, members: Sequence[TarMember]) -> str:
     return f"{name} is a tar archive{within}: unpack it first"
 
 
-def _members(descriptor: int, file: DataFile, findings: list[Finding]) -> Iterator[TarMember]:
+def _members(descriptor: Descriptor, file: DataFile, findings: list[Finding]) -> Iterator[TarMember]:
     """The regular files, in their order; what is wrong with the archive is added to the findings."""
     offset, long_name = 0, ""
     records: dict[str, str] = {}
@@ -178,7 +178,7 @@ def _records(text: bytes) -> dict[str, str]:
     return found
 
 
-def _read_config(descriptor: int, members: Sequence[TarMember]) -> dict[str, str]:
+def _read_config(descriptor: Descriptor, members: Sequence[TarMember]) -> dict[str, str]:
     """The settings at the top of ``model_config.yaml`` that are written in one line, as metadata."""
     member = next((member for member in members if member.name.rpartition("/")[2] == _CONFIG), None)
     if member is None:

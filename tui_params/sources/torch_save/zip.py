@@ -6,7 +6,6 @@ Written by caffe2/serialize/inline_container.cc and torch/serialization.py; Torc
 
 from __future__ import annotations
 
-import os
 import re
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,7 @@ from tui_params.core.source import Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.extents import ExtentSource
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes, retried
+from tui_params.sources.bytes.local import DataFile, Descriptor, allocated, opened, read_bytes
 from tui_params.sources.bytes.zip_directory import STORED, Directory, data_offset, read_directory, read_member
 from tui_params.sources.bytes.zip_records import read_records
 from tui_params.sources.inert_pickle.machine import load_behind, load_pickle
@@ -55,7 +54,7 @@ def open_torch(path: Path, build: Build = list_pickles) -> Source:
         return open_pickle(descriptor, file)
 
 
-def _open_zip(descriptor: int, file: DataFile, build: Build) -> ExtentSource:
+def _open_zip(descriptor: Descriptor, file: DataFile, build: Build) -> ExtentSource:
     directory = read_directory(descriptor, file.size, file.name)
     members = directory.members
     if not members:
@@ -102,13 +101,13 @@ def _open_zip(descriptor: int, file: DataFile, build: Build) -> ExtentSource:
         constants=constants,
         lost=lost,
         findings=chain(places.findings(), inner.findings()),
-        allocated=retried(lambda: os.fstat(descriptor)).st_blocks * 512,
+        allocated=allocated(descriptor, file),
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
         read_records=read_records,
     )
 
 
-def _open_exported(descriptor: int, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
+def _open_exported(descriptor: Descriptor, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
     """The tensors of an archive of torch.export or AOTInductor; None if it is none, or lists no tensor."""
     if f"{top}/archive_format" not in directory.members:
         return None
@@ -134,7 +133,7 @@ def _open_exported(descriptor: int, file: DataFile, directory: Directory, top: s
     )
 
 
-def _open_package(descriptor: int, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
+def _open_package(descriptor: Descriptor, file: DataFile, directory: Directory, top: str) -> ExtentSource | None:
     """The tensors of an archive of torch.package; None if it is none."""
     if not is_package(directory, top):
         return None
@@ -155,7 +154,7 @@ def _open_package(descriptor: int, file: DataFile, directory: Directory, top: st
     )
 
 
-def _open_archive(descriptor: int, file: DataFile, directory: Directory) -> ExtentSource:
+def _open_archive(descriptor: Descriptor, file: DataFile, directory: Directory) -> ExtentSource:
     """The checkpoints that are members of a zip, each under its own name."""
     names = list(directory.members)
     shown = clean(file.name, 120)
@@ -199,7 +198,7 @@ _WHY_LOST = (
 )
 
 
-def _read_code(descriptor: int, directory: Directory, top: str) -> tuple[Roles, dict[str, Unread]]:
+def _read_code(descriptor: Descriptor, directory: Directory, top: str) -> tuple[Roles, dict[str, Unread]]:
     """What only the text of TorchScript code says: the names of parameters and buffers by class, and lost constants."""
     roles: Roles = {}
     lost: dict[str, Unread] = {}

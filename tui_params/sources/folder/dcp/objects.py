@@ -15,7 +15,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, borrow, read_bytes
 from tui_params.sources.bytes.zip_directory import read_bytes as zip_bytes
 from tui_params.sources.bytes.zip_directory import read_directory
 from tui_params.sources.folder.dcp.contents import Contents
@@ -83,7 +83,7 @@ class Objects:
                 held = Held(file.name, self._windows.unpacked(window, name, _MAX_UNPACKED))
                 self._open(name, bytes(held.data), 0, len(held.data), held)
             else:
-                with POOL.borrow(file) as descriptor:
+                with borrow(file) as descriptor:
                     self._open(name, descriptor, window.offset, window.offset + window.nbytes, file)
         except (OpenError, ReadError) as error:
             reason = str(error)
@@ -92,7 +92,7 @@ class Objects:
             if info.offset is not None and info.name not in self.places:
                 self._place(info, held)
 
-    def _open(self, name: str, content: int | bytes, start: int, stop: int, where: DataFile | Held) -> None:
+    def _open(self, name: str, content: Descriptor | bytes, start: int, stop: int, where: DataFile | Held) -> None:
         what = f"the object {clean(name, 120)} in {clean(where.name, 120)}"
         if zip_bytes(content, start, 2) != b"PK":
             raise OpenError(f"{what} is no archive of torch.save at byte {start:,}: it was overwritten, or is torn")
@@ -142,7 +142,7 @@ class Objects:
         return all(other == first for other in others)
 
     def _raw(self, window: Window) -> bytes:
-        with POOL.borrow(self._windows.file_of(window, "an object")) as descriptor:
+        with borrow(self._windows.file_of(window, "an object")) as descriptor:
             return read_bytes(descriptor, window.offset, window.nbytes)
 
     def contents(self) -> Contents:

@@ -13,7 +13,7 @@ from tui_params.core.reading.extent import Extent
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
-from tui_params.sources.bytes.local import DataFile, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, read_bytes
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -52,7 +52,7 @@ class Blob(msgspec.Struct, frozen=True):
         return Extent(file.name, self.base + begin, self.base + begin, self.base + end)
 
 
-def read_blob(descriptor: int, file: DataFile, offset: int) -> Blob | None:
+def read_blob(descriptor: Descriptor, file: DataFile, offset: int) -> Blob | None:
     """The blob that starts at ``offset``; None if no safetensors header stands there. Raises OSError."""
     head = read_bytes(descriptor, offset, 10)
     length = int.from_bytes(head[:8], "little")

@@ -16,7 +16,7 @@ from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.bytes.zip_directory import archive_start
 from tui_params.sources.folder.dcp.listing import describe_all
 from tui_params.sources.folder.dcp.metadata import Metadata, StoredTensor, Window, rank_of
@@ -146,7 +146,7 @@ def _part_of(metadata: Metadata, file: str) -> tuple[Metadata, dict[str, str]]:
     return part, notes
 
 
-def _archives(descriptor: int, file: DataFile) -> tuple[list[Window], int]:
+def _archives(descriptor: Descriptor, file: DataFile) -> tuple[list[Window], int]:
     """The archives in a file, in order, and how many bytes before the first of them are none."""
     found: list[Window] = []
     stop = file.size

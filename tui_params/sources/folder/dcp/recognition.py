@@ -6,7 +6,6 @@ without collectives, ``__<rank>.metadata``) is written to ``.tmp``, and renamed 
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import msgspec
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import POOL, opened, read_bytes
+from tui_params.sources.bytes.files import names_in
+from tui_params.sources.bytes.local import opened, read_bytes
 
 PIECE = ".distcp"
 
@@ -119,7 +119,7 @@ def _is_shard(path: Path) -> bool:
 
 def _names(path: Path) -> list[str]:
     try:
-        return sorted(POOL.make_room_for(lambda: os.listdir(path)))
+        return sorted(names_in(path))
     except OSError:
         return []
 

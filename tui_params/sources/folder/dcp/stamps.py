@@ -10,7 +10,8 @@ from functools import partial
 import msgspec
 
 from tui_params.core.tensor import TensorInfo
-from tui_params.sources.bytes.local import DataFile, retried
+from tui_params.sources.bytes.local import DataFile
+from tui_params.sources.bytes.system_calls import retried
 from tui_params.sources.folder.dcp.metadata import Metadata, StoredTensor
 
 SETTLED_NS = 2_000_000_000
@@ -61,12 +62,15 @@ def _stamp(file: DataFile | None) -> bytes | None:
     """The state of a file at rest; None of any other. ``ctime`` reveals an mtime that was set back."""
     if file is None:
         return None
+    if file.is_far:
+        facts = (file.name, file.device, file.inode, file.size)
+        return None if file.changed() is not None else repr(facts).encode("utf-8", "surrogatepass")
     try:
-        status = retried(partial(os.stat, file.path))
+        now = retried(partial(os.stat, file.path))
     except OSError:
         return None
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    if file.difference(status) is not None or time.time_ns() - changed < SETTLED_NS:
+    changed = max(now.st_mtime_ns, now.st_ctime_ns)
+    if file.difference(now) is not None or time.time_ns() - changed < SETTLED_NS:
         return None
-    facts = (file.name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return repr(facts).encode("utf-8", "surrogatepass")
+    state = (file.name, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    return repr(state).encode("utf-8", "surrogatepass")

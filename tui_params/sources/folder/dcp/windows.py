@@ -18,7 +18,7 @@ from tui_params.core.source import Record
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_bytes
+from tui_params.sources.bytes.local import DataFile, Descriptor, borrow, read_bytes
 from tui_params.sources.bytes.zip_directory import Directory, data_offset, read_directory
 from tui_params.sources.bytes.zip_records import is_stored
 from tui_params.sources.folder.dcp.metadata import Shape, Window
@@ -95,7 +95,7 @@ class Windows:
             data = self.unpacked(window, name, most)
             held = Held(file.name, data)
             return held, self._in_archive(data, 0, len(data), file, name, shape, dtype)
-        with POOL.borrow(file) as descriptor:
+        with borrow(file) as descriptor:
             if read_bytes(descriptor, window.offset, 2) == b"PK":
                 stop = window.offset + window.nbytes
                 return file, self._in_archive(descriptor, window.offset, stop, file, name, shape, dtype)
@@ -113,7 +113,7 @@ class Windows:
             return None
         try:
             file = self.file_of(window, name)
-            with POOL.borrow(file) as descriptor:
+            with borrow(file) as descriptor:
                 if read_bytes(descriptor, window.offset, 2) != b"PK":
                     return None
                 directory = read_directory(descriptor, window.offset + window.nbytes, label, window.offset)
@@ -151,7 +151,7 @@ class Windows:
             raise ReadError(
                 f"{what} is compressed, and has {size(most)}: no more than {size(MAX_HELD_NBYTES)} are unpacked at once"
             )
-        with POOL.borrow(self.file_of(window, name)) as descriptor:
+        with borrow(self.file_of(window, name)) as descriptor:
             data = read_bytes(descriptor, window.offset, window.nbytes)
         for _ in window.transforms:
             data = unpack(data, most, what)
@@ -161,7 +161,7 @@ class Windows:
         """What messages call a piece."""
         return f"the piece of {clean(name, 120)} at byte {window.offset:,} of {clean(window.file, 120)}"
 
-    def _blob(self, descriptor: int, file: DataFile, offset: int) -> Blob | None:
+    def _blob(self, descriptor: Descriptor, file: DataFile, offset: int) -> Blob | None:
         key = (file.name, offset)
         with self._lock:
             if key in self._blobs:
@@ -174,7 +174,7 @@ class Windows:
         return blob
 
     def _in_archive(
-        self, content: int | bytes, start: int, stop: int, file: DataFile, name: str, shape: Shape, dtype: DType
+        self, content: Descriptor | bytes, start: int, stop: int, file: DataFile, name: str, shape: Shape, dtype: DType
     ) -> Extent:
         """Where the one tensor of the archive in the bytes ``start:stop`` lies. Raises ReadError, OSError."""
         # What reads pickles is imported with the first piece: the tree does not need it.
@@ -203,7 +203,7 @@ class Windows:
             )
         return _whole_extent(lister, what)
 
-    def _read_root(self, content: int | bytes, directory: Directory, what: str) -> tuple[TensorValue, Places]:
+    def _read_root(self, content: Descriptor | bytes, directory: Directory, what: str) -> tuple[TensorValue, Places]:
         """The one tensor that the archive holds, and where its storages lie. Raises OpenError, OSError."""
         from tui_params.sources.inert_pickle.machine import load_pickle
         from tui_params.sources.torch_save.places import Places

@@ -8,6 +8,7 @@ from tui_params.core.collector import collector_paused
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
 from tui_params.core.text import clean, plural
+from tui_params.sources.bytes.files import own_name
 from tui_params.sources.folder.deepspeed.assembly import Assembly, merge_repeated
 from tui_params.sources.folder.deepspeed.ranks import Ranks, read_ranks
 from tui_params.sources.folder.deepspeed.recognition import Tag, find_tag
@@ -57,7 +58,7 @@ def _describe(ranks: Ranks, made: Assembly) -> None:
 def _source(
     path: Path, tag: Tag, form: str, made: Assembly, files: list[ReadFile], suffixes: tuple[str, ...]
 ) -> DeepSpeedSource:
-    metadata = {"deepspeed.tag": clean(tag.path.resolve().name, 120)} | made.metadata
+    metadata = {"deepspeed.tag": clean(own_name(tag.path, is_linked=True), 120)} | made.metadata
     wanted = (*suffixes, *_STATES)
     left = [f"{tag.prefix}{name}" for name in (*tag.files.slices, *tag.files.parts)]
     beside = [*tag.beside, *(f"{tag.prefix}{name}" for name in tag.files.others)]

@@ -15,7 +15,9 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.local import POOL, opened, read_bytes, reason
+from tui_params.sources.bytes.files import FolderEntry, is_file, scan
+from tui_params.sources.bytes.local import opened, read_bytes
+from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.folder.deepspeed.file_names import RankFiles, sort_files
 
 LATEST = ("latest", "latest_universal")
@@ -120,7 +122,7 @@ def _is_universal(path: Path, folders: list[str]) -> bool:
     if UNIVERSAL not in folders:
         return False
     below = entries(path / UNIVERSAL)[1]
-    return any(os.path.isfile(path / UNIVERSAL / name / "fp32.pt") for name in below[:_SHOWN])
+    return any(is_file(path / UNIVERSAL / name / "fp32.pt") for name in below[:_SHOWN])
 
 
 def _entries(path: Path) -> tuple[list[str], list[str]]:
@@ -135,7 +137,7 @@ def entries(path: Path) -> tuple[list[str], list[str]]:
     files: list[str] = []
     folders: list[str] = []
     try:
-        with POOL.make_room_for(lambda: os.scandir(path)) as found:
+        with scan(path) as found:
             for entry in found:
                 (folders if _is_folder(entry) else files).append(entry.name)
     except OSError as error:
@@ -143,7 +145,7 @@ def entries(path: Path) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: FolderEntry) -> bool:
     try:
         return entry.is_dir()
     except OSError:

@@ -18,7 +18,7 @@ from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import POOL, DataFile, read_into
+from tui_params.sources.bytes.local import DataFile, borrow, read_into
 from tui_params.sources.inert_pickle.machine import PickleMachine
 from tui_params.sources.inert_pickle.values import Parameter, TensorValue, TypedTensor
 from tui_params.sources.torch_save.layout import MalformedTensorError, Place, TensorLister
@@ -121,7 +121,7 @@ class TorchFile:
             return None
         raw = bytearray(info.nbytes)
         try:
-            with POOL.borrow(self.file) as descriptor:
+            with borrow(self.file) as descriptor:
                 read_into(descriptor, self.file, info.offset, memoryview(raw))
         except ReadError:
             return None

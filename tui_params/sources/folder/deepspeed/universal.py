@@ -11,6 +11,7 @@ from math import prod
 from tui_params.core.findings import Finding
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.files import is_file
 from tui_params.sources.folder.deepspeed.assembly import Assembly
 from tui_params.sources.folder.deepspeed.partitions import Shape
 from tui_params.sources.folder.deepspeed.ranks import Ranks, read_ranks
@@ -125,7 +126,7 @@ def _shaped(stored: Stored, shape: Shape | None, made: Assembly) -> Stored:
 def _add_optimizer(tag: Tag, made: Assembly, files: list[ReadFile]) -> None:
     """The groups of the optimizer; the flat tensors in this file are those of one rank, as they were cut before."""
     name = f"{UNIVERSAL}/optimizer_state.pt"
-    if not (tag.path / name).is_file():
+    if not is_file(tag.path / name):
         return
 
     def take(file: TorchFile) -> Rest:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from tui_params.sources.bytes.files import is_folder, scan, status
 
 _MOST_FILES = 4096
 _DEEPEST = 3
@@ -27,14 +28,14 @@ def files_state(path: Path) -> FilesState:
 
 def _collect(path: Path, found: set[tuple[str, int, int]], depth: int) -> None:
     try:
-        if path.is_dir():
-            with os.scandir(path) as entries:
+        if is_folder(path):
+            with scan(path) as entries:
                 inside = [Path(entry.path) for entry in entries]
             for entry in inside if depth < _DEEPEST else ():
                 if len(found) < _MOST_FILES:
                     _collect(entry, found, depth + 1)
             return
-        status = path.stat()
+        now = status(path)
     except OSError:
         return  # gone meanwhile: that is a change, too
-    found.add((str(path), status.st_size, status.st_mtime_ns))
+    found.add((str(path), now.st_size, now.st_mtime_ns))

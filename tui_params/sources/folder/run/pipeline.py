@@ -7,7 +7,6 @@ its path, which is empty for the one that lies in the folder itself (sentence_tr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Hidden, Source
 from tui_params.core.text import clean, listed
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.files import is_file, is_there
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.composite import CompositeSource, Part, combine
 from tui_params.sources.folder.folder import (
@@ -78,7 +78,7 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
         raise OpenError(
             findings[0].evidence if findings else f"the pipeline {clean(str(path), 200)} holds no tensor file"
         )
-    is_one = not os.path.isfile(path / MODEL_INDEX)
+    is_one = not is_file(path / MODEL_INDEX)
     listing = combine(_describe(path, parts, is_one=is_one), parts, findings)
     if is_one:
         # The modules of sentence-transformers are one model, and its numbers are counted together.
@@ -122,7 +122,7 @@ def _open(
         source = open_folder(folder, formats, None, taken if not name else frozenset())
     except OpenError as error:
         sentence = str(error)
-        if name and not os.path.exists(folder):
+        if name and not is_there(folder):
             if cls.endswith(_WITHOUT_WEIGHTS):
                 return None
             sentence = f"the list of the pipeline names it ({cls}), but there is no such folder"
@@ -134,7 +134,7 @@ def _open(
 
 def _is_without_weights(path: Path, component: Component) -> bool:
     """Whether a module of sentence-transformers may have a config.json and nothing else: pooling, normalising."""
-    return os.path.isfile(path / MODULES) and component.cls.rpartition(".")[2] not in (
+    return is_file(path / MODULES) and component.cls.rpartition(".")[2] not in (
         "Dense",
         "LayerNorm",
         "Transformer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Hidden, Source
 from tui_params.core.text import clean, listed
 from tui_params.errors import OpenError
+from tui_params.sources.bytes.files import is_file
 from tui_params.sources.folder.composite import CompositeSource, Part, combine
 from tui_params.sources.folder.config import read_configs
 from tui_params.sources.folder.folder import (
@@ -100,7 +100,7 @@ class _Run:
             if name in elsewhere:
                 continue
             folder = self._path / name
-            if os.path.isfile(folder / "config.json"):
+            if is_file(folder / "config.json"):
                 prefix = self._free(name[:-1])
                 source = self._opened(partial(open_folder, folder, self._formats), name, prefix)
                 if source is not None:
