@@ -451,13 +451,13 @@ def test_a_folder_of_others_is_not_used(folder: Path, model: Path, monkeypatch: 
     source, found = part(cache, model)
     folder.chmod(0o777)
     assert found.get(source.find("t0")) is None
-    assert cache.complaint == f"the statistics kept in {folder} cannot be read: other users may write to the folder"
+    assert cache.complaint == f"what is kept in {folder} cannot be read: other users may write to the folder"
     folder.chmod(0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     source, found = part(cache, model)
     found.put(source.find("t0"), figures(512 * 512, 3), None)
     found.flush(is_last=True)
-    assert cache.complaint == f"the statistics cannot be kept in {folder}: the folder belongs to another user"
+    assert cache.complaint == f"nothing can be kept in {folder}: the folder belongs to another user"
 
 
 def failing(real: Callable[..., Any], number: int, fails: Callable[..., bool]) -> Callable[..., Any]:
@@ -490,7 +490,7 @@ def test_what_cannot_be_written_is_still_known_and_said(
         patch.setattr(os, name, failing(getattr(os, name), number, fails))
         found.flush()
         reason = os.strerror(number)
-        assert cache.complaint == f"the statistics cannot be kept in {folder}: {reason[:1].lower() + reason[1:]}"
+        assert cache.complaint == f"nothing can be kept in {folder}: {reason[:1].lower() + reason[1:]}"
         assert found.get(info) == Measured(figures(info.numel), None)
         assert not folder.exists() or list(folder.iterdir()) == []
     found.flush()  # not so soon again

@@ -33,6 +33,8 @@ from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import UnknownTensorError
+from tui_params.sources.bytes import files
+from tui_params.sources.bytes.far import is_far
 
 __all__ = ["FigureCache", "Measured", "SourceCache"]
 
@@ -275,17 +277,35 @@ def _look_at(file: FileStamp) -> _Kept | None:
         file.device,
     ):
         return None
-    is_settled = time.time_ns() - max(identity.mtime_ns, identity.ctime_ns) > SETTLED_NS
+    is_settled = is_far(file.path) or time.time_ns() - max(identity.mtime_ns, identity.ctime_ns) > SETTLED_NS
     return _Kept(file.path, identity, is_settled)
 
 
 def _identify(path: Path) -> Identity | None:
+    if is_far(path):
+        return _identify_far(path)
     try:
         status = os.stat(path)
         resolved = os.fsencode(os.path.realpath(path))
     except OSError:
         return None
     return Identity(resolved, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _identify_far(path: Path) -> Identity | None:
+    """A file on a server, by its address and version; None where the server gives no version."""
+    try:
+        now = files.status(path)
+    except OSError:
+        return None
+    if not now.st_ino:
+        return None
+    return Identity(os.fsencode(files.real(path)), now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, 0)
+
+
+def chosen_folder() -> Path | None:
+    """The folder of the cache; None where there is none."""
+    return _chosen_folder()[0]
 
 
 def _chosen_folder() -> tuple[Path | None, str | None]:

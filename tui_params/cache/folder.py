@@ -24,7 +24,6 @@ LEFTOVER_SECONDS = 3600
 """A temporary file that is older than this was left by a process that died."""
 
 _OURS = re.compile(r"[0-9a-f]{32}\.(figures|code|choices|moments)")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(figures|code|choices|moments)\.[0-9a-f]+\.part")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -49,8 +48,11 @@ class CacheFolder:
     ``complaint`` is one sentence about what went wrong last. May be used from several threads and processes.
     """
 
-    def __init__(self, path: Path, max_bytes: int, max_files: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, max_files: int, names: re.Pattern[str] = _OURS) -> None:
+        """``names`` are those of its files: nothing else in the folder is ever touched."""
         self.path = path
+        self._names = names
+        self._temporary = re.compile(rf"\.(?:{names.pattern})\.[0-9a-f]+\.part")
         self.max_bytes = max_bytes
         self.max_files = max_files
         self.complaint: str | None = None
@@ -68,7 +70,7 @@ class CacheFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self.complain(f"the statistics kept in {self._shown} cannot be read: {_reason(error)}")
+            self.complain(f"what is kept in {self._shown} cannot be read: {_reason(error)}")
             return None
 
     def _read(self, descriptor: int) -> tuple[bytes, Stamp]:
@@ -102,21 +104,32 @@ class CacheFolder:
         Nothing is synced to the disk: a file that a power cut left incomplete does not match its checksum.
         """
         if len(data) > self.max_bytes:
-            self.complain(f"{size(len(data))} of statistics are more than the cache of {size(self.max_bytes)} holds")
+            self.complain(f"{size(len(data))} are more than the cache of {size(self.max_bytes)} holds")
             return None
         try:
             self._make()
             with self._opened() as folder:
                 return _replace(folder, name, data)
         except OSError as error:
-            self.complain(f"the statistics cannot be kept in {self._shown}: {_reason(error)}")
+            self.complain(f"nothing can be kept in {self._shown}: {_reason(error)}")
             return None
+
+    def names(self) -> list[str]:
+        """The names of the files, in no order."""
+        try:
+            with self._opened() as folder, os.scandir(folder) as entries:
+                return [entry.name for entry in entries if self._names.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self.complain(f"what is kept in {self._shown} cannot be listed: {_reason(error)}")
+            return []
 
     def evict(self) -> None:
         """Remove the least recently used files until the rest is within the bounds, and leftovers of dead processes."""
         try:
             with self._opened() as folder:
-                found = _files(folder)
+                found = _files(folder, self._names)
                 nbytes = sum(status.st_size for _, status in found)
                 for place, (name, status) in enumerate(found):
                     if nbytes <= self.max_bytes and len(found) - place <= self.max_files:
@@ -124,23 +137,23 @@ class CacheFolder:
                     nbytes -= status.st_size
                     _remove(folder, name)
                 now = time.time()
-                for name, status in _files(folder, _TEMPORARY):
+                for name, status in _files(folder, self._temporary):
                     if now - status.st_mtime > LEFTOVER_SECONDS:
                         _remove(folder, name)
         except FileNotFoundError:
             return
         except OSError as error:
-            self.complain(f"old statistics in {self._shown} cannot be removed: {_reason(error)}")
+            self.complain(f"what is old in {self._shown} cannot be removed: {_reason(error)}")
 
     def usage(self) -> Usage:
         """How many files of the cache there are, and their bytes."""
         try:
             with self._opened() as folder:
-                found = _files(folder)
+                found = _files(folder, self._names)
         except FileNotFoundError:
             found = []
         except OSError as error:
-            self.complain(f"the statistics kept in {self._shown} cannot be counted: {_reason(error)}")
+            self.complain(f"what is kept in {self._shown} cannot be counted: {_reason(error)}")
             found = []
         return Usage(len(found), sum(status.st_size for _, status in found))
 
@@ -149,14 +162,14 @@ class CacheFolder:
         count = nbytes = 0
         try:
             with self._opened() as folder:
-                for name, status in [*_files(folder), *_files(folder, _TEMPORARY)]:
+                for name, status in [*_files(folder, self._names), *_files(folder, self._temporary)]:
                     _remove(folder, name)
                     count += 1
                     nbytes += status.st_size
         except FileNotFoundError:
             pass
         except OSError as error:
-            self.complain(f"the statistics kept in {self._shown} cannot be removed: {_reason(error)}")
+            self.complain(f"what is kept in {self._shown} cannot be removed: {_reason(error)}")
         return Usage(count, nbytes)
 
     def complain(self, sentence: str) -> None:
@@ -206,7 +219,7 @@ def _replace(folder: int, name: str, data: bytes) -> Stamp:
     return stamp
 
 
-def _files(folder: int, pattern: re.Pattern[str] = _OURS) -> list[tuple[str, os.stat_result]]:
+def _files(folder: int, pattern: re.Pattern[str]) -> list[tuple[str, os.stat_result]]:
     """The files of the cache in the folder, the least recently used first."""
     found = []
     with os.scandir(folder) as entries:

@@ -22,7 +22,7 @@ _ROOT = "//"
 class FarStatus(msgspec.Struct, frozen=True, gc=False):
     """What is known of a file or folder elsewhere, in the words of ``os.stat_result``.
 
-    ``st_ino`` and ``st_dev`` are made of its version and its address: equal for equal ones only.
+    ``st_dev`` is made of its address and ``st_ino`` of its version, 0 where the server gives none.
     """
 
     st_mode: int

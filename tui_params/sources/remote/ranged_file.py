@@ -99,10 +99,9 @@ class RangedFile:
         self._streams: list[_Stream] = []
         self._change: str | None = None
         identity = f"{host.address}\0{path}"
-        self._status = FarStatus(
-            REGULAR, found.size, found.modified_ns, _number(repr((found.version, found.size))), _number(identity)
-        )
         # Without a version nobody can tell whether it is still the same: nothing of it is kept.
+        state = 0 if found.version is None else _number(f"{found.version}\0{found.size}")
+        self._status = FarStatus(REGULAR, found.size, found.modified_ns, state, _number(identity))
         self._key = "" if found.version is None else _key(f"{identity}\0{found.version}\0{found.size}")
         self._kept = list(host.kept(self._key)) if self._key else []
 
