@@ -37,7 +37,7 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """Base and path, for the user; fit to be typed again where nothing secret was in it."""
-        return f"{self.shown.rstrip('/')}/{self.path}" if self.path else self.shown
+        return f"{self.shown.rstrip('/')}/{clean(self.path)}" if self.path else self.shown
 
     def __repr__(self) -> str:
         return f"Address({self.text!r})"
@@ -61,8 +61,6 @@ def parse_address(text: str) -> Address:
     rest = text[found.end() :]
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in rest):
         raise OpenError(f"the {scheme}:// address has control characters in it")
-    if "::" in rest:
-        raise OpenError("addresses inside other addresses (::) are not opened: fetch the outer file first")
     scheme = _SAME.get(scheme, scheme)
     if scheme == "hf":
         return _of_hub(rest)
@@ -138,6 +136,8 @@ def _of_bucket(scheme: str, rest: str) -> Address:
 
 def _of_other(scheme: str, rest: str) -> Address:
     """Whatever fsspec opens: the folder is the base; what stands before an ``@`` is not shown but for a user's name."""
+    if "::" in rest:
+        raise OpenError("addresses inside other addresses (::) are not opened: fetch the outer file first")
     before, at, after = rest.rpartition("@")
     place = after if at and "/" not in before else rest
     folder, _, name = place.rpartition("/")

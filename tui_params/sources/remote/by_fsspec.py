@@ -33,8 +33,11 @@ class FsspecTransport:
         self.address = address.shown
         self._lock = threading.Lock()
         self._is_closed = False
-        if address.scheme not in fsspec.available_protocols():
-            raise OpenError(f"nothing that is installed opens {address.scheme}:// addresses")
+        try:
+            fsspec.get_filesystem_class(address.scheme)
+        except (ValueError, ImportError) as error:
+            needs = f": {without_secrets(str(error))}" if isinstance(error, ImportError) else ""
+            raise OpenError(f"nothing that is installed opens {address.scheme}:// addresses{needs}") from None
         try:
             # What fsspec remembers of folders would hide that a file has changed.
             found: Any = url_to_fs(address.base, use_listings_cache=False, skip_instance_cache=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Coroutine
@@ -17,6 +18,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import ReadError, SourceChangedError
+from tui_params.sources.bytes.local import reason
 from tui_params.sources.remote.address import Address
 from tui_params.sources.remote.faults import broken, without_secrets
 from tui_params.sources.remote.paths import inside
@@ -227,10 +229,14 @@ class SshTransport:
             return ReadError(f"{host} accepts none of your keys: `ssh{port} {host}` must work without a password")
         if isinstance(error, (asyncssh.ConnectionLost, ConnectionResetError)):
             return AgainError(f"{host} closed the connection")
+        if isinstance(error, OSError) and error.filename:
+            # asyncssh needs what ~/.ssh/config names; ssh itself would go on without it.
+            name = clean(os.fspath(error.filename), 120)
+            return ReadError(f"{host} is not asked: {name} of your SSH settings cannot be read: {reason(error)}")
         if isinstance(error, OSError):
             return broken(error, host, self._limits.connect)
-        reason = without_secrets(str(getattr(error, "reason", "") or error))
-        return ReadError(f"{file} of {host} cannot be read: {reason[:1].lower() + reason[1:]}")
+        why = without_secrets(str(getattr(error, "reason", "") or error))
+        return ReadError(f"{file} of {host} cannot be read: {why[:1].lower() + why[1:]}")
 
 
 def _full(path: str) -> str:

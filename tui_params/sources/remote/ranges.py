@@ -6,6 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -23,6 +24,7 @@ SMALL_NBYTES = 1_000_000
 
 _MOST_REDIRECTS = 8
 _MOST_KEPT = 10_000
+_MOST_EXPLAINED = 1 << 14
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PERHAPS_EXPIRED = frozenset({400, 401, 403, 404, 410})
 """What servers say of a signed redirect whose time is over."""
@@ -266,6 +268,9 @@ def _is_small(answer: Answer) -> bool:
 def _refused(answer: Answer, question: Question) -> Exception:
     if answer.status == 412:
         return _changed(answer, question)
+    with suppress(ReadError, AgainError):
+        # Short as it is, it leaves the connection fit for the next request.
+        answer.body(_MOST_EXPLAINED)
     code = answer.headers.get("X-Error-Code")
     fault = refused(answer.status, answer.host, question.file, question.hint, code)
     if isinstance(fault, AgainError):

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tui_params import __version__
 from tui_params.errors import ReadError
 from tui_params.sources.remote.faults import broken
 from tui_params.sources.remote.retries import AgainError
@@ -219,7 +218,7 @@ class Wire:
         connection.response_class = partial(_response, deadline)
         if connection.sock is not None:
             connection.sock.settimeout(self.limits.silence)
-        own = {"User-Agent": f"tui-params/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        own = {"User-Agent": "tui-params", "Accept": "*/*", "Accept-Encoding": "identity"}
         connection.request("GET", target, headers={**own, **headers})
         return Answer(self, loan, connection.getresponse(), host)
 
