@@ -70,7 +70,7 @@ def mounted(transport: FolderTransport, keeper: Keeper | None = None) -> Iterato
     """The path at which the transport is mounted."""
     key = object()
     try:
-        yield mounting.mount_transport(key, transport, keeper)
+        yield mounting.mount(key, lambda: transport, keeper)
     finally:
         mounting._MOUNTED.pop(key, None)
 

@@ -14,6 +14,7 @@ from tui_params.sources.detect import open_path
 if TYPE_CHECKING:
     import torch
 
+    from tui_params.cache.pieces import PieceCache
     from tui_params.core.kernels.machine_code import Store
 
     Optimizer: TypeAlias = torch.optim.Optimizer
@@ -25,6 +26,15 @@ def code_store() -> Store | None:
     from tui_params.cache.figures import FigureCache
 
     return FigureCache().store
+
+
+def piece_cache() -> PieceCache | None:
+    """What keeps parts of remote files from one run to the next, beside the cache of figures, if there is one."""
+    from tui_params.cache.figures import chosen_folder
+    from tui_params.cache.pieces import FOLDER, PieceCache
+
+    folder = chosen_folder()
+    return None if folder is None else PieceCache(folder / FOLDER)
 
 
 ATTACH = "attach:"
@@ -46,6 +56,8 @@ def open_source(
 ) -> Source:
     """The source of a path, an ``nn.Module`` or a mapping of tensors; a Source is returned as it is.
 
+    A path may be an address: ``hf://org/model``, ``https://host/model.safetensors``, ``s3://bucket/run``,
+    ``ssh://host/path`` and others (``tui-params --help``). Of what lies there only what is looked at is fetched.
     ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``),
     ``attach:all`` those of all ranks of a job.
 
@@ -101,7 +113,7 @@ def _open_named(target: str | os.PathLike[str], form: str | None) -> Source:
             paths = {rank: each.path for rank, each in ranks.items()}
             return JobSource(paths, any_rank.world_size or len(ranks), any_rank.name)
         return WatchedSource(choose(find_serving(), which).path)
-    return open_path(target, form)
+    return open_path(target, form, piece_cache)
 
 
 def is_live_module(target: Target) -> bool:

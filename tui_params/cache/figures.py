@@ -17,6 +17,7 @@ from threading import Lock
 import msgspec
 
 from tui_params.cache.folder import CacheFolder, Stamp, Usage
+from tui_params.cache.pieces import FOLDER, PieceCache
 from tui_params.cache.records import (
     Identity,
     Measured,
@@ -100,12 +101,20 @@ class FigureCache:
         return SourceCache(self._folder, source, kept) if kept else None
 
     def usage(self) -> Usage:
-        """How many files the cache has, and their bytes."""
-        return Usage(0, 0) if self._folder is None else self._folder.usage()
+        """How many files the cache has, parts of remote files included, and their bytes."""
+        if self._folder is None:
+            return Usage(0, 0)
+        return _sum(self._folder.usage(), self._pieces().usage())
 
     def clear(self) -> Usage:
         """Delete everything that is kept, even while others use it; return how much that was."""
-        return Usage(0, 0) if self._folder is None else self._folder.clear()
+        if self._folder is None:
+            return Usage(0, 0)
+        return _sum(self._folder.clear(), self._pieces().clear())
+
+    def _pieces(self) -> PieceCache:
+        assert self._folder is not None
+        return PieceCache(self._folder.path / FOLDER)
 
 
 class _Kept:
@@ -290,6 +299,10 @@ def _identify(path: Path) -> Identity | None:
     except OSError:
         return None
     return Identity(resolved, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _sum(a: Usage, b: Usage) -> Usage:
+    return Usage(a.files + b.files, a.nbytes + b.nbytes)
 
 
 def _identify_far(path: Path) -> Identity | None:

@@ -27,7 +27,7 @@ _COMMANDS = ("ls", "stats", "values", "check", "diff", "timeline", "report", "at
 
 def _are_sources(args: Sequence[str]) -> bool:
     """Whether these are sources to compare, and no command that was misspelt: the first one is there."""
-    is_there = os.path.lexists(args[0]) or args[0].startswith("attach:")
+    is_there = os.path.lexists(args[0]) or args[0].startswith("attach:") or "://" in args[0]
     return is_there and not any(word.startswith("-") for word in args)
 
 

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import msgspec
 
@@ -176,6 +176,22 @@ def value_beside(listing: Listing, name: str) -> str:
     return "" if value is None else f", but a value of that name: {clean(value, 120)}"
 
 
+class Traffic(msgspec.Struct, frozen=True, gc=False):
+    """What came over a line: bytes of files, and the requests that were made for them."""
+
+    nbytes: int
+    requests: int
+
+
+class Line(Protocol):
+    """What a source elsewhere is read over. ``address`` is what the user may see of its server."""
+
+    address: str
+
+    @property
+    def traffic(self) -> Traffic: ...
+
+
 class Source(Readable):
     """A place that tensors come from. ``Readable`` is the part of it that reading needs.
 
@@ -185,6 +201,8 @@ class Source(Readable):
     listing: Listing
     engine: Engine = Engine()
     """Sources that are given no other share this engine, which keeps no compiled loops for later runs."""
+    line: Line | None = None
+    """What it is read over, if it is elsewhere: each byte of it then costs time, and perhaps money."""
 
     def records(self) -> tuple[Record, ...]:
         """The runs of bytes that have a checksum, in the order of the files; empty if no container keeps any.

@@ -22,16 +22,17 @@ from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources import openers
 from tui_params.sources.bytes import content, far
 from tui_params.sources.bytes.content import Peek
-from tui_params.sources.bytes.far import is_far, is_mounted
 from tui_params.sources.bytes.files import status
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.bytes.system_calls import reason
+from tui_params.sources.given import find_path
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
 from tui_params.sources.unopened import UNOPENED
 
 if TYPE_CHECKING:
     from tui_params.sources.folder.folder import Formats
+    from tui_params.sources.given import Keepers
 
 HEAD_NBYTES = 1024
 
@@ -265,31 +266,19 @@ READERS: tuple[Reader | Unopened, ...] = (
 """Every format that is known here, in the order in which they are tried."""
 
 
-def open_path(path: str | os.PathLike[str], form: str | None = None) -> Source:
+def open_path(path: str | os.PathLike[str], form: str | None = None, keepers: Keepers | None = None) -> Source:
     """The source at ``path``: a checkpoint file, a folder of them, or the index file of such a folder.
 
-    ``form`` is the name of the format to read it as, whatever it looks like. ``~`` is expanded. Raises OpenError, and
-    UnknownFormatError where no reader recognises the content.
+    ``path`` may be an address, such as ``hf://org/model``; ``keepers`` makes what keeps parts of remote files for later
+    sessions. ``form`` is the name of the format to read it as, whatever it looks like. ``~`` is expanded. Raises
+    OpenError, and UnknownFormatError where no reader recognises the content.
     """
     given = os.fspath(path)
     if isinstance(given, bytes):
         given = os.fsdecode(given)
     if not given:
         raise OpenError("the path is empty")
-    return _open_at(_find_on_disk(given), form)
-
-
-def _find_on_disk(given: str) -> Path:
-    """What the user calls a path. Raises OpenError."""
-    try:
-        full = Path(given).expanduser()
-    except (ValueError, RuntimeError) as error:
-        # A "~user" that does not exist.
-        raise OpenError(f"{clean(given, 200)} is not a valid path: {clean(str(error), 120)}") from None
-    if is_far(full) and not is_mounted(full):
-        # To POSIX two slashes mean what the system likes, and Linux and macOS read them as one.
-        return Path(str(full)[1:])
-    return full
+    return _open_at(find_path(given, keepers), form)
 
 
 def _open_at(full: Path, form: str | None) -> Source:
@@ -306,6 +295,12 @@ def _open_at(full: Path, form: str | None) -> Source:
     except ValueError as error:
         # A null byte in the path.
         raise OpenError(f"{shown} is not a valid path: {clean(str(error), 120)}") from None
+    source = _open_known(full, mode, form)
+    source.line = far.line_of(full)
+    return source
+
+
+def _open_known(full: Path, mode: int, form: str | None) -> Source:
     if form is not None:
         return _open_as(full, form, is_folder=S_ISDIR(mode))
     if S_ISDIR(mode):
@@ -404,10 +399,4 @@ def _open_directory(path: Path, but: Sequence[str] = ()) -> Source:
 
 def describe_formats() -> list[tuple[str, str]]:
     """Name and description of every format that can be opened, for ``--help`` and the README."""
-    return [(row.name, _describe(row)) for row in READERS if isinstance(row, Reader)]
-
-
-def _describe(reader: Reader) -> str:
-    if not reader.suffixes:
-        return reader.description
-    return f"{reader.description} Usually {', '.join(reader.suffixes)}."
+    return [(row.name, row.explained) for row in READERS if isinstance(row, Reader)]

@@ -58,6 +58,11 @@ class Reader(Row, frozen=True, kw_only=True):
     open: Callable[[Path], Source]
     has_states: bool = False
 
+    @property
+    def explained(self) -> str:
+        """The description, with the suffixes that such files have."""
+        return f"{self.description} Usually {', '.join(self.suffixes)}." if self.suffixes else self.description
+
 
 class Unopened(Row, frozen=True, kw_only=True):
     """Something that is recognised, so that the user learns what it is and what to do, but that is not opened.

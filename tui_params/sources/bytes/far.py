@@ -16,6 +16,8 @@ from typing import Protocol
 
 import msgspec
 
+from tui_params.core.source import Line
+
 _ROOT = "//"
 
 
@@ -81,10 +83,8 @@ class FarFile(Protocol):
         """Inside the ``with``, the bytes ``begin:end`` of each span are read, in order: a few are fetched early."""
 
 
-class Mount(Protocol):
-    """A server with files. ``address`` is what the user is shown of it; paths are relative to it, ``""`` itself."""
-
-    address: str
+class Mount(Line, Protocol):
+    """A server with files. Paths are relative to its address, ``""`` is the address itself."""
 
     def status(self, path: str) -> FarStatus:
         """What lies at a path. Raises OSError, FileNotFoundError."""
@@ -131,6 +131,11 @@ def find(path: str | os.PathLike[str]) -> tuple[Mount, str]:
 def is_mounted(path: str | os.PathLike[str]) -> bool:
     """Whether there is a mount of the name with which a path begins."""
     return is_far(path) and os.fspath(path).removeprefix(_ROOT).partition("/")[0] in _MOUNTS
+
+
+def line_of(path: str | os.PathLike[str]) -> Line | None:
+    """What the files below a path are read over; None of files on this disk."""
+    return find(path)[0] if is_mounted(path) else None
 
 
 def shown(path: str | os.PathLike[str]) -> str:

@@ -18,7 +18,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import ReadError, SourceChangedError
-from tui_params.sources.bytes.local import reason
+from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.remote.address import Address
 from tui_params.sources.remote.faults import broken, without_secrets
 from tui_params.sources.remote.paths import inside

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
+from tui_params.core.source import Traffic
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.far import FOLDER, FarEntry, FarFile, FarStatus
 from tui_params.sources.remote.crew import Crew
@@ -35,13 +34,6 @@ class Keeper(Protocol):
 
     def put(self, key: str, begin: int, data: bytes) -> None:
         """Keep a part. Raises nothing: what cannot be kept is fetched again."""
-
-
-class Traffic(msgspec.Struct, frozen=True, gc=False):
-    """What came over the line: bytes of files, and the requests that were made for them."""
-
-    nbytes: int
-    requests: int
 
 
 class Mounted:

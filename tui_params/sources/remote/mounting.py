@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tui_params.sources.bytes.far import add_mount, find, is_far
@@ -13,21 +14,21 @@ from tui_params.sources.remote.transport import Transport
 
 _LOCK = threading.Lock()
 _MOUNTED: dict[object, Mounted] = {}
-_IN_A_NAME = re.compile(r"[^\w.@-]+")
+_NOT_IN_A_NAME = re.compile(r"[^\w.@:-]+")
 
 
-def mount_transport(key: object, transport: Transport, keeper: Keeper | None = None) -> Path:
-    """The path of the files of a transport. ``key`` is equal for equal ones; what is mounted is listed anew."""
+def mount(base: object, connect: Callable[[], Transport], keeper: Keeper | None = None) -> Path:
+    """The path of what lies at ``base``, which is equal for equal places. What is mounted already is listed anew."""
     with _LOCK:
-        known = _MOUNTED.get(key)
+        known = _MOUNTED.get(base)
         if known is not None:
-            transport.close()
             known.renew()
             return Path(f"//{known.name}")
-        mounted = Mounted(transport, "", keeper)
-        path = add_mount(_IN_A_NAME.sub("+", mounted.address), mounted)
+        mounted = Mounted(connect(), "", keeper)
+        last = mounted.address.rpartition("/")[2]
+        path = add_mount(_NOT_IN_A_NAME.sub("_", last) or "_", mounted)
         mounted.name = path.name
-        _MOUNTED[key] = mounted
+        _MOUNTED[base] = mounted
         return path
 
 

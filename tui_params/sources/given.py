@@ -1,0 +1,62 @@
+"""What a user gives for a checkpoint, as a path: a name on this disk, or an address whose server is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from tui_params.core.text import clean
+from tui_params.errors import OpenError
+from tui_params.sources.bytes.far import is_far, is_mounted
+
+if TYPE_CHECKING:
+    from tui_params.sources.remote.mounted import Keeper
+
+    Keepers: TypeAlias = Callable[[], Keeper | None]
+
+_SCHEME = "://"
+
+
+def find_path(given: str, keepers: Keepers | None = None) -> Path:
+    """The path of what was given; ``~`` is expanded. ``keepers`` makes what keeps parts of remote files.
+
+    Nothing is asked of a server yet. Raises OpenError.
+    """
+    if _SCHEME in given:
+        from tui_params.sources.remote.address import is_address
+
+        if is_address(given):
+            return _mount(given, keepers)
+    try:
+        full = Path(given).expanduser()
+    except (ValueError, RuntimeError) as error:
+        # A "~user" that does not exist.
+        raise OpenError(f"{clean(given, 200)} is not a valid path: {clean(str(error), 120)}") from None
+    if is_far(full) and not is_mounted(full):
+        # What two slashes mean is left to the system, and Linux and macOS read them as one.
+        return Path(str(full)[1:])
+    return full
+
+
+def _mount(given: str, keepers: Keepers | None) -> Path:
+    from tui_params.sources.remote.address import parse_address
+    from tui_params.sources.remote.connect import connect
+    from tui_params.sources.remote.mounting import mount
+
+    address = parse_address(given)
+    base = mount(address.base, lambda: connect(address), keepers() if keepers is not None else None)
+    return base / address.path if address.path else base
+
+
+def shown(given: str) -> str:
+    """What was given as it may be shown: of an address, neither a query nor a password."""
+    if _SCHEME in given:
+        from tui_params.sources.remote.address import is_address, parse_address
+
+        if is_address(given):
+            try:
+                return parse_address(given).text
+            except OpenError:
+                return f"{given.partition(_SCHEME)[0]}{_SCHEME}…"
+    return given
