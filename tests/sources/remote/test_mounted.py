@@ -10,6 +10,9 @@ from safetensors.torch import save_file
 
 from tests.factories_remote import FolderTransport, mount_of, mounted
 from tui_params.api.checking import check
+from tui_params.core.reading.outcome import Outcome
+from tui_params.core.reading.sweep import scan_all
+from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.bytes import far
 from tui_params.sources.detect import open_path
@@ -216,3 +219,29 @@ def test_an_unknown_mount_is_no_file() -> None:
 
 def test_the_first_bytes_tell_the_size() -> None:
     assert HEAD_NBYTES == 1024  # as many as detection looks at
+
+
+def test_neighbours_that_are_all_read_come_together(elsewhere: FolderTransport) -> None:
+    tensors = {f"layers.{index}.weight": torch.randn(50, 40) for index in range(200)}
+    save_file(tensors, elsewhere.folder / "x.safetensors")
+    with mounted(elsewhere) as path, open_path(path / "x.safetensors") as source:
+        report = check(source)
+        assert report.checked == 200
+        assert len(elsewhere.asked) <= 4
+        assert elsewhere.nbytes == (elsewhere.folder / "x.safetensors").stat().st_size
+
+
+def test_tensors_that_are_known_are_not_fetched(elsewhere: FolderTransport) -> None:
+    tensors = {f"layers.{index}.weight": torch.randn(500, 400) for index in range(20)}
+    save_file(tensors, elsewhere.folder / "x.safetensors")
+    with mounted(elsewhere) as path, open_path(path / "x.safetensors") as source:
+        delivered: list[Outcome] = []
+        half = {info.name for info in source.listing.tensors[:10]}
+        before = elsewhere.nbytes
+
+        def known(info: TensorInfo) -> Outcome | None:
+            return Outcome(info.name, None, "known", True) if info.name in half else None
+
+        scan_all(source, list(tensors), delivered.append, known=known)
+        assert len(delivered) == 20
+        assert elsewhere.nbytes - before == 10 * 500 * 400 * 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,6 +69,7 @@ class WatchedSource(Source):
         self.label = source.label
         self.listing = source.listing
         self.engine = source.engine
+        self.line = source.line
         self._source = source
         self._records = records
         self._covered: Mapping[str, int] = {
@@ -79,6 +81,9 @@ class WatchedSource(Source):
         self._parts: dict[int, dict[int, tuple[int, int]]] = {}
         # The start of each of these runs, by its record and its end.
         self._ends: dict[tuple[int, int], int] = {}
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        return self._source.expecting(infos)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         return self._source.read_window(info, window)

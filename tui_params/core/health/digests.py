@@ -8,8 +8,9 @@ to be another, it is read once more, by itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,7 @@ class HashedSource(Source):
         self.label = source.label
         self.listing = source.listing
         self.engine = source.engine
+        self.line = source.line
         self._source = source
         self._should_stop = should_stop
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="tui-params hash")
@@ -120,6 +122,9 @@ class HashedSource(Source):
             if file.digest is not None
         }
         self._reasons: dict[str, str] = {}
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        return self._source.expecting(infos)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         return self._source.read_window(info, window)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui_params.core.kernels.engine import Engine
+from tui_params.core.reading.place import HERE
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 
@@ -68,6 +70,13 @@ class Readable(Protocol):
         None if they are in no file. Works after ``close`` too.
         """
         return None
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        """Inside the ``with``, all these tensors are read whole: from elsewhere, neighbours may come in one request.
+
+        ``infos`` is not called where everything lies on this machine. Raises nothing.
+        """
+        return HERE
 
     def place(self, info: TensorInfo) -> Hashable | None:
         """Where the elements of ``info`` are: equal for tensors of one type, shape and stride with the same elements.

@@ -80,7 +80,7 @@ def scan_all(
         )
     else:
         results = _read_together(queues, read, sweep, should_stop, threads)
-    with closing(results):
+    with closing(results), source.expecting(lambda: [info for info in order if known is None or known(info) is None]):
         for result in results:
             sweep.finish(result.queue, result.nbytes)
             deliver(result.outcome)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tui_params.core.reading.extent import Extent
-from tui_params.core.reading.place import Place
+from tui_params.core.reading.place import HERE, Place
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record
 from tui_params.core.tensor import TensorInfo
@@ -19,7 +20,7 @@ from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SliceError
 from tui_params.sources.bytes.file_source import FileSource
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import DataFile, read_blocks
+from tui_params.sources.bytes.local import DataFile, far_file, read_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,20 @@ class ExtentSource(FileSource):
         extent = self.extents.get(info.name)
         file = self.files.get((info.file or "") if extent is None else extent.file)
         return None if file is None else (file, info)
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        if not any(file.is_far for file in self.files.values()):
+            return HERE
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for info in infos():
+            if (found := self.file_range(info)) is not None:
+                spans.setdefault(found[0], []).append((found[1], found[1] + info.nbytes))
+        stack = ExitStack()
+        for name, parts in spans.items():
+            # A file that has changed says so when it is read.
+            with suppress(ReadError, KeyError):
+                stack.enter_context(far_file(self.files[name]).expecting(parts))
+        return stack
 
     def place(self, info: TensorInfo) -> Hashable | None:
         extent = self.extents.get(info.name)

@@ -82,6 +82,9 @@ class FarFile(Protocol):
     def coming(self, spans: Sequence[tuple[int, int]]) -> AbstractContextManager[None]:
         """Inside the ``with``, the bytes ``begin:end`` of each span are read, in order: a few are fetched early."""
 
+    def expecting(self, spans: Sequence[tuple[int, int]]) -> AbstractContextManager[None]:
+        """Inside the ``with``, all these spans are read sooner or later: neighbours may come in one request."""
+
 
 class Mount(Line, Protocol):
     """A server with files. Paths are relative to its address, ``""`` is the address itself."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tui_params.core.reading.place import HERE
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -67,6 +70,18 @@ class MergedSource(Source):
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         part = self.parts.get(info.file or "")
         return None if part is None else part.data_file(self._originals.get(info.name, info))
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        if self.line is None:
+            return HERE
+        wanted: dict[str, list[TensorInfo]] = {}
+        for info in infos():
+            wanted.setdefault(info.file or "", []).append(self._originals.get(info.name, info))
+        stack = ExitStack()
+        for file, part in self.parts.items():
+            if file in wanted:
+                stack.enter_context(part.expecting(partial(wanted.__getitem__, file)))
+        return stack
 
     def place(self, info: TensorInfo) -> Hashable | None:
         part = self.parts.get(info.file or "")

@@ -85,6 +85,16 @@ class _Stream:
         self.end = end
 
 
+class _Run:
+    """Neighbours that will all be read, whoever reads them and in pieces of whatever size: up to ``asked`` they are."""
+
+    __slots__ = ("asked", "begin", "end")
+
+    def __init__(self, begin: int, end: int) -> None:
+        self.begin = self.asked = begin
+        self.end = end
+
+
 class RangedFile:
     """The FarFile of a mount. ``path`` is relative to the mount."""
 
@@ -97,11 +107,13 @@ class RangedFile:
         self._segments = Segments()
         self._flights: list[_Flight] = []
         self._streams: list[_Stream] = []
+        self._runs: list[_Run] = []
         self._change: str | None = None
         identity = f"{host.address}\0{path}"
+        # The device is the server: what lies on one is read in one order.
         # Without a version nobody can tell whether it is still the same: nothing of it is kept.
-        state = 0 if found.version is None else _number(f"{found.version}\0{found.size}")
-        self._status = FarStatus(REGULAR, found.size, found.modified_ns, state, _number(identity))
+        state = 0 if found.version is None else _number(f"{identity}\0{found.version}\0{found.size}")
+        self._status = FarStatus(REGULAR, found.size, found.modified_ns, state, _number(host.address))
         self._key = "" if found.version is None else _key(f"{identity}\0{found.version}\0{found.size}")
         self._kept = list(host.kept(self._key)) if self._key else []
 
@@ -128,10 +140,20 @@ class RangedFile:
             known = self._segments.read(offset, end)
         if known is None:
             known = self._put_together(offset, end)
+        self._run_ahead(end)
         for stream in tuple(self._streams):
             if stream.asked >= offset and stream.end >= end:
                 self._look_ahead(stream, end)
         return known
+
+    @contextmanager
+    def expecting(self, spans: Sequence[tuple[int, int]]) -> Iterator[None]:
+        runs = [_Run(begin, end) for begin, end in self._joined(spans)]
+        self._runs += runs
+        try:
+            yield
+        finally:
+            self._runs = [run for run in self._runs if run not in runs]
 
     @contextmanager
     def coming(self, spans: Sequence[tuple[int, int]]) -> Iterator[None]:
@@ -139,6 +161,7 @@ class RangedFile:
         if not wanted:
             yield
             return
+        self._run_ahead(wanted[0][0])
         self._gather(wanted[:-1])
         # What is left of the last one, or all of the only one, is fetched while it is read.
         stream = _Stream(*wanted[-1])
@@ -222,6 +245,16 @@ class RangedFile:
             stream.asked = min(begin + PIECE, stream.end)
             self._load(begin, stream.asked)
             self._start(begin, stream.asked)
+
+    def _run_ahead(self, at: int) -> None:
+        for run in tuple(self._runs):
+            if run.begin <= at < run.end:
+                run.asked = max(run.asked, at)
+                while run.asked < min(at + AHEAD, run.end):
+                    begin = run.asked
+                    run.asked = min(begin + PIECE, run.end)
+                    self._load(begin, run.asked)
+                    self._start(begin, run.asked)
 
     def _fly(self, flight: _Flight) -> None:
         try:
