@@ -1,7 +1,8 @@
 """Lists the datasets of an HDF5 file, by h5py, in a process of its own: prints one JSON document.
 
 Run as a script, with the path of the file, the first byte of HDF5 in it and the number of its bytes, and the folder
-in which h5py is installed. HDF5's library is C, and a damaged file may end the process: then only this one. It reads no
+in which h5py is installed. In place of a path, ``@3,4`` names two pipes: into the first it asks for bytes, which come
+out of the second. HDF5's library is C, and a damaged file may end the process: then only this one. It reads no
 values but those inside the headers and short texts, follows no link into another file, and has limits of memory and
 time. It imports nothing of tui-params.
 """
@@ -24,12 +25,33 @@ MEMORY_NBYTES = 4 << 30
 SECONDS = 60
 
 
+class Pipes:
+    """A file elsewhere: an offset and a count, of 8 bytes each, bring a length of 8 bytes, -1 for none, and so many."""
+
+    def __init__(self, ends: str) -> None:
+        asking, hearing = ends.split(",")
+        self._asking = open(int(asking), "wb", buffering=0)  # noqa: SIM115
+        self._hearing = open(int(hearing), "rb")  # noqa: SIM115
+        self._at = 0
+
+    def seek(self, offset: int) -> None:
+        self._at = offset
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._asking.write(self._at.to_bytes(8, "little") + len(buffer).to_bytes(8, "little"))
+        length = int.from_bytes(self._hearing.read(8), "little", signed=True)
+        if length < 0:
+            raise OSError("its bytes did not arrive")
+        buffer[:length] = self._hearing.read(length)
+        return length
+
+
 class Part(io.RawIOBase):
-    """Some bytes of a file as a file: the weights inside a .keras archive."""
+    """Some bytes of a file as a file: the weights inside a .keras archive, or a file elsewhere."""
 
     def __init__(self, path: str, begin: int, size: int) -> None:
         super().__init__()
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        self._file: Any = Pipes(path[1:]) if path.startswith("@") else open(path, "rb", buffering=0)  # noqa: SIM115
         self._begin, self._size, self._at = begin, size, 0
 
     def readable(self) -> bool:
@@ -227,8 +249,9 @@ def main(path: str, begin: int, size: int, packages: str) -> None:
 
     walk = Walk(h5py)
     try:
-        whole: Any = path if begin == 0 else Part(path, begin, size)
-        with h5py.File(whole, "r", locking=False) if begin == 0 else h5py.File(whole, "r") as file:
+        is_plain = begin == 0 and not path.startswith("@")
+        whole: Any = path if is_plain else Part(path, begin, size)
+        with h5py.File(whole, "r", locking=False) if is_plain else h5py.File(whole, "r") as file:
             walk.root(file)
     except (OSError, RuntimeError, ValueError, KeyError, UnicodeError, MemoryError) as error:
         walk.faults.insert(0, str(error) or type(error).__name__)

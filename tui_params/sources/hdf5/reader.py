@@ -29,10 +29,11 @@ from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes.array_types import type_of
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.held import Held
-from tui_params.sources.bytes.local import DataFile, opened
+from tui_params.sources.bytes.local import DataFile, Descriptor, opened
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.zip_directory import STORED, data_offset, read_directory, read_member
 from tui_params.sources.hdf5.chunks import KNOWN, MAX_NBYTES, Chunked, assemble
+from tui_params.sources.hdf5.served import Served
 
 WEIGHTS = "model.weights.h5"
 """The HDF5 file in a .keras archive (keras/src/saving/saving_lib.py)."""
@@ -73,8 +74,8 @@ class Hdf5Source(ExtentSource):
 
 def open_hdf5(path: Path) -> Hdf5Source:
     """The datasets of an HDF5 file. Raises OpenError."""
-    with opened(path) as (_, file), collector_paused():
-        return _source(path, file, 0, file.size, "HDF5", {})
+    with opened(path) as (descriptor, file), collector_paused():
+        return _source(descriptor, file, 0, file.size, "HDF5", {})
 
 
 def open_keras(path: Path) -> Hdf5Source:
@@ -94,11 +95,13 @@ def open_keras(path: Path) -> Hdf5Source:
             text = directory.members.get(name)
             if text is not None and text.size <= _MAX_SMALL:
                 texts[name] = clean(read_member(descriptor, directory, text).decode("utf-8", "replace"), 2000)
-        return _source(path, file, begin, member.size, "Keras", texts)
+        return _source(descriptor, file, begin, member.size, "Keras", texts)
 
 
-def _source(path: Path, file: DataFile, begin: int, length: int, kind: str, texts: dict[str, str]) -> Hdf5Source:
-    document = _listing_of(path, file, begin, length)
+def _source(
+    descriptor: Descriptor, file: DataFile, begin: int, length: int, kind: str, texts: dict[str, str]
+) -> Hdf5Source:
+    document = _listing_of(descriptor, file, begin, length)
     lister = _Lister(file, begin, length)
     for entry in document["datasets"]:
         lister.add(entry)
@@ -114,7 +117,7 @@ def _source(path: Path, file: DataFile, begin: int, length: int, kind: str, text
     return Hdf5Source(file, listing, lister.extents, lister.held, lister.chunked)
 
 
-def _listing_of(path: Path, file: DataFile, begin: int, length: int) -> dict[str, Any]:
+def _listing_of(descriptor: Descriptor, file: DataFile, begin: int, length: int) -> dict[str, Any]:
     """What the process that lists prints. Raises OpenError."""
     name = clean(file.name, 120)
     package = find_spec("h5py")
@@ -122,15 +125,29 @@ def _listing_of(path: Path, file: DataFile, begin: int, length: int) -> dict[str
         raise OpenError(f"{name} is an HDF5 file, for which h5py is needed: pip install 'tui-params[hdf5]'")
     folder = str(Path(package.origin).parent.parent)
     # Alone (-I): nothing in the folder of the file, and no variable of the environment, is imported.
-    command = [sys.executable, "-I", str(_LISTING), str(path.absolute()), str(begin), str(length), folder]
+    served = None if isinstance(descriptor, int) else Served(descriptor.read, file.size)
+    ends = served.handed_on if served is not None else ()
+    where = f"@{ends[0]},{ends[1]}" if ends else str(file.path.absolute())
+    command = [sys.executable, "-I", str(_LISTING), where, str(begin), str(length), folder]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False, env=_environment()
-        )
-    except subprocess.TimeoutExpired:
-        raise OpenError(f"{name} was not listed by h5py within {TIMEOUT:.0f} seconds") from None
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(),
+            pass_fds=ends,
+        )  # fmt: skip
     except OSError as error:
         raise OpenError(f"{name} cannot be listed: no other process can be started ({error.strerror})") from None
+    finally:
+        if served is not None:
+            served.start()
+    with process:
+        try:
+            output, complaints = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise OpenError(f"{name} was not listed by h5py within {TIMEOUT:.0f} seconds") from None
+    done = subprocess.CompletedProcess(command, process.returncode, output, complaints)
+    if served is not None and served.complaint is not None:
+        raise OpenError(f"{name} cannot be read: {served.complaint}")
     if done.returncode < 0:
         raise OpenError(f"{name} is damaged: HDF5's own library ends with signal {-done.returncode} on it")
     if done.returncode:
