@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import sys
 import threading
 from collections import deque
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -91,8 +93,9 @@ Act = Callable[[Request], None]
 class ScriptedServer:
     """``files`` by path; what is in ``script`` happens to the next requests, then each is answered by ``usual``."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, scheme: str) -> None:
         self.port = port
+        self.scheme = scheme
         self.files: dict[str, bytes] = {}
         self.script: deque[Act] = deque()
         self.served: list[Served] = []
@@ -102,7 +105,7 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         """The address of the server, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def nbytes(self) -> int:
@@ -120,19 +123,25 @@ class ScriptedServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no fault of the server; anything else is one, and is printed."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 
 @contextmanager
-def scripted_server() -> Iterator[ScriptedServer]:
-    """A server that runs inside a ``with``."""
+def scripted_server(identity: Path | None = None) -> Iterator[ScriptedServer]:
+    """A server that runs inside a ``with``; with ``identity``, a certificate and its key in one file, by https."""
     with _Server(("127.0.0.1", 0), Request) as server:
-        scripted = ScriptedServer(server.server_port)
+        scripted = ScriptedServer(server.server_port, "https" if identity else "http")
+        if identity is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity)
+            # The handshake is made by the thread of the request: a client that breaks it off stops no other.
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.scripted = scripted  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()

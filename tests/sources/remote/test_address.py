@@ -62,6 +62,8 @@ def test_an_address_is_taken_apart(text: str, base: str, path: str, shown: str) 
         ("hf://org/model/../../x", r"\.\. in its path"),
         ("https://h/a/..", r"\.\. in its path"),
         ("https:///path", "name of a host"),
+        ("https://[/x", "no valid host or port"),
+        ("ssh://[::1/x", "no valid host or port"),
         ("https://h:99999/x", "no valid host or port"),
         ("https://h/a\x1b[31m", "control characters"),
         ("s3://", "name of a bucket"),

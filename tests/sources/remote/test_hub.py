@@ -17,6 +17,7 @@ from tests.test_hygiene import ROOT, python
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.remote import hub_tree
 from tui_params.sources.remote.address import parse_address
+from tui_params.sources.remote.connect import connect
 from tui_params.sources.remote.hub import HubTransport
 from tui_params.sources.remote.hub_settings import HubSettings
 from tui_params.sources.remote.retries import Retries
@@ -84,12 +85,13 @@ def test_long_lists_come_in_pages(repository: Hub, retries: Retries, monkeypatch
         opened(repository, retries).entries("")
 
 
-def test_a_list_does_not_go_on_at_another_host(repository: Hub, retries: Retries) -> None:
+@pytest.mark.parametrize("target", ["{store}/next", "http://[", "ftp://host/", "//127.0.0.1:1/x"])
+def test_a_list_does_not_go_on_at_another_host(repository: Hub, retries: Retries, target: str) -> None:
     def elsewhere(request: Request) -> None:
-        request.reply(200, {"Link": f'<{repository.store.url}/next>; rel="next"'}, b"[]")
+        request.reply(200, {"Link": f'<{target.format(store=repository.store.url)}>; rel="next"'}, b"[]")
 
     repository.front.script.append(elsewhere)
-    with pytest.raises(ReadError, match="list go on at another host"):
+    with pytest.raises(ReadError, match=r"list go on at another host|only http:// and https://"):
         opened(repository, retries, f"hf://org/model@{COMMIT}").entries("")
 
 
@@ -245,6 +247,15 @@ def test_settings_are_those_of_the_library(home: Path, library: str) -> None:
     assert [line[: len(expected)] for line, (_, expected) in zip(lines, _CASES, strict=True)] == [
         expected for _, expected in _CASES
     ]
+
+
+@pytest.mark.parametrize("endpoint", ["huggingface.co", "ftp://mirror", "http://["])
+def test_an_endpoint_that_is_no_web_address(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    # Without the library, which reads the variable when it is imported.
+    monkeypatch.setitem(sys.modules, "huggingface_hub.constants", None)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(OpenError, match=r"^HF_ENDPOINT is no web address"):
+        connect("hf://org/model")
 
 
 def test_a_hub_that_the_user_has_switched_off_is_not_asked(repository: Hub) -> None:

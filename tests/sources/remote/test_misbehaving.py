@@ -251,7 +251,9 @@ def test_redirects_in_a_circle_end(web: ScriptedServer, transport: WebTransport)
         web.usual = web.serve
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://host/x", "", "http://h:99999/"])
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://host/x", "", "http://h:99999/", "http://[", "http://[::1"]
+)
 def test_a_redirect_leads_to_a_web_address_or_nowhere(
     web: ScriptedServer, transport: WebTransport, target: str
 ) -> None:

@@ -102,8 +102,8 @@ def _of_hub(rest: str) -> Address:
 
 def _of_web(scheme: str, rest: str) -> Address:
     """The folder of a URL and the name in it; a URL with a query is the base itself, for the query is of that file."""
-    url = urlsplit(f"{scheme}://{rest}")
     host = _host(scheme, rest)
+    url = urlsplit(f"{scheme}://{rest}")
     folder, _, name = url.path.rpartition("/")
     origin = f"{scheme}://{url.netloc}"
     shown = clean(f"{scheme}://{host}")
@@ -115,8 +115,8 @@ def _of_web(scheme: str, rest: str) -> Address:
 
 def _of_ssh(rest: str) -> Address:
     """``[user@]host[:port]/path``: the path begins at the root of the host, after ``/~/`` at the user's home."""
-    url = urlsplit(f"ssh://{rest}")
     host = _host("ssh", rest)
+    url = urlsplit(f"ssh://{rest}")
     if url.password is not None:
         raise OpenError("an ssh:// address takes no password: use a key, ssh-agent or ~/.ssh/config")
     base = f"ssh://{url.username}@{host}" if url.username else f"ssh://{host}"

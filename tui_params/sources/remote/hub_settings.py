@@ -10,9 +10,11 @@ import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from tui_params.errors import OpenError
 from tui_params.sources.remote.web_login import is_private
 
 _TRUE = {"1", "ON", "YES", "TRUE"}
@@ -38,7 +40,7 @@ class HubSettings(msgspec.Struct, frozen=True):
 
 
 def read_settings() -> HubSettings:
-    """What holds now for this user."""
+    """What holds now for this user. Raises OpenError for an endpoint that cannot be asked."""
     try:
         constants: Any = import_module("huggingface_hub.constants")
         endpoint, token_path = constants.ENDPOINT, constants.HF_TOKEN_PATH
@@ -46,6 +48,8 @@ def read_settings() -> HubSettings:
         is_anonymous = constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
     except (ImportError, AttributeError):
         endpoint, token_path, is_offline, is_anonymous = _from_environment()
+    if not _is_web(endpoint):
+        raise OpenError("HF_ENDPOINT is no web address: it should be such as https://huggingface.co")
     place, token = ("", "") if is_anonymous else _find_token(token_path)
     if not token:
         return HubSettings(endpoint, is_offline, {}, "set HF_TOKEN, or log in with `hf auth login`")
@@ -64,6 +68,14 @@ def _from_environment() -> tuple[str, str, bool, bool]:
     anonymous = os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     return endpoint, token_path, offline.upper() in _TRUE, anonymous.upper() in _TRUE
+
+
+def _is_web(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _expanded(path: str) -> str:

@@ -118,9 +118,11 @@ class Ranges:
                 # Nothing says that this goes on where the first answer broke off.
                 received.clear()
                 raise AgainError(f"{answer.host} closed the connection before its answer was complete")
-            received.extend(part.data)
             version[0] = version[0] or part.version
             wanted = min(last, part.size) - begin
+            if len(part.data) == wanted and end > begin:
+                return part
+            received.extend(part.data)
             if len(received) < wanted:
                 raise AgainError(
                     f"{answer.host} closed the connection after {size(len(received))} of the {size(wanted)} of"
@@ -286,8 +288,11 @@ def _target(url: str, location: str | None, host: str) -> str:
     """Where a redirect leads. Raises ReadError."""
     if not location:
         raise ReadError(f"{host} redirects, and does not say where")
-    # Some servers send spaces and letters as they are.
-    parts = urlsplit(urljoin(url, quote(location, safe=_UNQUOTED_SIGNS + "?#[]")))
+    try:
+        # Some servers send spaces and letters as they are.
+        parts = urlsplit(urljoin(url, quote(location, safe=_UNQUOTED_SIGNS + "?#[]")))
+    except ValueError:
+        raise ReadError(f"{host} redirects to something that is no web address") from None
     target = urlunsplit(parts._replace(fragment=""))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ReadError(f"{host} redirects to something that is no web address")
@@ -301,8 +306,12 @@ def _next_page(answer: Answer, url: str) -> str | None:
     for link in answer.headers.get("Link", "").split(","):
         place, _, options = link.strip().partition(";")
         if re.search(r"""\brel="?next\b""", options) and place.startswith("<") and place.endswith(">"):
-            target = urljoin(url, place[1:-1])
-            if origin_of(target) != origin_of(url):
+            try:
+                target = urljoin(url, place[1:-1])
+                is_own = origin_of(target) == origin_of(url)
+            except ValueError:
+                is_own = False
+            if not is_own:
                 raise ReadError(f"{host_of(url)} has its list go on at another host")
             return target
     return None

@@ -71,12 +71,17 @@ class _Stream(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._seconds: float | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._deadline.left())
+        seconds = self._deadline.left()
+        if seconds != self._seconds:
+            # Not for every read: it is a call of the system.
+            self._seconds = seconds
+            self._sock.settimeout(seconds)
         count: int | None = self._raw.readinto(buffer)
         return count
 
@@ -129,14 +134,14 @@ class Answer:
         loan.deadline.expect(wanted)
         received = bytearray()
         try:
-            while len(received) < wanted:
-                block = self._response.read1(min(wanted - len(received), _BLOCK_NBYTES))
-                if not block:
-                    break
-                received += block
-            if expected is None and len(received) < most:
-                is_complete = self._response.isclosed()
+            if expected is None:
+                while len(received) < wanted and (
+                    block := self._response.read1(min(wanted - len(received), _BLOCK_NBYTES))
+                ):
+                    received += block
+                is_complete = len(received) < most and self._response.isclosed()
             else:
+                self._fill(received, wanted)
                 is_complete = len(received) == expected
         except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
@@ -150,6 +155,18 @@ class Answer:
             self._response.close()
             self._wire.take_back(loan)
         return received
+
+    def _fill(self, received: bytearray, wanted: int) -> None:
+        """Reads into ``received`` itself: as http.client reads, each byte would be copied twice more."""
+        stream: Any = self._response.fp
+        received.extend(bytes(wanted))
+        done = 0
+        try:
+            with memoryview(received) as view:
+                while done < wanted and (count := stream.readinto1(view[done:])):
+                    done += count
+        finally:
+            del received[done:]
 
     def close(self) -> None:
         """End the connection, unless the whole body was read."""
@@ -283,7 +300,8 @@ class Wire:
         """What an error on the way means for the user: a ReadError, or an AgainError."""
         if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead)):
             return AgainError(f"{host} closed the connection before its answer was complete")
-        if isinstance(error, (http.client.HTTPException, ValueError)):
+        # A certificate that is not trusted is a ValueError, too.
+        if isinstance(error, (http.client.HTTPException, ValueError)) and not isinstance(error, OSError):
             return ReadError(f"{host} does not answer as HTTP does")
         return broken(error, host, self.limits.silence)
 
