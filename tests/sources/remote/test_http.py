@@ -11,6 +11,7 @@ import pytest
 from tests.servers.nginx import Nginx
 from tests.servers.scripted import Request, ScriptedServer
 from tui_params.errors import ReadError, SourceChangedError
+from tui_params.sources.remote import wire
 from tui_params.sources.remote.connect import connect
 from tui_params.sources.remote.transport import Entry
 
@@ -104,6 +105,26 @@ def test_connections_are_kept_and_shared_by_threads(web: ScriptedServer) -> None
     assert len(web.served) == 40
     assert len(ports) <= 4
     transport.close()
+
+
+def test_a_connection_that_was_idle_for_long_is_not_trusted(
+    web: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.files["/f"] = DATA
+    ports: list[int] = []
+
+    def noting(request: Request) -> None:
+        ports.append(request.client_address[1])
+        web.serve(request)
+
+    web.script.extend([noting] * 3)
+    transport = connect(web.url)
+    transport.fetch("f", 0, 10)
+    transport.fetch("f", 0, 10)
+    monkeypatch.setattr(wire, "_LONGEST_IDLE", 0.0)
+    transport.fetch("f", 0, 10)
+    transport.close()
+    assert ports[0] == ports[1] != ports[2]
 
 
 def test_a_signed_address_is_one_file_and_is_never_shown(web: ScriptedServer) -> None:

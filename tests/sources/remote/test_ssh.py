@@ -16,8 +16,8 @@ from tests.servers.sshd import Sshd
 from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.remote.address import parse_address
 from tui_params.sources.remote.connect import connect
+from tui_params.sources.remote.deadline import Limits
 from tui_params.sources.remote.transport import Entry
-from tui_params.sources.remote.wire import Limits
 
 pytest.importorskip("asyncssh", reason="asyncssh is not installed")
 
@@ -52,7 +52,8 @@ def relative(path: Path) -> str:
 def test_a_file_is_read_by_ranges(logged_in: Sshd, tmp_path: Path) -> None:
     path = tmp_path / "a b.bin"
     path.write_bytes(DATA)
-    transport = opened()
+    transport = connect("ssh://far/")
+    assert transport.address == "ssh://far"
     status = path.stat()
     version = f"{int(status.st_mtime)}, {len(DATA)} bytes"
     seconds = int(status.st_mtime)
@@ -93,12 +94,12 @@ def test_folders_are_listed_with_what_links_lead_to(logged_in: Sshd, tmp_path: P
         "sub": (True, None), "f": (False, len(DATA)), "link": (False, len(DATA)), "down": (True, None)
     }  # fmt: skip
     assert transport.look(relative(tmp_path / "run")).is_folder
+    with pytest.raises(ReadError, match="is a folder"):
+        transport.fetch(relative(tmp_path), 0, 1)
+    with pytest.raises(FileNotFoundError, match="has no"):
+        transport.entries(relative(tmp_path / "absent"))
     assert transport.look("").is_folder
-    transport.close()
-
-
-def test_the_home_of_the_user_is_a_tilde(logged_in: Sshd) -> None:
-    transport = opened()
+    # The home of the user is a tilde.
     assert transport.look("~").is_folder
     with pytest.raises(FileNotFoundError, match=r"^far has no ~/absent-file-of-the-test$"):
         transport.look("~/absent-file-of-the-test")
@@ -169,15 +170,6 @@ def test_a_user_without_a_key_is_refused(logged_in: Sshd, home: Path) -> None:
         opened().look("")
 
 
-def test_what_may_not_be_read_and_what_is_no_file(logged_in: Sshd, tmp_path: Path) -> None:
-    transport = opened()
-    with pytest.raises(ReadError, match="is a folder"):
-        transport.fetch(relative(tmp_path), 0, 1)
-    with pytest.raises(FileNotFoundError, match="has no"):
-        transport.entries(relative(tmp_path / "absent"))
-    transport.close()
-
-
 def test_hosts_that_cannot_be_reached(home: Path, web: ScriptedServer) -> None:
     with pytest.raises(ReadError, match=r"^127\.0\.0\.1 accepts no connection on that port$"):
         opened(f"127.0.0.1:{free_port()}").look("")
@@ -195,7 +187,7 @@ def test_a_host_that_says_nothing_is_not_waited_for(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         transport = opened(f"127.0.0.1:{port}", Limits(connect=0.2, silence=0.2, whole=0.5))
-        with pytest.raises(ReadError, match=r"did not answer within|closed the connection"):
+        with pytest.raises(ReadError, match=r"let nobody in within 0\.2 s$"):
             transport.look("")
         transport.close()
 
@@ -220,10 +212,3 @@ def test_closing_ends_what_waits(home: Path) -> None:
         thread.join(60)
         connection.close()
     assert caught == ["the connection was closed"]
-
-
-def test_connecting_imports_asyncssh_only_when_it_is_needed(logged_in: Sshd) -> None:
-    transport = connect("ssh://far/")
-    assert transport.address == "ssh://far"
-    assert transport.look("tmp").is_folder
-    transport.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
@@ -108,9 +108,10 @@ def _of_web(scheme: str, rest: str) -> Address:
     origin = f"{scheme}://{url.netloc}"
     shown = clean(f"{scheme}://{host}")
     if url.query:
-        return Address(scheme, f"{origin}{url.path}?{url.query}", "", shown + clean(unquote(url.path)))
+        base = f"{origin}{_encoded(url.path)}?{_encoded(url.query)}"
+        return Address(scheme, base, "", shown + clean(unquote(url.path)))
     path = _plain_path(unquote(name))
-    return Address(scheme, f"{origin}{folder}/", path, f"{shown}{clean(unquote(folder))}/")
+    return Address(scheme, f"{origin}{_encoded(folder)}/", path, f"{shown}{clean(unquote(folder))}/")
 
 
 def _of_ssh(rest: str) -> Address:
@@ -154,11 +155,18 @@ def _of_other(scheme: str, rest: str) -> Address:
     )
 
 
+def _encoded(text: str) -> str:
+    """A part of a URL as it is sent: escapes stay, and what was typed as it is becomes one."""
+    return quote(text, safe="%/?:@!$&'()*+,;=~-._[]")
+
+
 def _host(scheme: str, rest: str) -> str:
     """Host and port as they are shown. Raises OpenError."""
     try:
         url = urlsplit(f"{scheme}://{rest}")
         host, port = url.hostname, url.port
+        # What is no name at all would fail when it is looked up, in another way.
+        (host or "").encode("idna")
     except ValueError:
         raise OpenError(f"the {scheme}:// address has no valid host or port") from None
     if not host:

@@ -7,12 +7,13 @@ from urllib.parse import unquote, urlsplit
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
 from tui_params.sources.remote.address import Address
+from tui_params.sources.remote.deadline import Limits
 from tui_params.sources.remote.paths import inside
 from tui_params.sources.remote.ranges import Question, Ranges, Whole, quoted
 from tui_params.sources.remote.retries import Retries
 from tui_params.sources.remote.transport import Entry, Piece
 from tui_params.sources.remote.web_login import find_login
-from tui_params.sources.remote.wire import Limits, Wire
+from tui_params.sources.remote.wire import Wire
 
 
 class WebTransport:
@@ -49,10 +50,7 @@ class WebTransport:
 
     def fetch(self, path: str, begin: int, end: int, version: str | None = None) -> Piece:
         """The bytes ``begin:end`` of a file."""
-        try:
-            part = self._ranges.fetch(self._question(path, version), begin, end)
-        except IsADirectoryError as error:
-            raise ReadError(str(error)) from None
+        part = self._ranges.fetch(self._question(path, version), begin, end)
         return Piece(part.data, part.size, part.version, part.modified_ns)
 
     def close(self) -> None:

@@ -18,11 +18,11 @@ from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.remote.address import Address
 from tui_params.sources.remote.bucket_faults import is_whole, meaning, status_of
 from tui_params.sources.remote.bucket_login import find_login, may_be_in_a_cloud
+from tui_params.sources.remote.deadline import Limits
 from tui_params.sources.remote.paths import inside, joined
 from tui_params.sources.remote.ranges import SMALL_NBYTES
 from tui_params.sources.remote.retries import AgainError, Retries
 from tui_params.sources.remote.transport import Entry, Piece
-from tui_params.sources.remote.wire import Limits
 
 MOST_ENTRIES = 100_000
 """The most files and folders of one folder that are listed."""

@@ -20,11 +20,11 @@ from tui_params.core.text import clean
 from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.remote.address import Address
+from tui_params.sources.remote.deadline import Limits
 from tui_params.sources.remote.faults import broken, without_secrets
 from tui_params.sources.remote.paths import inside
 from tui_params.sources.remote.retries import AgainError, Patience, Retries
 from tui_params.sources.remote.transport import Entry, Piece
-from tui_params.sources.remote.wire import Limits
 
 MOST_ENTRIES = 100_000
 """The most files and folders of one folder that are listed."""
@@ -153,16 +153,11 @@ class SshTransport:
         inside(path.removeprefix("~/") if path != "~" else "")
         seconds = self._limits.whole + nbytes / self._limits.slowest
 
-        async def timed() -> Any:
-            return await asyncio.wait_for(self._with_session(ask), seconds)
-
         def attempt() -> Any:
             try:
-                return self._run(timed())
+                return self._run(self._with_session(ask, seconds))
             except (ReadError, AgainError):
                 raise
-            except (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError):
-                raise ReadError(f"{self._host} did not answer within {seconds:g} s") from None
             except (concurrent.futures.CancelledError, asyncio.CancelledError):
                 raise ReadError("the connection was closed") from None
             except (asyncssh.Error, OSError) as error:
@@ -170,20 +165,30 @@ class SshTransport:
 
         return self._retries.run(attempt)
 
-    async def _with_session(self, ask: Any) -> Any:
+    async def _with_session(self, ask: Any, seconds: float) -> Any:
         if self._connecting is None:
             self._connecting = asyncio.Lock()
         async with self._connecting:
             if self._session is None or self._session.connection.is_closed():
-                self._session = await self._connected()
+                limit = self._limits.connect + self._limits.silence
+                try:
+                    self._session = await asyncio.wait_for(self._connected(), limit)
+                except (TimeoutError, asyncio.TimeoutError):
+                    raise ReadError(f"{self._host} let nobody in within {self._limits.connect:g} s") from None
         session = self._session
         try:
-            return await ask(session)
+            return await asyncio.wait_for(ask(session), seconds)
+        except (TimeoutError, asyncio.TimeoutError):
+            self._drop(session)
+            raise ReadError(f"{self._host} did not answer within {seconds:g} s") from None
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.ConnectionLost, ConnectionError):
-            session.connection.abort()
-            if self._session is session:
-                self._session = None
+            self._drop(session)
             raise AgainError(f"{self._host} closed the connection") from None
+
+    def _drop(self, session: _Session) -> None:
+        session.connection.abort()
+        if self._session is session:
+            self._session = None
 
     async def _connected(self) -> _Session:
         limits = self._limits

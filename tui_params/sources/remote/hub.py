@@ -7,13 +7,17 @@ import threading
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.sources.remote.address import Address
+from tui_params.sources.remote.deadline import Limits
 from tui_params.sources.remote.hub_settings import HubSettings, read_settings
 from tui_params.sources.remote.hub_tree import Repository, Tree, read_tree
 from tui_params.sources.remote.paths import inside
 from tui_params.sources.remote.ranges import Question, Ranges, quoted
 from tui_params.sources.remote.retries import Retries
 from tui_params.sources.remote.transport import Entry, Piece
-from tui_params.sources.remote.wire import Limits, Wire, host_of
+from tui_params.sources.remote.wire import Wire, host_of
+
+_MOST_IN_GIT = 10 << 20
+"""Larger files must be in LFS, which sends ranges; smaller ones may come from git itself."""
 
 
 class HubTransport:
@@ -85,7 +89,7 @@ class HubTransport:
         return host_of(self._settings.endpoint)
 
     def _question(self, url: str, file: str) -> Question:
-        return Question(url, file, self._settings.headers, hint=self._settings.hint)
+        return Question(url, file, self._settings.headers, hint=self._settings.hint, whole=_MOST_IN_GIT)
 
     def _listed(self) -> Tree:
         with self._lock:

@@ -20,7 +20,7 @@ from tui_params.sources.remote.retries import AgainError, Retries, seconds_to_wa
 from tui_params.sources.remote.wire import Answer, Wire, host_of, origin_of
 
 SMALL_NBYTES = 1_000_000
-"""Up to this size a file is taken from a server that sends only whole ones."""
+"""A file that may be taken as a whole, or the body of a redirect."""
 
 _MOST_REDIRECTS = 8
 _MOST_KEPT = 10_000
@@ -36,7 +36,8 @@ _UNQUOTED_SIGNS = "/%:@!$&'()*+,;=~-._"
 class Question(msgspec.Struct, frozen=True):
     """A file that is asked for: its URL, what it is called to the user, headers for the URL's own host, and conditions.
 
-    ``hint`` says what to do about an answer of 401 or 403.
+    ``hint`` says what to do about an answer of 401 or 403. A file of up to ``whole`` bytes is taken from a server that
+    sends only whole ones.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Question(msgspec.Struct, frozen=True):
     secrets: Mapping[str, str] = {}
     version: str | None = None
     hint: str = ""
+    whole: int = SMALL_NBYTES
 
     def __repr__(self) -> str:
         return f"Question({self.file!r})"
@@ -79,12 +81,12 @@ class Ranges:
         self._targets: OrderedDict[str, str] = OrderedDict()
 
     def look(self, question: Question) -> Part | Whole:
-        """The first byte, or what is said instead of it. Raises as ``fetch``, IsADirectoryError."""
+        """The first byte, or what is said instead of it. Raises as ``fetch``, and IsADirectoryError."""
 
         def attempt() -> Part | Whole:
             answer = self._follow(question, {"Range": "bytes=0-0"})
             try:
-                if answer.status == 200 and not _is_small(answer):
+                if answer.status == 200 and (answer.length is None or answer.length > question.whole):
                     return Whole(answer.length, version_of(answer, answer.length), modified_of(answer))
                 return self._read(answer, question, 0, 1)
             finally:
@@ -95,7 +97,7 @@ class Ranges:
     def fetch(self, question: Question, begin: int, end: int) -> Part:
         """The bytes ``begin:end``, fewer only at the end of the file.
 
-        Raises FileNotFoundError, IsADirectoryError, SourceChangedError, ReadError.
+        Raises FileNotFoundError, SourceChangedError, ReadError.
         """
         # An empty range cannot be asked for.
         last = max(begin + 1, end)
@@ -131,7 +133,10 @@ class Ranges:
             data = bytes(received) if end > begin else b""
             return Part(data, part.size, part.version, part.modified_ns)
 
-        return self._retries.run(attempt)
+        try:
+            return self._retries.run(attempt)
+        except IsADirectoryError as error:
+            raise ReadError(str(error)) from None
 
     def text(self, question: Question, most: int) -> tuple[bytes, str | None]:
         """A whole answer of up to ``most`` bytes, and where its next page is. Raises as ``fetch``."""
@@ -186,7 +191,8 @@ class Ranges:
             answer.body(SMALL_NBYTES)
             answer.close()
             target = _target(url, location, answer.host)
-            if urlsplit(target).path == urlsplit(url).path + "/" and origin_of(target) == origin_of(url):
+            is_same = urlsplit(target).path == urlsplit(url).path + "/" and "Range" in headers
+            if is_same and origin_of(target) == origin_of(url):
                 raise IsADirectoryError(f"{question.file} is a folder of {answer.host}")
             if target in seen or len(seen) > _MOST_REDIRECTS:
                 raise ReadError(f"{answer.host} redirects in a circle for {question.file}")
@@ -229,8 +235,9 @@ class Ranges:
     def _from_whole(self, answer: Answer, question: Question, begin: int, end: int) -> Part:
         """The range out of a whole file, if that is small."""
         length = answer.length
-        data = answer.body(SMALL_NBYTES + 1) if length is None or length <= SMALL_NBYTES else None
-        if data is None or len(data) > SMALL_NBYTES:
+        most = question.whole
+        data = answer.body(most + 1) if length is None or length <= most else None
+        if data is None or len(data) > most:
             of = "" if length is None else f" of {size(length)}"
             raise ReadError(
                 f"{answer.host} sends no parts of files, and {question.file}{of} is not fetched as a whole:"
@@ -261,10 +268,6 @@ def modified_of(answer: Answer) -> int:
 def quoted(path: str) -> str:
     """A path as it stands in a URL."""
     return quote(path, safe="/:@!$&'()*+,;=~-._")
-
-
-def _is_small(answer: Answer) -> bool:
-    return answer.length is not None and answer.length <= SMALL_NBYTES
 
 
 def _refused(answer: Answer, question: Question) -> Exception:

@@ -7,8 +7,6 @@ hub says in X-Error-Code, nor where a redirect leads. Measured as fast (30 heade
 from __future__ import annotations
 
 import http.client
-import io
-import os
 import select
 import socket
 import ssl
@@ -21,90 +19,25 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from tui_params.errors import ReadError
+from tui_params.sources.remote.deadline import Deadline, Door, Limits
 from tui_params.sources.remote.faults import broken
+from tui_params.sources.remote.proxy import find_proxy
 from tui_params.sources.remote.retries import AgainError
 
 _MOST_IDLE = 32
 """Connections to one host that are kept for the next request."""
+
+_LONGEST_IDLE = 45.0
+"""Seconds: what lies between us and a server forgets connections sooner or later, and tells neither side."""
 
 _BLOCK_NBYTES = 1 << 18
 
 _Origin = tuple[str, str, int]
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """Seconds: for a connection to stand, between two pieces of an answer, for all of it; and its slowest bytes/s."""
-
-    connect: float = 10.0
-    silence: float = 20.0
-    whole: float = 60.0
-    slowest: int = 16 * 1024
-
-
-class Deadline:
-    """The time by which an answer must be complete, moved on by the bytes that are expected of it."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._end = time.monotonic() + limits.whole
-
-    def expect(self, nbytes: int) -> None:
-        """Allow for a body of so many bytes."""
-        self._end += nbytes / self._limits.slowest
-
-    def left(self) -> float:
-        """How long to wait for the next bytes, in seconds. Raises TimeoutError."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(left, self._limits.silence)
-
-
-class _Stream(io.RawIOBase):
-    """What is read from a socket by a deadline. A time-out of the socket alone would begin anew with every byte."""
-
-    def __init__(self, raw: Any, sock: socket.socket, deadline: Deadline) -> None:
-        super().__init__()
-        self._raw = raw
-        self._sock = sock
-        self._deadline = deadline
-        self._seconds: float | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        seconds = self._deadline.left()
-        if seconds != self._seconds:
-            # Not for every read: it is a call of the system.
-            self._seconds = seconds
-            self._sock.settimeout(seconds)
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Door:
-    """What http.client takes for a socket: it asks for the file of its bytes only."""
-
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        # Unbuffered, the socket's own file: it keeps the socket open for as long as the answer is read.
-        raw: Any = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_Stream(raw, self._sock, self._deadline))
-
-
 def _response(deadline: Deadline, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:
-    door: Any = _Door(sock, deadline)
+    door: Any = Door(sock, deadline)
     return http.client.HTTPResponse(door, **options)
 
 
@@ -202,7 +135,7 @@ class Wire:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._lock = threading.Lock()
-        self._idle: defaultdict[_Origin, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._idle: defaultdict[_Origin, list[tuple[http.client.HTTPConnection, float]]] = defaultdict(list)
         self._used: set[http.client.HTTPConnection] = set()
         self._is_closed = False
         self._trust: ssl.SSLContext | None = None
@@ -219,9 +152,11 @@ class Wire:
                 if isinstance(loan.connection, _ByProxy):
                     return self._ask(loan, url, {**headers, **loan.connection.headers}, host)
                 return self._ask(loan, target, headers, host)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 self.end(loan)
                 self.check_open()
+                if isinstance(error, TimeoutError):
+                    self._forget(origin)
                 # The server may have closed a kept connection just when it was used again.
                 if loan.is_new or isinstance(error, TimeoutError):
                     raise self.fault(error, host) from None
@@ -243,7 +178,7 @@ class Wire:
         while True:
             with self._lock:
                 self._raise_if_closed()
-                connection = self._idle[origin].pop() if self._idle[origin] else None
+                connection, since = self._idle[origin].pop() if self._idle[origin] else (None, 0.0)
                 if connection is not None:
                     self._used.add(connection)
             if connection is None:
@@ -254,13 +189,14 @@ class Wire:
                 return _Loan(origin, connection, True, self.limits)
             loan = _Loan(origin, connection, False, self.limits)
             # Nothing was asked: if there is something to read, it is the end, or more than the last answer was to have.
-            if connection.sock is not None and not _has_news(connection.sock):
+            is_fresh = time.monotonic() - since < _LONGEST_IDLE
+            if is_fresh and connection.sock is not None and not _has_news(connection.sock):
                 return loan
             self.end(loan)
 
     def _connection(self, origin: _Origin) -> http.client.HTTPConnection:
         scheme, host, port = origin
-        proxy = _proxy_of(scheme, host)
+        proxy = find_proxy(scheme, host)
         limit = self.limits.connect
         if proxy is None:
             if scheme == "http":
@@ -286,7 +222,7 @@ class Wire:
             is_kept = loan.connection.sock is not None and not self._is_closed and len(idle) < _MOST_IDLE
             if is_kept:
                 self._used.discard(loan.connection)
-                idle.append(loan.connection)
+                idle.append((loan.connection, time.monotonic()))
         if not is_kept:
             self.end(loan)
 
@@ -295,6 +231,13 @@ class Wire:
         with self._lock:
             self._used.discard(loan.connection)
         loan.connection.close()
+
+    def _forget(self, origin: _Origin) -> None:
+        """Close what is idle to a server that has not answered: after a sleep of this machine all of it is dead."""
+        with self._lock:
+            idle = self._idle.pop(origin, [])
+        for connection, _ in idle:
+            connection.close()
 
     def fault(self, error: Exception, host: str) -> Exception:
         """What an error on the way means for the user: a ReadError, or an AgainError."""
@@ -318,7 +261,7 @@ class Wire:
         """Close every connection; what waits for an answer fails at once."""
         with self._lock:
             self._is_closed = True
-            idle = [connection for kept in self._idle.values() for connection in kept]
+            idle = [connection for kept in self._idle.values() for connection, _ in kept]
             self._idle.clear()
             sockets = [connection.sock for connection in self._used if connection.sock is not None]
         for connection in idle:
@@ -351,26 +294,3 @@ def origin_of(url: str) -> _Origin:
 def host_of(url: str) -> str:
     """The host of a URL as it is shown: with its port, without a user."""
     return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def _proxy_of(scheme: str, host: str) -> tuple[tuple[str, int], dict[str, str]] | None:
-    """Where the variables http_proxy, https_proxy and no_proxy lead, and what the proxy is told of the user."""
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from base64 import b64encode
-    from urllib import request
-    from urllib.parse import unquote
-
-    getproxies: Any = request.getproxies_environment
-    bypasses: Any = request.proxy_bypass_environment  # type: ignore[attr-defined]
-    text = getproxies().get(scheme, "")
-    if not text or bypasses(host):
-        return None
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise ReadError(f"the proxy of {scheme}_proxy is none that is reached by http://")
-    headers = {}
-    if parts.username:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-    return (parts.hostname, parts.port or 80), headers
