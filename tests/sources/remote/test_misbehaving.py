@@ -54,8 +54,9 @@ def test_without_a_version_a_body_that_breaks_off_is_fetched_anew(web: ScriptedS
         begin, end = request.asked() or (0, 0)
         request.reply(206, {"Content-Range": f"bytes {begin}-{end - 1}/25600"}, DATA[begin:end])
 
-    web.script.extend([cut, whole, whole])
+    web.script.extend([cut, whole])
     assert transport.fetch("f", 100, 200).data == DATA[100:200]
+    assert [each.headers["Range"] for each in web.served] == ["bytes=100-199"] * 2
 
 
 def test_a_server_that_always_breaks_off_is_given_up(
@@ -173,6 +174,13 @@ def test_another_file_at_the_second_request_is_told(web: ScriptedServer, transpo
     web.files["/f"] = DATA[:-1]
     with pytest.raises(SourceChangedError, match=r"f was changed on .* after it was opened; open it again"):
         transport.fetch("f", 0, 10, version)
+
+
+def test_a_version_that_is_no_longer_told_is_a_change(web: ScriptedServer, transport: WebTransport) -> None:
+    version = transport.look("f").version
+    web.script.append(lambda request: request.reply(206, {"Content-Range": "bytes 0-0/25600"}, DATA[:1]))
+    with pytest.raises(SourceChangedError):
+        transport.fetch("f", 0, 1, version)
 
 
 @pytest.mark.parametrize("tags", [('W/"1"', 'W/"2"'), ('"1"', '"2"'), ('"1"', None), (None, None)])

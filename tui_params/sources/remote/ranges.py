@@ -114,21 +114,20 @@ class Ranges:
                 part = self._read(answer, question, first, last)
             finally:
                 answer.close()
-            if version[0] is not None and part.version not in (version[0], None):
+            # Beyond the end some servers name no version; where there are bytes it is needed.
+            if version[0] is not None and part.version != version[0] and (part.data or part.version):
                 raise _changed(answer, question)
-            if received and part.version is None:
-                # Nothing says that this goes on where the first answer broke off.
-                received.clear()
-                raise AgainError(f"{answer.host} closed the connection before its answer was complete")
             version[0] = version[0] or part.version
             wanted = min(last, part.size) - begin
             if len(part.data) == wanted and end > begin:
                 return part
-            received.extend(part.data)
-            if len(received) < wanted:
+            done = len(received) + len(part.data)
+            if part.version is not None:
+                # Without a version nothing would say that the next answer goes on where this one breaks off.
+                received.extend(part.data)
+            if done < wanted:
                 raise AgainError(
-                    f"{answer.host} closed the connection after {size(len(received))} of the {size(wanted)} of"
-                    f" {question.file}"
+                    f"{answer.host} closed the connection after {size(done)} of the {size(wanted)} of {question.file}"
                 )
             data = bytes(received) if end > begin else b""
             return Part(data, part.size, part.version, part.modified_ns)
