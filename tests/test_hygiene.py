@@ -193,7 +193,7 @@ def test_what_runs_in_the_models_process_needs_nothing_but_torch() -> None:
 def test_a_format_stands_on_bytes_and_pickles_and_on_no_other_format() -> None:
     graph = read_graph(PACKAGE)
     shared = ("tui_params.sources.bytes", "tui_params.sources.inert_pickle")
-    above = {f"tui_params.sources.{name}" for name in ("detect", "forced", "openers", "plugins", "unopened")}
+    above = {f"tui_params.sources.{name}" for name in ("detect", "forced", "given", "openers", "plugins", "unopened")}
     found = [
         f"{module} -> {target}"
         for module, targets in graph.items()
@@ -237,6 +237,28 @@ def test_readers_open_files_for_reading_only() -> None:
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in sorted((PACKAGE / "sources").rglob("*.py"))
         for match in writes.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_readers_ask_one_place_what_lies_at_a_path() -> None:
+    # A path may be below a mount, of which the operating system knows nothing.
+    asks = re.compile(
+        r"\bos\.(?:stat|lstat|scandir|listdir|open|pread|access|walk)\b|\bos\.path\.(?:is\w+|l?exists|realpath)\b"
+        r"|\.(?:is_dir|is_file|exists|iterdir|read_text|read_bytes|resolve|r?glob)\(\)|\.open\([\"']r"
+    )
+    apart = {
+        "bytes",  # what is asked
+        "remote",  # servers
+        "detect.py",  # a link that leads nowhere
+        "folder/dcp/stamps.py",  # of files on this disk only
+        "folder/deepspeed/recognition.py", "folder/folder.py",  # entries of a folder that was scanned
+    }  # fmt: skip
+    found = [
+        f"{path.relative_to(PACKAGE)}: {match.group()}"
+        for path in sorted((PACKAGE / "sources").rglob("*.py"))
+        for match in asks.finditer(path.read_text(encoding="utf-8"))
+        if not apart & {path.relative_to(PACKAGE / "sources").parts[0], str(path.relative_to(PACKAGE / "sources"))}
     ]
     assert found == []
 

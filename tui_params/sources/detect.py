@@ -286,10 +286,8 @@ def _open_at(full: Path, form: str | None) -> Source:
     try:
         mode = status(full).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(full):
-            target = clean(os.readlink(full), 200)
-            raise OpenError(f"{shown} is a symbolic link to {target}, which does not exist") from None
-        raise OpenError(f"no such file or folder: {shown}") from None
+        leads = f"{shown} is a symbolic link to {clean(os.readlink(full), 200)}," if os.path.islink(full) else None
+        raise OpenError(f"{leads} which does not exist" if leads else f"no such file or folder: {shown}") from None
     except OSError as error:
         raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
     except ValueError as error:

@@ -18,7 +18,7 @@ from tests.factories_onnx import external, field, model, number, tensor
 from tui_params.core.source import Source
 from tui_params.errors import ReadError
 from tui_params.sources.bytes import local
-from tui_params.sources.bytes.local import DataFile
+from tui_params.sources.bytes.local import DataFile, Descriptor
 from tui_params.sources.detect import open_path
 from tui_params.sources.onnx import graph, reader
 
@@ -146,7 +146,7 @@ def test_nothing_outside_the_folder_is_opened(tmp_path: Path, monkeypatch: pytes
     (inside / "link").symlink_to(secret)
     looked: list[str] = []
 
-    def look(path: Path) -> AbstractContextManager[tuple[int, DataFile]]:
+    def look(path: Path) -> AbstractContextManager[tuple[Descriptor, DataFile]]:
         looked.append(str(path))
         return local.opened(path)
 

@@ -1,10 +1,9 @@
 """Lists the datasets of an HDF5 file, by h5py, in a process of its own: prints one JSON document.
 
 Run as a script, with the path of the file, the first byte of HDF5 in it and the number of its bytes, and the folder
-in which h5py is installed. In place of a path, ``@3,4`` names two pipes: into the first it asks for bytes, which come
-out of the second. HDF5's library is C, and a damaged file may end the process: then only this one. It reads no
-values but those inside the headers and short texts, follows no link into another file, and has limits of memory and
-time. It imports nothing of tui-params.
+in which h5py is installed. In place of a path, ``@3`` is a socket through which the bytes are asked for. HDF5's library
+is C, and a damaged file may end the process: then only this one. It reads no values but those inside the headers and
+short texts, follows no link into another file, and has limits of memory and time. It imports nothing of tui-params.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import socket
 import sys
 from typing import Any
 
@@ -25,24 +25,23 @@ MEMORY_NBYTES = 4 << 30
 SECONDS = 60
 
 
-class Pipes:
+class Asked:
     """A file elsewhere: an offset and a count, of 8 bytes each, bring a length of 8 bytes, -1 for none, and so many."""
 
-    def __init__(self, ends: str) -> None:
-        asking, hearing = ends.split(",")
-        self._asking = open(int(asking), "wb", buffering=0)  # noqa: SIM115
-        self._hearing = open(int(hearing), "rb")  # noqa: SIM115
+    def __init__(self, end: int) -> None:
+        self._end = socket.socket(fileno=end)
+        self._answers = self._end.makefile("rb")
         self._at = 0
 
     def seek(self, offset: int) -> None:
         self._at = offset
 
     def readinto(self, buffer: memoryview) -> int:
-        self._asking.write(self._at.to_bytes(8, "little") + len(buffer).to_bytes(8, "little"))
-        length = int.from_bytes(self._hearing.read(8), "little", signed=True)
+        self._end.sendall(self._at.to_bytes(8, "little") + len(buffer).to_bytes(8, "little"))
+        length = int.from_bytes(self._answers.read(8), "little", signed=True)
         if length < 0:
             raise OSError("its bytes did not arrive")
-        buffer[:length] = self._hearing.read(length)
+        buffer[:length] = self._answers.read(length)
         return length
 
 
@@ -51,7 +50,7 @@ class Part(io.RawIOBase):
 
     def __init__(self, path: str, begin: int, size: int) -> None:
         super().__init__()
-        self._file: Any = Pipes(path[1:]) if path.startswith("@") else open(path, "rb", buffering=0)  # noqa: SIM115
+        self._file: Any = Asked(int(path[1:])) if path.startswith("@") else open(path, "rb", buffering=0)  # noqa: SIM115
         self._begin, self._size, self._at = begin, size, 0
 
     def readable(self) -> bool:

@@ -126,13 +126,13 @@ def _listing_of(descriptor: Descriptor, file: DataFile, begin: int, length: int)
     folder = str(Path(package.origin).parent.parent)
     # Alone (-I): nothing in the folder of the file, and no variable of the environment, is imported.
     served = None if isinstance(descriptor, int) else Served(descriptor.read, file.size)
-    ends = served.handed_on if served is not None else ()
-    where = f"@{ends[0]},{ends[1]}" if ends else str(file.path.absolute())
+    end = served.handed_on.fileno() if served is not None else None
+    where = str(file.path.absolute()) if end is None else f"@{end}"
     command = [sys.executable, "-I", str(_LISTING), where, str(begin), str(length), folder]
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(),
-            pass_fds=ends,
+            pass_fds=() if end is None else (end,),
         )  # fmt: skip
     except OSError as error:
         raise OpenError(f"{name} cannot be listed: no other process can be started ({error.strerror})") from None

@@ -1,8 +1,8 @@
-"""Bytes of a file elsewhere, for the process that lists HDF5: it asks for ranges through a pipe, and gets them."""
+"""Bytes of a file elsewhere, for the process that lists HDF5: it asks for ranges through a socket, and gets them."""
 
 from __future__ import annotations
 
-import os
+import socket
 import threading
 from collections.abc import Callable
 from struct import Struct
@@ -22,7 +22,7 @@ FAILED = -1
 
 
 class Served:
-    """Two pipes and a thread that answers; ``handed_on`` are the ends for the other process: questions, answers.
+    """A pair of sockets and a thread that answers; ``handed_on`` is the end for the other process.
 
     ``complaint`` is what the server of the file said when an answer could not be given.
     """
@@ -31,25 +31,20 @@ class Served:
         self.complaint: str | None = None
         self._read = read
         self._size = size
-        self._questions, asking = os.pipe()
-        hearing, self._answers = os.pipe()
-        self.handed_on = (asking, hearing)
+        self._end, self.handed_on = socket.socketpair()
         self._thread = threading.Thread(target=self._answer, name="tui-params HDF5", daemon=True)
 
     def start(self) -> None:
-        """To be called when the other process has its ends: those of this process are closed."""
-        for descriptor in self.handed_on:
-            os.close(descriptor)
+        """To be called when the other process has its end: that of this process is closed."""
+        self.handed_on.close()
         self._thread.start()
 
     def _answer(self) -> None:
         try:
-            with os.fdopen(self._questions, "rb") as questions, os.fdopen(self._answers, "wb") as answers:
+            with self._end, self._end.makefile("rb") as questions:
                 while len(question := questions.read(_QUESTION.size)) == _QUESTION.size:
                     data = self._find(*_QUESTION.unpack(question))
-                    answers.write(_LENGTH.pack(FAILED if data is None else len(data)))
-                    answers.write(data or b"")
-                    answers.flush()
+                    self._end.sendall(_LENGTH.pack(FAILED if data is None else len(data)) + (data or b""))
         except OSError:
             return  # the other process has ended
 
