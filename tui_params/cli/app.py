@@ -108,6 +108,9 @@ Write ./ls for a SOURCE that has the name of a command.""",
 def app(ctx: click.Context, reader: Reader) -> int:
     """Look at the parameters in a checkpoint: a file or a folder.
 
+    A SOURCE may be an address: hf://org/model, https://host/file, s3://bucket/run, ssh://host/path. Of what lies there
+    only the parts that are looked at are fetched.
+
     With only a SOURCE, the explorer opens; without a terminal, the tensors are listed instead. With two, it shows what
     differs between them, as diff does without a terminal; with three or more, how each tensor moved, as timeline does.
     Files are only read, and no pickle code in them is run.
