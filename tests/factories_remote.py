@@ -61,6 +61,9 @@ class FolderTransport:
             self.nbytes += len(data)
         return Piece(data, len(content), self._version(target))
 
+    def renew(self) -> None:
+        pass
+
     def close(self) -> None:
         self.is_closed = True
 

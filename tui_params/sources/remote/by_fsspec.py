@@ -92,6 +92,9 @@ class FsspecTransport:
 
         return self._asked(path, attempt)
 
+    def renew(self) -> None:
+        """Nothing is kept of what was listed."""
+
     def close(self) -> None:
         """Nothing is asked any more; the file system ends its connections when it is no longer used."""
         self._is_closed = True

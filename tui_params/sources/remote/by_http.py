@@ -53,6 +53,9 @@ class WebTransport:
         part = self._ranges.fetch(self._question(path, version), begin, end)
         return Piece(part.data, part.size, part.version, part.modified_ns)
 
+    def renew(self) -> None:
+        """Nothing is kept of what was listed."""
+
     def close(self) -> None:
         """Close all connections; what waits fails at once."""
         self._retries.stop()

@@ -119,6 +119,9 @@ class BucketTransport:
             raise self._changed(path)
         return piece if end > begin else Piece(b"", piece.size, piece.version, piece.modified_ns)
 
+    def renew(self) -> None:
+        """Nothing is kept of what was listed."""
+
     def close(self) -> None:
         """Nothing is attempted again. obstore gives its connections back when it is no longer used."""
         self._retries.stop()

@@ -125,6 +125,9 @@ class SshTransport:
         piece: Piece = self._asked(path, ask, nbytes=end - begin)
         return piece
 
+    def renew(self) -> None:
+        """Nothing is kept of what was listed."""
+
     def close(self) -> None:
         """Close the connection and end its thread; what waits fails at once."""
         self._retries.stop()

@@ -79,6 +79,11 @@ class HubTransport:
             )
         return Piece(part.data, part.size, entry.version, entry.modified_ns)
 
+    def renew(self) -> None:
+        """The next question about a file asks for the commit and the list anew."""
+        with self._lock:
+            self._tree = None
+
     def close(self) -> None:
         """Close all connections; what waits fails at once."""
         self._retries.stop()

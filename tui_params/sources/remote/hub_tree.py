@@ -120,7 +120,7 @@ def _add(tree: Tree, item: _Item) -> None:
     elif item.type == "file":
         oid, nbytes = (item.lfs.oid, item.lfs.size) if item.lfs else (item.oid, item.size)
         digest = oid if item.lfs and _SHA256.fullmatch(oid) else None
-        tree.add(path, Entry(name, size=nbytes, version=f"{tree.sha}:{oid}", digest=digest))
+        tree.add(path, Entry(name, size=nbytes, version=oid, digest=digest))
 
 
 def _decoded(text: bytes, kind: type[_T], endpoint: str) -> _T:

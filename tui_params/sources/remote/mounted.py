@@ -62,6 +62,7 @@ class Mounted:
         with self._lock:
             self._files.clear()
             self._folders.clear()
+        self._transport.renew()
 
     def close(self) -> None:
         self._transport.close()

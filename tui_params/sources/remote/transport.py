@@ -56,5 +56,8 @@ class Transport(Protocol):
         One request. ``version`` is the one that the file must still have, or None.
         """
 
+    def renew(self) -> None:
+        """Forget what was listed: it may have changed since."""
+
     def close(self) -> None:
         """Give back connections and threads. Nothing is fetched afterwards."""
