@@ -13,7 +13,7 @@ from tui_params.sources.bytes.far import is_far
 OpenFile: TypeAlias = Callable[[Path], Source]
 """Opens one file of a folder, whatever its format. Raises OpenError."""
 
-_AT_ONCE = 16
+_AT_ONCE = 32
 """Files that are opened at a time elsewhere, as many as a server is asked at once."""
 
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-AT_ONCE = 16
-"""Requests at a time to one server. Of 30 headers at 50 ms each, 16 threads fetch as many a second as 30 do."""
+AT_ONCE = 32
+"""Requests at a time to one server: the headers of 30 shards in one go."""
 
 _IDLE_SECONDS = 5.0
 

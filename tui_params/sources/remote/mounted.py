@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from tui_params.core.source import Traffic
-from tui_params.errors import ReadError
+from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.bytes.far import FOLDER, FarEntry, FarFile, FarStatus
 from tui_params.sources.remote.crew import Crew
 from tui_params.sources.remote.guessed import guess_entries
@@ -18,6 +20,11 @@ from tui_params.sources.remote.transport import Entry, Piece, Transport
 
 HEAD_NBYTES = 1024
 """What is fetched of a file to learn its size: as much as detection looks at, so that this costs no request more."""
+
+_ASKED_FIRST = ("model.safetensors.index.json", "pytorch_model.bin.index.json", "config.json", "adapter_config.json")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+_MOST_EARLY = 200
+_MOST_EARLY_NBYTES = 4 << 20
 
 _MOST_HELD = 64 << 20
 """Bytes of all files of a server that are held in memory."""
@@ -164,7 +171,21 @@ class Mounted:
         named = guess_entries(self, path) if found is None else {entry.name: entry for entry in found}
         named = {name: entry for name, entry in named.items() if _is_one_part(name)}
         with self._lock:
-            return self._folders.setdefault(path, named)
+            listed = self._folders.setdefault(path, named)
+        if listed is named:
+            self._begin_early(path, named)
+        return listed
+
+    def _begin_early(self, folder: str, listed: Mapping[str, Entry]) -> None:
+        """Fetch what every reader of a folder begins with: its configuration, and the first bytes of its shards."""
+        shards = [name for name in listed if _SHARD.search(name)]
+        for name in [*_ASKED_FIRST, *shards[:_MOST_EARLY]]:
+            entry = listed.get(name)
+            if entry is not None and entry.size is not None and not entry.is_folder:
+                count = HEAD_NBYTES if name in shards else entry.size
+                if count <= _MOST_EARLY_NBYTES:
+                    path = f"{folder}/{name}" if folder else name
+                    self._crew.call(partial(_read_early, self._file(path, entry), count))
 
     # What its files ask
 
@@ -199,6 +220,12 @@ class Mounted:
 
     def load(self, key: str, begin: int, end: int) -> bytes | None:
         return None if self._keeper is None else self._keeper.get(key, begin, end)
+
+
+def _read_early(file: RangedFile, count: int) -> None:
+    # Whoever reads it again learns what is wrong.
+    with suppress(OSError, SourceChangedError):
+        file.read(0, count)
 
 
 def _is_one_part(name: str) -> bool:
