@@ -1,6 +1,6 @@
-"""A model of 30 shards on a hub with 50 ms of latency a request: its listing and one tensor, beside other programs.
+"""A model of 30 shards on a hub with 50 ms of latency a request: its listing and one tensor, beside others.
 
-Run with ``python -m tests.bench --only remote``. The hub is that of the tests, in a process of its own on loopback. Each
+Run with ``python -m tests.bench --only remote``. The hub is that of the tests, in a process of its own. Each
 program is asked in a fresh process, by turns, and times its call alone, without its imports. huggingface_hub and
 modelinfo-cli are measured where they are installed; the latter is told the address of the hub by a patch, because it
 takes none without TLS.

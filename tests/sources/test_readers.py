@@ -17,6 +17,7 @@ import torch
 import tui_params
 from tests.contributing import EXAMPLES, FORMAT, apply, copy_package
 from tests.factories_safetensors import small_file
+from tui_params.sources.abilities import ABILITIES
 from tui_params.sources.detect import READERS, Reader, Unopened, describe_formats
 
 PACKAGE = Path(tui_params.__file__).parent
@@ -139,7 +140,7 @@ print(*{name.split(".")[2] for name in sys.modules if name.startswith("tui_param
         [sys.executable, "-c", script, str(path) if path.name else ""],
         cwd=PACKAGE.parent, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return set(ran.stdout.split()) - {"detect", "openers", "row", "unopened", "bytes"}
+    return set(ran.stdout.split()) - {"detect", "given", "openers", "row", "unopened", "bytes"}
 
 
 def test_no_reader_is_imported_before_it_is_needed(tmp_path: Path) -> None:
@@ -163,3 +164,14 @@ def test_the_readme_lists_every_format_as_the_table_describes_it() -> None:
     readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
     rows = "".join(f"| {name} | {description} |\n" for name, description in describe_formats())
     assert rows in readme
+
+
+def test_the_readme_says_what_is_shown_of_every_format() -> None:
+    names = [row.name for row in READERS if isinstance(row, Reader)]
+    assert list(ABILITIES) == names
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {name} | {able.values} | {able.logical} | {able.states} | {able.faults} |"
+        for name, able in ABILITIES.items()
+    ]
+    assert "".join(f"{' '.join(row.split())}\n" for row in rows) in readme

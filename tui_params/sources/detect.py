@@ -71,40 +71,8 @@ def _refuse_folder(path: Path) -> str | None:
     return row.sentence if row.detail is None else row.sentence + row.detail(path)
 
 
-def _open_deepspeed(path: Path) -> Source:
-    from tui_params.sources.folder.deepspeed.opening import open_deepspeed
-
-    try:
-        return open_deepspeed(path, tuple(suffix for row in READERS for suffix in row.suffixes))
-    except UnknownFormatError:
-        # Others name their files so too.
-        return _open_folder(path)
-
-
 def _is_any(path: Path) -> bool:
     return True
-
-
-def _open_distributed(path: Path) -> Source:
-    from tui_params.sources.folder.dcp.reader import open_distributed
-
-    return open_distributed(path, open_file, _suffixes())
-
-
-def _open_distributed_metadata(path: Path) -> Source:
-    from tui_params.sources.folder.dcp.reader import open_metadata
-
-    return open_metadata(path, open_file, _suffixes())
-
-
-def _open_distributed_piece(path: Path) -> Source:
-    from tui_params.sources.folder.dcp.reader import open_piece
-
-    return open_piece(path)
-
-
-def _suffixes() -> tuple[str, ...]:
-    return tuple(suffix for row in READERS if isinstance(row, Reader) for suffix in row.suffixes)
 
 
 def _open_otherwise(path: Path, but: tuple[str, ...]) -> Source:
@@ -141,20 +109,20 @@ READERS: tuple[Reader | Unopened, ...] = (
         description="A distributed checkpoint of torch (DCP, FSDP): the whole tensors, whose pieces the ranks wrote, as"
         " .distcp files or by its Hugging Face writer.",
         is_folder=openers.is_distributed,
-        open=_open_distributed,
+        open=_FOLDERS.open_distributed,
     ),
     Reader(
         name="DCP metadata",
         description="The list of its tensors (.metadata) opens the folder of such a checkpoint.",
         is_file=content.is_distributed_metadata,
-        open=_open_distributed_metadata,
+        open=_FOLDERS.open_distributed_metadata,
     ),
     Reader(
         name="DCP piece",
         description="One file of such a checkpoint by itself: what one rank wrote.",
         is_file=content.is_distributed_piece,
         suffixes=(".distcp",),
-        open=_open_distributed_piece,
+        open=openers.open_distributed_piece,
     ),
     Reader(
         name="torch.save",
@@ -179,7 +147,7 @@ READERS: tuple[Reader | Unopened, ...] = (
         description="A DeepSpeed checkpoint, the folder with `latest` or that of one tag (ZeRO 1 to 3, BF16_Optimizer,"
         " without ZeRO, universal): parameters, frozen weights and moments joined from the files of all ranks.",
         is_folder=openers.is_deepspeed,
-        open=_open_deepspeed,
+        open=_FOLDERS.open_deepspeed,
     ),
     Reader(
         name="by rank",

@@ -98,6 +98,13 @@ def is_distributed(path: Path) -> bool:
     return is_distributed(path) or shard_folder(path) is not None
 
 
+def open_distributed_piece(path: Path) -> Source:
+    """One file of a distributed checkpoint by itself. Raises OpenError."""
+    from tui_params.sources.folder.dcp.reader import open_piece
+
+    return open_piece(path)
+
+
 class FolderOpeners:
     """How folders that are made of files of other formats are recognised and opened.
 
@@ -109,6 +116,32 @@ class FolderOpeners:
     ) -> None:
         self._formats = formats
         self._open_otherwise = open_otherwise
+
+    def open_deepspeed(self, path: Path) -> Source:
+        """A checkpoint of DeepSpeed; otherwise whatever else the folder is. Raises OpenError."""
+        from tui_params.sources.folder.deepspeed.opening import open_deepspeed
+        from tui_params.sources.folder.folder import open_folder
+
+        formats = self._formats()
+        try:
+            return open_deepspeed(path, formats.mentioned)
+        except UnknownFormatError:
+            # Others name their files so too.
+            return open_folder(path, formats)
+
+    def open_distributed(self, path: Path) -> Source:
+        """A distributed checkpoint by its folder. Raises OpenError."""
+        from tui_params.sources.folder.dcp.reader import open_distributed
+
+        formats = self._formats()
+        return open_distributed(path, formats.open_file, formats.suffixes)
+
+    def open_distributed_metadata(self, path: Path) -> Source:
+        """A distributed checkpoint by its list of tensors. Raises OpenError."""
+        from tui_params.sources.folder.dcp.reader import open_metadata
+
+        formats = self._formats()
+        return open_metadata(path, formats.open_file, formats.suffixes)
 
     def open_pipeline(self, path: Path) -> Source:
         """All models of a pipeline. Raises OpenError."""
