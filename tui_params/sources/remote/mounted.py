@@ -6,12 +6,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from tui_params.core.source import Traffic
-from tui_params.errors import ReadError, SourceChangedError
+from tui_params.errors import ReadError
 from tui_params.sources.bytes.far import FOLDER, FarEntry, FarFile, FarStatus
 from tui_params.sources.remote.crew import Crew
 from tui_params.sources.remote.guessed import guess_entries
@@ -185,7 +184,7 @@ class Mounted:
                 count = HEAD_NBYTES if name in shards else entry.size
                 if count <= _MOST_EARLY_NBYTES:
                     path = f"{folder}/{name}" if folder else name
-                    self._crew.call(partial(_read_early, self._file(path, entry), count))
+                    self._file(path, entry).ask(0, count)
 
     # What its files ask
 
@@ -220,12 +219,6 @@ class Mounted:
 
     def load(self, key: str, begin: int, end: int) -> bytes | None:
         return None if self._keeper is None else self._keeper.get(key, begin, end)
-
-
-def _read_early(file: RangedFile, count: int) -> None:
-    # Whoever reads it again learns what is wrong.
-    with suppress(OSError, SourceChangedError):
-        file.read(0, count)
 
 
 def _is_one_part(name: str) -> bool:

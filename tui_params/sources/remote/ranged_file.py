@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from tui_params.core.text import clean, plural, size
+from tui_params.core.text import clean, plural
 from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.bytes.far import REGULAR, FarStatus
 from tui_params.sources.remote.segments import Segments
@@ -131,6 +131,12 @@ class RangedFile:
         if data:
             self._arrived(begin, data)
 
+    def ask(self, begin: int, end: int) -> None:
+        """Have bytes fetched in the background that are soon read; whoever reads them learns what goes wrong."""
+        end = min(end, self._found.size)
+        self._load(begin, end)
+        self._start(begin, end)
+
     def read(self, offset: int, count: int) -> bytes:
         end = min(offset + count, self._found.size)
         if offset >= end:
@@ -243,8 +249,7 @@ class RangedFile:
         while stream.asked < min(at + AHEAD, stream.end):
             begin = stream.asked
             stream.asked = min(begin + PIECE, stream.end)
-            self._load(begin, stream.asked)
-            self._start(begin, stream.asked)
+            self.ask(begin, stream.asked)
 
     def _run_ahead(self, at: int) -> None:
         for run in tuple(self._runs):
@@ -253,8 +258,7 @@ class RangedFile:
                 while run.asked < min(at + AHEAD, run.end):
                     begin = run.asked
                     run.asked = min(begin + PIECE, run.end)
-                    self._load(begin, run.asked)
-                    self._start(begin, run.asked)
+                    self.ask(begin, run.asked)
 
     def _fly(self, flight: _Flight) -> None:
         try:
@@ -287,8 +291,8 @@ class RangedFile:
                     return piece.data
                 got = f"{len(piece.data):,} of {plural(end - begin, 'byte')}"
                 raise OSError(f"the server sent {got} at {begin:,}")
-            was, now = size(self._found.size), size(piece.size)
-            self._change = f"{self._name} changed from {was} to {now} on the server after it was opened; open it again"
+            sizes = f"from {self._found.size:,} to {plural(piece.size, 'byte')}"
+            self._change = f"{self._name} changed {sizes} on the server after it was opened; open it again"
         raise SourceChangedError(self._change)
 
     def _arrived(self, begin: int, data: bytes) -> None:
