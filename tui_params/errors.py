@@ -6,6 +6,8 @@
      ├── ReadError              this tensor's values cannot be read; the rest can
      │    └── SourceChangedError    the file was replaced, truncated or removed after it was opened
      ├── StoppedError           the caller cancelled the work; never shown
+     │    └── ShareReadError        this process has read its share for another, which tells the result; never shown
+     ├── CrewError              several processes cannot read together (the command line exits 3)
      ├── UnknownTensorError     no tensor of that name (also a KeyError)
      ├── SliceError             a slice expression that does not parse or does not fit the shape
      ├── WriteError             a file that the user asked for was not written
@@ -43,6 +45,14 @@ class SourceChangedError(ReadError):
 
 class StoppedError(TuiParamsError):
     """The caller cancelled the work."""
+
+
+class ShareReadError(StoppedError):
+    """This process has read its share for another one, which tells what came of it."""
+
+
+class CrewError(TuiParamsError):
+    """The processes that should read together do not see the same, or cannot find each other."""
 
 
 class UnknownTensorError(TuiParamsError, KeyError):

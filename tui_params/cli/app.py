@@ -13,6 +13,7 @@ import click
 
 from tui_params import __version__
 from tui_params.cli import streams
+from tui_params.cli.crew_option import CommandLine
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain
 from tui_params.cli.reader_option import Reader, chosen_reader, reader_option
@@ -157,17 +158,20 @@ def _explore_run(ctx: click.Context, sources: tuple[str, ...]) -> int:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default the process's own) and return its exit code."""
     streams.prepare()
-    code = _run(arguments)
+    line = CommandLine(tuple(sys.argv[1:] if arguments is None else arguments))
+    code = _run(line)
     try:
         streams.flush_output()
     except OSError as error:
         # An answer that nobody got is none; what was wrong before keeps its code.
         lost = _lost(error)
-        return lost if code in (OK, FOUND) else code
+        code = lost if code in (OK, FOUND) else code
+    if line.is_of_ranks:
+        complain(f"exit code {code} (that of torchrun is 0 or 1, whatever its ranks end with)")
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(line: CommandLine) -> int:
     """The exit code of the command; errors of our own become one line on stderr."""
     try:
         wish = os.environ.get("_TUI_PARAMS_COMPLETE")
@@ -175,7 +179,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             from tui_params.cli.shells import complete
 
             return complete(app, wish)
-        code = app.main(None if arguments is None else list(arguments), prog_name="tui-params", standalone_mode=False)
+        code = app.main(list(line.arguments), prog_name="tui-params", standalone_mode=False, obj=line)
     except click.ClickException as error:
         with streams.losing_complaints():
             error.show()

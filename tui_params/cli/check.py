@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_params.cli.completion import complete_path, complete_threshold
+from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
@@ -17,6 +18,7 @@ from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.core.text import plural
 
 if TYPE_CHECKING:
+    from tui_params.core.crew import Crew
     from tui_params.core.health.checker import Report
     from tui_params.core.health.thresholds import Thresholds
     from tui_params.core.reading.sweep import ScanProgress
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--verify", is_flag=True, help="Compare each file with the digest that the Hugging Face Hub gave for it.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
+@crew_option
 @reader_option
 def command(
     source: str | None,
@@ -53,6 +56,7 @@ def command(
     verify: bool,
     list_rules: bool,
     reader: Reader,
+    crew: Crew | None,
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
@@ -79,7 +83,7 @@ def command(
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.")
     form = "json" if as_json else "markdown" if as_markdown else "text"
-    return _check(source, fail_on, thresholds, form, verify=verify, reader=reader)
+    return _check(source, fail_on, thresholds, form, verify=verify, reader=reader, crew=crew)
 
 
 def thresholds_of(changes: Sequence[str]) -> Thresholds:
@@ -102,13 +106,15 @@ def thresholds_of(changes: Sequence[str]) -> Thresholds:
     return thresholds
 
 
-def _check(path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: Reader) -> int:
+def _check(
+    path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: Reader, crew: Crew | None
+) -> int:
     from tui_params.core.health.checker import check
 
-    with open_chosen(path, reader) as opened:
+    with open_chosen(path, reader, crew) as opened:
         show = CheckProgress() if sys.stderr.isatty() else None
         try:
-            report = check(opened, thresholds=thresholds, progress=show, verify=verify)
+            report = check(opened, thresholds=thresholds, progress=show, verify=verify, crew=crew)
         finally:
             if show is not None:
                 show.clear()

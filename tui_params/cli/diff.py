@@ -9,6 +9,7 @@ import click
 
 from tui_params.cli.compare_progress import CompareProgress
 from tui_params.cli.completion import complete_path
+from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tui_params.core.compare.packed import Packed
     from tui_params.core.compare.renames import Rename
     from tui_params.core.compare.verdict import Change
+    from tui_params.core.crew import Crew
     from tui_params.core.source import Listing
 
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--auto-rename", is_flag=True, help="Apply the suggested renames.")
 @click.option("--ignore-dtype", is_flag=True, help="A different element type alone is no difference.")
 @click.option("--names", is_flag=True, help="List every name, not kinds and the largest changes.")
+@crew_option
 @reader_option
 def command(
     a: str,
@@ -51,6 +54,7 @@ def command(
     ignore_dtype: bool,
     names: bool,
     reader: Reader,
+    crew: Crew | None,
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
 
@@ -86,7 +90,7 @@ def command(
     side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    found = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader)
+    found = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader, crew)
     return _print(a, b, *found, as_json=as_json, names=names)
 
 
@@ -142,11 +146,12 @@ def _compare(
     auto_rename: bool,
     ignore_dtype: bool,
     reader: Reader,
+    crew: Crew | None = None,
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and the listings of both sources. Raises OpenError."""
     from tui_params.api.comparing import compare
 
-    with open_chosen(a, reader) as source_a, open_chosen(b, reader) as source_b:
+    with open_chosen(a, reader, crew) as source_a, open_chosen(b, reader, crew) as source_b:
         show = CompareProgress() if sys.stderr.isatty() else None
         try:
             comparison = compare(
@@ -158,6 +163,7 @@ def _compare(
                 auto_rename=auto_rename,
                 ignore_dtype=ignore_dtype,
                 progress=show,
+                crew=crew,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from tui_params.errors import UnknownFormatError
 
 if TYPE_CHECKING:
+    from tui_params.core.crew import Crew
     from tui_params.core.source import Source
 
 
@@ -83,13 +84,13 @@ def chosen_reader(context: click.Context) -> Reader:
     return Reader(form, is_logical)
 
 
-def open_chosen(path: str, reader: Reader) -> Source:
-    """The source at a path, read as was chosen. Raises OpenError."""
+def open_chosen(path: str, reader: Reader, crew: Crew | None = None) -> Source:
+    """The source at a path, read as was chosen, perhaps by a crew. Raises OpenError."""
     from tui_params.api.opening import open_source
 
     source = open_source(path) if reader.format is None else open_source(path, format=reader.format)
-    if not reader.is_logical:
-        return source
-    from tui_params.core.packed.logical import LogicalSource
+    if reader.is_logical:
+        from tui_params.core.packed.logical import LogicalSource
 
-    return LogicalSource(source)
+        source = LogicalSource(source)
+    return source if crew is None else crew.guard(source)

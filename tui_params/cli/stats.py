@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from tui_params.cli.adapters import change_entry, change_lines, changes_in
 from tui_params.cli.completion import complete_name, complete_path
+from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
@@ -23,6 +24,9 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Tree
 from tui_params.errors import ReadError
+
+if TYPE_CHECKING:
+    from tui_params.core.crew import Crew
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -45,8 +49,9 @@ class Result(msgspec.Struct, frozen=True):
 @click.argument("source", shell_complete=complete_path)
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@crew_option
 @reader_option
-def command(source: str, name: str | None, as_json: bool, reader: Reader) -> int:
+def command(source: str, name: str | None, as_json: bool, reader: Reader, crew: Crew | None) -> int:
     """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.
 
     NAME is the full name of a tensor or of a module (all tensors below it), or a pattern such as '*.mlp.*'. Without it,
@@ -59,9 +64,9 @@ def command(source: str, name: str | None, as_json: bool, reader: Reader) -> int
     what is added, and its share of the norm of the weight where that is in SOURCE.
     """
 
-    with open_chosen(source, reader) as opened:
+    with open_chosen(source, reader, crew) as opened:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
-        results = read(opened, tensors)
+        results = read(opened, tensors, crew)
         is_single = len(tensors) == 1 and tensors[0].name == name
         adapters = changes_in(opened, () if is_single else [info.name for info in tensors])
         if as_json:
@@ -92,10 +97,25 @@ def _nothing(source: Source, output: Output) -> Iterator[str]:
         yield output.style(f"  and {more} (ls --json has all)", "dim")
 
 
-def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
-    """The figures of each tensor, one after another; tied elements are read once."""
+def read(source: Source, tensors: Sequence[TensorInfo], crew: Crew | None = None) -> Iterator[Result]:
+    """The figures of each tensor, one after another; tied elements are read once. Raises what the crew does."""
+    if crew is None:
+        return _results(source, tensors, _figures)
+    first = {info.first_name: info for info in reversed(tensors)}
+    shared = [info for info in tensors if first[info.first_name] is info and info.unreadable is None]
+    measuring = crew.measure(source, shared, has_channels=False)
+    return _results(source, tensors, lambda source, info: measuring(source, info).figures)
+
+
+def _figures(source: Source, info: TensorInfo) -> Figures:
     from tui_params.core.reading.tensor_reading import summarize
 
+    return summarize(source, info).figures(info.numel)
+
+
+def _results(
+    source: Source, tensors: Iterable[TensorInfo], figures: Callable[[Source, TensorInfo], Figures]
+) -> Iterator[Result]:
     of_tied: dict[str, Result] = {}
     for info in tensors:
         first = of_tied.get(info.first_name)
@@ -105,7 +125,7 @@ def read(source: Source, tensors: Iterable[TensorInfo]) -> Iterator[Result]:
         try:
             if info.unreadable is not None:
                 raise ReadError(info.unreadable)
-            result = Result(info, summarize(source, info).figures(info.numel))
+            result = Result(info, figures(source, info))
         except ReadError as error:
             result = Result(info, None, str(error))
         of_tied[info.first_name] = result

@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 
 from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge, unread
+from tui_params.core.crew import Compared, Comparing, Crew
 from tui_params.core.dtypes import fit
-from tui_params.core.numbers.difference import Tally
+from tui_params.core.numbers.difference import Counted, Tally
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -60,10 +62,11 @@ def compare_values(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
+    crew: Crew | None = None,
 ) -> None:
     """Read and judge every job; ``settled`` more tensors, which were judged before, count as progress.
 
-    All callbacks are called on this thread. Raises StoppedError.
+    All callbacks are called on this thread. The ``crew`` reads too. Raises StoppedError, and what the crew does.
     """
     total = sum(job.a.nbytes for job in jobs)
     tensors = settled + sum(len(job.pairs) for job in jobs)
@@ -71,6 +74,8 @@ def compare_values(
     told = 0.0
     count = max(1, threads or min(_processors(), MOST_THREADS))
     readers = _Readers(source_a, source_b, sorted(jobs, key=_place), tolerance, count)
+    if crew is not None:
+        readers.share(crew)
     with ThreadPoolExecutor(count, "tui-params compare") as pool:
         futures = [pool.submit(readers.work, number) for number in range(count)]
         try:
@@ -81,7 +86,7 @@ def compare_values(
                 now = time.monotonic()
                 if progress is not None and now - told >= PROGRESS_SECONDS:
                     told = now
-                    progress(Progress(sum(readers.nbytes), total, done, tensors))
+                    progress(Progress(min(readers.done_nbytes, total), total, done, tensors))
                 try:
                     verdict = readers.verdicts.get(timeout=POLL_SECONDS)
                 except Empty:
@@ -111,14 +116,44 @@ class _Readers:
         self._source_a, self._source_b = source_a, source_b
         self._tolerance = tolerance
         self._lock = Lock()
-        self._ranges = self._in_order(jobs)
+        self._jobs = jobs
+        self._ranges = self._in_order()
+        self._comparing: Comparing | None = None
 
-    def _in_order(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Range]]:
-        for job in jobs:
+    @property
+    def done_nbytes(self) -> int:
+        """The bytes of A that were read so far."""
+        return sum(self.nbytes) + (self._comparing.done_nbytes if self._comparing is not None else 0)
+
+    def _in_order(self) -> Iterator[tuple[Job, int, int, Range]]:
+        for number, job in enumerate(self._jobs):
             ranges = job.ranges()
             job.left = len(ranges)
-            for part in ranges:
-                yield job, part
+            for place, part in enumerate(ranges):
+                yield job, number, place, part
+
+    def share(self, crew: Crew) -> None:
+        """Read together with a crew; returns in the process that leads it."""
+        sizes = [[job.a.dtype.nbytes(stop - start) for start, stop in job.ranges()] for job in self._jobs]
+        question = repr((self._tolerance, [(job.a, job.b) for job in self._jobs]))
+        self._comparing = crew.compare((self._source_a, self._source_b), sizes, question, self._read_share)
+
+    def _read_share(self, number: int, places: Sequence[int], tell: Callable[[int], None]) -> Compared:
+        """Compare ranges of a job for another process; of all its ranges with the norms of the whole."""
+        job, compared = self._jobs[number], ByteComparison()
+        ranges = job.ranges()
+        tally, same = None, list[Range]()
+        for place in places:
+            found, equal = self._read(job, ranges[place], compared, tell)
+            if tally is not None and found is not None:
+                tally.merge(found)
+            tally = tally or found
+            if equal[0] < equal[1]:
+                same.append(equal)
+        if tally is not None and len(places) == len(ranges):
+            self._add_equal(tally, job, same, lambda: tell(0))
+            same = []
+        return Compared(None if tally is None else tally.counted(), tuple(same))
 
     def work(self, number: int) -> None:
         """Compare one range after another until none is left or the comparison is stopped."""
@@ -126,21 +161,26 @@ class _Readers:
         try:
             while not self.is_stopped.is_set():
                 with self._lock:
-                    job, part = next(self._ranges, (None, (0, 0)))
-                if job is None:
+                    found = next(self._ranges, None)
+                if found is None:
                     return
-                self._compare(job, part, compared, number)
+                self._compare(*found, compared, number)
         except StoppedError:
             return
         finally:
             # The sign that this thread has no more verdicts.
             self.verdicts.put(None)
 
-    def _compare(self, job: Job, part: Range, compared: ByteComparison, number: int) -> None:
-        tally, same, reason = None, (part[0], part[0]), job.reason
+    def _compare(self, job: Job, number: int, place: int, part: Range, compared: ByteComparison, thread: int) -> None:
+        tally, same, reason = None, tuple[Range, ...](), job.reason
         if reason is None:
             try:
-                tally, same = self._read(job, part, compared, number)
+                found = self._comparing(number, place) if self._comparing is not None else None
+                if found is not None:
+                    tally, same = self._counted(job, found.counted), found.same
+                else:
+                    tally, equal = self._read(job, part, compared, partial(self._tell, thread))
+                    same = (equal,) if equal[0] < equal[1] else ()
             except StoppedError:
                 raise
             except (TuiParamsError, OSError, MemoryError) as error:
@@ -150,14 +190,26 @@ class _Readers:
             if tally is not None and job.tally is not None:
                 job.tally.merge(tally)
             job.tally = job.tally or tally
-            if same[0] < same[1]:
-                job.same.append(same)
+            job.same.extend(same)
             job.left -= 1
             is_last = not job.left
         if is_last:
             self._finish(job)
 
-    def _read(self, job: Job, part: Range, compared: ByteComparison, number: int) -> tuple[Tally | None, Range]:
+    def _tell(self, thread: int, nbytes: int) -> None:
+        self.nbytes[thread] += nbytes
+        self._stop_if_unwanted()
+
+    def _counted(self, job: Job, counted: Counted | None) -> Tally | None:
+        if counted is None:
+            return None
+        tally = self._tally(job)
+        tally.add_counted(counted)
+        return tally
+
+    def _read(
+        self, job: Job, part: Range, compared: ByteComparison, tell: Callable[[int], None]
+    ) -> tuple[Tally | None, Range]:
         """The tally of a range from its first difference on, and the range of equal elements before it."""
         a, b = job.a, job.b
         is_same_type = a.dtype == b.dtype
@@ -174,8 +226,7 @@ class _Readers:
                 tally = tally or self._tally(job)
                 self._source_a.engine.expect(piece.a.size + piece.b.size)
                 tally.add(piece.a, piece.b, piece.numel, piece.start)
-            self.nbytes[number] += piece.a.size
-            self._stop_if_unwanted()
+            tell(piece.a.size)
         return tally, (start, same)
 
     def _finish(self, job: Job) -> None:
@@ -183,10 +234,7 @@ class _Readers:
         if reason is None and tally is not None:
             # The norms are of the whole tensor: count the elements in that were only compared as bytes.
             try:
-                for start, stop in job.same:
-                    for raw, numel in one_side(self._source_a, job.a, start, stop):
-                        tally.add_equal(raw, numel)
-                        self._stop_if_unwanted()
+                self._add_equal(tally, job, job.same, self._stop_if_unwanted)
             except StoppedError:
                 raise
             except (TuiParamsError, OSError, MemoryError) as error:
@@ -199,6 +247,12 @@ class _Readers:
             else:
                 verdict = unread(pair, reason, self._tolerance)
             self.verdicts.put(verdict)
+
+    def _add_equal(self, tally: Tally, job: Job, ranges: Sequence[Range], listen: Callable[[], None]) -> None:
+        for start, stop in ranges:
+            for raw, numel in one_side(self._source_a, job.a, start, stop):
+                tally.add_equal(raw, numel)
+                listen()
 
     def _tally(self, job: Job) -> Tally:
         kernels = self._source_a.engine.current

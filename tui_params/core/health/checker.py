@@ -22,6 +22,7 @@ from tui_params.core.tree.tree import tensors_in_order
 from tui_params.errors import UnknownTensorError
 
 if TYPE_CHECKING:
+    from tui_params.core.crew import Crew
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.sweep import ScanProgress
 
@@ -258,24 +259,33 @@ def check(
     threads: int | None = None,
     verify: bool = False,
     listen: Callable[[Outcome], None] | None = None,
+    crew: Crew | None = None,
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
     Checksums that the container has are verified on the way. With ``verify``, the files are compared with the digests
     that the hub gives them, by the same read: then one thread reads each file, so that the bytes come in order.
     ``should_stop`` is called about every MB; ``progress`` gets how far the scan is, ``listen`` what came of a tensor.
+    The tensors are read together with the ``crew``, to the same report; raises what that does.
     """
     from tui_params.core.health.checksums import watched
     from tui_params.core.health.digests import HashedSource
-    from tui_params.core.reading.sweep import ScanProgress, scan_all
+    from tui_params.core.reading.sweep import ScanProgress, scan_all, to_read
 
     checker = Checker(source, thresholds)
     watching = watched(source)
+    shared = watching or source
+    measuring = crew.measure(shared, to_read(shared, checker.names), has_channels=True) if crew is not None else None
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
         if listen is not None:
             listen(outcome)
+
+    def show(found: ScanProgress) -> None:
+        assert progress is not None
+        done = found.done_bytes if crew is None else max(found.done_bytes, crew.done_nbytes)
+        progress(ScanProgress(min(done, found.total_bytes), found.total_bytes))
 
     def tell(done: int, total: int) -> None:
         if progress is not None and total > _WORTH_TELLING:
@@ -288,9 +298,12 @@ def check(
             checker.names,
             deliver,
             should_stop=should_stop,
-            progress=progress,
+            progress=None if progress is None else show,
             threads=1 if verify else threads,
+            measuring=measuring,
         )
+        if crew is not None:
+            crew.collect(shared)
         checker.finish(should_stop)
         if watching is not None:
             verified = watching.verify(should_stop, tell)

@@ -7,7 +7,7 @@ twice. Bytes that it has not read, or not completely, are read at the end.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from threading import Lock
@@ -48,6 +48,15 @@ class _Span(NamedTuple):
     end: int
     record: int
     start: int
+
+
+class ComputedRun(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The checksum of the bytes ``begin:end`` of a record, by its number, as another process has read them."""
+
+    record: int
+    begin: int
+    end: int
+    crc: int
 
 
 class _Run:
@@ -126,6 +135,25 @@ class WatchedSource(Source):
                     if run.begin not in runs or runs[run.begin][0] < run.end:
                         runs[run.begin] = (run.end, run.crc)
                         self._ends[run.record, run.end] = run.begin
+
+    def computed(self) -> tuple[ComputedRun, ...]:
+        """The checksums of what was read so far, to be taken in elsewhere."""
+        with self._lock:
+            return tuple(
+                [
+                    ComputedRun(record, begin, end, crc)
+                    for record, runs in self._parts.items()
+                    for begin, (end, crc) in runs.items()
+                ]
+            )
+
+    def take(self, runs: Iterable[ComputedRun]) -> None:
+        """Take in checksums that were computed elsewhere, of the same records."""
+        with self._lock:
+            for run in runs:
+                known = self._parts.setdefault(run.record, {})
+                if run.begin not in known or known[run.begin][0] < run.end:
+                    known[run.begin] = (run.end, run.crc)
 
     def _run_before(self, record: int, end: int) -> _Run:
         """The run that ends where another begins, to go on with it, which is cheaper than to combine; or a new one."""

@@ -65,6 +65,23 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
         return self.changed / self.count if self.count else 0.0
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """What a Tally has counted, as a value that may go to another process.
+
+    ``sums`` are those of |b - a|, (b - a)^2, a^2, b^2 and ab, exact, as numerators and denominators.
+    """
+
+    counts: tuple[int, ...]
+    peak: float
+    first: int | None
+    first_broken: int | None
+    sums: tuple[tuple[int, int], ...]
+
+
+_COUNTS = ("count", "changed", "pairs", "became_nan", "was_nan", "became_inf", "was_inf", "became_zero")
+_SUMS = ("_abs", "_dd", "_aa", "_bb", "_ab")
+
+
 class Tally:
     """Accumulates the figures of one pair of tensors; tallies of other elements of the pair are merged in."""
 
@@ -123,13 +140,24 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Add the figures of another tally of the same pair of tensors."""
-        for name in ("count", "changed", "pairs", "became_nan", "was_nan", "became_inf", "was_inf", "became_zero"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("_abs", "_dd", "_aa", "_bb", "_ab"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self._peak = max(self._peak, other._peak)
-        self.first = _least(self.first, other.first)
-        self.first_broken = _least(self.first_broken, other.first_broken)
+        self.add_counted(other.counted())
+
+    def counted(self) -> Counted:
+        """Everything that was counted so far."""
+        counts = tuple([getattr(self, name) for name in _COUNTS])
+        sums: list[Fraction] = [getattr(self, name) for name in _SUMS]
+        pairs = tuple([total.as_integer_ratio() for total in sums])
+        return Counted(counts, self._peak, self.first, self.first_broken, pairs)
+
+    def add_counted(self, counted: Counted) -> None:
+        """Add what another tally of the same pair of tensors has counted."""
+        for name, count in zip(_COUNTS, counted.counts, strict=True):
+            setattr(self, name, getattr(self, name) + count)
+        for name, pair in zip(_SUMS, counted.sums, strict=True):
+            setattr(self, name, getattr(self, name) + Fraction(*pair))
+        self._peak = max(self._peak, counted.peak)
+        self.first = _least(self.first, counted.first)
+        self.first_broken = _least(self.first_broken, counted.first_broken)
 
     @property
     def norms_agree(self) -> bool:

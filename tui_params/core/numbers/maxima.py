@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,18 @@ _FEW = 64
 
 _UNORDERED = ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 """Types whose pattern for -0 is NaN, or that have no zero."""
+
+
+class FoundMaxima(NamedTuple):
+    """The largest magnitudes of some elements, as doubled patterns: of the rows from ``first`` on, of all columns.
+
+    ``marks`` are the sums of RowMarks for the same rows, None where none are made.
+    """
+
+    first: int
+    rows: NDArray[Any]
+    columns: NDArray[Any]
+    marks: NDArray[np.uint64] | None
 
 
 def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima | None:
@@ -117,6 +129,28 @@ class Maxima:
         np.maximum(self._columns, other._columns, out=self._columns)
         if self._marks is not None and other._marks is not None:
             self._marks.merge(other._marks)
+
+    @property
+    def word(self) -> np.dtype[Any]:
+        """The type of the patterns."""
+        return self._word
+
+    def found_in(self, start: int, stop: int) -> FoundMaxima:
+        """What was found so far, if only elements ``start:stop`` (row-major) were added; views, to be copied."""
+        first, last = start // self._width, -(-stop // self._width)
+        marks = None if self._marks is None else self._marks.between(first, last)
+        return FoundMaxima(first, self._rows[first:last], self._columns, marks)
+
+    def merge_found(self, found: FoundMaxima) -> None:
+        """Take in what was found elsewhere. Raises ValueError if it is of a tensor of another type or shape."""
+        stop = found.first + found.rows.size
+        if found.columns.size != self._columns.size or stop > self._rows.size or found.rows.dtype != self._word:
+            raise ValueError("the maxima are those of another tensor")
+        rows = self._rows[found.first : stop]
+        np.maximum(rows, found.rows, out=rows)
+        np.maximum(self._columns, found.columns, out=self._columns)
+        if self._marks is not None and found.marks is not None:
+            self._marks.add_sums(found.first, found.marks)
 
     def channels(self) -> Channels:
         """The figures of the rows and columns."""

@@ -45,6 +45,14 @@ class RowMarks:
         """Take in the marks of other elements of the same table."""
         self._marks += other._marks
 
+    def between(self, first: int, stop: int) -> NDArray[np.uint64]:
+        """The sums that the marks of some rows are so far, to be added elsewhere; a view."""
+        return self._marks[first:stop]
+
+    def add_sums(self, first: int, sums: NDArray[np.uint64]) -> None:
+        """Add such sums of other elements, for the rows from ``first`` on."""
+        self._marks[first : first + sums.size] += sums
+
     def alike(self, largest: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
         """The groups of rows with one mark and one largest magnitude, which is neither 0 nor the 1 of non-finite ones.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from tui_params.core.reading import device_queues
 from tui_params.core.reading.device_queues import ReadTogether, split_by_device
 from tui_params.core.reading.outcome import Outcome, reason_of
 from tui_params.core.reading.overlaps import Overlaps
+from tui_params.core.reading.partial import Measured
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.tensor_reading import cores, measure
 from tui_params.core.tensor import TensorInfo
@@ -28,6 +29,52 @@ class ScanProgress(msgspec.Struct, frozen=True, gc=False):
 
     done_bytes: int
     total_bytes: int
+
+
+class Measuring(Protocol):
+    """Reads one tensor for its figures; as ``tensor_reading.measure``."""
+
+    def __call__(
+        self,
+        source: Readable,
+        info: TensorInfo,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+        threads: int | None = None,
+    ) -> Measured: ...
+
+
+def measure_alone(
+    source: Readable,
+    info: TensorInfo,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> Measured:
+    """The figures of a tensor that this process reads whole. Raises ReadError, StoppedError."""
+    found = measure(source, info, should_stop=should_stop, progress=progress, threads=threads)
+    return Measured(found.summary.figures(info.numel), found.channels)
+
+
+def to_read(source: Readable, names: Iterable[str]) -> tuple[TensorInfo, ...]:
+    """The tensors that ``scan_all`` will read of those named, in its order: of tied ones and the like the first."""
+    infos = []
+    for name in dict.fromkeys(names):
+        with suppress(TuiParamsError):
+            infos.append(source.find(name))
+    order = plan(infos)
+    overlaps = Overlaps(source, order)
+    seen: set[str] = set()
+    found = []
+    for info in order:
+        identity = overlaps.identity(info)
+        if info.unreadable is None and identity not in seen:
+            seen.add(identity)
+            if overlaps.take(info) is None:
+                found.append(info)
+    return tuple(found)
 
 
 def plan(infos: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -47,6 +94,7 @@ def scan_all(
     threads: int | None = None,
     known: Callable[[TensorInfo], Outcome | None] | None = None,
     device_of: Callable[[TensorInfo], int | None] | None = None,
+    measuring: Measuring | None = None,
 ) -> None:
     """Read every named tensor whole, and ``deliver`` one final Outcome of each, in the order of ``plan``.
 
@@ -54,7 +102,7 @@ def scan_all(
     known to be unreadable comes first. Tied tensors, and others with the same elements, are read once. Where tensors of
     a file overlap in part, the bytes read are bounded, and the rest gets a reason. ``known`` is called right before a
     tensor is read: an Outcome that it returns is delivered instead. ``threads`` read one tensor together; None: one for
-    each core.
+    each core. ``measuring`` reads the tensors instead, with others (``core.crew``).
 
     If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
     its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
@@ -68,7 +116,8 @@ def scan_all(
     source.engine.prepare(total)
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
     sweep = _Sweep(total, progress, len(queues))
-    read = partial(_read, source, first, Counter(overlaps.identity(info) for info in order), known, overlaps)
+    sharing = Counter(overlaps.identity(info) for info in order)
+    read = partial(_read, source, measuring or measure_alone, first, sharing, known, overlaps)
     if len(queues) < 2:
 
         def reading(nbytes: int) -> None:
@@ -132,6 +181,7 @@ def _read_together(
 
 def _read(
     source: Readable,
+    measuring: Measuring,
     first: Mapping[str, TensorInfo],
     sharing: Mapping[str, int],
     known: Callable[[TensorInfo], Outcome | None] | None,
@@ -155,7 +205,7 @@ def _read(
         if outcome is None:
             refusal = overlaps.take(info)
             if refusal is None:
-                outcome = _outcome(source, info, should_stop, reading, threads())
+                outcome = _outcome(source, measuring, info, should_stop, reading, threads())
             else:
                 outcome, nbytes = Outcome(info.name, None, refusal, True), 0
         # Another name of the same bytes may still be readable where this one is not.
@@ -184,6 +234,7 @@ def _found(
 
 def _outcome(
     source: Readable,
+    measuring: Measuring,
     info: TensorInfo,
     should_stop: Callable[[], bool] | None,
     reading: Callable[[int], None],
@@ -197,8 +248,8 @@ def _outcome(
         reading(info.nbytes * done // max(info.numel, 1))
 
     try:
-        found = measure(source, info, should_stop=should_stop, progress=progress, threads=threads)
-        return Outcome(info.name, found.summary.figures(info.numel), None, True, found.channels)
+        figures, channels = measuring(source, info, should_stop=should_stop, progress=progress, threads=threads)
+        return Outcome(info.name, figures, None, True, channels)
     except StoppedError:
         raise
     except (TuiParamsError, OSError, MemoryError) as error:

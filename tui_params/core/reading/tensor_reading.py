@@ -12,6 +12,7 @@ import msgspec
 
 from tui_params.core.channels import Channels
 from tui_params.core.dtypes import fit
+from tui_params.core.reading.partial import Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError, TuiParamsError
@@ -215,15 +216,18 @@ class Reading:
             origin=self._origin,
         )
 
+    def partial(self) -> Partial:
+        """What was found of all elements read so far; call it once."""
+        first, *others = [Partial(share.accumulator.summary(), share.maxima) for share in self._shares]
+        for other in others:
+            first.merge(other)
+        return first
+
     def measurement(self) -> Measurement:
         """The result of all elements read so far."""
-        summary = self._shares[0].accumulator.summary()
-        maxima = self._shares[0].maxima
-        for share in self._shares[1:]:
-            summary = summary.merge(share.accumulator.summary())
-            if maxima is not None and share.maxima is not None:
-                maxima.merge(share.maxima)
-        return Measurement(summary, None if maxima is None else maxima.channels(), self.picture())
+        found = self.partial()
+        channels = None if found.maxima is None else found.maxima.channels()
+        return Measurement(found.summary, channels, self.picture())
 
     def picture(self) -> BlockPicture | None:
         """The picture of the elements, all of which must have been read; call it once."""

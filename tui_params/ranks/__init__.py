@@ -1,0 +1,1 @@
+"""Several processes that read one source together: the ranks of a torchrun job, or processes that this one starts."""
