@@ -19,6 +19,7 @@ from tui_params.errors import ShareReadError, TuiParamsError
 
 if TYPE_CHECKING:
     from tui_params.ranks.job import Job
+    from tui_params.ranks.leader import Leader
 
 _SOURCES = ("source", "a", "b")
 
@@ -69,18 +70,42 @@ def crew_option(command: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
+class _Stopping:
+    """What SIGTERM does to the process that leads: it tells what is known, and says of the rest that it was not read.
+
+    torchrun asks the other ranks to stop as soon as one has failed, and kills them 30 seconds later.
+    """
+
+    def __init__(self) -> None:
+        self.leader: Leader | None = None
+        self._is_asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self._is_asked = True
+        if self.leader is not None:
+            self.leader.stop()
+
+    def lead(self, leader: Leader) -> None:
+        """Stop that leader, at once if the signal has come already."""
+        self.leader = leader
+        if self._is_asked:
+            leader.stop()
+
+
 def _lead(job: Job, rank_timeout: float, command: Callable[..., int], options: dict[str, object]) -> int:
     from tui_params.ranks.joining import lead
 
-    leader = lead(job, rank_timeout, __version__)
-    before = None
-    if job.kind == "torchrun":
-        # torchrun asks the other ranks to stop as soon as one has failed, and kills them 30 seconds later.
-        before = signal.signal(signal.SIGTERM, lambda number, frame: leader.stop())
+    stopping = _Stopping()
+    # Before torch is imported, which takes seconds.
+    before = signal.signal(signal.SIGTERM, stopping) if job.kind == "torchrun" else None
+    leader = None
     try:
+        leader = lead(job, rank_timeout, __version__)
+        stopping.lead(leader)
         return command(**options, crew=leader)
     finally:
-        leader.close()
+        if leader is not None:
+            leader.close()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 

@@ -23,7 +23,7 @@ from tui_params.ranks.wire import (
 WAIT_SECONDS = 0.05
 _CLOSE_SECONDS = 1.0
 
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 """How long to wait, once this process should end, for what the others have to say."""
 
 START_FACTOR = 5

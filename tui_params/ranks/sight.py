@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,48 +59,58 @@ def _printable(name: str) -> str:
     return clean(name, 1000)
 
 
+class _Difference(NamedTuple):
+    """What is said of a process that differs: a verb, the same for several processes, and the rest. 0 is the worst."""
+
+    order: int
+    verb: str
+    plural: str
+    rest: str
+
+
 def disagreement(mine: Hello, others: Mapping[int, Hello], noun: str) -> str | None:
     """One sentence if others do not see the same as this process, which is number 0; it names them."""
-    found: dict[tuple[int, str], list[int]] = {}
-    for number, other in others.items():
-        difference = _difference(mine, other, noun)
+    found: dict[_Difference, list[int]] = {}
+    for number, other in sorted(others.items()):
+        difference = _difference(mine, other, f"{noun} 0")
         if difference is not None:
             found.setdefault(difference, []).append(number)
     if not found:
         return None
-    first = min(found)
-    numbers = found[first]
-    who = f"{noun} {numbers[0]}" if len(numbers) == 1 else f"{noun}s {compact_ranges(numbers)}"
-    return f"{who} {first[1]}"
+    worst = min(found, key=lambda difference: difference.order)
+    numbers = found[worst]
+    if len(numbers) == 1:
+        return f"{noun} {numbers[0]} {worst.verb} {worst.rest}"
+    return f"{noun}s {compact_ranges(numbers)} {worst.plural} {worst.rest}"
 
 
-def _difference(mine: Hello, other: Hello, noun: str) -> tuple[int, str] | None:
-    """What is said of a process that differs, the most basic first."""
-    first = f"{noun} 0"
+def _difference(mine: Hello, other: Hello, first: str) -> _Difference | None:
     if mine.version != other.version:
-        return 0, f"runs tui-params {clean(other.version, 40)}, and {first} {mine.version}: all must run one version"
+        rest = f"tui-params {clean(other.version, 40)}, and {first} runs {mine.version}: all must run one version"
+        return _Difference(0, "runs", "run", rest)
     if other.trouble is not None:
-        return 1, f"could not open it: {clean(other.trouble, 1000)}"
+        return _Difference(1, "could", "could", f"not begin: {clean(other.trouble, 1000)}")
     if mine.files != other.files:
-        return 2, _of_files(mine.files, other.files, first)
+        return _of_files(mine.files, other.files, first)
     if mine.listing != other.listing:
-        return 3, f"sees other tensors than {first}"
+        return _Difference(3, "sees", "see", f"other tensors than {first}")
     if mine.question != other.question:
-        return 4, f"was asked for something else than {first}"
+        return _Difference(4, "was", "were", f"asked for something else than {first}")
     return None
 
 
-def _of_files(mine: Sequence[SeenFile], others: Sequence[SeenFile], first: str) -> str:
+def _of_files(mine: Sequence[SeenFile], others: Sequence[SeenFile], first: str) -> _Difference:
     """How two lists of files differ, by the first file that does."""
     by_name = {file.name: file for file in others}
     for file in mine:
         other = by_name.pop(file.name, None)
         if other is None:
-            return f"does not see {file.name}, which {first} sees"
+            return _Difference(2, "does", "do", f"not see {file.name}, which {first} sees")
         if file.nbytes != other.nbytes:
-            return f"sees {other.nbytes:,} bytes of {file.name}, and {first} {file.nbytes:,}"
+            rest = f"{other.nbytes:,} bytes in {file.name}, and {first} sees {file.nbytes:,}"
+            return _Difference(2, "sees", "see", rest)
         if file != other:
-            return f"sees {file.name} as it was changed at another time than {first} does"
+            return _Difference(2, "sees", "see", f"{file.name} as of another time than {first} does")
     if by_name:
-        return f"sees {next(iter(by_name))}, which {first} does not see"
-    return f"sees the files in another order than {first}"
+        return _Difference(2, "sees", "see", f"{next(iter(by_name))}, which {first} does not see")
+    return _Difference(2, "sees", "see", f"the files in another order than {first}")

@@ -135,7 +135,7 @@ class _Readers:
     def share(self, crew: Crew) -> None:
         """Read together with a crew; returns in the process that leads it."""
         sizes = [[job.a.dtype.nbytes(stop - start) for start, stop in job.ranges()] for job in self._jobs]
-        question = repr((self._tolerance, [(job.a, job.b) for job in self._jobs]))
+        question = repr((self._tolerance, [(job.a.name, job.b.name) for job in self._jobs]))
         self._comparing = crew.compare((self._source_a, self._source_b), sizes, question, self._read_share)
 
     def _read_share(self, number: int, places: Sequence[int], tell: Callable[[int], None]) -> Compared:
