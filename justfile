@@ -70,6 +70,10 @@ formats *arguments:
 browser *arguments:
     .venv/bin/pytest -n0 -m browser tests/reports {{ arguments }}
 
+# Start jobs of several ranks by torchrun: versions and files that differ, ranks that die or stop, two nodes
+ranks *arguments:
+    .venv/bin/pytest -n0 -m ranks tests/ranks {{ arguments }}
+
 # Draw the picture of a report, with Chromium
 report-picture:
     .venv/bin/python -m tests.reports.picture screenshots/report.png

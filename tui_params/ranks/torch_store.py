@@ -22,7 +22,6 @@ MOST_UNTAKEN = 8
 """Pieces of one rank that may lie in the store: 32 MB."""
 
 _PREFIX = "tui-params"
-_LEADER = f"{_PREFIX}/0"
 _OVER = b"over"
 _POLL_SECONDS = 0.01
 _BEAT_SECONDS = 1.0
@@ -55,6 +54,10 @@ def _key(rank: int, number: int) -> str:
     return f"{_PREFIX}/{rank}/{number}"
 
 
+def _leader_key() -> str:
+    return f"{_PREFIX}/0"
+
+
 class StorePost:
     """The post of a rank above 0. Gives up when rank 0 shows no sign of life for ``most_silent`` seconds."""
 
@@ -85,7 +88,7 @@ class StorePost:
         if now - self._looked < _BEAT_SECONDS:
             return
         self._looked = now
-        beat = self._store.get(_LEADER) if self._store.check([_LEADER]) else b""
+        beat = self._store.get(_leader_key()) if self._store.check([_leader_key()]) else b""
         if beat != self._beat:
             self._beat, self._heard = beat, now
         # Before its first sign of life rank 0 may still be opening the source.
@@ -129,7 +132,7 @@ class StoreIntake:
             if now - self._beat_at >= _BEAT_SECONDS and not self._is_closed.is_set():
                 self._beat_at = now
                 self._beats += 1
-                self._store.set(_LEADER, str(self._beats))
+                self._store.set(_leader_key(), str(self._beats))
 
     def close(self) -> None:
         """Tell the other ranks that nothing more is taken."""
@@ -138,6 +141,6 @@ class StoreIntake:
                 return
             self._is_closed.set()
             try:
-                self._store.set(_LEADER, _OVER)
+                self._store.set(_leader_key(), _OVER)
             except RuntimeError:
                 return  # the store is gone, and the other ranks see that too
