@@ -28,6 +28,7 @@ from tui_params.core.reading.sweep import ScanProgress
 from tui_params.core.source import Source
 from tui_params.errors import CrewError, ReadError
 from tui_params.ranks import inbox, split
+from tui_params.ranks.leader import Leader
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +186,22 @@ def test_the_progress_is_that_of_all() -> None:
     CrewOfThreads(3).run(lambda crew: check(memory(), crew=crew, progress=shown.append))
     assert shown[-1].done_bytes == shown[-1].total_bytes
     assert [progress.done_bytes for progress in shown] == sorted(progress.done_bytes for progress in shown)
+
+
+@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("a fault")])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_where_nothing_can_come(error: Exception) -> None:
+    class Deaf:
+        def take(self) -> Iterator[tuple[int, bytes | None]]:
+            raise error
+
+        def close(self) -> None:
+            pass
+
+    crew = Leader(3, inbox.Inbox(3, Deaf(), "rank", 60.0), "rank", 1, "1.0")
+    reasons = set(unchecked(report(memory(), crew)).values())
+    lost = {reason.split(":")[0] for reason in reasons}
+    assert lost >= {f"rank {number} ended before it had read its share" for number in (1, 2)}
 
 
 def unchecked(found: str) -> dict[str, str]:

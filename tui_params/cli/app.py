@@ -88,6 +88,8 @@ Examples:
   tui-params ls checkpoint/ | less    list its tensors
   tui-params stats last.pt            statistics of every tensor
   tui-params demo                     a checkpoint with faults to find
+  torchrun --nproc-per-node 4 -m tui_params check checkpoint/
+                                      four processes, here or on many machines
 
 \b
 Completion of commands, paths, names of tensors and thresholds:

@@ -38,7 +38,7 @@ def crew_option(command: Callable[..., int]) -> Callable[..., int]:
         "--jobs",
         type=click.IntRange(1, 256),
         metavar="N",
-        help="Read with N processes; 1: alone, also in a torchrun job.",
+        help="Read with N processes, to the same output; 1: alone. On many machines: torchrun ... -m tui_params.",
     )
     @click.option(
         "--rank-timeout",
@@ -46,7 +46,7 @@ def crew_option(command: Callable[..., int]) -> Callable[..., int]:
         default=60.0,
         show_default=True,
         metavar="SECONDS",
-        help="Give up a process that shows no sign of life for so long.",
+        help="Do not wait for a process that gives no sign of life for so long.",
     )
     @wraps(command)
     def call(jobs: int | None, rank_timeout: float, **options: object) -> int:

@@ -88,18 +88,27 @@ class Inbox:
                 listen()
 
     def _receive(self) -> None:
-        while not self._is_closed:
-            reason = None
-            try:
-                for number, piece in self._intake.take():
-                    self._take(number, piece)
-            except OSError as error:
-                reason = f"the connection to it was lost ({error})"
+        try:
+            while not self._is_closed and not self._take_all():
+                pass
+        finally:
+            # Whatever has happened here, nobody waits for what will not come.
             with self.condition:
-                self._look_for_lost(reason)
+                self._look_for_lost("nothing more is taken here")
                 self.condition.notify_all()
-                if self.has_all():
-                    return
+
+    def _take_all(self) -> bool:
+        """Take what has come; whether nothing more will."""
+        reason = None
+        try:
+            for number, piece in self._intake.take():
+                self._take(number, piece)
+        except OSError as error:
+            reason = f"the connection was lost ({error})"
+        with self.condition:
+            self._look_for_lost(reason)
+            self.condition.notify_all()
+            return self.has_all()
 
     def _take(self, number: int, piece: bytes | None) -> None:
         if number in self.done or number in self.lost:
