@@ -7,7 +7,7 @@
      │    └── SourceChangedError    the file was replaced, truncated or removed after it was opened
      ├── StoppedError           the caller cancelled the work; never shown
      │    └── ShareReadError        this process has read its share for another, which tells the result; never shown
-     ├── CrewError              several processes cannot read together (the command line exits 3)
+     ├── TeamError              several processes cannot read together (the command line exits 3)
      ├── UnknownTensorError     no tensor of that name (also a KeyError)
      ├── SliceError             a slice expression that does not parse or does not fit the shape
      ├── WriteError             a file that the user asked for was not written
@@ -51,7 +51,7 @@ class ShareReadError(StoppedError):
     """This process has read its share for another one, which tells what came of it."""
 
 
-class CrewError(TuiParamsError):
+class TeamError(TuiParamsError):
     """The processes that should read together do not see the same, or cannot find each other."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tui_params.cli.app import run
-from tui_params.errors import CrewError
+from tui_params.errors import TeamError
 from tui_params.ranks.job import Job, job_of
 from tui_params.ranks.pipes import VARIABLE, PipeIntake
 
@@ -73,5 +73,5 @@ def test_a_command_in_a_script_of_a_rank_reads_alone() -> None:
 
 @pytest.mark.parametrize("wrong", [{"RANK": "x"}, {"RANK": "4"}, {"RANK": "-1"}])
 def test_an_environment_that_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
-    with pytest.raises(CrewError, match="torchrun"):
+    with pytest.raises(TeamError, match="torchrun"):
         job_of(None, [], TORCHRUN | wrong, MODULE)

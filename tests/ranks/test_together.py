@@ -1,4 +1,4 @@
-"""A crew finds exactly what one process finds, whatever its share, and says what was lost."""
+"""A team finds exactly what one process finds, whatever its share, and says what was lost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.factories_crew import CrewOfThreads
 from tests.factories_faults import SMALL, write_faulty
 from tests.factories_memory import MemorySource
+from tests.factories_team import TeamOfThreads
 from tui_params import open_source
 from tui_params.api.comparing import compare
 from tui_params.cli import check as check_command
@@ -22,11 +22,11 @@ from tui_params.cli import diff as diff_command
 from tui_params.cli import stats as stats_command
 from tui_params.cli.output import encode_json
 from tui_params.core.compare import lockstep
-from tui_params.core.crew import Crew
 from tui_params.core.health.checker import check
 from tui_params.core.reading.sweep import ScanProgress
 from tui_params.core.source import Source
-from tui_params.errors import CrewError, ReadError
+from tui_params.core.team import Team
+from tui_params.errors import ReadError, TeamError
 from tui_params.ranks import inbox, split
 from tui_params.ranks.leader import Leader
 
@@ -39,18 +39,18 @@ def _cut_finely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockstep, "RANGE_NBYTES", 4096)
 
 
-def report(source: Source, crew: Crew | None = None) -> str:
-    found = check(source, crew=crew)
+def report(source: Source, team: Team | None = None) -> str:
+    found = check(source, team=team)
     return encode_json(check_command.document("x", found))
 
 
-def statistics(source: Source, crew: Crew | None = None) -> str:
-    results = stats_command.read(source, source.listing.tensors, crew)
+def statistics(source: Source, team: Team | None = None) -> str:
+    results = stats_command.read(source, source.listing.tensors, team)
     return encode_json([stats_command.entry(result) for result in results])
 
 
-def differences(a: Source, b: Source, crew: Crew | None = None, **options: Any) -> str:
-    return encode_json(diff_command.document("a", "b", compare(a, b, crew=crew, **options), names=True))
+def differences(a: Source, b: Source, team: Team | None = None, **options: Any) -> str:
+    return encode_json(diff_command.document("a", "b", compare(a, b, team=team, **options), names=True))
 
 
 def arrays(seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -95,15 +95,15 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("ways", [2, 3, 7, 40])
 def test_check_and_stats_are_those_of_one_process(ways: int) -> None:
-    assert CrewOfThreads(ways).run(lambda crew: report(memory(), crew)) == report(memory())
-    assert CrewOfThreads(ways).run(lambda crew: statistics(memory(), crew)) == statistics(memory())
+    assert TeamOfThreads(ways).run(lambda team: report(memory(), team)) == report(memory())
+    assert TeamOfThreads(ways).run(lambda team: statistics(memory(), team)) == statistics(memory())
 
 
 @pytest.mark.parametrize("ways", [2, 5])
 def test_every_planted_fault_is_found(faulty: Path, ways: int) -> None:
     with open_source(faulty) as source:
         alone = report(source)
-    found = CrewOfThreads(ways).run(lambda crew: report(open_source(faulty), crew))
+    found = TeamOfThreads(ways).run(lambda team: report(open_source(faulty), team))
     assert found == alone
     assert '"rule":"nan"' in found
     assert '"rule":"dead-rows"' in found
@@ -124,10 +124,10 @@ def test_diff_is_that_of_one_process(ways: int, options: dict[str, Any]) -> None
         changed["copy"][63, 63] += 1
         return MemorySource(changed, step=80, broken={"z": "the disk is broken"})
 
-    def asked(crew: Crew | None = None) -> str:
-        return differences(memory(), other(), crew, **options)
+    def asked(team: Team | None = None) -> str:
+        return differences(memory(), other(), team, **options)
 
-    found = CrewOfThreads(ways).run(asked)
+    found = TeamOfThreads(ways).run(asked)
     assert found == asked()
     assert "the disk is broken" in found
 
@@ -149,7 +149,7 @@ def test_checksums_of_an_archive_are_computed_where_the_bytes_are_read(
             yield block
 
     monkeypatch.setattr(kind, "record_blocks", counted)
-    assert CrewOfThreads(3).run(lambda crew: report(sources(), crew)) == alone
+    assert TeamOfThreads(3).run(lambda team: report(sources(), team)) == alone
     # What belongs to no tensor, and the bytes between: never a whole tensor a second time.
     assert sum(again) < archive.stat().st_size / 4
 
@@ -162,28 +162,28 @@ def test_a_damaged_archive_is_told_of_as_by_one_process(archive: Path) -> None:
     with open_source(archive) as source:
         alone = report(source)
     assert "checksum" in alone
-    assert CrewOfThreads(4).run(lambda crew: report(open_source(archive), crew)) == alone
+    assert TeamOfThreads(4).run(lambda team: report(open_source(archive), team)) == alone
     with open_source(archive) as source:
         alone = differences(source, memory())
-    assert CrewOfThreads(4).run(lambda crew: differences(open_source(archive), memory(), crew)) == alone
+    assert TeamOfThreads(4).run(lambda team: differences(open_source(archive), memory(), team)) == alone
 
 
 def test_what_another_cannot_read_is_read_here() -> None:
-    def broken(crew: Crew | None = None) -> str:
+    def broken(team: Team | None = None) -> str:
         # Helpers alone have a broken disk: the leader's own reading decides.
-        is_helper = crew is not None and type(crew).__name__ == "Helper"
-        return report(memory(broken=dict.fromkeys(arrays(), "the disk is broken") if is_helper else {}), crew)
+        is_helper = team is not None and type(team).__name__ == "Helper"
+        return report(memory(broken=dict.fromkeys(arrays(), "the disk is broken") if is_helper else {}), team)
 
-    assert CrewOfThreads(3).run(broken) == report(memory())
+    assert TeamOfThreads(3).run(broken) == report(memory())
     everywhere = report(memory(broken={"layers.1.weight": "the disk is broken"}))
-    found = CrewOfThreads(3).run(lambda crew: report(memory(broken={"layers.1.weight": "the disk is broken"}), crew))
+    found = TeamOfThreads(3).run(lambda team: report(memory(broken={"layers.1.weight": "the disk is broken"}), team))
     assert found == everywhere
     assert "the disk is broken" in found
 
 
 def test_the_progress_is_that_of_all() -> None:
     shown: list[ScanProgress] = []
-    CrewOfThreads(3).run(lambda crew: check(memory(), crew=crew, progress=shown.append))
+    TeamOfThreads(3).run(lambda team: check(memory(), team=team, progress=shown.append))
     assert shown[-1].done_bytes == shown[-1].total_bytes
     assert [progress.done_bytes for progress in shown] == sorted(progress.done_bytes for progress in shown)
 
@@ -198,8 +198,8 @@ def test_nobody_waits_where_nothing_can_come(error: Exception) -> None:
         def close(self) -> None:
             pass
 
-    crew = Leader(3, inbox.Inbox(3, Deaf(), "rank", 60.0), "rank", 1, "1.0")
-    reasons = set(unchecked(report(memory(), crew)).values())
+    team = Leader(3, inbox.Inbox(3, Deaf(), "rank", 60.0), "rank", 1, "1.0")
+    reasons = set(unchecked(report(memory(), team)).values())
     lost = {reason.split(":")[0] for reason in reasons}
     assert lost >= {f"rank {number} ended before it had read its share" for number in (1, 2)}
 
@@ -209,9 +209,9 @@ def unchecked(found: str) -> dict[str, str]:
 
 
 def test_the_share_of_a_process_that_ends_is_not_checked() -> None:
-    crew = CrewOfThreads(3)
-    crew.wires[2].most = 1  # it says who it is, and then nothing more
-    found = crew.run(lambda each: report(memory(), each))
+    team = TeamOfThreads(3)
+    team.wires[2].most = 1  # it says who it is, and then nothing more
+    found = team.run(lambda each: report(memory(), each))
     lost = unchecked(found)
     assert set(lost.values()) == {"it is cut short", "rank 2 ended before it had read its share"}
     alone = msgspec.json.decode(report(memory()))
@@ -221,48 +221,48 @@ def test_the_share_of_a_process_that_ends_is_not_checked() -> None:
 
 
 def test_the_share_of_a_lost_process_is_not_compared() -> None:
-    crew = CrewOfThreads(2)
-    crew.wires[1].most = 1
-    found = msgspec.json.decode(crew.run(lambda each: differences(memory(), memory(), each)))
+    team = TeamOfThreads(2)
+    team.wires[1].most = 1
+    found = msgspec.json.decode(team.run(lambda each: differences(memory(), memory(), each)))
     assert found["status"] == "uncompared"
     assert "rank 1 ended before it had read its share" in {entry["reason"] for entry in found["uncompared"]}
     assert 0 < found["identical"] < len(arrays()) - 1
 
 
 def test_a_process_that_is_silent_is_given_up() -> None:
-    crew = CrewOfThreads(2, most_silent=0.05)
+    team = TeamOfThreads(2, most_silent=0.05)
 
-    def silent(helper: Crew) -> None:
+    def silent(helper: Team) -> None:
         helper._work = None  # type: ignore[attr-defined]
         with pytest.raises(TypeError):
             report(memory(), helper)
-        crew.inbox.wait(lambda: 1 in crew.inbox.lost)
+        team.inbox.wait(lambda: 1 in team.inbox.lost)
 
-    found = crew.run(lambda each: report(memory(), each), helping=silent)
+    found = team.run(lambda each: report(memory(), each), helping=silent)
     assert "rank 1 did not begin within 0.25 seconds" in unchecked(found).values()
 
 
 def test_a_process_that_hangs_is_given_up() -> None:
-    crew = CrewOfThreads(2, most_silent=0.05)
+    team = TeamOfThreads(2, most_silent=0.05)
 
     def hang(*arguments: Any) -> None:
-        crew.inbox.wait(lambda: 1 in crew.inbox.lost)
+        team.inbox.wait(lambda: 1 in team.inbox.lost)
 
-    crew.helpers[1]._measured = hang  # type: ignore[assignment, method-assign]
-    found = crew.run(lambda each: report(memory(), each))
+    team.helpers[1]._measured = hang  # type: ignore[assignment, method-assign]
+    found = team.run(lambda each: report(memory(), each))
     assert "rank 1 gave no sign of life for 0.05 seconds" in unchecked(found).values()
 
 
 def test_once_it_is_to_end_nothing_more_is_read_and_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "GRACE_SECONDS", 0.05)
-    crew = CrewOfThreads(2)
+    team = TeamOfThreads(2)
 
     def stopped(*arguments: Any) -> None:
-        crew.leader.stop()
-        crew.inbox.wait(lambda: 1 in crew.inbox.lost)
+        team.leader.stop()
+        team.inbox.wait(lambda: 1 in team.inbox.lost)
 
-    crew.helpers[1]._measured = stopped  # type: ignore[assignment, method-assign]
-    found = crew.run(lambda each: report(each.guard(memory()), each))
+    team.helpers[1]._measured = stopped  # type: ignore[assignment, method-assign]
+    found = team.run(lambda each: report(each.guard(memory()), each))
     reasons = set(unchecked(found).values())
     assert "rank 1 ended before it had read its share" in reasons
     assert reasons <= {
@@ -273,12 +273,12 @@ def test_once_it_is_to_end_nothing_more_is_read_and_all_is_told(monkeypatch: pyt
 
 
 def test_a_guarded_source_refuses_to_be_read_from_then_on() -> None:
-    crew = CrewOfThreads(1)
-    source = crew.leader.guard(memory())
+    team = TeamOfThreads(1)
+    source = team.leader.guard(memory())
     info = source.find("ids")
     blocks = source.blocks(info)
     next(blocks)
-    crew.leader.stop()
+    team.leader.stop()
     with pytest.raises(ReadError, match="stopped"):
         next(blocks)
     with pytest.raises(ReadError, match="stopped"):
@@ -286,27 +286,27 @@ def test_a_guarded_source_refuses_to_be_read_from_then_on() -> None:
 
 
 def test_a_helper_that_is_asked_to_stop_says_goodbye() -> None:
-    crew = CrewOfThreads(2)
-    crew.helpers[1].is_asked_to_stop = True
-    lost = unchecked(crew.run(lambda each: report(memory(), each)))
+    team = TeamOfThreads(2)
+    team.helpers[1].is_asked_to_stop = True
+    lost = unchecked(team.run(lambda each: report(memory(), each)))
     assert "rank 1 was stopped before it had read its share" in lost.values()
 
 
-def refused(crew: CrewOfThreads, helping: Callable[[Crew], object]) -> str:
-    with pytest.raises(CrewError) as raised:
-        crew.run(lambda each: report(memory(), each), helping=helping)
+def refused(team: TeamOfThreads, helping: Callable[[Team], object]) -> str:
+    with pytest.raises(TeamError) as raised:
+        team.run(lambda each: report(memory(), each), helping=helping)
     return str(raised.value)
 
 
 def test_two_versions_are_refused() -> None:
     versions = {2: "0.9", 3: "0.9"}
-    found = refused(CrewOfThreads(4, versions=versions), lambda crew: report(memory(), crew))
+    found = refused(TeamOfThreads(4, versions=versions), lambda team: report(memory(), team))
     assert found == "ranks 2-3 run tui-params 0.9, and rank 0 runs 1.0: all must run one version"
 
 
 def test_a_version_that_cannot_be_understood_is_refused() -> None:
-    crew = CrewOfThreads(2)
-    found = refused(crew, lambda helper: crew.wires[1].send(b"\1{json: no}"))
+    team = TeamOfThreads(2)
+    found = refused(team, lambda helper: team.wires[1].send(b"\1{json: no}"))
     assert found == "rank 1 runs another version of tui-params: all must run one version"
 
 
@@ -315,20 +315,20 @@ def test_other_files_are_refused(faulty: Path, tmp_path: Path) -> None:
     copy.parent.mkdir()
     copy.write_bytes(faulty.read_bytes())
 
-    def differing(crew: Crew) -> str:
-        return report(open_source(copy if type(crew).__name__ == "Helper" else faulty), crew)
+    def differing(team: Team) -> str:
+        return report(open_source(copy if type(team).__name__ == "Helper" else faulty), team)
 
-    with pytest.raises(CrewError, match=r"rank 1 .*faulty.safetensors .* another time"):
-        CrewOfThreads(2).run(differing)
+    with pytest.raises(TeamError, match=r"rank 1 sees another version of faulty.safetensors than rank 0"):
+        TeamOfThreads(2).run(differing)
     copy.write_bytes(faulty.read_bytes() + b"\0")
-    with pytest.raises(CrewError, match=r"rank 1 .*bytes in faulty.safetensors"):
-        CrewOfThreads(2).run(differing)
+    with pytest.raises(TeamError, match=r"rank 1 .*bytes in faulty.safetensors"):
+        TeamOfThreads(2).run(differing)
 
 
 def test_other_tensors_another_question_and_a_source_that_does_not_open_are_refused() -> None:
     fewer = MemorySource({"a": np.ones(3, np.float32)})
-    assert "other tensors" in refused(CrewOfThreads(2), lambda crew: report(fewer, crew))
-    assert "something else" in refused(CrewOfThreads(2), lambda crew: statistics(memory(), crew))
-    crew = CrewOfThreads(2)
-    found = refused(crew, lambda each: crew.helpers[1].refuse("there is no file x"))
+    assert "other tensors" in refused(TeamOfThreads(2), lambda team: report(fewer, team))
+    assert "something else" in refused(TeamOfThreads(2), lambda team: statistics(memory(), team))
+    team = TeamOfThreads(2)
+    found = refused(team, lambda each: team.helpers[1].refuse("there is no file x"))
     assert found == "rank 1 could not begin: there is no file x"

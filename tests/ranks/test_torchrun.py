@@ -23,7 +23,7 @@ import torch
 
 from tests.ranks.conftest import write_planted
 from tui_params.cli.app import run
-from tui_params.errors import CrewError
+from tui_params.errors import TeamError
 from tui_params.ranks.job import Job
 from tui_params.ranks.torch_store import MOST_UNTAKEN, StoreIntake, StorePost, connect
 
@@ -167,7 +167,7 @@ def test_ranks_that_see_other_files_are_refused(tmp_path: Path) -> None:
         write_planted(tmp_path / str(rank))
     found = torchrun(2, DIFFERING, __version__, "check", tmp_path / "RANK", "--json")
     assert found.out == ""
-    assert "rank 1 sees model-1.safetensors as of another time than rank 0 does" in found.complaints[0]
+    assert "rank 1 sees another version of model-1.safetensors than rank 0 does" in found.complaints[0]
     seen = (tmp_path / "0" / "model-1.safetensors").stat()
     os.utime(tmp_path / "1" / "model-1.safetensors", ns=(seen.st_atime_ns, seen.st_mtime_ns))
     (tmp_path / "1" / "model-2.safetensors").unlink()
@@ -235,7 +235,7 @@ def test_the_death_of_another_node_is_noticed(planted_folder: Path, tmp_path: Pa
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.distributed", None)
-    with pytest.raises(CrewError, match="pip install torch, or use --jobs N"):
+    with pytest.raises(TeamError, match="pip install torch, or use --jobs N"):
         connect(Job("torchrun", 0, 2, 2), 1.0)
 
 

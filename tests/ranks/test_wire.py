@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tests.factories_memory import dtype_of
 from tests.factories_numbers import READABLE, BytesSource
-from tui_params.core.crew import Compared
 from tui_params.core.dtypes import DType
 from tui_params.core.numbers import summary as summaries
 from tui_params.core.numbers.difference import Tally
 from tui_params.core.reading.partial import Measured, Partial
 from tui_params.core.reading.tensor_reading import Reading
+from tui_params.core.team import Compared
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.errors import ReadError
 from tui_params.ranks.channel import PIECE_NBYTES, Joiner, cut

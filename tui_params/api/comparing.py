@@ -15,7 +15,7 @@ from tui_params.core.source import Source
 
 if TYPE_CHECKING:
     from tui_params.api.opening import Optimizer, Target
-    from tui_params.core.crew import Crew
+    from tui_params.core.team import Team
 
 
 @with_subnormals
@@ -32,7 +32,7 @@ def compare(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
-    crew: Crew | None = None,
+    team: Team | None = None,
 ) -> Comparison:
     """What changed between ``a`` and ``b``: paths, modules, state dicts or sources, in any combination.
 
@@ -49,8 +49,8 @@ def compare(
     modules, open them by ``open_source(model, optimizer=...)`` and compare these sources.
 
     ``should_stop`` and ``progress`` are called several times a second on the caller's thread. ``threads`` is how many
-    read at the same time (None: as many as there are processors, at most 4); ``crew`` are other processes that read too
-    (``core.crew``). A Source that is passed in stays open.
+    read at the same time (None: as many as there are processors, at most 4); ``team`` are other processes that read too
+    (``core.team``). A Source that is passed in stays open.
     Raises OpenError, TypeError (also for an optimizer where not exactly one side is a module), ValueError (a negative
     tolerance, a text that is not a rename), StoppedError.
     """
@@ -60,7 +60,7 @@ def compare(
         source_a, source_b = (_opened(target, optimizer if target is owner else None, stack) for target in (a, b))
         comparer = Comparer(source_a, source_b, tolerance, renames=renames, auto_rename=auto_rename)
         verdicts: list[Verdict] = []
-        comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads, crew=crew)
+        comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads, team=team)
         comparer.verify(verdicts, should_stop)
         elsewhere = comparer.find_elsewhere(verdicts, should_stop=should_stop)
         return comparer.comparison(verdicts, elsewhere, comparer.find_tied_heads(should_stop=should_stop))

@@ -13,10 +13,10 @@ import click
 
 from tui_params import __version__
 from tui_params.cli import streams
-from tui_params.cli.crew_option import CommandLine
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.output import complain
 from tui_params.cli.reader_option import Reader, chosen_reader, reader_option
+from tui_params.cli.team_option import CommandLine
 from tui_params.cli.terminal import open_explorer, open_timeline
 from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownTensorError
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_params.cli.completion import complete_path, complete_threshold
-from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
+from tui_params.cli.team_option import team_option
 from tui_params.core.text import plural
 
 if TYPE_CHECKING:
-    from tui_params.core.crew import Crew
     from tui_params.core.health.checker import Report
     from tui_params.core.health.thresholds import Thresholds
     from tui_params.core.reading.sweep import ScanProgress
+    from tui_params.core.team import Team
 
 
 @click.command(name="check", short_help="Look for what is wrong.", epilog=epilog(CHECK, f"With --rules:\n{RULES}"))
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--verify", is_flag=True, help="Compare each file with the digest that the Hugging Face Hub gave for it.")
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules, their thresholds and sources; read nothing.")
-@crew_option
+@team_option
 @reader_option
 def command(
     source: str | None,
@@ -56,7 +56,7 @@ def command(
     verify: bool,
     list_rules: bool,
     reader: Reader,
-    crew: Crew | None,
+    team: Team | None,
 ) -> int:
     """Read every tensor of SOURCE and apply every health rule.
 
@@ -83,7 +83,7 @@ def command(
     if source is None:
         raise click.UsageError("Missing argument 'SOURCE'.")
     form = "json" if as_json else "markdown" if as_markdown else "text"
-    return _check(source, fail_on, thresholds, form, verify=verify, reader=reader, crew=crew)
+    return _check(source, fail_on, thresholds, form, verify=verify, reader=reader, team=team)
 
 
 def thresholds_of(changes: Sequence[str]) -> Thresholds:
@@ -107,14 +107,14 @@ def thresholds_of(changes: Sequence[str]) -> Thresholds:
 
 
 def _check(
-    path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: Reader, crew: Crew | None
+    path: str, fail_on: str, thresholds: Thresholds, form: str, *, verify: bool, reader: Reader, team: Team | None
 ) -> int:
     from tui_params.core.health.checker import check
 
-    with open_chosen(path, reader, crew) as opened:
+    with open_chosen(path, reader, team) as opened:
         show = CheckProgress() if sys.stderr.isatty() else None
         try:
-            report = check(opened, thresholds=thresholds, progress=show, verify=verify, crew=crew)
+            report = check(opened, thresholds=thresholds, progress=show, verify=verify, team=team)
         finally:
             if show is not None:
                 show.clear()

@@ -9,20 +9,20 @@ import click
 
 from tui_params.cli.compare_progress import CompareProgress
 from tui_params.cli.completion import complete_path
-from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, finding_entry, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
+from tui_params.cli.team_option import team_option
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
     from tui_params.core.compare.packed import Packed
     from tui_params.core.compare.renames import Rename
     from tui_params.core.compare.verdict import Change
-    from tui_params.core.crew import Crew
     from tui_params.core.source import Listing
+    from tui_params.core.team import Team
 
 
 @click.command(name="diff", short_help="Show what changed between two sources.", epilog=epilog(DIFF))
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--auto-rename", is_flag=True, help="Apply the suggested renames.")
 @click.option("--ignore-dtype", is_flag=True, help="A different element type alone is no difference.")
 @click.option("--names", is_flag=True, help="List every name, not kinds and the largest changes.")
-@crew_option
+@team_option
 @reader_option
 def command(
     a: str,
@@ -54,7 +54,7 @@ def command(
     ignore_dtype: bool,
     names: bool,
     reader: Reader,
-    crew: Crew | None,
+    team: Team | None,
 ) -> int:
     """Compare A and B: names, shapes and element types, then every value.
 
@@ -90,7 +90,7 @@ def command(
     side is damaged or not whole, or there was nothing to compare. 2: wrong usage.
     """
     renames = [_rename(expression) for expression in expressions]
-    found = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader, crew)
+    found = _compare(a, b, rtol, atol, renames, auto_rename, ignore_dtype, reader, team)
     return _print(a, b, *found, as_json=as_json, names=names)
 
 
@@ -146,12 +146,12 @@ def _compare(
     auto_rename: bool,
     ignore_dtype: bool,
     reader: Reader,
-    crew: Crew | None = None,
+    team: Team | None = None,
 ) -> tuple[Comparison, tuple[Listing, Listing]]:
     """The comparison, and the listings of both sources. Raises OpenError."""
     from tui_params.api.comparing import compare
 
-    with open_chosen(a, reader, crew) as source_a, open_chosen(b, reader, crew) as source_b:
+    with open_chosen(a, reader, team) as source_a, open_chosen(b, reader, team) as source_b:
         show = CompareProgress() if sys.stderr.isatty() else None
         try:
             comparison = compare(
@@ -163,7 +163,7 @@ def _compare(
                 auto_rename=auto_rename,
                 ignore_dtype=ignore_dtype,
                 progress=show,
-                crew=crew,
+                team=team,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from None

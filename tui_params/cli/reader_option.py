@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 from tui_params.errors import UnknownFormatError
 
 if TYPE_CHECKING:
-    from tui_params.core.crew import Crew
     from tui_params.core.source import Source
+    from tui_params.core.team import Team
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -84,8 +84,8 @@ def chosen_reader(context: click.Context) -> Reader:
     return Reader(form, is_logical)
 
 
-def open_chosen(path: str, reader: Reader, crew: Crew | None = None) -> Source:
-    """The source at a path, read as was chosen, perhaps by a crew. Raises OpenError."""
+def open_chosen(path: str, reader: Reader, team: Team | None = None) -> Source:
+    """The source at a path, read as was chosen, perhaps by a team. Raises OpenError."""
     from tui_params.api.opening import open_source
 
     source = open_source(path) if reader.format is None else open_source(path, format=reader.format)
@@ -93,4 +93,4 @@ def open_chosen(path: str, reader: Reader, crew: Crew | None = None) -> Source:
         from tui_params.core.packed.logical import LogicalSource
 
         source = LogicalSource(source)
-    return source if crew is None else crew.guard(source)
+    return source if team is None else team.guard(source)

@@ -12,12 +12,12 @@ import msgspec
 
 from tui_params.cli.adapters import change_entry, change_lines, changes_in
 from tui_params.cli.completion import complete_name, complete_path
-from tui_params.cli.crew_option import crew_option
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.cli.selection import select
+from tui_params.cli.team_option import team_option
 from tui_params.core import text
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.source import Source
@@ -26,7 +26,7 @@ from tui_params.core.tree.tree import Tree
 from tui_params.errors import ReadError
 
 if TYPE_CHECKING:
-    from tui_params.core.crew import Crew
+    from tui_params.core.team import Team
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -49,9 +49,9 @@ class Result(msgspec.Struct, frozen=True):
 @click.argument("source", shell_complete=complete_path)
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@crew_option
+@team_option
 @reader_option
-def command(source: str, name: str | None, as_json: bool, reader: Reader, crew: Crew | None) -> int:
+def command(source: str, name: str | None, as_json: bool, reader: Reader, team: Team | None) -> int:
     """Print statistics over the finite elements of the tensors in SOURCE; NaN and infinities are counted apart.
 
     NAME is the full name of a tensor or of a module (all tensors below it), or a pattern such as '*.mlp.*'. Without it,
@@ -64,9 +64,9 @@ def command(source: str, name: str | None, as_json: bool, reader: Reader, crew: 
     what is added, and its share of the norm of the weight where that is in SOURCE.
     """
 
-    with open_chosen(source, reader, crew) as opened:
+    with open_chosen(source, reader, team) as opened:
         tensors = list(Tree(opened.listing).tensors_below(None)) if name is None else select(opened, name)
-        results = read(opened, tensors, crew)
+        results = read(opened, tensors, team)
         is_single = len(tensors) == 1 and tensors[0].name == name
         adapters = changes_in(opened, () if is_single else [info.name for info in tensors])
         if as_json:
@@ -97,13 +97,13 @@ def _nothing(source: Source, output: Output) -> Iterator[str]:
         yield output.style(f"  and {more} (ls --json has all)", "dim")
 
 
-def read(source: Source, tensors: Sequence[TensorInfo], crew: Crew | None = None) -> Iterator[Result]:
-    """The figures of each tensor, one after another; tied elements are read once. Raises what the crew does."""
-    if crew is None:
+def read(source: Source, tensors: Sequence[TensorInfo], team: Team | None = None) -> Iterator[Result]:
+    """The figures of each tensor, one after another; tied elements are read once. Raises what the team does."""
+    if team is None:
         return _results(source, tensors, _figures)
     first = {info.first_name: info for info in reversed(tensors)}
     shared = [info for info in tensors if first[info.first_name] is info and info.unreadable is None]
-    measuring = crew.measure(source, shared, has_channels=False)
+    measuring = team.measure(source, shared, has_channels=False)
     return _results(source, tensors, lambda source, info: measuring(source, info).figures)
 
 

@@ -1,4 +1,4 @@
-"""How messages travel in a crew: in pieces of bounded size, from each process to the one that leads."""
+"""How messages travel in a team: in pieces of bounded size, from each process to the one that leads."""
 
 from __future__ import annotations
 

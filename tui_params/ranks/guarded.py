@@ -24,6 +24,7 @@ class GuardedSource(Source):
         self.label = source.label
         self.listing = source.listing
         self.engine = source.engine
+        self.line = source.line
         self._source = source
         self._refusal = refusal
 

@@ -1,4 +1,4 @@
-"""Helper: a process of a crew that does not lead. It reads its share, sends what came of it, and prints nothing."""
+"""Helper: a process of a team that does not lead. It reads its share, sends what came of it, and prints nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from time import monotonic
 from typing import NoReturn
 
 from tui_params.cache.records import encode_record
-from tui_params.core.crew import Compared, Comparing
 from tui_params.core.health.checksums import WatchedSource
 from tui_params.core.reading.sweep import Measuring
 from tui_params.core.reading.tensor_reading import Reading
 from tui_params.core.source import Source
+from tui_params.core.team import Compared, Comparing
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ShareReadError, StoppedError, TuiParamsError
 from tui_params.ranks.channel import LeaderGoneError, Post, cut

@@ -1,4 +1,4 @@
-"""Inbox: what has come from the other processes of a crew, and who of them is lost."""
+"""Inbox: what has come from the other processes of a team, and who of them is lost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Inbox:
         self._heard = dict.fromkeys(self._others, monotonic())
         self._stopped_at: float | None = None
         self._is_closed = False
-        self._thread = Thread(target=self._receive, name="tui-params crew", daemon=True)
+        self._thread = Thread(target=self._receive, name="tui-params team", daemon=True)
         self._thread.start()
 
     @property

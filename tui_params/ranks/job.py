@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from tui_params.core.reading.tensor_reading import cores
-from tui_params.errors import CrewError
+from tui_params.errors import TeamError
 from tui_params.ranks.pipes import VARIABLE
 
 MOST_JOBS = 256
@@ -50,7 +50,7 @@ def job_of(
     """The job that this process belongs to; None if it reads alone.
 
     ``jobs`` is what ``--jobs`` says; the environment is that of a torchrun job if torchrun started this very module:
-    a command in a script of a rank inherits the variables, and is none. Raises CrewError for variables that make no
+    a command in a script of a rank inherits the variables, and is none. Raises TeamError for variables that make no
     sense.
     """
     found = os.environ if environment is None else environment
@@ -68,7 +68,7 @@ def job_of(
         rank, ways = int(found["RANK"]), int(found["WORLD_SIZE"])
         local = int(found.get("LOCAL_WORLD_SIZE", "1"))
     except ValueError:
-        raise CrewError("RANK and WORLD_SIZE in the environment are no numbers: torchrun sets them") from None
+        raise TeamError("RANK and WORLD_SIZE in the environment are no numbers: torchrun sets them") from None
     if not 0 <= rank < ways:
-        raise CrewError(f"RANK is {rank:,} and WORLD_SIZE {ways:,}: torchrun counts ranks from 0")
+        raise TeamError(f"RANK is {rank:,} and WORLD_SIZE {ways:,}: torchrun counts ranks from 0")
     return Job("torchrun", rank, ways, max(1, local)) if ways > 1 else None

@@ -1,10 +1,10 @@
-"""How a process joins its crew: as the one that leads, or as a helper."""
+"""How a process joins its team: as the one that leads, or as a helper."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui_params.errors import CrewError
+from tui_params.errors import TeamError
 from tui_params.ranks.inbox import START_FACTOR, Inbox
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ MOST_SILENT = 60.0
 
 
 def lead(job: Job, most_silent: float, version: str) -> Leader:
-    """Begin as the process that has the results. Raises CrewError."""
+    """Begin as the process that has the results. Raises TeamError."""
     from tui_params.ranks.leader import Leader
 
     if job.kind == "torchrun":
@@ -31,13 +31,13 @@ def lead(job: Job, most_silent: float, version: str) -> Leader:
         try:
             intake = PipeIntake(job.arguments, job.ways)
         except OSError as error:
-            raise CrewError(f"{job.ways - 1} more processes could not be started: {error.strerror}") from None
+            raise TeamError(f"{job.ways - 1} more processes could not be started: {error.strerror}") from None
         inbox = Inbox(job.ways, intake, job.noun, most_silent)
     return Leader(job.ways, inbox, job.noun, job.threads, version)
 
 
 def help_out(job: Job, most_silent: float, version: str) -> Helper:
-    """Begin as a process that reads a share. Raises CrewError."""
+    """Begin as a process that reads a share. Raises TeamError."""
     from tui_params.ranks.helper import Helper
 
     if job.kind == "torchrun":

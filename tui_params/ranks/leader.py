@@ -1,4 +1,4 @@
-"""Leader: the process of a crew that has the results of all, merged to what it would have found alone.
+"""Leader: the process of a team that has the results of all, merged to what it would have found alone.
 
 What another process could not read, the leader reads itself: it gets it, or the same error as a process alone. What a
 lost process should have read is not read.
@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from tui_params.cache.records import decode_record
-from tui_params.core.crew import Compared
 from tui_params.core.health.checksums import WatchedSource
 from tui_params.core.reading.partial import Measured, Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.sweep import measure_alone
 from tui_params.core.reading.tensor_reading import Reading, summarize
 from tui_params.core.source import Source
+from tui_params.core.team import Compared
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import CrewError, ReadError, StoppedError, TuiParamsError
+from tui_params.errors import ReadError, StoppedError, TeamError, TuiParamsError
 from tui_params.ranks.guarded import GuardedSource
 from tui_params.ranks.inbox import Inbox
 from tui_params.ranks.sight import disagreement, hello_of
@@ -61,7 +61,7 @@ class Leader:
         return self._own_nbytes + sum(self._inbox.nbytes.values())
 
     def measure(self, source: Source, infos: Sequence[TensorInfo], *, has_channels: bool) -> SharedMeasuring:
-        """Share the reading of these tensors. Raises CrewError."""
+        """Share the reading of these tensors. Raises TeamError."""
         self._greet(hello_of(self._version, (source,), repr((has_channels, [info.name for info in infos]))))
         owned = _owners(split(units_of(infos), self._ways))
         source.engine.prepare(sum(info.nbytes for info in infos) // self._ways)
@@ -75,7 +75,7 @@ class Leader:
         question: str,
         read: Callable[[int, Sequence[int], Callable[[int], None]], Compared],
     ) -> SharedComparing:
-        """Share the comparison of these ranges. Raises CrewError."""
+        """Share the comparison of these ranges. Raises TeamError."""
         self._greet(hello_of(self._version, sources, question))
         units = [Unit(sum(ranges), len(ranges)) for ranges in jobs]
         return SharedComparing(self._inbox, _owners(split(units, self._ways)))
@@ -94,7 +94,7 @@ class Leader:
             self._own_nbytes += nbytes
 
     def _greet(self, mine: Hello) -> None:
-        """Wait until all have begun or are lost, and compare what they see. Raises CrewError."""
+        """Wait until all have begun or are lost, and compare what they see. Raises TeamError."""
         inbox = self._inbox
 
         def is_met() -> bool:
@@ -105,11 +105,11 @@ class Leader:
         trouble = inbox.trouble or disagreement(mine, inbox.hellos, self._noun)
         if trouble is not None:
             self.close()
-            raise CrewError(trouble)
+            raise TeamError(trouble)
 
 
 class SharedMeasuring:
-    """Measuring by a crew, as the leader sees it. May be called from several threads."""
+    """Measuring by a team, as the leader sees it. May be called from several threads."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class _Counting:
 
 
 class SharedComparing:
-    """A comparison by a crew, as the leader sees it. May be called from several threads."""
+    """A comparison by a team, as the leader sees it. May be called from several threads."""
 
     def __init__(self, inbox: Inbox, owned: dict[int, list[Owned]]) -> None:
         self._inbox = inbox

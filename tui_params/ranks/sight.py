@@ -38,7 +38,7 @@ def _described(tensors: tuple[TensorInfo, ...]) -> bytes:
 
 
 def _seen(source: Source, tensors: Sequence[TensorInfo]) -> list[SeenFile]:
-    """The files of a source: with their time of change where a tensor lies in them, else with their size alone."""
+    """The files of a source: with their version where a tensor lies in them, else with their size alone."""
     files: dict[str, SeenFile] = {}
     named: set[str | None] = set()
     for info in tensors:
@@ -49,7 +49,9 @@ def _seen(source: Source, tensors: Sequence[TensorInfo]) -> list[SeenFile]:
             named.add(info.file)
             stamp = found[0]
             name = info.file or stamp.path.name
-            files[name] = SeenFile(_printable(name), stamp.size, stamp.mtime_ns)
+            # Elsewhere there are no inodes, and this is made of the version; here the same file may have several.
+            version = stamp.mtime_ns if source.line is None else stamp.inode
+            files[name] = SeenFile(_printable(name), stamp.size, str(version).encode())
     for stored in source.stored_files():
         files.setdefault(stored.name, SeenFile(_printable(stored.name), stored.nbytes, None))
     return list(files.values())
@@ -110,7 +112,7 @@ def _of_files(mine: Sequence[SeenFile], others: Sequence[SeenFile], first: str) 
             rest = f"{other.nbytes:,} bytes in {file.name}, and {first} sees {file.nbytes:,}"
             return _Difference(2, "sees", "see", rest)
         if file != other:
-            return _Difference(2, "sees", "see", f"{file.name} as of another time than {first} does")
+            return _Difference(2, "sees", "see", f"another version of {file.name} than {first} does")
     if by_name:
         return _Difference(2, "sees", "see", f"{next(iter(by_name))}, which {first} does not see")
     return _Difference(2, "sees", "see", f"the files in another order than {first}")

@@ -12,7 +12,7 @@ from datetime import timedelta
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from tui_params.errors import CrewError
+from tui_params.errors import TeamError
 from tui_params.ranks.channel import LeaderGoneError
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ _BEAT_SECONDS = 1.0
 
 
 def connect(job: Job, start_seconds: float) -> Any:
-    """The store of the job. Raises CrewError."""
+    """The store of the job. Raises TeamError."""
     try:
         import torch.distributed as dist
     except ImportError:
-        raise CrewError(
+        raise TeamError(
             f"this is one of the {job.ways} ranks of a torchrun job, and torch, by which they find each other,"
             " cannot be imported: pip install torch, or use --jobs N on one machine, or --jobs 1 to read alone"
         ) from None
     if not dist.is_available():
-        raise CrewError("this torch was built without torch.distributed, by which the ranks find each other")
+        raise TeamError("this torch was built without torch.distributed, by which the ranks find each other")
     try:
         # What a scheduler announced may be wrong in any way: torch raises ValueError, RuntimeError and its kin.
         return next(dist.rendezvous("env://", job.rank, job.ways, timeout=timedelta(seconds=start_seconds)))[0]
     except (ValueError, RuntimeError, OSError) as error:
-        raise CrewError(f"the ranks of the torchrun job did not find each other: {_first_line(error)}") from None
+        raise TeamError(f"the ranks of the torchrun job did not find each other: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the processes of a crew send to the one that leads: msgpack of frozen structs, never a pickle.
+"""What the processes of a team send to the one that leads: msgpack of frozen structs, never a pickle.
 
 It is no format to keep: both ends are of one version of tui-params, which is compared first (``Hello``). Integers may
 have thousands of bits, so they go as bytes; arrays as the little-endian bytes of their items.
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_params.core.compare.lockstep import Range
-from tui_params.core.crew import Compared
 from tui_params.core.dtypes import DType
 from tui_params.core.health.checksums import ComputedRun
 from tui_params.core.numbers.difference import Counted
 from tui_params.core.numbers.maxima import FoundMaxima
 from tui_params.core.numbers.moments import Moments
 from tui_params.core.numbers.summary import Summary
+from tui_params.core.team import Compared
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -28,11 +28,15 @@ class Message(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class SeenFile(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A file of a source as one process sees it; ``mtime_ns`` is None where only its size is known."""
+    """A file of a source as one process sees it.
+
+    ``version`` is its time of change or, of a file elsewhere, a number made of its ETag or revision; None where its
+    size alone is known.
+    """
 
     name: str
     nbytes: int
-    mtime_ns: int | None
+    version: bytes | None
 
 
 class Hello(Message, frozen=True, gc=False):

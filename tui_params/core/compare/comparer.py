@@ -29,7 +29,7 @@ from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:
     from tui_params.core.compare.checksums import Checksums
-    from tui_params.core.crew import Crew
+    from tui_params.core.team import Team
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -133,13 +133,13 @@ class Comparer:
         should_stop: Callable[[], bool] | None = None,
         progress: Callable[[Progress], None] | None = None,
         threads: int | None = None,
-        crew: Crew | None = None,
+        team: Team | None = None,
     ) -> None:
         """Compare the tensors that both sources have, and deliver a Verdict on each.
 
         ``names`` (as A has them) selects some of them. All callbacks are called on the caller's thread: ``deliver``
         once for each tensor as soon as it is done, ``progress`` and ``should_stop`` several times a second. The
-        values are read together with the ``crew``. Raises StoppedError, and what the crew does.
+        values are read together with the ``team``. Raises StoppedError, and what the team does.
         """
         # Imports numpy, which the structure alone does not need.
         from tui_params.core.compare.lockstep import Job, compare_values
@@ -180,10 +180,10 @@ class Comparer:
             should_stop=should_stop,
             progress=progress,
             threads=threads,
-            crew=crew,
+            team=team,
         )
-        if crew is not None:
-            crew.collect(checksums.a, checksums.b)
+        if team is not None:
+            team.collect(checksums.a, checksums.b)
 
     def find_elsewhere(
         self, verdicts: Iterable[Verdict], *, should_stop: Callable[[], bool] | None = None

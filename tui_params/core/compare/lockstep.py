@@ -13,11 +13,11 @@ from threading import Event, Lock
 from tui_params.core.compare.side_by_side import ByteComparison, one_side, pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge, unread
-from tui_params.core.crew import Compared, Comparing, Crew
 from tui_params.core.dtypes import fit
 from tui_params.core.numbers.difference import Counted, Tally
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
+from tui_params.core.team import Compared, Comparing, Team
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
@@ -62,11 +62,11 @@ def compare_values(
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[Progress], None] | None = None,
     threads: int | None = None,
-    crew: Crew | None = None,
+    team: Team | None = None,
 ) -> None:
     """Read and judge every job; ``settled`` more tensors, which were judged before, count as progress.
 
-    All callbacks are called on this thread. The ``crew`` reads too. Raises StoppedError, and what the crew does.
+    All callbacks are called on this thread. The ``team`` reads too. Raises StoppedError, and what the team does.
     """
     total = sum(job.a.nbytes for job in jobs)
     tensors = settled + sum(len(job.pairs) for job in jobs)
@@ -74,8 +74,8 @@ def compare_values(
     told = 0.0
     count = max(1, threads or min(_processors(), MOST_THREADS))
     readers = _Readers(source_a, source_b, sorted(jobs, key=_place), tolerance, count)
-    if crew is not None:
-        readers.share(crew)
+    if team is not None:
+        readers.share(team)
     with ThreadPoolExecutor(count, "tui-params compare") as pool:
         futures = [pool.submit(readers.work, number) for number in range(count)]
         try:
@@ -132,11 +132,11 @@ class _Readers:
             for place, part in enumerate(ranges):
                 yield job, number, place, part
 
-    def share(self, crew: Crew) -> None:
-        """Read together with a crew; returns in the process that leads it."""
+    def share(self, team: Team) -> None:
+        """Read together with a team; returns in the process that leads it."""
         sizes = [[job.a.dtype.nbytes(stop - start) for start, stop in job.ranges()] for job in self._jobs]
         question = repr((self._tolerance, [(job.a.name, job.b.name) for job in self._jobs]))
-        self._comparing = crew.compare((self._source_a, self._source_b), sizes, question, self._read_share)
+        self._comparing = team.compare((self._source_a, self._source_b), sizes, question, self._read_share)
 
     def _read_share(self, number: int, places: Sequence[int], tell: Callable[[int], None]) -> Compared:
         """Compare ranges of a job for another process; of all its ranges with the norms of the whole."""

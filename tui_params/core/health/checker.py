@@ -22,9 +22,9 @@ from tui_params.core.tree.tree import tensors_in_order
 from tui_params.errors import UnknownTensorError
 
 if TYPE_CHECKING:
-    from tui_params.core.crew import Crew
     from tui_params.core.reading.outcome import Outcome
     from tui_params.core.reading.sweep import ScanProgress
+    from tui_params.core.team import Team
 
 Status = Literal["ok", "findings", "unchecked"]
 
@@ -259,14 +259,14 @@ def check(
     threads: int | None = None,
     verify: bool = False,
     listen: Callable[[Outcome], None] | None = None,
-    crew: Crew | None = None,
+    team: Team | None = None,
 ) -> Report:
     """Read every tensor of ``source``, gradients too, and apply every rule. Raises StoppedError.
 
     Checksums that the container has are verified on the way. With ``verify``, the files are compared with the digests
     that the hub gives them, by the same read: then one thread reads each file, so that the bytes come in order.
     ``should_stop`` is called about every MB; ``progress`` gets how far the scan is, ``listen`` what came of a tensor.
-    The tensors are read together with the ``crew``, to the same report; raises what that does.
+    The tensors are read together with the ``team``, to the same report; raises what that does.
     """
     from tui_params.core.health.checksums import watched
     from tui_params.core.health.digests import HashedSource
@@ -275,7 +275,7 @@ def check(
     checker = Checker(source, thresholds)
     watching = watched(source)
     shared = watching or source
-    measuring = crew.measure(shared, to_read(shared, checker.names), has_channels=True) if crew is not None else None
+    measuring = team.measure(shared, to_read(shared, checker.names), has_channels=True) if team is not None else None
 
     def deliver(outcome: Outcome) -> None:
         checker.take(outcome)
@@ -284,7 +284,7 @@ def check(
 
     def show(found: ScanProgress) -> None:
         assert progress is not None
-        done = found.done_bytes if crew is None else max(found.done_bytes, crew.done_nbytes)
+        done = found.done_bytes if team is None else max(found.done_bytes, team.done_nbytes)
         progress(ScanProgress(min(done, found.total_bytes), found.total_bytes))
 
     def tell(done: int, total: int) -> None:
@@ -302,8 +302,8 @@ def check(
             threads=1 if verify else threads,
             measuring=measuring,
         )
-        if crew is not None:
-            crew.collect(shared)
+        if team is not None:
+            team.collect(shared)
         checker.finish(should_stop)
         if watching is not None:
             verified = watching.verify(should_stop, tell)

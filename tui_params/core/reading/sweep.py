@@ -102,7 +102,7 @@ def scan_all(
     known to be unreadable comes first. Tied tensors, and others with the same elements, are read once. Where tensors of
     a file overlap in part, the bytes read are bounded, and the rest gets a reason. ``known`` is called right before a
     tensor is read: an Outcome that it returns is delivered instead. ``threads`` read one tensor together; None: one for
-    each core. ``measuring`` reads the tensors instead, with others (``core.crew``).
+    each core. ``measuring`` reads the tensors instead, with others (``core.team``).
 
     If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
     its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on

@@ -1,4 +1,4 @@
-"""A crew whose processes are threads of this one, so that tests need neither torch nor processes."""
+"""A team whose processes are threads of this one, so that tests need neither torch nor processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from tui_params.core.crew import Crew
+from tui_params.core.team import Team
 from tui_params.errors import ShareReadError
 from tui_params.ranks.channel import LeaderGoneError
 from tui_params.ranks.helper import Helper
@@ -57,7 +57,7 @@ class LineIntake:
         pass
 
 
-class CrewOfThreads:
+class TeamOfThreads:
     """``ways`` threads; ``most_silent`` is how long one may be silent, ``versions`` are those that helpers claim."""
 
     def __init__(self, ways: int, *, most_silent: float = 60.0, versions: dict[int, str] | None = None) -> None:
@@ -70,7 +70,7 @@ class CrewOfThreads:
             for number, wire in self.wires.items()
         }
 
-    def run(self, command: Callable[[Crew], T], *, helping: Callable[[Crew], object] | None = None) -> T:
+    def run(self, command: Callable[[Team], T], *, helping: Callable[[Team], object] | None = None) -> T:
         """What the leader makes of the command; the helpers run ``helping`` if that is something else."""
 
         def help_out(number: int) -> None:

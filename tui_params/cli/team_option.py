@@ -31,8 +31,8 @@ class CommandLine(msgspec.Struct):
     is_of_ranks: bool = False
 
 
-def crew_option(command: Callable[..., int]) -> Callable[..., int]:
-    """The options of the commands that several processes can run together; they get these as ``crew``."""
+def team_option(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of the commands that several processes can run together; they get these as ``team``."""
 
     @click.option(
         "--jobs",
@@ -51,14 +51,14 @@ def crew_option(command: Callable[..., int]) -> Callable[..., int]:
     @wraps(command)
     def call(jobs: int | None, rank_timeout: float, **options: object) -> int:
         if jobs is None and "WORLD_SIZE" not in os.environ:
-            return command(**options, crew=None)
+            return command(**options, team=None)
         from tui_params.ranks.job import job_of
 
         line = click.get_current_context().find_root().obj
         job = job_of(jobs, line.arguments if isinstance(line, CommandLine) else sys.argv[1:])
         sources = [str(options[name]) for name in _SOURCES if options.get(name) is not None]
         if job is None or not sources:
-            return command(**options, crew=None)
+            return command(**options, team=None)
         if any(source.startswith("attach:") for source in sources):
             raise click.UsageError("A model of another process is read by one process: --jobs 1.")
         if job.rank:
@@ -102,7 +102,7 @@ def _lead(job: Job, rank_timeout: float, command: Callable[..., int], options: d
     try:
         leader = lead(job, rank_timeout, __version__)
         stopping.lead(leader)
-        return command(**options, crew=leader)
+        return command(**options, team=leader)
     finally:
         if leader is not None:
             leader.close()
@@ -126,7 +126,7 @@ def _help(job: Job, rank_timeout: float, command: Callable[..., int], options: d
         if job.kind == "torchrun":
             signal.signal(signal.SIGTERM, stop)
         try:
-            command(**options, crew=helper)
+            command(**options, team=helper)
         except ShareReadError:
             pass
         except (TuiParamsError, click.ClickException) as error:

@@ -1,4 +1,4 @@
-"""Crew: the processes that read a source together; one of them leads and has the results of all."""
+"""Team: the processes that read a source together; one of them leads and has the results of all."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Comparing(Protocol):
         """The bytes of A that the other processes have read so far."""
 
 
-class Crew(Protocol):
+class Team(Protocol):
     """Processes that run the same command on the same source. A method returns in the one that leads.
 
     In the others it reads their share, sends what came of it and raises ShareReadError: they have nothing to print.
-    Raises CrewError in the leader if the processes do not see the same.
+    Raises TeamError in the leader if the processes do not see the same.
     """
 
     def measure(self, source: Source, infos: Sequence[TensorInfo], *, has_channels: bool) -> Measuring:
@@ -69,7 +69,7 @@ class Crew(Protocol):
         """Wait until all have read their share, and give these sources the checksums that were computed in passing."""
 
     def guard(self, source: Source) -> Source:
-        """The source as the crew should read it: it refuses to be read once the processes are to end."""
+        """The source as the team should read it: it refuses to be read once the processes are to end."""
 
     @property
     def done_nbytes(self) -> int:
