@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.factories_faults import SMALL, write_faulty
+from tests.factories_hub import download
 from tests.factories_memory import MemorySource
 from tests.factories_team import TeamOfThreads
 from tui_params import open_source
@@ -179,6 +180,18 @@ def test_what_another_cannot_read_is_read_here() -> None:
     found = TeamOfThreads(3).run(lambda team: report(memory(broken={"layers.1.weight": "the disk is broken"}), team))
     assert found == everywhere
     assert "the disk is broken" in found
+
+
+def test_files_are_verified_as_by_one_process(faulty: Path, tmp_path: Path) -> None:
+    path = download(tmp_path / "downloaded", "model.safetensors", faulty.read_bytes())
+
+    def verified(team: Team | None = None) -> str:
+        with open_source(path) as source:
+            return encode_json(check_command.document("x", check(source, team=team, verify=True)))
+
+    alone = verified()
+    assert '"state":"verified"' in alone
+    assert TeamOfThreads(3).run(verified) == alone
 
 
 def test_the_progress_is_that_of_all() -> None:
