@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.piece import Piece
@@ -54,6 +55,9 @@ class GuardedSource(Source):
         for block in self._source.file_blocks(name, start, stop):
             yield block
             self._guard()
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        return self._source.expecting(infos)
 
     def records(self) -> tuple[Record, ...]:
         return self._source.records()

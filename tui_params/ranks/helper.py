@@ -67,7 +67,9 @@ class Helper:
         portions = split(units_of(infos), self._ways)[self._number]
         source.engine.prepare(sum(_nbytes(infos[portion.number], portion) for portion in portions))
         found = (self._measured(source, infos[portion.number], portion, has_channels) for portion in portions)
-        self._work(hello, found, (source,))
+        whole = [infos[portion.number] for portion in portions if _is_whole(infos[portion.number], portion)]
+        with source.expecting(lambda: whole):
+            self._work(hello, found, (source,))
 
     def _measured(self, source: Source, info: TensorInfo, portion: Portion, has_channels: bool) -> AnyMessage:
         start, stop = elements(info, portion)
@@ -82,7 +84,7 @@ class Helper:
             reading.run(self._is_stopped, progress, self._threads)
             found = reading.partial()
             self.done_nbytes = before + info.dtype.nbytes(stop - start)
-            if (start, stop) == (0, info.numel):
+            if _is_whole(info, portion):
                 return Figured(portion.number, encode_record(*found.measured(info)))
             maxima = None if found.maxima is None else pack_maxima(found.maxima.found_in(start, stop))
             return Part(portion.number, portion.first, pack_summary(found.summary), maxima)
@@ -193,6 +195,10 @@ class Helper:
 
 def _is_last(messages: Sequence[AnyMessage]) -> bool:
     return bool(messages) and isinstance(messages[-1], (Finished, Goodbye))
+
+
+def _is_whole(info: TensorInfo, portion: Portion) -> bool:
+    return elements(info, portion) == (0, info.numel)
 
 
 def _nbytes(info: TensorInfo, portion: Portion) -> int:

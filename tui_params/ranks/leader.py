@@ -179,6 +179,11 @@ class SharedMeasuring:
             return alone()
         return whole.measured(info)
 
+    def is_read_here(self, info: TensorInfo) -> bool:
+        """Whether no other process has a part of a tensor."""
+        _, portions = self._owned.get(info.name, (0, []))
+        return not any(owner for owner, _ in portions)
+
     def _alone(
         self,
         source: Readable,

@@ -31,7 +31,7 @@ class ScanProgress(msgspec.Struct, frozen=True, gc=False):
     total_bytes: int
 
 
-class Measuring(Protocol):
+class Measure(Protocol):
     """Reads one tensor for its figures; as ``tensor_reading.measure``."""
 
     def __call__(
@@ -43,6 +43,13 @@ class Measuring(Protocol):
         progress: Callable[[int], None] | None = None,
         threads: int | None = None,
     ) -> Measured: ...
+
+
+class Measuring(Measure, Protocol):
+    """Reads one tensor together with others."""
+
+    def is_read_here(self, info: TensorInfo) -> bool:
+        """Whether this process is to read all of a tensor."""
 
 
 def measure_alone(
@@ -129,7 +136,12 @@ def scan_all(
         )
     else:
         results = _read_together(queues, read, sweep, should_stop, threads)
-    with closing(results), source.expecting(lambda: [info for info in order if known is None or known(info) is None]):
+
+    def expected() -> list[TensorInfo]:
+        here = order if measuring is None else [info for info in order if measuring.is_read_here(info)]
+        return [info for info in here if known is None or known(info) is None]
+
+    with closing(results), source.expecting(expected):
         for result in results:
             sweep.finish(result.queue, result.nbytes)
             deliver(result.outcome)
@@ -181,7 +193,7 @@ def _read_together(
 
 def _read(
     source: Readable,
-    measuring: Measuring,
+    measuring: Measure,
     first: Mapping[str, TensorInfo],
     sharing: Mapping[str, int],
     known: Callable[[TensorInfo], Outcome | None] | None,
@@ -234,7 +246,7 @@ def _found(
 
 def _outcome(
     source: Readable,
-    measuring: Measuring,
+    measuring: Measure,
     info: TensorInfo,
     should_stop: Callable[[], bool] | None,
     reading: Callable[[int], None],
