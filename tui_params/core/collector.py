@@ -1,4 +1,4 @@
-"""The garbage collector, paused while many objects are made."""
+"""The garbage collector, paused while many objects are made that stay."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def go_on_collecting() -> None:
+    """Turn collection on again, without a look at what has been made until now, which stays.
+
+    The first collection would pass over all of it: a fifth of a second at 92,000 tensors.
+    """
+    gc.freeze()
+    gc.enable()

@@ -107,6 +107,13 @@ class ParamsApp(KeyOrder):
     def get_css_variables(self) -> dict[str, str]:
         return themes.variables_of(self.current_theme, super().get_css_variables())
 
+    def refresh_css(self, animate: bool = True) -> None:
+        if self._screen_stack:
+            super().refresh_css(animate=animate)
+        else:
+            # The theme is chosen before there is a screen: what is parsed for that would be parsed again with it.
+            self.stylesheet.set_variables(self.get_css_variables())
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         # Textual has two filters that remove colour, and chooses by the first theme, not by the current one. Only the
         # terminal knows what its sixteen colours are: Monochrome would make them black on black.
@@ -179,6 +186,7 @@ class ParamsApp(KeyOrder):
     def _explore(self, opening: PendingSource) -> None:
         more = self._left, self.hint, self._looks, self.editor
         self._explorer = ExplorerScreen(opening, self.glyphs, self.cache, self.choices, *more)
+        self._explorer.begin_with(self.size, self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS)
         self.push_screen(self._explorer)
 
     async def action_quit(self) -> None:

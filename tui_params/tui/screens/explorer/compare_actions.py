@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.screen import Screen
-
 from tui_params.tui import keys
 from tui_params.tui.desk import messages
+from tui_params.tui.terminal.first_paint import FirstPaint
 
 if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.comparing import Comparing
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tui_params.tui.widgets.bars import SearchBar
 
 
-class CompareActions(Screen[None]):
+class CompareActions(FirstPaint):
     """The part of the main screen that two sources need; the screen that composes it makes the parts."""
 
     BINDINGS = keys.bindings(keys.COMPARE)

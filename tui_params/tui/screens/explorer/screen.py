@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -10,6 +9,7 @@ from textual.containers import Horizontal
 from textual.notifications import SeverityLevel
 
 from tui_params.core import text
+from tui_params.core.collector import go_on_collecting
 from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.tree.rows import Rows
 from tui_params.tui import keys
@@ -210,7 +210,7 @@ class ExplorerScreen(Actions):
         self.update_bars()
         self.questions.show_soon(0.0)
         self.questions.ask_soon()
-        self.call_after_refresh(gc.enable)  # off while starting, see explore.py
+        self.call_after_refresh(go_on_collecting)  # off while starting, see explore.py
 
     def _renew(self, touched: frozenset[str]) -> None:
         """Values of these tensors were edited: forget what was read of them, and read them again."""
