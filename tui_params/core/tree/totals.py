@@ -48,8 +48,19 @@ class Sums:
     def __init__(self, leaves: Sequence[Leaf], kept: Iterable[int] | None = None) -> None:
         self._leaves = leaves
         positions = range(len(leaves)) if kept is None else tuple(kept)
-        self._groups = _groups(leaves, positions)
-        self._ties = _ties(leaves, positions)
+        infos, places = tensors_among(leaves, positions)
+        self._groups = _groups(infos, places)
+        self._ties = _ties(infos, places)
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """The element types of the tensors, as ``DType.short``."""
+        return frozenset(group.dtype for group in self._groups)
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether any is what a module calls a parameter."""
+        return any(group.is_named for group in self._groups)
 
     def count(self, first: int, last: int) -> int:
         """How many tensors are at the positions ``first .. last``."""
@@ -97,6 +108,15 @@ class Sums:
                 yield leaf
 
 
+def tensors_among(leaves: Sequence[Leaf], positions: Sequence[int]) -> tuple[Sequence[TensorInfo], Sequence[int]]:
+    """Those of the leaves at these positions that are tensors, and their positions."""
+    some = leaves if isinstance(positions, range) else [leaves[position] for position in positions]
+    infos = [leaf for leaf in some if type(leaf) is TensorInfo]
+    if len(infos) < len(some):
+        positions = [position for position in positions if isinstance(leaves[position], TensorInfo)]
+    return infos, positions if isinstance(positions, range) else array("i", positions)
+
+
 class _Group(msgspec.Struct, frozen=True):
     """The tensors of one element type and kind: the positions of their leaves, and running sums over these."""
 
@@ -104,42 +124,52 @@ class _Group(msgspec.Struct, frozen=True):
     is_buffer: bool
     is_trainable: bool
     is_named: bool
-    positions: array[int]
-    numel: tuple[int, ...]
-    nbytes: tuple[int, ...]
+    positions: Sequence[int]
+    numel: Sequence[int]
+    nbytes: Sequence[int]
 
 
-def _groups(leaves: Sequence[Leaf], positions: Sequence[int]) -> tuple[_Group, ...]:
+def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[_Group, ...]:
+    sorts = [(info.dtype.short, info.kind, info.requires_grad) for info in infos]
     members: dict[tuple[str, bool, bool, bool], list[int]] = {}
-    for position in positions:
-        leaf = leaves[position]
-        if type(leaf) is TensorInfo:
-            is_buffer = leaf.kind == "buffer"
-            is_trainable = not is_buffer and leaf.requires_grad is True
-            key = leaf.dtype.short, is_buffer, is_trainable, leaf.kind == "parameter"
-            if key in members:
-                members[key].append(position)
-            else:
-                members[key] = [position]
+    of_sort: dict[tuple[str, str, bool | None], list[int]] = {}
+    for dtype, kind, requires_grad in dict.fromkeys(sorts):
+        is_buffer = kind == "buffer"
+        is_trainable = not is_buffer and requires_grad is True
+        of_sort[dtype, kind, requires_grad] = members.setdefault(
+            (dtype, is_buffer, is_trainable, kind == "parameter"), []
+        )
+    numel, nbytes = [info.numel for info in infos], [info.nbytes for info in infos]
+    if len(members) == 1:
+        (member,) = members
+        return (_Group(*member, positions, _running(numel), _running(nbytes)),)
+    for place, sort in enumerate(sorts):
+        of_sort[sort].append(place)
     groups = []
-    for (dtype, is_buffer, is_trainable, is_named), places in members.items():
-        tensors = [leaf for place in places if isinstance(leaf := leaves[place], TensorInfo)]
-        numel = (0, *accumulate(info.numel for info in tensors))
-        nbytes = (0, *accumulate(info.nbytes for info in tensors))
-        groups.append(_Group(dtype, is_buffer, is_trainable, is_named, array("i", places), numel, nbytes))
+    for member, places in members.items():
+        at = array("i", map(positions.__getitem__, places))
+        sums = _running(map(numel.__getitem__, places)), _running(map(nbytes.__getitem__, places))
+        groups.append(_Group(*member, at, *sums))
     return tuple(groups)
 
 
-def _ties(leaves: Sequence[Leaf], positions: Sequence[int]) -> list[tuple[int, int]]:
+def _running(values: Iterable[int]) -> Sequence[int]:
+    """The sums of the first 0, 1, 2, ... of some values."""
+    sums = list(accumulate(values, initial=0))
+    try:
+        return array("q", sums)  # an int in a list is an object of 28 bytes
+    except OverflowError:
+        return sums
+
+
+def _ties(infos: Sequence[TensorInfo], positions: Sequence[int]) -> list[tuple[int, int]]:
     """Neighbours in each group of tied tensors, as pairs of positions, sorted.
 
     If both of a pair are in a range, the later one must not count there.
     """
-    if not any(isinstance(leaf := leaves[at], TensorInfo) and leaf.tied_to is not None for at in positions):
+    if {info.tied_to for info in infos} <= {None}:
         return []
     groups: dict[str, list[int]] = {}
-    for position in positions:
-        leaf = leaves[position]
-        if isinstance(leaf, TensorInfo):
-            groups.setdefault(leaf.first_name, []).append(position)
+    for info, position in zip(infos, positions, strict=True):
+        groups.setdefault(info.first_name, []).append(position)
     return sorted(pair for group in groups.values() for pair in pairwise(group))

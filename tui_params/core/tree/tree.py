@@ -15,6 +15,7 @@ from tui_params.core.name_order import natural_order, order_of_appearance
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.order import Sort, order_by_value
+from tui_params.core.tree.shapes import Layout, lay_out
 from tui_params.core.tree.totals import Entry, Leaf, Sums, Totals
 
 
@@ -27,16 +28,22 @@ class Tree:
     """
 
     def __init__(self, listing: Listing, sort: Sort | None = None) -> None:
-        leaves, segments, order = _sorted(listing, sort)
         self.modules: Mapping[str, str] = listing.modules
-        self.leaves: list[Leaf] = [leaves[index] for index in order]
         # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
         self.label: list[str] = []
         self.parent = array("i")
         self.end = array("i")
         self.first = array("i")
-        self._build([segments[index] for index in order])
-        self._sums = Sums(self.leaves)
+        leaves = _leaves(listing)
+        layout = _layout(listing, leaves) if sort is None else None
+        if layout is not None:
+            order = layout.order
+            self.label, self.parent, self.end, self.first = layout.label, layout.parent, layout.end, layout.first
+        else:
+            segments, order = _sorted(listing, leaves, sort)
+            self._build([segments[index] for index in order])
+        self.leaves: list[Leaf] = [leaves[index] for index in order]
+        self.sums = Sums(self.leaves)
         self._node_of_leaf: array[int] | None = None
         self._leaf_by_name: dict[str, int] | None = None
 
@@ -172,7 +179,7 @@ class Tree:
 
     def tensor_count(self, node: int) -> int:
         """How many tensors are in a subtree."""
-        return self._sums.count(*self.span(node))
+        return self.sums.count(*self.span(node))
 
     def extent(self, node: int | None) -> tuple[int, int]:
         """Elements and bytes of a subtree; tied tensors count once."""
@@ -181,19 +188,28 @@ class Tree:
 
     def totals(self, node: int | None = None) -> Totals:
         """All totals of a subtree, or of the whole tree for None; quick enough for every row of the screen."""
-        return self._sums.totals(*self.span(node))
+        return self.sums.totals(*self.span(node))
 
 
 def tensors_in_order(listing: Listing) -> list[TensorInfo]:
     """The tensors in the order of the tree, which takes half as long as making one."""
-    leaves, _, order = _sorted(listing, None)
+    leaves = _leaves(listing)
+    layout = _layout(listing, leaves)
+    order = layout.order if layout is not None else _sorted(listing, leaves, None)[1]
     return [leaf for index in order if isinstance(leaf := leaves[index], TensorInfo)]
 
 
-def _sorted(listing: Listing, sort: Sort | None) -> tuple[list[Leaf], list[list[str]], list[int]]:
-    """The leaves as the listing has them, the segments of their names, and their order."""
-    leaves: list[Leaf] = list(listing.tensors)
-    leaves.extend(Entry(name, text) for name, text in listing.metadata.items())
+def _leaves(listing: Listing) -> list[Leaf]:
+    """The leaves as the listing has them."""
+    return [*listing.tensors, *(Entry(name, text) for name, text in listing.metadata.items())]
+
+
+def _layout(listing: Listing, leaves: Sequence[Leaf]) -> Layout | None:
+    return lay_out([leaf.name for leaf in leaves], len(listing.tensors), is_ordered=listing.is_ordered)
+
+
+def _sorted(listing: Listing, leaves: Sequence[Leaf], sort: Sort | None) -> tuple[list[list[str]], list[int]]:
+    """The segments of the names of the leaves, and the order of the leaves."""
     # Each distinct segment is kept once: "weight" may occur 280,000 times beside 300 others.
     kept: dict[str, str] = {}
     one = kept.setdefault
@@ -204,7 +220,7 @@ def _sorted(listing: Listing, sort: Sort | None) -> tuple[list[Leaf], list[list[
     order = order_of_appearance(segments) if listing.is_ordered else natural_order(segments, tensors)
     if sort is not None:
         order = order_by_value(segments, order, sort, listing.tensors)
-    return leaves, segments, order
+    return segments, order
 
 
 def _shared_with_previous(segments: Sequence[list[str]]) -> list[int]:

@@ -10,6 +10,7 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.figures import Figures
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.totals import Sums
 from tui_params.tui.state.sorting import KEYS
 
 _ROOMY, _STACKED, _WIDE = 56, 60, 100
@@ -113,17 +114,19 @@ class Content(msgspec.Struct, frozen=True):
     is_across: bool = False
 
 
-def content_of(tensors: Iterable[TensorInfo], *, is_trained: bool = False) -> Content:
-    """The Content of some tensors."""
-    kinds = {(info.shape, info.dtype.short, info.kind) for info in tensors}
-    shapes = {shape for shape, _, _ in kinds if len(shape) <= _LONGEST_SHAPE}
-    dtypes = {dtype for _, dtype, _ in kinds}
+def content_of(tensors: Iterable[TensorInfo], sums: Sums | None = None, *, is_trained: bool = False) -> Content:
+    """The Content of some tensors; ``sums`` are theirs, where they are known."""
+    if sums is None:
+        tensors = tuple(tensors)
+        sums = Sums(tensors)
+    shapes = {shape for shape in {info.shape for info in tensors} if len(shape) <= _LONGEST_SHAPE}
+    dtypes = sums.dtypes
     return Content(
         max((len(text.shape(shape)) for shape in shapes), default=5),
         max((len(text.short_shape(shape)) for shape in shapes), default=5),
         max(map(len, dtypes), default=4),
         len(dtypes) > 1,
-        any(kind == "parameter" for _, _, kind in kinds),
+        sums.has_parameters,
         is_trained=is_trained,
     )
 

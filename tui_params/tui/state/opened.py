@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +12,7 @@ from tui_params.core.collector import collector_paused
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.order import Sort
+from tui_params.core.tree.totals import tensors_among
 from tui_params.core.tree.tree import Tree
 from tui_params.tui.state.columns import Content, content_of
 
@@ -17,18 +20,29 @@ if TYPE_CHECKING:
     from tui_params.core.compare.both import BothSources
 
 
+class LoweredNames:
+    """The names of some tensors in lower case, made when a filter first needs them."""
+
+    def __init__(self, tensors: Sequence[TensorInfo]) -> None:
+        self._tensors = tensors
+
+    @cached_property
+    def all(self) -> tuple[str, ...]:
+        return tuple([info.name.lower() for info in self._tensors])
+
+
 class Opened(msgspec.Struct, frozen=True):
     """A source with its tree built, all made off the thread of the screen.
 
     ``tensors`` are in the order of the tree; ``positions`` are their places among its leaves, and ``lowered`` their
-    names in lower case. ``content`` is what the columns need. ``both`` is the source if it is two that are compared.
+    names. ``content`` is what the columns need. ``both`` is the source if it is two that are compared.
     """
 
     source: Source
     tree: Tree
-    tensors: tuple[TensorInfo, ...]
-    positions: tuple[int, ...]
-    lowered: tuple[str, ...]
+    tensors: Sequence[TensorInfo]
+    positions: Sequence[int]
+    lowered: LoweredNames
     content: Content
     both: BothSources | None = None
 
@@ -37,9 +51,6 @@ def prepare(source: Source, sort: Sort | None = None, both: BothSources | None =
     """Build the tree of a source, in its natural order or another."""
     with collector_paused():
         tree = Tree(source.listing, sort)
-        positions = [place for place, leaf in enumerate(tree.leaves) if isinstance(leaf, TensorInfo)]
-        is_trained = source.beat() is not None
-        tensors = tuple(leaf for leaf in tree.leaves if isinstance(leaf, TensorInfo))
-        lowered = tuple(info.name.lower() for info in tensors)
-        content = content_of(tensors, is_trained=is_trained)
-        return Opened(source, tree, tensors, tuple(positions), lowered, content, both)
+        tensors, positions = tensors_among(tree.leaves, range(len(tree.leaves)))
+        content = content_of(tensors, tree.sums, is_trained=source.beat() is not None)
+        return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both)

@@ -98,7 +98,7 @@ def look(
     matches = query.filter(
         opened.tensors,
         figures_of,
-        lowered=opened.lowered,
+        lowered=opened.lowered.all,
         gradients=opened.source.listing.gradients,
         said_of=said,
         change_of=changes.of if changes is not None else None,
