@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,19 +138,19 @@ def list_indexed(
         raise OpenError(f"{shown} names {len(counts):,} files, and no checkpoint has more than {MAX_SHARDS:,}")
     complaints = _Complaints()
     files = list(files)
-    forgotten = _forgotten(files, index_name, index.weight_map)
+    forgotten = _forgotten(files, index_name, counts)
     for shard in forgotten:
         evidence = f"it lies in the folder, but {clean(index_name, 120)} does not name it"
         complaints.add("warning", "unindexed-shard", evidence, file=shard)
     whole = _whole_name(index_name)
-    if whole in files and whole not in index.weight_map.values():
-        # transformers' from_pretrained does so. The file may hold another state of the model.
+    if whole in files and whole not in counts:  # transformers' from_pretrained; it may hold another state of the model
         evidence = "it lies beside the index: loaders take it in place of the shards; it was not read"
         complaints.add("warning", "unindexed-whole", evidence, file=whole)
     parts, lost = _open_shards(folder, counts, forgotten, index_name, complaints, open_file)
     tensors, strays = _claimed(index.weight_map, parts)
+    is_whole = not strays and len(tensors) == len(index.weight_map)
     _place_strays(strays, index.weight_map, tensors, index_name, complaints)
-    absent = [name for name in index.weight_map if name not in tensors]
+    absent = [] if is_whole else [name for name in index.weight_map if name not in tensors]
     unlisted = _unlisted(absent, index_name)
     if unlisted is not None:
         complaints.add("error", "missing-tensor", unlisted, file=index_name)
@@ -167,7 +167,7 @@ def list_indexed(
                 metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
     stated = read_stated(folder, tensors)
     metadata |= stated
-    shards = set(index.weight_map.values())
+    shards = counts.keys()
     not_opened = [file for file in files if file not in shards and file not in forgotten]
     add_unopened(metadata, not_opened)
     findings = (*complaints.all(), *config_findings(folder), *findings_in(parts))
@@ -191,11 +191,10 @@ def _whole_name(index_name: str) -> str:
     return index_name.split(".index", 1)[0]
 
 
-def _forgotten(files: Iterable[str], index_name: str, weight_map: Mapping[str, str]) -> set[str]:
+def _forgotten(files: Iterable[str], index_name: str, named: Container[str]) -> set[str]:
     """Files that are numbered like shards of the index's checkpoint, but are not named in it."""
     stem, suffix = _whole_name(index_name).rsplit(".", 1)
     pattern = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}")
-    named = set(weight_map.values())
     return {file for file in files if file not in named and pattern.fullmatch(file)}
 
 
@@ -247,7 +246,12 @@ def _claimed(weight_map: Mapping[str, str], parts: Mapping[str, Source]) -> tupl
     tensors: dict[str, TensorInfo] = {}
     strays: _Strays = []
     for shard, part in parts.items():
-        for info in part.listing.tensors:
+        infos = part.listing.tensors
+        names = [info.name for info in infos]
+        if set(map(weight_map.get, names)) == {shard}:
+            tensors.update(zip(names, infos, strict=True))
+            continue
+        for info in infos:
             if weight_map.get(info.name) == shard:
                 tensors[info.name] = info
             else:
@@ -263,6 +267,8 @@ def _place_strays(
     complaints: _Complaints,
 ) -> None:
     """List the tensors that the index omits or places elsewhere. Of two with one name, that of the index is shown."""
+    if not strays:
+        return
     named = set(weight_map.values())
     for shard, info in strays:
         name, here = info.name, clean(shard, 120)
@@ -317,7 +323,7 @@ def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, c
     said = index.metadata.get("total_size") if isinstance(index.metadata, dict) else None
     if not isinstance(said, int) or isinstance(said, bool):
         return
-    real = sum(info.nbytes for info in tensors if info.tied_to is None)
+    real = sum([info.nbytes for info in tensors if info.tied_to is None])
     if said != real:
         evidence = f"it says that the tensors take {plural(said, 'byte')}; those in the shards take {real:,}"
         complaints.add("info", "total-size", evidence, file=index_name)

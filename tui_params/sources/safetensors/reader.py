@@ -94,7 +94,7 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
         entries = _DECODER.decode(header)
         raw_metadata = b""
         if "__metadata__" in entries:
-            raw_metadata = bytes(_METADATA_DECODER.decode(header).metadata)
+            raw_metadata = _raw_metadata(header)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return _list_exactly(header, file)
     metadata = read_plainly(raw_metadata) if raw_metadata else None
@@ -164,6 +164,20 @@ class _Metadata(msgspec.Struct):
 
 
 _METADATA_DECODER = msgspec.json.Decoder(_Metadata)
+_METADATA_FIRST = b'{"__metadata__":{'
+
+
+def _raw_metadata(header: bytes) -> bytes:
+    """The text of the ``__metadata__`` of a header that has one. Raises MsgspecError, RecursionError."""
+    if header.startswith(_METADATA_FIRST):
+        # Where it comes first, as writers have it, it ends at the first such place, unless that is inside a text: then
+        # what is before it is no JSON. The parser would pass over all the rest.
+        end = header.find(b'},"', len(_METADATA_FIRST))
+        try:
+            return bytes(_METADATA_DECODER.decode(header[: end + 1] + b"}").metadata)
+        except msgspec.MsgspecError:
+            pass
+    return bytes(_METADATA_DECODER.decode(header).metadata)
 
 
 def _is_plain(header: bytes, entries: dict[str, _Entry], metadata: bytes) -> bool:
@@ -216,7 +230,9 @@ def _listing(
     metadata: dict[str, str] = {}
     more: list[Finding] = []
     if raw_metadata is not None:
-        metadata, aliases, more = read_metadata(raw_metadata, {info.name: info for info in tensors})
+        # Most say only {"format": "pt"}, which is about no tensor.
+        named = {} if raw_metadata == {"format": "pt"} else {info.name: info for info in tensors}
+        metadata, aliases, more = read_metadata(raw_metadata, named)
         tensors = [*tensors, *aliases]
     if places is not None:
         findings += layout_findings(places, available, file, tensors)
