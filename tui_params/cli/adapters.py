@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_params.cli.output import Output, hanging
 from tui_params.core import text
+from tui_params.core.health.adapter_names import may_have_adapters
 from tui_params.core.source import Source
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _TITLES = f"{'kind':<8}  {'rank':>5}  {'alpha':>7}  {'scale':>7}  {'change':>9} 
 
 def adapter_lines(source: Source, output: Output) -> Iterator[str]:
     """A line for all adapters that have the same rank, alpha and scale."""
+    if not may_have_adapters(source.listing):
+        return
     from tui_params.core.health.adapters import adapters_of, summarize_adapters
 
     for line in summarize_adapters(adapters_of(source)):
@@ -30,6 +33,8 @@ def adapter_lines(source: Source, output: Output) -> Iterator[str]:
 
 def adapter_entries(source: Source) -> list[dict[str, Any]]:
     """Every adapter in the document of ``--json``."""
+    if not may_have_adapters(source.listing):
+        return []
     from tui_params.core.health.adapters import adapters_of
 
     return [_entry(adapter) for adapter in adapters_of(source)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -52,6 +51,8 @@ class _App(click.Group):
         if command is not None:
             return name, command, args[1:]
         if len(args) > 1 and not _are_sources(args):
+            from difflib import get_close_matches
+
             close = get_close_matches(name, _COMMANDS, 1)
             hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(_COMMANDS)}."
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -76,4 +75,8 @@ def words(found: KindFigures, count: int) -> str:
 
 def _range(values: Sequence[float | None]) -> Range | None:
     known = [value for value in values if value is not None]
-    return Range(min(known), median(known), max(known)) if known else None
+    if not known:
+        return None
+    from statistics import median
+
+    return Range(min(known), median(known), max(known))

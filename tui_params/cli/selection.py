@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from heapq import nlargest
 
 from tui_params.core.query.names import glob_of_name, is_glob
@@ -80,6 +79,8 @@ def close_names(name: str, names: list[str]) -> list[str]:
 
     def likeness(other: str) -> int:
         return _shared(name, other) + _shared(backwards, other[::-1])
+
+    from difflib import get_close_matches
 
     return get_close_matches(name, nlargest(_CANDIDATES, names, key=likeness), 3, 0.6)
 

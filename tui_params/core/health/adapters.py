@@ -6,7 +6,6 @@ from ``lora_adapter_metadata``, kohya's sd-scripts and LyCORIS from a tensor ``a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from math import isclose, sqrt
 
@@ -14,6 +13,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.adapter_config import AdapterConfig
+from tui_params.core.health.adapter_names import MAY_BE_ADAPTER
 from tui_params.core.health.half_adapters import halves_in
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
@@ -71,9 +71,6 @@ OWN_RANK = frozenset({"LoRA", "DoRA", "rsLoRA", "LoHa", "LoKr", "VeRA", "RandLoR
 _SCALED = frozenset({"LoRA", "DoRA", "rsLoRA", "AdaLoRA", "LoHa", "LoKr", "RandLoRA"})
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale")
 _MARKS = (*_MAGNITUDES, "lora_E", "lora_mid")
-_MAY_BE = re.compile(
-    "lora|hada_w|lokr_w|vera_lambda|ia3_l|oft_|miss_block|bone_block|hra_u|hira_A|shira_weight|ln_tuning|prompt_emb"
-)
 _PROMPTS = {"PROMPT_TUNING": "prompt tuning", "PREFIX_TUNING": "prefix tuning", "P_TUNING": "P-tuning"}
 _WITHOUT_CHANGE = {
     "prompt_embeddings": "vectors before the input, which change no weight",
@@ -192,7 +189,7 @@ def _found_in(info: TensorInfo) -> tuple[str, str, str] | None:
     """The module, the half and the name of the adapter that a tensor is a part of."""
     name = info.name
     # OFT's module has buffers beside its weight: the rows and columns of a triangle.
-    if not _MAY_BE.search(name) or name.endswith(".bias") or info.kind == "buffer":
+    if not MAY_BE_ADAPTER.search(name) or name.endswith(".bias") or info.kind == "buffer":
         return None
     segments = name.split(".")
     for module, half, rest in halves_in(segments):
