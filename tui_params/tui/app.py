@@ -25,6 +25,7 @@ from tui_params.tui.screens.explorer.screen import ExplorerScreen
 from tui_params.tui.state.looks import Looks
 from tui_params.tui.state.view import View
 from tui_params.tui.terminal import themes, wire
+from tui_params.tui.terminal.first_paint import FirstPaint
 from tui_params.tui.terminal.glyphs import Glyphs, choose
 from tui_params.tui.terminal.key_order import KeyOrder
 
@@ -106,6 +107,9 @@ class ParamsApp(KeyOrder):
 
     def get_css_variables(self) -> dict[str, str]:
         return themes.variables_of(self.current_theme, super().get_css_variables())
+
+    def get_default_screen(self) -> Screen[Any]:
+        return FirstPaint(id="_default")  # the other one covers it: nobody sees it
 
     def refresh_css(self, animate: bool = True) -> None:
         if self._screen_stack:

@@ -47,21 +47,21 @@ class SweepProgress(msgspec.Struct, frozen=True):
     seconds: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class SourceOpened(FrozenMessage):
     """The source is open and its tree is built."""
 
     opened: Opened
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class SourceFailed(FrozenMessage):
     """The source cannot be opened, and why."""
 
     reason: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class SourceStale(FrozenMessage):
     """The source is no longer what was opened, and how it has changed."""
 
@@ -69,7 +69,7 @@ class SourceStale(FrozenMessage):
     sentence: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class SourceSorted(FrozenMessage):
     """The tree of the source has been built anew in another order."""
 
@@ -77,7 +77,7 @@ class SourceSorted(FrozenMessage):
     opened: Opened
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Measured(FrozenMessage):
     """Some tensors were summarized, sampled or found unreadable, in this order.
 
@@ -88,7 +88,7 @@ class Measured(FrozenMessage):
     outcomes: Sequence[JudgedOutcome]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Working(FrozenMessage):
     """What the scanner is doing, or None when it rests; only the latest one matters."""
 
@@ -99,14 +99,14 @@ class Working(FrozenMessage):
         return isinstance(message, Working)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class CrossChecking(FrozenMessage):
     """Everything has been read, and the cross-check of the tensors has begun or ended (``Desk.is_cross_checking``)."""
 
     generation: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Checked(FrozenMessage):
     """Every tensor has been read and cross-checked."""
 
@@ -114,7 +114,7 @@ class Checked(FrozenMessage):
     report: Report
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class FilesVerified(FrozenMessage):
     """The files were compared with those of the hub; without a result, some bytes more have been read."""
 
@@ -125,7 +125,7 @@ class FilesVerified(FrozenMessage):
         return isinstance(message, FilesVerified) and message.result is None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AdaptersFound(FrozenMessage):
     """The adapters of the source, with their scales."""
 
@@ -133,7 +133,7 @@ class AdaptersFound(FrozenMessage):
     adapters: tuple[Adapter, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ChangesFound(FrozenMessage):
     """The changes that the adapters at or below the module ``path`` make, in the order in which they were asked for."""
 
@@ -142,7 +142,7 @@ class ChangesFound(FrozenMessage):
     changes: tuple[AdapterChange, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PiecesFound(FrozenMessage):
     """The pieces of a tensor; none if it lies in one place, or if they cannot be found."""
 
@@ -151,7 +151,7 @@ class PiecesFound(FrozenMessage):
     stored: Stored
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Located(FrozenMessage):
     """The findings of a tensor, with the first places of what they are about."""
 
@@ -160,7 +160,7 @@ class Located(FrozenMessage):
     findings: tuple[Finding, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class HistogramReady(FrozenMessage):
     """The histogram that was asked for under ``key``, drawn, or why there is none."""
 
@@ -169,7 +169,7 @@ class HistogramReady(FrozenMessage):
     reason: str | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class GridReady(FrozenMessage):
     """The values that were asked for under ``key``, or why there are none."""
 
@@ -178,7 +178,7 @@ class GridReady(FrozenMessage):
     reason: str | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Exported(FrozenMessage):
     """How the writing of the file at ``path`` stands; only the latest one matters.
 
@@ -195,7 +195,7 @@ class Exported(FrozenMessage):
         return isinstance(message, Exported)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Compared(FrozenMessage):
     """How some tensors and gradients have moved since an earlier look, and which are gone. ``is_last``: it is all."""
 
@@ -205,7 +205,7 @@ class Compared(FrozenMessage):
     is_last: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ComparedSoFar(FrozenMessage):
     """How far the comparison of two sources is; only the latest one matters. None: it rests."""
 
@@ -216,7 +216,7 @@ class ComparedSoFar(FrozenMessage):
         return isinstance(message, ComparedSoFar)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ComparedAll(FrozenMessage):
     """The comparison of two sources is complete."""
 
@@ -224,7 +224,7 @@ class ComparedAll(FrozenMessage):
     comparison: Comparison
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PairRead(FrozenMessage):
     """Both sides of the tensor ``name`` were read beside each other; without ``sides``, ``reason`` says why not."""
 
@@ -234,7 +234,7 @@ class PairRead(FrozenMessage):
     reason: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RankFound(FrozenMessage):
     """The singular values of the difference of a tensor; None if there are none, and ``reason`` says why."""
 
@@ -244,7 +244,7 @@ class RankFound(FrozenMessage):
     reason: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class DifferenceMeasured(FrozenMessage):
     """The figures of the difference of a tensor are known."""
 
@@ -252,7 +252,7 @@ class DifferenceMeasured(FrozenMessage):
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Proposed(FrozenMessage):
     """What would come of the edit that was asked about under ``key``, or why it is refused."""
 
@@ -261,7 +261,7 @@ class Proposed(FrozenMessage):
     reason: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Edited(FrozenMessage):
     """Edits were applied, or the newest change was undone, or neither: then ``reason`` says why.
 

@@ -100,6 +100,10 @@ class PlainInput(Input):
         super().__init__(placeholder=placeholder, id=id, compact=True, select_on_focus=False, highlighter=highlighter)
         self.cursor_blink = False
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        if self.is_attached:  # Textual would style it while it is being made, too
+            super().update_node_styles(animate=animate)
+
     def validate_value(self, value: str) -> str:
         return "".join(letter for letter in value if letter.isprintable())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
 from rich.cells import cell_len
 
 from tui_params.core import text
@@ -33,8 +33,7 @@ _ROOMY = 72
 Focus = Literal["tree", "search", "slice", "values", "facts"]
 
 
-@dataclass(frozen=True, slots=True)
-class BarState:
+class BarState(msgspec.Struct, frozen=True):
     """Everything that the header and the status line show, as it is at one moment."""
 
     glyphs: Glyphs
@@ -46,7 +45,7 @@ class BarState:
     has_unknown_sizes: bool = False
     """Whether the totals leave out tensors of unknown size (of a shard that is missing)."""
 
-    sort: SortChoice = field(default_factory=lambda: SortChoice("name"))
+    sort: SortChoice = SortChoice("name")
     sort_read: tuple[int, int] | None = None
     """How many tensors were read when they were sorted, and how many there are; None if all were, or need not be."""
 
@@ -86,7 +85,7 @@ class BarState:
     """How far a model has come that trains meanwhile."""
     editing: str = ""
     """Whether values can be set, and how many edits are staged and made."""
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = {}
     """The keys that the user has changed, by id."""
 
     @property
