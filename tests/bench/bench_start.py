@@ -238,7 +238,7 @@ def run() -> Iterator[Line]:
     folder = Path(tempfile.mkdtemp(prefix="tui-params-bench-"))
     try:
         command = [sys.executable, "-m", "tui_params"]
-        for count, times, most in ((300, 1.8, 120), (91_991, 3.6, 130), (280_000, 8.5, 250)):
+        for count, times, most in ((300, 1.8, 120), (91_991, 3.6, 130), (280_000, 8.5, 210)):
             path = folder / f"{count}.safetensors"
             write_sparse(path, expert_names(count))
             what = f"{count:,} tensors"

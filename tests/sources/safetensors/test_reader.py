@@ -160,6 +160,33 @@ def test_metadata_is_shown_bounded_and_checked(tmp_path: Path) -> None:
     assert source.read("a") == [7]
 
 
+@pytest.mark.parametrize("text", ["x", "x},", 'x},"', '"},', "{}", '},"a":{"', "\\"])
+def test_metadata_that_come_first_end_where_their_object_does(tmp_path: Path, text: str) -> None:
+    metadata = {"a": text, text: "b"}
+    compact = json.dumps({"__metadata__": metadata, "t": entry("U8", (1,), 0)}, separators=(",", ":")).encode()
+    assert json.loads(reader._raw_metadata(compact)) == metadata
+    source = opened_bytes(tmp_path, file_bytes(compact, b"\7"))
+    assert source.listing.metadata == {f"__metadata__.{key}": value for key, value in metadata.items()}
+    assert rules(source) == []
+
+
+def test_a_header_without_a_fault_is_listed_as_one_that_is_looked_at_tensor_by_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    begin = 0
+    for name, shape, code in deepseek_v3_names()[:40]:
+        small = tuple(dim % 7 + 1 for dim in shape)
+        header[name] = entry(code, small, begin)
+        begin = header[name]["data_offsets"][1]
+    data = file_bytes(header, bytes(begin))
+    quick = opened_bytes(tmp_path, data).listing
+    assert quick.findings == ()
+    assert len(quick.tensors) == 40
+    monkeypatch.setattr(reader, "_list_sound", lambda *_: None)
+    assert opened_bytes(tmp_path, data).listing == quick
+
+
 def test_local_pieces_of_a_distributed_checkpoint_say_so(tmp_path: Path) -> None:
     info = json.dumps({"a": {"saved_offsets": [1]}})
     header = {"__metadata__": {"DCP_SHARDING_INFO": info}, "a": entry("U8", (1,), 0)}
