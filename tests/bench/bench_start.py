@@ -5,6 +5,8 @@ median of the pairs counts, so that a busy machine slows down both. What the aim
 such an app) still lack, by profile: of the start with 300 tensors, our own modules and the styles and first paint of a
 screen with 15 widgets; of the one with 91,991 tensors the parser of the header, a third, the objects of the tensors, a
 tenth, and the tree with its sums, a third, all of which wait for the same lock of Python as the imports beside them.
+A folder is opened the second time as the first: the parser of the headers is a tenth of its start, so that a kept
+listing would gain little as long as each tensor is an object. The aim of 200 MB for 280,000 tensors is met.
 """
 
 from __future__ import annotations
