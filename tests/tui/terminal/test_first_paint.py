@@ -17,8 +17,8 @@ from tui_params.tui.app import ParamsApp
 async def test_the_first_paint_is_one_that_is_shown_and_styles_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     apps: list[ParamsApp] = []
     painted: list[int] = []
-    parsed: list[str] = []
-    paint, parse, begin = Compositor.render_full_update, Stylesheet._parse_rules, ParamsApp.__init__
+    reparsed: list[object] = []
+    paint, parse, begin = Compositor.render_full_update, Stylesheet.reparse, ParamsApp.__init__
 
     def init(self: ParamsApp, *arguments: Any, **options: Any) -> None:
         apps.append(self)
@@ -28,22 +28,22 @@ async def test_the_first_paint_is_one_that_is_shown_and_styles_are_parsed_once(m
         painted.append(apps[0]._batch_count)
         return paint(self, *arguments, **options)
 
-    def parse_rules(self: Stylesheet, css: str, *arguments: Any, **options: Any) -> Any:
-        key = (css, *arguments, *options.values())
-        if key not in self._parse_cache:
-            parsed.append(css)
-        return parse(self, css, *arguments, **options)
+    def reparse(self: Stylesheet) -> None:
+        reparsed.append(apps[0].screen)
+        parse(self)
 
     monkeypatch.setattr(ParamsApp, "__init__", init)
     monkeypatch.setattr(Compositor, "render_full_update", render_full_update)
-    monkeypatch.setattr(Stylesheet, "_parse_rules", parse_rules)
+    monkeypatch.setattr(Stylesheet, "reparse", reparse)
     async with on_stage(MemorySource(small_model())) as stage:
         assert "embed" in stage.text
         assert painted
         assert not any(painted)
-        own = [css for css in parsed if "#tree" in css]
-        assert len(own) == 1
+        assert reparsed == []
         assert gc.isenabled()
+        stage.app.theme = "quiet-light"
+        await stage.rest()
+        assert reparsed == [stage.screen]
 
 
 async def test_the_screen_has_the_classes_of_its_size_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
