@@ -1,17 +1,16 @@
 """A model of 30 shards on a hub with 50 ms of latency a request: its listing and one tensor, beside others.
 
-Run with ``python -m tests.bench --only remote``. The hub is that of the tests, in a process of its own. Each
-program is asked in a fresh process, by turns, and times its call alone, without its imports. huggingface_hub and
-modelinfo-cli are measured where they are installed; the latter is told the address of the hub by a patch, because it
-takes none without TLS.
+Run with ``python -m tests.bench --only remote``. The hub (``slow_hub``) is a process of its own, and so is each
+program: they are asked by turns, and time their call alone, without their imports. huggingface_hub and modelinfo-cli
+are measured where they are installed; the latter is told the address by a patch, because it takes none without TLS.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -27,6 +26,7 @@ ROWS = 1_000_000
 _OURS = """
 import sys, time, json, os
 os.environ["TUI_PARAMS_CACHE"] = "off"
+import tui_params.sources.folder.folder, tui_params.sources.remote.hub, tui_params.sources.safetensors.reader
 from tui_params.api.opening import open_source
 start = time.perf_counter()
 source = open_source("hf://org/model")
@@ -76,30 +76,12 @@ def shards() -> dict[str, bytes]:
     return files
 
 
-def serve() -> None:
-    """Serve the model until standard input ends; prints the address."""
-    from tests.servers import scripted
-    from tests.servers.hub import hub
-
-    answer = scripted.Request.do_GET
-
-    def slowly(request: scripted.Request) -> None:
-        time.sleep(LATENCY)
-        answer(request)
-
-    scripted.Request.do_GET = slowly  # type: ignore[method-assign, assignment]
-    with hub() as server:
-        server.files = shards()
-        print(server.front.url, flush=True)
-        sys.stdin.read()
-
-
 def run() -> Iterator[Line]:
     """The lines of this benchmark."""
     files = shards()
     headers = sum(8 + int.from_bytes(data[:8], "little") for name, data in files.items() if name.startswith("model-"))
     beside = len(files["model.safetensors.index.json"]) + len(files["config.json"])
-    command = [sys.executable, "-c", "from tests.bench.bench_remote import serve; serve()"]
+    command = [sys.executable, "-m", "tests.bench.slow_hub", str(LATENCY)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -130,8 +112,6 @@ def run() -> Iterator[Line]:
 
 
 def _asked(script: str, url: str) -> list[float]:
-    import os
-
     environment = {**os.environ, "HF_ENDPOINT": url, "HF_HUB_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=120

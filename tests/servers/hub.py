@@ -28,6 +28,8 @@ class Hub:
         self.is_private = False
         self.is_gated = False
         self.page = 1000
+        self.is_terse = False
+        """Whether sizes do not stand beside the commit."""
         self.signature = 1
         """What the store accepts as signed; a higher number lets older addresses expire."""
         front.usual = self._answer
@@ -36,7 +38,7 @@ class Hub:
     def reset(self) -> None:
         """A hub with an empty public repository."""
         self.files.clear()
-        self.is_private = self.is_gated = False
+        self.is_private = self.is_gated = self.is_terse = False
         self.page, self.signature = 1000, 1
         for server in (self.front, self.store):
             server.served.clear()
@@ -55,7 +57,7 @@ class Hub:
         elif path == api or path.startswith(f"{api}/revision/"):
             revision = path.removeprefix(f"{api}/revision/") if path != api else "main"
             if revision in _REVISIONS:
-                siblings = [{"rfilename": name} for name in self.files]
+                siblings = [self._sibling(name, is_long="blobs=true" in url.query) for name in sorted(self.files)]
                 body = {"id": self.repository, "sha": COMMIT, "siblings": siblings}
                 request.reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
             else:
@@ -84,6 +86,16 @@ class Hub:
         if len(data) >= _LFS_FROM:
             item["lfs"] = {"oid": sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
         return item
+
+    def _sibling(self, name: str, *, is_long: bool) -> dict[str, object]:
+        item = self._item(name)
+        if not is_long or self.is_terse:
+            return {"rfilename": name}
+        found: dict[str, object] = {"rfilename": name, "blobId": item["oid"], "size": item["size"]}
+        if len(self.files[name]) >= _LFS_FROM:
+            digest = sha256(self.files[name]).hexdigest()
+            found["lfs"] = {"sha256": digest, "size": item["size"], "pointerSize": 134}
+        return found
 
     def _resolve(self, request: Request, name: str) -> None:
         data = self.files.get(name)

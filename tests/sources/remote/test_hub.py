@@ -42,7 +42,7 @@ def opened(hub: Hub, retries: Retries, address: str = "hf://org/model", token: s
     return HubTransport(parse_address(address), retries, settings=settings(hub, token))
 
 
-def test_two_requests_tell_all_files(repository: Hub, retries: Retries) -> None:
+def test_one_request_tells_all_files(repository: Hub, retries: Retries) -> None:
     transport = opened(repository, retries)
     digest = sha256(SHARD).hexdigest()
     shard = Entry("model.safetensors", size=25_600, version=digest, digest=digest)
@@ -55,11 +55,24 @@ def test_two_requests_tell_all_files(repository: Hub, retries: Retries) -> None:
     assert config.version is not None
     assert len(config.version) == 40  # the hash of its git blob
     assert transport.look("") == Entry("", is_folder=True)
+    assert [each.path for each in repository.front.served] == ["/api/models/org/model/revision/main?blobs=true"]
+    assert transport.address == "hf://org/model"
+
+
+def test_without_sizes_beside_the_commit_the_list_is_asked_for(repository: Hub, retries: Retries) -> None:
+    at_once = opened(repository, retries)
+    at_once.entries("")
+    repository.is_terse = True
+    transport = opened(repository, retries)
+    for folder in ("", "a", "a/b"):
+        assert sorted(transport.entries(folder), key=lambda entry: entry.name) == sorted(
+            at_once.entries(folder), key=lambda entry: entry.name
+        )
     assert [each.path for each in repository.front.served] == [
-        "/api/models/org/model/revision/main",
+        "/api/models/org/model/revision/main?blobs=true",
+        "/api/models/org/model/revision/main?blobs=true",
         f"/api/models/org/model/tree/{COMMIT}?recursive=true",
     ]
-    assert transport.address == "hf://org/model"
 
 
 def test_a_commit_needs_one_request(repository: Hub, retries: Retries) -> None:
@@ -69,14 +82,14 @@ def test_a_commit_needs_one_request(repository: Hub, retries: Retries) -> None:
 
 def test_other_revisions_and_kinds_have_their_own_addresses(repository: Hub, retries: Retries) -> None:
     opened(repository, retries, "hf://org/model@refs/pr/1").entries("")
-    assert repository.front.served[0].path == "/api/models/org/model/revision/refs%2Fpr%2F1"
+    assert repository.front.served[0].path == "/api/models/org/model/revision/refs%2Fpr%2F1?blobs=true"
     with pytest.raises(FileNotFoundError):
         opened(repository, retries, "hf://datasets/org/set").entries("")
-    assert repository.front.served[-1].path == "/api/datasets/org/set/revision/main"
+    assert repository.front.served[-1].path == "/api/datasets/org/set/revision/main?blobs=true"
 
 
 def test_long_lists_come_in_pages(repository: Hub, retries: Retries, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository.page = 2
+    repository.page, repository.is_terse = 2, True
     transport = opened(repository, retries)
     assert len(transport.entries("a")) == 2
     assert len(repository.front.served) == 3
@@ -130,7 +143,7 @@ def test_small_files_come_from_the_hub_itself(repository: Hub, retries: Retries)
 
 def test_nothing_is_asked_for_beyond_the_end(repository: Hub, retries: Retries) -> None:
     transport = opened(repository, retries)
-    asked = 2
+    asked = 1
     assert transport.fetch("config.json", len(CONFIG), len(CONFIG) + 1).data == b""
     assert transport.fetch("config.json", 3, 3).data == b""
     assert len(repository.front.served) == asked

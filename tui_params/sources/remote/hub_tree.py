@@ -1,8 +1,9 @@
-"""What a repository of the hub holds at one commit: two answers of its API."""
+"""What a repository of the hub holds at one commit: one answer of its API, or more where it holds many files."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ from tui_params.sources.remote.wire import host_of
 
 MOST_ENTRIES = 100_000
 """The most files and folders of a repository that are listed."""
+
+_MANY = 1_000
+"""So many files are a page of the list, and may not all stand beside the commit."""
 
 _MOST_NBYTES = 64 << 20
 """The most bytes of one answer."""
@@ -40,8 +44,27 @@ class Repository(msgspec.Struct, frozen=True):
         return self.name if self.kind == "models" else f"{self.kind}/{self.name}"
 
 
+class _LfsOfSibling(msgspec.Struct):
+    sha256: str
+    size: int
+
+
+class _Sibling(msgspec.Struct):
+    """A file as ``?blobs=true`` lists it: ``hf_api.py`` of huggingface_hub, ``files_metadata``."""
+
+    rfilename: str
+    blobId: str = ""  # noqa: N815
+    size: int | None = None
+    lfs: _LfsOfSibling | None = None
+
+    def item(self) -> _Item:
+        lfs = _Lfs(self.lfs.sha256, self.lfs.size) if self.lfs is not None else None
+        return _Item("file", self.rfilename, self.blobId, self.size or 0, lfs)
+
+
 class _Revision(msgspec.Struct):
     sha: str
+    siblings: list[_Sibling] = []
 
 
 class _Lfs(msgspec.Struct):
@@ -81,17 +104,21 @@ class Tree:
 def read_tree(ranges: Ranges, endpoint: str, repository: Repository, question: Question) -> Tree:
     """Asks for the commit of the revision and for all that is in it; ``question`` has the headers and the hint.
 
-    Raises FileNotFoundError, ReadError.
+    The answer that tells the commit lists the files too. Of many files, or without their sizes, the list is asked for
+    by itself, in pages. Raises FileNotFoundError, ReadError.
     """
     api = f"{endpoint}/api/{repository.kind}/{quote(repository.name)}"
     shown = f"{repository.name}@{repository.revision}"
     sha = repository.revision
     if not _COMMIT.fullmatch(sha):
-        url = f"{api}/revision/{quote(sha, safe='')}"
+        url = f"{api}/revision/{quote(sha, safe='')}?blobs=true"
         text, _ = ranges.text(msgspec.structs.replace(question, url=url, file=shown), _MOST_NBYTES)
-        sha = _decoded(text, _Revision, endpoint).sha
+        found = _decoded(text, _Revision, endpoint)
+        sha = found.sha
         if not _COMMIT.fullmatch(sha):
             raise ReadError(f"{host_of(endpoint)} names no commit for {clean(shown, 120)}")
+        if 0 < len(found.siblings) < _MANY and all(each.blobId and each.size is not None for each in found.siblings):
+            return _tree_of(sha, found.siblings)
     tree = Tree(sha)
     page: str | None = f"{api}/tree/{sha}?recursive=true"
     while page is not None:
@@ -103,6 +130,13 @@ def read_tree(ranges: Ranges, endpoint: str, repository: Repository, question: Q
             _add(tree, item)
         if len(tree.entries) > MOST_ENTRIES:
             raise ReadError(f"{clean(shown, 120)} has more than {MOST_ENTRIES:,} files")
+    return tree
+
+
+def _tree_of(sha: str, siblings: Sequence[_Sibling]) -> Tree:
+    tree = Tree(sha)
+    for each in siblings:
+        _add(tree, each.item())
     return tree
 
 
