@@ -1,6 +1,7 @@
 """What a user may set in ``config.json`` of the configuration folder: a theme, keys, thresholds of the health rules.
 
-    {"theme": "nord", "keys": {"search": "slash,f", "quit": "Q"}, "thresholds": {"abs-max-warning": 2e4}}
+    {"theme": "nord", "keys": {"search": "slash,f", "quit": "Q"}, "thresholds": {"abs-max-warning": 2e4},
+     "fetch_below": 8000000}
 
 The file is read, never written. What is wrong in it is reported in one sentence, and the rest of it applies. Nothing
 here knows the terminal: ``tui-params check`` reads its thresholds here, too.
@@ -10,22 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from tui_params.core.health.thresholds import DEFAULT, Thresholds, with_threshold
+
+FETCH_BELOW = 8_000_000
+"""Bytes of a tensor of a source elsewhere that are fetched by themselves, unless the user sets another number."""
 
 
 class Settings(msgspec.Struct, frozen=True):
     """``theme`` is the name of a theme.
 
     ``keys`` gives keys, separated by commas, to ids of ``tui/keys.py``; ``thresholds`` gives numbers to the names in
-    ``core/health/thresholds.py``, written with dashes or underscores.
+    ``core/health/thresholds.py``, written with dashes or underscores. ``fetch_below`` are the bytes up to which a
+    tensor of a source elsewhere is fetched by itself when it is on screen; of a larger one the user is told its size.
     """
 
     theme: str | None = None
     keys: Mapping[str, str] = {}
     thresholds: Mapping[str, float] = {}
+    fetch_below: Annotated[int, msgspec.Meta(ge=0)] = FETCH_BELOW
 
     @property
     def limits(self) -> Thresholds:

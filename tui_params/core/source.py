@@ -29,6 +29,8 @@ from tui_params.core.window import parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from tui_params.core.numbers.summary import Summary
@@ -191,6 +193,9 @@ class Line(Protocol):
     @property
     def traffic(self) -> Traffic: ...
 
+    def lacking(self, path: Path, begin: int, end: int) -> int:
+        """How many of the bytes ``begin:end`` of a file have to come yet. Asks nobody."""
+
 
 class Source(Readable):
     """A place that tensors come from. ``Readable`` is the part of it that reading needs.
@@ -245,6 +250,15 @@ class Source(Readable):
         Empty if it does not, or if its blocks are made otherwise. Raises ReadError.
         """
         return ()
+
+    def to_fetch(self, info: TensorInfo) -> int:
+        """The bytes that have to come over the line for ``info`` to be read, or some more; 0 if all are here."""
+        if self.line is None or info.unreadable is not None:
+            return 0
+        place, held = self.file_range(info), self.data_file(info)
+        if place is None or held is None:
+            return info.nbytes
+        return self.line.lacking(held[0].path, place[1], place[1] + info.nbytes)
 
     def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
         """The boxes in which ``info`` is stored, in the order of their elements; empty if it lies in one place.

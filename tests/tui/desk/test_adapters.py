@@ -14,6 +14,7 @@ from tests.factories_screen import PATIENCE, GatedSource, on_stage
 from tui_params.core.health.adapters import adapters_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.desk.adapters import AdapterDesk
+from tui_params.tui.desk.fetching import Fetching
 from tui_params.tui.desk.messages import AdaptersFound, ChangesFound
 
 
@@ -28,7 +29,7 @@ def gated(*closed: str) -> GatedSource:
 def test_only_the_module_that_was_asked_for_last_is_answered() -> None:
     source = gated("slow.lora_B.weight")
     posted: Queue[Message] = Queue()
-    desk = AdapterDesk(source, 3, posted.put)
+    desk = AdapterDesk(source, 3, posted.put, Fetching(None, source.to_fetch, 0))
     desk.want()
     found = posted.get(timeout=PATIENCE)
     assert isinstance(found, AdaptersFound)
@@ -48,7 +49,7 @@ def test_only_the_module_that_was_asked_for_last_is_answered() -> None:
 def test_nothing_is_answered_after_the_end() -> None:
     source = gated("slow.lora_B.weight")
     posted: Queue[Message] = Queue()
-    desk = AdapterDesk(source, 1, posted.put)
+    desk = AdapterDesk(source, 1, posted.put, Fetching(None, source.to_fetch, 0))
     desk.want_changes("slow", adapters_of(source)[:1])
     assert source.started["slow.lora_B.weight"].wait(PATIENCE)
     desk.stop()

@@ -114,8 +114,16 @@ class Changes:
         return {info.name for info in self._parts.get((adapter.module, adapter.name), {}).values()}
 
     @with_subnormals
-    def of(self, adapter: Adapter, should_stop: Callable[[], bool] | None = None) -> Change:
-        """The change that an adapter makes. Reads its factors, and the weight if that is here. Raises StoppedError."""
+    def of(
+        self,
+        adapter: Adapter,
+        should_stop: Callable[[], bool] | None = None,
+        refuse: Callable[[Sequence[TensorInfo]], str] | None = None,
+    ) -> Change:
+        """The change that an adapter makes. Reads its factors, and the weight if that is here. Raises StoppedError.
+
+        ``refuse`` says why these tensors are not to be read, or nothing.
+        """
         parts = self._parts.get((adapter.module, adapter.name), {})
         config = self._configs.of(adapter.module, adapter.name)
         base = base_of(adapter.module, (path_in_base(adapter.module, config),), self._names)
@@ -123,6 +131,9 @@ class Changes:
         change = Change(shapes_of(parts), base=None if base is None else base.name, model=model)
         factors = Factors(self._source, should_stop)
         try:
+            why = refuse((*parts.values(), *([base] if base is not None else []))) if refuse is not None else ""
+            if why:
+                raise NoNormError(why)
             if has_several(parts):
                 raise NoNormError("it has several factors of the same kind")
             change = _changed(change, _Question(factors, adapter, parts, config, base, self._names))

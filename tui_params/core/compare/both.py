@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.compare.comparer import Comparer
+from tui_params.core.compare.joint_line import joint_line
 from tui_params.core.compare.renames import Rename
 from tui_params.core.course import Courses
 from tui_params.core.health.adapters import has_adapters
@@ -37,6 +38,7 @@ class BothSources(Source):
         self.a, self.b = a, b
         self.label = a.label
         self.engine = a.engine
+        self.line = joint_line(a.line, b.line)
         self.comparer = Comparer(a, b, renames=renames, auto_rename=auto_rename)
         self.in_b: Mapping[str, TensorInfo] = _named(a.listing, b.listing, self.comparer)
         self.is_auto_renamed = auto_rename
@@ -75,6 +77,10 @@ class BothSources(Source):
         source, found = self._found(info)
         place = source.place(found)
         return None if place is None else (source is self.b, place)
+
+    def to_fetch(self, info: TensorInfo) -> int:
+        source, found = self._found(info)
+        return source.to_fetch(found)
 
     def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
         source, found = self._found(info)

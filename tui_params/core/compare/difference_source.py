@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.compare.joint_line import joint_line
 from tui_params.core.compare.side_by_side import pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.dtypes import DType, from_torch
@@ -29,6 +30,7 @@ class DifferenceSource(Source):
     def __init__(self, a: Source, b: Source, pairs: Iterable[Pair]) -> None:
         self.label = f"{b.label} - {a.label}"
         self.engine = a.engine
+        self.line = joint_line(a.line, b.line)
         self._a, self._b = a, b
         self._pairs = {pair.name: pair for pair in pairs if why_not(pair) is None}
         kind = from_torch("float64")
@@ -45,6 +47,10 @@ class DifferenceSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         pair = self._pair(info)
         return subtracted(self._a.read_window(pair.a, window), self._b.read_window(pair.b, window))
+
+    def to_fetch(self, info: TensorInfo) -> int:
+        pair = self._pair(info)
+        return self._a.to_fetch(pair.a) + self._b.to_fetch(pair.b)
 
     def _pair(self, info: TensorInfo) -> Pair:
         pair = self._pairs.get(info.name)

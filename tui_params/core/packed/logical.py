@@ -40,6 +40,7 @@ class LogicalSource(Source):
         self.stored = source
         self.label = source.label
         self.engine = source.engine
+        self.line = source.line
         self.packings = find_packings(source) if packings is None else packings
         self._weights = {weight.name: weight for weight in self.packings.weights}
         self._reader = Stored(source)
@@ -125,6 +126,10 @@ class LogicalSource(Source):
 
     def file_ranges(self, info: TensorInfo) -> tuple[FileRange, ...]:
         return () if info.name in self._weights else self.stored.file_ranges(info)
+
+    def to_fetch(self, info: TensorInfo) -> int:
+        weight = self._weights.get(info.name)
+        return sum(map(self.stored.to_fetch, (info,) if weight is None else weight.parts))
 
     def pieces_of(self, info: TensorInfo) -> tuple[Piece, ...]:
         return () if info.name in self._weights else self.stored.pieces_of(info)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from tui_params.core.source import Traffic
@@ -62,6 +64,12 @@ class Mounted:
     @property
     def traffic(self) -> Traffic:
         return Traffic(self._nbytes, self._requests)
+
+    def lacking(self, path: Path, begin: int, end: int) -> int:
+        below = os.fspath(path).removeprefix(f"//{self.name}").strip("/")
+        with self._lock:
+            file = self._files.get(below)
+        return end - begin if file is None else file.lacking(begin, end)
 
     def renew(self) -> None:
         """Forget what was listed: it may have changed. Files that are open stay what they were."""
@@ -213,9 +221,11 @@ class Mounted:
     def kept(self, key: str) -> Sequence[tuple[int, int]]:
         return () if self._keeper is None else self._keeper.spans(key)
 
-    def keep(self, key: str, begin: int, data: bytes) -> None:
-        if self._keeper is not None:
-            self._keeper.put(key, begin, data)
+    def keep(self, key: str, begin: int, data: bytes) -> bool:
+        if self._keeper is None:
+            return False
+        self._keeper.put(key, begin, data)
+        return True
 
     def load(self, key: str, begin: int, end: int) -> bytes | None:
         return None if self._keeper is None else self._keeper.get(key, begin, end)

@@ -14,7 +14,7 @@ import msgspec
 from tui_params.core.text import clean, plural
 from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.bytes.far import REGULAR, FarStatus
-from tui_params.sources.remote.segments import Segments
+from tui_params.sources.remote.segments import Segments, Spans
 from tui_params.sources.remote.transport import Piece
 
 PIECE = 4 << 20
@@ -55,8 +55,8 @@ class Host(Protocol):
     def kept(self, key: str) -> Sequence[tuple[int, int]]:
         """The parts of a file, by its key, that are kept from earlier sessions."""
 
-    def keep(self, key: str, begin: int, data: bytes) -> None:
-        """Keep a part of a file for later sessions."""
+    def keep(self, key: str, begin: int, data: bytes) -> bool:
+        """Keep a part of a file for later sessions; False where nothing is kept."""
 
     def load(self, key: str, begin: int, end: int) -> bytes | None:
         """A part that ``kept`` named; None if it is gone."""
@@ -115,7 +115,7 @@ class RangedFile:
         state = 0 if found.version is None else _number(f"{identity}\0{found.version}\0{found.size}")
         self._status = FarStatus(REGULAR, found.size, found.modified_ns, state, _number(host.address))
         self._key = "" if found.version is None else _key(f"{identity}\0{found.version}\0{found.size}")
-        self._kept = list(host.kept(self._key)) if self._key else []
+        self._kept = Spans(host.kept(self._key) if self._key else ())
 
     def status(self) -> FarStatus:
         return self._status
@@ -125,6 +125,15 @@ class RangedFile:
 
     def changed(self) -> str | None:
         return self._change
+
+    def lacking(self, begin: int, end: int) -> int:
+        """How many of the bytes ``begin:end`` are neither here nor kept."""
+        with self._lock:
+            gaps = self._segments.gaps(begin, end)
+            kept = self._kept.touching(begin, end)
+        for first, last in kept:
+            gaps = [part for gap in gaps for part in _outside(gap, first, last)]
+        return sum(last - first for first, last in gaps)
 
     def add(self, begin: int, data: bytes) -> None:
         """Take bytes that came with the answer that told of the file."""
@@ -227,12 +236,7 @@ class RangedFile:
         """Flights for what of ``begin:end`` has not arrived and is not on its way. The lock is held."""
         gaps = self._segments.gaps(begin, end)
         for flight in self._flights:
-            gaps = [
-                part
-                for first, last in gaps
-                for part in ((first, min(last, flight.begin)), (max(first, flight.end), last))
-                if part[0] < part[1]
-            ]
+            gaps = [part for gap in gaps for part in _outside(gap, flight.begin, flight.end)]
         return [_Flight(first, min(first + PIECE, last)) for start, last in gaps for first in range(start, last, PIECE)]
 
     def _start(self, begin: int, end: int) -> list[_Flight]:
@@ -265,8 +269,9 @@ class RangedFile:
             flight.data = self._fetch(flight.begin, flight.end)
             flight.error = None
             self._arrived(flight.begin, flight.data)
-            if self._key:
-                self._host.keep(self._key, flight.begin, flight.data)
+            if self._key and self._host.keep(self._key, flight.begin, flight.data):
+                with self._lock:
+                    self._kept.add(flight.begin, flight.end)
         except (SourceChangedError, OSError) as error:
             flight.error = error
         finally:
@@ -302,16 +307,16 @@ class RangedFile:
             self._host.holds(self, first, nbytes)
 
     def _load(self, begin: int, end: int) -> None:
-        """Take what is kept of ``begin:end`` from earlier sessions."""
-        if not self._kept:
-            return
+        """Take what is kept of ``begin:end``: from earlier sessions, or because memory had no room for it."""
         with self._lock:
             gaps = self._segments.gaps(begin, end)
-        for first, last in tuple(self._kept):
+            kept = self._kept.touching(begin, end) if gaps else ()
+        for first, last in kept:
             if any(first < stop and last > start for start, stop in gaps):
                 data = self._host.load(self._key, first, last)
                 if data is None:
-                    self._kept.remove((first, last))
+                    with self._lock:
+                        self._kept.drop(first, last)
                 else:
                     self._arrived(first, data)
 
@@ -328,6 +333,13 @@ def _landed(flight: _Flight) -> None:
     flight.done.wait()
     if flight.error is not None:
         raise flight.error
+
+
+def _outside(gap: tuple[int, int], begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of a gap lies outside ``begin:end``."""
+    for part in ((gap[0], min(gap[1], begin)), (max(gap[0], end), gap[1])):
+        if part[0] < part[1]:
+            yield part
 
 
 def _between(begin: int, end: int, gaps: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Segments:
@@ -64,3 +64,27 @@ class Segments:
             part = self._parts[first]
             if first + len(part) > begin:
                 yield first, part
+
+
+class Spans:
+    """Parts ``begin:end`` of one file, which may overlap. Not thread-safe."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._spans = sorted(set(spans))
+        self._longest = max((end - begin for begin, end in self._spans), default=0)
+
+    def add(self, begin: int, end: int) -> None:
+        at = bisect_left(self._spans, (begin, end))
+        if self._spans[at : at + 1] != [(begin, end)]:
+            self._spans.insert(at, (begin, end))
+            self._longest = max(self._longest, end - begin)
+
+    def drop(self, begin: int, end: int) -> None:
+        at = bisect_left(self._spans, (begin, end))
+        if self._spans[at : at + 1] == [(begin, end)]:
+            del self._spans[at]
+
+    def touching(self, begin: int, end: int) -> tuple[tuple[int, int], ...]:
+        """Those that have a byte of ``begin:end``, in order."""
+        first, last = bisect_left(self._spans, (begin - self._longest, 0)), bisect_left(self._spans, (end, 0))
+        return tuple([span for span in self._spans[first:last] if span[1] > begin])

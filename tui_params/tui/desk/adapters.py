@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from tui_params.core import text
 from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError
+from tui_params.tui.desk.fetching import Fetching
 from tui_params.tui.desk.messages import AdaptersFound, ChangesFound
 from tui_params.tui.desk.worker import Worker
 
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
 class AdapterDesk:
     """Answers what is asked about adapters. What it needs is imported only then: the first screen is painted."""
 
-    def __init__(self, source: Source, generation: int, post: Callable[[Message], object]) -> None:
+    def __init__(self, source: Source, generation: int, post: Callable[[Message], object], fetching: Fetching) -> None:
         self._source = source
+        self._fetching = fetching
         self._generation = generation
         self._post = post
         self._worker = Worker("adapters")
@@ -58,7 +62,7 @@ class AdapterDesk:
             if self._changes is None:
                 self._changes = Changes(self._source)
             try:
-                found = tuple([self._changes.of(adapter, is_over) for adapter in adapters])
+                found = tuple([self._changes.of(adapter, is_over, self._refuse) for adapter in adapters])
             except StoppedError:
                 return
             if not is_over():
@@ -67,6 +71,11 @@ class AdapterDesk:
         self._path = path
         if not self._is_stopped:
             self._worker.do(compute)
+
+    def _refuse(self, infos: Sequence[TensorInfo]) -> str:
+        """Why these tensors are not read by themselves."""
+        nbytes = self._fetching.total(infos)
+        return f"{text.size(nbytes)} would be fetched for it" if nbytes > self._fetching.below else ""
 
     def stop(self) -> None:
         """Compute nothing after the present block."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui_params.errors import ReadError
+from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.messages import PiecesFound
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.state.opened import Opened
@@ -24,9 +25,16 @@ MOST_PIECES = 64
 class Asking:
     """Answers come as messages with the generation of the opening. ``worker`` may have other work before them."""
 
-    def __init__(self, opened: Opened, generation: int, post: Callable[[Message], object], worker: Worker) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        generation: int,
+        post: Callable[[Message], object],
+        worker: Worker,
+        fetch_below: int = FETCH_BELOW,
+    ) -> None:
         self._source = opened.source
-        self.pairs = _pairs_of(opened, generation, post)
+        self.pairs = _pairs_of(opened, generation, post, fetch_below)
         """What answers about both sides of a tensor, where two sources are compared."""
         self._generation = generation
         self._post = post
@@ -53,9 +61,9 @@ class Asking:
             self.pairs.close()
 
 
-def _pairs_of(opened: Opened, generation: int, post: Callable[[Message], object]) -> PairDesk | None:
+def _pairs_of(opened: Opened, generation: int, post: Callable[[Message], object], fetch_below: int) -> PairDesk | None:
     if opened.both is None:
         return None
     from tui_params.tui.desk.pair_desk import PairDesk
 
-    return PairDesk(opened.both, generation, post)
+    return PairDesk(opened.both, generation, post, fetch_below)

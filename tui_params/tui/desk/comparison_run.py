@@ -22,13 +22,21 @@ PAUSE = 0.1
 
 
 class ComparisonRun:
-    """One comparison: the structure at once, then values, then where else values are. The last Compared says so."""
+    """One comparison: the structure at once, then values, then where else values are. The last Compared says so.
 
-    def __init__(self, both: BothSources, generation: int, post: Callable[[Message], object]) -> None:
+    One that ``waits`` reads no value before ``begin``.
+    """
+
+    def __init__(
+        self, both: BothSources, generation: int, post: Callable[[Message], object], *, waits: bool = False
+    ) -> None:
         self._both = both
         self._generation = generation
         self._post = post
         self._stopped = Event()
+        self._may_begin = Event()
+        if not waits:
+            self._may_begin.set()
         self._changes: dict[str, Change] = {}
         self._all: dict[str, Change] = {}
         self._began = self._told = monotonic()
@@ -37,9 +45,19 @@ class ComparisonRun:
         """Run in a thread of its own."""
         Thread(target=self._run, name="compare", daemon=True).start()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it compares no values yet."""
+        return not self._may_begin.is_set()
+
+    def begin(self) -> None:
+        """Compare the values."""
+        self._may_begin.set()
+
     def stop(self) -> None:
         """Compare nothing after the present block; nothing more is posted."""
         self._stopped.set()
+        self._may_begin.set()
 
     def _run(self) -> None:
         from tui_params.core.compare.across import adapted, change_of_verdict, is_of_adapter, laid_out, related
@@ -53,6 +71,8 @@ class ComparisonRun:
 
         try:
             self._take(laid_out(self._both).items(), is_at_once=True)
+            self._may_begin.wait()
+            self._began = monotonic()
             comparer.run(deliver, should_stop=stopped, progress=self._tell)
             self._flush()
             if is_of_adapter(self._both):

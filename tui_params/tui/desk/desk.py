@@ -16,13 +16,15 @@ from textual.message import Message
 
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import StoppedError, TuiParamsError, UnknownTensorError
+from tui_params.errors import StoppedError, UnknownTensorError
+from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.adapters import AdapterDesk
 from tui_params.tui.desk.asking import Asking
+from tui_params.tui.desk.fetching import Fetching
+from tui_params.tui.desk.grids import Grids
 from tui_params.tui.desk.messages import (
     Checked,
     CrossChecking,
-    GridReady,
     HistogramReady,
     JudgedOutcome,
     Located,
@@ -66,8 +68,10 @@ class Desk:
         post: Post,
         cache: FigureCache | Carried | None = None,
         thresholds: Thresholds = DEFAULT,
+        fetch_below: int = FETCH_BELOW,
     ) -> None:
         self.opened = opened
+        self.fetching = Fetching(opened.source.line, opened.source.to_fetch, fetch_below)
         self.generation = generation
         self._post = post
         self.scanner: Scanner | None = None
@@ -77,10 +81,10 @@ class Desk:
         self._is_closed = False
         self._worker = Worker("values")
         self._finder = Worker("places")
-        self.adapters = AdapterDesk(opened.source, generation, post)
-        self.asking = Asking(opened, generation, post, self._finder)
+        self.adapters = AdapterDesk(opened.source, generation, post, self.fetching)
+        self.asking = Asking(opened, generation, post, self._finder, fetch_below)
         self._sought_in: str | None = None
-        self._grid_keys: dict[str, object] = {}
+        self._grids = Grids(opened.source, post, self._worker)
         self._cache = cache
         self._kept: SourceCache | Carried | None = None
         self._known: dict[str, Outcome] = {}  # out of the cache
@@ -95,6 +99,12 @@ class Desk:
         self._is_cross_checking = self._is_cross_checked = False
 
     # Statistics
+
+    @property
+    def left(self) -> list[TensorInfo]:
+        """The tensors and gradients that are neither known nor known to be unreadable."""
+        infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
+        return [info for info in infos if info.name not in self._done]
 
     def figures(self, name: str) -> Figures | None:
         """The exact figures of a tensor, if they are known by now."""
@@ -200,8 +210,7 @@ class Desk:
                 return
         source, scanner = self.opened.source, self.scanner
         assert scanner is not None
-        infos = (*self.opened.tensors, *source.listing.gradients.values())
-        names = [info.name for info in infos if info.name not in self._done]
+        names = [info.name for info in self.left]
 
         def tell() -> None:
             if self._sweep is sweep:
@@ -236,8 +245,9 @@ class Desk:
         """Cross-check the tensors if the cache knows all that can be read, so that no sweep is needed."""
         from tui_params.core.reading.outcome import Outcome
 
-        infos = (*self.opened.tensors, *self.opened.source.listing.gradients.values())
-        left = [info for info in infos if info.name not in self._done]
+        left = self.left
+        if self.fetching.is_far:
+            return  # the places of single values, and tensors that may be equal, would be read
         if not self._known or any(info.unreadable is None for info in left):
             return
         for info in left:
@@ -356,30 +366,14 @@ class Desk:
         self, key: object, info: TensorInfo, expression: str, rows: int, width: int, slot: str = "values"
     ) -> None:
         """Ask for the values at a slice, answered by GridReady with ``key``; of a slot only the last question is."""
-        if self._is_closed:
-            return
-        self._grid_keys[slot] = key
-        self._worker.do(lambda: self._read_grid(key, info, expression, rows, width, slot))
-
-    def _read_grid(self, key: object, info: TensorInfo, expression: str, rows: int, width: int, slot: str) -> None:
-        if key != self._grid_keys[slot] or self._is_closed:
-            return
-        from tui_params.core.reading.grid import fit_grid
-
-        try:
-            grid = fit_grid(self.opened.source, info, expression, rows, width)
-        except TuiParamsError as error:
-            self._post(GridReady(key, None, str(error)))
-        except (MemoryError, OSError) as error:
-            self._post(GridReady(key, None, f"cannot be read: {str(error) or type(error).__name__}"))
-        else:
-            self._post(GridReady(key, grid, None))
+        self._grids.want(key, info, expression, rows, width, slot)
 
     def close(self, wait: float = 0.0, *, keeps_source: bool = False) -> None:
         """Stop the threads, then release the files; waits at most ``wait`` seconds, because a disk may hang."""
         if self._is_closed:
             return
         self._is_closed = True
+        self._grids.close()
         for worker in (self._worker, self.asking, self.adapters, self._keeper):
             worker.stop()
         self._batches.close()

@@ -10,6 +10,8 @@ from textual.message import Message
 from tui_params.core.compare.both import BothSources
 from tui_params.core.reading.outcome import reason_of
 from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.settings import FETCH_BELOW
+from tui_params.tui.desk.fetching import Fetching
 from tui_params.tui.desk.messages import DifferenceMeasured, PairRead, RankFound
 from tui_params.tui.desk.worker import Worker
 
@@ -23,8 +25,15 @@ if TYPE_CHECKING:
 class PairDesk:
     """Answers PairRead, RankFound and DifferenceMeasured; of each only what was asked for last is answered."""
 
-    def __init__(self, both: BothSources, generation: int, post: Callable[[Message], object]) -> None:
+    def __init__(
+        self,
+        both: BothSources,
+        generation: int,
+        post: Callable[[Message], object],
+        fetch_below: int = FETCH_BELOW,
+    ) -> None:
         self._both = both
+        self.fetching = Fetching(both.line, self.to_fetch, fetch_below)
         self._generation = generation
         self._post = post
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in both.comparer.structure.pairs}
@@ -37,6 +46,11 @@ class PairDesk:
     def pair(self, name: str) -> Pair | None:
         """The tensor of A with its partner; None if it has none."""
         return self._pairs.get(name)
+
+    def to_fetch(self, info: TensorInfo) -> int:
+        """The bytes of both sides of a tensor that have to come over the line for it to be read."""
+        pair = self._pairs.get(info.name)
+        return 0 if pair is None else self._both.a.to_fetch(pair.a) + self._both.b.to_fetch(pair.b)
 
     @property
     def trains(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui_params.core.source import Source
+from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.terminal.frozen_message import FrozenMessage
@@ -91,6 +92,8 @@ class TensorDesk:
     ) -> None:
         self.source = source
         self.summary_of = summary_of
+        self.refuse: Callable[[TensorInfo, int | None], str] = lambda info, numel: ""
+        """Why so many elements of a tensor (None: all) are not read unless the user asks for it; empty if they are."""
         self._post = post
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, Task] = {}

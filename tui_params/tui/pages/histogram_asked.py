@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tui_params.tui import keys
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import HistogramReady
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -16,6 +17,8 @@ class HistogramAsked:
     def __init__(self, desk: Desk, glyphs: Glyphs) -> None:
         self.is_log_counts = False
         self.is_log_axis = False
+        self.fetch_key = keys.first("fetch", {})
+        """The key that fetches what is not read by itself, as the user has it."""
         self._desk = desk
         self._glyphs = glyphs
         self._plot: tuple[object, tuple[Line, ...]] = (None, ())
@@ -46,6 +49,11 @@ class HistogramAsked:
         scales = [name for name, is_on in (("log counts", self.is_log_counts), ("log axis", self.is_log_axis)) if is_on]
         if view.is_tight and scales:
             height -= 1  # for the title
+        scanner = self._desk.scanner
+        has_counts = scanner is not None and scanner.summary_of(view.info.name) is not None
+        if not has_counts and self._desk.fetching.toll(view.info):
+            words = self._desk.fetching.words(view.info, self.fetch_key)
+            return ([("Histogram", "label")], [(words, "dim")])  # the figures are out of the cache, which has no counts
         key = (self._desk.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)
         if self._asked != key:
             self._asked = key

@@ -53,7 +53,14 @@ HOLD = 0.15
 class Pages:
     """The detail pane of one opened source. ``show_soon`` asks the screen to call ``show`` again after some seconds."""
 
-    def __init__(self, desk: Desk, pane: TensorDetail, glyphs: Glyphs, show_soon: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        pane: TensorDetail,
+        glyphs: Glyphs,
+        show_soon: Callable[[float], None],
+        fetch_key: str = "f",
+    ) -> None:
         self.desk = desk
         self.pane = pane
         self.glyphs = glyphs
@@ -63,10 +70,14 @@ class Pages:
         self.is_gradient = False
         self.is_held = False
         """Whether the page on screen is still that of the row before."""
+        self.reading: tuple[str, str] = ("", "")
+        """The name of the tensor that is being fetched, and how far that is."""
         self.histogram = HistogramAsked(desk, glyphs)
+        self.histogram.fetch_key = fetch_key
         self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
         self.pair = PairAsked(desk.asking.pairs)
+        self._fetch_key = fetch_key
         self._beside = GradientBeside(desk, self.reasons)
         self._sampled: dict[str, Figures] = {}
         self._show_soon = show_soon
@@ -198,7 +209,7 @@ class Pages:
         if info.name in self._places:
             known = {(finding.rule, finding.evidence): finding for finding in self._places[info.name]}
             return tuple(known.get((finding.rule, finding.evidence), finding) for finding in found)
-        if self._places_asked != info.name:
+        if self._places_asked != info.name and not self.desk.fetching.toll(info):
             self._places_asked = info.name
             self.desk.want_places(info, found)
         return found
@@ -353,4 +364,6 @@ class Pages:
             self.changes.of(f"{info.name}.grad"),
             self._course_of(parameter.name),
             self.pair.of(info, self.changes),
+            self.desk.fetching.words(info, self._fetch_key),
+            self.reading[1] if self.reading[0] == info.name else "",
         )

@@ -61,8 +61,10 @@ class PairAsked:
         sides, reason = self._sides.get(name, (None, ""))
         if name not in self._sides and self._asked != name:
             self._leave()
-            self._asked = name
-            self._pairs.want(name)
+            reason = self._pairs.fetching.words(info, self.key_of("fetch"))
+            if not reason:
+                self._asked = name
+                self._pairs.want(name)
         from tui_params.core.compare.difference_source import why_not
 
         can_look = why_not(pair) is None and found.changed > 0

@@ -32,13 +32,13 @@ class Way(msgspec.Struct, frozen=True):
 class Layers(msgspec.Struct, frozen=True):
     """What such a screen is made from. ``book`` is None as long as the tensors are being grouped.
 
-    ``read`` begins the reading of all tensors, and says what is to be said; ``is_reading`` whether it goes on.
-    ``page`` gives what the page of a kind shows.
+    ``read`` begins the reading of all tensors; it says in the notice what is to be said, or asks there first.
+    ``is_reading`` says whether it goes on. ``page`` gives what the page of a kind shows.
     """
 
     book: Callable[[], LayerBook | None]
     label: Callable[[], str]
-    read: Callable[[], str]
+    read: Callable[[Notice], None]
     is_reading: Callable[[], bool]
     page: Callable[[int], ModuleView]
 
@@ -172,11 +172,13 @@ class LayerScreen(Screen[Way]):
             self.fill()
 
     def action_read(self) -> None:
-        self.notice.say(self.made.read())
+        self.made.read(self.notice)
         self.fill()
 
     def action_leave(self, screen: Literal["", "kinds", "matrix"] = "") -> None:
-        """Back to the tree, or to the other screen."""
+        """Back to the tree, or to the other screen; a question that stands there is taken back first."""
+        if not screen and self.notice.withdraw():
+            return
         book, at = self.made.book(), self.nearest_tensor
         name = book.table.tensors[at].name if book is not None and at is not None and screen else ""
         self.dismiss(Way(name, screen))

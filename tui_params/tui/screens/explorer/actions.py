@@ -1,4 +1,4 @@
-"""Actions: what each key of the main screen does, as the part of it that does it."""
+"""Actions: what each key of the main screen does, and each click, as the part of it that does it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import packed, timeline
 from tui_params.tui.screens.explorer.compare_actions import CompareActions
+from tui_params.tui.widgets.detail.tensor_detail import Facts, TensorDetail
 from tui_params.tui.widgets.tree import tree_messages
 
 if TYPE_CHECKING:
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.inside import Inside
     from tui_params.tui.screens.explorer.layers import Layers
     from tui_params.tui.screens.explorer.notice import Notice
+    from tui_params.tui.screens.explorer.order import Order
     from tui_params.tui.screens.explorer.page_choices import PageChoices
     from tui_params.tui.screens.explorer.panes import Panes
     from tui_params.tui.screens.explorer.pulse import Pulse
     from tui_params.tui.screens.explorer.questions import Questions
     from tui_params.tui.screens.explorer.session import Session
+    from tui_params.tui.screens.explorer.transfer import Transfer
     from tui_params.tui.screens.explorer.travel import Travel
     from tui_params.tui.screens.explorer.verification import Verification
     from tui_params.tui.state.searches import Searches
     from tui_params.tui.state.view import View
     from tui_params.tui.terminal.glyphs import Glyphs
     from tui_params.tui.widgets.bars import SearchBar
-    from tui_params.tui.widgets.detail.tensor_detail import TensorDetail
     from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 
@@ -52,6 +54,7 @@ class Actions(CompareActions):
     inside: Inside
     folded: Layers
     notice: Notice
+    order: Order
     glyphs: Glyphs
     page_choices: PageChoices
     panes: Panes
@@ -59,6 +62,7 @@ class Actions(CompareActions):
     search: SearchBar
     searches: Searches
     session: Session
+    transfer: Transfer
     travel: Travel
     pulse: Pulse
     tree_view: ModuleTree
@@ -85,6 +89,8 @@ class Actions(CompareActions):
         self.update_bars()
 
     def action_clear(self) -> None:
+        if self.notice.withdraw():
+            return
         if not self.tree_view.has_focus:
             self.tree_view.focus()
         elif self.panes.is_enlarged:
@@ -94,6 +100,8 @@ class Actions(CompareActions):
         elif self.desk is not None and self.desk.is_sweeping:
             self.desk.stop_sweep()
             self.questions.ask()
+        elif self.transfer.stop():
+            return
         elif not self.verification.stop() and not self.comparing.against.halt() and self.filter.query is not None:
             self.search.clear()
         self.panes.hide_values()
@@ -139,7 +147,11 @@ class Actions(CompareActions):
         self.copying.copy_summary()
 
     def action_verify(self) -> None:
-        self.verification.start()
+        if self.transfer.may_verify():
+            self.verification.start()
+
+    def action_fetch(self) -> None:
+        self.transfer.fetch()
 
     def action_reload(self) -> None:
         if self.session.opened is not None:
@@ -158,8 +170,14 @@ class Actions(CompareActions):
         self.pulse.watched.open()
 
     def action_scan(self) -> None:
+        self.scan(self.notice, "scan")
+
+    def scan(self, notice: Notice, key: str) -> bool:
+        """Read and check everything; False if ``notice`` asks first whether so much may be fetched."""
         if self.desk is None:
-            return
+            return True
+        if not self.transfer.may_read_all(notice, key):
+            return False
         self.pulse.hold_to_check()
         if self.desk.sweep():
             self.notice.clear()
@@ -168,6 +186,7 @@ class Actions(CompareActions):
             self.notice.say("Everything is read; the tensors are being cross-checked.")
         else:
             self.notice.say(f"Every tensor has been checked; {self.key_of('problems')} lists what was found.")
+        return True
 
     def action_axis(self) -> None:
         self.axis_choice.toggle()
@@ -221,3 +240,17 @@ class Actions(CompareActions):
 
     def action_help(self) -> None:
         self.dialogs.help(self.app, at_filter=self.search.display)
+
+    # Clicks
+
+    def on_facts_path_clicked(self, message: Facts.PathClicked) -> None:
+        self.travel.go_to(message.path)
+
+    def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
+        self.panes.show_place()
+
+    def on_module_tree_heading_clicked(self, message: tree_messages.HeadingClicked) -> None:
+        if message.is_menu:
+            self.action_columns()
+        else:
+            self.order.choose_column(message.column)

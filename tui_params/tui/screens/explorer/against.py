@@ -17,6 +17,7 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.transfer_words import question
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
@@ -63,10 +64,17 @@ class Against:
         self._run: ComparisonRun | None = None
         self._before: tuple[Callable[[], Source] | None, bool] | None = None
         self._asked: CompareScreen | None = None
+        self._to_fetch = 0
+        """The bytes that the comparison would bring over the line."""
 
     @property
     def is_settled(self) -> bool:
-        return self._run is None and self._before is None
+        return (self._run is None or self._run.waits) and self._before is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the values are not compared before the user agrees to fetch them."""
+        return self._run is not None and self._run.waits
 
     # Opening and closing
 
@@ -137,15 +145,34 @@ class Against:
         self._tree.set_changes(pages.changes)
         self._filter.take_changes()
         self.number -= 1
-        self._run = ComparisonRun(opened.both, self.number, self._post)
+        desk = self._session.desk
+        fetching = desk.asking.pairs.fetching if desk is not None and desk.asking.pairs is not None else None
+        both = opened.both
+        self._to_fetch = fetching.total(pair.a for pair in both.comparer.structure.pairs) if fetching else 0
+        waits = fetching is not None and self._to_fetch > fetching.below
+        self._run = ComparisonRun(both, self.number, self._post, waits=waits)
         self._run.start()
         # The cursor goes to the first row, which clears the notice.
         self._waiting.call("against", delays.DETAIL_DELAY, self._say_at_once)
         return True
 
+    def ask_to_begin(self) -> None:
+        """Ask whether so much may be fetched as the comparison needs, and compare if that was asked already."""
+        opened = self._session.opened
+        if self._run is None or opened is None or opened.both is None or opened.both.line is None:
+            return
+        key, leave = self._key_of("fetch"), self._key_of("clear")
+        address, room = opened.both.line.address, self._tree.app.size.width - 2
+        if self._notice.ask(
+            "compare", question(key, "compares values, and reads", self._to_fetch, address, leave, room)
+        ):
+            self._run.begin()
+
     def _say_at_once(self) -> None:
         opened = self._session.opened
-        if opened is not None and opened.both is not None:
+        if self.waits:
+            self.ask_to_begin()
+        elif opened is not None and opened.both is not None:
             from tui_params.tui.state.comparison_words import at_once
 
             self._notice.say(at_once(opened.both, self._key_of("renames")), _QUIET)
@@ -161,7 +188,7 @@ class Against:
     def halt(self) -> bool:
         """Compare no more because the user wants so; what was compared stays. False if nothing is being compared."""
         pages = self._session.pages
-        if not self.stop() or pages is None:
+        if self.waits or not self.stop() or pages is None:
             return False
         pages.changes.is_stopped = not pages.changes.is_whole
         self._filter.take_changes()

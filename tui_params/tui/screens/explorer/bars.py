@@ -8,6 +8,7 @@ from tui_params.tui.screens.explorer.against import Against
 from tui_params.tui.screens.explorer.answers import Answers
 from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.filter import Filter
+from tui_params.tui.screens.explorer.meter import Meter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.pulse import Pulse
@@ -48,6 +49,7 @@ class Bars:
         glyphs: Glyphs,
         pulse: Pulse,
         against: Against,
+        meter: Meter,
     ) -> None:
         self.header = StripBar(id="header")
         self.status = StripBar(id="status")
@@ -55,6 +57,7 @@ class Bars:
         """The keys that the user has changed, by id."""
         self._pulse = pulse
         self._against = against
+        self._meter = meter
         self._session = session
         self._filter = filter
         self._answers = answers
@@ -79,6 +82,7 @@ class Bars:
             opened=opened,
             stale=self._session.stale,
             pulse=self._pulse.words,
+            fetched=(self._meter.amount, self._meter.rate),
             has_unknown_sizes=pages is not None and pages.modules.has_unknown_sizes,
             sort=self._order.choice,
             sort_read=self._order.read,

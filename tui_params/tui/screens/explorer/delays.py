@@ -26,6 +26,8 @@ RECORD_QUIET = 0.25
 """From a move of the cursor to when that reading goes on."""
 WATCH_EVERY = 5.0
 """From one look at whether the source has changed to the next."""
+METER_EVERY = 0.5
+"""From one look at what has come over the line to the next."""
 
 SetTimer = Callable[[float, Callable[[], None]], Timer]
 

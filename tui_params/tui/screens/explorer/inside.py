@@ -93,7 +93,9 @@ class Inside:
 
         source = pairs.difference
         version = ("B - A", self._session.generation)
-        self._across = subject = Subject(source, version, pairs.figures_of, pairs.want_figures, "the difference B - A")
+        self._across = subject = Subject(
+            source, version, pairs.figures_of, pairs.want_figures, "the difference B - A", fetching=pairs.fetching
+        )
         self._open(subject, source.find(pair.name))
 
     def _open(self, subject: Subject, info: TensorInfo, place: Place | None = None) -> None:
@@ -118,7 +120,8 @@ class Inside:
 
         about = "the file has changed" if self._session.stale is not None else self._pulse.words
         session = self._session
-        return Subject(desk.opened.source, session.generation, session.figures, self._want, about, session.summary_of)
+        known = session.figures, self._want, about, session.summary_of
+        return Subject(desk.opened.source, session.generation, *known, desk.fetching)
 
     def _want(self, info: TensorInfo) -> None:
         self._questions.inside = info.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
@@ -44,7 +45,7 @@ class Layers:
         notice: Notice,
         glyphs: Glyphs,
         screen: TextualScreen[None],
-        read: Callable[[], None],
+        read: Callable[[Notice, str], bool],
         key_of: Callable[[str], str],
     ) -> None:
         self._session = session
@@ -157,7 +158,7 @@ class Layers:
         node = self._tree.cursor
         info = opened.tree.tensor(node) if node is not None else None
         name = at or (info.name if info is not None else "")
-        made = Made(self.book, self._label, self._read_all, self._is_reading, self._page)
+        made = Made(self.book, self._label, partial(self._read_all, f"{screen}.read"), self._is_reading, self._page)
         kind = KindsScreen if screen == "kinds" else MatrixScreen
         self._screen.app.push_screen(kind(made, self._glyphs, name), self._go)
 
@@ -179,14 +180,15 @@ class Layers:
         assert self._session.pages is not None
         return self._views.of(kind, self._book, self._session.pages.marks)
 
-    def _read_all(self) -> str:
+    def _read_all(self, key: str, notice: Notice) -> None:
+        """Read everything, and say what is to be said; ``key`` is the id of the key that was pressed."""
         desk, pages = self._session.desk, self._session.pages
         if desk is None or pages is None:
-            return ""
+            return
         if self._is_reading():
-            return "Every tensor is being read."
-        self._read()
-        return "" if self._is_reading() else "Every tensor has been read."
+            notice.say("Every tensor is being read.")
+        elif self._read(notice, key):
+            notice.say("" if self._is_reading() else "Every tensor has been read.")
 
     def _is_reading(self) -> bool:
         return self._session.desk is not None and self._session.desk.is_sweeping

@@ -25,6 +25,7 @@ class Notice:
         self._set_timer = set_timer
         self._changed = changed
         self._timer: Timer | None = None
+        self._question = ""
 
     def say(self, words: str, seconds: float | None = None, *, stays: bool = False) -> None:
         if self._timer is not None:
@@ -32,8 +33,27 @@ class Notice:
         lasts = SAID_FOR if seconds is None else seconds
         self._timer = self._set_timer(lasts, self.clear) if words and not stays else None
         if words != self.words:
-            self.words = words
+            self.words, self._question = words, ""
             self._changed()
+
+    def ask(self, question: str, words: str) -> bool:
+        """Ask before something is done: True if that question stands there already, because a key was pressed twice.
+
+        It stays until something else is said. ``words`` may differ from one time to the next.
+        """
+        if self._question == question:
+            self.clear()
+            return True
+        self.say(words, stays=True)
+        self._question = question
+        return False
+
+    def withdraw(self) -> bool:
+        """Take back a question; False if none stands there."""
+        is_asking = bool(self._question)
+        if is_asking:
+            self.clear()
+        return is_asking
 
     def keep(self, words: str) -> None:
         """Say what goes on, until it is called again; with nothing at the end."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tui_params.tui.desk.desk import Desk
+from tui_params.tui.pages.pages import Pages
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
@@ -35,7 +37,10 @@ class Questions:
         self._waiting.call("want", delays.WANT_DELAY, self.ask)
 
     def ask(self) -> None:
-        """Ask for the tensor at the cursor, then those on screen, then all that a filter on statistics needs."""
+        """Ask for the tensor at the cursor, then those on screen, then all that a filter on statistics needs.
+
+        Of a source elsewhere those alone that are small, or that the user asked for; a filter needs the sweep there.
+        """
         desk, pages = self._session.desk, self._session.pages
         if desk is None or pages is None:
             return
@@ -49,13 +54,22 @@ class Questions:
         names[:0] = [self.inside] if self.inside is not None else []
         names += self.changed
         query = self._filter.query
-        if query is not None and query.needs_figures and not desk.is_sweeping:
+        is_far = desk.fetching.is_far
+        if query is not None and query.needs_figures and not desk.is_sweeping and not is_far:
             # A filter on statistics needs them all, which a sweep reads anyway; what is on screen goes first.
             names += [info.name for info in desk.opened.tensors] if query.needs_tensors else []
             if query.needs_gradients:
                 names += [info.name for info in desk.opened.source.listing.gradients.values()]
+        if is_far:
+            names = [name for name in (*names, *desk.fetching.agreed) if self._is_free(name, desk, pages)]
         self.wanted = [name for name in dict.fromkeys(names) if name not in pages.reasons]
         desk.want(self.wanted)
+
+    @staticmethod
+    def _is_free(name: str, desk: Desk, pages: Pages) -> bool:
+        """Whether a tensor is read although it has to be fetched: it is small, or the user asked for it."""
+        info = pages.find(name)
+        return info is not None and (desk.figures(name) is not None or not desk.fetching.toll(info))
 
     def show_soon(self, seconds: float) -> None:
         self._waiting.call("detail", seconds, self.show)

@@ -10,8 +10,8 @@ from textual.notifications import SeverityLevel
 
 from tui_params.core import text
 from tui_params.core.collector import go_on_collecting
-from tui_params.core.health.thresholds import DEFAULT
 from tui_params.core.tree.rows import Rows
+from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk import messages
 from tui_params.tui.desk.desk import Desk
@@ -32,6 +32,7 @@ from tui_params.tui.screens.explorer.exporting import Exporting
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.inside import Inside
 from tui_params.tui.screens.explorer.layers import Layers
+from tui_params.tui.screens.explorer.meter import Meter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.page_choices import PageChoices
@@ -39,6 +40,7 @@ from tui_params.tui.screens.explorer.panes import Panes
 from tui_params.tui.screens.explorer.pulse import Pulse
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.screens.explorer.transfer import Transfer
 from tui_params.tui.screens.explorer.travel import Travel
 from tui_params.tui.screens.explorer.verification import Verification
 from tui_params.tui.state.looks import Looks
@@ -84,11 +86,12 @@ class ExplorerScreen(Actions):
         self.searches = Searches(choices.searches, choices.keep_searches) if choices is not None else Searches()
 
         def make_desk(opened: Opened, generation: int) -> Desk:
-            limits = getattr(getattr(self.app, "settings", None), "limits", DEFAULT)
-            return Desk(opened, generation, self.post_message, self.session.carried or cache, limits)
+            chosen = getattr(self.app, "settings", None) or Settings()
+            kept = self.session.carried or cache
+            return Desk(opened, generation, self.post_message, kept, chosen.limits, chosen.fetch_below)
 
         def make_pages(desk: Desk) -> Pages:
-            return Pages(desk, self.detail, glyphs, self.questions.show_soon)
+            return Pages(desk, self.detail, glyphs, self.questions.show_soon, self.key_of("fetch"))
 
         def scan_key() -> str:
             return self.key_of("scan")
@@ -104,6 +107,11 @@ class ExplorerScreen(Actions):
             session, looks, tree, self.answers, self.questions, self.order, self.filter, waiting, notice,
             self.post_message, self.update_bars, self.key_of,
         )  # fmt: skip
+        self.meter = meter = Meter(session, self.set_interval, self.update_bars)
+        self.transfer = Transfer(
+            session, tree, self.questions, self.comparing.against, meter, waiting, notice, self.key_of,
+            lambda: self.size.width,
+        )  # fmt: skip
         self.axis_choice = AxisChoice(session, tree, notice)
         self.columns = columns = ColumnChoice(session, tree, choices)
         self.dialogs = Dialogs(session, tree, self.filter, self.questions, self.order, columns, glyphs)
@@ -116,10 +124,10 @@ class ExplorerScreen(Actions):
         )
         self.pulse = Pulse(session, self, self.questions, self.update_bars)
         self.inside = Inside(session, tree, self.questions, notice, glyphs, self.pulse, lambda: self.app)
-        self.folded = Layers(session, tree, self.travel, notice, glyphs, self, self.action_scan, self.key_of)
+        self.folded = Layers(session, tree, self.travel, notice, glyphs, self, self.scan, self.key_of)
         self.bars = Bars(
             session, self.filter, self.answers, self.order, notice, verifying, editing, tree, self.detail, self.search,
-            glyphs, self.pulse, self.comparing.against,
+            glyphs, self.pulse, self.comparing.against, meter,
         )  # fmt: skip
         self.panes = Panes(self, tree, self.detail, notice, lambda: self.key_of("enlarge"))
         self.page_choices = PageChoices(session, tree, self.questions, self.panes, notice)
@@ -147,7 +155,8 @@ class ExplorerScreen(Actions):
         pages = self.pages
         is_at_rest = pages is not None and pages.is_settled and not (pages.desk.is_busy or self.verification.progress)
         is_at_rest = is_at_rest and self.waiting.is_empty and self.questions.are_answered
-        return is_at_rest and all(it.is_settled for it in (self.comparing, self.editing, self.order, self.folded))
+        parts = (self.comparing, self.editing, self.order, self.folded, self.meter)
+        return is_at_rest and all(part.is_settled for part in parts)
 
     def key_of(self, name: str) -> str:
         """The key of that id, as the user has it."""
@@ -204,6 +213,7 @@ class ExplorerScreen(Actions):
         self.tree_view.show(rows, self.session.figures, pages.marks, message.opened.content, gradients)
         self.comparing.begin()
         self.pulse.begin()
+        self.meter.begin()
         self.travel.go_on(view)
         if self.filter.query is not None:
             self.filter.apply()
@@ -308,6 +318,7 @@ class ExplorerScreen(Actions):
 
     def on_working(self, message: messages.Working) -> None:
         self.answers.take_working(message)
+        self.transfer.take_activity(message.activity)
 
     def on_cross_checking(self, message: messages.CrossChecking) -> None:
         if message.generation == self.session.generation:
@@ -386,15 +397,3 @@ class ExplorerScreen(Actions):
         name = self.bars.key_at(message.bar, message.x, message.y)
         if name:
             await self.app.run_action(keys.action(name), self.tree_view if name.startswith("tree.") else self)
-
-    def on_facts_path_clicked(self, message: Facts.PathClicked) -> None:
-        self.travel.go_to(message.path)
-
-    def on_tensor_detail_went_to_place(self, message: TensorDetail.WentToPlace) -> None:
-        self.panes.show_place()
-
-    def on_module_tree_heading_clicked(self, message: tree_messages.HeadingClicked) -> None:
-        if message.is_menu:
-            self.action_columns()
-        else:
-            self.order.choose_column(message.column)

@@ -83,6 +83,8 @@ class BarState(msgspec.Struct, frozen=True):
     """Whether the values have more than one table to step through."""
     pulse: str = ""
     """How far a model has come that trains meanwhile."""
+    fetched: tuple[str, str] = ("", "")
+    """How much has come over the line of a source elsewhere, and how much comes in a second, while something does."""
     editing: str = ""
     """Whether values can be set, and how many edits are staged and made."""
     keys: Mapping[str, str] = {}
@@ -111,6 +113,12 @@ def header_lines(state: BarState, width: int) -> list[Line]:
         if state.sort_read is not None:
             read, tensors = state.sort_read
             name.append((f", {read:,} of {tensors:,} read", "accent"))
+    amount, speed = state.fetched
+    room = width - line_width([*name, *right]) - 4
+    fetched = f"{amount}{glyphs.separator}{speed}" if speed else amount
+    words = next((words for words in (fetched, amount) if words and cell_len(words) <= room), "")
+    if words:
+        name.append((f"  {words}", "dim"))
     since, changes, brief = state.compared
     room = width - line_width([*name, *right]) - 4
     forms = (f"{since}: {changes}", f"{since}: {brief}", brief, since) if since else ()

@@ -67,6 +67,18 @@ def lens_keys() -> tuple[Key, ...]:
     )
 
 
+def hints_of(lens: Lens | None, *, has_planes: bool) -> list[Key]:
+    """The keys that matter: those of the lens, then those of the screen that can do something here."""
+    own = {key.id: key for key in lens.KEYS} if lens is not None else {}
+    of_lens = [own[name] for name in lens.HINTS] if lens is not None else []
+    wanted = ["tensor.help", "tensor.back", "tensor.slice", "tensor.index", "tensor.next_layer", "tensor.next_lens"]
+    if has_planes:
+        wanted.insert(2, "tensor.next_plane")
+    of_screen = {key.id: key for key in keys.TENSOR}
+    of_screen_too = [of_screen[name] for name in wanted]
+    return [*of_lens[:3], *of_screen_too[:2], *of_lens[3:], *of_screen_too[2:]]
+
+
 class KeyIds(Collection[str]):
     """Every id to which a user can give keys; the lenses are imported only if one is sought that none else has."""
 

@@ -22,8 +22,9 @@ from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.tensor.ask_bar import AskBar
 from tui_params.tui.screens.tensor.header import Head, key_line, place_line, tab_spans, tabs_line, title_line
 from tui_params.tui.screens.tensor.indices import index_asked, slice_asked
-from tui_params.tui.screens.tensor.lenses import LENSES, lens_keys
+from tui_params.tui.screens.tensor.lenses import LENSES, hints_of, lens_keys
 from tui_params.tui.screens.tensor.subject import Subject
+from tui_params.tui.screens.tensor.tolls import Tolls
 from tui_params.tui.screens.tensor.windows import windows_of
 from tui_params.tui.screens.writing import Writing, value_choice, values_maker
 from tui_params.tui.state.layers import same_in_layers
@@ -58,6 +59,8 @@ class TensorScreen(Screen[None]):
         self.stays = stays
         self.place = place if place is not None else stays.place(info)
         self.desk = TensorDesk(subject.source, self.post_message, subject.summary_of)
+        self.tolls = Tolls(lambda: self.subject, lambda: keys.first("tensor.fetch", self._changed_keys))
+        self.desk.refuse = self.tolls.refusal
         self.notice = Notice(self.set_timer, self.update_bars)
         self.writing = Writing(self, self.notice, glyphs)
         self._lenses: dict[str, Lens] = {}
@@ -110,7 +113,7 @@ class TensorScreen(Screen[None]):
             self.desk.renew(subject.source)
         self.subject = subject
         self.info, self.place = info, place if place is not None else self.stays.place(info)
-        self.subject.want(info)
+        self.tolls.want_figures(self.info)
         self._raise_lens(self.stays.lens_of(info.name))
         self._show()
 
@@ -259,15 +262,7 @@ class TensorScreen(Screen[None]):
 
     def _hints(self) -> list[Key]:
         """The keys that matter: those of the lens, then those of the screen that can do something here."""
-        lens = self.lens
-        own = {key.id: key for key in lens.KEYS} if lens is not None else {}
-        of_lens = [own[name] for name in lens.HINTS] if lens is not None else []
-        wanted = ["tensor.help", "tensor.back", "tensor.slice", "tensor.index", "tensor.next_layer", "tensor.next_lens"]
-        if self.place.plane.leading:
-            wanted.insert(2, "tensor.next_plane")
-        of_screen = {key.id: key for key in keys.TENSOR}
-        of_screen_too = [of_screen[name] for name in wanted]
-        return [*of_lens[:3], *of_screen_too[:2], *of_lens[3:], *of_screen_too[2:]]
+        return hints_of(self.lens, has_planes=bool(self.place.plane.leading))
 
     def commands(self) -> list[tuple[Key, Widget]]:
         """Every key that the palette offers, and what has its action."""
@@ -307,12 +302,21 @@ class TensorScreen(Screen[None]):
     # Keys
 
     def action_back(self) -> None:
-        if (self.lens is not None and self.lens.back()) or self.writing.stop():
+        lens = self.lens
+        if (lens is not None and lens.back()) or self.writing.stop():
+            return
+        if self.tolls.withdraw(self.info, is_reading=lens is not None and not lens.is_settled):
+            self.notice.say("Stopped; what has come is kept.")
+            self._show()
             return
         self._keep()
-        if self.lens is not None:
-            self.lens.hide()
+        if lens is not None:
+            lens.hide()
         self.dismiss(None)
+
+    def action_fetch(self) -> None:
+        self.notice.say(self.tolls.agree(self.info, self.lens.reach if self.lens is not None else None))
+        self._show()
 
     def action_lens(self, slot: str) -> None:
         self._raise_lens(slot)
@@ -334,7 +338,7 @@ class TensorScreen(Screen[None]):
         place = before.carried(info.shape)
         self.info, self.place = info, place
         self.stays.leave(info.name, place, lens)
-        self.subject.want(info)
+        self.tolls.want_figures(self.info)
         self._show()
         if info.shape != before.shape:
             words = "the place is as near as there is" if place.index != before.index else "the place is the same"

@@ -51,7 +51,8 @@ class TensorView(msgspec.Struct, frozen=True):
     ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
     ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
     without such a look. ``course`` is what was seen of a parameter step by step. ``across`` is its partner in another
-    source, if it is compared with one.
+    source, if it is compared with one. ``toll`` stands in the place of figures that are not read by themselves, because
+    they are elsewhere; ``progress`` says how far the fetching of a tensor is.
     """
 
     info: TensorInfo
@@ -70,6 +71,8 @@ class TensorView(msgspec.Struct, frozen=True):
     gradient_change: Change | None = None
     course: Course | None = None
     across: AcrossView | None = None
+    toll: str = ""
+    progress: str = ""
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -148,7 +151,11 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     if view.across is not None and view.across.is_of_values:
         return [*lines, *pieces]
     if view.figures is None:
-        return [*lines, *pieces] if reason is not None else [*lines, [(f"{glyphs.working} reading", "dim")]]
+        if reason is not None:
+            return [*lines, *pieces]
+        if view.toll:
+            return [*lines, *wrapped(view.toll, width, "accent"), *pieces]
+        return [*lines, [(f"{glyphs.working} {view.progress or 'reading'}", "dim")]]
     if view.beside is not None and view.figures.count and width >= LEAST_WIDTH:
         lines += wrapped(_exactness(view.figures), width, "warning" if view.figures.is_sampled else "dim", limit=2)
         lines += beside_lines(view.figures, view.beside, width, glyphs)

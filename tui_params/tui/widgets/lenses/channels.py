@@ -208,7 +208,7 @@ class ChannelsLens(Lens):
             return
         if found is None:
             stopped = "The reading was stopped; enter begins it again." if self._profiles.is_stopped else None
-            reason, progress = self._profiles.reason or stopped, self._profiles.progress
+            reason, progress = self._profiles.reason or self._profiles.toll or stopped, self._profiles.progress
             words = f"reading {progress.words}" if progress is not None else "reading"
             waiting: list[Line] = [[(f"{words} {self.glyphs.working}", "dim")]]
             self.set_lines(indented(wrapped(reason, width - 2, "warning", limit=4) if reason else waiting))

@@ -38,6 +38,8 @@ class CountsAsked:
         self._asked: Hashable = None
         self.progress: Progress | None = None
         self.reason: str | None = None
+        self.toll = ""
+        """Why the tensor is not read unless the user asks for it."""
 
     def found(self, name: str, version: Hashable) -> Distribution | None:
         """The distribution of a tensor, if it is known by now, or that of a sample of it."""
@@ -47,7 +49,8 @@ class CountsAsked:
     def is_settled(self) -> bool:
         """Whether nothing more comes."""
         found = self._kept.get(self._wanted)
-        return self._wanted is None or self.reason is not None or (found is not None and not found.figures.is_sampled)
+        is_left = self._wanted is None or self.reason is not None or bool(self.toll)
+        return is_left or (found is not None and not found.figures.is_sampled)
 
     def want(self, info: TensorInfo, version: Hashable, *, is_measured: bool) -> None:
         """Ask for the distribution of a tensor, unless it is here.
@@ -60,6 +63,12 @@ class CountsAsked:
             self._wanted, self.reason = wanted, None
         found = self._kept.get(wanted)
         if self.reason is not None or (found is not None and not found.figures.is_sampled):
+            return
+        has_counts = self._desk.summary_of is not None and self._desk.summary_of(info.name) is not None
+        self.toll = "" if has_counts else self._desk.refuse(info, None)
+        if self.toll:
+            self._desk.stop(self._slot)
+            self._asked = self.progress = None
             return
         waits = self._desk.summary_of is not None and is_large(info) and not is_measured
         if (found is not None and waits) or self._asked == (wanted, waits):

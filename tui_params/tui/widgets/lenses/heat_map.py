@@ -90,6 +90,11 @@ class HeatMap(Lens):
             line.append((", coarse", "accent"))
         return line
 
+    @property
+    def reach(self) -> int | None:
+        view = self.seen.place.plane if self.seen is not None else None
+        return None if view is None else view.row_count * view.column_count
+
     def show(self, seen: Seen) -> None:
         self.seen = seen
         plane_of = seen.info.name, seen.info.shape, seen.place.plane
@@ -137,7 +142,9 @@ class HeatMap(Lens):
         pictures = self._pictures.found
         if not any(picture.region.holds(zoom.seen) for picture in pictures):
             self._raster = None
-            self.set_lines([[(f"{self.glyphs.unknown} the first picture is being read", "dim")]])
+            toll = self._pictures.toll
+            reading: list[Line] = [[(f"{self.glyphs.unknown} the first picture is being read", "dim")]]
+            self.set_lines(wrapped(toll, self.size.width, "accent", limit=4) if toll else reading)
             self.post_message(self.Restated())
             return
         depth = self.depth

@@ -43,6 +43,8 @@ class HeatPictures:
         self.near: BlockPicture | None = None
         self.facts: BlockFacts | None = None
         self.reason: str | None = None
+        self.toll = ""
+        """Why the plane is not read unless the user asks for it."""
         self.done = 0
         self.is_old = False
 
@@ -96,7 +98,15 @@ class HeatPictures:
 
     def want_plane(self, info: TensorInfo, view: Plane) -> None:
         """Ask for a sample of the plane, and for all of it."""
-        if (self.whole is not None and not self.is_old) or not self._ask(WHOLE, self._key):
+        if self.whole is not None and not self.is_old:
+            return
+        self.toll = self._desk.refuse(info, view.row_count * view.column_count)
+        if self.toll:
+            for slot in (SAMPLE, WHOLE, NEAR):
+                self._take_back(slot)
+                self._tried.pop(slot, None)
+            return
+        if not self._ask(WHOLE, self._key):
             return
         region, desk = Region(0, 0, view.row_count, view.column_count), self._desk
 

@@ -221,6 +221,9 @@ class HistogramLens(Lens):
             self.set_lines(indented(wrapped(self._reason, width - 2, "warning", limit=4)))
             return
         if found is None:
+            if self._counts.toll:
+                self.set_lines(indented(wrapped(self._counts.toll, width - 2, "accent", limit=4)))
+                return
             progress = self._counts.progress
             words = "counting" if progress is None else f"counting {progress.words}"
             self.set_lines(indented([[(f"{words} {self.glyphs.working}", "dim")]]))

@@ -152,6 +152,11 @@ class Lens(Canvas, can_focus=True):
         return None
 
     @property
+    def reach(self) -> int | None:
+        """The elements that it has to read of the tensor, at most; None: all."""
+        return None
+
+    @property
     def has_room(self) -> bool:
         """Whether there is a cell to paint: not before the first layout, which a key may come before."""
         return self.size.height > 0 and self.size.width > 0

@@ -28,6 +28,8 @@ class ProfilesAsked:
         self._asked: Hashable = None
         self.progress: Progress | None = None
         self.reason: str | None = None
+        self.toll = ""
+        """Why the tensor is not read unless the user asks for it."""
         self.is_stopped = False
         """Whether the user has stopped the reading."""
 
@@ -46,6 +48,10 @@ class ProfilesAsked:
         if wanted != self._wanted:
             self.stop()
             self._wanted, self.reason, self.is_stopped = wanted, info.unreadable, False
+        self.toll = self._desk.refuse(info, None) if self.found is None else ""
+        if self.toll:
+            self.stop()
+            return
         if self.reason is not None or self.is_stopped or self.found is not None or self._asked == wanted:
             return
         source = self._desk.source

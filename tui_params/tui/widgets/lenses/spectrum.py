@@ -59,6 +59,7 @@ class Spectrum(Lens):
         self._asked: Hashable = None
         self._is_running = False
         self._words = ""
+        self._toll = ""
         self._stopped: Hashable = None
         self._wanted: Hashable = None
         self._curve: tuple[Hashable, Curve | None] = (None, None)
@@ -79,6 +80,10 @@ class Spectrum(Lens):
         if self.seen is None:
             return None
         return (folded_matrix if self.is_folded else plane_matrix)(self.seen.place.plane)
+
+    @property
+    def reach(self) -> int | None:
+        return None if self.matrix is None else self.matrix.size
 
     @property
     def is_settled(self) -> bool:
@@ -113,11 +118,15 @@ class Spectrum(Lens):
     def _ask(self, key: Hashable) -> None:
         """Ask for what is not known of the matrix, unless it was stopped by hand."""
         seen, matrix = self.seen, self.matrix
-        if seen is None or matrix is None or key == self._asked:
+        if seen is None or matrix is None or (key == self._asked and not self.desk.refuse(seen.info, matrix.size)):
             return
         found = self._found.get(key)
         wants_all = can_be_exact(matrix) and (cost(matrix) is None or key == self._wanted) and key != self._stopped
         if key in self._reasons or (found is not None and (found.is_exact or not wants_all)):
+            self._take_back()
+            return
+        self._toll = self.desk.refuse(seen.info, matrix.size) if found is None else ""
+        if self._toll:
             self._take_back()
             return
         if key == self._stopped:
@@ -193,6 +202,9 @@ class Spectrum(Lens):
         found, reason = self._found.get(key), self._reasons.get(key)
         if reason is not None:
             self._say(reason, "warning")
+            return
+        if found is None and self._toll:
+            self._say(self._toll, "accent")
             return
         if found is None:
             self._say(f"{self.glyphs.working} {self._words}" if self._is_running else "Stopped; e reads it.", "dim")

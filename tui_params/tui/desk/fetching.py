@@ -1,0 +1,58 @@
+"""Fetching: what of a source elsewhere is read by itself, and what only if the user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from tui_params.core import text
+from tui_params.core.source import Line
+from tui_params.core.tensor import TensorInfo
+
+
+class Fetching:
+    """Answers from any thread how much a read would bring over the line; of a source on this machine it is nothing.
+
+    ``cost`` gives the bytes that have to come for a tensor (``Source.to_fetch``). Up to ``below`` of them are fetched
+    for whatever is on screen; more has to be agreed to, tensor by tensor.
+    """
+
+    def __init__(self, line: Line | None, cost: Callable[[TensorInfo], int], below: int) -> None:
+        self.line = line
+        self.below = below
+        self._cost = cost
+        self._agreed: dict[str, int] = {}
+
+    @property
+    def is_far(self) -> bool:
+        return self.line is not None
+
+    def toll(self, info: TensorInfo, numel: int | None = None) -> int:
+        """The bytes that the user has to agree to before ``numel`` elements (None: all) are read; 0 if to none."""
+        if self.line is None:
+            return 0
+        nbytes = self._cost(info)
+        if numel is not None:
+            nbytes = min(nbytes, info.dtype.nbytes(numel))
+        return nbytes if nbytes > max(self.below, self._agreed.get(info.name, 0)) else 0
+
+    def words(self, info: TensorInfo, key: str, numel: int | None = None) -> str:
+        """One sentence about what stands in the place of what is not fetched by itself; empty if it is."""
+        nbytes = self.toll(info, numel)
+        return f"{text.size(nbytes)}: press {key} to fetch it" if nbytes else ""
+
+    def agree(self, info: TensorInfo, nbytes: int) -> None:
+        """The user wants so many bytes of a tensor, or what is left of them."""
+        self._agreed[info.name] = max(nbytes, self._agreed.get(info.name, 0))
+
+    @property
+    def agreed(self) -> tuple[str, ...]:
+        """The tensors that the user asked for."""
+        return tuple(self._agreed)
+
+    def withdraw(self, name: str) -> bool:
+        """Fetch no more of a tensor than is fetched by itself; False if it was not asked for."""
+        return self._agreed.pop(name, None) is not None
+
+    def total(self, infos: Iterable[TensorInfo]) -> int:
+        """The bytes that would come for all of these, those of tied tensors once."""
+        return sum(self._cost(info) for info in infos if info.tied_to is None) if self.line is not None else 0

@@ -1,0 +1,13 @@
+"""What is asked before much is fetched from elsewhere, in one sentence."""
+
+from __future__ import annotations
+
+from tui_params.core import text
+
+
+def question(key: str, does: str, nbytes: int, address: str, leave: str, room: int) -> str:
+    """What a key would fetch, and how to start or to leave it; the address is left out where there is no room."""
+    ends = f": {key} again to start, {leave} to leave it"
+    begins = f"{key} {does} {text.size(nbytes)}"
+    whole = f"{begins} from {text.clean(address, 200)}{ends}"
+    return whole if len(whole) <= room else f"{begins} over the line{ends}"
