@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_params.api.opening import open_source
+from tui_params.api.opening import open_source, piece_cache
 from tui_params.core.compare.tracks import Step, Timeline
 from tui_params.core.compare.verdict import Progress
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
+from tui_params.sources.given import find_path, is_address, shown
 
 if TYPE_CHECKING:
     from tui_params.api.opening import Target
@@ -57,7 +59,7 @@ def open_step(
 
     ``reader`` is the name of the format to read it as.
     """
-    label = target.label if isinstance(target, Source) else str(target) if is_path(target) else "in memory"
+    label = target.label if isinstance(target, Source) else _shown(target) if is_path(target) else "in memory"
     try:
         source = open_source(target, format=reader)
     except OpenError as error:
@@ -75,19 +77,25 @@ def steps_of(run: Target | Sequence[Target]) -> tuple[list[Target], list[int | N
         targets = list(run)
         if len(targets) == 1:
             return steps_of(targets[0])
-        return targets, [number_of(Path(os.fspath(target)).name) if is_path(target) else None for target in targets]
+        return targets, [number_of(Path(_shown(target)).name) if is_path(target) else None for target in targets]
     if not isinstance(run, (str, os.PathLike)):
         raise TypeError("expected the folder of a run, or a list of checkpoints")
+    from tui_params.sources.bytes.files import is_folder
     from tui_params.sources.detect import formats
 
-    folder = Path(os.fspath(run))
-    found = steps_in_order(folder, formats()) if folder.is_dir() else []
+    folder = find_path(os.fspath(run), piece_cache) if is_address(os.fspath(run)) else Path(os.fspath(run))
+    found = steps_in_order(folder, formats()) if is_folder(folder) else []
     if len(found) < FEWEST:
         raise OpenError(
-            f"{clean(str(folder), 200)} is no folder with two steps or more, "
+            f"{clean(_shown(run), 200)} is no folder with two steps or more, "
             "such as checkpoint-500/ and checkpoint-1000/"
         )
     return [str(folder / name) for name, _ in found], [number for _, number in found]
+
+
+def _shown(target: object) -> str:
+    """A path or an address as it may be shown."""
+    return far.shown(shown(str(target)))
 
 
 def is_path(target: object) -> bool:

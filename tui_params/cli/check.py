@@ -11,11 +11,13 @@ import click
 
 from tui_params.cli.completion import complete_path, complete_threshold
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.fetched import say_fetched
 from tui_params.cli.fields import CHECK, RULES, epilog
 from tui_params.cli.output import Output, complain, finding_entry, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.cli.team_option import team_option
 from tui_params.core.text import plural
+from tui_params.sources.given import shown
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
@@ -129,16 +131,17 @@ def _check(
 
             output = Output()
             output.lines(lines(opened, report, output))
+        say_fetched(opened)
     code = exit_code(report, fail_on)
     if code == FAILED and form != "text":
         from tui_params.core.health.report_text import unchecked_words
 
         if report.has_nothing:
-            complain(f"{path}: nothing was checked")
+            complain(f"{shown(path)}: nothing was checked")
         elif report.unchecked:
-            complain(f"{path}: {unchecked_words(report)} could not be checked")
+            complain(f"{shown(path)}: {unchecked_words(report)} could not be checked")
         if report.unverified:
-            complain(f"{path}: {plural(report.unverified, 'file')} could not be verified")
+            complain(f"{shown(path)}: {plural(report.unverified, 'file')} could not be verified")
     return code
 
 
@@ -153,7 +156,7 @@ def exit_code(report: Report, fail_on: str) -> int:
 def document(path: str, report: Report) -> dict[str, Any]:
     """The document of ``--json``."""
     return {
-        "source": path,
+        "source": shown(path),
         "status": report.status,
         "checked": report.checked,
         "findings": [finding_entry(finding) for finding in report.findings],

@@ -10,11 +10,13 @@ import click
 from tui_params.cli.compare_progress import CompareProgress
 from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import FAILED, FOUND, OK
+from tui_params.cli.fetched import say_fetched
 from tui_params.cli.fields import DIFF, epilog
 from tui_params.cli.numbers import Tolerance
 from tui_params.cli.output import Output, complain, finding_entry, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
 from tui_params.cli.team_option import team_option
+from tui_params.sources.given import shown
 
 if TYPE_CHECKING:
     from tui_params.core.compare.comparer import Comparison
@@ -102,6 +104,7 @@ def compare_sources(a: str, b: str, reader: Reader) -> int:
 def _print(
     a: str, b: str, comparison: Comparison, listings: tuple[Listing, Listing], *, as_json: bool, names: bool
 ) -> int:
+    a, b = shown(a), shown(b)
     if as_json:
         not_opened = (listings[0].not_opened, listings[1].not_opened)
         write_json(document(a, b, comparison, names=names, not_opened=not_opened))
@@ -170,6 +173,7 @@ def _compare(
         finally:
             if show is not None:
                 show.clear()
+        say_fetched(source_a, source_b)
         return comparison, (source_a.listing, source_b.listing)
 
 

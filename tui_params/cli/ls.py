@@ -11,6 +11,7 @@ import msgspec
 from tui_params.cli.adapters import adapter_entries, adapter_lines
 from tui_params.cli.completion import complete_path
 from tui_params.cli.exit_codes import OK
+from tui_params.cli.fetched import say_fetched
 from tui_params.cli.fields import LS, epilog
 from tui_params.cli.kept_figures import kept_of
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output, finding_entry, write_json
@@ -23,6 +24,7 @@ from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree
+from tui_params.sources.given import shown
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -57,6 +59,7 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: Reade
         tree = Tree(source.listing)
         if as_json:
             write_json(document(path, source, tree, kinds=kinds))
+            say_fetched(source)
             return
         output = Output()
         tensors = list(tree.tensors_below(None))
@@ -69,6 +72,7 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: Reade
         else:
             output.lines(header(source, tree.totals(), output))
             output.lines(rows(tensors, output, PackedWeights(source)))
+        say_fetched(source)
 
 
 def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def document(path: str, source: Source, tree: Tree, *, kinds: bool = False) -> d
         listed = {"tensors": [_entry(info, packed.of(info.name)) for info in tensors]}
     listing = source.listing
     return {
-        "source": path,
+        "source": shown(path),
         "format": listing.format,
         "metadata": dict(listing.metadata),
         "totals": {**_totals(tree.totals()), "gradients": len(listing.gradients)},

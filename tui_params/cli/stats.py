@@ -13,6 +13,7 @@ import msgspec
 from tui_params.cli.adapters import change_entry, change_lines, changes_in
 from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import FAILED, OK
+from tui_params.cli.fetched import say_fetched
 from tui_params.cli.fields import STATS, epilog
 from tui_params.cli.output import Output, complain, write_json
 from tui_params.cli.reader_option import Reader, open_chosen, reader_option
@@ -24,6 +25,7 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import Tree
 from tui_params.errors import ReadError
+from tui_params.sources.given import shown
 
 if TYPE_CHECKING:
     from tui_params.core.team import Team
@@ -72,7 +74,7 @@ def command(source: str, name: str | None, as_json: bool, reader: Reader, team: 
         if as_json:
             kept = list(_watched(results, len(tensors)))
             changes = [change_entry(*found) for found in adapters]
-            write_json({"source": source, "tensors": [entry(result) for result in kept], "adapters": changes})
+            write_json({"source": shown(source), "tensors": [entry(result) for result in kept], "adapters": changes})
             unchecked = sum(result.unchecked is not None for result in kept)
         else:
             output = Output()
@@ -81,6 +83,7 @@ def command(source: str, name: str | None, as_json: bool, reader: Reader, team: 
                 return OK
             unchecked = _print_one(next(results), output) if is_single else _print_table(tensors, results, output)
             output.lines(change_lines(adapters, output))
+        say_fetched(opened)
     if unchecked:
         complain(f"{unchecked} of {text.plural(len(tensors), 'tensor')} could not be read")
     return FAILED if unchecked else OK

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from tui_params.cli.completion import complete_name, complete_path
 from tui_params.cli.exit_codes import OK
+from tui_params.cli.fetched import say_fetched
 from tui_params.cli.fields import VALUES, epilog
 from tui_params.cli.new_file import write_new
 from tui_params.cli.output import PLAIN_WIDTH, Output, encode_json
@@ -99,6 +100,7 @@ def command(
             _print_grid(opened, info, expression, Output())
         else:
             _print_contents(contents_of(opened, info, expression, form), form)
+        say_fetched(opened)
     return OK
 
 

@@ -23,11 +23,8 @@ def find_path(given: str, keepers: Keepers | None = None) -> Path:
 
     Nothing is asked of a server yet. Raises OpenError.
     """
-    if _SCHEME in given:
-        from tui_params.sources.remote.address import is_address
-
-        if is_address(given):
-            return _mount(given, keepers)
+    if is_address(given):
+        return _mount(given, keepers)
     try:
         full = Path(given).expanduser()
     except (ValueError, RuntimeError) as error:
@@ -49,14 +46,22 @@ def _mount(given: str, keepers: Keepers | None) -> Path:
     return base / address.path if address.path else base
 
 
+def is_address(given: str) -> bool:
+    """Whether it is an address, and no name on this disk."""
+    if _SCHEME not in given:
+        return False
+    from tui_params.sources.remote import address
+
+    return address.is_address(given)
+
+
 def shown(given: str) -> str:
     """What was given as it may be shown: of an address, neither a query nor a password."""
-    if _SCHEME in given:
-        from tui_params.sources.remote.address import is_address, parse_address
+    if not is_address(given):
+        return given
+    from tui_params.sources.remote.address import parse_address
 
-        if is_address(given):
-            try:
-                return parse_address(given).text
-            except OpenError:
-                return f"{given.partition(_SCHEME)[0]}{_SCHEME}…"
-    return given
+    try:
+        return parse_address(given).text
+    except OpenError:
+        return f"{given.partition(_SCHEME)[0]}{_SCHEME}…"

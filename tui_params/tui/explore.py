@@ -46,7 +46,9 @@ def run_path(
         return open_source(other, format=reader)
 
     beside = open_other if other is not None else None
-    return _run(path, open_it, sys.stderr.write, hint=hint, is_logical=is_logical, open_other=beside)
+    from tui_params.sources.given import shown
+
+    return _run(shown(path), open_it, sys.stderr.write, hint=hint, is_logical=is_logical, open_other=beside, given=path)
 
 
 @overload
@@ -244,6 +246,7 @@ def _run(
     editor: Editor | None = None,
     is_logical: bool = False,
     open_other: Callable[[], Source] | None = None,
+    given: str | None = None,
 ) -> int:
     was_collecting = gc.isenabled()
     apps: list[ParamsApp] = []
@@ -262,7 +265,7 @@ def _run(
             from tui_params.tui.desk.pending_source import PendingSource
 
             # The source is opened while Textual is still being imported.
-            opening = PendingSource(label, open_it, is_logical=is_logical, open_other=open_other)
+            opening = PendingSource(label, open_it, is_logical=is_logical, open_other=open_other, given=given)
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text

@@ -29,8 +29,11 @@ class PendingSource:
         *,
         is_logical: bool = False,
         open_other: Callable[[], Source] | None = None,
+        given: str | None = None,
     ) -> None:
         self.label = label
+        self.given = label if given is None else given
+        """The path or the address that the user gave; an address may have a password in it, the label has none."""
         self.is_logical = is_logical
         """Whether packed weights are opened as what they mean."""
         self.open_other = open_other

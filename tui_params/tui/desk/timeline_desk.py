@@ -17,6 +17,8 @@ from tui_params.core.compare.verdict import Progress
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.text import are, plural
 from tui_params.errors import OpenError, StoppedError, TuiParamsError
+from tui_params.settings import FETCH_BELOW
+from tui_params.sources.bytes.far import is_far
 from tui_params.tui.state.run import Run
 from tui_params.tui.state.track_rows import TrackRow, row_of
 from tui_params.tui.terminal.frozen_message import FrozenMessage
@@ -69,14 +71,29 @@ class StepWaits(FrozenMessage):
     words: str
 
 
+@dataclass(eq=False, slots=True)
+class FetchWaits(FrozenMessage):
+    """The reading would bring so many bytes over the line from an address, and waits for ``TimelineDesk.fetch``."""
+
+    generation: int
+    nbytes: int
+    address: str
+
+
 class TimelineDesk:
     """One reading of a run: the folder of its checkpoints, or the checkpoints in the order in which they are given.
 
-    Only a folder is looked at again. All messages carry the generation. ``store`` keeps what was read.
+    Only a folder is looked at again. All messages carry the generation. ``store`` keeps what was read. Where more than
+    ``fetch_below`` bytes would come over a line, it waits for ``fetch``.
     """
 
     def __init__(
-        self, run: Run, generation: int, post: Callable[[Message], object], store: CacheFolder | None = None
+        self,
+        run: Run,
+        generation: int,
+        post: Callable[[Message], object],
+        store: CacheFolder | None = None,
+        fetch_below: int = FETCH_BELOW,
     ) -> None:
         self._run_of = run.paths
         self._generation = generation
@@ -91,6 +108,8 @@ class TimelineDesk:
         self._seen: dict[str, FilesState] = {}
         self._refused: dict[str, tuple[FilesState, str]] = {}
         self._waits = ""
+        self._fetch_below = fetch_below
+        self._may_fetch = Event()
         self._is_stopped = Event()
         self._thread = Thread(target=self._work, name="timeline", daemon=True)
         self._thread.start()
@@ -98,6 +117,11 @@ class TimelineDesk:
     def stop(self) -> None:
         """Read nothing more, and look for nothing more."""
         self._is_stopped.set()
+        self._may_fetch.set()
+
+    def fetch(self) -> None:
+        """Read the run although much has to be fetched."""
+        self._may_fetch.set()
 
     def close(self, wait: float) -> None:
         """Stop, and wait at most so many seconds until the files are closed."""
@@ -172,6 +196,7 @@ class TimelineDesk:
 
         is_whole = False
         try:
+            self._wait_for_fetch(known)
             read_timeline(
                 self._steps,
                 self._sources,
@@ -187,6 +212,23 @@ class TimelineDesk:
                 for track in self._tracks.values():
                     kept.put(track)
                 kept.flush(is_whole=is_whole)
+
+    def _wait_for_fetch(self, known: Callable[[str], Sequence[Moment | None]]) -> None:
+        """Say how much would be fetched, if that is much, and wait until the user wants it. Raises StoppedError."""
+        nbytes, addresses = 0, dict[str, None]()
+        for at, source in enumerate(self._sources):
+            if source is None or source.line is None:
+                continue
+            addresses[source.line.address] = None
+            for info in source.listing.tensors:
+                moments = known(info.name)
+                if info.tied_to is None and (at >= len(moments) or moments[at] is None):
+                    nbytes += source.to_fetch(info)
+        if nbytes > self._fetch_below:
+            self._post(FetchWaits(self._generation, nbytes, " and ".join(addresses)))
+            self._may_fetch.wait()
+        if self._is_stopped.is_set():
+            raise StoppedError("the reading of the run was stopped")
 
     def _kept_moments(self) -> RunMoments | None:
         if self._store is None:
@@ -264,7 +306,9 @@ class TimelineDesk:
         return f"{plural(missing, 'tensor')} of the step before {are(missing)} missing" if missing else ""
 
     def _is_written(self, target: str) -> bool:
-        """Whether its files have changed since the last look, or a moment ago at the first."""
+        """Whether its files have changed since the last look, or a moment ago at the first. A server is not asked."""
+        if is_far(target):
+            return False
         from tui_params.sources.folder.run.arrival import files_state
 
         state = files_state(Path(target))

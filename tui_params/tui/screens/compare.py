@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui_params.core import text
+from tui_params.sources.given import is_address, shown
 from tui_params.tui.state.paths import complete
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -64,7 +65,7 @@ class CompareScreen(ModalScreen[None]):
         with Vertical(id="compare", classes="-ascii" if self.glyphs.is_ascii else ""):
             with Horizontal(id="compare-bar"):
                 yield Static("with", id="compare-mark")
-                yield OtherField("a file, a folder, attach:PID", id="compare-field")
+                yield OtherField("a file, a folder, an address, attach:PID", id="compare-field")
             yield LinesView(id="compare-said")
             yield LinesView(id="compare-report")
             yield LinesView(id="compare-keys")
@@ -136,9 +137,10 @@ class CompareScreen(ModalScreen[None]):
                 self._leave()
             self.finish()
             return
-        self._said = f"{self.glyphs.working} opening {text.clean(path, 200)}", "dim"
+        self._said = f"{self.glyphs.working} opening {text.clean(shown(path), 200)}", "dim"
         self._fill()
-        self._choose(path if path.startswith(_ATTACH) else os.path.expanduser(path))
+        is_path = not path.startswith(_ATTACH) and not is_address(path)
+        self._choose(os.path.expanduser(path) if is_path else path)
 
     def action_complete(self) -> None:
         path, found = complete(self.field.value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from tui_params.sources.given import is_address
+
 MOST_READ = 20_000
 """Entries of a folder that are looked at."""
 
@@ -12,8 +14,10 @@ MOST_READ = 20_000
 def complete(typed: str) -> tuple[str, Sequence[str]]:
     """The path with what all entries that begin so have in common, and their names; folders end with a slash.
 
-    ``~`` stays as it was typed. A folder that cannot be read has no entries.
+    ``~`` stays as it was typed. A folder that cannot be read has no entries, and nothing is asked of a server.
     """
+    if is_address(typed):
+        return typed, ()
     folder, start = os.path.split(typed)
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tui_params.sources.given import shown
+
 
 class Run(msgspec.Struct, frozen=True):
     """The folder of a run, alone, or its checkpoints in their order; ``reader`` is the format to read them as."""
@@ -13,4 +15,4 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        return self.paths[0] if len(self.paths) == 1 else f"{len(self.paths)} checkpoints"
+        return shown(self.paths[0]) if len(self.paths) == 1 else f"{len(self.paths)} checkpoints"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 from tui_params.core import text
+from tui_params.sources.given import is_address
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
@@ -58,11 +59,12 @@ class Travel:
 
     @property
     def _place(self) -> str | None:
-        """The path under which bookmarks are kept; None for a model in memory, whose names may mean another model."""
+        """What bookmarks are kept under; None for a model in memory, whose names may be those of another model."""
         opened = self._session.opened
         if opened is None or opened.content.is_live:
             return None
-        return os.path.abspath(self._session.pending.label)
+        label = self._session.pending.label
+        return label if is_address(label) else os.path.abspath(label)
 
     def visit(self) -> None:
         """The page of the row at the cursor is shown."""

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from tui_params.core.compare.tracks import Step
 from tui_params.core.compare.verdict import Progress
+from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk import timeline_desk
 from tui_params.tui.desk.timeline_desk import TimelineDesk
@@ -23,6 +24,7 @@ from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.tensor.ask_bar import AskBar
 from tui_params.tui.screens.tensor.header import key_line
+from tui_params.tui.screens.timeline.fetch_question import FetchQuestion
 from tui_params.tui.screens.timeline.header import FirstBroken, Head, head_lines
 from tui_params.tui.state.run import Run
 from tui_params.tui.state.track_rows import ORDERS, Order, TrackRow, arranged, broken_words
@@ -69,6 +71,7 @@ class TimelineScreen(Screen[str | None]):
         self.glyphs = glyphs
         self.desk: TimelineDesk | None = None
         self.notice = Notice(self.set_timer, self.update_bars)
+        self.fetching = FetchQuestion(self.notice, self._key_of, lambda: self.size.width)
         self.waiting = Delays(self.set_timer)
         self.tracks = TrackList(glyphs, id="tracks")
         self.page = TrackPage(id="track-page")
@@ -98,6 +101,7 @@ class TimelineScreen(Screen[str | None]):
         self._failure = ""
         self._waits = ""
         self._is_old = False
+        self.fetching.waits = None
 
     def compose(self) -> ComposeResult:
         yield self._bars[0]
@@ -126,7 +130,8 @@ class TimelineScreen(Screen[str | None]):
         self._begin()
         cache = getattr(self.app, "cache", None)
         store = cache.store if cache is not None else None
-        self.desk = TimelineDesk(self._run_of, self._generation, self.post_message, store)
+        chosen = getattr(self.app, "settings", None) or Settings()
+        self.desk = TimelineDesk(self._run_of, self._generation, self.post_message, store, chosen.fetch_below)
         self._sort()
         self.update_bars()
 
@@ -144,6 +149,12 @@ class TimelineScreen(Screen[str | None]):
             self._has_unread = any(step.reason is not None for step in message.steps)
             self._is_old = True
             self.update_bars()
+
+    def on_fetch_waits(self, message: timeline_desk.FetchWaits) -> None:
+        if message.generation == self._generation:
+            self._is_reading = False
+            self.fetching.take(message)
+            self._sort()
 
     def on_tracks_read(self, message: timeline_desk.TracksRead) -> None:
         if message.generation != self._generation:
@@ -212,13 +223,14 @@ class TimelineScreen(Screen[str | None]):
         if self._by_name:
             self.tracks.words = "No tensor has this text in its name."
         else:
-            self.tracks.words = "" if self._failure else "The checkpoints are being read."
+            self.tracks.words = "" if self._failure else self.fetching.words or "The checkpoints are being read."
         self.tracks.show(rows, self._steps)
         self._show_page_soon()
         self.update_bars()
 
     def on_track_list_moved(self, message: TrackList.Moved) -> None:
-        self.notice.clear()
+        if self.fetching.waits is None:
+            self.notice.clear()
         self._show_page_soon()
 
     def _show_page_soon(self) -> None:
@@ -279,12 +291,12 @@ class TimelineScreen(Screen[str | None]):
             order=self._order,
             words=self._words,
             broken=self._first_broken,
-            has_unread=self._has_unread or self._is_stopped,
+            has_unread=self._has_unread or self._is_stopped or self.fetching.waits is not None,
             progress=self._progress,
             is_reading=self._is_reading,
             is_stopped=self._is_stopped,
             failure=self._failure,
-            waits=self._waits,
+            waits=self._waits or ("not read yet" if self.fetching.waits is not None else ""),
         )
         self._bars[0].show(lambda width: head_lines(head, width, self.glyphs))
         self._bars[1].show(self._key_lines)
@@ -354,6 +366,8 @@ class TimelineScreen(Screen[str | None]):
 
     def action_clear(self) -> None:
         """Stop the reading; or drop the filter; or go back."""
+        if self.notice.withdraw():
+            return
         if self._is_reading and self.desk is not None:
             self.desk.stop()
             self._generation += 1  # what is on its way is not shown any more
@@ -380,6 +394,12 @@ class TimelineScreen(Screen[str | None]):
             self.notice.say("There is no tree here: tui-params CHECKPOINT looks into one checkpoint.")
         elif row is not None:
             self.dismiss(row.name)
+
+    def action_fetch(self) -> None:
+        if self.fetching.agree() and self.desk is not None:
+            self._is_reading = True
+            self.desk.fetch()
+            self._sort()
 
     def action_reload(self) -> None:
         self.notice.clear()
