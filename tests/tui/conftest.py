@@ -23,6 +23,7 @@ def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FILTER_AGAIN", "SORT_AGAIN"):
         monkeypatch.setattr(delays, name, 0.004)
     monkeypatch.setattr(delays, "RECORD_QUIET", 0.0)
+    monkeypatch.setattr(delays, "METER_EVERY", 0.01)
     # However slow the machine is, a notice is there until the test looks at it.
     monkeypatch.setattr(notice, "SAID_FOR", 1000.0)
 

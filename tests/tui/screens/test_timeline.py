@@ -139,7 +139,7 @@ async def test_from_the_explorer_and_back_to_a_tensor(tmp_path: Path) -> None:
     async with on_stage(lambda: open_source(tmp_path)) as stage:
         await stage.press("T")
         assert "Only the folder of a run has a timeline" in stage.status
-        stage.screen.session.pending.label = str(tmp_path)
+        stage.screen.session.pending.given = str(tmp_path)
         for back in (*keys_of("leave"), "escape"):
             await stage.press("T")
             assert "NaN since step 2500" in stage.lines[0]

@@ -128,7 +128,7 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     if not state.is_editable or width >= _ROOMY:
         left = width - line_width([*name, *right]) - (4 if right else 3)
         form = _first_parts(source.listing.format, left)
-        name[1:1] = [(f"  {form}", "dim")] if not brief or len(form) <= left else []
+        name[1:1] = [(f"  {form}", "dim")] if not (brief or words) or len(form) <= left else []
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from textual.app import ComposeResult
@@ -24,10 +23,11 @@ from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.tensor.ask_bar import AskBar
 from tui_params.tui.screens.tensor.header import key_line
+from tui_params.tui.screens.timeline.broken import BrokenSteps
 from tui_params.tui.screens.timeline.fetch_question import FetchQuestion
-from tui_params.tui.screens.timeline.header import FirstBroken, Head, head_lines
+from tui_params.tui.screens.timeline.header import Head, head_lines
 from tui_params.tui.state.run import Run
-from tui_params.tui.state.track_rows import ORDERS, Order, TrackRow, arranged, broken_words
+from tui_params.tui.state.track_rows import ORDERS, Order, TrackRow, arranged
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -41,9 +41,6 @@ AGAIN = 0.2
 
 AT_ONCE = 3_000
 """Rows that are arranged within 15 ms, so that no key waits."""
-
-NAMED = 200
-"""Of how many tensors that are broken first the names are told."""
 
 
 class TimelineScreen(Screen[str | None]):
@@ -93,8 +90,7 @@ class TimelineScreen(Screen[str | None]):
         self._generation += 1
         self._steps: tuple[Step, ...] = ()
         self._by_name: dict[str, TrackRow] = {}
-        self._broken: dict[int, dict[str, None]] = {}
-        self._kinds: dict[int, tuple[bool, bool]] = {}
+        self._broken = BrokenSteps()
         self._has_unread = False
         self._progress: Progress | None = None
         self._is_reading, self._is_stopped = True, False
@@ -162,18 +158,11 @@ class TimelineScreen(Screen[str | None]):
         for row in message.rows:
             self._by_name[row.name] = row
             if row.first_broken is not None:
-                self._take_broken(row, row.first_broken)
+                self._broken.take(row, row.first_broken)
             self._has_unread |= any(moment is not None and moment.reason for moment in row.track.moments)
         self._progress = message.progress
         self._is_old |= bool(message.rows)
         self.update_bars()
-
-    def _take_broken(self, row: TrackRow, at: int) -> None:
-        moment = row.track.moments[at]
-        assert moment is not None
-        has_nan, has_infinite = self._kinds.get(at, (False, False))
-        self._kinds[at] = has_nan or bool(moment.nan), has_infinite or bool(moment.infinite)
-        self._broken.setdefault(at, {})[row.name] = None
 
     def on_run_ended(self, message: timeline_desk.RunEnded) -> None:
         if message.generation != self._generation:
@@ -290,7 +279,7 @@ class TimelineScreen(Screen[str | None]):
             count=len(self._by_name),
             order=self._order,
             words=self._words,
-            broken=self._first_broken,
+            broken=self._broken.first,
             has_unread=self._has_unread or self._is_stopped or self.fetching.waits is not None,
             progress=self._progress,
             is_reading=self._is_reading,
@@ -304,14 +293,6 @@ class TimelineScreen(Screen[str | None]):
     @property
     def _hinted(self) -> tuple[str, ...]:
         return ("sort", "search", "leave", "help") if self._is_main else ("enter", "sort", "search", "leave", "help")
-
-    @property
-    def _first_broken(self) -> FirstBroken | None:
-        at = min(self._broken, default=None)
-        if at is None:
-            return None
-        what = broken_words(*self._kinds[at])
-        return FirstBroken(at, len(self._broken[at]), what, list(islice(self._broken[at], NAMED)))
 
     def _key_lines(self, width: int) -> list[Line]:
         hints = [key for key in keys.TIMELINE if key.id.partition(".")[2] in self._hinted]

@@ -83,7 +83,8 @@ class Spectrum(Lens):
 
     @property
     def reach(self) -> int | None:
-        return None if self.matrix is None else self.matrix.size
+        matrix = self.matrix
+        return None if matrix is None else matrix.rows * matrix.columns
 
     @property
     def is_settled(self) -> bool:
@@ -118,14 +119,18 @@ class Spectrum(Lens):
     def _ask(self, key: Hashable) -> None:
         """Ask for what is not known of the matrix, unless it was stopped by hand."""
         seen, matrix = self.seen, self.matrix
-        if seen is None or matrix is None or (key == self._asked and not self.desk.refuse(seen.info, matrix.size)):
+        if (
+            seen is None
+            or matrix is None
+            or (key == self._asked and not self.desk.refuse(seen.info, matrix.rows * matrix.columns))
+        ):
             return
         found = self._found.get(key)
         wants_all = can_be_exact(matrix) and (cost(matrix) is None or key == self._wanted) and key != self._stopped
         if key in self._reasons or (found is not None and (found.is_exact or not wants_all)):
             self._take_back()
             return
-        self._toll = self.desk.refuse(seen.info, matrix.size) if found is None else ""
+        self._toll = self.desk.refuse(seen.info, matrix.rows * matrix.columns) if found is None else ""
         if self._toll:
             self._take_back()
             return
