@@ -25,6 +25,7 @@ from tests.factories_large import HeldSource
 from tests.factories_layers import mixture
 from tests.factories_memory import MemorySource
 from tests.factories_pair import base, tuned
+from tests.factories_remote import FolderTransport
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import Stage
 from tests.factories_timeline import planted_run
@@ -34,7 +35,9 @@ from tui_params.cli.demo import HINT
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.demo import make_demo
-from tui_params.settings import Settings
+from tui_params.settings import FETCH_BELOW, Settings
+from tui_params.sources.detect import open_path
+from tui_params.sources.remote import mounting
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.desk.messages import SweepProgress, Working
 from tui_params.tui.desk.pending_source import PendingSource
@@ -72,6 +75,8 @@ class Scene(NamedTuple):
     """What it is compared with."""
     run: Callable[[], Run] | None = None
     """The run whose timeline is shown, in place of a source."""
+    fetch_below: int = FETCH_BELOW
+    """Bytes of a tensor of a source elsewhere that are fetched by themselves."""
     colors: str = "truecolor"
     """The colours that the terminal is said to have, as rich names them: pictures are drawn for that many."""
 
@@ -88,9 +93,10 @@ def app_of(
     looks: Looks | None = None,
     editor: LiveEditor | None = None,
     other: Callable[[], Source] | None = None,
+    fetch_below: int = FETCH_BELOW,
 ) -> ParamsApp:
     """The app on a source, with fixed settings: no file of the user is read."""
-    settings, pending = Settings(theme=theme), PendingSource("demo", open_it, open_other=other)
+    settings, pending = Settings(theme=theme, fetch_below=fetch_below), PendingSource("demo", open_it, open_other=other)
     return ParamsApp(pending, settings=settings, glyphs=glyphs, hint=hint, looks=looks, editor=editor)
 
 
@@ -100,7 +106,7 @@ def app_of_scene(scene: Scene) -> ParamsApp:
         return ParamsApp(None, settings=Settings(theme=scene.theme), glyphs=scene.glyphs, run=scene.run())
     looks = looked_at(scene.before(), scene.keeps_values) if scene.before is not None else None
     open_it, editor = editable(scene.open_it) if scene.is_editable else (scene.open_it, None)
-    app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor, scene.other)
+    app = app_of(open_it, scene.theme, scene.glyphs, scene.hint, looks, editor, scene.other, scene.fetch_below)
     app.console._color_system = COLOR_SYSTEMS[scene.colors]
     return app
 
@@ -382,6 +388,32 @@ def sharded() -> Source:
     return open_source(by_rank(save_distributed(folder, value, thread_count=4)))
 
 
+def elsewhere() -> Source:
+    """Two shards of a model on the hub, as they would lie there."""
+    from safetensors.numpy import save_file
+
+    folder, random = Path(tempfile.mkdtemp()), np.random.default_rng(5)
+    shards = {
+        "model-00001-of-00002.safetensors": {"model.embed_tokens.weight": random.standard_normal((3000, 256))},
+        "model-00002-of-00002.safetensors": {
+            f"model.layers.{layer}.{name}.weight": random.standard_normal(shape) * std
+            for layer in range(3)
+            for name, shape, std in (
+                ("input_layernorm", (256,), 0.1),
+                ("mlp.down_proj", (256, 640), 0.04),
+                ("self_attn.o_proj", (64, 256), 0.02),
+            )
+        },
+    }
+    for shard, arrays in shards.items():
+        save_file({name: array.astype(np.float32) for name, array in arrays.items()}, folder / shard)
+    weight_map = {name: shard for shard, arrays in shards.items() for name in arrays}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    transport = FolderTransport(folder)
+    transport.address = "hf://acme/large-model"
+    return open_path(mounting.mount(object(), lambda: transport))
+
+
 def spectra() -> Source:
     """A trained matrix, the kernel of a convolution, and the update of an adapter, which has a low rank."""
     random = np.random.default_rng(0)
@@ -502,6 +534,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("training", LARGE, training, ("E", *("down",) * 14)),
     Scene("run", LARGE, trainer_run, (*("down",) * 10, "right", "down", "down")),
     Scene("run-80x24", SMALL, trainer_run, (*("down",) * 2, "right")),
+    Scene("elsewhere-80x24", SMALL, elsewhere, ("E", "down"), fetch_below=300_000),
+    Scene("elsewhere", LARGE, elsewhere, ("E", "S"), fetch_below=300_000),
     Scene("pieces", LARGE, sharded, ("slash", *typed("exp_avg_sq"), "enter", *("down",) * 6)),
     Scene("compare-80x24", SMALL, base, ("E", *("down",) * 5), other=tuned),
     Scene("compare", LARGE, base, ("E", *("down",) * 5, "D"), other=tuned),

@@ -572,6 +572,14 @@ async def test_scan_reads_and_checks_what_is_not_on_screen() -> None:
         assert stage.cursor == "layer55"
 
 
+@covers("fetch")
+async def test_on_this_machine_there_is_nothing_to_fetch() -> None:
+    async with on_stage() as stage:
+        for key in keys_of("fetch"):
+            await stage.press(key)
+            assert "Nothing has to be fetched" in stage.status
+
+
 @covers("verify")
 async def test_verify_compares_the_files_with_those_of_the_hub(tmp_path: Path) -> None:
     content = save({"fc.weight": ramp(8, 8), "fc.bias": ramp(8)})

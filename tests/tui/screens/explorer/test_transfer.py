@@ -19,6 +19,7 @@ from tui_params.cache.choices import Choices
 from tui_params.core.source import Source
 from tui_params.settings import Settings
 from tui_params.sources.detect import open_path
+from tui_params.tui.screens.compare import CompareScreen
 from tui_params.tui.screens.explorer.status import header_lines
 from tui_params.tui.state.paths import complete
 from tui_params.tui.state.run import Run
@@ -258,14 +259,17 @@ async def test_an_address_passes_the_compare_box_unchanged_and_is_shown_without_
     secret = "https://user:word@host.invalid/~x/model.safetensors?X-Signature=abc"
     async with on_stage(elsewhere.opener(), settings=SETTINGS) as stage:
         await stage.press("c")
-        stage.app.screen.field.value = secret  # type: ignore[attr-defined]
+        box = stage.app.screen
+        assert isinstance(box, CompareScreen)
+        box.field.value = secret
         shown: list[str] = []
-        say = stage.app.screen._fill  # type: ignore[attr-defined]
-        monkeypatch.setattr(
-            stage.app.screen,
-            "_fill",
-            lambda: (shown.append(stage.app.screen._said[0]), say()),  # type: ignore[attr-defined]
-        )
+        fill = box._fill
+
+        def note_and_fill() -> None:
+            shown.append(box._said[0])
+            fill()
+
+        monkeypatch.setattr(box, "_fill", note_and_fill)
         await stage.press("enter")
         assert asked == [secret]
         assert any("opening https://host.invalid/~x/model.safetensors" in words for words in shown)

@@ -406,6 +406,14 @@ async def test_what_changes_below_a_screen_that_covers_it_sends_nothing(monkeypa
         assert await change_below() > 0
 
 
+@covers("tensor.fetch")
+async def test_on_this_machine_there_is_nothing_to_fetch() -> None:
+    async with inside() as stage:
+        for key in keys_of("tensor.fetch"):
+            await stage.press(key)
+            assert "Nothing has to be fetched" in stage.lines[-1]
+
+
 async def test_every_key_can_be_pressed_before_the_lens_has_its_size() -> None:
     async with inside("head", size=(80, 24)) as stage:
         for number, entry in enumerate(LENSES, 1):

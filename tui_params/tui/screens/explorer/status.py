@@ -115,7 +115,8 @@ def header_lines(state: BarState, width: int) -> list[Line]:
             name.append((f", {read:,} of {tensors:,} read", "accent"))
     amount, speed = state.fetched
     room = width - line_width([*name, *right]) - 4
-    fetched = f"{amount}{glyphs.separator}{speed}" if speed else amount
+    is_said = state.sweep is not None or state.verifying is not None or state.comparing is not None  # with a rate
+    fetched = f"{amount}{glyphs.separator}{speed}" if speed and not is_said else amount
     words = next((words for words in (fetched, amount) if words and cell_len(words) <= room), "")
     if words:
         name.append((f"  {words}", "dim"))
