@@ -45,6 +45,17 @@ def test_a_broken_file_is_one_sentence(words: str, tmp_path: Path) -> None:
     assert "\n" not in complaint
 
 
+def test_what_is_fetched_by_itself_is_a_number_of_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"fetch_below": 0}')
+    assert load(IDS, file) == (Settings(fetch_below=0), None)
+    file.write_text('{"fetch_below": -1}')
+    settings, complaint = load(IDS, file)
+    assert settings.fetch_below == 8_000_000
+    assert complaint is not None
+    assert "fetch_below" in complaint
+
+
 def test_an_unknown_id_of_a_key_is_reported_with_one_that_is_like_it_and_the_others_apply(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"keys": {"serch": "f", "quit": "Q", "zzz": "z"}}')
