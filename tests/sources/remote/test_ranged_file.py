@@ -60,8 +60,9 @@ class Host:
     def kept(self, key: str) -> Sequence[tuple[int, int]]:
         return sorted(self.stored)
 
-    def keep(self, key: str, begin: int, data: bytes) -> None:
+    def keep(self, key: str, begin: int, data: bytes) -> bool:
         self.stored[begin, begin + len(data)] = data
+        return True
 
     def load(self, key: str, begin: int, end: int) -> bytes | None:
         return self.stored.get((begin, end))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -223,7 +223,7 @@ async def test_a_file_that_is_replaced_is_stale_and_opened_anew(elsewhere: Elsew
 
 async def test_the_header_fits_and_the_rate_gives_way(elsewhere: Elsewhere) -> None:
     async with on_stage(elsewhere.opener(), settings=SETTINGS) as stage:
-        state = replace(stage.screen.bars.state, fetched=("12.0 MiB fetched", "3.10 MiB/s"))
+        state = msgspec.structs.replace(stage.screen.bars.state, fetched=("12.0 MiB fetched", "3.10 MiB/s"))
         for width, words in ((80, "12.0 MiB fetched · 3.10 MiB/s"), (40, "12.0 MiB fetched"), (24, "")):
             line = "".join(part for part, _ in header_lines(state, width)[0])
             assert line.startswith(" x.safetensors")
