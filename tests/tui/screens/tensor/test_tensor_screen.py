@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from textual.screen import Screen
+from textual.widget import Widget
 
 from tests.factories_memory import MemorySource
 from tests.factories_screen import PATIENCE, Arrays, GatedSource, Stage, on_stage, ramp
@@ -393,17 +395,20 @@ async def test_what_changes_below_a_screen_that_covers_it_sends_nothing(monkeypa
     async with inside(size=(80, 24)) as stage:
         monkeypatch.setattr(stage.app, "_display", lambda screen, update: sent.append(update))
 
-        async def change_below() -> int:
+        async def change(screen: Screen[Any], widget: Widget) -> int:
             del sent[:]
             for _ in range(3):
-                stage.screen.tree_view.refresh()
-                stage.screen._on_timer_update()
+                widget.refresh()
+                screen._on_timer_update()
                 await stage.turn()
             return len(sent)
 
-        assert await change_below() == 0
-        await stage.send("question_mark")  # its edges let through what is below
-        assert await change_below() > 0
+        assert await change(stage.screen, stage.screen.tree_view) == 0
+        top = screen_of(stage)
+        assert top.lens is not None
+        await stage.send("question_mark")  # its edges let through the screen that it is about, and no other
+        assert await change(top, top.lens) > 0
+        assert await change(stage.screen, stage.screen.tree_view) == 0
 
 
 @covers("tensor.fetch")
