@@ -74,7 +74,7 @@ class AdapterDesk:
 
     def _refuse(self, infos: Sequence[TensorInfo]) -> str:
         """Why these tensors are not read by themselves."""
-        nbytes = self._fetching.total(infos)
+        nbytes = self._fetching.total(infos).nbytes
         return f"{text.size(nbytes)} would be fetched for it" if nbytes > self._fetching.below else ""
 
     def stop(self) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable
 from tui_params.core import text
 from tui_params.core.source import Line
 from tui_params.core.tensor import TensorInfo
+from tui_params.tui.state.transfer_words import Amount
+
+MOST_COUNTED = 2_000
+"""Tensors of which it is looked up what is here already: 10 ms."""
 
 
 class Fetching:
@@ -53,6 +57,14 @@ class Fetching:
         """Fetch no more of a tensor than is fetched by itself; False if it was not asked for."""
         return self._agreed.pop(name, None) is not None
 
-    def total(self, infos: Iterable[TensorInfo]) -> int:
-        """The bytes that would come for all of these, those of tied tensors once."""
-        return sum(self._cost(info) for info in infos if info.tied_to is None) if self.line is not None else 0
+    def total(self, infos: Iterable[TensorInfo]) -> Amount:
+        """The bytes that would come for all of these, those of tied tensors once.
+
+        Of more than MOST_COUNTED tensors the rest counts as if nothing of it were here: no key waits for the count.
+        """
+        if self.line is None:
+            return Amount(0)
+        wanted = [info for info in infos if info.tied_to is None]
+        nbytes = sum(self._cost(info) for info in wanted[:MOST_COUNTED])
+        rest = sum(info.nbytes for info in wanted[MOST_COUNTED:] if info.unreadable is None)
+        return Amount(nbytes + rest, is_most=rest > 0)

@@ -313,10 +313,10 @@ async def test_a_run_elsewhere_waits_for_the_key(tmp_path: Path, monkeypatch: py
 
 
 def test_what_is_asked_fits() -> None:
-    from tui_params.tui.state.transfer_words import question
+    from tui_params.tui.state.transfer_words import Amount, question
 
-    words = question("S", "reads", 150_323_855_360, "hf://acme/large-model", "esc", 78)
+    words = question("S", "reads", Amount(150_323_855_360), "hf://acme/large-model", "esc", 78)
     assert words == "S reads 140 GiB from hf://acme/large-model: S again to start, esc to leave it"
-    assert question("S", "reads", 150_323_855_360, "hf://acme/large-model", "esc", 60).startswith(
+    assert question("S", "reads", Amount(150_323_855_360), "hf://acme/large-model", "esc", 60).startswith(
         "S reads 140 GiB over"
     )

@@ -17,7 +17,7 @@ from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.state.transfer_words import question
+from tui_params.tui.state.transfer_words import Amount, question
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
@@ -64,7 +64,7 @@ class Against:
         self._run: ComparisonRun | None = None
         self._before: tuple[Callable[[], Source] | None, bool] | None = None
         self._asked: CompareScreen | None = None
-        self._to_fetch = 0
+        self._to_fetch = Amount(0)
         """The bytes that the comparison would bring over the line."""
 
     @property
@@ -148,8 +148,9 @@ class Against:
         desk = self._session.desk
         fetching = desk.asking.pairs.fetching if desk is not None and desk.asking.pairs is not None else None
         both = opened.both
-        self._to_fetch = fetching.total(pair.a for pair in both.comparer.structure.pairs) if fetching else 0
-        waits = fetching is not None and self._to_fetch > fetching.below
+        pairs = both.comparer.structure.pairs
+        self._to_fetch = fetching.total(pair.a for pair in pairs) if fetching else Amount(0)
+        waits = fetching is not None and self._to_fetch.nbytes > fetching.below
         self._run = ComparisonRun(both, self.number, self._post, waits=waits)
         self._run.start()
         # The cursor goes to the first row, which clears the notice.
@@ -163,9 +164,8 @@ class Against:
             return
         key, leave = self._key_of("fetch"), self._key_of("clear")
         address, room = opened.both.line.address, self._tree.app.size.width - 2
-        if self._notice.ask(
-            "compare", question(key, "compares values, and reads", self._to_fetch, address, leave, room)
-        ):
+        words = question(key, "compares values, and reads", self._to_fetch, address, leave, room)
+        if self._notice.ask("compare", words):
             self._run.begin()
 
     def _say_at_once(self) -> None:

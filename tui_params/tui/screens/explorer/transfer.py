@@ -13,7 +13,7 @@ from tui_params.tui.screens.explorer.meter import Meter
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session
-from tui_params.tui.state.transfer_words import question
+from tui_params.tui.state.transfer_words import Amount, question
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
@@ -98,23 +98,26 @@ class Transfer:
         """Whether everything may be read: where much would be fetched, ``notice`` asks first. ``key`` is an id."""
         desk = self._session.desk
         is_new = desk is not None and desk.fetching.is_far and not desk.is_sweeping
-        nbytes = desk.fetching.total(desk.left) if desk is not None and is_new else 0
-        return self._may(notice, "scan", self._key_of(key), "reads", nbytes)
+        amount = desk.fetching.total(desk.left) if desk is not None and is_new else Amount(0)
+        return self._may(notice, "scan", self._key_of(key), amount)
 
     def may_verify(self) -> bool:
         """Whether all files may be read, for their digests."""
         opened = self._session.opened
         is_far = opened is not None and opened.source.line is not None
         nbytes = opened.tree.totals().nbytes if opened is not None and is_far else 0
-        return self._may(self._notice, "verify", self._key_of("verify"), "reads", nbytes)
+        return self._may(self._notice, "verify", self._key_of("verify"), Amount(nbytes))
 
-    def _may(self, notice: Notice, what: str, key: str, does: str, nbytes: int) -> bool:
+    def _may(self, notice: Notice, what: str, key: str, amount: Amount) -> bool:
         desk = self._session.desk
         line = desk.fetching.line if desk is not None else None
-        if desk is None or line is None or nbytes <= desk.fetching.below:
+        if desk is None or line is None or amount.nbytes <= desk.fetching.below:
             return True
         room = self._width() - 2
-        return notice.ask(what, question(key, does, nbytes, line.address, self._key_of("clear"), room))
+        return notice.ask(
+            what,
+            question(key, "reads", amount, line.address, self._key_of("clear"), room),
+        )
 
     def take_activity(self, activity: Activity | None) -> None:
         """Say on the page how far the tensor is that is being fetched."""

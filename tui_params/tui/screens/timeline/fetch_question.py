@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tui_params.tui.desk.timeline_desk import FetchWaits
 from tui_params.tui.screens.explorer.notice import Notice
-from tui_params.tui.state.transfer_words import question
+from tui_params.tui.state.transfer_words import Amount, question
 
 
 class FetchQuestion:
@@ -40,4 +40,4 @@ class FetchQuestion:
 
     def _ask(self, waits: FetchWaits) -> bool:
         key, leave, room = self._key_of("fetch"), self._key_of("clear"), self._width() - 2
-        return self._notice.ask("fetch", question(key, "reads", waits.nbytes, waits.address, leave, room))
+        return self._notice.ask("fetch", question(key, "reads", Amount(waits.nbytes), waits.address, leave, room))
