@@ -123,6 +123,15 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_vocabulary(write(tmp_path, "vocab.txt", "x" * 2000))
 
 
+def test_of_a_folder_elsewhere_a_smaller_file_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, "tokenizer.json", "x" * 2000)
+    with pytest.raises(ReadError, match=r"^tokenizer.json has 1.95 KiB, more than is fetched by itself \(1000 B\)$"):
+        read_vocabulary(tmp_path, 1000)
+    found = read_vocabulary(write(tmp_path, "vocab.txt", "the\na\n"), 1000)
+    assert found is not None
+    assert found.texts == ("the", "a")
+
+
 def test_a_number_of_tokens_beyond_all_reason_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_TOKENS", 10)
     content = {"model": {"vocab": {f"t{number}": number for number in range(20)}}}

@@ -42,22 +42,29 @@ class _Tokenizer(msgspec.Struct):
     decoder: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def read_vocabulary(folder: Path) -> Vocabulary | None:
+def read_vocabulary(folder: Path, most: int = MAX_NBYTES) -> Vocabulary | None:
     """The tokens of the tokenizer in a folder; None if there is none.
 
-    Raises ReadError, one sentence that names the file, for one that is too large or not what it should be.
+    A file of more than ``most`` bytes, of a folder elsewhere, is passed over for a smaller one. Raises ReadError, one
+    sentence that names the file, for one that is too large or not what it should be.
     """
+    large = ""
     for name in FILES:
         try:
             with opened(folder / name) as (descriptor, file):
                 if file.size > MAX_NBYTES:
                     raise ReadError(f"{name} has {size(file.size)}, more than is read of it ({size(MAX_NBYTES)})")
+                if file.size > most:
+                    large = large or f"{name} has {size(file.size)}, more than is fetched by itself ({size(most)})"
+                    continue
                 content = read_bytes(descriptor, 0, file.size)
         except OpenError:
             continue
         except OSError as error:
             raise ReadError(f"{name} cannot be read: {error.strerror or error}") from None
         return _parsed(name, content)
+    if large:
+        raise ReadError(large)
     return None
 
 

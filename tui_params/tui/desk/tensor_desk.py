@@ -94,6 +94,8 @@ class TensorDesk:
         self.summary_of = summary_of
         self.refuse: Callable[[TensorInfo, int | None], str] = lambda info, numel: ""
         """Why so many elements of a tensor (None: all) are not read unless the user asks for it; empty if they are."""
+        self.most_beside: Callable[[], int | None] = lambda: None
+        """The bytes up to which a file beside the checkpoint is fetched by itself; None where nothing is fetched."""
         self._post = post
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, Task] = {}

@@ -20,6 +20,11 @@ class Tolls:
         fetching = self._subject().fetching
         return fetching.words(info, self._key(), numel) if fetching is not None else ""
 
+    def most_beside(self) -> int | None:
+        """The bytes up to which a file beside the checkpoint is fetched by itself; None where nothing is fetched."""
+        fetching = self._subject().fetching
+        return fetching.below if fetching is not None and fetching.is_far else None
+
     def want_figures(self, info: TensorInfo) -> None:
         """Have the figures of a tensor worked out, unless the user has to ask for that."""
         if not self.refusal(info, None):

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.vocabulary import Vocabulary, may_be_tokens
-from tui_params.sources.vocabulary import read_vocabulary
+from tui_params.sources.vocabulary import MAX_NBYTES, read_vocabulary
 from tui_params.tui.desk.tensor_desk import Answer, Task, TensorDesk
 
 
@@ -34,11 +34,13 @@ class TokensAsked:
         if not may_be_tokens(info) or info.unreadable is not None:
             return
         source, self._rows = self._desk.source, info.shape[0]
+        beside = self._desk.most_beside()
+        most = MAX_NBYTES if beside is None else min(MAX_NBYTES, beside)
 
         def work(task: Task) -> Vocabulary | None:
             task.check()
             found = source.data_file(info)
-            return None if found is None else read_vocabulary(found[0].path.parent)
+            return None if found is None else read_vocabulary(found[0].path.parent, most)
 
         self._asked = key
         self._desk.ask(self._slot, key, work)
