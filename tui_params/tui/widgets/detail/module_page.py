@@ -27,6 +27,9 @@ _NO_SHORT_TYPES = frozenset(name[:8] for name in NO_TYPES)
 
 _MOST_KINDS = 12
 
+_SIZE = 8
+"""Cells of a size, such as 1023 KiB: the shapes before it are a column."""
+
 _FEWEST = 6
 """Lines of a section from which on it may stand below the page, shortened."""
 
@@ -146,7 +149,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             dims = text.short_shape(info.shape) if not glyphs.is_ascii else "x".join(map(str, info.shape))
             if has_unknown_size(info):
                 dims = size = "unknown"
-            dims = text.shorten(dims, max(8, width // 3))
+            dims, size = text.shorten(dims, max(8, width // 3)), size.rjust(_SIZE)
             room = width - len(size) - len(dims) - 3
             name = text.shorten_name(text.clean(relative), max(room, 6))
             lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
@@ -176,7 +179,7 @@ def _kind_facts(group: KindGroup, glyphs: Glyphs) -> tuple[str, str, str]:
     dims = text.short_shape(group.shapes[0]) if group.shapes else ""
     dims = dims.replace("×", "x") if glyphs.is_ascii else dims
     dims = f"{group.distinct_shapes} shapes" if group.distinct_shapes > 1 else dims
-    return f" {group.count:,} x", dims, text.size(group.nbytes)
+    return f" {group.count:,} x", dims, text.size(group.nbytes).rjust(_SIZE)
 
 
 def _health_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
