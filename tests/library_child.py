@@ -2,7 +2,9 @@
 
 Each line of stdin is a JSON object ``{"path", "how"}``, each line of stdout the answer: ``refusal`` (a sentence, or
 null), ``tensors`` as [name, dtype, shape, digest of the bytes], ``leaves`` as [name, text], ``is_odd`` if something has
-no name that can be compared. ``how`` is ``torch`` for files of torch.save and ``pickle`` for bare pickles.
+no name that can be compared. ``how`` is ``torch`` for files of torch.save, ``pickle`` for bare pickles, ``ranks`` for a
+folder of what each rank of a job saved, and ``zero`` for a folder of DeepSpeed, whose own script reads it if it is
+installed (else each file by itself, without names).
 
 No code of a file is run: torch reads with ``weights_only``, pickle with a table of the globals that it may have.
 """
@@ -26,6 +28,14 @@ LARGE = 1 << 24
 """A tensor of more bytes is compared by its shape alone."""
 
 _PLAIN = (bool, int, float, str, type(None))
+_DEEPSPEED = {
+    "LossScaler": "deepspeed.runtime.fp16.loss_scaler",
+    "DynamicLossScaler": "deepspeed.runtime.fp16.loss_scaler",
+    "ZeroStageEnum": "deepspeed.runtime.zero.config",
+    "fragment_address": "deepspeed.utils.tensor_fragment",
+}
+"""Classes whose objects are in the files of DeepSpeed, and where they are; any class does for what they hold."""
+
 _UNSUPPORTED = ("Unsupported operand", "Unsupported global", "Trying to load unsupported GLOBAL", "weights_only")
 """What the ``weights_only`` unpickler of torch says of a pickle that it does not know, or of a global."""
 
@@ -48,6 +58,7 @@ def _allowed() -> dict[str, Any]:
         found[f"{package}.numeric._frombuffer"] = vars(numeric)["_frombuffer"]
     found |= {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "builtins.bytes": bytes, "builtins.list": list}
     found |= {"builtins.dict": dict, "builtins.tuple": tuple, "builtins.frozenset": frozenset}
+    found |= {f"{module}.{name}": _Any for name, module in _DEEPSPEED.items()}
     found["torch.storage._load_from_bytes"] = lambda raw: torch.load(
         io.BytesIO(raw), map_location="cpu", weights_only=False, pickle_module=Restricted
     )
@@ -56,6 +67,16 @@ def _allowed() -> dict[str, Any]:
 
 _TABLE: dict[str, Any] = {}
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class _Any:
+    """In place of a class of DeepSpeed."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
 
 
 class _Unpickler(pickle.Unpickler):
@@ -91,6 +112,58 @@ def load(path: str, how: str, **options: Any) -> Any:
         if not any(words in str(error) for words in _UNSUPPORTED[:3]):
             raise
     return torch.load(path, map_location="cpu", weights_only=False, mmap=False, pickle_module=Restricted, **options)
+
+
+def gather(folder: str) -> dict[str, Any]:
+    """The whole tensors of what each rank saved with torch.save: DTensors, put together where torch says that they lie.
+
+    Raises whatever torch raises, and ValueError if a part has another shape than it should have.
+    """
+    import torch
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._utils import _compute_local_shape_and_global_offset as place_of
+
+    _TABLE.update({f"{each.__module__}.{each.__qualname__}": each for each in torch.serialization.get_safe_globals()})
+    whole: dict[str, Any] = {}
+    for name in sorted(os.listdir(folder)):
+        for key, value in load(os.path.join(folder, name), "torch").items():
+            if not isinstance(value, DTensor):
+                whole.setdefault(str(key), value)
+                continue
+            spec, part = value._spec, value._local_tensor
+            mesh = spec.mesh
+            sizes, start = place_of(spec.tensor_meta.shape, mesh.shape, mesh.get_coordinate(), spec.placements)
+            if tuple(part.shape) != tuple(sizes):
+                raise ValueError(f"{key} has the shape {tuple(part.shape)}, not {tuple(sizes)}")
+            into = whole.setdefault(str(key), torch.full(spec.tensor_meta.shape, float("nan"), dtype=part.dtype))
+            into[tuple(slice(at, at + size) for at, size in zip(start, sizes, strict=True))] = part
+    return whole
+
+
+def consolidate(folder: str) -> dict[str, Any] | None:
+    """What DeepSpeed's own script makes of a folder; None if it is not installed. Raises whatever it raises."""
+    import torch
+
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+    try:
+        from deepspeed.utils import zero_to_fp32
+    except ImportError:
+        for at, _, names in os.walk(folder):
+            for name in names:
+                if name.endswith(".pt"):
+                    load(os.path.join(at, name), "torch")
+        return None
+    original = torch.load
+    # It would run the code of a damaged file.
+    torch.load = lambda path, **_: original(
+        path, map_location="cpu", weights_only=False, mmap=False, pickle_module=Restricted
+    )
+    try:
+        found: dict[str, Any] = zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(folder)
+    finally:
+        torch.load = original
+    return found
 
 
 def _is_single(value: Any) -> bool:
@@ -194,7 +267,12 @@ def answer(path: str, how: str) -> dict[str, Any]:
     names = Names()
     try:
         try:
-            root = load(path, how)
+            if how == "zero":
+                whole = consolidate(path)
+                names.is_odd = whole is None
+                root: Any = whole or {}
+            else:
+                root = gather(path) if how == "ranks" else load(path, how)
         except UnicodeDecodeError:
             # Strings of Python 2 are bytes, and the caller chooses their encoding.
             root = load(path, how, encoding="latin1")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.factories_dcp import raw_bytes
+from tests.factories_folder_damage import fuzz
 from tests.sources.folder.dcp.test_ranks import save
 from tui_params.api.checking import check
-from tui_params.errors import OpenError, ReadError
+from tui_params.errors import ReadError
 from tui_params.sources.detect import open_path
 
 ALL = bool(os.environ.get("TUI_PARAMS_FORMATS"))
@@ -169,17 +168,21 @@ def test_a_model_of_another_kind_beside_them_keeps_its_names(folder: Path) -> No
         assert source.find("optim.state.1.exp_avg").shape == (7, 8)
 
 
-def test_cut_and_flipped_files_raise_nothing_but_our_errors(folder: Path) -> None:
-    random_of = random.Random(0)
-    path = folder / "model_world_size_2_rank_1.pt"
-    whole = path.read_bytes()
-    for number in range(60):
-        data = bytearray(whole[: random_of.randrange(len(whole))] if number % 3 == 0 else whole)
-        for _ in range(number % 4):
-            data[random_of.randrange(len(data) or 1)] = random_of.randrange(256) if data else 0
-        path.write_bytes(data)
-        with suppress(OpenError), open_path(folder) as source:
-            for info in source.listing.tensors:
-                with suppress(ReadError):
-                    for _ in source.blocks(info):
-                        pass
+ASKED = os.environ.get("TUI_PARAMS_FUZZ_FOLDERS")
+NUMBER = int(ASKED or 20)
+SEED = os.environ.get("TUI_PARAMS_FUZZ_SEED", "0")
+
+
+@pytest.mark.parametrize("way", ["each_fsdp2", "each_fsdp1", "each_flat"])
+def test_damaged_folders_are_told_fuzz(saved: Path, tmp_path: Path, way: str) -> None:
+    folder = tmp_path / way
+    # torch puts DTensors together without a job; what FSDP1 saved it only opens in one.
+    pattern = "model_*.pt" if way == "each_fsdp2" else "*.pt"
+    folder.mkdir()
+    for path in (saved / way).glob(pattern):
+        shutil.copy(path, folder)
+    work = tmp_path / "work"
+    work.mkdir()
+    tally = fuzz(folder, "ranks" if ASKED and way == "each_fsdp2" else None, NUMBER, f"{SEED} {way}", work)
+    assert not tally.silent
+    assert NUMBER / 2 < tally.told < NUMBER

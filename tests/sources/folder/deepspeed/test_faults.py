@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.factories_deepspeed import TAG, Zero, optimizer_file, write_universal
 from tui_params.core.health.checker import check
@@ -393,22 +391,3 @@ def test_truncated_at_every_offset(tmp_path: Path, stage: int, what: str) -> Non
     for size in (*range(0, len(whole), 17), *range(len(whole) - 60, len(whole))):
         path.write_bytes(whole[:size])
         assert_survives(folder)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_damaged_bytes_raise_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
-    stage = data.draw(st.sampled_from([2, 3]))
-    folder = tmp_path / str(stage)
-    if not folder.exists():
-        Zero(stage, shapes={"w": (3, 2), "b": (1,)}).write(folder)
-    path = data.draw(st.sampled_from(sorted((folder / TAG).iterdir())))
-    whole = path.read_bytes()
-    damaged = bytearray(whole)
-    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
-        damaged[place] = data.draw(st.integers(0, 255))
-    path.write_bytes(damaged)
-    try:
-        assert_survives(folder)
-    finally:
-        path.write_bytes(whole)
