@@ -184,6 +184,31 @@ def in_background(path: Path) -> dict[str, Any]:
     return value
 
 
+def megatron(path: Path) -> dict[str, Any]:
+    """The layout of Megatron-core's ``torch_dist``, without the library.
+
+    Layers are stacked along a dimension of their own, which the ranks divide; each rank has two files and objects of its
+    own; nobody says which key is of which object (``planner_data``); ``common.pt`` has what is not cut.
+    """
+    from tests.factories_dcp import Cut, edit_metadata
+
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(0)
+    whole = torch.randn(2 * ranks, 4, 3)
+    own = {
+        "decoder.layers.weight": Cut.of(whole, [((2 * rank, 0, 0), (2, 4, 3))]),
+        "decoder.norm.weight": torch.ones(3),
+        f"decoder.layers._extra_state/shard_{rank}_{ranks}": {"scale": 1.0},
+    }
+    dcp.save(own, storage_writer=dcp.FileSystemWriter(path, thread_count=2))
+    common = {"iteration": 7, "checkpoint_version": 3.0, "rng.seed": torch.tensor([1, 2])}
+    if rank == 0:
+        edit_metadata(path, lambda metadata: setattr(metadata, "planner_data", None))
+        torch.save(common, path / "common.pt")
+        (path / "metadata.json").write_text('{"sharded_backend": "torch_dist", "sharded_backend_version": 1}')
+    return {"decoder.layers.weight": whole, "decoder.norm.weight": torch.ones(3), "rng.seed": common["rng.seed"]}
+
+
 def each(path: Path, value: dict[str, Any], name: str = "model_world_size_{ranks}_rank_{rank}.pt") -> None:
     """Save what this rank has, into a file of its own."""
     path.mkdir(exist_ok=True)
@@ -248,7 +273,7 @@ WAYS: dict[str, Way] = {
     way.__name__: way
     for way in (
         *(fsdp2, hybrid, placements, tensor_parallel, fsdp1, by_rank, hugging_face, payload, compressed),
-        in_background,
+        *(in_background, megatron),
         *(each_fsdp2, each_hybrid, each_placement, each_parallel, each_fsdp1, each_local, each_flat),
     )
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from tests.factories_deepspeed import Zero
+from tests.factories_planted import assert_nan_is_named
 from tests.formats.deepspeed_ranks import CONFIGS, keys
 from tui_params.api.comparing import compare
 from tui_params.core.health.checker import check
@@ -74,8 +76,28 @@ def test_a_healthy_checkpoint_is_ok(written: Path, case: str, world: int) -> Non
     with open_path(written / str(world) / case) as source:
         report = check(source)
         assert [finding for finding in report.findings if finding.severity != "info"] == []
-        assert report.status == "ok"
+        assert (report.status, report.unchecked) == ("ok", ())
         assert source.listing.metadata["epoch"] == "3"
+
+
+@pytest.mark.parametrize("case", [case for case in CONFIGS if case != "plain"])
+def test_a_nan_is_named(written: Path, tmp_path: Path, case: str) -> None:
+    for form in (case, f"{case}.universal"):
+        folder = shutil.copytree(written / "3" / form, tmp_path / form)
+        if (written / "3" / form / "zero" / "l1.weight").exists() or form == case:
+            assert_nan_is_named(folder, "l1.weight")
+
+
+def test_a_nan_is_named_without_zero(written: Path, tmp_path: Path) -> None:
+    # The model is of 16 bits; the moments are of float32.
+    folder = shutil.copytree(written / "2" / "plain", tmp_path / "plain")
+    with open_path(folder) as source:
+        (name,) = [
+            info.name
+            for info in source.listing.tensors
+            if info.name.endswith(".exp_avg") and info.shape == (9, 5) and info.dtype.name == "float32"
+        ]
+    assert_nan_is_named(folder, name)
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tui_params
+from tests.factories_planted import assert_healthy, assert_nan_is_named
 from tui_params.core.source import Source
 
 pytestmark = pytest.mark.formats
@@ -113,7 +114,8 @@ def test_a_checkpoint_of_the_trainer(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read("optimizer.state.0.exp_avg"), optimizer[0]["exp_avg"].numpy())
     # Every state of these families has its one true name.
     assert dict(notes(source)) == {number: [name] for number, name in true.items()}
-    assert tui_params.check(source).unchecked == ()
+    assert_healthy(tmp_path)
+    assert_nan_is_named(tmp_path, max(own, key=lambda name: state[name].numel()))
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], "all-linear"])
@@ -133,6 +135,8 @@ def test_an_adapter_of_peft(targets: Any, tmp_path: Path) -> None:
     if targets != "all-linear":
         # The shapes of B differ, and each A stands before its B.
         assert certain == true
+    assert_healthy(tmp_path)
+    assert_nan_is_named(tmp_path, next(info.name for info in source if info.name.endswith("v_proj.lora_A.weight")))
 
 
 def test_other_models_get_no_wrong_name(tmp_path: Path) -> None:
@@ -178,7 +182,8 @@ def test_a_state_of_accelerate(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read("custom_checkpoint_0.t"), [0, 1, 2])
     np.testing.assert_array_equal(source.read("model_1.weight"), models[1].weight.detach().numpy())
     assert "state of model_1.weight" in source.find("optimizer_1.state.0.exp_avg").notes[0]
-    assert tui_params.check(source).unchecked == ()
+    assert_healthy(tmp_path / "state")
+    assert_nan_is_named(tmp_path / "state", "model_1.weight")
 
 
 def test_a_pipeline_of_diffusers(tmp_path: Path) -> None:
@@ -211,6 +216,8 @@ def test_a_pipeline_of_diffusers(tmp_path: Path) -> None:
     for name, module in (("unet", unet), ("vae", vae), ("text_encoder", text)):
         for own, tensor in module.state_dict().items():
             np.testing.assert_array_equal(source.read(f"{name}.{own}"), tensor.numpy())
+    assert_healthy(tmp_path)
+    assert_nan_is_named(tmp_path, "unet.conv_in.weight")
 
 
 def test_a_model_of_sentence_transformers(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from tests.factories_dcp import raw_bytes
 from tests.factories_folder_damage import fuzz
+from tests.factories_planted import assert_healthy, assert_nan_is_named
 from tests.sources.folder.dcp.test_ranks import save
 from tui_params.api.checking import check
 from tui_params.errors import ReadError
@@ -19,6 +20,14 @@ from tui_params.sources.detect import open_path
 ALL = bool(os.environ.get("TUI_PARAMS_FORMATS"))
 QUICK = ("each_fsdp2", "each_fsdp1", "each_local", "each_flat")
 WAYS = (*QUICK, "each_hybrid", "each_placement", "each_parallel")
+PLANTED = {
+    "each_fsdp1": "model.layers.1.mlp.weight",
+    "each_local": "model.layers.1.mlp.weight",
+    "each_flat": "model._flat_param",
+    "each_placement": "transposed",
+    "each_parallel": "2.weight",
+}
+"""The tensor in which a NaN is planted, where it is not the usual one."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,8 @@ def test_two_ranks(saved: Path, way: str) -> None:
 def test_every_way(tmp_path: Path, way: str, ranks: int) -> None:
     save(tmp_path, ranks, way)
     assert_as_gathered(tmp_path, way, ranks)
+    assert_healthy(tmp_path / way)
+    assert_nan_is_named(tmp_path / way, PLANTED.get(way, "layers.1.mlp.weight"))
 
 
 def test_model_states_and_what_differs_by_rank_stand_in_one_tree(saved: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.factories_dcp import raw_bytes
+from tests.factories_planted import assert_healthy, assert_nan_is_named
 from tui_params.api.checking import check
 from tui_params.sources.detect import open_path
 
@@ -21,7 +22,15 @@ WAYS = (
     *("fsdp2", "hybrid", "placements", "tensor_parallel", "fsdp1", "by_rank", "hugging_face", "payload"),
     *(("compressed",) if find_spec("zstandard") else ()),
     "in_background",
+    "megatron",
 )
+PLANTED = {
+    "fsdp2": "model.layers.1.mlp.weight",
+    "placements": "transposed",
+    "tensor_parallel": "2.weight",
+    "megatron": "decoder.layers.weight",
+}
+"""The tensor in which a NaN is planted, where it is not the usual one."""
 
 
 def save(folder: Path, ranks: int, *ways: str) -> None:
@@ -65,3 +74,6 @@ def test_two_ranks(tmp_path: Path) -> None:
 def test_every_way(tmp_path: Path, way: str, ranks: int) -> None:
     save(tmp_path, ranks, way)
     assert_as_gathered(tmp_path, way, ranks)
+    assert_healthy(tmp_path / way)
+    if way != "compressed":
+        assert_nan_is_named(tmp_path / way, PLANTED.get(way, "layers.1.mlp.weight"))

@@ -20,7 +20,7 @@ def measured() -> list[tuple[str, Figures]]:
     return [(name, source.summarize(name).figures(4)) for name in VALUES]
 
 
-@pytest.mark.parametrize("width", [34, 50, 60, 110])
+@pytest.mark.parametrize("width", [27, 30, 33, 34, 50, 60, 110])
 def test_every_figure_has_its_least_median_and_greatest(width: int) -> None:
     lines = spread_lines(measured(), 3, width)
     assert max(map(line_width, lines)) <= width
@@ -33,6 +33,12 @@ def test_every_figure_has_its_least_median_and_greatest(width: int) -> None:
     if width >= 60:
         mean = next(row for row in words if row[0] == "mean")
         assert mean == ["mean", "-3", "low", "0.5", "9", "high"]
+
+
+def test_beside_the_tree_on_80_columns_nothing_is_cut() -> None:
+    lines = ["".join(part for part, _ in line) for line in spread_lines(measured(), 288, 33)]
+    assert lines[:2] == ["Spread over 3 of 288 tensors", "          least   median greatest"]
+    assert lines[-1] == "zeros       0 %      0 %     50 %"
 
 
 def test_of_a_part_it_says_so_and_of_one_there_is_no_spread() -> None:

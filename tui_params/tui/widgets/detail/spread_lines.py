@@ -12,6 +12,9 @@ Measured = Sequence[tuple[str, Figures]]
 """Tensors by their name within the module, and their figures."""
 
 _LABEL, _CELL = 7, 9
+_SHORT_LABEL, _SHORT_CELL = 6, 7
+"""Beside the tree on 80 columns there are 33: the last column would be cut, and 448 would be read as 44."""
+
 _LEAST_NAME, _MOST_NAME = 10, 36
 
 _ROWS: tuple[tuple[str, Callable[[Figures], float | int | None]], ...] = (
@@ -28,13 +31,18 @@ def spread_lines(measured: Measured, total: int, width: int) -> list[Line]:
     if len(measured) < 2:
         return []
     of = f"all {total:,}" if len(measured) >= total else f"{len(measured):,} of {total:,}"
-    lines: list[Line] = [[(text.shorten(f"Spread of the figures over {of} tensors", width), "label")]]
+    title = f"Spread of the figures over {of} tensors"
+    title = title if len(title) <= width else f"Spread over {of} tensors"
+    lines: list[Line] = [[(text.shorten(title, width), "label")]]
+    is_wide = width >= _LABEL + 3 * _CELL
+    start = _LABEL if is_wide else _SHORT_LABEL
+    cell = min(_CELL, max(_SHORT_CELL, (width - start) // 3))
     # The names of the two at the ends share what is left.
-    room = min((width - _LABEL - 3 * _CELL - 2) // 2, _MOST_NAME)
+    room = min((width - start - 3 * cell - 2) // 2, _MOST_NAME)
     has_names = room >= _LEAST_NAME
-    heading: Line = [(" " * _LABEL, "dim")]
-    for words in ("least", "median", "greatest"):
-        heading.append((words.rjust(_CELL), "dim"))
+    heading: Line = [(" " * start, "dim")]
+    for words in ("least", "median", "greatest" if cell == _CELL else "most"):
+        heading.append((words.rjust(cell), "dim"))
         if has_names and words != "median":
             heading.append((" " * (room + 1), "dim"))
     lines.append(heading)
@@ -45,11 +53,11 @@ def spread_lines(measured: Measured, total: int, width: int) -> list[Line]:
         )
         if not known:
             continue
-        line: Line = [(label.ljust(_LABEL), "dim")]
+        line: Line = [(label.ljust(start), "dim")]
         for place in (0, (len(known) - 1) // 2, len(known) - 1):
             value, name = known[place]
-            words = text.number_within(float(value), _CELL - 3 if label == "zeros" else _CELL - 1)
-            line.append((f"{words} %".rjust(_CELL) if label == "zeros" else words.rjust(_CELL), "number"))
+            words = text.number_within(float(value), cell - 3 if label == "zeros" else cell - 1)
+            line.append((f"{words} %".rjust(cell) if label == "zeros" else words.rjust(cell), "number"))
             if has_names and place in (0, len(known) - 1):
                 line.append((f" {text.shorten_name(text.clean(name), room).ljust(room)}", "dim"))
         lines.append(line)
