@@ -29,12 +29,12 @@ LARGE = 1 << 24
 
 _PLAIN = (bool, int, float, str, type(None))
 _DEEPSPEED = {
-    "LossScaler": "deepspeed.runtime.fp16.loss_scaler",
-    "DynamicLossScaler": "deepspeed.runtime.fp16.loss_scaler",
-    "ZeroStageEnum": "deepspeed.runtime.zero.config",
-    "fragment_address": "deepspeed.utils.tensor_fragment",
+    "deepspeed.runtime.fp16.loss_scaler.LossScaler": None,
+    "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler": None,
+    "deepspeed.runtime.zero.config.ZeroStageEnum": int,
+    "deepspeed.utils.tensor_fragment.fragment_address": None,
 }
-"""Classes whose objects are in the files of DeepSpeed, and where they are; any class does for what they hold."""
+"""Classes whose objects are in the files of DeepSpeed, and what does as well; without that nobody looks into them."""
 
 _UNSUPPORTED = ("Unsupported operand", "Unsupported global", "Trying to load unsupported GLOBAL", "weights_only")
 """What the ``weights_only`` unpickler of torch says of a pickle that it does not know, or of a global."""
@@ -58,7 +58,7 @@ def _allowed() -> dict[str, Any]:
         found[f"{package}.numeric._frombuffer"] = vars(numeric)["_frombuffer"]
     found |= {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "builtins.bytes": bytes, "builtins.list": list}
     found |= {"builtins.dict": dict, "builtins.tuple": tuple, "builtins.frozenset": frozenset}
-    found |= {f"{module}.{name}": _Any for name, module in _DEEPSPEED.items()}
+    found |= {name: cls or _Any for name, cls in _DEEPSPEED.items()}
     found["torch.storage._load_from_bytes"] = lambda raw: torch.load(
         io.BytesIO(raw), map_location="cpu", weights_only=False, pickle_module=Restricted
     )
@@ -160,7 +160,9 @@ def consolidate(folder: str) -> dict[str, Any] | None:
         path, map_location="cpu", weights_only=False, mmap=False, pickle_module=Restricted
     )
     try:
-        found: dict[str, Any] = zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(folder)
+        # Without the file that names it, the only tag is meant.
+        tag = None if os.path.exists(os.path.join(folder, "latest")) else next(os.walk(folder))[1][0]
+        found: dict[str, Any] = zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(folder, tag)
     finally:
         torch.load = original
     return found

@@ -137,6 +137,8 @@ def test_a_sparse_tensor_is_made_by_a_call() -> None:
     code = b"ctorch._utils\n_rebuild_sparse_tensor\n" + layout + data + b"\x86"
     assert faults_of(code + b"R") == []
     assert faults_of(code + b"\x81") == ["makes an object of torch._utils._rebuild_sparse_tensor, which is no class"]
+    code = b"ctorch\nfloat16\n)"
+    assert faults_of(code + b"\x81") == ["makes an object of torch.float16, which is an element type"]
 
 
 def faults_of(body: bytes) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tui_params.core.dtypes import from_torch
 from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
 from tui_params.sources.inert_pickle.array_states import is_array_state, is_type_state
@@ -135,6 +136,8 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
     is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
     if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
         return f"makes an object of {callee}, which is no class"
+    if not is_called and callee.module == "torch" and from_torch(callee.name) is not None:
+        return f"makes an object of {callee}, which is an element type"
     if type(value) is not Obj:
         return None
     name = f"{callee.module}.{callee.name}"

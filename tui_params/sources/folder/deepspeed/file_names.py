@@ -23,19 +23,23 @@ _NOT_JOINED = re.compile(
 )
 """Experts, their optimizers, and layers of a pipeline."""
 
+_ENDINGS = ("_optim_states.pt", "_model_states.pt")
+"""What DeepSpeed's own ``zero_to_fp32`` looks for, whatever stands before."""
+
 
 class RankFiles(msgspec.Struct, frozen=True):
     """The files of one tag, in the order of the ranks.
 
     ``models`` and ``optimizers`` are by rank; several names of one rank are a fault. The one model file of ZeRO-1 and 2
     is that of rank 0. ``slices`` are the files of ``mp_rank_01`` and further; ``parts`` those of experts and of stages
-    of a pipeline; ``others`` all the rest.
+    of a pipeline; ``misnamed`` those that end as files of DeepSpeed and are none; ``others`` all the rest.
     """
 
     models: dict[int, list[str]]
     optimizers: dict[int, list[str]]
     slices: list[str]
     parts: list[str]
+    misnamed: list[str]
     others: list[str]
 
     @property
@@ -49,6 +53,7 @@ def sort_files(names: Iterable[str]) -> RankFiles:
     optimizers: dict[int, list[str]] = {}
     slices: list[str] = []
     parts: list[str] = []
+    misnamed: list[str] = []
     others: list[str] = []
     for name in sorted(names):
         model = _MODEL.fullmatch(name)
@@ -56,10 +61,11 @@ def sort_files(names: Iterable[str]) -> RankFiles:
         optimizer = _OPTIMIZER.fullmatch(name)
         match = model or parted or optimizer
         if match is None:
-            (parts if _NOT_JOINED.fullmatch(name) else others).append(name)
+            rest = misnamed if name.endswith(_ENDINGS) else others
+            (parts if _NOT_JOINED.fullmatch(name) else rest).append(name)
         elif int(match["slice"]):
             slices.append(name)
         else:
             rank = 0 if model is not None else int(match["rank"])
             (models if optimizer is None else optimizers).setdefault(rank, []).append(name)
-    return RankFiles(dict(sorted(models.items())), dict(sorted(optimizers.items())), slices, parts, others)
+    return RankFiles(dict(sorted(models.items())), dict(sorted(optimizers.items())), slices, parts, misnamed, others)

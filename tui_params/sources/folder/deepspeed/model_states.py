@@ -6,6 +6,7 @@ buffer, trained parameters only), ``frozen_param_shapes``, ``frozen_param_fragme
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ _OWN = frozenset(
     {"module", "param_shapes", "frozen_param_shapes", "frozen_param_fragments", "shared_params", "buffer_names"}
 )
 """Keys that are read here; everything else is metadata, or tensors under their own names."""
+
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})", re.ASCII)
 
 Shape = tuple[int, ...]
 
@@ -71,6 +74,8 @@ def take_model_states(file: TorchFile) -> ModelStates | None:
     elif others:
         left["module"] = others
     buffers = root.get("buffer_names")
+    if groups is not None:
+        _miss_keys(file, root)
     names = buffers if type(buffers) is list else ()
     shared = root.get("shared_params")
     steps = root.get("global_steps")
@@ -88,6 +93,17 @@ def take_model_states(file: TorchFile) -> ModelStates | None:
         steps if type(steps) is int else None,
         file.walk(left),
     )
+
+
+def _miss_keys(file: TorchFile, root: Mapping[Any, Any]) -> None:
+    """Complain about keys without which ``zero_to_fp32`` refuses the file."""
+    if type(root.get("buffer_names")) is not list:
+        file.complain("flat-layout", "it has no list of buffer_names, without which zero_to_fp32 refuses it")
+    version = root.get("ds_version")
+    found = _VERSION.match(version) if type(version) is str else None
+    # Those before, and what they wrote, know of no ties.
+    if found and (int(found[1]), int(found[2])) >= (0, 9) and type(root.get("shared_params")) is not dict:
+        file.complain("flat-layout", "it has no dict of shared_params, without which zero_to_fp32 refuses it")
 
 
 def _tensors(file: TorchFile, values: Any, prefix: str, others: dict[Any, Any] | None = None) -> dict[str, Stored]:

@@ -60,7 +60,7 @@ def _source(
 ) -> DeepSpeedSource:
     metadata = {"deepspeed.tag": clean(own_name(tag.path, is_linked=True), 120)} | made.metadata
     wanted = (*suffixes, *_STATES)
-    left = [f"{tag.prefix}{name}" for name in (*tag.files.slices, *tag.files.parts)]
+    left = [f"{tag.prefix}{name}" for name in (*tag.files.slices, *tag.files.parts, *tag.files.misnamed)]
     beside = [*tag.beside, *(f"{tag.prefix}{name}" for name in tag.files.others)]
     not_opened = [*left, *(name for name in beside if name.endswith(wanted))]
     add_unopened(metadata, [*not_opened, *(f"{name}/" for name in tag.others)])
@@ -83,6 +83,7 @@ def _not_joined(tag: Tag) -> list[Finding]:
     for names, what in (
         (tag.files.slices, "slices of the same model for tensor parallelism: shapes are those of the slice mp_rank_00"),
         (tag.files.parts, "experts, or layers of a pipeline"),
+        (tag.files.misnamed, "no name that DeepSpeed gives, and its own scripts count every file with that ending"),
     ):
         if names:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""

@@ -153,7 +153,10 @@ def _report_missing(ranks: Ranks) -> None:
             evidence = f"{files} {'is' if len(absent) == 1 else 'are'} missing"
             ranks.findings.append(Finding("error", "missing-rank", None, evidence))
         for rank, fault in sort.lost.items():
-            if rank < count and "another run" not in fault:
+            if rank >= count:
+                fault = f"{fault}; there should be {plural(count, f'{sort.what} file')}"
+                ranks.findings.append(Finding("error", "foreign-rank", None, fault))
+            elif "another run" not in fault:
                 ranks.findings.append(Finding("error", "missing-rank", None, fault))
 
 
