@@ -55,6 +55,12 @@ fuzz-torch number="200000" seed="1":
 fuzz-dcp number="20000":
     TUI_PARAMS_FUZZ_DCP={{ number }} .venv/bin/pytest --timeout 0 tests/sources/folder/dcp -k fuzz
 
+# Damage so many folders of each layout of DeepSpeed, and of files by rank; deepspeed is asked if `formats` has installed it
+fuzz-folders number="1000" seed="1":
+    python=.venv/bin/python; test ! -x .venv-formats/bin/pytest || python=.venv-formats/bin/python; \
+        TUI_PARAMS_FUZZ_FOLDERS={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} $python -m pytest --timeout 0 -n0 -s \
+        tests/sources/folder/deepspeed/test_fuzz.py tests/sources/folder/by_rank/test_by_rank.py -k fuzz
+
 # Compare with what real libraries write; those that install are put into an environment of their own, which takes minutes
 formats *arguments:
     test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \

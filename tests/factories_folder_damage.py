@@ -24,6 +24,7 @@ import numpy as np
 from tests.factories_damage import Seed, break_bytes, zip_seed
 from tests.factories_library import Answer, Library, Tensor
 from tui_params.core.health.checker import check
+from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.detect import open_path
 
@@ -119,6 +120,11 @@ def only_inside(folder: Path) -> Iterator[None]:
     assert not outside
 
 
+def is_plain(sentence: str) -> bool:
+    """Whether it is one line without anything that a terminal would obey."""
+    return bool(sentence) and "\n" not in sentence and clean(sentence) == sentence
+
+
 class Seen(NamedTuple):
     """What was said of a folder: ``told`` is the first thing that is no remark, None if all is said to be well."""
 
@@ -131,7 +137,7 @@ def look(folder: Path) -> Seen:
     try:
         source = open_path(folder)
     except OpenError as error:
-        assert str(error).isprintable(), str(error)
+        assert is_plain(str(error)), str(error)
         return Seen(f"refused: {error}")
     with source:
         told: list[str] = []
@@ -149,7 +155,7 @@ def look(folder: Path) -> Seen:
         said = [*source.listing.findings, *report.findings]
         told += [f"{finding.rule}: {finding.evidence}" for finding in said if finding.severity != "info"]
         told += [f"unchecked: {entry.reason}" for entry in report.unchecked]
-        assert all(sentence.isprintable() for sentence in told), told
+        assert all(map(is_plain, told)), told
         return Seen(told[0] if told else None, tuple(sorted(tensors)))
 
 
