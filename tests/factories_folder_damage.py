@@ -120,9 +120,11 @@ def only_inside(folder: Path) -> Iterator[None]:
     assert not outside
 
 
-def is_plain(sentence: str) -> bool:
-    """Whether it is one line without anything that a terminal would obey."""
-    return bool(sentence) and "\n" not in sentence and clean(sentence) == sentence
+def assert_plain(sentence: str) -> None:
+    """It is one line without anything that a terminal would obey."""
+    assert sentence, sentence
+    assert "\n" not in sentence, sentence
+    assert clean(sentence) == sentence, sentence
 
 
 class Seen(NamedTuple):
@@ -137,8 +139,9 @@ def look(folder: Path) -> Seen:
     try:
         source = open_path(folder)
     except OpenError as error:
-        assert is_plain(str(error)), str(error)
-        return Seen(f"refused: {error}")
+        refusal = str(error)
+        assert_plain(refusal)
+        return Seen(f"refused: {refusal}")
     with source:
         told: list[str] = []
         tensors = []
@@ -155,7 +158,8 @@ def look(folder: Path) -> Seen:
         said = [*source.listing.findings, *report.findings]
         told += [f"{finding.rule}: {finding.evidence}" for finding in said if finding.severity != "info"]
         told += [f"unchecked: {entry.reason}" for entry in report.unchecked]
-        assert all(map(is_plain, told)), told
+        for sentence in told:
+            assert_plain(sentence)
         return Seen(told[0] if told else None, tuple(sorted(tensors)))
 
 

@@ -187,8 +187,8 @@ def in_background(path: Path) -> dict[str, Any]:
 def megatron(path: Path) -> dict[str, Any]:
     """The layout of Megatron-core's ``torch_dist``, without the library.
 
-    Layers are stacked along a dimension of their own, which the ranks divide; each rank has two files and objects of its
-    own; nobody says which key is of which object (``planner_data``); ``common.pt`` has what is not cut.
+    Layers are stacked along a dimension of their own, which the ranks divide; each rank has two files and objects of
+    its own; nobody says which key is of which object (``planner_data``); ``common.pt`` has what is not cut.
     """
     from tests.factories_dcp import Cut, edit_metadata
 

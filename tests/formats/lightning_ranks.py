@@ -1,4 +1,4 @@
-"""A training of two steps with Lightning's ModelParallelStrategy: ``python lightning_ranks.py OUT RANKS``; needs lightning.
+"""Two steps of training by Lightning's ModelParallelStrategy: ``python lightning_ranks.py OUT RANKS``; needs lightning.
 
 Writes ``OUT/last.ckpt``, a folder, and ``OUT/whole.pt`` with the whole tensors, gathered by torch.
 """

@@ -346,7 +346,9 @@ def test_a_file_too_many_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         assert source.find("l1.weight").unreadable is None
 
 
-@pytest.mark.parametrize("name", [f"mp_rank_{1 << 32}_model_states.pt", "bf7_zero_pp_rank_0_mp_rank_00_optim_states.pt"])
+@pytest.mark.parametrize(
+    "name", [f"mp_rank_{1 << 32}_model_states.pt", "bf7_zero_pp_rank_0_mp_rank_00_optim_states.pt"]
+)
 def test_a_file_of_a_name_that_deepspeed_does_not_give_is_told(tmp_path: Path, name: str) -> None:
     folder = Zero(2, 2).write(tmp_path)
     shutil.copy(folder / TAG / MODEL, folder / TAG / name)
