@@ -139,6 +139,8 @@ def test_a_sparse_tensor_is_made_by_a_call() -> None:
     assert faults_of(code + b"\x81") == ["makes an object of torch._utils._rebuild_sparse_tensor, which is no class"]
     code = b"ctorch\nfloat16\n)"
     assert faults_of(code + b"\x81") == ["makes an object of torch.float16, which is an element type"]
+    code = b"ctorch\nFloatStorage\n)"
+    assert faults_of(code + b"\x81") == ["makes an object of torch.FloatStorage, which torch makes itself"]
 
 
 def faults_of(body: bytes) -> list[str]:

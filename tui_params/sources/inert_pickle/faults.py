@@ -136,8 +136,13 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
     is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
     if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
         return f"makes an object of {callee}, which is no class"
+    if callee.name == "_rebuild_from_type_v2" and len(args) == 4 and refuses_wrapper(args[0], args[2]):
+        return f"calls {args[0]} with arguments that it refuses"
     if not is_called and callee.module == "torch" and from_torch(callee.name) is not None:
         return f"makes an object of {callee}, which is an element type"
+    if not is_called and callee.module == "torch" and callee.name.endswith("Storage"):
+        # torch.load puts something else in place of these classes.
+        return f"makes an object of {callee}, which torch makes itself"
     if type(value) is not Obj:
         return None
     name = f"{callee.module}.{callee.name}"
@@ -156,6 +161,21 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         return None
     count = f"{len(args)} argument{'s' * (len(args) != 1)}"
     return f"calls {clean(str(callee), 80)} with {count} of which it can make nothing"
+
+
+def refuses_wrapper(function: Any, args: Any) -> bool:
+    """Whether it is ``_rebuild_wrapper_subclass`` (DTensor), and certainly takes no such arguments.
+
+    torch/_utils.py: class, dtype, size, stride, storage_offset, layout, device, requires_grad.
+    """
+    if type(function) is not Stub or function.name != "_rebuild_wrapper_subclass":
+        return False
+    if type(args) is not tuple or len(args) != 8 or type(args[7]) is not bool:
+        return True
+    if type(args[1]) is Stub and args[1].module != "torch":
+        return True
+    sizes = [each for each in args[2:4] if type(each) is tuple]
+    return any(type(number) is not int for each in sizes for number in each[:_MOST_SIZES])
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.factories_damage import read_parts, write_parts
 from tests.factories_dcp import raw_bytes
 from tests.factories_folder_damage import fuzz
 from tests.factories_planted import assert_healthy, assert_nan_is_named
@@ -150,6 +151,16 @@ def test_the_file_of_another_rank_is_named(folder: Path) -> None:
         assert found["missing-piece", "emb.weight"].evidence == "no rank has the others: 32 of 56 elements saved"
 
 
+def test_a_second_file_of_a_rank_is_named_and_not_read(folder: Path) -> None:
+    shutil.copy(folder / "model_world_size_2_rank_1.pt", folder / "model_world_size_2_rank_00.pt")
+    with open_path(folder) as source:
+        (finding,) = [finding for finding in source.listing.findings if finding.severity == "error"]
+        assert (finding.rule, finding.file) == ("foreign-rank", "model_world_size_2_rank_00.pt")
+        assert finding.evidence == "rank 0 has another file too, model_world_size_2_rank_0.pt, which alone is read"
+        assert source.listing.not_opened == ("model_world_size_2_rank_00.pt",)
+        assert source.find("emb.weight").shape == (7, 8)
+
+
 def test_another_shape_is_named_and_not_joined(folder: Path) -> None:
     path = folder / "model_world_size_2_rank_1.pt"
     state = torch.load(path, weights_only=False)
@@ -177,6 +188,19 @@ def test_a_model_of_another_kind_beside_them_keeps_its_names(folder: Path) -> No
     with open_path(folder) as source:
         assert source.find("emb.weight").file == "pytorch_model.bin"
         assert source.find("optim.state.1.exp_avg").shape == (7, 8)
+
+
+def test_arguments_that_a_dtensor_cannot_have_are_told(folder: Path) -> None:
+    path = folder / "model_world_size_2_rank_1.pt"
+    parts = read_parts(path.read_bytes())
+    (pickled,) = [part for part in parts if part.name.endswith(b"/data.pkl")]
+    pickled.data = pickled.data.replace(b"ctorch\nfloat32\n", b"ctorch.storage\nUntypedStorage\n", 1)
+    path.write_bytes(write_parts(parts))
+    with pytest.raises(TypeError, match="dtype"):
+        torch.load(path, weights_only=False)
+    with open_path(folder) as source:
+        found = [finding.evidence for finding in source.listing.findings if finding.severity == "error"]
+        assert any("_rebuild_wrapper_subclass with arguments that it refuses" in evidence for evidence in found)
 
 
 ASKED = os.environ.get("TUI_PARAMS_FUZZ_FOLDERS")

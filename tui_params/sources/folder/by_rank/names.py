@@ -18,11 +18,15 @@ _STATE = re.compile(r"(?:^|[-_.])(?:optim\w*|extra_state|scheduler|scaler|rng\w*
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The files of one sort by rank. ``stem`` is what their names share; ``ranks`` how many there are, if they say."""
+    """The files of one sort by rank. ``stem`` is what their names share; ``ranks`` how many there are, if they say.
+
+    ``doubled`` are further files of ranks that have one in ``files`` (``rank_0.pt`` and ``rank_00.pt``).
+    """
 
     stem: str
     files: dict[int, str]
     ranks: int | None
+    doubled: tuple[tuple[int, str], ...] = ()
 
     @property
     def is_state(self) -> bool:
@@ -37,6 +41,7 @@ def group_by_rank(names: Iterable[str], suffixes: tuple[str, ...]) -> list[Group
     """
     found: dict[str, dict[int, str]] = {}
     stated: dict[str, int | None] = {}
+    doubled: dict[str, list[tuple[int, str]]] = {}
     for name in names:
         match = (_RANK.search(name) or _OF.search(name)) if name.endswith(suffixes) else None
         if match is None or name.startswith("."):
@@ -44,11 +49,14 @@ def group_by_rank(names: Iterable[str], suffixes: tuple[str, ...]) -> list[Group
         key = f"{name[: match.start()]}\0{name[match.end() :]}"
         world = _WORLD.search(name)
         said = match["ranks"] or (world[1] if world is not None else None)
-        if int(match["rank"]) not in found.setdefault(key, {}):
-            found[key][int(match["rank"])] = name
+        rank = int(match["rank"])
+        if rank in found.setdefault(key, {}):
+            doubled.setdefault(key, []).append((rank, name))
+        else:
+            found[key][rank] = name
             stated[key] = int(said) if said is not None else None
     groups = [
-        Group(_stem(key), dict(sorted(files.items())), stated[key])
+        Group(_stem(key), dict(sorted(files.items())), stated[key], tuple(doubled.get(key, ())))
         for key, files in found.items()
         if len(files) > 1 or (stated[key] or 0) > 1
     ]

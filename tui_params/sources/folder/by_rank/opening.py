@@ -46,7 +46,7 @@ def open_by_rank(path: Path, formats: Formats) -> Source:
     Raises OpenError, and UnknownFormatError if no file says which part of a tensor it has.
     """
     names, groups = file_names(path), groups_in(path, formats)
-    grouped = {name for group in groups for name in group.files.values()}
+    grouped = {name for group in groups for name in (*group.files.values(), *(name for _, name in group.doubled))}
     with collector_paused():
         opened = _open_first(path, groups, formats)
         parts: list[Part] = []
@@ -59,8 +59,9 @@ def open_by_rank(path: Path, formats: Formats) -> Source:
             prefix = stems[group.stem] or ("by_rank" if has_other else "")
             parts.append(Part(_join_group(path, group, formats, opened), prefix, is_state=group.is_state))
     name_states([part for part in parts if not part.is_state], [part for part in parts if part.is_state])
-    left = () if has_other else (
-        *(name for name in others if name.endswith(formats.suffixes)), *folders_beside(path, formats)
+    doubled = tuple(name for group in groups for _, name in group.doubled)
+    left = doubled if has_other else (
+        *doubled, *(name for name in others if name.endswith(formats.suffixes)), *folders_beside(path, formats)
     )  # fmt: skip
     if len(parts) == 1 and not parts[0].prefix:
         source = parts[0].source
@@ -120,6 +121,10 @@ def _join_group(path: Path, group: Group, formats: Formats, opened: dict[str, Ex
         if own:
             evidence = f"it says that rank {own.pop():,} saved it, and its name that rank {rank:,} did"
             findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
+    for rank, name in group.doubled:
+        first = clean(group.files[rank], 120)
+        evidence = f"rank {rank:,} has another file too, {first}, which alone is read"
+        findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
     if not parts:
         raise OpenError(findings[0].evidence)
     ranks = _count_of(group, parts)
