@@ -41,9 +41,13 @@ def read_seeds(folder: Path) -> dict[str, Seed]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             data = path.read_bytes()
-            plain = Seed(data, "", path.suffix, (lambda random, data=data: break_bytes(random, data),))
-            found[path.relative_to(folder).as_posix()] = zip_seed(data) if path.suffix == ".pt" else plain
+            seed = zip_seed(data) if path.suffix == ".pt" else _plain_seed(data)
+            found[path.relative_to(folder).as_posix()] = seed
     return found
+
+
+def _plain_seed(data: bytes) -> Seed:
+    return Seed(data, "", "", (lambda random: break_bytes(random, data),))
 
 
 def damage_folder(random: Random, seeds: dict[str, Seed]) -> Files:
@@ -108,14 +112,15 @@ def only_inside(folder: Path) -> Iterator[None]:
     if sys.platform == "linux":
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + MORE_MEMORY, limits[1]))
-    _opened = opened = []
+    opened: list[str] = []
+    _opened = opened
     try:
         yield
     finally:
         _opened = None
         resource.setrlimit(resource.RLIMIT_AS, limits)
     # Python imports modules, and looks for the entry points of packages.
-    own = [os.path.realpath(path) for path in (folder, *filter(None, sys.path), sys.prefix, sys.base_prefix)]
+    own = [os.path.realpath(path) for path in (str(folder), *filter(None, sys.path), sys.prefix, sys.base_prefix)]
     outside = [path for path in opened if not os.path.realpath(path).startswith(tuple(own))]
     assert not outside
 

@@ -115,7 +115,7 @@ def load(path: str, how: str, **options: Any) -> Any:
 
 
 def gather(folder: str) -> dict[str, Any]:
-    """The whole tensors of what each rank saved with torch.save: DTensors, put together where torch says that they lie.
+    """The whole tensors of what each of two ranks saved with torch.save: DTensors, put together where torch says that they lie.
 
     Raises whatever torch raises, and ValueError if a part has another shape than it should have.
     """
@@ -125,8 +125,9 @@ def gather(folder: str) -> dict[str, Any]:
 
     _TABLE.update({f"{each.__module__}.{each.__qualname__}": each for each in torch.serialization.get_safe_globals()})
     whole: dict[str, Any] = {}
-    for name in sorted(os.listdir(folder)):
-        for key, value in load(os.path.join(folder, name), "torch").items():
+    # Files that are named otherwise are of another job, or no ranks at all.
+    for rank in range(2):
+        for key, value in load(os.path.join(folder, f"model_world_size_2_rank_{rank}.pt"), "torch").items():
             if not isinstance(value, DTensor):
                 whole.setdefault(str(key), value)
                 continue

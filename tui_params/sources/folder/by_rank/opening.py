@@ -122,8 +122,7 @@ def _join_group(path: Path, group: Group, formats: Formats, opened: dict[str, Ex
             evidence = f"it says that rank {own.pop():,} saved it, and its name that rank {rank:,} did"
             findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
     for rank, name in group.doubled:
-        first = clean(group.files[rank], 120)
-        evidence = f"rank {rank:,} has another file too, {first}, which alone is read"
+        evidence = f"rank {rank:,} has another file too, {clean(group.files[rank], 120)}, which alone is read"
         findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
     if not parts:
         raise OpenError(findings[0].evidence)
