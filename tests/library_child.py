@@ -115,7 +115,7 @@ def load(path: str, how: str, **options: Any) -> Any:
 
 
 def gather(folder: str) -> dict[str, Any]:
-    """The whole tensors of what each of two ranks saved with torch.save: DTensors, put together where torch says that they lie.
+    """The whole tensors of what each of two ranks saved with torch.save: DTensors, put together as torch places them.
 
     Raises whatever torch raises, and ValueError if a part has another shape than it should have.
     """
