@@ -6,6 +6,8 @@ A tensor of 2 dimensions is a matrix ``[rows, columns]``; of 3 (a stack of matri
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 FAINT = 0.01
@@ -17,6 +19,8 @@ FEWEST = 8
 
 EMBEDDINGS = ("embed", "lm_head", "wte", "wpe", "token_emb", "output_projection", "vocab")
 """Parts of the names of tables with a row for each token."""
+
+_EMBEDDING = re.compile("|".join(EMBEDDINGS))
 
 MOST_ALIKE = 1024
 """So many rows that may be equal are listed."""
@@ -69,4 +73,5 @@ def outlier_limit(median_abs_max: float, count: int, ratio: float) -> float | No
 
 def is_embedding_name(name: str) -> bool:
     """Whether a table with a row for each token may be called so: ``model.embed_tokens.weight``, ``wte.weight``."""
-    return any(part in segment for segment in name.lower().split(".")[-2:] for part in EMBEDDINGS)
+    last = name.rfind(".")
+    return _EMBEDDING.search(name.lower(), name.rfind(".", 0, last) + 1 if last > 0 else 0) is not None

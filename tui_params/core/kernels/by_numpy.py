@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.buckets import FLOAT64_SHIFT, truncated
 from tui_params.core.kernels.limbs import LIMB, LIMB_PAIRS, integer_limbs
-from tui_params.core.kernels.protocol import PACKED_COUNT, STEP, WORDS, Extremes, Gap, Sums, ordered, ordered64
+from tui_params.core.kernels.protocol import (
+    PACKED_COUNT,
+    STEP,
+    WORDS,
+    Extremes,
+    Few,
+    Gap,
+    Lines,
+    Sums,
+    ordered,
+    ordered64,
+)
 
 
 class NumpyKernels:
@@ -103,6 +114,11 @@ class NumpyKernels:
 
     def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
         return False
+
+    def few(
+        self, raw: NDArray[np.uint8], kind: str, numel: int, marks: tuple[int, int, int], lines: Lines | None
+    ) -> Few | None:
+        return None
 
 
 _SPECIAL64 = tuple(map(np.uint64, (0, 1 << 63, 0x7FF << 52, 0xFFF << 52)))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tui_params.core.kernels import machine_code
 from tui_params.core.kernels.block_tables import BlockTables
+from tui_params.core.kernels.few import FewLoop
 from tui_params.core.kernels.machine_code import MachineCode
-from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Gap, Sums
+from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Few, Gap, Lines, Sums
 
 
 class CompiledKernels:
@@ -22,6 +23,7 @@ class CompiledKernels:
         """Load ``code``. Raises RuntimeError and OSError where that fails."""
         self._engine, addresses = machine_code.load(code)
         self._loops = {name: _callable(address) for name, address in addresses.items()}
+        self._few = FewLoop(_callable(addresses["few"], 1))
 
     def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
         self._loops["count16"](_address(words), words.size, _address(lanes))
@@ -91,6 +93,11 @@ class CompiledKernels:
         self._loops["blocks"](_address(grid), _address(plan), _address(addresses), _address(scratch))
         return True
 
+    def few(
+        self, raw: NDArray[np.uint8], kind: str, numel: int, marks: tuple[int, int, int], lines: Lines | None
+    ) -> Few | None:
+        return self._few(raw, DECODED.index(kind), numel, marks, lines) if kind in DECODED else None
+
 
 BLOCKS_TILE, BLOCKS_SCRATCH = 1024, 50
 """Columns that ``loops_blocks`` sums up at a time, and the bytes of scratch that it needs for each."""
@@ -104,17 +111,17 @@ _SHIFTS = (0, 32, 33, 65, 64, 96)
 _scratch = (ctypes.c_int64 * 2)()
 
 
-def _callable(address: int) -> Callable[..., None]:
-    """A loop as a function of words of 64 bits.
+def _callable(address: int, arity: int = 8) -> Callable[..., None]:
+    """A loop as a function of ``arity`` words of 64 bits, which may be more than it takes.
 
     numba's functions take two more addresses, for a result and an exception, and return a status (see the calling
     convention in numba.core.callconv.CPUCallConv); these loops have neither.
     """
-    loop = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 8)(address)
+    loop = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * arity)(address)
     result = ctypes.addressof(_scratch)
 
     def call(*words: int) -> None:
-        loop(result, result + 8, *words, *(0,) * (8 - len(words)))
+        loop(result, result + 8, *words, *(0,) * (arity - len(words)))
 
     return call
 

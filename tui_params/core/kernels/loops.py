@@ -16,6 +16,7 @@ from numba import njit, types
 from tui_params.core.kernels.loop_arrays import array_view
 from tui_params.core.kernels.loops_blocks import blocks
 from tui_params.core.kernels.loops_difference import difference
+from tui_params.core.kernels.loops_few import few
 
 _words16 = array_view(types.uint16, is_input=True)
 _words32 = array_view(types.uint32, is_input=True)
@@ -312,5 +313,6 @@ LOOPS: dict[str, tuple[Callable[..., None], int]] = {
     "maxima64": (_maxima(types.uint64, np.uint64), 8),
     "difference": (difference, 8),
     "blocks": (blocks, 4),
+    "few": (few, 1),
 }
 """Every loop by name, and how many words (addresses, counts, flags) of 64 bits it takes."""

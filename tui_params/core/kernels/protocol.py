@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.channels import Side
 from tui_params.core.kernels.block_tables import BlockTables
 
 WORDS = 1 << 16
@@ -67,6 +68,50 @@ DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
 """Types that the compiled loop of differences handles: a float32 holds every value of each."""
 
 
+FEW = 1 << 16
+"""The most elements that the loop over few takes."""
+
+
+class Lines(msgspec.Struct, frozen=True, gc=False):
+    """How the elements of a tensor lie in rows and columns, as ``core.channels`` has them.
+
+    A row has ``width`` elements, and ``group`` neighbours of these are of one column; where ``has_columns`` is False
+    the columns mean nothing.
+    """
+
+    rows: int
+    width: int
+    group: int
+    has_columns: bool
+
+
+class Few(msgspec.Struct, frozen=True, gc=False):
+    """Everything that is shown of a tensor of few elements, as Figures and Channels have it.
+
+    ``total`` and ``squares`` are those of Moments. ``low``, ``high``, ``quantiles`` and the bins of ``spark`` mean
+    nothing where nothing is ``finite``.
+    """
+
+    finite: int
+    nan: int
+    pos_inf: int
+    neg_inf: int
+    zeros: int
+    subnormals: int
+    at_max: int
+    below_max: int
+    total: int
+    squares: int
+    low: float
+    high: float
+    quantiles: tuple[float, ...]
+    spark: tuple[int, ...]
+    spark_low: float
+    spark_high: float
+    rows: Side | None
+    columns: Side | None
+
+
 class Kernels(Protocol):
     """The loops. Inputs are contiguous, may be read-only and unaligned; tables are added to in place."""
 
@@ -112,6 +157,16 @@ class Kernels(Protocol):
         from row ``top`` and column ``left`` on. False, and nothing is done, if there is no loop for the type.
 
         Means are right to a millionth of the mean magnitude, sums of squares to a millionth of themselves.
+        """
+
+    def few(
+        self, raw: NDArray[np.uint8], kind: str, numel: int, marks: tuple[int, int, int], lines: Lines | None
+    ) -> Few | None:
+        """The figures of 1 to FEW elements of the type called ``kind``, and of their rows and columns.
+
+        ``marks`` are the patterns, as float32, of the smallest normal number of the type, of the largest finite one and
+        of the one below that (-1: not to be counted). None if there is no loop for the type, or if a quantile lies
+        between two numbers so far apart that the loop cannot round it once.
         """
 
 

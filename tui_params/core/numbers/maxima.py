@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tui_params.core.channels import FAINT, Channel, Channels, Side, is_embedding_name
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.kernels.by_numpy import NumpyKernels
-from tui_params.core.kernels.protocol import KernelSupply
+from tui_params.core.kernels.protocol import KernelSupply, Lines
 from tui_params.core.numbers.decode import numbers
 from tui_params.core.numbers.row_marks import MAX_ROWS, RowMarks
 from tui_params.core.tensor import TensorInfo
@@ -47,8 +47,8 @@ class FoundMaxima(NamedTuple):
     marks: NDArray[np.uint64] | None
 
 
-def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima | None:
-    """Empty Maxima; None for what has no channels: complex, packed or bool types, views, fewer than 2 dimensions."""
+def lines_of(info: TensorInfo) -> Lines | None:
+    """The rows and columns; None for what has no channels: complex, packed or bool types, views, one dimension."""
     if info.stride is not None or not info.numel or info.ndim < 2 or info.dtype.kind not in ("float", "int"):
         return None
     if info.dtype.is_packed or info.dtype.name in _UNORDERED or info.dtype.numpy is None:
@@ -57,14 +57,27 @@ def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima 
     rows = info.numel // width
     group = math.prod(info.shape[2:]) if info.ndim > 3 else 1
     # A convolution with one input for each output (a depthwise one) has no inputs to compare.
-    columns = width if width > group or info.ndim <= 3 else 0
-    if info.ndim > 3 and rows + columns > MAX_CHANNELS:
-        columns = 0
-    if rows + columns > MAX_CHANNELS:
+    has_columns = width > group or info.ndim <= 3
+    if info.ndim > 3 and rows + width * has_columns > MAX_CHANNELS:
+        has_columns = False
+    if rows + width * has_columns > MAX_CHANNELS:
         return None
-    is_table = info.ndim == 2 and info.dtype.kind == "float" and rows <= MAX_ROWS and is_embedding_name(info.name)
-    marks = RowMarks(rows, width) if is_table else None
-    return Maxima(info.dtype, rows, width, columns, group, kernels, marks)
+    return Lines(rows, width, group, has_columns)
+
+
+def has_marks(info: TensorInfo) -> bool:
+    """Whether rows of a tensor that has lines are compared with each other: those of embeddings."""
+    return info.ndim == 2 and info.dtype.kind == "float" and is_embedding_name(info.name)
+
+
+def maxima_of(info: TensorInfo, kernels: KernelSupply = NumpyKernels) -> Maxima | None:
+    """Empty Maxima; None for what has no channels (``lines_of``)."""
+    lines = lines_of(info)
+    if lines is None:
+        return None
+    marks = RowMarks(lines.rows, lines.width) if lines.rows <= MAX_ROWS and has_marks(info) else None
+    columns = lines.width if lines.has_columns else 0
+    return Maxima(info.dtype, lines.rows, lines.width, columns, lines.group, kernels, marks)
 
 
 class Maxima:

@@ -23,6 +23,12 @@ from tui_params.errors import StoppedError, TuiParamsError
 
 PROGRESS_SECONDS = 0.1
 
+FEW = 1 << 16
+"""Elements up to which a tensor is read without the preparations that a larger one needs."""
+
+FEW_COST = 1 << 17
+"""numpy takes about as long for such a tensor as for so many bytes of a large one, if not longer."""
+
 
 class ScanProgress(msgspec.Struct, frozen=True, gc=False):
     """How far a sweep has come. The bytes of tied tensors count once, and those of tensors that failed as done."""
@@ -61,6 +67,12 @@ def measure_alone(
     threads: int | None = None,
 ) -> Measured:
     """The figures of a tensor that this process reads whole. Raises ReadError, StoppedError."""
+    if info.numel <= FEW and source.engine.ready():
+        # Imports numpy, which the engine has done by now.
+        from tui_params.core.reading.few_reading import is_few, measure_few
+
+        if is_few(info):
+            return measure_few(source, info, should_stop=should_stop, progress=progress)
     found = measure(source, info, should_stop=should_stop, progress=progress, threads=threads)
     return Measured(found.summary.figures(info.numel), found.channels)
 
@@ -120,7 +132,7 @@ def scan_all(
     overlaps = Overlaps(source, order)
     first = {overlaps.identity(info): info for info in reversed(order)}
     total = _total(first.values(), overlaps)
-    source.engine.prepare(total)
+    source.engine.prepare(total + FEW_COST * sum(info.numel <= FEW for info in first.values()))
     queues = split_by_device(order, device_of or partial(device_queues.device_of, source))
     sweep = _Sweep(total, progress, len(queues))
     sharing = Counter(overlaps.identity(info) for info in order)

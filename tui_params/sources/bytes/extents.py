@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.reading.extent import Extent
-from tui_params.core.reading.place import HERE, Place
+from tui_params.core.reading.place import Place
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record
 from tui_params.core.tensor import TensorInfo
@@ -21,6 +21,7 @@ from tui_params.errors import OpenError, ReadError, SliceError
 from tui_params.sources.bytes.file_source import FileSource
 from tui_params.sources.bytes.held import Held
 from tui_params.sources.bytes.local import DataFile, far_file, read_blocks
+from tui_params.sources.bytes.neighbours import Neighbours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,7 @@ class ExtentSource(FileSource):
         self.extents = extents
         self._read_records = read_records
         self._held: Mapping[str, Held] = held or {}
+        self._neighbours = Neighbours()
 
     def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         """The file, or what is held of it, and the place of ``info`` in it.
@@ -85,7 +87,7 @@ class ExtentSource(FileSource):
 
     def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
         if not any(file.is_far for file in self.files.values()):
-            return HERE
+            return self._neighbours
         spans: dict[str, list[tuple[int, int]]] = {}
         for info in infos():
             if (found := self.file_range(info)) is not None:
@@ -111,10 +113,19 @@ class ExtentSource(FileSource):
         return gather_window(file, extent, info, window)
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        from tui_params.core.reading.gather import gather_blocks
+        from tui_params.core.reading.gather import check_bounds, gather_blocks
 
         stop = info.numel if stop is None else min(stop, info.numel)
-        for block in gather_blocks(*self.locate(info), info, max(start, 0), stop):
+        place, extent = self.locate(info)
+        begin, end = extent.offset, extent.offset + info.nbytes
+        is_whole = 0 < info.numel == stop and start <= 0 and info.dtype.is_sized and extent.stride is None
+        is_whole = is_whole and extent.is_plain and info.nbytes == info.dtype.nbytes(info.numel)
+        if is_whole and isinstance(place, DataFile) and self._neighbours.serve(place, begin, end):
+            check_bounds(extent, info, begin, end)
+            yield self._neighbours.bytes_of(place, begin, end)
+            self.locate(info)
+            return
+        for block in gather_blocks(place, extent, info, max(start, 0), stop):
             yield block
             self.locate(info)  # closed meanwhile
 

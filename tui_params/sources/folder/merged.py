@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.reading.place import HERE
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -72,12 +71,14 @@ class MergedSource(Source):
         return None if part is None else part.data_file(self._originals.get(info.name, info))
 
     def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        stack = ExitStack()
         if self.line is None:
-            return HERE
+            for part in self.parts.values():
+                stack.enter_context(part.expecting(infos))
+            return stack
         wanted: dict[str, list[TensorInfo]] = {}
         for info in infos():
             wanted.setdefault(info.file or "", []).append(self._originals.get(info.name, info))
-        stack = ExitStack()
         for file, part in self.parts.items():
             if file in wanted:
                 stack.enter_context(part.expecting(partial(wanted.__getitem__, file)))
