@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tui_params.core.dtypes import from_torch, numpy_dtype
+from tui_params.core.figures import QUANTILES, SPARK_BINS
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
 from tui_params.core.kernels.proof import prove
 from tui_params.core.kernels.protocol import (
     DECODED,
+    FEW,
     LANES,
     WORDS,
+    Few,
     Gap,
     Kernels,
     Sums,
@@ -81,7 +84,11 @@ def test_compiled_float64_is_that_of_numpy(compiled: Kernels, count: int, mask: 
     pairs = words(2 * count).view(np.uint64)[:count] & np.uint64(mask)
     pairs[::5] &= np.uint64(0x800FFFFFFFFFFFFF)
     pairs[1::7] |= np.uint64(0x7FE0000000000000)
-    for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64)):
+    normal = np.random.default_rng(3).standard_normal(count) + 1e-9
+    finite: list[NDArray[Any]] = [
+        part.view(np.uint64) & np.uint64(mask) for part in (normal, abs(normal), -abs(normal), normal * 1e-300)
+    ]
+    for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64), *plain):
         both = []
         for each in (NumpyKernels(), compiled):
             counts, sums = np.zeros(1 << 19, np.int64), np.zeros((4096, LIMB_SUMS), np.int64)
@@ -228,6 +235,11 @@ class Miscomparing(NumpyKernels):
         return Gap(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
+class Misjudging(NumpyKernels):
+    def few(self, *arguments: Any) -> Few:
+        return Few(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, (), (), 0.0, 0.0, None, None)
+
+
 class Miscounting(NumpyKernels):
     def count16(self, words: NDArray[np.uint16], lanes: NDArray[np.uint32]) -> None:
         super().count16(words[1:], lanes)
@@ -239,6 +251,8 @@ def test_a_loop_that_counts_wrongly_is_found_out(compiled: Kernels) -> None:
         prove(Miscounting())
     with pytest.raises(RuntimeError, match="a compiled loop compares wrongly"):
         prove(Miscomparing())
+    with pytest.raises(RuntimeError, match="a compiled loop finds wrong figures of few elements"):
+        prove(Misjudging())
 
 
 def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
@@ -246,3 +260,15 @@ def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> N
     from tui_params.core.kernels import compiled, loops_difference
 
     assert compiled.CHUNK == loops_difference.CHUNK
+
+
+def test_the_tables_of_few_elements_have_one_layout() -> None:
+    pytest.importorskip("numba")
+    from tui_params.core.kernels import few, loops_few
+    from tui_params.core.numbers import maxima
+
+    assert loops_few.FEW == FEW
+    for name in ("LISTED", "BINS", "COUNTS", "REALS", "SIDE", "LIMBS"):
+        assert getattr(few, name) == getattr(loops_few, name)
+    assert few.SIDE_REALS == 1 + 2 * loops_few.LISTED
+    assert (len(QUANTILES), SPARK_BINS, maxima.LISTED) == (loops_few.QUANTILES, loops_few.BINS, loops_few.LISTED)

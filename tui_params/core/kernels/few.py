@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from struct import Struct
 from threading import local
 
@@ -53,8 +54,16 @@ class FewLoop:
             return None
         reals = tables.reals.tolist()
         positive, negative, squares = (int.from_bytes(part, "little") for part in tables.sums)
+        finite, nan, pos_inf, neg_inf, zeros, subnormals, at_max, below_max = counts[:8]
         return Few(
-            *counts[:8],
+            finite,
+            nan,
+            pos_inf,
+            neg_inf,
+            zeros,
+            subnormals,
+            at_max,
+            below_max,
             positive - negative,
             squares,
             reals[0],
@@ -80,7 +89,7 @@ class _Tables:
         self._kept = plan, scratch, sums
         ends = np.cumsum((0, *LIMBS)).tolist()
         whole = sums.view(np.uint8).data
-        self.sums = [whole[4 * start : 4 * stop] for start, stop in zip(ends, ends[1:], strict=False)]
+        self.sums = [whole[4 * start : 4 * stop] for start, stop in pairwise(ends)]
         arrays = (plan, scratch, self.counts, self.reals, sums)
         self.address, *plan[10:14] = [int(array.__array_interface__["data"][0]) for array in arrays]
         plan[16 : 16 + len(_FRACTIONS)] = _FRACTIONS

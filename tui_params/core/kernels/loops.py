@@ -120,6 +120,12 @@ def _float32(words: int, count: int, packed: int, squares: int, special: int, fo
     extremes[0], extremes[1] = low, high
 
 
+@_inline  # type: ignore[untyped-decorator]
+def _key64(word: Any) -> Any:
+    """A word as ``protocol.ordered64`` maps it."""
+    return np.uint64(word ^ (np.uint64(np.int64(word) >> np.int64(63)) | np.uint64(1 << 63)))
+
+
 def _float64(words: int, count: int, counts: int, sums: int, scratch: int, special: int, found: int) -> None:
     magnitude, infinity = np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)
     sign, nothing = np.uint64(1 << 63), np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -129,25 +135,40 @@ def _float64(words: int, count: int, counts: int, sums: int, scratch: int, speci
     # Pieces so small that the sums of one fit into 64 bits: of mantissas, and of the products of their halves.
     for start in range(0, count, 2048):
         some = _words64(words + 8 * start, min(2048, count - start))
-        bits, least, most = np.uint64(0), nothing, np.uint64(0)
-        zeros, neg_zeros, infs, neg_infs = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        bits = np.uint64(0)
+        # Signed numbers are compared in vectors where unsigned ones are not.
+        greatest, flipped = np.int64(-0x8000000000000000), np.int64(-0x8000000000000000)
+        smallest, largest = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(0)
         for i in range(some.size):
             word = some[i]
-            absolute = word & magnitude
-            key = word ^ (np.uint64(np.int64(word) >> np.int64(63)) | sign)
-            low = min(low, key if absolute < infinity else nothing)
-            high = max(high, key if absolute < infinity else np.uint64(0))
-            least = min(least, absolute - one)  # of a zero it is the greatest number
-            most = max(most, absolute if absolute < infinity else np.uint64(0))
+            size = np.int64(word & magnitude)
+            greatest, flipped = max(greatest, np.int64(word)), max(flipped, np.int64(word ^ sign))
+            smallest, largest = min(smallest, size), max(largest, size)
             bits |= word
-            zeros += np.int64(word == np.uint64(0))
-            neg_zeros += np.int64(word == sign)
-            infs += np.int64(word == infinity)
-            neg_infs += np.int64(word == (infinity | sign))
-        kinds[0] += zeros
-        kinds[1] += neg_zeros
-        kinds[2] += infs
-        kinds[3] += neg_infs
+        least, most = np.uint64(smallest), np.uint64(largest)
+        if smallest > 0 and most < infinity:
+            top = np.uint64(greatest) if greatest >= 0 else least | sign
+            bottom = np.uint64(flipped) ^ sign if bits & sign else least
+            high, low = max(high, _key64(top)), min(low, _key64(bottom))
+        else:
+            least, most = nothing, np.uint64(0)
+            zeros, neg_zeros, infs, neg_infs = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+            for i in range(some.size):
+                word = some[i]
+                absolute = word & magnitude
+                key = _key64(word)
+                low = min(low, key if absolute < infinity else nothing)
+                high = max(high, key if absolute < infinity else np.uint64(0))
+                least = min(least, absolute - one)  # of a zero it is the greatest number
+                most = max(most, absolute if absolute < infinity else np.uint64(0))
+                zeros += np.int64(word == np.uint64(0))
+                neg_zeros += np.int64(word == sign)
+                infs += np.int64(word == infinity)
+                neg_infs += np.int64(word == (infinity | sign))
+            kinds[0] += zeros
+            kinds[1] += neg_zeros
+            kinds[2] += infs
+            kinds[3] += neg_infs
         if bits & half:
             for i in range(some.size):
                 word = some[i]

@@ -55,7 +55,7 @@ def _ratio(a: Any, b: Any) -> Any:
 
 @_inline  # type: ignore[untyped-decorator]
 def _key(word: Any) -> Any:
-    """A finite word as a number in the order of the values, +0 just below -0: the order of their patterns."""
+    """A finite word as a number in the order of the values, +0 just below -0: in the order of their patterns."""
     key = np.uint32(word ^ (np.uint32(np.int32(word) >> np.int32(31)) | np.uint32(0x80000000)))
     if key == np.uint32(0x80000000):
         return np.uint32(0x7FFFFFFF)
@@ -255,7 +255,7 @@ def _side(table: int, count: int, scratch: int, counts: int, at: int, real: int,
 
 @_inline  # type: ignore[untyped-decorator]
 def _maxima(words: Any, rows: Any, columns: Any, group: int) -> None:
-    """The largest finite magnitude of each row and column, doubled; 1 where only others are. Columns are zero before."""
+    """The largest finite magnitude of each row and column, doubled; 1 where only others are. Columns begin as 0."""
     magnitude, infinity = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
     one = np.uint32(1)
     place = 0

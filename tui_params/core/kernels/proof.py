@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.figures import QUANTILES
 from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
-from tui_params.core.kernels.protocol import LANES, WORDS, Kernels
+from tui_params.core.kernels.protocol import LANES, WORDS, Kernels, Lines
 
 
 def prove(kernels: Kernels) -> None:
@@ -20,6 +22,7 @@ def prove(kernels: Kernels) -> None:
         raise RuntimeError("a compiled loop counts wrongly")
     _prove_difference(kernels)
     _prove_blocks(kernels)
+    _prove_few(kernels)
 
 
 def _prove_difference(kernels: Kernels) -> None:
@@ -67,6 +70,44 @@ def _prove_blocks(kernels: Kernels) -> None:
         )
         if tables.nans.any() or tables.infs.any() or not all(np.allclose(*pair, rtol=1e-5) for pair in pairs):
             raise RuntimeError("a compiled loop sums up blocks wrongly")
+
+
+def _prove_few(kernels: Kernels) -> None:
+    """Compare the figures of few elements with their definition, as numpy has no loop for them."""
+    whole = (np.arange(40 * 50) * 7919 % 4001 - 2000).reshape(40, 50)
+    values = whole.astype(np.float32) / np.float32(64)
+    values[5], values[:, 9], values[3, 4], values[7, 8] = 0, 0, np.nan, -np.inf
+    found = kernels.few(values.reshape(-1).view(np.uint8), "float32", 2000, (1 << 23, 0x41F60000, -1), _LINES)
+    if found is None:
+        return
+    finite = np.isfinite(values)
+    exact = np.sort(values[finite].astype(np.float64))
+    scaled = np.rint(exact * 64).astype(np.int64)
+    places = [Fraction(repr(q)) * (exact.size - 1) for q in QUANTILES]
+    pairs = [(Fraction(exact[int(place)]), Fraction(exact[min(int(place) + 1, exact.size - 1)])) for place in places]
+    quantiles = [float(low + (high - low) * (place % 1)) for (low, high), place in zip(pairs, places, strict=True)]
+    edges = quantiles[0] + (quantiles[-1] - quantiles[0]) * (np.arange(17) / 16)
+    edges[-1] = quantiles[-1]
+    marks = np.append(exact.searchsorted(edges[:-1], "left"), exact.searchsorted(edges[-1], "right"))
+    expected: list[Any] = [1998, 1, 0, 1, (exact == 0).sum(), 0, (abs(exact) == 30.75).sum()]
+    expected += [int(scaled.sum()) << 143, int((scaled * scaled).sum()) << 286, exact[0], exact[-1]]
+    expected += [quantiles, np.diff(marks).tolist(), quantiles[0], quantiles[-1]]
+    seen: list[Any] = [found.finite, found.nan, found.pos_inf, found.neg_inf, found.zeros, found.subnormals]
+    seen += [found.at_max, found.total, found.squares, found.low, found.high]
+    seen += [list(found.quantiles), list(found.spark), found.spark_low, found.spark_high]
+    for side, axis in ((found.rows, 1), (found.columns, 0)):
+        size = np.where(finite, abs(values), 0).max(axis)
+        order = np.argsort(size, kind="stable").tolist()
+        expected.append([size.size, 1, float(np.median(size)), np.argsort(-size, kind="stable")[:8].tolist()])
+        expected.append([place for place in order if size[place]][:8])
+        if side is not None:
+            seen.append([side.count, side.dead, side.median_abs_max, [channel.index for channel in side.largest]])
+            seen.append([channel.index for channel in side.smallest])
+    if seen != expected:
+        raise RuntimeError("a compiled loop finds wrong figures of few elements")
+
+
+_LINES = Lines(40, 50, 1, True)
 
 
 def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:

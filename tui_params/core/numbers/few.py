@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tui_params.core.dtypes import DType
 from tui_params.core.figures import Figures
 from tui_params.core.kernels.protocol import Few
 from tui_params.core.numbers.decode import numbers
 from tui_params.core.numbers.moments import codes_below_max, largest_finite, quantum, root, smallest_normal
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @cache
@@ -25,8 +23,6 @@ def marks_of(dtype: DType) -> tuple[int, int, int]:
 
 
 def _pattern(value: float) -> int:
-    import numpy as np
-
     return int(np.float32(value).view(np.uint32))
 
 

@@ -1,4 +1,4 @@
-"""The read of a tensor of few elements for its figures: without threads, tables or pauses, which take longer than it."""
+"""The read of a tensor of few elements for its figures, without threads and tables, which take longer than it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tui_params.core.reading.partial import Measured, Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError, StoppedError
+
 
 def is_few(info: TensorInfo) -> bool:
     """Whether ``measure_few`` reads a tensor: there is a loop for its type, and it has not too many elements."""

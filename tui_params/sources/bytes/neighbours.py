@@ -34,7 +34,7 @@ class _Window:
 
 
 class Neighbours:
-    """The bytes behind what was read last, for each thread; to be used inside a ``with``, which forgets them at its end.
+    """The bytes behind what was read last, for each thread, inside a ``with``, which forgets them at its end.
 
     A lone small tensor is read alone. Whoever asks for the next bytes of the same file gets more of them than that.
     """
