@@ -85,7 +85,7 @@ def test_compiled_float64_is_that_of_numpy(compiled: Kernels, count: int, mask: 
     pairs[::5] &= np.uint64(0x800FFFFFFFFFFFFF)
     pairs[1::7] |= np.uint64(0x7FE0000000000000)
     normal = np.random.default_rng(3).standard_normal(count) + 1e-9
-    finite: list[NDArray[Any]] = [
+    plain: list[NDArray[Any]] = [
         part.view(np.uint64) & np.uint64(mask) for part in (normal, abs(normal), -abs(normal), normal * 1e-300)
     ]
     for some in (pairs, np.full(count, 0xBFEFFFFFFFFFFFFF, np.uint64), *plain):
