@@ -22,24 +22,18 @@ _divided = njit(nogil=True, error_model="numpy")  # a check of the divisor would
 
 FEW = 1 << 16
 """The most elements."""
-
 LISTED = 8
 """Rows, or columns, of each kind that are listed."""
-
 QUANTILES = 9
 BINS = 16
 SIDE = 8 + 3 * LISTED
 """Integers about the rows, or about the columns: how many, dead, faint, and how many of each list; then the lists."""
-
 COUNTS = 32
 """Integers before those of the rows: see ``few``."""
-
 REALS = 16
 """Floats before those of the rows; a side has 1 + 2 * LISTED: its median, then the magnitudes of two lists."""
-
 LIMBS = 12, 12, 20
 """Words of 32 bits of the sums of the positive and of the negative elements, and of all squares."""
-
 _SHORT = 32
 
 
