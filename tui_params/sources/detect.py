@@ -253,6 +253,8 @@ def _open_at(full: Path, form: str | None) -> Source:
     shown = clean(far.shown(full), 200)
     try:
         mode = status(full).st_mode
+    except far.NoPlaceError as error:
+        raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
     except (FileNotFoundError, NotADirectoryError):
         leads = f"{shown} is a symbolic link to {clean(os.readlink(full), 200)}," if os.path.islink(full) else None
         raise OpenError(f"{leads} which does not exist" if leads else f"no such file or folder: {shown}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from tui_params.core.source import Source
 from tui_params.core.text import clean, size
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.plugins import reader_named
@@ -24,7 +25,7 @@ def find_reader(path: Path, form: str, rows: Sequence[Row], *, is_folder: bool) 
     row = reader_named(form, [row for row in rows if isinstance(row, Reader)])
     if not (row.reads_folders if is_folder else row.reads_files):
         what, other = ("a folder", "a file") if is_folder else ("a file", "a folder")
-        raise OpenError(f"{clean(str(path), 200)} is {what}, and {row.name} is the format of {other}")
+        raise OpenError(f"{clean(far.shown(path), 200)} is {what}, and {row.name} is the format of {other}")
     return row
 
 

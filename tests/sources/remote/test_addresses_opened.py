@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from tests.servers.hub import TOKEN, Hub
 from tests.servers.nginx import Nginx
 from tests.servers.s3 import S3
+from tests.servers.scripted import ScriptedServer
 from tests.servers.sshd import Sshd
 from tests.test_hygiene import python
 from tui_params.api.checking import check
@@ -170,3 +171,37 @@ def test_nothing_secret_is_said(nginx_server: Nginx, model: Path) -> None:
         open_source(f"http://me:pass-word@{host}/secret/absent?X-Signature=sig-nature")
     said.append(str(error.value))
     assert not [text for text in said if "pass-word" in text or "sig-nature" in text]
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("hf://org/absent", r"/absent cannot be opened: \S+ has no such repository, or it is private: log in$"),
+        ("hf://org/model@v9", r"^\S+/model@v9 cannot be opened: the repository has no such revision: org/model@v9$"),
+        ("hf://org/model/absent", r"^no such file or folder: hf://org/model/absent$"),
+    ],
+)
+def test_what_the_hub_says_of_a_repository_reaches_the_user(
+    hub_server: Hub, monkeypatch: pytest.MonkeyPatch, address: str, sentence: str
+) -> None:
+    hub_server.reset()
+    asks = HubSettings(hub_server.front.url, False, {}, "log in")
+    monkeypatch.setattr("tui_params.sources.remote.hub.read_settings", lambda: asks)
+    with pytest.raises(OpenError, match=sentence):
+        open_source(address)
+
+
+def test_a_bucket_is_called_by_its_address(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ENDPOINT_URL", s3_server.url), ("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", "SECRET")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(OpenError, match=r"^s3://absent/x cannot be opened: there is no bucket s3://absent$"):
+        open_source("s3://absent/x")
+    s3_server.put("hollow")
+    with pytest.raises(OpenError, match=r"^s3://hollow holds no tensor file: looked for \*\.safetensors"):
+        open_source("s3://hollow")
+
+
+def test_a_web_folder_without_usual_names_asks_for_the_address_of_a_file(web: ScriptedServer) -> None:
+    web.files["/run/step.pt"] = b"x"
+    with pytest.raises(OpenError, match=rf"^{web.url}/run has no file of a usual name \(.*: give the address of one$"):
+        open_source(f"{web.url}/run/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -203,8 +204,6 @@ def test_a_server_that_cannot_be_reached(
 
 
 def test_a_silent_server_is_not_waited_for(endpoint: ScriptedServer, retries: Retries) -> None:
-    import threading
-
     release = threading.Event()
     endpoint.script.extend([lambda request: (release.wait(60), request.hang_up())[0]] * 6)  # type: ignore[func-returns-value, list-item]
     with pytest.raises(ReadError, match="the server did not answer in time, also at attempt 6"):
@@ -297,3 +296,24 @@ def test_google_and_azure_are_asked_in_their_own_way(
 def test_azure_needs_the_name_of_the_account(retries: Retries) -> None:
     with pytest.raises(OpenError, match=r"^az:// needs the name of the account: set AZURE_STORAGE_ACCOUNT_NAME$"):
         connect("az://container/x")
+
+
+def test_a_listing_that_does_not_end_is_not_waited_for(endpoint: ScriptedServer, retries: Retries) -> None:
+    release = threading.Event()
+
+    def wait(request: Request) -> None:
+        release.wait(60)
+        request.hang_up()
+
+    endpoint.script.append(wait)
+    with pytest.raises(ReadError, match=r"^s3://models was not listed within 0\.1 s$"):
+        opened("s3://models/run", retries, Limits(whole=0.1)).entries("")
+    release.set()
+
+
+def test_no_thread_of_obstore_is_left_behind_to_abort_the_process() -> None:
+    # What its coroutines hand over is held by a thread of its own, which a process that ends at once is aborted by.
+    from tui_params.sources.remote import by_obstore
+
+    source = Path(by_obstore.__file__).read_text()
+    assert re.findall(r"\bobstore\.\w+_async\b|\basyncio\b", source) == []

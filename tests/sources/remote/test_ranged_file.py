@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_params.errors import SourceChangedError
+from tui_params.errors import ReadError, SourceChangedError
 from tui_params.sources.remote import ranged_file
 from tui_params.sources.remote.crew import Crew
 from tui_params.sources.remote.ranged_file import RangedFile, Version
@@ -178,3 +178,45 @@ def test_what_is_kept_is_not_asked_for_again() -> None:
     assert file.read(3_500, 4_000) == CONTENT[3_500:7_500]
     assert len(host.asked) > before
     assert kept
+
+
+def test_a_server_that_is_gone_costs_its_patience_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(ranged_file, "monotonic", lambda: now[0])
+    host = Host()
+    file = opened(host)
+
+    def give_up(begin: int, end: int) -> None:
+        now[0] += 40.0
+        raise ReadError("server did not answer")
+
+    host.before = give_up
+    for _ in range(50):
+        with pytest.raises(OSError, match=r"^server did not answer$"):
+            file.read(100, 200)
+    assert len(host.asked) == 1
+    now[0] += 10.1
+    with pytest.raises(OSError, match=r"^server did not answer$"):
+        file.read(20_000, 200)
+    assert len(host.asked) == 2
+    host.before = lambda begin, end: None
+    with pytest.raises(OSError, match=r"^server did not answer$"):
+        file.read(100, 200)
+    now[0] += 10.1
+    assert file.read(100, 200) == CONTENT[100:300]
+    assert file.read(20_000, 200) == CONTENT[20_000:20_200]
+
+
+def test_a_refusal_that_cost_no_time_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranged_file, "monotonic", lambda: 100.0)
+    host = Host()
+    file = opened(host)
+
+    def refuse(begin: int, end: int) -> None:
+        raise ReadError("server accepts no connection")
+
+    host.before = refuse
+    with pytest.raises(OSError, match="no connection"):
+        file.read(100, 200)
+    host.before = lambda begin, end: None
+    assert file.read(100, 200) == CONTENT[100:300]

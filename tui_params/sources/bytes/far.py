@@ -21,6 +21,10 @@ from tui_params.core.source import Line
 _ROOT = "//"
 
 
+class NoPlaceError(FileNotFoundError):
+    """There is not even what a file would lie in: a repository, its revision, a bucket. The text is a sentence."""
+
+
 class FarStatus(msgspec.Struct, frozen=True, gc=False):
     """What is known of a file or folder elsewhere, in the words of ``os.stat_result``.
 
@@ -98,6 +102,9 @@ class Mount(Line, Protocol):
     def entries(self, path: str) -> Sequence[FarEntry]:
         """What lies in a folder. Raises OSError."""
 
+    def is_guessed(self, path: str) -> bool:
+        """Whether the server lists no folders, so that only files of the usual names were looked for in this one."""
+
     def opened(self, path: str) -> FarFile:
         """A file, in the version that is there now or was listed. Raises OSError."""
 
@@ -139,6 +146,14 @@ def is_mounted(path: str | os.PathLike[str]) -> bool:
 def line_of(path: str | os.PathLike[str]) -> Line | None:
     """What the files below a path are read over; None of files on this disk."""
     return find(path)[0] if is_mounted(path) else None
+
+
+def is_guessed(path: str | os.PathLike[str]) -> bool:
+    """Whether no list of a folder is to be had, so that only files of the usual names were looked for."""
+    if not is_mounted(path):
+        return False
+    mount, below = find(path)
+    return mount.is_guessed(below)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

@@ -17,6 +17,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Source
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.files import FolderEntry, scan
 from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.folder.json_files import config_findings
@@ -112,7 +113,7 @@ def check_refusal(path: Path, formats: Formats) -> None:
     """Raise OpenError if a folder cannot be opened as a whole: a small file in it must not pass for the whole."""
     refusal = formats.refusal(path)
     if refusal is not None:
-        raise OpenError(f"{clean(str(path), 200)} {refusal}")
+        raise OpenError(f"{clean(far.shown(path), 200)} {refusal}")
 
 
 def has_model(names: Iterable[str], formats: Formats) -> bool:
@@ -128,7 +129,7 @@ def file_names(path: Path) -> list[str]:
             # A symbolic link counts as what it leads to. One that leads nowhere is listed too, and reported later.
             return sorted(entry.name for entry in entries if not _is_folder(entry))
     except OSError as error:
-        raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
+        raise OpenError(f"the folder {clean(far.shown(path), 200)} cannot be read: {reason(error)}") from None
 
 
 def _is_folder(entry: FolderEntry) -> bool:
@@ -194,8 +195,11 @@ def holds_tensors(folder: Path, formats: Formats) -> bool:
 
 
 def _nothing_here(path: Path, formats: Formats) -> str:
-    shown = clean(str(path), 200)
+    shown = clean(far.shown(path), 200)
     looked = ", ".join(f"*{suffix}" for suffix in formats.suffixes)
+    if far.is_guessed(path):
+        usual = "model.safetensors.index.json, model.safetensors, adapter_model.safetensors, pytorch_model.bin"
+        return f"{shown} has no file of a usual name ({usual}); web servers list no files: give the address of one"
     below = _checkpoints_below(path, (*formats.suffixes, *formats.mentioned))
     if not below:
         return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tui_params.errors import ReadError
+from tui_params.sources.bytes.far import NoPlaceError
 from tui_params.sources.remote.faults import refused, without_secrets
 from tui_params.sources.remote.retries import AgainError
 
@@ -55,7 +56,7 @@ def meaning(error: Exception, bucket: str, file: str, hint: str) -> Exception:
     code = _CODE.search(text)
     if status is not None:
         if code and code.group(1) == "NoSuchBucket":
-            return FileNotFoundError(f"there is no bucket {bucket}")
+            return NoPlaceError(f"there is no bucket {bucket}")
         more = f"{hint} ({code.group(1)})" if code and hint else hint
         return refused(status, bucket, file, more)
     if isinstance(error, FileNotFoundError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import obstore
@@ -73,13 +74,13 @@ class BucketTransport:
         key = self._key(path)
         limit = self._limits.whole
 
-        async def listed(store: Any) -> Any:
+        def listed(store: Any) -> Any:
             # Not the other call, which lists whole trees; this one has no limit but time.
-            return await asyncio.wait_for(obstore.list_with_delimiter_async(store, key or None), limit)
+            return _in_time(partial(obstore.list_with_delimiter, store, key or None), limit)
 
         try:
-            found: Any = self._asked(path, lambda store: asyncio.run(listed(store)))
-        except (TimeoutError, asyncio.TimeoutError):
+            found: Any = self._asked(path, listed)
+        except (TimeoutError, futures.TimeoutError):
             raise ReadError(f"{self._named(path)} was not listed within {limit:g} s") from None
         folders = [Entry(each.rstrip("/").rpartition("/")[2], is_folder=True) for each in found["common_prefixes"]]
         files = [_entry(each["path"].rpartition("/")[2], each) for each in found["objects"] if each["path"] != key]
@@ -186,6 +187,24 @@ class BucketTransport:
 
     def _named(self, path: str) -> str:
         return clean(joined(self.address, path), 200)
+
+
+def _in_time(call: Callable[[], _T], limit: float) -> _T:
+    """What ``call`` returns. Raises TimeoutError of futures if that takes longer than ``limit`` seconds.
+
+    By a thread of ours and not by a coroutine of obstore: its thread still holds what it has handed over for a moment,
+    and a process that ends in that moment is aborted (3 of 30 did).
+    """
+    future: futures.Future[_T] = futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="tui-params list", daemon=True).start()
+    return future.result(limit)
 
 
 def _has_plain_endpoint() -> bool:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from tui_params.core.text import clean
 from tui_params.errors import ReadError
+from tui_params.sources.bytes.far import NoPlaceError
 from tui_params.sources.remote.retries import AgainError
 
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"<>)\]]*")
@@ -33,7 +34,11 @@ _OF_HUB = {
 }
 """What the hub says in X-Error-Code: huggingface_hub/utils/_http.py, hf_raise_for_status."""
 
-_ABSENT = ("RepoNotFound", "RevisionNotFound", "EntryNotFound")
+_OF_CODE: dict[str, type[Exception]] = {
+    "RepoNotFound": NoPlaceError,
+    "RevisionNotFound": NoPlaceError,
+    "EntryNotFound": FileNotFoundError,
+}
 
 
 def refused(status: int, host: str, file: str, hint: str = "", code: str | None = None) -> Exception:
@@ -43,8 +48,7 @@ def refused(status: int, host: str, file: str, hint: str = "", code: str | None 
     """
     tail = f": {hint}" if hint else ""
     if code in _OF_HUB:
-        sentence = _OF_HUB[code].format(host=host, file=file, hint=hint)
-        return FileNotFoundError(sentence) if code in _ABSENT else ReadError(sentence)
+        return _OF_CODE.get(code, ReadError)(_OF_HUB[code].format(host=host, file=file, hint=hint))
     if status in (404, 410):
         return FileNotFoundError(f"{host} has no {file}")
     if status == 401:

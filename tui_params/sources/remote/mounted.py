@@ -56,6 +56,7 @@ class Mounted:
         self._lock = threading.Lock()
         self._files: dict[str, RangedFile] = {}
         self._folders: dict[str, dict[str, Entry]] = {}
+        self._guessed: set[str] = set()
         self._held: OrderedDict[tuple[int, int], tuple[RangedFile, int]] = OrderedDict()
         self._held_nbytes = 0
         self._nbytes = 0
@@ -107,6 +108,9 @@ class Mounted:
         start = f"//{self.name}/{path}/" if path else f"//{self.name}/"
         found = self._listed(path).values()
         return [FarEntry(entry.name, start + entry.name, entry.is_folder) for entry in found]
+
+    def is_guessed(self, path: str) -> bool:
+        return path in self._guessed
 
     def opened(self, path: str) -> FarFile:
         with self._lock:
@@ -179,6 +183,8 @@ class Mounted:
         named = {name: entry for name, entry in named.items() if _is_one_part(name)}
         with self._lock:
             listed = self._folders.setdefault(path, named)
+            if found is None:
+                self._guessed.add(path)
         if listed is named:
             self._begin_early(path, named)
         return listed

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
+from time import monotonic
 from typing import Protocol
 
 import msgspec
@@ -27,6 +28,9 @@ _NEAR = 8 << 10
 """Bytes between two spans that are fetched with them: they take less time than a request."""
 
 _MOST_GATHERED = 32 << 20
+
+_LONGEST_REFUSAL = 10.0
+"""Seconds for which a file that could not be fetched is not asked for again, at most; less where it failed sooner."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -109,6 +113,7 @@ class RangedFile:
         self._streams: list[_Stream] = []
         self._runs: list[_Run] = []
         self._change: str | None = None
+        self._refusal = ("", 0.0)
         identity = f"{host.address}\0{path}"
         # The device is the server: what lies on one is read in one order.
         # Without a version nobody can tell whether it is still the same: nothing of it is kept.
@@ -282,6 +287,10 @@ class RangedFile:
     def _fetch(self, begin: int, end: int) -> bytes:
         if self._change is not None:
             raise SourceChangedError(self._change)
+        began = monotonic()
+        sentence, until = self._refusal
+        if began < until:
+            raise OSError(sentence)
         try:
             piece = self._host.fetch(self._path, begin, end, self._found.version)
         except FileNotFoundError:
@@ -289,8 +298,12 @@ class RangedFile:
         except SourceChangedError:
             self._change = f"{self._name} was replaced on the server after it was opened; open it again"
         except ReadError as error:
+            # A server that is gone costs the patience for it once, not for each of 92,000 tensors.
+            now = monotonic()
+            self._refusal = (str(error), now + min(now - began, _LONGEST_REFUSAL))
             raise OSError(str(error)) from None
         else:
+            self._refusal = ("", 0.0)
             if piece.size == self._found.size:
                 if len(piece.data) == end - begin:
                     return piece.data

@@ -14,6 +14,7 @@ from tui_params.core.kinds import compact_ranges
 from tui_params.core.source import Listing, Source
 from tui_params.core.text import are, clean, listed, plural
 from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.folder.by_rank.joining import join
 from tui_params.sources.folder.by_rank.names import Group, free_stems, group_by_rank
@@ -91,7 +92,7 @@ def _open_first(path: Path, groups: Sequence[Group], formats: Formats) -> dict[s
             if not isinstance(source, str):
                 break
     if not any(source.listing.local_parts for source in found.values() if isinstance(source, ExtentSource)):
-        shown = clean(str(path), 200)
+        shown = clean(far.shown(path), 200)
         raise UnknownFormatError(f"the files of single ranks in {shown} do not say which part of a tensor each has")
     return found
 

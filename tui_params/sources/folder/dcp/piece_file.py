@@ -16,6 +16,7 @@ from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
 from tui_params.sources.bytes.zip_directory import archive_start
 from tui_params.sources.folder.dcp.listing import describe_all
@@ -107,7 +108,8 @@ def open_pieces(path: Path, found: Found, findings: list[Finding]) -> Source:
         findings += part.listing.findings
         hidden += [Hidden(f"{stem}.{item.below}".rstrip("."), item.file, item.reason) for item in part.listing.hidden]
     if not parts:
-        raise OpenError(f"{clean(str(path), 200)} is a distributed checkpoint without metadata: {hidden[0].reason}")
+        given = clean(far.shown(path), 200)
+        raise OpenError(f"{given} is a distributed checkpoint without metadata: {hidden[0].reason}")
     form = f"DCP pieces ({plural(len(found.pieces), 'file')}, no metadata)"
     listing = Listing(form, tuple(tensors), texts, findings=tuple(findings), hidden=tuple(hidden))
     return MergedSource(folder_label(path), listing, parts, originals, path)

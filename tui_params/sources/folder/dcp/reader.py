@@ -14,6 +14,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.local import DataFile, opened, read_bytes
 from tui_params.sources.folder.dcp.beside import NAMES, read_beside
 from tui_params.sources.folder.dcp.builder import Builder
@@ -83,7 +84,7 @@ def _open(path: Path, found: Found, open_file: OpenFile, suffixes: tuple[str, ..
         metadata = _read_all(path, found.metadata or found.unfinished, stamps, findings)
     except OpenError as error:
         if not found.pieces:
-            shown = clean(str(path), 200)
+            shown = clean(far.shown(path), 200)
             raise OpenError(f"the distributed checkpoint {shown} cannot be opened: {error}") from None
         if found.metadata:
             findings.append(Finding("error", "piece-list", None, f"{error}; the pieces are shown without it"))

@@ -13,6 +13,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.kinds import compact_ranges
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
+from tui_params.sources.bytes import far
 from tui_params.sources.folder.deepspeed.model_states import ModelStates, take_model_states
 from tui_params.sources.folder.deepspeed.optimizer_states import OptimizerStates, take_optimizer_states
 from tui_params.sources.folder.deepspeed.recognition import Tag
@@ -65,7 +66,7 @@ def read_ranks(tag: Tag) -> Ranks:
     _read(tag, tag.files.optimizers, take_optimizer_states, ranks.optimizers, ranks)
     if not ranks.models.found and not ranks.optimizers.found:
         reasons = [*ranks.models.lost.values(), *ranks.optimizers.lost.values()]
-        shown = clean(str(tag.path), 200)
+        shown = clean(far.shown(tag.path), 200)
         if reasons and all(fault.endswith(_NOT_OURS) for fault in reasons):
             raise UnknownFormatError(reasons[0])
         raise OpenError(

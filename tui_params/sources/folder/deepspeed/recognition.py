@@ -15,6 +15,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.files import FolderEntry, is_file, scan
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.bytes.system_calls import reason
@@ -69,7 +70,7 @@ def find_tag(path: Path) -> Tag:
     files, folders = _entries(path)
     if _has_tag(path, files, folders):
         return Tag(path, "", sort_files(files), _is_universal(path, folders))
-    shown = clean(str(path), 200)
+    shown = clean(far.shown(path), 200)
     tags = [name for name in folders[-_MAX_TAGS:] if _is_tag(path / name)]
     pointer = next((name for name in LATEST if name in files), None)
     if pointer is None:
@@ -141,7 +142,7 @@ def entries(path: Path) -> tuple[list[str], list[str]]:
             for entry in found:
                 (folders if _is_folder(entry) else files).append(entry.name)
     except OSError as error:
-        raise OpenError(f"the folder {clean(str(path), 200)} cannot be read: {reason(error)}") from None
+        raise OpenError(f"the folder {clean(far.shown(path), 200)} cannot be read: {reason(error)}") from None
     return sorted(files), sorted(folders)
 
 

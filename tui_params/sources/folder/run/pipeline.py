@@ -17,6 +17,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.source import Hidden, Source
 from tui_params.core.text import clean, listed
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.bytes.files import is_file, is_there
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.composite import CompositeSource, Part, combine
@@ -60,7 +61,7 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
     check_refusal(path, formats)
     components = _components(path)
     if not components:
-        shown = clean(str(path), 200)
+        shown = clean(far.shown(path), 200)
         raise OpenError(f"{shown} is no pipeline: it has neither {MODEL_INDEX} nor {MODULES} with members")
     taken = {f"{component.folder}/" for component in components}
     parts: list[Part] = []
@@ -76,7 +77,7 @@ def open_pipeline(path: Path, formats: Formats) -> Source:
         parts.append(Part(open_folder(path, formats)))
     if not parts:
         raise OpenError(
-            findings[0].evidence if findings else f"the pipeline {clean(str(path), 200)} holds no tensor file"
+            findings[0].evidence if findings else f"the pipeline {clean(far.shown(path), 200)} holds no tensor file"
         )
     is_one = not is_file(path / MODEL_INDEX)
     listing = combine(_describe(path, parts, is_one=is_one), parts, findings)

@@ -16,6 +16,7 @@ from tui_params.core.findings import Finding, Severity
 from tui_params.core.source import Source
 from tui_params.core.text import clean, listed, plural
 from tui_params.errors import OpenError
+from tui_params.sources.bytes import far
 from tui_params.sources.folder.folder import Formats, check_refusal, file_names, folder_names, has_model, holds_tensors
 from tui_params.sources.folder.run.members import STATE, state_folders
 from tui_params.sources.folder.shard_index import folder_label
@@ -114,7 +115,8 @@ def open_newest(path: Path, formats: Formats, open_folder: Callable[[Path], Sour
     check_refusal(path, formats)
     steps = find_steps(path, formats)
     if not steps:
-        raise OpenError(f"{clean(str(path), 200)} is no folder of steps, such as checkpoint-500/ and checkpoint-1000/")
+        shown = clean(far.shown(path), 200)
+        raise OpenError(f"{shown} is no folder of steps, such as checkpoint-500/ and checkpoint-1000/")
     findings: list[Finding] = []
     for name in steps[:_MOST_TRIED]:
         try:
