@@ -26,7 +26,7 @@ def find_path(given: str, keepers: Keepers | None = None) -> Path:
     if is_address(given):
         return _mount(given, keepers)
     try:
-        full = Path(given).expanduser()
+        full = Path(_without_scheme(given)).expanduser()
     except (ValueError, RuntimeError) as error:
         # A "~user" that does not exist.
         raise OpenError(f"{clean(given, 200)} is not a valid path: {clean(str(error), 120)}") from None
@@ -34,6 +34,15 @@ def find_path(given: str, keepers: Keepers | None = None) -> Path:
         # What two slashes mean is left to the system, and Linux and macOS read them as one.
         return Path(str(full)[1:])
     return full
+
+
+def _without_scheme(given: str) -> str:
+    """``file:///data/x.pt`` is the path /data/x.pt, percent signs decoded (RFC 8089)."""
+    if not given.startswith("file:///"):
+        return given
+    from urllib.parse import unquote
+
+    return unquote(given.removeprefix("file://"))
 
 
 def _mount(given: str, keepers: Keepers | None) -> Path:

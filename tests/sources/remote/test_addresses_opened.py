@@ -205,3 +205,9 @@ def test_a_web_folder_without_usual_names_asks_for_the_address_of_a_file(web: Sc
     web.files["/run/step.pt"] = b"x"
     with pytest.raises(OpenError, match=rf"^{web.url}/run has no file of a usual name \(.*: give the address of one$"):
         open_source(f"{web.url}/run/")
+
+
+def test_the_address_of_a_file_on_this_disk_is_its_path(model: Path) -> None:
+    with open_source(f"file://{model.parent}/mod%65l") as source:
+        assert len(source.listing.tensors) == SHARDS * 20
+        assert source.line is None

@@ -63,7 +63,7 @@ def test_a_server_that_always_breaks_off_is_given_up(
     web: ScriptedServer, transport: WebTransport, pauses: list[float]
 ) -> None:
     web.script.extend([_cut(DATA, 1)] * 20)
-    with pytest.raises(ReadError, match=r"closed the connection after 6 B of the 100 B of f, also at attempt 6$"):
+    with pytest.raises(ReadError, match=r"closed the connection after 6 B of the 100 B of f; it was tried 6 times$"):
         transport.fetch("f", 100, 200)
     assert len(web.served) == 6
     assert sum(pauses) < 30
@@ -92,7 +92,7 @@ def test_a_server_that_hangs_up_is_asked_again(
     assert transport.fetch("f", 0, 10).data == DATA[:10]
     assert len(pauses) == 2
     web.script.extend([Request.hang_up] * 20)
-    with pytest.raises(ReadError, match="closed the connection before its answer was complete, also at attempt 6"):
+    with pytest.raises(ReadError, match="closed the connection before its answer was complete; it was tried 6 times"):
         transport.fetch("f", 0, 10)
     web.script.clear()
 
@@ -323,7 +323,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(
         request.hang_up()
 
     web.script.extend([silent] * 6)
-    with pytest.raises(ReadError, match=r"did not answer within 0\.05 s, also at attempt 6$"):
+    with pytest.raises(ReadError, match=r"did not answer within 0\.05 s; it was tried 6 times$"):
         transport.fetch("f", 0, 10)
     release.set()
     assert len(pauses) == 5

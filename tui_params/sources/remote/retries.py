@@ -75,7 +75,7 @@ class Retries:
                 return attempt()
             except AgainError as fault:
                 if number == patience.attempts:
-                    raise ReadError(f"{fault.sentence}, also at attempt {number}") from None
+                    raise ReadError(f"{fault.sentence}; it was tried {number} times") from None
                 pause = patience.pause * 2 ** (number - 1) * (1 + self._chance()) / 2
                 if fault.wait is not None:
                     pause = max(pause, fault.wait)

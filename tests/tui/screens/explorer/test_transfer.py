@@ -201,6 +201,15 @@ async def test_two_sources_are_compared_when_the_key_is_pressed(elsewhere: Elsew
         await stage.until(lambda: "2 changed" in stage.header, "they are compared")
 
 
+async def test_what_has_no_partner_is_looked_for_only_when_the_key_is_pressed(elsewhere: Elsewhere) -> None:
+    other = elsewhere.transport.folder / "y.safetensors"
+    save_file({"other": torch.zeros(1200, 250), "less": torch.zeros(20, 30)}, other)
+    async with on_stage(elsewhere.opener(), settings=SETTINGS, other=elsewhere.opener("y.safetensors")) as stage:
+        await stage.until(lambda: "f again to start" in stage.status, "the question")
+        assert "reads up to 2.29 MiB from test://server/models" in stage.status
+        assert elsewhere.nbytes < 100_000
+
+
 async def test_a_file_that_is_replaced_is_stale_and_opened_anew(elsewhere: Elsewhere) -> None:
     target = elsewhere.transport.folder / "x.safetensors"
     async with on_stage(elsewhere.opener(), settings=SETTINGS) as stage:

@@ -22,6 +22,7 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
+    from tui_params.core.compare.both import BothSources
     from tui_params.core.compare.comparer import Comparison
     from tui_params.tui.desk.comparison_run import ComparisonRun
     from tui_params.tui.screens.compare import CompareScreen
@@ -150,6 +151,9 @@ class Against:
         both = opened.both
         pairs = both.comparer.structure.pairs
         self._to_fetch = fetching.total(pair.a for pair in pairs) if fetching else Amount(0)
+        if fetching is not None and fetching.is_far and (unmatched := _unmatched(both)):
+            # Their values are looked for on the other side, as far as sizes and types agree.
+            self._to_fetch = Amount(self._to_fetch.nbytes + unmatched, is_most=True)
         waits = fetching is not None and self._to_fetch.nbytes > fetching.below
         self._run = ComparisonRun(both, self.number, self._post, waits=waits)
         self._run.start()
@@ -268,3 +272,12 @@ class Against:
 
         key = f"{self._key_of('clear')}, then {self._key_of('renames')},"
         return report(opened.both, self.comparison, pages.changes, key)
+
+
+def _unmatched(both: BothSources) -> int:
+    """The bytes elsewhere of the tensors that only one side has, if each side has some."""
+    laid = both.comparer.structure
+    if not laid.only_in_a or not laid.only_in_b:
+        return 0
+    sides = (both.a, laid.only_in_a), (both.b, laid.only_in_b)
+    return sum(source.find(name).nbytes for source, names in sides if source.line is not None for name in names)
