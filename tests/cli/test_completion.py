@@ -90,7 +90,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         ("ls ckpt", ["file ckpt"]),
         ("diff a ", ["file"]),
         ("diff a b ", []),
-        ("stats --j", ["--json"]),
+        ("stats --j", ["--json", "--jobs"]),
         ("check --fail-on ", ["error", "warning"]),
         ("check model --fail-on=w", ["--fail-on=warning"]),
         ("check --threshold sib", ["open siblings=", "open sibling-z=", "open sibling-ratio="]),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, overload
 
+from tui_params.core.collector import look_again
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.source import Source
 from tui_params.errors import ExploreError
@@ -248,7 +249,7 @@ def _run(
     open_other: Callable[[], Source] | None = None,
     given: str | None = None,
 ) -> int:
-    was_collecting = gc.isenabled()
+    was_collecting, frozen = gc.isenabled(), gc.get_freeze_count()
     apps: list[ParamsApp] = []
     faults: list[Exception] = []
     held: list[int] = []
@@ -303,6 +304,7 @@ def _run(
         if app.fault is not None:
             raise app.fault
     finally:
+        look_again(frozen)
         if was_collecting:
             gc.enable()
         else:

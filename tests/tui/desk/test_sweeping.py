@@ -228,8 +228,9 @@ async def test_a_read_that_fails_half_way() -> None:
 
 async def test_a_file_that_shrinks_during_the_sweep(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    header = {f"layer{number:02}": entry("F32", (64,), 256 * number) for number in range(ROWS)}
-    path.write_bytes(file_bytes(header, bytes(256 * ROWS)))
+    nbytes = 80_000  # smaller neighbours would be read at once
+    header = {f"layer{number:02}": entry("F32", (nbytes // 4,), nbytes * number) for number in range(ROWS)}
+    path.write_bytes(file_bytes(header, bytes(nbytes * ROWS)))
     shrunk = Event()
 
     def open_it() -> Source:
@@ -238,7 +239,7 @@ async def test_a_file_that_shrinks_during_the_sweep(tmp_path: Path) -> None:
 
         def shrinking(info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
             if info.name == "layer40" and not shrunk.is_set():
-                os.truncate(path, 256 * ROWS // 2)
+                os.truncate(path, nbytes * ROWS // 2)
                 shrunk.set()
             return blocks(info, start, stop)
 
