@@ -1,8 +1,7 @@
 """What a command costs as a process, measured in turn with a Python that imports json and ends.
 
-The aim of issue 15 is twice that Python and 60 ms. By the profile of imports, click and what it imports take 25 ms of
-`ls`, msgspec 10 ms, and our own 60 modules the rest; `stats` and `check` compute with numpy, whose import alone takes
-longer than the aim allows, also for one small tensor.
+The aim is twice that Python and 60 ms. What is above it are click, msgspec and our own modules; `stats` and `check`
+compute with numpy, whose import alone takes longer than the aim allows, also for one small tensor.
 """
 
 from __future__ import annotations
