@@ -43,6 +43,9 @@ def enter(folder: str, seconds: float, let_in: Callable[[], Any]) -> None:
 def leave_word(folder: str, sentence: str) -> None:
     """Tell the viewer why nothing is served."""
     path = os.path.join(folder, f"{os.getpid()}.failed")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    # The viewer looks for the file all the time: it appears when it is whole.
+    unfinished = f"{path}.tmp"
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(sentence[:1000])
+    os.replace(unfinished, path)
