@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,3 +77,21 @@ def test_a_command_in_a_script_of_a_rank_reads_alone() -> None:
 def test_an_environment_that_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(TeamError, match="torchrun"):
         job_of(None, [], TORCHRUN | wrong, MODULE)
+
+
+def test_the_others_start_before_numpy_is_imported() -> None:
+    code = """
+import sys
+from tui_params.cli.app import run
+from tui_params.ranks.pipes import PipeIntake
+
+def start(self, arguments, ways):
+    print("numpy" in sys.modules)
+    raise OSError(11, "Resource temporarily unavailable")
+
+PipeIntake.__init__ = start
+sys.exit(run(["check", "/nowhere", "--jobs", "2"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "False\n"
+    assert "1 more process could not be started: Resource temporarily unavailable" in done.stderr

@@ -8,6 +8,9 @@ from typing import Protocol
 PIECE_NBYTES = 4 << 20
 """The most that is sent at a time."""
 
+START_FACTOR = 5
+"""A process may take so many times longer to begin than to give a sign of life later."""
+
 _MORE, _END = b"\0", b"\1"
 
 MOST_NBYTES = 1 << 30

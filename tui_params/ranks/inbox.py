@@ -7,7 +7,7 @@ from threading import Condition, Thread
 from time import monotonic
 
 from tui_params.core.health.checksums import ComputedRun
-from tui_params.ranks.channel import Intake, Joiner
+from tui_params.ranks.channel import START_FACTOR, Intake, Joiner
 from tui_params.ranks.wire import (
     Beat,
     ComparedPart,
@@ -25,9 +25,6 @@ _CLOSE_SECONDS = 1.0
 
 GRACE_SECONDS = 1.0
 """How long to wait, once this process should end, for what the others have to say."""
-
-START_FACTOR = 5
-"""A process may take so many times longer to begin than to give a sign of life later."""
 
 
 class Inbox:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from tui_params.core.reading.tensor_reading import cores
+from tui_params.core.reading.cores import cores
 from tui_params.errors import TeamError
 from tui_params.ranks.pipes import VARIABLE
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tui_params.core.text import plural
 from tui_params.errors import TeamError
-from tui_params.ranks.inbox import START_FACTOR, Inbox
+from tui_params.ranks.channel import START_FACTOR
 
 if TYPE_CHECKING:
+    from tui_params.ranks.channel import Intake
     from tui_params.ranks.helper import Helper
     from tui_params.ranks.job import Job
     from tui_params.ranks.leader import Leader
@@ -18,22 +20,26 @@ MOST_SILENT = 60.0
 
 def lead(job: Job, most_silent: float, version: str) -> Leader:
     """Begin as the process that has the results. Raises TeamError."""
+    intake = _intake(job, most_silent)
+    # numpy is imported while the others start.
+    from tui_params.ranks.inbox import Inbox
     from tui_params.ranks.leader import Leader
 
+    return Leader(job.ways, Inbox(job.ways, intake, job.noun, most_silent), job.noun, job.threads, version)
+
+
+def _intake(job: Job, most_silent: float) -> Intake:
     if job.kind == "torchrun":
         from tui_params.ranks.torch_store import StoreIntake, connect
 
-        store = connect(job, START_FACTOR * most_silent)
-        inbox = Inbox(job.ways, StoreIntake(store, job.ways), job.noun, most_silent)
-    else:
-        from tui_params.ranks.pipes import PipeIntake
+        return StoreIntake(connect(job, START_FACTOR * most_silent), job.ways)
+    from tui_params.ranks.pipes import PipeIntake
 
-        try:
-            intake = PipeIntake(job.arguments, job.ways)
-        except OSError as error:
-            raise TeamError(f"{job.ways - 1} more processes could not be started: {error.strerror}") from None
-        inbox = Inbox(job.ways, intake, job.noun, most_silent)
-    return Leader(job.ways, inbox, job.noun, job.threads, version)
+    try:
+        return PipeIntake(job.arguments, job.ways)
+    except OSError as error:
+        others = plural(job.ways - 1, "more process", "more processes")
+        raise TeamError(f"{others} could not be started: {error.strerror}") from None
 
 
 def help_out(job: Job, most_silent: float, version: str) -> Helper:

@@ -12,12 +12,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tui_params.core.reading import device_queues
+from tui_params.core.reading.cores import cores
 from tui_params.core.reading.device_queues import ReadTogether, split_by_device
 from tui_params.core.reading.outcome import Outcome, reason_of
 from tui_params.core.reading.overlaps import Overlaps
 from tui_params.core.reading.partial import Measured
 from tui_params.core.reading.readable import Readable
-from tui_params.core.reading.tensor_reading import cores, measure
+from tui_params.core.reading.tensor_reading import measure
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
@@ -12,6 +11,7 @@ import msgspec
 
 from tui_params.core.channels import Channels
 from tui_params.core.dtypes import fit
+from tui_params.core.reading.cores import cores
 from tui_params.core.reading.partial import Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
@@ -35,9 +35,6 @@ _RUN = 1 << 16
 
 THREADS_BEYOND = 1 << 23
 """Bytes from which a tensor is read by several threads."""
-
-MAX_THREADS = 4
-"""More threads would wait for the memory, and take processors from a training that runs at the same time."""
 
 MIN_RANGE, MAX_RANGE = 1 << 21, 1 << 25
 """Bytes that a thread takes at a time."""
@@ -333,10 +330,3 @@ class Reading:
     def _raise_if_stopped(self, should_stop: Callable[[], bool] | None) -> None:
         if should_stop is not None and should_stop():
             raise StoppedError(f"the reading of {self._info.name} was stopped")
-
-
-def cores() -> int:
-    """The processors that this process may use, MAX_THREADS at most."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
-    return min(os.cpu_count() or 1, MAX_THREADS)
