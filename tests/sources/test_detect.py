@@ -56,6 +56,29 @@ def test_paths_that_lead_nowhere(tmp_path: Path, path: str, words: str, monkeypa
         open_path(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("Qwen/Qwen3-0.6B", "; a model of the Hugging Face Hub is written hf://Qwen/Qwen3-0.6B"),
+        ("hf:/org/model", "; an address is written hf://…"),
+        ("HTTPS:host/x.pt", "; an address is written https://…"),
+        ("s3:/bucket/x", "; an address is written s3://…"),
+        ("runs/model.safetensors", ""),
+        ("here/model", ""),
+        ("runs/1/model", ""),
+        ("/runs/model", ""),
+        ("model", ""),
+        ("c:/model", ""),
+    ],
+)
+def test_what_may_have_been_meant(tmp_path: Path, path: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(OpenError) as raised:
+        open_path(path)
+    assert str(raised.value) == f"no such file or folder: {Path(path)}{hint}"
+
+
 def test_a_path_through_a_file_and_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OpenError, match="no such file or folder"):

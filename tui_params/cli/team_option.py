@@ -46,7 +46,7 @@ def team_option(command: Callable[..., int]) -> Callable[..., int]:
         default=60.0,
         show_default=True,
         metavar="SECONDS",
-        help="Do not wait for a process that gives no sign of life for so long.",
+        help="Do not wait for a process that gives no sign of life for so long; five times that until its first.",
     )
     @wraps(command)
     def call(jobs: int | None, rank_timeout: float, **options: object) -> int:

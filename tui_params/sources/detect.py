@@ -25,7 +25,7 @@ from tui_params.sources.bytes.content import Peek
 from tui_params.sources.bytes.files import status
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.bytes.system_calls import reason
-from tui_params.sources.given import find_path
+from tui_params.sources.given import find_path, meant
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
 from tui_params.sources.unopened import UNOPENED
@@ -257,7 +257,8 @@ def _open_at(full: Path, form: str | None) -> Source:
         raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
     except (FileNotFoundError, NotADirectoryError):
         leads = f"{shown} is a symbolic link to {clean(os.readlink(full), 200)}," if os.path.islink(full) else None
-        raise OpenError(f"{leads} which does not exist" if leads else f"no such file or folder: {shown}") from None
+        absent = f"no such file or folder: {shown}{'' if far.is_far(full) else meant(shown)}"
+        raise OpenError(f"{leads} which does not exist" if leads else absent) from None
     except OSError as error:
         raise OpenError(f"{shown} cannot be opened: {reason(error)}") from None
     except ValueError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.far import is_far, is_mounted
+from tui_params.sources.bytes.files import is_there
 
 if TYPE_CHECKING:
     from tui_params.sources.remote.mounted import Keeper
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     Keepers: TypeAlias = Callable[[], Keeper | None]
 
 _SCHEME = "://"
+
+_SLIP = re.compile(r"(https?|hf|s3|gs|az|ssh):/?[^/]", re.IGNORECASE)
+_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""An organisation and a model of the hub, as its pages call them."""
 
 
 def find_path(given: str, keepers: Keepers | None = None) -> Path:
@@ -34,6 +40,18 @@ def find_path(given: str, keepers: Keepers | None = None) -> Path:
         # What two slashes mean is left to the system, and Linux and macOS read them as one.
         return Path(str(full)[1:])
     return full
+
+
+def meant(missing: str) -> str:
+    """What may have been meant by the name of something that does not exist, as the end of a sentence; else ``""``."""
+    slip = _SLIP.match(missing)
+    if slip is not None:
+        return f"; an address is written {slip[1].lower()}://…"
+    suffix = PurePath(missing).suffix[1:]
+    is_file = suffix.isalpha() and suffix.islower()
+    if is_file or not _MODEL.fullmatch(missing) or is_there(Path(missing.partition("/")[0])):
+        return ""
+    return f"; a model of the Hugging Face Hub is written hf://{missing}"
 
 
 def _without_scheme(given: str) -> str:

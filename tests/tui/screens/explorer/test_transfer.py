@@ -157,8 +157,13 @@ async def test_the_screens_of_kinds_and_layers_ask_too(elsewhere: Elsewhere, key
 async def test_files_are_verified_only_if_the_question_is_answered(elsewhere: Elsewhere) -> None:
     async with on_stage(elsewhere.opener(), settings=SETTINGS) as stage:
         await stage.press("V")
-        assert "V reads 1.15 MiB from test://server/models: V again to start" in stage.status
+        # The small tensor has come: it is on screen.
+        assert "V reads 1.14 MiB from test://server/models: V again to start" in stage.status
         assert elsewhere.nbytes < 60_000
+        await stage.press("escape")
+        await stage.go("big")
+        await stage.press("f", "V")
+        assert "V again" not in stage.status
 
 
 @pytest.mark.parametrize(("lens", "waits"), [("2", "heat"), ("3", "channels"), ("4", "histogram"), ("5", "spectrum")])

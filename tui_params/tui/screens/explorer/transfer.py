@@ -103,10 +103,10 @@ class Transfer:
 
     def may_verify(self) -> bool:
         """Whether all files may be read, for their digests."""
-        opened = self._session.opened
-        is_far = opened is not None and opened.source.line is not None
-        nbytes = opened.tree.totals().nbytes if opened is not None and is_far else 0
-        return self._may(self._notice, "verify", self._key_of("verify"), Amount(nbytes))
+        opened, desk = self._session.opened, self._session.desk
+        is_far = opened is not None and desk is not None and desk.fetching.is_far
+        amount = desk.fetching.total(opened.source) if opened is not None and desk is not None and is_far else Amount(0)
+        return self._may(self._notice, "verify", self._key_of("verify"), amount)
 
     def _may(self, notice: Notice, what: str, key: str, amount: Amount) -> bool:
         desk = self._session.desk
