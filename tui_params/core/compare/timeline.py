@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from threading import Event
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,17 +18,23 @@ from tui_params.core.compare.side_by_side import ByteComparison, one_side
 from tui_params.core.compare.tracks import Moment, Step, Timeline, Track
 from tui_params.core.compare.verdict import Progress
 from tui_params.core.dtypes import fit
+from tui_params.core.kernels.protocol import Moved
 from tui_params.core.numbers.decode import part_dtype
 from tui_params.core.numbers.difference import Tally
 from tui_params.core.numbers.moments import Moments, quantum
+from tui_params.core.numbers.movement import Movement
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading.outcome import reason_of
+from tui_params.core.reading.tensor_reading import summarize
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError, TuiParamsError
 
-RANGE = 1 << 22
-"""Bytes of a tensor that are read from one step after the other, before the next bytes of the first step."""
+RANGE = 1 << 21
+"""Bytes of a tensor that are read from one step after the other, before the next bytes of the first step.
+
+As many as most sources give at a time, so that they need not be copied; few enough for the processor's cache.
+"""
 
 MOST_THREADS = 4
 POLL_SECONDS = 0.05
@@ -56,8 +63,11 @@ def read_timeline(
     them before; it is called in the threads that read. Raises StoppedError.
     """
     tensors = _by_name(sources)
+    engines = {id(source.engine): source.engine for source in sources if source is not None}
     total = sum(info.nbytes for infos in tensors.values() for info in infos if info is not None)
     count = max(1, threads or min(_processors(), MOST_THREADS))
+    for engine in engines.values():
+        engine.prepare(2 * total)
     readers = _Readers(sources, tensors, known)
     tracks: dict[str, Track] = {}
     told = 0.0
@@ -166,22 +176,19 @@ class _Readers:
         numel = reels[0].info.numel
         for start in range(0, numel, step):
             stop = min(start + step, numel)
-            before: tuple[_Reel, Bytes] | None = None
+            before: _Seen | None = None
             for reel in reels:
                 if reel.reason is not None:
                     continue
                 if self.is_stopped.is_set():
                     raise StoppedError("the reading of the timeline was stopped")
                 try:
-                    raw = reel.read(start, stop)
-                    reel.add(raw, stop - start)
-                    if before is not None:
-                        reel.compare(*before, raw, start, stop, compared)
+                    seen = reel.take(before, start, stop, compared)
                 except (TuiParamsError, OSError, MemoryError) as error:
                     reel.reason = reason_of(error)
                     continue
-                self.nbytes += raw.size
-                before = reel, raw
+                self.nbytes += seen.raw.size
+                before = seen
 
 
 def _wanted(places: Sequence[int], infos: Sequence[TensorInfo | None], known: Sequence[Moment | None]) -> list[int]:
@@ -201,6 +208,14 @@ def _is_known(moment: Moment | None) -> bool:
     return moment is not None and moment.reason is None
 
 
+class _Seen(NamedTuple):
+    """Some elements of a step, their bytes, and what the loop found of them, if there is one for the type."""
+
+    reel: _Reel
+    raw: Bytes
+    found: Moved | None
+
+
 class _Reel:
     """One tensor at one step while it is read."""
 
@@ -212,29 +227,48 @@ class _Reel:
         self.reason = info.unreadable
         self._source = source
         self._moments = Moments()
+        self._movement = Movement()
         self._tally: Tally | None = None
         self._same: list[tuple[int, int]] = []
         self._before: _Reel | None = None
         self._is_partial = False
 
     def read(self, start: int, stop: int) -> Bytes:
-        """The bytes of some elements, as a new array. Raises ReadError."""
+        """The bytes of some elements, valid as long as they are held. Raises ReadError."""
+        pieces = one_side(self._source, self.info, start, stop)
+        first, numel = next(pieces, (np.empty(0, np.uint8), stop - start))
+        if numel == stop - start:
+            return first
         raw = np.empty(self.info.dtype.nbytes(stop - start), np.uint8)
-        at = 0
-        for piece, _ in one_side(self._source, self.info, start, stop):
+        raw[: first.size] = first
+        at = first.size
+        for piece, _ in pieces:
             raw[at : at + piece.size] = piece
             at += piece.size
         return raw
 
-    def add(self, raw: Bytes, numel: int) -> None:
+    def take(self, before: _Seen | None, start: int, stop: int, compared: ByteComparison) -> _Seen:
+        """Read some elements, and compare them with those of the step before. Raises ReadError."""
+        raw, numel = self.read(start, stop), stop - start
         self._source.engine.expect(2 * raw.size)
-        self._moments += Summary.of(raw, self.info.dtype, numel, self._source.engine.current).moments_of()
+        earlier, old, known = before if before is not None else (self, None, None)
+        types = earlier.info.dtype.name, self.info.dtype.name
+        found = self._movement.add(self._source.engine.current(), types, known, old, raw, numel)
+        if found is None:
+            self._moments += Summary.of(raw, self.info.dtype, numel, self._source.engine.current).moments_of()
+        if before is not None:
+            self._follow(before.reel)
+            if found is None:
+                self.compare(before.reel, before.raw, raw, start, stop, compared)
+        return _Seen(self, raw, found)
 
-    def compare(self, before: _Reel, old: Bytes, new: Bytes, start: int, stop: int, compared: ByteComparison) -> None:
-        """Compare some elements with those of the step before. Raises ReadError if the types cannot be decoded."""
+    def _follow(self, before: _Reel) -> None:
         # A step before it may be lost half way; then it is compared with an earlier one, from the start.
         self._is_partial |= self._before is not None and self._before is not before
         self._before = before
+
+    def compare(self, before: _Reel, old: Bytes, new: Bytes, start: int, stop: int, compared: ByteComparison) -> None:
+        """Compare some elements with those of the step before. Raises ReadError if the types cannot be decoded."""
         if self.info.dtype == before.info.dtype and compared.is_same(old, new):
             self._same.append((start, stop))
             return
@@ -247,16 +281,14 @@ class _Reel:
         info = self.info
         if self.reason is not None:
             return Moment(info.dtype.short, info.numel, reason=self.reason)
-        found = self._moments
-        extremes = [abs(value) for value in (found.low, found.high) if value is not None]
-        moment = Moment(
-            info.dtype.short,
-            info.numel,
-            found.nan,
-            found.pos_inf + found.neg_inf,
-            found.l2_norm(quantum(part_dtype(info.dtype))),
-            max(extremes, default=None),
-        )
+        found, quick = self._moments, self._movement
+        sizes = [abs(value) for value in (found.low, found.high, quick.abs_max) if value is not None]
+        try:
+            norm = self._norm()
+        except (TuiParamsError, OSError, MemoryError) as error:
+            return Moment(info.dtype.short, info.numel, reason=reason_of(error))
+        infinite = found.pos_inf + found.neg_inf + quick.infinite
+        moment = Moment(info.dtype.short, info.numel, found.nan + quick.nan, infinite, norm, max(sizes, default=None))
         if before is None:
             return moment
         try:
@@ -266,8 +298,19 @@ class _Reel:
         except (TuiParamsError, OSError, MemoryError):
             return moment  # it was read, and what it was compared with is gone since
 
+    def _norm(self) -> float | None:
+        """The norm, rounded once; for this few have to be read again. Raises ReadError."""
+        moments = self._moments
+        if self._movement.finite:
+            try:
+                return self._movement.l2_norm(moments)
+            except ArithmeticError:
+                moments = summarize(self._source, self.info).moments_of()
+        return moments.l2_norm(quantum(part_dtype(self.info.dtype)))
+
     def _compare_again(self, before: _Reel) -> None:
         self._tally, self._same = None, []
+        self._movement.forget()
         compared = ByteComparison()
         step = fit(RANGE, self.info.dtype, before.info.dtype)
         for start in range(0, self.info.numel, step):
@@ -275,13 +318,16 @@ class _Reel:
             self.compare(before, before.read(start, stop), self.read(start, stop), start, stop, compared)
 
     def _compared(self, moment: Moment, before: _Reel) -> Moment:
-        tally = self._tally
+        tally, quick = self._tally, self._movement
+        if tally is None and quick.differs:
+            tally = Tally(before.info.dtype, self.info.dtype, kernels=self._source.engine.current)
         if tally is None:
             is_same = self.info.dtype == before.info.dtype
             return msgspec.structs.replace(moment, since=before.at, change=0.0, changed=0.0, is_identical=is_same)
         for start, stop in self._same:
             # The norm is of the whole tensor: the equal elements are counted in.
             tally.add_equal(self.read(start, stop), stop - start)
+        tally.add_counted(quick.counted())
         difference = tally.difference()
         return msgspec.structs.replace(
             moment,

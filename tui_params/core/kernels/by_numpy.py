@@ -18,6 +18,7 @@ from tui_params.core.kernels.protocol import (
     Few,
     Gap,
     Lines,
+    Moved,
     Sums,
     ordered,
     ordered64,
@@ -110,6 +111,17 @@ class NumpyKernels:
     def difference(
         self, a: NDArray[np.uint8], b: NDArray[np.uint8], types: tuple[str, str], numel: int, atol: float, rtol: float
     ) -> Gap | None:
+        return None
+
+    def moved(
+        self,
+        before: Moved | None,
+        a: NDArray[np.uint8] | None,
+        b: NDArray[np.uint8],
+        types: tuple[str, str],
+        numel: int,
+        digits: NDArray[np.uint64],
+    ) -> Moved | None:
         return None
 
     def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:

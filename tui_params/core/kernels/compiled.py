@@ -13,7 +13,7 @@ from tui_params.core.kernels import machine_code
 from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.few import FewLoop
 from tui_params.core.kernels.machine_code import MachineCode
-from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Few, Gap, Lines, Sums
+from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Few, Gap, Lines, Moved, Sums
 
 
 class CompiledKernels:
@@ -81,6 +81,28 @@ class CompiledKernels:
         aa, bb, ab, dd, total, peak = sums.tolist()
         return Gap(aa, bb, ab, dd, total, peak, changed, first, became_zero) if is_finite else None
 
+    def moved(
+        self,
+        before: Moved | None,
+        a: NDArray[np.uint8] | None,
+        b: NDArray[np.uint8],
+        types: tuple[str, str],
+        numel: int,
+        digits: NDArray[np.uint64],
+    ) -> Moved | None:
+        if types[0] not in DECODED or types[1] not in DECODED:
+            return None
+        kinds = DECODED.index(types[0]) | DECODED.index(types[1]) << 4
+        scratch, counts, sums = np.empty(2 * CHUNK, np.uint32), np.zeros(7, np.int64), np.zeros(3)
+        counts[6] = before is not None and before.finite == numel
+        address = 0 if a is None else _address(a)
+        tables = _address(scratch), _address(counts), _address(sums), _address(digits)
+        self._loops["moved"](address, _address(b), numel, kinds, *tables)
+        nan, infinite, changed, pairs, peak, differs, _ = counts.tolist()
+        rest, aa, dd = sums.tolist()
+        size = float(np.uint32(peak).view(np.float32))
+        return Moved(numel - nan - infinite, nan, infinite, size, rest, pairs, aa, dd, changed, bool(differs))
+
     def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
         if kind not in DECODED:
             return False
@@ -103,7 +125,7 @@ BLOCKS_TILE, BLOCKS_SCRATCH = 1024, 50
 """Columns that ``loops_blocks`` sums up at a time, and the bytes of scratch that it needs for each."""
 
 CHUNK = 1024
-"""Elements that ``loops_difference`` decodes at a time."""
+"""Elements that ``loops_difference`` and ``loops_moved`` decode at a time."""
 
 _SHIFTS = (0, 32, 33, 65, 64, 96)
 """Shifts of the sums of squares: lower * lower, 2 * lower * upper, upper * upper, in two halves each."""

@@ -17,7 +17,15 @@ import msgspec
 MAGIC = b"tui-params machine code 1\n"
 
 
-_SOURCES = ("compiler.py", "loop_arrays.py", "loops.py", "loops_blocks.py", "loops_difference.py", "loops_few.py")
+_SOURCES = (
+    "compiler.py",
+    "loop_arrays.py",
+    "loops.py",
+    "loops_blocks.py",
+    "loops_difference.py",
+    "loops_few.py",
+    "loops_moved.py",
+)
 
 
 class Store(Protocol):

@@ -68,6 +68,31 @@ DECODED = ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
 """Types that the compiled loop of differences handles: a float32 holds every value of each."""
 
 
+DIGITS = 24
+"""Digits of 32 bits, from 2**-301 on, in which the loop over a step adds up squares; a digit may carry over later."""
+
+
+class Moved(msgspec.Struct, frozen=True, gc=False):
+    """The figures of some elements b, and how they moved from elements a, where there are some.
+
+    ``finite``, ``nan`` and ``infinite`` elements, and the greatest finite size, are those of b; ``rest`` is what the
+    squares of the finite ones add to those in the digits. Of the ``pairs`` that are finite on both sides ``aa`` is the
+    sum of the squares of a, ``dd`` that of b - a. ``changed`` elements have another value, where NaN counts as one
+    value; unless ``differs``, not a bit does.
+    """
+
+    finite: int
+    nan: int
+    infinite: int
+    peak: float
+    rest: float
+    pairs: int
+    aa: float
+    dd: float
+    changed: int
+    differs: bool
+
+
 FEW = 1 << 16
 """The most elements that the loop over few takes."""
 
@@ -150,6 +175,20 @@ class Kernels(Protocol):
     ) -> Gap | None:
         """How ``numel`` elements b differ from a, given as storage bytes; those with |b - a| > atol + rtol |a| are
         changed. None if there is no loop for these types, or if one of the elements is not finite.
+        """
+
+    def moved(
+        self,
+        before: Moved | None,
+        a: NDArray[np.uint8] | None,
+        b: NDArray[np.uint8],
+        types: tuple[str, str],
+        numel: int,
+        digits: NDArray[np.uint64],
+    ) -> Moved | None:
+        """How ``numel`` elements b moved from a, given as storage bytes; a may be None. ``before`` is what was found of
+        a, if that is known. The squares of b are added to ``digits[DIGITS]``, which must be emptied before 2**41
+        elements. None, and nothing is done, if there is no loop for these types.
         """
 
     def blocks(self, grid: NDArray[Any], kind: str, top: int, left: int, tables: BlockTables) -> bool:
