@@ -18,14 +18,18 @@ from tests.factories_memory import MemorySource
 from tui_params.core.compare import timeline as module
 from tui_params.core.compare.timeline import read_timeline
 from tui_params.core.compare.tracks import Moment, Step, Timeline, Track
+from tui_params.core.kernels.engine import Engine
 from tui_params.errors import OpenError, StoppedError
 
-TYPES = ("float32", "float64", "bfloat16", "float16", "int32", "int8")
+TYPES = ("float32", "float64", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn", "int32", "int8", "complex64")
+ODD = (np.nan, np.inf, -np.inf, -0.0, 0.0)
 
 
-def track_of(*arrays: Any) -> Track:
+def track_of(*arrays: Any, engine: Engine | None = None) -> Track:
     """The one tensor of a run in memory; None where a step has no such tensor."""
     sources = [MemorySource({} if array is None else {"w": array}) for array in arrays]
+    for source in sources:
+        source.engine = engine or source.engine
     (track,) = read_timeline([Step(str(at)) for at in range(len(arrays))], sources).tracks
     return track
 
@@ -34,34 +38,65 @@ def wide(array: Any) -> Any:
     return array.astype(np.float64)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-def test_figures_are_those_of_numpy(dtype: str) -> None:
-    random = np.random.default_rng(4)
-    element = getattr(ml_dtypes, dtype, None) or np.dtype(dtype)
-    arrays = [(random.standard_normal((30, 40)) * 50).astype(element) for _ in range(4)]
-    track = track_of(*arrays)
-    for at, array in enumerate(arrays):
+def check_against_definition(track: Track, arrays: list[Any]) -> None:
+    """Compare with what numpy finds in float64; a complex element is two numbers."""
+    flat = [array.reshape(-1) for array in arrays]
+    numbers = [wide(array.view(np.float32) if array.dtype.kind == "c" else array) for array in flat]
+        wide(array.reshape(-1).view(np.float32) if array.dtype.kind == "c" else array.reshape(-1)) for array in arrays
+    ]
+    for at, now in enumerate(numbers):
         moment = track.moments[at]
         assert moment is not None
-        assert moment.norm == pytest.approx(np.linalg.norm(wide(array)), rel=1e-14)
-        assert moment.abs_max == np.abs(wide(array)).max()
-        assert (moment.nan, moment.infinite) == (0, 0)
-        if at:
-            before = wide(arrays[at - 1])
-            assert moment.since == at - 1
-            assert moment.change == pytest.approx(
-                np.linalg.norm(wide(array) - before) / np.linalg.norm(before), rel=1e-12
-            )
-            assert moment.changed == (wide(array) != before).mean()
+        finite = now[np.isfinite(now)]
+        assert (moment.nan, moment.infinite) == (np.isnan(now).sum(), np.isinf(now).sum())
+        assert moment.norm == (pytest.approx(np.linalg.norm(finite), rel=1e-14) if finite.size else None)
+        assert moment.abs_max == (np.abs(finite).max() if finite.size else None)
+        if not at:
+            continue
+        before = numbers[at - 1]
+        pairs = np.isfinite(now) & np.isfinite(before)
+        assert moment.since == at - 1
+        assert moment.is_identical == (arrays[at].tobytes() == arrays[at - 1].tobytes())
+        differ = (now != before) & ~(np.isnan(now) & np.isnan(before))
+        assert moment.changed == (differ.mean() if now.size else 0)
+        norm, change = np.linalg.norm(before[pairs]), np.linalg.norm(now[pairs] - before[pairs])
+        if moment.is_identical:
+            assert moment.change == 0
+        elif norm:
+            assert moment.change == pytest.approx(change / norm, rel=1e-12)
+        else:
+            assert moment.change == (0 if pairs.any() and not change else None)
 
 
-def test_large_tensors_are_read_in_ranges_to_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", [(30, 40), (), (3, 0)])
+def test_figures_are_those_of_numpy(dtype: str, shape: tuple[int, ...], engine: Engine) -> None:
+    random = np.random.default_rng(4)
+    element = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
+    with np.errstate(all="ignore"):
+        arrays = [np.asarray((random.standard_normal(shape) * 50).astype(element)) for _ in range(8)]
+        for at, value in enumerate(ODD if element.kind not in "i" else (0,), 1):
+            arrays[at].reshape(-1)[: at * arrays[at].size // 7 + 1] = value
+        arrays[-1] = arrays[-2].copy()
+        check_against_definition(track_of(*arrays, engine=engine), arrays)
+
+
+def test_a_norm_that_lies_between_two_numbers_is_read_again(
+    compiled_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [np.random.default_rng(at).standard_normal(5000).astype(np.float32) for at in range(2)]
+    whole = track_of(*arrays, engine=compiled_engine)
+    monkeypatch.setattr("tui_params.core.numbers.movement._DOUBT", 30)
+    assert track_of(*arrays, engine=compiled_engine) == whole
+
+
+def test_large_tensors_are_read_in_ranges_to_the_same_figures(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(4)
     arrays = [random.standard_normal(5000).astype(np.float32) for _ in range(3)]
     arrays[2][:4000] = arrays[1][:4000]  # equal ranges before the first difference count into the norm
-    whole = track_of(*arrays)
+    whole = track_of(*arrays, engine=engine)
     monkeypatch.setattr(module, "RANGE", 1024)
-    for cut, uncut in zip(track_of(*arrays).moments, whole.moments, strict=True):
+    for cut, uncut in zip(track_of(*arrays, engine=engine).moments, whole.moments, strict=True):
         assert cut is not None
         assert uncut is not None
         assert cut.change == (None if uncut.change is None else pytest.approx(uncut.change, rel=1e-14))
@@ -122,10 +157,14 @@ def test_scalars_empty_ones_and_truth_values(array: Any) -> None:
     assert (moment.is_identical, moment.change, moment.changed) == (True, 0.0, 0.0)
 
 
-def test_a_step_that_is_lost_half_way_leaves_its_neighbours_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_is_lost_half_way_leaves_its_neighbours_compared(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "RANGE", 256)
     arrays = [np.full(1000, value, np.float32) for value in (1.0, 2.0, 3.0)]
     sources = [MemorySource({"w": array}) for array in arrays]
+    for source in sources:
+        source.engine = engine
     read = sources[1].blocks
     calls = 0
 

@@ -24,6 +24,7 @@ from tui_params.core.kernels.protocol import (
     Few,
     Gap,
     Kernels,
+    Moved,
     Sums,
     ordered,
     ordered64,
@@ -235,6 +236,11 @@ class Miscomparing(NumpyKernels):
         return Gap(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
+class Mismoving(NumpyKernels):
+    def moved(self, *arguments: Any) -> Moved:
+        return Moved(0, 0, 0, 0, 0, 0, 0, 0, 0, False)
+
+
 class Misjudging(NumpyKernels):
     def few(self, *arguments: Any) -> Few:
         return Few(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, (), (), 0.0, 0.0, None, None)
@@ -251,15 +257,17 @@ def test_a_loop_that_counts_wrongly_is_found_out(compiled: Kernels) -> None:
         prove(Miscounting())
     with pytest.raises(RuntimeError, match="a compiled loop compares wrongly"):
         prove(Miscomparing())
+    with pytest.raises(RuntimeError, match="a compiled loop finds wrong changes"):
+        prove(Mismoving())
     with pytest.raises(RuntimeError, match="a compiled loop finds wrong figures of few elements"):
         prove(Misjudging())
 
 
 def test_the_scratch_of_a_difference_is_as_large_as_the_loop_takes_it_for() -> None:
     pytest.importorskip("numba")
-    from tui_params.core.kernels import compiled, loops_difference
+    from tui_params.core.kernels import compiled, loops_difference, loops_moved
 
-    assert compiled.CHUNK == loops_difference.CHUNK
+    assert compiled.CHUNK == loops_difference.CHUNK == loops_moved.CHUNK
 
 
 def test_the_tables_of_few_elements_have_one_layout() -> None:

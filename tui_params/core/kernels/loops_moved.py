@@ -24,6 +24,8 @@ _table64 = array_view(types.uint64)
 _floats64 = array_view(types.float64)
 _inline = njit(nogil=True)
 _loose = njit(nogil=True, fastmath={"reassoc", "contract"})
+# A product and a sum may be one instruction: rounded once, which changes nothing where the product is exact.
+_fused = njit(nogil=True, fastmath={"contract"})
 
 CHUNK = 1024
 """Elements that are looked at together; ``compiled`` allots scratch for as many of each side."""
@@ -35,6 +37,22 @@ def _plus(a: Any, b: Any) -> Any:
     return a + b
 
 
+@_fused  # type: ignore[untyped-decorator]
+def _square(a: Any) -> Any:
+    return a * a
+
+
+@_fused  # type: ignore[untyped-decorator]
+def _raise(square: Any, anchor: Any) -> Any:
+    return square + anchor
+
+
+@_fused  # type: ignore[untyped-decorator]
+def _lower(square: Any, raised: Any, anchor: Any) -> Any:
+    """What ``_raise`` rounded off."""
+    return square - (raised - anchor)
+
+
 @_inline  # type: ignore[untyped-decorator]
 def _greatest(words: Any, count: int) -> Any:
     """The greatest magnitude, as a word; NaN and infinities are greater than all that is finite."""
@@ -42,6 +60,21 @@ def _greatest(words: Any, count: int) -> Any:
     for i in range(count):
         most = max(most, words[i] & size)
     return most
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _look(a: Any, b: Any, x: Any, y: Any, count: int) -> Any:
+    """The greatest magnitude of b, how many elements have another value, and whether any word is another one.
+
+    The last is not the same: -0 is no other value than 0.
+    """
+    size, most, moved, other = np.uint32(0x7FFFFFFF), np.uint32(0), np.uint32(0), np.uint32(0)
+    for i in range(count):
+        most = max(most, np.uint32(b[i] & size))
+        # Without the cast back the sum is of 64 bits, and so are the vectors.
+        moved = np.uint32(moved + np.uint32(x[i] != y[i]))
+        other = np.uint32(other | np.uint32(a[i] ^ b[i]))
+    return most, moved, other
 
 
 @_inline  # type: ignore[untyped-decorator]
@@ -74,10 +107,10 @@ def _add_alone(b: Any, count: int, anchor: float, sums: Any) -> Any:
     units, rest, base = np.int64(0), 0.0, np.int64(np.float64(anchor).view(np.int64))
     for i in range(count):
         y = np.float64(b[i])
-        square = y * y
-        raised = square + anchor
+        square = _square(y)
+        raised = _raise(square, anchor)
         units += np.int64(np.float64(raised).view(np.int64)) - base
-        rest = _plus(rest, square - (raised - anchor))
+        rest = _plus(rest, _lower(square, raised, anchor))
     sums[0] += rest
     return units
 
@@ -90,27 +123,16 @@ def _add_both(a: Any, b: Any, count: int, anchor: float, sums: Any) -> Any:
     for i in range(count):
         x, y = np.float64(a[i]), np.float64(b[i])
         delta = y - x
-        square = y * y
-        raised = square + anchor
+        square = _square(y)
+        raised = _raise(square, anchor)
         units += np.int64(np.float64(raised).view(np.int64)) - base
-        rest = _plus(rest, square - (raised - anchor))
-        aa = _plus(aa, x * x)
-        dd = _plus(dd, delta * delta)
+        rest = _plus(rest, _lower(square, raised, anchor))
+        aa = _plus(aa, _square(x))
+        dd = _plus(dd, _square(delta))
     sums[0] += rest
     sums[1] += aa
     sums[2] += dd
     return units
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _count_moved(a: Any, b: Any, x: Any, y: Any, count: int, counts: Any) -> None:
-    """How many finite elements have another value; and whether any word is another one, as -0 is for 0."""
-    moved, other = np.uint32(0), np.uint32(0)
-    for i in range(count):
-        moved += np.uint32(x[i] != y[i])
-        other |= a[i] ^ b[i]
-    counts[2] += np.int64(moved)
-    counts[5] |= np.int64(other)
 
 
 @_inline  # type: ignore[untyped-decorator]
@@ -129,10 +151,10 @@ def _add_odd(a: Any, b: Any, x: Any, y: Any, count: int, has_before: bool, count
         counts[1] += np.int64(absolute == infinity)
         is_finite = absolute < infinity
         if is_finite:
-            square = np.float64(y[i]) * np.float64(y[i])
-            raised = square + anchor
+            square = _square(np.float64(y[i]))
+            raised = _raise(square, anchor)
             units += np.int64(np.float64(raised).view(np.int64)) - base
-            sums[0] += square - (raised - anchor)
+            sums[0] += _lower(square, raised, anchor)
         if not has_before:
             continue
         counts[5] |= np.int64(a[i] ^ b[i])
@@ -166,7 +188,10 @@ def moved(a: int, b: int, count: int, kinds: int, scratch: int, counts: int, sum
             at_a = at_b
         words_a, words_b = _words32(at_a, size), _words32(at_b, size)
         floats_a, floats_b = _floats32_in(at_a, size), _floats32_in(at_b, size)
-        most = _greatest(words_b, size)
+        if has_before:
+            most, changed, other = _look(words_a, words_b, floats_a, floats_b, size)
+        else:
+            most, changed, other = _greatest(words_b, size), np.uint32(0), np.uint32(0)
         is_finite = most < infinity and (is_known or _greatest(words_a, size) < infinity)
         if not is_finite:
             most = _add_odd(words_a, words_b, floats_a, floats_b, size, has_before, table, totals, digits)
@@ -176,8 +201,9 @@ def moved(a: int, b: int, count: int, kinds: int, scratch: int, counts: int, sum
         exponent = _ceiling(most)
         if has_before:
             units = _add_both(floats_a, floats_b, size, _anchor(exponent), totals)
-            _count_moved(words_a, words_b, floats_a, floats_b, size, table)
+            table[2] += np.int64(changed)
             table[3] += size
+            table[5] |= np.int64(other)
         else:
             units = _add_alone(floats_b, size, _anchor(exponent), totals)
         _keep(digits, exponent, units)

@@ -12,7 +12,7 @@ from tui_params.core.figures import QUANTILES
 from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
-from tui_params.core.kernels.protocol import LANES, WORDS, Kernels, Lines
+from tui_params.core.kernels.protocol import DIGITS, LANES, WORDS, Kernels, Lines
 
 
 def prove(kernels: Kernels) -> None:
@@ -21,6 +21,7 @@ def prove(kernels: Kernels) -> None:
     if _results(kernels, raw) != _results(NumpyKernels(), raw):
         raise RuntimeError("a compiled loop counts wrongly")
     _prove_difference(kernels)
+    _prove_moved(kernels)
     _prove_blocks(kernels)
     _prove_few(kernels)
 
@@ -44,6 +45,28 @@ def _prove_difference(kernels: Kernels) -> None:
         is_right = is_right and found.became_zero == ((x != 0) & (y == 0)).sum()
         if not is_right or (found.peak, found.changed, found.first) != (abs(y - x).max(), changed.sum(), first):
             raise RuntimeError("a compiled loop compares wrongly")
+
+
+def _prove_moved(kernels: Kernels) -> None:
+    """Compare what moved with its definition, as numpy has no loop for it; all sums of squares here are exact."""
+    a = np.arange(2600, dtype=np.float32) / 64
+    b = a + np.where(np.arange(2600) % 7 == 3, a * np.float32(0.25), 0).astype(np.float32)
+    a[1100], b[1101], b[1102], b[2000] = np.nan, np.nan, -np.inf, 2.0**-20
+    digits = np.zeros(DIGITS, np.uint64)
+    found = kernels.moved(None, a.view(np.uint8), b.view(np.uint8), ("float32", "float32"), b.size, digits)
+    if found is None:
+        return
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    finite, pairs = np.isfinite(y), np.isfinite(x) & np.isfinite(y)
+    squares = Fraction(sum(digit << 32 * place for place, digit in enumerate(digits.tolist())), 1 << 301)
+    exact = sum((Fraction(value) ** 2 for value in y[finite].tolist()), Fraction(0))
+    counts = int(finite.sum()), 1, 1, float(abs(y[finite]).max()), int(pairs.sum()), int((x != y).sum()), True
+    seen = found.finite, found.nan, found.infinite, found.peak, found.pairs, found.changed, found.differs
+    delta = y[pairs] - x[pairs]
+    sums = (found.aa, x[pairs] @ x[pairs]), (found.dd, delta @ delta)
+    is_right = seen == counts and squares + Fraction(found.rest) == exact
+    if not is_right or not all(abs(one - other) <= 1e-12 * other for one, other in sums):
+        raise RuntimeError("a compiled loop finds wrong changes")
 
 
 def _prove_blocks(kernels: Kernels) -> None:
