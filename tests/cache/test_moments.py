@@ -15,11 +15,14 @@ import pytest
 from tests.factories_screen import PATIENCE
 from tests.factories_timeline import write_step
 from tui_params.api.opening import open_source
+from tui_params.api.timelines import timeline
+from tui_params.cache.figures import ENVIRONMENT
 from tui_params.cache.folder import CacheFolder
 from tui_params.cache.moments import RunMoments
-from tui_params.core.compare.timeline import read_timeline
+from tui_params.core.compare.timeline import _Reel, read_timeline
 from tui_params.core.compare.tracks import Moment, Step, Timeline
 from tui_params.core.source import Source
+from tui_params.errors import StoppedError
 from tui_params.tui.desk.timeline_desk import RunEnded, TimelineDesk, TracksRead
 from tui_params.tui.state.run import Run
 from tui_params.tui.state.track_rows import TrackRow
@@ -124,3 +127,54 @@ def test_the_screen_reads_nothing_of_a_run_that_it_knows(
     monkeypatch.setattr("tui_params.core.compare.timeline._Reel.read", lambda *_: reads.append(_))
     assert read_by_desk() == first
     assert reads == []
+
+
+def test_the_command_and_the_function_read_nothing_of_a_run_that_they_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "cache"))
+    for at in range(5):
+        write_step(tmp_path / "run", 100 * at, arrays(at))
+    folder = tmp_path / "run"
+    first = timeline(folder)
+    reads: list[object] = []
+    read = _Reel.read
+
+    def counted(reel: _Reel, start: int, stop: int) -> Any:
+        reads.append(reel)
+        return read(reel, start, stop)
+
+    monkeypatch.setattr(_Reel, "read", counted)
+    assert timeline(folder) == first
+    assert reads == []
+    # Another step is read together with the one before it, and nothing else.
+    write_step(folder, 500, arrays(5))
+    assert [moment for track in timeline(folder).tracks for moment in track.moments[:5]] == [
+        moment for track in first.tracks for moment in track.moments
+    ]
+    assert len(reads) == 4
+    monkeypatch.setenv(ENVIRONMENT, "off")
+    timeline(folder)
+    assert len(reads) > 10
+    assert len(list((tmp_path / "cache").iterdir())) == 6
+
+
+def test_what_was_read_before_it_was_stopped_is_kept(tmp_path: Path, store: CacheFolder) -> None:
+    for at in range(3):
+        write_step(tmp_path / "run", 100 * at, arrays(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, str(tmp_path / "cache"))
+        told: list[int] = []
+
+        def stop() -> bool:
+            told.append(0)
+            return len(told) > 1
+
+        with pytest.raises(StoppedError):
+            timeline(tmp_path / "run", should_stop=stop, threads=1)
+    paths = [tmp_path / "run" / f"checkpoint-{100 * at}" for at in range(3)]
+    with opened(paths) as sources:
+        kept = RunMoments(store, sources)
+        known = [all(kept.known(name)) for name in ("a.weight", "b.weight")]
+    assert any(known)
+    assert not all(known)

@@ -36,8 +36,9 @@ def timeline(
     """The norm, the largest magnitude, NaN and the change since the step before, of each tensor at each step.
 
     ``run`` is the folder of a run (``checkpoint-500/``, ``checkpoint-1000/``, ... in the order of their numbers), or
-    paths, modules, state dicts and sources in the order in which they are given. Every element is read once. A step
-    that cannot be opened is kept with its reason. ``format`` is as in ``open_source``, for all of them.
+    paths, modules, state dicts and sources in the order in which they are given. Every element is read once, and what
+    the user's cache has of the same files is not read again. A step that cannot be opened is kept with its reason.
+    ``format`` is as in ``open_source``, for all of them.
     Raises OpenError if fewer than two steps can be opened, TypeError, StoppedError.
     """
     targets, numbers = steps_of(run)
@@ -47,9 +48,28 @@ def timeline(
         if sum(source is not None for source in sources) < FEWEST:
             reasons = [step.reason for step in steps if step.reason is not None]
             raise OpenError(reasons[0] if reasons else "a timeline needs at least two checkpoints")
+        from tui_params.cache.figures import FigureCache
+        from tui_params.cache.moments import RunMoments
         from tui_params.core.compare.timeline import read_timeline
 
-        return read_timeline(steps, sources, should_stop=should_stop, progress=progress, threads=threads)
+        store = FigureCache().store
+        kept = RunMoments(store, sources) if store is not None else None
+        is_whole = False
+        try:
+            read = read_timeline(
+                steps,
+                sources,
+                should_stop=should_stop,
+                progress=progress,
+                found=kept.put if kept is not None else None,
+                known=kept.known if kept is not None else None,
+                threads=threads,
+            )
+            is_whole = True
+        finally:
+            if kept is not None:
+                kept.flush(is_whole=is_whole)
+        return read
 
 
 def open_step(

@@ -27,7 +27,8 @@ def command(run: tuple[str, ...], as_json: bool, names: bool) -> int:
     """Compare the checkpoints of RUN, step by step: norms, changes, NaN, and since when.
 
     RUN is the folder of a run (checkpoint-500/ checkpoint-1000/ ... or epoch=1-step=500.ckpt ..., in the order of their
-    numbers), or several checkpoints in the order in which they are given. Every element of every step is read once.
+    numbers), or several checkpoints in the order in which they are given. Every element of every step is read once;
+    what was found in large files is kept in the cache, as the explorer does, and not read again.
 
     The change of a tensor is ||b - a|| / ||a|| since the step before that has it in the same shape. A jump is a change
     of 8 times the median of the tensor's others, from 4 changes on. Frozen is a tensor of which not a bit has changed

@@ -42,8 +42,6 @@ def check_against_definition(track: Track, arrays: list[Any]) -> None:
     """Compare with what numpy finds in float64; a complex element is two numbers."""
     flat = [array.reshape(-1) for array in arrays]
     numbers = [wide(array.view(np.float32) if array.dtype.kind == "c" else array) for array in flat]
-        wide(array.reshape(-1).view(np.float32) if array.dtype.kind == "c" else array.reshape(-1)) for array in arrays
-    ]
     for at, now in enumerate(numbers):
         moment = track.moments[at]
         assert moment is not None
