@@ -3,9 +3,9 @@
 Run with ``python -m tests.bench --only timeline``. The files of the first are real and in the page cache; those of the
 second are sparse, so that they take no room on the disk.
 
-The target is 1.5x ``cat``. On 2 cores that nobody else used, 2.3x was reached (16x before there was one loop for it): of
-0.18 s of processor time the reading took 0.05, which is what ``cat`` takes, the loop 0.08 for 0.3 billion elements, and
-Python 0.04. A second thread reads no faster: two that only read took as long as one.
+The target is 1.5x ``cat``. On 2 cores that nobody else used, 2.3x was reached (16x before there was one loop for it):
+of 0.18 s of processor time the reading took 0.05, which is what ``cat`` takes, the loop 0.08 for 0.3 billion elements,
+and Python 0.04. A second thread reads no faster: two that only read took as long as one.
 """
 
 from __future__ import annotations

@@ -528,6 +528,38 @@ def test_renames_that_collide_or_change_nothing_are_said(sources: Any, cli: Call
     assert found["collisions"] == [{"in": "a", "name": "h.y.w", "called": "h.w", "taken_by": "h.x.w"}]
 
 
+def test_a_thousand_renames_are_counted_and_take_bounded_time(
+    sources: Any, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.ones(1, np.float32)
+    sides = {f"a{at}.w": array for at in range(1000)}, {f"b{at}.w": array for at in range(1000)}
+    sources(*sides)
+    options = [part for at in range(1000) for part in ("--rename", f"a{at}.=b{at}.")]
+    ran = cli("diff", "a", "b", *options, *(part for at in range(30) for part in ("--rename", f"gone{at}.=")))
+    assert (ran.code, ran.err) == (0, "")
+    assert "same: 0 of 1,000 common tensors changed" in ran.out
+    assert " --rename a19.=b19. and 980 more\n" in ran.out
+    assert "! --rename gone19.= changes no name of A\n! 10 more change no name\n" in ran.out
+    assert len(ran.out.splitlines()) < 60
+    monkeypatch.setattr("tui_params.core.compare.renames.RENAMING_SECONDS", -1)
+    ran = cli("diff", "a", "b", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert "1,000 renames take more than -1 s over these names: give fewer of them" in ran.err
+
+
+def test_the_same_file_also_by_a_link_is_said_to_be_that(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    path, link, copy = (tmp_path / f"{name}.safetensors" for name in ("a", "link", "copy"))
+    header = {"w": entry("F32", (2,), 0)}
+    path.write_bytes(file_bytes(header, bytes(8)))
+    copy.write_bytes(path.read_bytes())
+    link.symlink_to(path)
+    said = "A and B are the same file, perhaps by a link: nothing can differ.\n"
+    for other, is_same in ((path, True), (link, True), (copy, False)):
+        ran = cli("diff", str(path), str(other))
+        assert (ran.code, said in ran.out) == (0, is_same)
+        assert cli("diff", "--json", str(path), str(other)).json()["same_files"] == is_same
+
+
 def bits(**state: Any) -> Any:
     return np.frombuffer(json.dumps(state).encode(), np.uint8)
 

@@ -195,6 +195,7 @@ def document(
         "status": comparison.state,
         "reason": comparison.reason,
         "doubt": comparison.doubt,
+        "same_files": comparison.is_same_files,
         "rtol": comparison.rtol,
         "atol": comparison.atol,
         "ignore_dtype": comparison.ignore_dtype,

@@ -15,6 +15,7 @@ from tui_params.core.compare.change_text import became, count_changes, notes, so
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.implied_text import implied_entries
+from tui_params.core.compare.same_files import SAME_FILES
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Change
@@ -63,6 +64,8 @@ def lines(
         yield from _wrong(wrong, path, output)
         if listing.not_opened:
             yield from wrapped(not_read(listing.not_opened), output, "bold yellow", 3)
+    if comparison.is_same_files:
+        yield SAME_FILES
     yield from _verdict(comparison, output)
     for side, only in zip("AB", onlys, strict=True):
         if only:
@@ -157,14 +160,17 @@ def _renames(comparison: Comparison, output: Output, *, names: bool) -> Iterator
     used = tuple(rename for rename in comparison.applied if rename not in comparison.unused)
     if comparison.applied:
         yield ""
+    most = None if names else _MOST
     if used:
-        yield f"Renamed first: {_expressions(Suggestion(used, 0))}"
-    for rename in comparison.unused:
+        more = f" and {len(used) - _MOST:,} more" if most and len(used) > most else ""
+        yield f"Renamed first: {_expressions(Suggestion(used[:most], 0))}{more}"
+    for rename in comparison.unused[:most]:
         sentence = f"! {_expressions(Suggestion((rename,), 0))} changes no name of {rename.side.upper()}"
         yield from wrapped(sentence, output, "yellow", 0)
+    if most and len(comparison.unused) > most:
+        yield f"! {len(comparison.unused) - most:,} more change no name"
     if comparison.collisions:
         yield from _section("Renames that give two tensors one name", len(comparison.collisions), output)
-        most = None if names else _MOST
         for lost in comparison.collisions[:most]:
             line = _row(f"  {lost.side.upper()}  ", lost.name, "", output)
             taken_by = text.name(lost.taken_by, _LONGEST_NAME)

@@ -100,6 +100,7 @@ DIFF = """\
 {"a", "b", "status": same | different | uncompared,
  "reason": why nothing was compared, or null,
  "doubt": which side is damaged or not whole, or null,
+ "same_files": whether both sides are the same files, perhaps by a link,
  "rtol", "atol", "ignore_dtype",
  "renames", "unused_renames": those that change no name,
  "collisions": two tensors of one name after the renames [{"in": a | b,

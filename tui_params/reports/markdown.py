@@ -10,6 +10,7 @@ from tui_params.core import text
 from tui_params.core.compare.change_text import count_changes, notes, sorts
 from tui_params.core.compare.changes_by_kind import change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
+from tui_params.core.compare.same_files import SAME_FILES
 from tui_params.core.compare.track_text import broken_note, order_words, uneven_words
 from tui_params.core.compare.track_text import named as tracks_named
 from tui_params.core.compare.tracks import Timeline, Track
@@ -142,7 +143,7 @@ def _kinds(checked: Checked, name: str) -> Iterator[str]:
 
 def _comparison(found: Comparison) -> Iterator[str]:
     word, parts = verdict_words(found)
-    yield f"**{word}**: {prose(', '.join(parts))}."
+    yield f"**{word}**: {prose(', '.join(parts))}.{f' {SAME_FILES}' if found.is_same_files else ''}"
     yield ""
     for side, only in (("A", found.only_in_a), ("B", found.only_in_b)):
         if only:

@@ -11,6 +11,7 @@ import msgspec
 from tui_params.core.compare.comparer import Comparer
 from tui_params.core.compare.joint_line import joint_line
 from tui_params.core.compare.renames import Rename
+from tui_params.core.compare.same_files import are_same_files
 from tui_params.core.course import Courses
 from tui_params.core.health.adapters import has_adapters
 from tui_params.core.piece import Piece
@@ -47,11 +48,7 @@ class BothSources(Source):
     @cached_property
     def are_same_files(self) -> bool:
         """Whether all tensors of both lie in the same files, perhaps by links."""
-        tensors = self.a.listing.tensors[:1], self.b.listing.tensors[:1]
-        if _files(self.a, tensors[0]) != _files(self.b, tensors[1]):
-            return False
-        files = _files(self.a, self.a.listing.tensors)
-        return bool(files) and files == _files(self.b, self.b.listing.tensors)
+        return are_same_files(self.a, self.b)
 
     def names_in_b(self) -> dict[str, str]:
         """The names of the tensors that only B has as they are listed here, by their names in B."""
@@ -164,14 +161,3 @@ def _both(a: Listing, b: Listing, in_b: Mapping[str, TensorInfo]) -> Listing:
         modules={**b.modules, **a.modules},
         states=tuple(dict.fromkeys((*a.states, *b.states))),
     )
-
-
-def _files(source: Source, infos: Sequence[TensorInfo]) -> set[tuple[int, int]]:
-    """The files that some tensors of a source lie in; empty if one lies in none."""
-    found: set[tuple[int, int]] = set()
-    for info in infos:
-        place = source.data_file(info)
-        if place is None:
-            return set()
-        found.add((place[0].device, place[0].inode))
-    return found

@@ -17,6 +17,7 @@ from tui_params.core.compare.doubt import doubt_of
 from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
 from tui_params.core.compare.packed import PackedWeights
 from tui_params.core.compare.renames import Collision, Rename, Side, renamed
+from tui_params.core.compare.same_files import are_same_files
 from tui_params.core.compare.structure import Implied, Pair, Structure, structure
 from tui_params.core.compare.suggestions import Suggestion
 from tui_params.core.compare.unmatched import why_nothing
@@ -43,7 +44,8 @@ class Comparison(msgspec.Struct, frozen=True):
     ``unused`` the renames that changed none. ``elsewhere`` has the tensors whose values are on the other side under
     another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
     ``findings_a`` and ``findings_b`` are what the readers say about the files of each side, and the checksums that
-    do not match equal bytes; ``unverified`` is why one could not be verified.
+    do not match equal bytes; ``unverified`` is why one could not be verified. With ``is_same_files`` both sides are the
+    same files, perhaps by a link.
     """
 
     a: str
@@ -68,6 +70,7 @@ class Comparison(msgspec.Struct, frozen=True):
     unverified: str | None = None
     collisions: tuple[Collision, ...] = ()
     unused: tuple[Rename, ...] = ()
+    is_same_files: bool = False
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
@@ -295,6 +298,7 @@ class Comparer:
             checksums.unverified if checksums else None,
             laid.collisions,
             laid.unused,
+            are_same_files(self.a, self.b),
         )
 
 

@@ -16,8 +16,8 @@ from tui_params.errors import QueryError
 
 Side = Literal["a", "b"]
 
-REGEX_SECONDS = 10.0
-"""How long the regular expressions of one side may take over all names."""
+RENAMING_SECONDS = 10.0
+"""How long the renames of one side may take over all names."""
 
 LONGEST_NAME = 100_000
 """Characters that a regular expression may put into one name."""
@@ -156,21 +156,17 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> Rena
     """The names of ``side`` after all ``renames`` in order.
 
     If two would get the same name, the one that was renamed gets it, or the first of two that were. Raises ValueError
-    if a regular expression takes too long.
+    if that takes too long.
     """
     mine = [rename for rename in renames if rename.side == side]
     found: dict[str, str] = {}
     kept: list[str] = []
     lost: list[tuple[str, str]] = []
     used: set[Rename] = set()
-    has_regex = any(rename.is_regex for rename in mine)
-    deadline = perf_counter() + REGEX_SECONDS
+    deadline = perf_counter() + RENAMING_SECONDS
     for name in names:
-        if has_regex and perf_counter() > deadline:
-            slow = " ".join(str(rename) for rename in mine if rename.is_regex)
-            raise ValueError(
-                f"{slow} takes more than {REGEX_SECONDS:g} s over these names: write it with fewer repeats"
-            )
+        if mine and perf_counter() > deadline:
+            raise ValueError(_too_slow(mine))
         called = name
         for rename in mine:
             new = rename.apply(called)
@@ -190,3 +186,11 @@ def renamed(names: Iterable[str], renames: Sequence[Rename], side: Side) -> Rena
             found[name] = name
     collisions = tuple([Collision(side, name, called, found[called]) for name, called in lost])
     return Renaming(found, collisions, tuple(rename for rename in dict.fromkeys(mine) if rename not in used))
+
+
+def _too_slow(renames: Sequence[Rename]) -> str:
+    slow = " ".join(str(rename) for rename in renames if rename.is_regex)
+    if slow:
+        return f"{slow} takes more than {RENAMING_SECONDS:g} s over these names: write it with fewer repeats"
+    many = f"{len(renames):,} renames take" if len(renames) > 1 else "one rename takes"
+    return f"{many} more than {RENAMING_SECONDS:g} s over these names: give fewer of them"

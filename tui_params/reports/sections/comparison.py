@@ -12,6 +12,7 @@ from tui_params.core.compare.changes_by_kind import KindChange, change_rank, gro
 from tui_params.core.compare.comparer import Comparison
 from tui_params.core.compare.elsewhere_text import relation_entries, tried_sentences
 from tui_params.core.compare.implied_text import implied_entries
+from tui_params.core.compare.same_files import SAME_FILES
 from tui_params.core.compare.uncompared_text import uncompared_entries
 from tui_params.core.compare.verdict import Change
 from tui_params.core.compare.verdict_text import cosine_words, has_tolerance, kind_names, verdict_words
@@ -50,6 +51,7 @@ def comparison(found: Comparison) -> Html:
     return section(
         "What changed",
         paragraph(element("strong", word, class_=found.state), f": {', '.join(parts)}.", class_="closing"),
+        paragraph(SAME_FILES) if found.is_same_files else None,
         tolerance,
         _only("A", found.only_in_a),
         _only("B", found.only_in_b),

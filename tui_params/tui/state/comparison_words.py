@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tui_params.core import text
 from tui_params.core.compare.across import is_of_adapter
+from tui_params.core.compare.same_files import SAME_FILES
 from tui_params.core.compare.unmatched import why_nothing
 from tui_params.core.health.adapters import has_adapters
 from tui_params.tui.state.changes import Changes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _MOST_RENAMES = 4
 _MOST_REASONS = 3
-_SAME_FILES = "A and B are the same file, perhaps by a link: nothing can differ."
 
 
 def report(both: BothSources, comparison: Comparison | None, changes: Changes, key: str) -> Sequence[str]:
@@ -28,7 +28,7 @@ def report(both: BothSources, comparison: Comparison | None, changes: Changes, k
     laid = both.comparer.structure
     lines = [_side("A", both.a), _side("B", both.b), _structure(both, laid)]
     if both.are_same_files:
-        lines.append(_SAME_FILES)
+        lines.append(SAME_FILES)
     if both.beat() is not None or both.b.beat() is not None:
         lines.append("One side trains meanwhile: its tensors are compared at different steps.")
     lines += _renames(both, laid, key)
@@ -45,7 +45,7 @@ def at_once(both: BothSources, key: str) -> str:
     """What is to be said first, in one sentence: what can be done about the names, or what the structure is."""
     laid = both.comparer.structure
     if both.are_same_files:
-        return _SAME_FILES
+        return SAME_FILES
     return next(_renames(both, laid, key), "") or _structure(both, laid)
 
 

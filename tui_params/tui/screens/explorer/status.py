@@ -369,6 +369,8 @@ def _hints(state: BarState) -> list[Hint]:
     # As wide for both, so that the hints behind it need not be painted again at each move.
     hints = [hint("tree.enter", "look in" if state.is_tensor else "open".ljust(len("look in")))]
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
+    if opened is not None and any(finding.rule == "newest-step" for finding in opened.source.listing.findings):
+        words = (("search", "search"), ("help", "keys"), ("timeline", "timeline of the run"), *words[2:])
     if opened is not None and opened.both is not None:
         of_tensor = ("difference", "B - A") if state.has_difference else ("unchanged", "what is the same")
         words = (("search", "search"), ("help", "keys"), of_tensor, ("compare", "compared"), ("quit", "quit"))

@@ -166,9 +166,16 @@ def key_line(said: str, running: str, hints: Sequence[Key], changed: Mapping[str
     if running:
         left += [(text.shorten(running, max(8, width - 14)), "accent"), (", esc stops   ", "text")]
     room = width - line_width(left)
-    for key, word in ((keys.shown_of(hint, changed).split(" ")[0], hint.label) for hint in hints):
-        if room < len(key) + len(word) + 3:
-            break
+    offered = [(hint.id, keys.shown_of(hint, changed).split(" ")[0], hint.label) for hint in hints]
+    # The help is there for what there is no room for.
+    help_width = next((len(key) + len(word) + 3 for name, key, word in offered if name.endswith("help")), 0)
+    is_full = False
+    for name, key, word in offered:
+        needed, is_help = len(key) + len(word) + 3, name.endswith("help")
+        is_full |= not is_help and room < needed + help_width
+        if (is_full and not is_help) or room < needed:
+            continue
+        help_width = 0 if is_help else help_width
         left += [(key, "label"), (f" {word}  ", "dim")]
-        room -= len(key) + len(word) + 3
+        room -= needed
     return spread(left, [], width)
