@@ -593,6 +593,7 @@ SCENES: tuple[Scene, ...] = (
     Scene("inside-heat-light", LARGE, demo, (*HEAT_NAN, "down", "right"), theme="quiet-light"),
     Scene("timeline-80x24", SMALL, demo, ("down",), run=run_with_nan),
     Scene("timeline-120x36", LARGE, demo, ("down",) * 4, run=run_with_nan),
+    Scene("timeline-kinds-80x24", SMALL, demo, ("K",), run=run_with_nan),
 )
 
 

@@ -230,6 +230,7 @@ TIMELINE: tuple[Key, ...] = (
     Key("timeline.end", END, "edge(1)", "last", "Last row", "end G"),
     Key("timeline.enter", "enter", "enter", "go there", "Go to the tensor in the tree", "enter"),
     Key("timeline.sort", "o", "sort", "sort", "By the first NaN or Inf, by the largest jump, by name", "o"),
+    Key("timeline.kinds", "K", "kinds", "kinds", "Of each kind the tensor that comes first alone, or all again", "K"),
     Key("timeline.search", "slash", "search", "filter", "Show only tensors with this text in their names", "/"),
     Key("timeline.scroll_down", "ctrl+d", "scroll_page(1)", "scroll down", "Scroll the page down", "ctrl+d"),
     Key("timeline.scroll_up", "ctrl+u", "scroll_page(-1)", "scroll up", "Scroll it up", "ctrl+u"),

@@ -92,6 +92,23 @@ async def test_what_it_says_and_what_each_key_does(size: tuple[int, int], tmp_pa
             assert names_of(stage) == sorted(names_of(stage))
             assert "by name" in stage.lines[1]
             await stage.press(key)
+        for key in keys_of("kinds"):
+            screen.tracks.move(2)
+            await stage.press(key)
+            folded = names_of(stage)
+            assert folded[:3] == [BROKEN[0], "lm_head.weight", JUMPS]
+            assert len(folded) == 5
+            await stage.rest()
+            assert "5 kinds of 14 tensors" in stage.lines[1]
+            assert "mlp.up_proj.weight x4" in screen.tracks.plain()
+            # The cursor is on the kind of the tensor that it was on, and later on the tensor that it shows.
+            assert screen.tracks.current is not None
+            assert screen.tracks.current.name == BROKEN[0]
+            assert "The first of 4 tensors of its kind, 3 with NaN or Inf" in " ".join(screen.page.plain().split())
+            await stage.press(key)
+            assert names_of(stage) == names
+            assert screen.tracks.current.name == BROKEN[0]
+            screen.tracks.to_start()
         for key in keys_of("search"):
             await stage.press(key)
             await stage.type("norm")
@@ -258,6 +275,8 @@ async def test_random_keys_leave_nothing_stale(seed: int, tmp_path: Path) -> Non
             await stage.send("escape")
         await stage.press("R")
         screen = top(stage)
+        if len(names_of(stage)) == 5:
+            await stage.press("K")
         assert "NaN since step 2500: 3 tensors" in stage.lines[0]
         assert len(names_of(stage)) == 14
         assert screen.tracks.current is not None

@@ -9,20 +9,43 @@ from typing import Any, Literal
 import msgspec
 
 from tui_params.core.compare.tracks import JUMP, Step, Track, rises
+from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.name_order import natural_key
 
 Order = Literal["first broken", "largest jump", "name"]
 ORDERS: tuple[Order, ...] = ("first broken", "largest jump", "name")
 
 
+class Kin(msgspec.Struct, frozen=True):
+    """The tensors of one kind, for which the row of one of them stands, and how many of them are what."""
+
+    kind: str
+    names: frozenset[str]
+    broken: int
+    jumped: int
+    frozen: int
+
+
 class TrackRow(msgspec.Struct, frozen=True):
-    """A track and its facts, worked out once; steps are indices. ``largest`` and ``times``: see ``Track.peak``."""
+    """A track and its facts, worked out once; steps are indices. ``largest`` and ``times``: see ``Track.peak``.
+
+    ``kin`` are the tensors that it stands for; None if it is there for itself.
+    """
 
     track: Track
     first_broken: int | None
     largest: int | None
     times: float | None
     frozen_since: int | None
+    kin: Kin | None = None
+
+    @property
+    def count(self) -> int:
+        """How many tensors it stands for."""
+        return 1 if self.kin is None else len(self.kin.names)
+
+    def stands_for(self, name: str) -> bool:
+        return self.name == name or (self.kin is not None and name in self.kin.names)
 
     @property
     def name(self) -> str:
@@ -56,6 +79,24 @@ def arranged(rows: Sequence[TrackRow], words: str, order: Order) -> list[TrackRo
     key = _KEYS[order]
     parts = [sorted(rows[start : start + _PART], key=key) for start in range(0, len(rows), _PART)]
     return parts[0] if len(parts) == 1 else list(merge(*parts, key=key))
+
+
+def folded(rows: Sequence[TrackRow], words: str, order: Order) -> list[TrackRow]:
+    """Of each kind the row that comes first of those that ``arranged`` gives; it stands for the others."""
+    kinds: dict[str, list[TrackRow]] = {}
+    for row in arranged(rows, words, order):
+        kinds.setdefault(kind_of(row.name), []).append(row)
+    return [same[0] if len(same) == 1 else msgspec.structs.replace(same[0], kin=_kin(same)) for same in kinds.values()]
+
+
+def _kin(rows: Sequence[TrackRow]) -> Kin:
+    return Kin(
+        name_of_kind([row.name for row in rows]),
+        frozenset([row.name for row in rows]),
+        sum(row.first_broken is not None for row in rows),
+        sum(row.jump is not None for row in rows),
+        sum(row.frozen_since is not None for row in rows),
+    )
 
 
 def _name_key(row: TrackRow) -> tuple[object, ...]:

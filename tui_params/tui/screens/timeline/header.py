@@ -43,6 +43,8 @@ class Head(msgspec.Struct, frozen=True):
     is_reading: bool
     is_stopped: bool
     failure: str
+    kinds: int
+    """How many kinds the tensors are folded to; 0 if they are not."""
     waits: str
     """What is to be said of checkpoints that are not read yet."""
 
@@ -85,11 +87,14 @@ def _state_line(head: Head, width: int) -> Line:
     if steps:
         names = f"{steps[0].name} to {steps[-1].name}" if len(steps) > 1 else steps[0].name
         left.append((f"  {text.plural(len(steps), 'step')}, {text.clean(names, 40)}", "text"))
+    if head.kinds:
+        left.append((f"  {text.plural(head.kinds, 'kind')} of", "text"))
+    gap = " " if head.kinds else "  "
     if head.words:
-        left.append((f"  {head.shown:,} of {text.plural(head.count, 'tensor')}", "text"))
+        left.append((f"{gap}{head.shown:,} of {text.plural(head.count, 'tensor')}", "text"))
         left.append((f"  /{text.clean(head.words, 30)}", "accent"))
     elif head.count:
-        left.append((f"  {text.plural(head.count, 'tensor')}", "text"))
+        left.append((f"{gap}{text.plural(head.count, 'tensor')}", "text"))
     if not rises(steps):
         left.append(("  the numbers do not rise", "warning"))
     right: list[Part] = []

@@ -32,6 +32,8 @@ def _notes(glyphs: Glyphs) -> tuple[str, ...]:
         "few steps.",
         f"jump: a change of {JUMP:g} times the median of the tensor's others or more, from {FEWEST} changes on. "
         "frozen: not a bit has changed since that step, up to the last one.",
+        "Folded to kinds (tensors whose names differ in numbers only), a row is that of the tensor that comes first in "
+        "the order, with how many there are; the page says how many of them have NaN, jumped or are frozen.",
         "The folder of a run is looked at again every few seconds: a new checkpoint is added when its files have come "
         "to rest, and only it and the one before it are read.",
     )

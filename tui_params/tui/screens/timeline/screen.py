@@ -27,7 +27,7 @@ from tui_params.tui.screens.timeline.broken import BrokenSteps
 from tui_params.tui.screens.timeline.fetch_question import FetchQuestion
 from tui_params.tui.screens.timeline.header import Head, head_lines
 from tui_params.tui.state.run import Run
-from tui_params.tui.state.track_rows import ORDERS, Order, TrackRow, arranged
+from tui_params.tui.state.track_rows import ORDERS, Order, TrackRow, arranged, folded
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -78,6 +78,7 @@ class TimelineScreen(Screen[str | None]):
         self._generation = 0
         self._order: Order = ORDERS[0]
         self._words = ""
+        self._is_folded = False
         self._is_kept = True
         self._drawer, self._arranger = Worker("timeline page"), Worker("timeline rows")
         self._asked_order, self._shown_order = 0, 0
@@ -193,13 +194,14 @@ class TimelineScreen(Screen[str | None]):
         self._is_old = False
         self._asked_order += 1
         number, rows, words, order = self._asked_order, list(self._by_name.values()), self._words, self._order
+        make = folded if self._is_folded else arranged
         if len(rows) <= AT_ONCE:
-            self._show_rows(number, arranged(rows, words, order))
+            self._show_rows(number, make(rows, words, order))
             return
 
         def arrange() -> None:
             if number == self._asked_order:
-                self.post_message(self.Arranged(number, arranged(rows, words, order)))
+                self.post_message(self.Arranged(number, make(rows, words, order)))
 
         self._arranger.do(arrange)
 
@@ -246,16 +248,11 @@ class TimelineScreen(Screen[str | None]):
     def on_timeline_screen_drawn(self, message: Drawn) -> None:
         if message.key is self._asked:
             before: Any = self._drawn
-            self._drawn = message.key
-            if before is None or before[0].name != self._asked_row.name:
+            now: Any = message.key
+            self._drawn = now
+            if before is None or before[0].name != now[0].name:
                 self.page.top = 0
             self.page.set_lines(message.lines)
-
-    @property
-    def _asked_row(self) -> TrackRow:
-        key: Any = self._asked
-        row: TrackRow = key[0]
-        return row
 
     def on_track_page_resized(self, message: TrackPage.Resized) -> None:
         self._show_page()
@@ -275,7 +272,8 @@ class TimelineScreen(Screen[str | None]):
         head = Head(
             label=self._run_of.label,
             steps=self._steps,
-            shown=len(self.tracks.rows),
+            shown=sum(row.count for row in self.tracks.rows) if self._is_folded else len(self.tracks.rows),
+            kinds=len(self.tracks.rows) if self._is_folded else 0,
             count=len(self._by_name),
             order=self._order,
             words=self._words,
@@ -292,7 +290,8 @@ class TimelineScreen(Screen[str | None]):
 
     @property
     def _hinted(self) -> tuple[str, ...]:
-        return ("sort", "search", "leave", "help") if self._is_main else ("enter", "sort", "search", "leave", "help")
+        here = ("sort", "kinds", "search", "leave", "help")
+        return here if self._is_main else ("enter", *here)
 
     def _key_lines(self, width: int) -> list[Line]:
         hints = [key for key in keys.TIMELINE if key.id.partition(".")[2] in self._hinted]
@@ -324,6 +323,12 @@ class TimelineScreen(Screen[str | None]):
         self._sort()
         self.tracks.to_start()
         self.notice.say(f"Sorted by {self._order}.")
+
+    def action_kinds(self) -> None:
+        """Fold the tensors to kinds, or show all again; the cursor stays on its tensor."""
+        self._is_folded = not self._is_folded
+        self.tracks.hold()
+        self._sort()
 
     def action_search(self) -> None:
         self._is_kept = False

@@ -63,7 +63,10 @@ def row_line(row: TrackRow, steps: Sequence[Step], width: int, glyphs: Glyphs) -
         mark = (glyphs.error, "error")
     elif row.jump is not None:
         mark = (glyphs.warning, "warning")
-    name = text.abbreviate(text.name(row.name, _LONGEST_NAME), columns.name)
+    # How many tensors a row stands for is never cut.
+    count = "" if row.kin is None else f" x{row.count:,}"
+    name = text.name(row.name if row.kin is None else row.kin.kind, _LONGEST_NAME)
+    name = text.abbreviate(name, columns.name - len(count)) + count
     largest = text.number_within(row.change, _LARGEST) if row.largest is not None else "0" if _is_compared(row) else ""
     line: Line = [
         mark,

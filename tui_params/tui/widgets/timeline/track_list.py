@@ -45,10 +45,14 @@ class TrackList(Canvas, can_focus=True):
         self.rows, self._steps = rows, steps
         self._at = min(self._at, max(0, len(rows) - 1)) if self._is_held else 0
         if self._is_held and before is not None and self.current is not None and self.current.name != before.name:
-            self._at = next((at for at, row in enumerate(rows) if row.name == before.name), self._at)
+            self._at = next((at for at, row in enumerate(rows) if row.stands_for(before.name)), self._at)
         self.fill()
         if self.current is not before:
             self.post_message(self.Moved())
+
+    def hold(self) -> None:
+        """Keep the cursor on its tensor, whatever rows come."""
+        self._is_held = True
 
     def to_start(self) -> None:
         """Put the cursor on the first row, where it stays while rows come."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tui_params.core import text
 from tui_params.core.compare.tracks import Moment, Step
-from tui_params.tui.state.track_rows import TrackRow, what_is_broken
+from tui_params.tui.state.track_rows import Kin, TrackRow, what_is_broken
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import Part
@@ -31,6 +31,8 @@ def track_page(row: TrackRow, steps: Sequence[Step], width: int, height: int, gl
 
 def _facts(row: TrackRow, steps: Sequence[Step], glyphs: Glyphs) -> Iterator[Part]:
     moments = row.track.moments
+    if row.kin is not None:
+        yield _kind_words(row.kin), "accent"
     if row.first_broken is not None:
         yield _broken(row, steps, row.first_broken), "error"
     if row.largest is not None and row.jump is not None:
@@ -52,6 +54,12 @@ def _facts(row: TrackRow, steps: Sequence[Step], glyphs: Glyphs) -> Iterator[Par
     else:
         yield text.clean(shape, 80), "dim"
     yield from _missing(moments, steps, glyphs)
+
+
+def _kind_words(kin: Kin) -> str:
+    counts = [(kin.broken, "with NaN or Inf"), (kin.jumped, "jumped"), (kin.frozen, "frozen")]
+    have = [f"{count:,} {what}" for count, what in counts if count]
+    return f"The first of {text.plural(len(kin.names), 'tensor')} of its kind{''.join(f', {words}' for words in have)}"
 
 
 def _broken(row: TrackRow, steps: Sequence[Step], at: int) -> str:
