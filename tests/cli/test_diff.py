@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import refuse
+from tests.factories_adapters import write_peft
 from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_terminal import Terminal
@@ -545,6 +546,29 @@ def test_a_thousand_renames_are_counted_and_take_bounded_time(
     ran = cli("diff", "a", "b", *options)
     assert (ran.code, ran.out) == (2, "")
     assert "1,000 renames take more than -1 s over these names: give fewer of them" in ran.err
+
+
+def test_an_adapter_is_told_by_how_far_it_moves_each_weight(tmp_path: Path, cli: Callable[..., Any]) -> None:
+    ones = np.ones((4, 4), np.float32)
+    weights = tmp_path / "base.safetensors"
+    header = {"layers.0.q.weight": entry("F32", (4, 4), 0), "layers.0.k.weight": entry("F32", (4, 4), 64)}
+    weights.write_bytes(file_bytes(header, 2 * ones.tobytes()))
+    factors = {"lora_A": ones[:1] / 2, "lora_B": ones[:, :1] / 8}
+    arrays = {f"base_model.model.layers.0.q.{name}.weight": array for name, array in factors.items()}
+    adapter = write_peft(tmp_path / "lora", arrays, r=1, lora_alpha=2)
+    ran = cli("diff", str(weights), str(adapter))
+    assert (ran.code, ran.err) == (1, "")
+    assert "Weights that the adapter moves (1 of 2)\n      6.25 %  layers.0.q.weight  LoRA in B, rank 1" in ran.out
+    found = cli("diff", "--json", str(adapter), str(weights)).json()["adapted"]
+    assert [(item["name"], item["relative"]) for item in found] == [
+        ("layers.0.q.weight", 0.0625),
+        ("layers.0.k.weight", 0.0),
+    ]
+    report = tmp_path / "report.md"
+    assert cli("report", str(weights), str(adapter), "-o", str(report)).err.startswith("wrote ")
+    assert "The adapter moves 1 of 2 weights.\n\n- `layers.0.q.weight`: 6.25 %\n" in report.read_text()
+    assert cli("report", str(weights), str(adapter), "-o", str(tmp_path / "report.html")).err.startswith("wrote ")
+    assert "Weights that the adapter moves, of 2 (1)" in (tmp_path / "report.html").read_text()
 
 
 def test_the_same_file_also_by_a_link_is_said_to_be_that(tmp_path: Path, cli: Callable[..., Any]) -> None:

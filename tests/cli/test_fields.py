@@ -143,6 +143,7 @@ def commands(a: str, b: str, cut: str, two: str) -> dict[str, list[list[str]]]:
             [*renamed, "--rename", "w.0.=w.1."],
             ["diff", b, a, "--json", "--rename", "module.="],
             ["diff", cut, cut, "--json"],
+            ["diff", cut, a, "--json"],
         ],
     }
 

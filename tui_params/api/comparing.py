@@ -43,7 +43,8 @@ def compare(
     Where a side is damaged or not whole (``Comparison.doubt``), the state is never "same".
 
     Tensors on one side alone, with another shape, or with the same values in another order are looked for on the other
-    side: ``Comparison.elsewhere`` has what was found, and what was not tried.
+    side: ``Comparison.elsewhere`` has what was found, and what was not tried. Where one side is an adapter,
+    ``Comparison.adapted`` says how far it moves the weights of the other.
 
     ``optimizer`` is the optimizer of the one module among ``a`` and ``b``; its states are compared too. If both are
     modules, open them by ``open_source(model, optimizer=...)`` and compare these sources.
@@ -63,7 +64,10 @@ def compare(
         comparer.run(verdicts.append, should_stop=should_stop, progress=progress, threads=threads, team=team)
         comparer.verify(verdicts, should_stop)
         elsewhere = comparer.find_elsewhere(verdicts, should_stop=should_stop)
-        return comparer.comparison(verdicts, elsewhere, comparer.find_tied_heads(should_stop=should_stop))
+        tied = comparer.find_tied_heads(should_stop=should_stop)
+        from tui_params.core.compare.across import find_adapted
+
+        return comparer.comparison(verdicts, elsewhere, tied, find_adapted(source_a, source_b, should_stop))
 
 
 def _owner(a: Target, b: Target) -> Target:

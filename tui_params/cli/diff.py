@@ -221,6 +221,7 @@ def document(
         "uncompared": [
             {"name": item.name, "reason": item.reason, "only_in": item.side} for item in comparison.uncompared
         ],
+        "adapted": [{"name": item.name, "relative": item.relative, "about": item.about} for item in comparison.adapted],
         "elsewhere": [
             {
                 "a": relation.a,

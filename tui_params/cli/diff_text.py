@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TypeVar
 
+from tui_params.cli.adapted_text import adapted_lines
 from tui_params.cli.check_text import not_read, wrapped
 from tui_params.cli.elsewhere_text import relation_lines, tried_lines
 from tui_params.cli.output import STYLE_OF_SEVERITY, Output
@@ -67,6 +68,7 @@ def lines(
     if comparison.is_same_files:
         yield SAME_FILES
     yield from _verdict(comparison, output)
+    yield from adapted_lines(comparison.adapted, output, names=names)
     for side, only in zip("AB", onlys, strict=True):
         if only:
             yield from _section(f"Only in {side}", len(only), output)

@@ -108,6 +108,9 @@ DIFF = """\
    "taken_by"}],
  "suggested_renames": [{"renames", "matches"}],
  "only_in_a", "only_in_b", "implied": [{"name", "in": a | b, "reason"}],
+ "adapted": of the weights on one side if the other is an adapter
+   [{"name", "relative": norm of the change / norm of the weight, 0 if it
+   has nothing for it, null if that is not known, "about"}],
  "identical": how many, "identical_names": with --names,
  "empty": names of tensors that have no element on either side,
  "equal": the same fields as changed; no value is beyond the tolerance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -145,6 +146,15 @@ def _comparison(found: Comparison) -> Iterator[str]:
     word, parts = verdict_words(found)
     yield f"**{word}**: {prose(', '.join(parts))}.{f' {SAME_FILES}' if found.is_same_files else ''}"
     yield ""
+    touched = sorted([item for item in found.adapted if item.is_touched], key=lambda item: -(item.relative or math.inf))
+    if found.adapted:
+        yield f"The adapter moves {len(touched):,} of {text.plural(len(found.adapted), 'weight')}."
+        yield ""
+    for item in touched[:10]:
+        share = "not known" if item.relative is None else f"{text.number(100 * item.relative, 3)} %"
+        yield f"- {code(item.name)}: {share}"
+    if touched:
+        yield ""
     for side, only in (("A", found.only_in_a), ("B", found.only_in_b)):
         if only:
             kinds: dict[str, list[str]] = {}

@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 from tests.factories_adapters import write_peft
 from tests.factories_memory import MemorySource
 from tests.factories_pair import base, tuned, tuned_arrays
+from tui_params.api.comparing import compare
 from tui_params.api.opening import open_source
-from tui_params.core.compare.across import adapted, change_of_verdict, is_of_adapter, laid_out
+from tui_params.core.compare.across import adapted, change_of_verdict, find_adapted, is_of_adapter, laid_out
 from tui_params.core.compare.both import BothSources
 from tui_params.core.compare.difference_source import DifferenceSource, subtracted, why_not
 from tui_params.core.compare.moved import Change
@@ -204,7 +205,7 @@ def test_an_adapter_is_shown_as_the_change_that_it_makes(tmp_path: Path) -> None
         assert is_of_adapter(both)
         reason = why_nothing(both.comparer.structure, both.a.listing.tensors, both.b.listing.tensors)
         assert reason is not None
-        assert reason.endswith("the explorer (tui-params A B) shows how far it moves them")
+        assert reason.endswith("how far it moves them is told separately")
         changes = dict(adapted(both, never))
         relative = changes["layers.0.q.weight"].relative
         assert relative is not None
@@ -212,6 +213,12 @@ def test_an_adapter_is_shown_as_the_change_that_it_makes(tmp_path: Path) -> None
         assert (changes["layers.0.k.weight"].relative, changes["layers.0.k.weight"].has_changed) == (0.0, False)
         factor = changes["base_model.model.layers.0.q.lora_A.weight"]
         assert (factor.state, factor.has_changed) == ("implied", None)
+    for a, b in ((MemorySource(arrays), open_source(path)), (open_source(path), MemorySource(arrays))):
+        moved, untouched = compare(a, b).adapted
+        assert (moved.name, untouched.name) == tuple(arrays)
+        assert moved.relative == pytest.approx(expected, rel=1e-6)
+        assert (moved.is_touched, untouched.is_touched, untouched.relative) == (True, False, 0.0)
+    assert find_adapted(base(), tuned()) == ()
     assert not is_of_adapter(BothSources(base(), tuned()))
     # An adapter for a weight that is not there: then nothing else is known to be untouched.
     lost = write_peft(tmp_path / "lost", {name.replace(".q.", ".v."): array for name, array in lora.items()})

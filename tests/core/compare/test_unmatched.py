@@ -48,7 +48,7 @@ NO_NAME = "no name is common"
             {f"x.{i}.lora_A.weight": (2, 4) for i in range(3)},
             LAYERS,
             "different",
-            f"{NO_NAME}: A holds an adapter, B weights; the explorer (tui-params A B) shows how far it moves them",
+            f"{NO_NAME}: A holds an adapter, B weights; how far it moves them is told separately",
         ),
         (
             LAYERS,

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tui_params.core.adapters.change import Changes
+from tui_params.core.compare.adapted import Adapted
 from tui_params.core.compare.both import BothSources
 from tui_params.core.compare.elsewhere import Relation
 from tui_params.core.compare.moved import Change, State
 from tui_params.core.compare.verdict import Verdict
 from tui_params.core.health.adapters import adapters_of, has_adapters
+from tui_params.core.source import Source
 from tui_params.core.text import clean, shape
 
 if TYPE_CHECKING:
@@ -90,6 +92,24 @@ def adapted(both: BothSources, should_stop: Callable[[], bool]) -> Iterator[tupl
                 listed,
                 Change("adapted", relative=0.0, about=reason) if is_certain else Change("unread", about=unsure),
             )
+
+
+def find_adapted(a: Source, b: Source, should_stop: Callable[[], bool] | None = None) -> tuple[Adapted, ...]:
+    """The same for weights alone, by their own names, in the order of their source; empty if no side is an adapter.
+
+    Neither source is closed. Raises StoppedError.
+    """
+    if has_adapters(a.listing) is has_adapters(b.listing):
+        return ()
+    both = BothSources(a, b)
+    own = {listed: info.name for listed, info in both.in_b.items()}
+    found = {
+        own.get(name, name): Adapted(own.get(name, name), change.relative, change.about)
+        for name, change in adapted(both, should_stop or (lambda: False))
+        if change.state != "implied"
+    }
+    weights = b if has_adapters(a.listing) else a
+    return tuple([found[info.name] for info in weights.listing.tensors if info.name in found])
 
 
 def _by_adapter(change: AdapterChange, words: str) -> Change:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from tui_params.core.compare.adapted import Adapted
 from tui_params.core.compare.doubt import doubt_of
 from tui_params.core.compare.elsewhere import SUGGESTED, Elsewhere, with_untried
 from tui_params.core.compare.packed import PackedWeights
@@ -45,7 +46,7 @@ class Comparison(msgspec.Struct, frozen=True):
     another name, in another layout or as a part; they are also in ``only_in_a``, ``only_in_b`` or ``changed``.
     ``findings_a`` and ``findings_b`` are what the readers say about the files of each side, and the checksums that
     do not match equal bytes; ``unverified`` is why one could not be verified. With ``is_same_files`` both sides are the
-    same files, perhaps by a link.
+    same files, perhaps by a link. ``adapted`` are the weights of one side, if the other is an adapter.
     """
 
     a: str
@@ -71,6 +72,7 @@ class Comparison(msgspec.Struct, frozen=True):
     collisions: tuple[Collision, ...] = ()
     unused: tuple[Rename, ...] = ()
     is_same_files: bool = False
+    adapted: tuple[Adapted, ...] = ()
 
     @property
     def state(self) -> Literal["same", "different", "uncompared"]:
@@ -258,11 +260,16 @@ class Comparer:
         return self._checksums
 
     def comparison(
-        self, verdicts: Iterable[Verdict], elsewhere: Elsewhere | None = None, tied: tuple[Implied, ...] = ()
+        self,
+        verdicts: Iterable[Verdict],
+        elsewhere: Elsewhere | None = None,
+        tied: tuple[Implied, ...] = (),
+        adapted: tuple[Adapted, ...] = (),
     ) -> Comparison:
         """The structure and the verdicts so far as one value, in the order of A.
 
-        ``elsewhere`` is what ``find_elsewhere`` found, ``tied`` what ``find_tied_heads`` did.
+        ``elsewhere`` is what ``find_elsewhere`` found, ``tied`` what ``find_tied_heads`` did, ``adapted`` what
+        ``across.find_adapted`` did.
         """
         by_name = {verdict.name: verdict for verdict in verdicts}
         ordered = [by_name[pair.name] for pair in self.structure.pairs if pair.name in by_name]
@@ -299,6 +306,7 @@ class Comparer:
             laid.collisions,
             laid.unused,
             are_same_files(self.a, self.b),
+            adapted,
         )
 
 

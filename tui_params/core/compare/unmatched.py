@@ -40,7 +40,7 @@ def _guess(a: Sequence[TensorInfo], b: Sequence[TensorInfo]) -> str:
     if what_a != what_b:
         words = f": A holds {what_a}, B {what_b}"
         if {what_a, what_b} == {"weights", "an adapter"}:  # names never match, and yet they belong together
-            words += "; the explorer (tui-params A B) shows how far it moves them"
+            words += "; how far it moves them is told separately"
         return words
     counts = [Counter(info.shape for info in infos if info.unreadable is None) for infos in (a, b)]
     common, fewest = (counts[0] & counts[1]).total(), min(len(a), len(b))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from tui_params.core import text
+from tui_params.core.compare.adapted import Adapted
 from tui_params.core.compare.change_text import count_changes, notes, sorts
 from tui_params.core.compare.changes_by_kind import KindChange, change_rank, group_changes
 from tui_params.core.compare.comparer import Comparison
@@ -53,6 +54,7 @@ def comparison(found: Comparison) -> Html:
         paragraph(element("strong", word, class_=found.state), f": {', '.join(parts)}.", class_="closing"),
         paragraph(SAME_FILES) if found.is_same_files else None,
         tolerance,
+        _adapted(found.adapted),
         _only("A", found.only_in_a),
         _only("B", found.only_in_b),
         _suggested(found),
@@ -101,6 +103,20 @@ def _only(side: str, names: Sequence[str]) -> Html:
         for members in islice(kinds.values(), MOST_NAMES)
     ]
     return _list(f"Only in {side}", len(names), entries, len(kinds) - len(entries))
+
+
+def _adapted(adapted: Sequence[Adapted]) -> Html:
+    touched = sorted([item for item in adapted if item.is_touched], key=lambda item: -(item.relative or math.inf))
+    shown = [
+        _item(
+            item.name,
+            f"{'not known' if item.relative is None else f'{text.number(100 * item.relative, 3)} %'}: {item.about}",
+        )
+        for item in touched[:MOST_NAMES]
+    ]
+    if not adapted:
+        return NOTHING
+    return _list(f"Weights that the adapter moves, of {len(adapted):,}", len(touched), shown, len(touched) - len(shown))
 
 
 def _suggested(found: Comparison) -> Html:
