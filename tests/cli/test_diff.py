@@ -558,15 +558,15 @@ def test_an_adapter_is_told_by_how_far_it_moves_each_weight(tmp_path: Path, cli:
     adapter = write_peft(tmp_path / "lora", arrays, r=1, lora_alpha=2)
     ran = cli("diff", str(weights), str(adapter))
     assert (ran.code, ran.err) == (1, "")
-    assert "Weights that the adapter moves (1 of 2)\n      6.25 %  layers.0.q.weight  LoRA in B, rank 1" in ran.out
+    assert "Weights that the adapter moves (1 of 2)\n     12.5 %  layers.0.q.weight  LoRA in B, rank 1" in ran.out
     found = cli("diff", "--json", str(adapter), str(weights)).json()["adapted"]
     assert [(item["name"], item["relative"]) for item in found] == [
-        ("layers.0.q.weight", 0.0625),
+        ("layers.0.q.weight", 0.125),
         ("layers.0.k.weight", 0.0),
     ]
     report = tmp_path / "report.md"
     assert cli("report", str(weights), str(adapter), "-o", str(report)).err.startswith("wrote ")
-    assert "The adapter moves 1 of 2 weights.\n\n- `layers.0.q.weight`: 6.25 %\n" in report.read_text()
+    assert "The adapter moves 1 of 2 weights.\n\n- `layers.0.q.weight`: 12.5 %\n" in report.read_text()
     assert cli("report", str(weights), str(adapter), "-o", str(tmp_path / "report.html")).err.startswith("wrote ")
     assert "Weights that the adapter moves, of 2 (1)" in (tmp_path / "report.html").read_text()
 
