@@ -103,7 +103,7 @@ def test_the_explorer_judges_by_the_thresholds_that_are_set() -> None:
     outcome = Outcome("a.weight", summarize(source, source.find("a.weight")).figures(4), None, True)
     for limits, rules in ((Thresholds(), {"abs-max", "constant"}), (Thresholds(abs_max_warning=1e5), {"constant"})):
         desk = Desk(prepare(source), 1, lambda message: None, None, limits)
-        assert {finding.rule for finding in desk._judge(outcome)} == rules
+        assert {finding.rule for finding in desk._judged(outcome)[1]} == rules
         desk.close()
 
 

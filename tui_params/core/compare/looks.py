@@ -19,7 +19,7 @@ from tui_params.core.numbers.summary import Accumulator
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import ReadError, StoppedError, TuiParamsError
+from tui_params.errors import ReadError, StoppedError
 
 MOST_KEPT = 4 << 30
 """Bytes of values that are kept of one model at most, and never more than a quarter of the memory of the machine."""
@@ -134,7 +134,7 @@ def take(
             figures = counter.summary().figures(info.numel)
     except StoppedError:
         raise
-    except (TuiParamsError, OSError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - the tensor gets it as its reason; the others are read
         return Kept(info, reason=reason_of(error))
     digest = hashing.digest()
     if earlier is not None and earlier.digest == digest and earlier.info.nbytes == info.nbytes:

@@ -152,6 +152,11 @@ class Checker:
         self._add(found)
         return found
 
+    def drop(self, outcome: Outcome) -> None:
+        """Count a tensor as unchecked that was taken, for the reason of the outcome: a rule could not judge it."""
+        self._checked.discard(outcome.name)
+        self._unchecked[outcome.name] = outcome.reason or "it was not checked"
+
     def finish(self, should_stop: Callable[[], bool] | None = None) -> tuple[Finding, ...]:
         """Cross-check all tensors and return the findings; also look up the first places of single values, by reading.
 

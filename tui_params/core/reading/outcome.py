@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from tui_params.core.channels import Channels
 from tui_params.core.figures import Figures, Histogram
+from tui_params.core.text import clean
+from tui_params.errors import StoppedError, TuiParamsError
+
+T = TypeVar("T")
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -35,9 +42,22 @@ class HistogramOutcome(msgspec.Struct, frozen=True, gc=False):
 
 
 def reason_of(error: Exception) -> str:
-    """Why a tensor could not be read, as one sentence."""
+    """Why something could not be read, as one sentence; of an error that nobody foresaw, that it is a fault of ours."""
+    if isinstance(error, TuiParamsError):
+        return str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory to read it"
     if isinstance(error, OSError):
         return f"it could not be read: {error.strerror or error}"
-    return str(error)
+    words = clean(" ".join(str(error).split()), 200)
+    return f"a fault of tui-params, please report it: {type(error).__name__}{f': {words}' if words else ''}"
+
+
+def attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
+    """What some work comes to, or why it comes to nothing (``reason_of``). Raises StoppedError."""
+    try:
+        return work(), None
+    except StoppedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever waits for the work gets a sentence, whatever went wrong
+        return None, reason_of(error)

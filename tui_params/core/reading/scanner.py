@@ -17,7 +17,7 @@ from tui_params.core.reading.outcome import HistogramOutcome, Outcome, reason_of
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.tensor_reading import Measurement, Reading, sample
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.errors import StoppedError
 
 if TYPE_CHECKING:
     from tui_params.core.numbers.summary import Summary
@@ -224,7 +224,7 @@ class Scanner:
             figures = summary.figures(info.numel)
         except StoppedError:
             return None
-        except (TuiParamsError, OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - the tensor gets it as its reason; the next one is read
             return Outcome(name, None, reason_of(error), True)
         self._kept[name] = _Kept(summary, info.numel, is_final)
         self._kept.move_to_end(name)
@@ -278,6 +278,8 @@ def _answered(name: str, question: _Question, kept: _Kept) -> HistogramOutcome:
         histogram = kept.summary.histogram(
             question.bins, question.low, question.high, is_log_axis=question.is_log_axis, numel=kept.numel
         )
-    except (ValueError, MemoryError) as error:
+    except ValueError as error:
+        return HistogramOutcome(name, None, str(error), True)
+    except Exception as error:  # noqa: BLE001 - as of a tensor that cannot be read
         return HistogramOutcome(name, None, reason_of(error), True)
     return HistogramOutcome(name, histogram, None, kept.is_final)

@@ -15,7 +15,7 @@ from tui_params.core.reading.cores import cores
 from tui_params.core.reading.partial import Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import ReadError, StoppedError, TuiParamsError
+from tui_params.errors import ReadError, StoppedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -273,7 +273,7 @@ class Reading:
             self._work(share, halt, halt.is_set, None)
         except StoppedError:
             pass
-        except (TuiParamsError, OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - raised again on the thread that waits for all
             self._error = error
             halt.set()
 

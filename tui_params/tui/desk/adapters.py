@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui_params.core import text
+from tui_params.core.reading.outcome import attempt
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import StoppedError
 from tui_params.tui.desk.fetching import Fetching
-from tui_params.tui.desk.messages import AdaptersFound, ChangesFound
+from tui_params.tui.desk.messages import AdaptersFound, ChangesFound, Faulted
 from tui_params.tui.desk.worker import Worker
 
 if TYPE_CHECKING:
-    from tui_params.core.adapters.change import Changes
+    from tui_params.core.adapters.change import Change, Changes
     from tui_params.core.health.adapters import Adapter
 
 
@@ -28,7 +28,7 @@ class AdapterDesk:
         self._fetching = fetching
         self._generation = generation
         self._post = post
-        self._worker = Worker("adapters")
+        self._worker = Worker("adapters", self._say)
         self._changes: Changes | None = None
         self._path: str | None = None
         self._is_stopped = False
@@ -39,9 +39,10 @@ class AdapterDesk:
         def find() -> None:
             from tui_params.core.health.adapters import adapters_of
 
-            found = adapters_of(self._source)
+            found, reason = attempt(lambda: adapters_of(self._source))
             if not self._is_stopped:
-                self._post(AdaptersFound(self._generation, found))
+                self._post(AdaptersFound(self._generation, found or ()))
+                self._say(reason)
 
         self._worker.do(find)
 
@@ -61,16 +62,24 @@ class AdapterDesk:
                 return
             if self._changes is None:
                 self._changes = Changes(self._source)
-            try:
-                found = tuple([self._changes.of(adapter, is_over, self._refuse) for adapter in adapters])
-            except StoppedError:
-                return
+            found = tuple([self._change(self._changes, adapter, is_over) for adapter in adapters])
             if not is_over():
                 self._post(ChangesFound(self._generation, path, found))
 
         self._path = path
         if not self._is_stopped:
             self._worker.do(compute)
+
+    def _change(self, changes: Changes, adapter: Adapter, is_over: Callable[[], bool]) -> Change:
+        """What an adapter changes, or why that is not known. Raises StoppedError."""
+        from tui_params.core.adapters.change import Change
+
+        found, reason = attempt(lambda: changes.of(adapter, is_over, self._refuse))
+        return found if found is not None else Change("", reason=reason)
+
+    def _say(self, reason: str | None) -> None:
+        if reason is not None:
+            self._post(Faulted(f"Adapters: {reason}."))
 
     def _refuse(self, infos: Sequence[TensorInfo]) -> str:
         """Why these tensors are not read by themselves."""

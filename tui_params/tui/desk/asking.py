@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_params.errors import ReadError
+from tui_params.core.reading.outcome import attempt
 from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.messages import PiecesFound
 from tui_params.tui.desk.worker import Worker
@@ -44,10 +44,8 @@ class Asking:
         """Ask for the pieces of a tensor; answered by PiecesFound, without any if they cannot be found."""
 
         def find() -> None:
-            try:
-                pieces = self._source.pieces_of(info)
-            except ReadError:
-                pieces = ()  # the page says why it cannot be read
+            found, _ = attempt(lambda: self._source.pieces_of(info))
+            pieces = found or ()  # if they cannot be found, neither can values: the page says why
             ranks = len({piece.rank for piece in pieces if piece.rank is not None})
             stored = Stored(pieces[:MOST_PIECES], len(pieces), ranks)
             self._post(PiecesFound(self._generation, info.name, stored))

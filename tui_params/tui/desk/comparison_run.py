@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from tui_params.core.compare.both import BothSources
-from tui_params.errors import StoppedError
-from tui_params.tui.desk.messages import Compared, ComparedAll, ComparedSoFar, SweepProgress
+from tui_params.tui.desk.messages import Compared, ComparedAll, ComparedFailed, ComparedSoFar, SweepProgress
+from tui_params.tui.desk.worker import begin
 
 if TYPE_CHECKING:
     from tui_params.core.compare.moved import Change
@@ -43,7 +43,7 @@ class ComparisonRun:
 
     def start(self) -> None:
         """Run in a thread of its own."""
-        Thread(target=self._run, name="compare", daemon=True).start()
+        begin("compare", self._run, self._fail)
 
     @property
     def waits(self) -> bool:
@@ -59,6 +59,11 @@ class ComparisonRun:
         self._stopped.set()
         self._may_begin.set()
 
+    def _fail(self, reason: str) -> None:
+        if not self._stopped.is_set():
+            self._flush()
+            self._post(ComparedFailed(self._generation, reason))
+
     def _run(self) -> None:
         from tui_params.core.compare.across import adapted, change_of_verdict, is_of_adapter, laid_out, related
 
@@ -69,20 +74,17 @@ class ComparisonRun:
             verdicts.append(verdict)
             self._take(((verdict.name, change_of_verdict(verdict)),))
 
-        try:
-            self._take(laid_out(self._both).items(), is_at_once=True)
-            self._may_begin.wait()
-            self._began = monotonic()
-            comparer.run(deliver, should_stop=stopped, progress=self._tell)
-            self._flush()
-            if is_of_adapter(self._both):
-                for item in adapted(self._both, stopped):
-                    self._take((item,))
-            comparer.verify(verdicts, stopped)
-            elsewhere = comparer.find_elsewhere(verdicts, should_stop=stopped)
-            tied = comparer.find_tied_heads(should_stop=stopped)
-        except StoppedError:
-            return
+        self._take(laid_out(self._both).items(), is_at_once=True)
+        self._may_begin.wait()
+        self._began = monotonic()
+        comparer.run(deliver, should_stop=stopped, progress=self._tell)
+        self._flush()
+        if is_of_adapter(self._both):
+            for item in adapted(self._both, stopped):
+                self._take((item,))
+        comparer.verify(verdicts, stopped)
+        elsewhere = comparer.find_elsewhere(verdicts, should_stop=stopped)
+        tied = comparer.find_tied_heads(should_stop=stopped)
         self._take(related(self._both, elsewhere.relations, self._all))
         in_b = self._both.names_in_b()
         self._take(self._implied(((item.name if item.side == "a" else in_b[item.name]), item.reason) for item in tied))

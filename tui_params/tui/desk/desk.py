@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
+from tui_params.core.reading.outcome import Outcome, attempt
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import StoppedError, UnknownTensorError
+from tui_params.errors import UnknownTensorError
 from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.adapters import AdapterDesk
 from tui_params.tui.desk.asking import Asking
@@ -25,6 +26,7 @@ from tui_params.tui.desk.grids import Grids
 from tui_params.tui.desk.messages import (
     Checked,
     CrossChecking,
+    Faulted,
     HistogramReady,
     JudgedOutcome,
     Located,
@@ -34,7 +36,7 @@ from tui_params.tui.desk.messages import (
     Working,
 )
 from tui_params.tui.desk.sweeping import Batches, Sweep
-from tui_params.tui.desk.worker import Worker
+from tui_params.tui.desk.worker import Worker, begin
 from tui_params.tui.state.opened import Opened, prepare
 from tui_params.tui.state.sorting import SortChoice, ValueOf, sort_of
 from tui_params.tui.terminal.line import Line
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from tui_params.core.figures import Figures, Histogram
     from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Checker, Report
-    from tui_params.core.reading.outcome import HistogramOutcome, Outcome
+    from tui_params.core.reading.outcome import HistogramOutcome
     from tui_params.core.reading.scanner import Activity, Scanner
     from tui_params.tui.desk.carried import Carried
 
@@ -79,8 +81,8 @@ class Desk:
         self.thresholds = thresholds
         self._judging = threading.Lock()
         self._is_closed = False
-        self._worker = Worker("values")
-        self._finder = Worker("places")
+        self._worker = Worker("values", self._fail)
+        self._finder = Worker("places", self._fail)
         self.adapters = AdapterDesk(opened.source, generation, post, self.fetching)
         self.asking = Asking(opened, generation, post, self._finder, fetch_below)
         self._sought_in: str | None = None
@@ -89,8 +91,8 @@ class Desk:
         self._kept: SourceCache | Carried | None = None
         self._known: dict[str, Outcome] = {}  # out of the cache
         self._done: set[str] = set()  # read, or found unreadable
-        self._keeper = Worker("cache")
-        self._batches = Batches(self._post_measured)
+        self._keeper = Worker("cache", self._fail)
+        self._batches = Batches(lambda outcomes: post(Measured(generation, outcomes)))
         self._is_starting = False
         self._started = threading.Event()
         self._wanted: tuple[str, ...] = ()
@@ -150,18 +152,28 @@ class Desk:
         self._started.set()
         self._cross_check_what_is_kept()
 
+    def _fail(self, reason: str) -> None:
+        if not self._is_closed:
+            self._post(Faulted(f"Something was not done: {reason}."))
+
     def _deliver(self, outcome: Outcome) -> None:
-        self._batches.add((outcome, self._judge(outcome) if outcome.is_final else ()))
+        outcome, findings = self._judged(outcome)
+        self._batches.add((outcome, findings))
         if outcome.is_final:
             self._remember(outcome)
             self._done.add(outcome.name)
 
-    def _post_measured(self, outcomes: Sequence[JudgedOutcome]) -> None:
-        self._post(Measured(self.generation, outcomes))
-
-    def _judge(self, outcome: Outcome) -> tuple[Finding, ...]:
+    def _judged(self, outcome: Outcome) -> JudgedOutcome:
+        """What the rules say; where one fails, the tensor could not be checked, which is not the same as healthy."""
+        if not outcome.is_final:
+            return outcome, ()
         with self._judging:
-            return self._the_checker().take(outcome)
+            checker = self._the_checker()
+            findings, reason = attempt(lambda: checker.take(outcome))
+            if reason is not None:
+                outcome = Outcome(outcome.name, None, f"it could not be checked: {reason}", True)
+                checker.drop(outcome)
+        return outcome, findings or ()
 
     def _tell(self, activity: Activity | None) -> None:
         sweep = self._sweep
@@ -190,7 +202,7 @@ class Desk:
         if len(self._done) < len(self.opened.tensors) + len(self.opened.source.listing.gradients):
             self._sweep = sweep = Sweep(lambda: self._is_closed)
             self._start_soon()
-            threading.Thread(target=self._read_all, args=(sweep,), name="sweep", daemon=True).start()
+            begin("sweep", lambda: self._read_all(sweep), lambda reason: self._end_sweep(sweep, reason))
             return True
         if not self._is_cross_checked and not self._is_cross_checking:
             self._cross_check()
@@ -216,26 +228,31 @@ class Desk:
             if self._sweep is sweep:
                 self._post(Working(None, sweep.progress))
 
-        try:
-            sweep.run(source, names, scanner, self._deliver, tell)
-        except StoppedError:
-            return
+        sweep.run(source, names, scanner, self._deliver, tell)
         if not sweep.is_over():
             self._cross_check()
-            if self._sweep is sweep:
-                self._sweep = None
-            self._post(Working(None, None))
+            self._end_sweep(sweep)
+
+    def _end_sweep(self, sweep: Sweep, reason: str = "") -> None:
+        if self._sweep is sweep:
+            self._sweep = None
+        self._post(Working(None, None))
+        if reason:
+            self._fail(f"the reading of all tensors ended early: {reason}")
 
     def _cross_check(self) -> None:
         """Cross-check the tensors, when all have been read; answered by Checked."""
 
         def compare() -> None:
-            report = None if self._is_cross_checked else self._report()
-            if report is not None:
-                self._batches.flush()  # the report says more than they do, and comes last
-                self._post(Checked(self.generation, report))
-            self._is_cross_checked, self._is_cross_checking = True, False
-            self._post(CrossChecking(self.generation))
+            try:
+                report = None if self._is_cross_checked else self._report()
+                if report is not None:
+                    self._batches.flush()  # the report says more than they do, and comes last
+                    self._post(Checked(self.generation, report))
+                self._is_cross_checked = True
+            finally:
+                self._is_cross_checking = False
+                self._post(CrossChecking(self.generation))
 
         self._is_cross_checking = True
         self._post(CrossChecking(self.generation))
@@ -243,8 +260,6 @@ class Desk:
 
     def _cross_check_what_is_kept(self) -> None:
         """Cross-check the tensors if the cache knows all that can be read, so that no sweep is needed."""
-        from tui_params.core.reading.outcome import Outcome
-
         left = self.left
         if self.fetching.is_far:
             return  # the places of single values, and tensors that may be equal, would be read
@@ -259,10 +274,7 @@ class Desk:
             if self._is_closed:
                 return None
             checker = self._the_checker()
-            try:
-                checker.finish(lambda: self._is_closed)
-            except StoppedError:
-                return None
+            checker.finish(lambda: self._is_closed)
             return checker.report()
 
     def _the_checker(self) -> Checker:
@@ -285,12 +297,9 @@ class Desk:
         def look() -> None:
             from tui_params.core.health.places import locate
 
-            try:
-                if not is_over():
-                    located = locate(self.opened.source, info, findings, is_over, self.thresholds)
-                    self._post(Located(self.generation, info.name, located))
-            except StoppedError:
-                return
+            if not is_over():
+                located = locate(self.opened.source, info, findings, is_over, self.thresholds)
+                self._post(Located(self.generation, info.name, located))
 
         self._sought_in = info.name
         if not self._is_closed:
@@ -311,8 +320,6 @@ class Desk:
 
     def _take_kept(self, kept: SourceCache | Carried) -> None:
         """Show the figures that were kept from an earlier session, those on screen first."""
-        from tui_params.core.reading.outcome import Outcome
-
         on_screen = map(self.opened.source.find, self._wanted)
         for info in (*on_screen, *self.opened.tensors):
             if self._is_closed:
@@ -321,7 +328,7 @@ class Desk:
             if measured is not None:
                 outcome = Outcome(info.name, measured.figures, None, True, measured.channels)
                 self._known[info.name] = outcome
-                self._batches.add((outcome, self._judge(outcome)))
+                self._batches.add(self._judged(outcome))
                 self._done.add(info.name)
 
     def _remember(self, outcome: Outcome) -> None:
@@ -345,7 +352,8 @@ class Desk:
 
         def ready(outcome: HistogramOutcome) -> None:
             histogram = outcome.histogram
-            self._post(HistogramReady(key, tuple(draw(histogram)) if histogram is not None else (), outcome.reason))
+            lines, reason = attempt(lambda: draw(histogram) if histogram is not None else [])
+            self._post(HistogramReady(key, tuple(lines or ()), outcome.reason or reason))
 
         self.scanner.want_histogram(name, bins, None, None, is_log_axis, ready)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.core.reading.outcome import reason_of
+from tui_params.errors import StoppedError
 from tui_params.tui.desk.messages import Edited, Proposed
 from tui_params.tui.desk.worker import Worker
 
@@ -21,7 +22,7 @@ class Edits:
     def __init__(self, editor: Editor, post: Callable[[Message], object]) -> None:
         self._editor = editor
         self._post = post
-        self._worker = Worker("edits")
+        self._worker = Worker("edits", lambda reason: None)
         self._wanted: object = None
         self._is_closed = False
 
@@ -40,8 +41,10 @@ class Edits:
                 proposal = self._editor.propose(edit, is_over)
             except StoppedError:
                 return
-            except (TuiParamsError, MemoryError) as error:
-                reason = str(error) or "there is not enough memory for it"
+            except MemoryError:
+                reason = "there is not enough memory for it"
+            except Exception as error:  # noqa: BLE001 - the dialog shows it, and nothing was written
+                reason = reason_of(error)
             self._post(Proposed(key, proposal, reason))
 
         self._worker.do(work)
@@ -64,8 +67,10 @@ class Edits:
             undone, reason = None, ""
             try:
                 applied, undone = work()
-            except (TuiParamsError, MemoryError) as error:
-                reason = str(error) or "there is not enough memory for it"
+            except MemoryError:
+                reason = "there is not enough memory for it"
+            except Exception as error:  # noqa: BLE001 - it is told beside the edits that were made
+                reason = reason_of(error)
             self._post(Edited(applied, undone, self._editor.changes, self._editor.undoable, reason))
 
         self.drop_question()

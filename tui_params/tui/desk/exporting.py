@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_params.errors import OccupiedError, StoppedError, TuiParamsError
+from tui_params.errors import OccupiedError, StoppedError
 from tui_params.tui.desk.messages import Exported, ExportState
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Exports:
                 should_stop=stopping.is_set,
                 progress=progress,
             )
-        except (TuiParamsError, MemoryError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what was written is gone already; the user gets the reason
             # When it is stopped because the source is closed, the reading may notice first.
             if stopping.is_set() or isinstance(error, StoppedError):
                 tell("stopped")

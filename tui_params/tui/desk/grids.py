@@ -8,7 +8,6 @@ from textual.message import Message
 
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import TuiParamsError
 from tui_params.tui.desk.messages import GridReady
 from tui_params.tui.desk.worker import Worker
 
@@ -38,12 +37,6 @@ class Grids:
         if key != self._keys[slot] or self._is_closed:
             return
         from tui_params.core.reading.grid import fit_grid
+        from tui_params.core.reading.outcome import attempt
 
-        try:
-            grid = fit_grid(self._source, info, expression, rows, width)
-        except TuiParamsError as error:
-            self._post(GridReady(key, None, str(error)))
-        except (MemoryError, OSError) as error:
-            self._post(GridReady(key, None, f"cannot be read: {str(error) or type(error).__name__}"))
-        else:
-            self._post(GridReady(key, grid, None))
+        self._post(GridReady(key, *attempt(lambda: fit_grid(self._source, info, expression, rows, width))))

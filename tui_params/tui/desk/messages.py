@@ -70,6 +70,13 @@ class SourceStale(FrozenMessage):
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Faulted(FrozenMessage):
+    """Something in the background came to nothing, which is not said elsewhere: what, and why, in one sentence."""
+
+    words: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class SourceSorted(FrozenMessage):
     """The tree of the source has been built anew in another order."""
 
@@ -116,13 +123,14 @@ class Checked(FrozenMessage):
 
 @dataclass(slots=True, eq=False, repr=False)
 class FilesVerified(FrozenMessage):
-    """The files were compared with those of the hub; without a result, some bytes more have been read."""
+    """The files were compared with those of the hub, or why not; without either, some bytes more have been read."""
 
     generation: int
     result: Verification | None
+    reason: str = ""
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, FilesVerified) and message.result is None
+        return isinstance(message, FilesVerified) and message.result is None and not message.reason
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -203,6 +211,14 @@ class Compared(FrozenMessage):
     changes: Mapping[str, Change]
     gone: tuple[str, ...]
     is_last: bool
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ComparedFailed(FrozenMessage):
+    """The comparison has ended before everything was compared, and why."""
+
+    generation: int
+    reason: str
 
 
 @dataclass(slots=True, eq=False, repr=False)

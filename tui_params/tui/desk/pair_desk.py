@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from tui_params.core.compare.both import BothSources
-from tui_params.core.reading.outcome import reason_of
-from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.core.reading.outcome import attempt
+from tui_params.errors import StoppedError
 from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.fetching import Fetching
-from tui_params.tui.desk.messages import DifferenceMeasured, PairRead, RankFound
+from tui_params.tui.desk.messages import DifferenceMeasured, Faulted, PairRead, RankFound
 from tui_params.tui.desk.worker import Worker
 
 if TYPE_CHECKING:
     from tui_params.core.compare.difference_source import DifferenceSource
     from tui_params.core.compare.structure import Pair
     from tui_params.core.figures import Figures
+    from tui_params.core.numbers.spectrum.spectrum import Spectrum
     from tui_params.core.tensor import TensorInfo
 
 
@@ -37,7 +38,7 @@ class PairDesk:
         self._generation = generation
         self._post = post
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in both.comparer.structure.pairs}
-        self._workers = {task: Worker(task) for task in ("sides", "rank", "difference")}
+        self._workers = {task: Worker(task, self._tell_fault) for task in ("sides", "rank", "difference")}
         self._wanted: dict[str, str | None] = {}
         self._is_closed = False
         self._difference: DifferenceSource | None = None
@@ -64,13 +65,8 @@ class PairDesk:
         pair = self._pairs[name]
 
         def read(is_over: Callable[[], bool]) -> Message:
-            try:
-                sides = read_sides(self._both.a, self._both.b, pair, is_over)
-            except StoppedError:
-                raise
-            except (TuiParamsError, OSError, MemoryError) as error:
-                return PairRead(self._generation, name, None, reason_of(error))
-            return PairRead(self._generation, name, sides, "")
+            sides, reason = attempt(lambda: read_sides(self._both.a, self._both.b, pair, is_over))
+            return PairRead(self._generation, name, sides, reason or "")
 
         self._do("sides", name, read)
 
@@ -78,28 +74,27 @@ class PairDesk:
         """Ask for the singular values of a difference; answered by RankFound."""
 
         def read(is_over: Callable[[], bool]) -> Message:
-            from tui_params.core.reading.matrix import Matrix
-            from tui_params.core.reading.spectrum_reading import MOST_UNASKED, read_spectrum
-            from tui_params.core.window import parse_window
-
-            source = self.difference
-            info = source.find(name)
-
-            def check() -> None:
-                if is_over():
-                    raise StoppedError("the singular values are not wanted any more")
-
-            try:
-                matrix = Matrix(parse_window("", info.shape))
-                is_small = matrix.size <= MOST_UNASKED
-                found = read_spectrum(source, info, matrix, wants_all=is_small, check=check, tell=lambda _: None)
-            except StoppedError:
-                raise
-            except (TuiParamsError, OSError, MemoryError) as error:
-                return RankFound(self._generation, name, None, reason_of(error))
-            return RankFound(self._generation, name, found, "")
+            found, reason = attempt(lambda: self._spectrum(name, is_over))
+            return RankFound(self._generation, name, found, reason or "")
 
         self._do("rank", name, read)
+
+    def _spectrum(self, name: str, is_over: Callable[[], bool]) -> Spectrum:
+        """The singular values of a difference. Raises ReadError, StoppedError."""
+        from tui_params.core.reading.matrix import Matrix
+        from tui_params.core.reading.spectrum_reading import MOST_UNASKED, read_spectrum
+        from tui_params.core.window import parse_window
+
+        source = self.difference
+        info = source.find(name)
+
+        def check() -> None:
+            if is_over():
+                raise StoppedError("the singular values are not wanted any more")
+
+        matrix = Matrix(parse_window("", info.shape))
+        is_small = matrix.size <= MOST_UNASKED
+        return read_spectrum(source, info, matrix, wants_all=is_small, check=check, tell=lambda _: None)
 
     @property
     def difference(self) -> DifferenceSource:
@@ -120,12 +115,10 @@ class PairDesk:
         def read(is_over: Callable[[], bool]) -> Message | None:
             from tui_params.core.reading.tensor_reading import summarize
 
-            try:
-                self._figures[info.name] = summarize(self.difference, info, should_stop=is_over).figures(info.numel)
-            except StoppedError:
-                raise
-            except (TuiParamsError, OSError, MemoryError):
+            found, reason = attempt(lambda: summarize(self.difference, info, should_stop=is_over).figures(info.numel))
+            if found is None or reason is not None:
                 return None  # the lens says why
+            self._figures[info.name] = found
             return DifferenceMeasured(self._generation, info.name)
 
         if info.name not in self._figures:
@@ -138,16 +131,16 @@ class PairDesk:
         def run() -> None:
             if is_over():
                 return
-            try:
-                answer = work(is_over)
-            except StoppedError:
-                return
+            answer = work(is_over)
             if answer is not None and not self._is_closed:
                 self._post(answer)
 
         self._wanted[task] = name
         if not self._is_closed:
             self._workers[task].do(run)
+
+    def _tell_fault(self, reason: str) -> None:
+        self._post(Faulted(f"Both sides of the tensor: {reason}."))
 
     def leave(self, task: str) -> None:
         """Give up what was asked for last."""

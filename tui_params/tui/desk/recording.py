@@ -6,7 +6,7 @@ It reads in a thread of its own, one tensor after another, and rests while the u
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from textual.message import Message
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import StoppedError
-from tui_params.tui.desk.messages import Compared
+from tui_params.tui.desk.messages import Compared, ComparedFailed
+from tui_params.tui.desk.worker import begin
 
 if TYPE_CHECKING:
     from tui_params.core.compare.looks import Kept, Look
@@ -73,11 +74,15 @@ class Recording:
 
     def start(self) -> None:
         """Run in a thread of its own."""
-        Thread(target=self.run, name="record", daemon=True).start()
+        begin("record", self.run, self._fail)
 
     def stop(self) -> None:
         """Read nothing after the present block; nothing more is posted."""
         self._stopped.set()
+
+    def _fail(self, reason: str) -> None:
+        if not self._stopped.is_set():
+            self._post(ComparedFailed(self._generation, reason))
 
     def run(self, seconds: float | None = None) -> None:
         """Read what is not kept yet, for so many seconds at most."""

@@ -7,10 +7,14 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tui_params.core.reading.outcome import attempt
+from tui_params.errors import ReadError
 from tui_params.tui.desk.messages import JudgedOutcome, SweepProgress
 
 if TYPE_CHECKING:
     from tui_params.core.reading.outcome import Outcome
+    from tui_params.core.reading.partial import Measured
+    from tui_params.core.reading.readable import Readable
     from tui_params.core.reading.scanner import Scanner
     from tui_params.core.reading.sweep import ScanProgress
     from tui_params.core.source import Source
@@ -126,7 +130,32 @@ class Sweep:
             tell()
 
         try:
-            scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known)
+            scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known, measuring=_Guarded())
         finally:
             ledger.take_back()
         ledger.give_way(self.is_over)  # let it deliver what it has read
+
+
+class _Guarded:
+    """Reads one tensor; an error that nobody foresaw becomes its reason, so that the others are read."""
+
+    def __call__(
+        self,
+        source: Readable,
+        info: TensorInfo,
+        *,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+        threads: int | None = None,
+    ) -> Measured:
+        from tui_params.core.reading.sweep import measure_alone
+
+        found, reason = attempt(
+            lambda: measure_alone(source, info, should_stop=should_stop, progress=progress, threads=threads)
+        )
+        if found is None:
+            raise ReadError(reason or "it was not read")
+        return found
+
+    def is_read_here(self, info: TensorInfo) -> bool:
+        return True

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from tui_params.core.reading.outcome import attempt
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
-from tui_params.errors import StoppedError, TuiParamsError
+from tui_params.errors import StoppedError
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 
@@ -102,7 +103,7 @@ class TensorDesk:
         self._is_closed = False
 
     def ask(self, slot: str, key: Hashable, work: Callable[[Task], object]) -> None:
-        """Answer with what ``work`` returns, or with the sentence of the error of ours that it raises."""
+        """Answer with what ``work`` returns, or with one sentence on the error that it raises."""
         if self._is_closed:
             return
         self.stop(slot)
@@ -111,16 +112,11 @@ class TensorDesk:
         def do() -> None:
             if task.is_stopped:
                 return
-            try:
-                task.answer(work(task), None)
-            except StoppedError:
-                pass
-            except TuiParamsError as error:
-                task.answer(None, str(error))
-            except (MemoryError, OSError) as error:
-                task.answer(None, f"cannot be read: {str(error) or type(error).__name__}")
+            task.answer(*attempt(lambda: work(task)))
 
-        self._workers.setdefault(slot, Worker(slot)).do(do)
+        if slot not in self._workers:
+            self._workers[slot] = Worker(slot, lambda reason: None)
+        self._workers[slot].do(do)
 
     def stop(self, slot: str) -> None:
         """Take back the question of a slot, if it has one; no answer to it is posted from now on."""

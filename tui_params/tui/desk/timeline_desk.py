@@ -16,7 +16,7 @@ from tui_params.core.compare.tracks import Moment, Step, Track
 from tui_params.core.compare.verdict import Progress
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.text import are, plural
-from tui_params.errors import OpenError, StoppedError, TuiParamsError
+from tui_params.errors import OpenError, StoppedError
 from tui_params.settings import FETCH_BELOW
 from tui_params.sources.bytes.far import is_far
 from tui_params.tui.state.run import Run
@@ -138,7 +138,7 @@ class TimelineDesk:
                     self._look(stack)
             except StoppedError:
                 return
-            except (TuiParamsError, OSError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001 - the screen says why nothing more comes
                 from tui_params.core.reading.outcome import reason_of
 
                 self._post(RunEnded(self._generation, reason_of(error)))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
 from time import monotonic
 
 from textual.message import Message
 
 from tui_params.core.source import Source
-from tui_params.errors import StoppedError
 from tui_params.tui.desk.messages import FilesVerified, SweepProgress
+from tui_params.tui.desk.worker import begin
 
 INTERVAL = 0.1
 """Seconds between two messages about the progress."""
@@ -26,7 +25,7 @@ class Verifying:
         self._post = post
         self._is_stopped = False
         self._began = self._told = monotonic()
-        Thread(target=self._run, name="verify", daemon=True).start()
+        begin("verify", self._run, self._fail)
 
     def stop(self) -> None:
         """Read nothing after the present block."""
@@ -35,12 +34,13 @@ class Verifying:
     def _run(self) -> None:
         from tui_params.core.health.digests import verify
 
-        try:
-            result = verify(self._source, lambda: self._is_stopped, self._tell)
-        except StoppedError:
-            return
+        result = verify(self._source, lambda: self._is_stopped, self._tell)
         if not self._is_stopped:
             self._post(FilesVerified(self._generation, result))
+
+    def _fail(self, reason: str) -> None:
+        if not self._is_stopped:
+            self._post(FilesVerified(self._generation, None, reason))
 
     def _tell(self, done: int, total: int) -> None:
         now = monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Thread
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
 from tui_params.core.health.verification import count_words
+from tui_params.tui.desk.worker import begin
 from tui_params.tui.pages.pages import Pages
 from tui_params.tui.state.finding_groups import (
     Group,
@@ -45,9 +45,10 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
 
     @dataclass(eq=False)
     class Grouped(FrozenMessage):
-        """The groups of so many problems that a thread made them."""
+        """The groups of so many problems that a thread made them, or why there are none."""
 
         groups: list[Group]
+        reason: str = ""
 
     def __init__(self, pages: Pages, glyphs: Glyphs) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
         self._made_of: object = None
         self._hinted_of: object = None
         self._is_grouping = False
+        self._failure = ""
         self._taken = 0
 
     def compose(self) -> ComposeResult:
@@ -98,19 +100,24 @@ class ProblemsScreen(ModalScreen[ListedFinding | None]):
                 self._groups = groups_of(known)
             else:
                 self._is_grouping = True
-                Thread(target=self._group, args=(known,), name="problems", daemon=True).start()
+                begin("problems", lambda: self._group(known), self._fail)
         self._show()
 
     def _group(self, known: Known) -> None:
         self.post_message(self.Grouped(groups_of(known)))
 
+    def _fail(self, reason: str) -> None:
+        self.post_message(self.Grouped([], f"The findings were not grouped: {reason}."))
+
     def on_problems_screen_grouped(self, message: Grouped) -> None:
         self._is_grouping = False
-        self._groups = message.groups
+        self._groups, self._failure = message.groups, message.reason
         self._show()
 
     def _show(self) -> None:
         conclusion = ("", "text") if self._is_grouping else self.pages.coverage.conclusion
+        if self._failure:
+            conclusion = (self._failure, "error")
         note, verification = self.pages.coverage.sentence, self.pages.reports.verification
         if verification is not None:
             note += f" Against the hub: {count_words(verification.files)}."

@@ -173,9 +173,11 @@ class Against:
             self._run.begin()
 
     def _say_at_once(self) -> None:
-        opened = self._session.opened
+        opened, pages = self._session.opened, self._session.pages
         if self.waits:
             self.ask_to_begin()
+        elif pages is not None and pages.changes.is_stopped:
+            return  # why is said already
         elif opened is not None and opened.both is not None:
             from tui_params.tui.state.comparison_words import at_once
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tui_params.tui.screens.explorer.comparing import Comparing
     from tui_params.tui.screens.explorer.filter import Filter
     from tui_params.tui.screens.explorer.inside import Inside
+    from tui_params.tui.screens.explorer.notice import Notice
     from tui_params.tui.screens.explorer.panes import Panes
     from tui_params.tui.screens.explorer.questions import Questions
     from tui_params.tui.screens.explorer.session import Session
@@ -29,6 +30,7 @@ class CompareActions(FirstPaint):
     comparing: Comparing
     filter: Filter
     inside: Inside
+    notice: Notice
     panes: Panes
     questions: Questions
     search: SearchBar
@@ -67,6 +69,12 @@ class CompareActions(FirstPaint):
 
     def on_compared_all(self, message: messages.ComparedAll) -> None:
         self.comparing.against.take_all(message)
+
+    def on_compared_failed(self, message: messages.ComparedFailed) -> None:
+        self.comparing.take_failure(message)
+
+    def on_faulted(self, message: messages.Faulted) -> None:
+        self.notice.say(message.words, stays=True)
 
     def on_pair_read(self, message: messages.PairRead) -> None:
         self.comparing.against.take_pair(message)

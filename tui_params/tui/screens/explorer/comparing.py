@@ -8,7 +8,7 @@ from time import monotonic
 from textual.message import Message
 
 from tui_params.core import text
-from tui_params.tui.desk.messages import Compared
+from tui_params.tui.desk.messages import Compared, ComparedFailed
 from tui_params.tui.desk.recording import Recording
 from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.against import Against
@@ -144,6 +144,19 @@ class Comparing:
             self._questions.show_soon(delays.WANT_DELAY if shown is not None else delays.MODULE_DELAY)
         if message.is_last:
             self._order.take_changes()
+        self._changed()
+
+    def take_failure(self, message: ComparedFailed) -> None:
+        """Say why not everything is compared; what was stays."""
+        pages = self._session.pages
+        if pages is None:
+            return
+        if message.generation != (self.against.number if pages.changes.is_across else self._session.generation):
+            return
+        self.stop()
+        pages.changes.is_stopped = not pages.changes.is_whole
+        self._filter.take_changes()
+        self._notice.say(f"The comparison ended early: {message.reason}.", stays=True)
         self._changed()
 
     def _say_how_much_is_kept(self) -> None:

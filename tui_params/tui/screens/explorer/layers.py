@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 from textual.screen import Screen as TextualScreen
 
+from tui_params.tui.desk.messages import Faulted
+from tui_params.tui.desk.worker import begin
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.travel import Travel
@@ -17,6 +18,8 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.widgets.tree.module_tree import ModuleTree
 
 if TYPE_CHECKING:
+    from threading import Thread
+
     from tui_params.core.tensor import TensorInfo
     from tui_params.tui.desk.desk import Desk
     from tui_params.tui.pages.kind_views import KindViews
@@ -62,6 +65,8 @@ class Layers:
         self._filled: tuple[object, ...] = ()
         """What the book was filled from: the opening and the look before; then the marks, the tree and the report."""
         self._coming: set[str] = set()
+        self._failed: tuple[object, ...] = ()
+        """What a book could not be made of."""
         self._thread: Thread | None = None
         self._is_offered = False
 
@@ -101,9 +106,13 @@ class Layers:
         if len(opened.tensors) <= AT_ONCE:
             self._make(before, opened, asked)
             return self._book
-        self._thread = Thread(target=self._make, args=(before, opened, asked), name="kinds", daemon=True)
-        self._thread.start()
+        if self._failed != state:
+            self._thread = begin("kinds", lambda: self._make(before, opened, asked), self._fail)
         return None
+
+    def _fail(self, reason: str) -> None:
+        self._failed = self._filled
+        self._screen.post_message(Faulted(f"The tensors were not grouped: {reason}."))
 
     def _make(self, before: LayerBook | None, opened: Opened, asked: Asked) -> None:
         """Group the tensors, unless that is done, and take what is known of them."""

@@ -62,6 +62,11 @@ class Verification:
         pages = self._session.pages
         if pages is None or message.generation != self._session.generation or self._running is None:
             return
+        if message.reason:
+            self._running = None
+            self._notice.say(f"The files were not compared to the end: {message.reason}.", stays=True)
+            self._changed()
+            return
         if message.result is None:
             self._changed()
             return

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from tui_params.core.compare.tracks import Step
 from tui_params.core.compare.verdict import Progress
+from tui_params.core.reading.outcome import attempt
 from tui_params.settings import Settings
 from tui_params.tui import keys
 from tui_params.tui.desk import timeline_desk
@@ -32,6 +33,7 @@ from tui_params.tui.terminal.frozen_message import FrozenMessage
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import Divider, StripBar
+from tui_params.tui.widgets.detail.text_lines import wrapped
 from tui_params.tui.widgets.timeline.page_view import TrackPage
 from tui_params.tui.widgets.timeline.track_list import TrackList
 from tui_params.tui.widgets.timeline.track_page import track_page
@@ -77,10 +79,8 @@ class TimelineScreen(Screen[str | None]):
         self._run_of, self._is_main = run, is_main
         self._generation = 0
         self._order: Order = ORDERS[0]
-        self._words = ""
-        self._is_folded = False
-        self._is_kept = True
-        self._drawer, self._arranger = Worker("timeline page"), Worker("timeline rows")
+        self._words, self._is_folded, self._is_kept = "", False, True
+        self._drawer, self._arranger = (Worker(name, self._fail) for name in ("timeline page", "timeline rows"))
         self._asked_order, self._shown_order = 0, 0
         self._drawn: object = None
         self._asked: object = None
@@ -205,6 +205,9 @@ class TimelineScreen(Screen[str | None]):
 
         self._arranger.do(arrange)
 
+    def _fail(self, reason: str) -> None:
+        self.post_message(timeline_desk.StepWaits(self._generation, f"the rows were not arranged: {reason}"))
+
     def on_timeline_screen_arranged(self, message: Arranged) -> None:
         if message.number == self._asked_order:
             self._show_rows(message.number, message.rows)
@@ -241,7 +244,8 @@ class TimelineScreen(Screen[str | None]):
 
         def draw() -> None:
             if self._asked is key:  # not one that the cursor has passed meanwhile
-                self.post_message(self.Drawn(key, track_page(row, steps, size.width, size.height, glyphs)))
+                lines, reason = attempt(lambda: track_page(row, steps, size.width, size.height, glyphs))
+                self.post_message(self.Drawn(key, lines or wrapped(reason or "", size.width, "warning")))
 
         self._drawer.do(draw)
 
