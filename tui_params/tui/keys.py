@@ -217,6 +217,9 @@ HEAT: tuple[Key, ...] = (
     Key("heat.statistic", "s", "statistic(1)", "statistic", "Mean, RMS, largest |x|, or share of NaN and Inf", "s"),
     Key("heat.statistic_before", "S", "statistic(-1)", "one before", "The one before", "S"),
     Key("heat.scale", "a", "scale", "log scale", "Colours: linear up to a limit, or symmetric logarithm", "a"),
+    Key("heat.next", "n", "seek(1)", "next NaN", "The next NaN or Inf, or what was searched with /", "n"),
+    Key("heat.previous", "N", "seek(-1)", "NaN before", "The one before", "N"),
+    Key("heat.search", "slash", "search", "search", "Search values: >3.5  <-1  =0  abs>2  nan  inf", "/"),
     Key("heat.open", "enter", "open", "values", "The values from this place on", "enter"),
 )
 

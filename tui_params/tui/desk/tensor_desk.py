@@ -18,6 +18,7 @@ from tui_params.tui.desk.worker import Worker
 from tui_params.tui.terminal.frozen_message import FrozenMessage
 
 if TYPE_CHECKING:
+    from tui_params.core.numbers.condition import Condition
     from tui_params.core.numbers.summary import Summary
 
 BETWEEN = 0.1
@@ -97,6 +98,8 @@ class TensorDesk:
         """Why so many elements of a tensor (None: all) are not read unless the user asks for it; empty if they are."""
         self.most_beside: Callable[[], int | None] = lambda: None
         """The bytes up to which a file beside the checkpoint is fetched by itself; None where nothing is fetched."""
+        self.sought: Condition | None = None
+        """What the lenses look for; None: NaN and Inf."""
         self._post = post
         self._workers: dict[str, Worker] = {}
         self._tasks: dict[str, Task] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import Stage, on_stage, ramp
+from tests.factories_screen import GatedSource, Stage, on_stage, ramp
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
@@ -43,6 +44,13 @@ def words(stage: Stage) -> list[str]:
 
 def state(stage: Stage) -> str:
     return "".join(piece for piece, _ in lens_of(stage).state)
+
+
+def zoom(stage: Stage) -> tuple[int, int, int]:
+    """How far one has zoomed in, and how much is seen."""
+    found = lens_of(stage)._zoom
+    assert found is not None
+    return found.level, found.seen.height, found.seen.width
 
 
 def place(stage: Stage) -> tuple[int, ...]:
@@ -112,6 +120,73 @@ async def test_the_place_is_that_of_the_values() -> None:
         assert there[0] > 0
         await stage.press("2")
         assert place(stage) == there
+
+
+async def test_n_goes_to_the_next_nan_with_zoom_and_lens_kept() -> None:
+    values = planted()
+    values[3, 600] = np.inf
+    async with on_stage(MemorySource({"a": values}), size=(80, 24)) as stage:
+        await stage.press("i", "2", "s", "plus", "plus", "n")
+        assert place(stage) == (3, 600)
+        before = zoom(stage)
+        assert "1 Inf" in words(stage)[-1]
+        await stage.press("n")
+        assert place(stage) == (500, 123)
+        assert zoom(stage) == before
+        assert "1 NaN" in words(stage)[-1]
+        await stage.press("n")
+        assert place(stage) == (3, 600)
+        assert "gone on from the other end" in stage.lines[-1]
+        await stage.press("N")
+        assert place(stage) == (500, 123)
+
+
+async def test_what_is_sought_is_the_same_in_values_and_in_the_heat_map() -> None:
+    values = ramp(30, 20)
+    values[4, 5] = -7
+    async with on_stage(MemorySource({"a": values}), size=(80, 24)) as stage:
+        await stage.press("i", "2", "slash")
+        await stage.type("<0")
+        await stage.press("enter")
+        assert place(stage) == (4, 5)
+        assert state(stage).startswith("n finds <0")
+        await stage.press("1", "home", "n")
+        assert place(stage) == (4, 5)
+        await stage.press("2", "slash")
+        await stage.type("nonsense")
+        assert "nonsense" in stage.lines[-1]
+        await stage.press("escape", "slash", "enter")  # nothing is NaN and Inf again
+        assert "There is no NaN or Inf" in stage.lines[-1]
+
+
+async def test_n_goes_on_in_the_next_plane() -> None:
+    values = ramp(2, 3, 40, 50)
+    values[1, 2, 30, 7] = np.nan
+    async with on_stage(MemorySource({"a": values}), size=(80, 24)) as stage:
+        await stage.press("i", "2", "plus", "n")
+        assert place(stage) == (1, 2, 30, 7)
+        assert "1 NaN" in words(stage)[-1]
+        zoomed = state(stage)
+        await stage.press("comma")
+        assert place(stage) == (1, 1, 30, 7)
+        assert state(stage) == zoomed  # what is seen of a plane is seen of the next
+
+
+async def test_escape_stops_a_search_first() -> None:
+    source = GatedSource({"a": ramp(900, 700)}, ("a",))
+    async with on_stage(source, size=(80, 24), is_settled=False) as stage:
+        source.open_gates()
+        await stage.press("i", "2", "plus")
+        lens, source.gates["a"] = lens_of(stage), Event()
+        await stage.send("n")
+        await stage.until(source.started["a"].is_set, "search")
+        assert state(stage).startswith("searching NaN or Inf")
+        await stage.send("escape")
+        assert not lens.seeking.is_running
+        assert "blocks" in state(stage)
+        source.open_gates()
+        await stage.rest()
+        assert lens_of(stage) is lens
 
 
 @pytest.mark.parametrize("shape", [(900, 700), (3,), (), (0, 3)], ids=str)

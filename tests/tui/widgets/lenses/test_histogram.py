@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 
 import ml_dtypes
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
-from tests.factories_screen import Stage, on_stage
+from tests.factories_screen import GatedSource, Stage, on_stage
 from tui_params.core.reading import tensor_reading
 from tui_params.tui.screens.tensor.screen import TensorScreen
 from tui_params.tui.widgets.lenses.histogram import KEYS, HistogramLens
@@ -205,6 +206,35 @@ async def test_a_tensor_is_laid_over_by_its_name() -> None:
         assert "81 drawn as 3.20K" in stage.text
         await stage.press("O", *"more", "enter")
         assert "the disk is gone" in stage.status
+
+
+async def test_what_is_laid_over_is_read_again_when_the_lens_comes_back() -> None:
+    source = GatedSource({f"layers.{number}.w": bell(64, 50, seed=number) for number in range(2)}, ("layers.1.w",))
+    source.open_gates()
+    async with lens_on(source) as (stage, lens):
+        lens.desk.summary_of = None
+        source.gates["layers.1.w"] = Event()
+        source.started["layers.1.w"].clear()
+        await stage.send("o")
+        await stage.until(source.started["layers.1.w"].is_set, "the next layer is read")
+        assert "layers.1.w   reading" in stage.text
+        await stage.send("1")  # the reading is given up
+        source.open_gates()
+        await stage.press("4")
+        assert stage.app.screen.lens is lens  # type: ignore[attr-defined]
+        assert "layers.1.w   mean" in stage.text
+
+
+async def test_what_is_laid_over_from_elsewhere_says_what_it_would_fetch() -> None:
+    source = {f"layers.{number}.w": bell(64, 50, seed=number) for number in range(2)}
+    async with lens_on(source) as (stage, lens):
+        lens.desk.summary_of = None
+        lens.desk.refuse = lambda info, numel: "6.3 KiB: press F to fetch it"
+        await stage.press("o")
+        assert "layers.1.w   6.3 KiB: press F to fetch it" in stage.text
+        lens.desk.refuse = lambda info, numel: ""
+        await stage.press("1", "4")
+        assert "layers.1.w   mean" in stage.text
 
 
 async def test_casts() -> None:

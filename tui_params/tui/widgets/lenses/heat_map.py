@@ -25,6 +25,7 @@ from tui_params.tui.widgets.lenses.heat_layout import Layout, Zoom
 from tui_params.tui.widgets.lenses.heat_lines import Sketch, all_lines, title_of
 from tui_params.tui.widgets.lenses.heat_pictures import BLOCK, NEAR, HeatPictures
 from tui_params.tui.widgets.lenses.lens import Lens, Seen
+from tui_params.tui.widgets.lenses.seeking import Seeking
 
 if TYPE_CHECKING:
     from tui_params.core.numbers.raster import Raster, Statistic
@@ -37,15 +38,19 @@ class HeatMap(Lens):
 
     slot = "heat"
     KEYS = keys.HEAT
-    HINTS = ("heat.nearer", "heat.farther", "heat.statistic", "heat.scale", "heat.open", "heat.whole")
+    HINTS = (
+        "heat.nearer", "heat.farther", "heat.statistic", "heat.next", "heat.scale", "heat.open", "heat.search",
+        "heat.whole",
+    )  # fmt: skip
     BINDINGS = keys.bindings(keys.HEAT)
 
     def __init__(self, glyphs: Glyphs, desk: TensorDesk) -> None:
         super().__init__(glyphs, desk)
         self.statistic: Statistic = "mean"
         self.is_symlog = False
+        self.seeking = Seeking(desk, "heat.search", self._say, self._move, self._restate)
         self._zoom: Zoom | None = None
-        self._plane_of: Hashable = None
+        self._zoom_of: Hashable = None
         self._pictures = HeatPictures(desk)
         self._raster: Raster | None = None
         self._drawn: Hashable = None
@@ -55,7 +60,7 @@ class HeatMap(Lens):
 
     @property
     def is_settled(self) -> bool:
-        return self._pictures.is_settled
+        return self._pictures.is_settled and not self.seeking.is_running
 
     @property
     def depth(self) -> Depth:
@@ -67,6 +72,8 @@ class HeatMap(Lens):
     @property
     def state(self) -> Line:
         raster = self._raster
+        if self.seeking.is_running:
+            return [(self.seeking.words, "accent")]
         if raster is None or self._pictures.reason is not None:
             return []
         down = raster.row_edges[1] - raster.row_edges[0]
@@ -88,7 +95,8 @@ class HeatMap(Lens):
             line.append((", before the last change", "accent"))
         elif raster.is_coarse:
             line.append((", coarse", "accent"))
-        return line
+        sought = self.seeking.state
+        return [*sought, ("  ", "dim"), *line] if sought else line
 
     @property
     def reach(self) -> int | None:
@@ -96,19 +104,31 @@ class HeatMap(Lens):
         return None if view is None else view.row_count * view.column_count
 
     def show(self, seen: Seen) -> None:
-        self.seen = seen
-        plane_of = seen.info.name, seen.info.shape, seen.place.plane
-        if plane_of != self._plane_of:
-            self._plane_of = plane_of
-            self._zoom = None
-        self._pictures.turn_to(plane_of, seen.version)
+        before, self.seen = self.seen, seen
+        if before is not None and (before.info.name, before.version, before.place) != (
+            seen.info.name, seen.version, seen.place,
+        ):  # fmt: skip
+            self.seeking.stop()  # whoever walks on does not wait for it
+        self._turn_to(seen)
         self._fill()
 
+    def _turn_to(self, seen: Seen) -> None:
+        """Drop the pictures of another plane, and where it is of another size, what was seen of it."""
+        view = seen.place.plane
+        # What is seen of a plane is seen of the next one, and of that in the next layer.
+        zoom_of = seen.info.shape, view.window, view.rows, view.columns
+        if zoom_of != self._zoom_of:
+            self._zoom_of, self._zoom = zoom_of, None
+        self._pictures.turn_to((seen.info.name, seen.info.shape, view), seen.version)
+
     def hide(self) -> None:
+        self.seeking.stop()
         self._pictures.pause(None if self.seen is None else self.seen.place.plane)
 
     def back(self) -> bool:
-        """The first escape leaves a part for the whole plane."""
+        """The first escape stops a search, or leaves a part for the whole plane."""
+        if self.seeking.stop():
+            return True
         if self._zoom is None or not self._zoom.level:
             return False
         self.action_whole()
@@ -145,7 +165,7 @@ class HeatMap(Lens):
             toll = self._pictures.toll
             reading: list[Line] = [[(f"{self.glyphs.unknown} the first picture is being read", "dim")]]
             self.set_lines(wrapped(toll, self.size.width, "accent", limit=4) if toll else reading)
-            self.post_message(self.Restated())
+            self._restate()
             return
         depth = self.depth
         rows = layout.lines * (2 if is_half(depth) else 1)
@@ -167,7 +187,7 @@ class HeatMap(Lens):
         facts = self._pictures.facts_of(seen.info, view, block)
         sketch = msgspec.structs.replace(sketch, facts=facts, note=self._note(seen.place.plane, block))
         self.set_lines(all_lines(sketch, self.size.width))
-        self.post_message(self.Restated())
+        self._restate()
 
     def _note(self, view: Plane, block: Region) -> str:
         """A word on the weakest row or column at the place, if it is zero and others of the block are not."""
@@ -185,14 +205,20 @@ class HeatMap(Lens):
         return ""
 
     def take(self, answer: Answer) -> None:
-        if not self._pictures.take(answer):
+        if self.seeking.take(answer) or not self._pictures.take(answer):
             return
         if not answer.is_last:
-            self.post_message(self.Restated())
+            self._restate()
             return
         if answer.reason is not None and answer.slot in (NEAR, BLOCK):
-            self.post_message(self.Told(answer.reason))
+            self._say(answer.reason)
         self._fill()
+
+    def _restate(self) -> None:
+        self.post_message(self.Restated())
+
+    def _say(self, words: str) -> None:
+        self.post_message(self.Told(words))
 
     # Moving
 
@@ -200,8 +226,10 @@ class HeatMap(Lens):
         seen = self.seen
         if seen is None or place == seen.place:
             return
+        self.seeking.stop()
         # At once, so that the next key begins where this one ended.
         self.seen = msgspec.structs.replace(seen, place=place)
+        self._turn_to(self.seen)
         self._fill()
         self.post_message(self.Moved(place))
 
@@ -256,7 +284,7 @@ class HeatMap(Lens):
         place = seen.place
         changed = heat_layout.zoomed(zoom, by, place.plane, layout, place.row, place.column)
         if changed.level == zoom.level:
-            self.post_message(self.Told("These are the values." if by > 0 else "This is the whole plane."))
+            self._say("These are the values." if by > 0 else "This is the whole plane.")
             return
         self._zoom = changed
         self._fill()
@@ -272,6 +300,13 @@ class HeatMap(Lens):
     def action_scale(self) -> None:
         self.is_symlog = not self.is_symlog
         self._fill()
+
+    def action_seek(self, step: int) -> None:
+        if self.seen is not None:
+            self.seeking.seek(self.seen, step)
+
+    def action_search(self) -> None:
+        self.post_message(self.seeking.asked(lambda: self.seen))
 
     def action_open(self) -> None:
         if self.seen is not None:

@@ -131,6 +131,7 @@ class HistogramLens(Lens):
                 self._over.leave()
         if self._reason is None:
             self._counts.want(seen.info, seen.version, is_measured=seen.figures is not None)
+            self._over.keep(seen.version)
         self._refill()
 
     def hide(self) -> None:

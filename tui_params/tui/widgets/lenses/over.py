@@ -98,7 +98,7 @@ class Over:
         name = text.name(self._info.name)
         other = self._counts.found(self._info.name, self._version)
         if other is None:
-            return name, "reading"
+            return name, self._counts.toll or "reading"
         figures = other.figures
         facts = [f"mean {text.number(figures.mean)}", f"std {text.number(figures.std)}"]
         if figures.finite != found.figures.finite:
@@ -125,6 +125,12 @@ class Over:
         self.leave()
         self._info, self._version = info, version
         self._counts.want(info, version, is_measured=True)
+
+    def keep(self, version: Hashable) -> None:
+        """Read what was given up when another lens came up, or what may have other values now."""
+        if self._info is not None:
+            self._version = version
+            self._counts.want(self._info, version, is_measured=True)
 
     def leave(self) -> None:
         """Lay nothing over."""

@@ -9,7 +9,6 @@ from textual import events
 
 from tui_params.core import text
 from tui_params.core.export.snippets import Snippet
-from tui_params.core.numbers.condition import NOT_FINITE
 from tui_params.core.reading.grid import typical_width
 from tui_params.core.reading.value_part import Part, read_part
 from tui_params.core.reading.value_text import FORMS, MOST_DIGITS, Format
@@ -20,8 +19,9 @@ from tui_params.tui.state.place import Place
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.text_lines import wrapped
-from tui_params.tui.widgets.lenses import value_edges, value_seeking
+from tui_params.tui.widgets.lenses import value_edges
 from tui_params.tui.widgets.lenses.lens import CopyChoice, Lens, Seen
+from tui_params.tui.widgets.lenses.seeking import Seeking
 from tui_params.tui.widgets.lenses.value_copies import Taken, cell_copy, read_row, window_copy
 from tui_params.tui.widgets.lenses.value_edges import SheetEdges
 from tui_params.tui.widgets.lenses.value_lines import (
@@ -35,7 +35,6 @@ from tui_params.tui.widgets.lenses.value_lines import (
     scrolled,
     sheet_lines,
 )
-from tui_params.tui.widgets.lenses.value_seeking import Seeking
 
 _PART = "cells.part"
 """The slot in which the values in sight are read."""
@@ -67,7 +66,7 @@ class Values(Lens):
         self._cell_width = 0
         self._width_of: Hashable = None
         self._copying: Hashable = None
-        self.seeking = Seeking(desk, self._say, self._move, self._restate)
+        self.seeking = Seeking(desk, "cells.search", self._say, self._move, self._restate)
         self.edges = SheetEdges(desk, self._fill)
 
     @property
@@ -80,9 +79,7 @@ class Values(Lens):
         seen = self.seen
         if self.seeking.is_running or self.edges.words:
             return [(self.seeking.words or self.edges.words, "accent")]
-        sought: Line = (
-            [] if self.seeking.condition == NOT_FINITE else [(f"n finds {self.seeking.condition.text}", "accent")]
-        )
+        sought = self.seeking.state
         if seen is None or (seen.info.dtype.kind in ("int", "bool") and self.format.form != "bits"):
             return sought
         return [*sought, ("  " if sought else "", "dim"), (self.format.words, "dim")]
@@ -186,9 +183,9 @@ class Values(Lens):
         self.desk.ask(_PART, key, read)
 
     def take(self, answer: Answer) -> None:
-        if answer.slot == value_seeking.SLOT:
-            self.seeking.take(answer)
-        elif answer.slot == value_edges.SLOT:
+        if self.seeking.take(answer):
+            return
+        if answer.slot == value_edges.SLOT:
             self.edges.take(answer)
         elif answer.slot == _COPY:
             self._take_copy(answer)
@@ -286,18 +283,7 @@ class Values(Lens):
             self.seeking.to_extreme(self.seen, side)
 
     def action_search(self) -> None:
-        seen = self.seen
-        if seen is None:
-            return
-
-        def check(words: str) -> str | None:
-            return self.seeking.judge(words, seen)
-
-        def take(words: str) -> None:
-            if self.seen is not None:
-                self.seeking.search(words, self.seen)
-
-        self.post_message(self.Asked("/", "", check, take, ">3.5  <-1  =0  abs>2  nan  inf   nothing: NaN or Inf"))
+        self.post_message(self.seeking.asked(lambda: self.seen))
 
     def action_edges(self) -> None:
         seen = self.seen

@@ -1,4 +1,4 @@
-"""Seeking: the search for values of the lens Values: what is sought, how far it is, and what came of it."""
+"""Seeking: the search of a lens for values: what is sought, how far it is, and what came of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tui_params.core.reading.value_search import Found, find, find_extreme
 from tui_params.errors import SliceError, TuiParamsError
 from tui_params.tui.desk.tensor_desk import Answer, Task, TensorDesk
 from tui_params.tui.state.place import Place
-from tui_params.tui.widgets.lenses.lens import Seen
+from tui_params.tui.terminal.line import Line
+from tui_params.tui.widgets.lenses.lens import Lens, Seen
 
-SLOT = "cells.search"
+_HINT = ">3.5  <-1  =0  abs>2  nan  inf   nothing: NaN or Inf"
 
 
 class Passed(msgspec.Struct, frozen=True, gc=False):
@@ -25,17 +26,21 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Seeking:
-    """One search at a time; ``say`` tells the user, ``go`` moves to what was found, ``changed`` is called meanwhile."""
+    """One search at a time; ``say`` tells the user, ``go`` moves to what was found, ``changed`` is called meanwhile.
+
+    What is sought is the same in every lens.
+    """
 
     def __init__(
         self,
         desk: TensorDesk,
+        slot: str,
         say: Callable[[str], object],
         go: Callable[[Place], object],
         changed: Callable[[], object],
     ) -> None:
-        self.condition: Condition = NOT_FINITE
         self._desk = desk
+        self._slot = slot
         self._say = say
         self._go = go
         self._changed = changed
@@ -48,24 +53,44 @@ class Seeking:
         return self._running is not None
 
     @property
+    def condition(self) -> Condition:
+        return self._desk.sought or NOT_FINITE
+
+    @property
     def words(self) -> str:
         """What is sought, and how far that is; empty where nothing is."""
         if self._running is None:
             return ""
         return f"searching {self._running[2]}, {100 * self._passed.done // max(1, self._passed.numel)} %, esc stops"
 
-    def judge(self, words: str, seen: Seen) -> str | None:
-        """Why some words are no condition for the values of a tensor; None if they are."""
-        try:
-            words_of(parse_condition(words), seen.info.dtype)
-        except TuiParamsError as error:
-            return str(error)
-        return None
+    @property
+    def state(self) -> Line:
+        """What is sought, if it is not NaN and Inf, for the header."""
+        return [] if self.condition == NOT_FINITE else [(f"n finds {self.condition.text}", "accent")]
+
+    def asked(self, seen: Callable[[], Seen | None]) -> Lens.Asked:
+        """The question for a condition; ``seen`` gives what is shown when it is answered."""
+
+        def judge(words: str) -> str | None:
+            now = seen()
+            try:
+                if now is not None:
+                    words_of(parse_condition(words), now.info.dtype)
+            except TuiParamsError as error:
+                return str(error)
+            return None
+
+        def take(words: str) -> None:
+            now = seen()
+            if now is not None:
+                self.search(words, now)
+
+        return Lens.Asked("/", "", judge, take, _HINT)
 
     def search(self, words: str, seen: Seen) -> None:
         """Search what was typed from the place on; nothing is NaN or Inf again."""
         try:
-            self.condition = parse_condition(words) if words.strip() else NOT_FINITE
+            self._desk.sought = parse_condition(words) if words.strip() else None
         except SliceError as error:
             self._say(str(error))
             return
@@ -109,7 +134,7 @@ class Seeking:
 
             return work(task, progress)
 
-        self._desk.ask(SLOT, key, answer)
+        self._desk.ask(self._slot, key, answer)
         self._changed()
 
     def stop(self) -> bool:
@@ -117,18 +142,21 @@ class Seeking:
         if self._running is None:
             return False
         self._running = None
-        self._desk.stop(SLOT)
+        self._desk.stop(self._slot)
         self._changed()
         return True
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: Answer) -> bool:
+        """Take an answer; False if it is of another slot."""
+        if answer.slot != self._slot:
+            return False
         if self._running is None or answer.key != self._running[0]:
-            return
+            return True
         if not answer.is_last:
             if isinstance(answer.result, Passed):
                 self._passed = answer.result
                 self._changed()
-            return
+            return True
         _, place, words, none = self._running
         self._running = None
         if answer.reason is not None:
@@ -138,6 +166,7 @@ class Seeking:
         else:
             self._say(none)
         self._changed()
+        return True
 
     def _go_to(self, found: Found, place: Place, words: str) -> None:
         self._go(place.to(found.index))
