@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.color import Color
@@ -146,6 +147,32 @@ def test_long_blanks_are_erased_and_pens_used_once() -> None:
     assert "\x1b[60X" in written
     assert "\x1b[30X" in written
     assert "   " not in written
+
+
+def test_a_picture_of_thousands_of_colours_is_written_in_as_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    width, height, steps = 120, 40, 0
+    change = wire._change.__wrapped__
+
+    def counted(old: Pen, new: Pen) -> str:
+        nonlocal steps
+        steps += 1
+        return change(old, new)
+
+    monkeypatch.setattr(wire, "_change", counted)
+    rows = [
+        Strip(
+            [
+                Segment("▀", Style(color=Color.from_rgb(x, y, 7), bgcolor=Color.from_rgb(y, 3 * x % 256, 90)))
+                for x in range(width)
+            ]
+        )
+        for y in range(height)
+    ]
+    update = ChopsUpdate([{0: row} for row in rows], [(y, 0, width) for y in range(height)], [[width]] * height)
+    console = Console(color_system="truecolor", force_terminal=True)
+    written = tightened(update).render_segments(console)
+    assert steps <= 3 * width * height
+    assert same(draw(written)) == same(draw(update.render_segments(console)))
 
 
 def test_the_cursor_takes_the_shortest_way() -> None:

@@ -38,6 +38,11 @@ _FEWEST_BLANKS = 12
 """Blanks that are worth an erasure and a movement of the cursor behind it."""
 
 
+_FEW_PENS = 48
+"""Pens up to which the best order is looked for, which takes as many steps as there are pairs of them: 1 ms. A picture
+has thousands."""
+
+
 _NOWHERE = (-1, -1)
 """The place of a cursor that is not known."""
 
@@ -104,12 +109,17 @@ def _append(runs: list[Run], run: Run) -> None:
 def _by_pen(runs: Sequence[Run]) -> list[Run]:
     """All runs of a pen together; always the pen that takes the fewest bytes is next, those with attributes last.
 
-    An attribute is switched off only together with everything else.
+    An attribute is switched off only together with everything else. Many pens are in the order of their
+    backgrounds.
     """
     groups: dict[Pen, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.pen, []).append(run)
     ordered: list[Run] = []
+    if len(groups) > _FEW_PENS:
+        for pen in sorted(groups, key=lambda pen: (bool(pen[0]), pen[0], pen[2], pen[1])):
+            ordered += groups[pen]
+        return ordered
     pen = PLAIN
     while groups:
         pen = min(groups, key=lambda other: (bool(other[0]), len(_change(pen, other))))

@@ -19,6 +19,9 @@ from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import line_width
 
+_SAID = 20
+"""Cells for what most lenses say: beside whole titles they fit into 80."""
+
 _STYLES = {"nan": "error", "inf": "error", "zero": "dim", "": "number"}
 
 
@@ -128,7 +131,7 @@ def tabs_line(head: Head, width: int) -> Line:
             left.append((title, "tab" if is_here else "dim"))
         left.append(("  ", "text"))
     right: list[Part] = list(head.state)
-    room = width - line_width(left) - 2
+    room = width - line_width(left) - 1
     if right and line_width(right) > room:
         words = "".join(part for part, _ in right)
         right = [(text.shorten(words, max(0, room)), right[0][1])] if room >= 12 else []
@@ -147,11 +150,13 @@ def tab_spans(head: Head, width: int) -> list[tuple[str, int, int]]:
 
 
 def _fitting(head: Head, width: int) -> list[str]:
-    """The titles of the lenses: whole if that leaves room for what the lens says; those of the others cut, or none."""
+    """The titles of the lenses: whole if that leaves room for what the lens says; of the others one word, or none."""
+    words = [title if number == head.lens else title.split()[0] for number, title in enumerate(head.titles)]
     cut = [title if number == head.lens or len(title) < 7 else title[:4] for number, title in enumerate(head.titles)]
-    said = line_width(list(head.state)) + 3 if head.state else 0
-    for titles, room in ((list(head.titles), max(said, 30 if head.state else 0)), (cut, said)):
-        if sum(len(title) + 4 for title in titles) < width - room:
+    said = line_width(list(head.state)) + 1 if head.state else 0
+    # With so much room besides, titles do not change whenever a lens says a little more.
+    for titles, room in ((list(head.titles), max(said, _SAID)), (words, said), (cut, said)):
+        if 1 + sum(len(title) + 4 for title in titles) + room <= width:
             return titles
     return [title if number == head.lens else "" for number, title in enumerate(head.titles)]
 

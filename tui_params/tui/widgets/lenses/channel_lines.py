@@ -27,12 +27,15 @@ TITLES: dict[Measure, str] = {
     "nan": "share of NaN and Inf",
 }
 
+SHORT_TITLES: dict[Measure, str] = {"zeros": "zeros", "nan": "NaN, Inf"}
+
 ORDER_WORDS: dict[Order, str] = {
     "worst": "worst first",
     "largest": "largest first",
     "smallest": "smallest first",
     "place": "by index",
 }
+SHORT_WORDS: dict[Order, str] = {"worst": "worst", "largest": "largest", "smallest": "least", "place": "by index"}
 
 _MARK_WORDS: dict[Mark, str] = {"nan": "NaN", "dead": "dead", "outlier": "outlier", "faint": "faint"}
 _MARK_STYLES: dict[Mark, str] = {"nan": "error", "dead": "warning", "outlier": "accent", "faint": "dim"}

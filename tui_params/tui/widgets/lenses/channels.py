@@ -21,6 +21,8 @@ from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.text_lines import wrapped
 from tui_params.tui.widgets.lenses.channel_lines import (
     ORDER_WORDS,
+    SHORT_TITLES,
+    SHORT_WORDS,
     TITLES,
     Drawn,
     columns_for,
@@ -61,6 +63,10 @@ KEYS: tuple[Key, ...] = (
     Key("channels.here", "p", "here", "the place", "The row or column of the place", "p"),
     Key("channels.go", "enter", "go", "values", "Its values: go to this row or column", "enter"),
 )
+
+
+_WIDE = 90
+"""Cells from which on the header has room for whole sentences."""
 
 
 class ChannelsLens(Lens):
@@ -105,6 +111,8 @@ class ChannelsLens(Lens):
         progress = self._profiles.progress
         if self._profile is None:
             return [(f"reading {progress.words}", "accent")] if progress is not None else []
+        if self.size.width < _WIDE:  # the list says of which side
+            return [(f"{SHORT_TITLES.get(self._measure, TITLES[self._measure])}, {SHORT_WORDS[self._order]}", "dim")]
         side = "rows" if self._is_rows else "columns"
         return [(f"{side} by {TITLES[self._measure]}, {ORDER_WORDS[self._order]}", "dim")]
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _STATISTICS: tuple[Statistic, ...] = ("mean", "rms", "max", "share")
 
 
+_WIDE = 90
+"""Cells from which on the header has room for every word."""
+
+
 class HeatMap(Lens):
     """A plane as a picture: a sample at once, then every element; coarser pictures need no second read."""
 
@@ -81,7 +85,7 @@ class HeatMap(Lens):
         times = "x" if self.glyphs.is_ascii else "×"
         is_complex = self.seen is not None and self.seen.info.dtype.is_complex
         what = title_of(raster.statistic, is_complex=is_complex)
-        words = f"{what} of {down:,}{times}{across:,} blocks"
+        words = f"{what} of {down:,}{times}{across:,}{' blocks' if self.size.width >= _WIDE else ''}"
         if down * across == 1:
             words = "single values" if what == "mean" else what
         line: Line = [(words, "dim")]
