@@ -28,6 +28,7 @@ from tui_params.tui.terminal import themes, wire
 from tui_params.tui.terminal.first_paint import FirstPaint
 from tui_params.tui.terminal.glyphs import Glyphs, choose
 from tui_params.tui.terminal.key_order import KeyOrder
+from tui_params.tui.terminal.shown import Shown
 
 if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
@@ -45,6 +46,7 @@ class ParamsApp(KeyOrder):
         # Leaving loses nothing unsaid, so the usual key for stopping a program stops this one too.
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "suspend", show=False),
+        Binding("ctrl+l", "repaint", "repaint", show=False),
     ]
     CSS_PATH = "app.tcss"
     TITLE = "tui-params"
@@ -74,6 +76,7 @@ class ParamsApp(KeyOrder):
         # https://no-color.org: an empty value does not count.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self._can_erase = wire.erases_in_colour(os.environ)
+        self._shown = Shown()
         self.opening = opening
         self.glyphs = glyphs or choose()
         self.settings = settings or Settings()
@@ -138,8 +141,18 @@ class ParamsApp(KeyOrder):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):
-            renderable = wire.tightened(renderable, can_erase=self._can_erase)
+            renderable = wire.tightened(renderable, self._shown, can_erase=self._can_erase)
+        elif renderable is not None:
+            self._shown.forget()
         super()._display(screen, renderable)
+
+    def on_resize(self) -> None:
+        self._shown.forget()
+
+    def action_repaint(self) -> None:
+        """Send every cell again: another program may have written over the screen."""
+        self._shown.forget()
+        self.screen.refresh()
 
     def _fatal_error(self) -> None:
         """Leave the screen after a fault of ours; ``fault`` has it. Textual would print every frame with its locals."""

@@ -7,109 +7,26 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
+from tests.factories_cells import draw, same, updates
 from tests.factories_screen import Stage
 from tests.scenes import app_of, demo, play
 from tui_params.tui.terminal import wire
-from tui_params.tui.terminal.wire import PLAIN, Pen, TightUpdate, erases_in_colour, pen_of, tightened
-
-Cells = dict[tuple[int, int], tuple[str, Pen]]
-
-_TOKEN = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|\x1b\]8;[^\x1b]*\x1b\\|(\r?\n)|(.)", re.DOTALL)
-
-
-def draw(written: str) -> Cells:
-    """The cells that a terminal shows: a small one that knows cursor positions, SGR and printable characters."""
-    cells: Cells = {}
-    x = y = 0
-    attributes: tuple[str, ...] = ()
-    color = background = ""
-    for match in _TOKEN.finditer(written):
-        parameters, command, newline, letter = match.groups()
-        if command == "H":
-            y, x = (int(part) - 1 for part in parameters.split(";"))
-        elif command == "m":
-            codes = parameters or "0"
-            if codes == "0" or codes.startswith("0;"):
-                attributes, color, background = (), "", ""
-                codes = codes.removeprefix("0").removeprefix(";")
-            new = pen_of(codes)
-            attributes = tuple(sorted({*attributes, *new[0]}))
-            color, background = new[1] or color, new[2] or background
-        elif command == "C":
-            x += int(parameters or "1")
-        elif command == "D":
-            x -= int(parameters or "1")
-        elif command == "B":
-            y += int(parameters or "1")
-        elif letter == "\b":
-            x -= 1
-        elif command == "X":
-            for place in range(x, x + int(parameters)):
-                cells[place, y] = (" ", (attributes, color, background))
-        elif letter is not None and newline is None and command is None:
-            cells[x, y] = (letter, (attributes, color, background))
-            x += 1
-    return cells
-
-
-def same(cells: Cells) -> Cells:
-    """The cells with what cannot be seen left out: the text colour of a blank without lines or reversal."""
-    seen: Cells = {}
-    for place, (letter, (attributes, color, background)) in cells.items():
-        if letter == " " and not {"4", "7", "9"} & set(attributes):
-            seen[place] = (" ", ((), "", background))
-        else:
-            seen[place] = (letter, (attributes, color, background))
-    return seen
-
-
-colors = st.sampled_from(
-    [None, Color.from_rgb(1, 2, 3), Color.from_rgb(200, 0, 9), Color.parse("red"), Color.parse("color(17)")]
-)
-styles = st.builds(
-    lambda color, bgcolor, bold, underline, reverse: Style(
-        color=color, bgcolor=bgcolor, bold=bold or None, underline=underline or None, reverse=reverse or None
-    ),
-    colors,
-    colors,
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
-words = st.text(alphabet="ab █", min_size=1, max_size=5) | st.integers(1, 40).map(lambda length: " " * length)
-segments = st.tuples(words, styles).map(lambda pair: Segment(*pair))
-
-
-@st.composite
-def updates(draw_value: st.DrawFn) -> ChopsUpdate:
-    """An update of three lines of two widgets each; some spans of them have changed."""
-    chops: list[dict[int, Strip | None]] = []
-    ends: list[list[int]] = []
-    spans: list[tuple[int, int, int]] = []
-    for y in range(3):
-        strips = [Strip(draw_value(st.lists(segments, min_size=1, max_size=5))) for _ in range(2)]
-        middle = strips[0].cell_length
-        end = middle + strips[1].cell_length
-        chops.append({0: strips[0], middle: strips[1]})
-        ends.append([middle, end])
-        assert end >= 2
-        start = draw_value(st.integers(0, end - 1))
-        spans.append((y, start, draw_value(st.integers(start + 1, end))))
-    return ChopsUpdate(chops, spans, ends)
+from tui_params.tui.terminal.pens import PLAIN, pen_of
+from tui_params.tui.terminal.shown import Shown
+from tui_params.tui.terminal.wire import TightUpdate, erases_in_colour, tightened
 
 
 @given(updates(), st.booleans())
 def test_the_cells_of_the_spans_are_those_that_textual_writes(update: ChopsUpdate, can_erase: bool) -> None:
     console = Console(color_system="truecolor", force_terminal=True)
     theirs = same(draw(update.render_segments(console)))
-    ours = same(draw(tightened(update, can_erase=can_erase).render_segments(console)))
+    ours = same(draw(tightened(update, Shown(), can_erase=can_erase).render_segments(console)))
     for y, start, stop in update.spans:
         for x in range(start, stop):
             assert ours[x, y] == theirs[x, y]
@@ -119,7 +36,7 @@ def test_the_cells_of_the_spans_are_those_that_textual_writes(update: ChopsUpdat
 @given(updates())
 def test_the_pen_is_put_down_at_the_end_and_bytes_are_saved(update: ChopsUpdate) -> None:
     console = Console(color_system="truecolor", force_terminal=True)
-    written = tightened(update).render_segments(console)
+    written = tightened(update, Shown()).render_segments(console)
     assert len(written) <= len(update.render_segments(console))
     last = list(re.finditer(r"\x1b\[([0-9;]*)m", written))
     assert not last or last[-1][1] == "0" or "\x1b[" not in written
@@ -142,7 +59,9 @@ def test_long_blanks_are_erased_and_pens_used_once() -> None:
     dim, bright = Style(color="red"), Style(color="blue")
     strip = Strip([Segment("a", dim), Segment(" " * 60), Segment("b", bright), Segment("c", dim), Segment(" " * 30)])
     update = ChopsUpdate([{0: strip}, {0: strip}], [(0, 0, 93), (1, 0, 93)], [[93], [93]])
-    written = tightened(update, can_erase=True).render_segments(Console(color_system="truecolor", force_terminal=True))
+    written = tightened(update, Shown(), can_erase=True).render_segments(
+        Console(color_system="truecolor", force_terminal=True)
+    )
     assert written.count("\x1b[31m") == written.count("\x1b[34m") == 1
     assert "\x1b[60X" in written
     assert "\x1b[30X" in written
@@ -184,7 +103,7 @@ def test_the_cursor_takes_the_shortest_way() -> None:
 def test_behind_the_last_cell_of_a_line_the_place_of_the_cursor_is_not_known() -> None:
     strip = Strip([Segment("abcdefghij", Style(color="red"))])
     update = ChopsUpdate([{0: strip}, {0: strip}], [(0, 8, 10), (1, 9, 10)], [[10], [10]])
-    written = tightened(update).render_segments(Console(color_system="truecolor", force_terminal=True))
+    written = tightened(update, Shown()).render_segments(Console(color_system="truecolor", force_terminal=True))
     assert written == "\x1b[1;9H\x1b[31mij\x1b[2;10Hj\x1b[0m"
 
 

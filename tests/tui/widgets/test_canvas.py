@@ -13,7 +13,9 @@ from tui_params.tui.terminal.line import Line
 from tui_params.tui.terminal.themes import INKS
 from tui_params.tui.widgets.canvas import LinesView, cut_line, differences, to_ascii
 
-STYLES = sorted(INKS)
+# Those of a heat map and of the bar of the cursor have a background; the others are INKS.
+SEEN_ON_BLANKS = ("hit", "tab", "here", "here-error", "cursor", "heat:3")
+STYLES = sorted({*INKS, *SEEN_ON_BLANKS})
 
 parts = st.tuples(st.text("ab ▁█·…é重\u0301", max_size=6), st.sampled_from(STYLES))
 lines = st.lists(parts, max_size=5)
@@ -37,8 +39,8 @@ def cells(line: Line, width: int) -> list[tuple[str, str]]:
 
 
 def seen(line: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The cells with what cannot be seen left out: the colour of a blank without a line below."""
-    return [BLANK if letter == " " and style != "hit" else (letter, style) for letter, style in line]
+    """The cells with what cannot be seen left out: the colour of a blank without a line below and not reversed."""
+    return [BLANK if letter == " " and style not in SEEN_ON_BLANKS else (letter, style) for letter, style in line]
 
 
 @settings(max_examples=300)

@@ -331,10 +331,8 @@ class Pages:
 
     def _paint(self, lines: list[Line], name: str | None) -> None:
         self.is_held = False
-        if name != self._shown:
-            self._shown = name
-            self.pane.facts.top = 0
-        self.pane.facts.set_lines(lines)
+        self.pane.facts.set_lines(lines, from_top=name != self._shown)
+        self._shown = name
 
     def _tensor_view(self, info: TensorInfo, parameter: TensorInfo) -> TensorView:
         listing = self.desk.opened.source.listing

@@ -117,11 +117,10 @@ class KindsScreen(LayerScreen):
             page.set_lines([])
             return
         kind = current[0]
-        if (book, kind) != self._page_of:
-            self._page_of = (book, kind)
-            page.top = 0
         view = self.made.page(kind)
-        page.set_lines(kind_page(book, kind, view, page.size.width, page.size.height, self.glyphs))
+        lines = kind_page(book, kind, view, page.size.width, page.size.height, self.glyphs)
+        page.set_lines(lines, from_top=(book, kind) != self._page_of)
+        self._page_of = (book, kind)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._show_page)

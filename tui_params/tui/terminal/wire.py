@@ -1,9 +1,9 @@
 """Writes an update of a part of the screen with fewer bytes than Textual does; the picture is the same.
 
 Textual writes a changed region from the left edge of its widget, and repeats all colours for every piece of text. Over
-SSH that is most of what is sent. Here a region is written from its own left edge; of the colours only what differs from
-the piece before is sent; pieces of one colour are written together, because moving the cursor takes fewer bytes than
-changing a colour; and long blanks are erased, where the terminal erases in the colour of the background.
+SSH that is most of what is sent. Here only cells are written that differ from those shown; of the colours only what
+differs from the piece before is sent; pieces of one colour are written together, because moving the cursor takes fewer
+bytes than changing a colour; and long blanks are erased, where the terminal erases in the colour of the background.
 
 This relies on two private things of Textual 8 (``App._display``, ``ChopsUpdate``). ``tests/tui/terminal/test_wire.py``
 checks that they exist, and that the same cells reach the screen as when Textual itself writes.
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
@@ -22,14 +20,8 @@ from rich.console import Console
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
-Pen = tuple[tuple[str, ...], str, str]
-"""How a terminal draws text: attributes, text colour, background, each as parameters of SGR (ECMA-48 8.3.117)."""
-
-PLAIN: Pen = ((), "", "")
-
-# Underline, reverse, strike, double underline, frame, encircle, overline.
-_SHOW_ON_BLANKS = frozenset(("4", "7", "9", "21", "51", "52", "53"))
-
+from tui_params.tui.terminal.pens import PLAIN, SHOW_ON_BLANKS, Pen, change, draws_blanks_alike, pen_of
+from tui_params.tui.terminal.shown import Run, Shown
 
 _ERASING = ("xterm", "tmux", "alacritty", "foot", "wezterm", "rxvt", "konsole", "vte", "iterm", "contour")
 """What the TERM of terminals begins with whose ECH (ECMA-48 8.3.38) leaves the background colour ("bce")."""
@@ -47,16 +39,6 @@ _NOWHERE = (-1, -1)
 """The place of a cursor that is not known."""
 
 
-class Run(NamedTuple):
-    """A piece of text that is drawn with one pen, from a cell on; ``cells`` is its width."""
-
-    y: int
-    x: int
-    text: str
-    pen: Pen
-    cells: int
-
-
 def erases_in_colour(environ: Mapping[str, str]) -> bool:
     """Whether the terminal is known to erase cells in the colour of the background; tmux does, whatever its TERM."""
     return bool(environ.get("TMUX")) or environ.get("TERM", "").startswith(_ERASING)
@@ -66,6 +48,7 @@ class TightUpdate(ChopsUpdate):
     """An update of some spans of the screen, written tightly."""
 
     can_erase = False
+    shown: Shown
 
     def render_segments(self, console: Console) -> str:
         system = console._color_system or ColorSystem.TRUECOLOR
@@ -82,13 +65,15 @@ class TightUpdate(ChopsUpdate):
                     cells = cell_len(text)
                     if style is not None and style.link:
                         # A link has an opening and a closing sequence of its own.
+                        self.shown.lose(y, at, cells)
                         links.append(f"\x1b[{y + 1};{at + 1}H{Strip.render_style(style, text, system)}")
                     else:
                         pen = PLAIN if style is None else pen_of(Strip.render_ansi(style, system))
                         _append(runs, Run(y, at, text, pen, cells))
                     at += cells
         edge = min(self.chop_ends[y][-1] for y, _, _ in self.spans) if self.spans else 0
-        orders = (runs, _by_pen(runs))
+        parts = _with_fewer_pens([part for run in runs for part in self.shown.take(run, can_erase=self.can_erase)])
+        orders = (parts, _by_pen(parts))
         return min((_written(order, self.can_erase, edge) for order in orders), key=len) + "".join(links)
 
 
@@ -96,7 +81,7 @@ def _append(runs: list[Run], run: Run) -> None:
     """Add a run, or lengthen the last one: where the pen is the same, or where there are blanks that any pen draws."""
     last = runs[-1] if runs else None
     if last is not None and last.y == run.y and last.x + last.cells == run.x:
-        is_alike = last.pen == run.pen or _draws_blanks_alike(last.pen, run.pen)
+        is_alike = last.pen == run.pen or draws_blanks_alike(last.pen, run.pen)
         if last.pen == run.pen or (run.text.isspace() and is_alike):
             runs[-1] = last._replace(text=last.text + run.text, cells=last.cells + run.cells)
             return
@@ -104,6 +89,20 @@ def _append(runs: list[Run], run: Run) -> None:
             runs[-1] = run._replace(x=last.x, text=last.text + run.text, cells=last.cells + run.cells)
             return
     runs.append(run)
+
+
+def _with_fewer_pens(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with blanks drawn by the pen of some text, where any with their background will do."""
+    pens: dict[str, Pen] = {}
+    for run in runs:
+        if not run.pen[0] and run.text.strip(" "):
+            pens.setdefault(run.pen[2], run.pen)
+
+    def pen_for(run: Run) -> Pen:
+        pen = pens.get(run.pen[2], run.pen)
+        return pen if not run.text.strip(" ") and draws_blanks_alike(run.pen, pen) else run.pen
+
+    return [run._replace(pen=pen_for(run)) for run in runs]
 
 
 def _by_pen(runs: Sequence[Run]) -> list[Run]:
@@ -122,7 +121,7 @@ def _by_pen(runs: Sequence[Run]) -> list[Run]:
         return ordered
     pen = PLAIN
     while groups:
-        pen = min(groups, key=lambda other: (bool(other[0]), len(_change(pen, other))))
+        pen = min(groups, key=lambda other: (bool(other[0]), len(change(pen, other))))
         ordered += groups.pop(pen)
     return ordered
 
@@ -133,11 +132,11 @@ def _written(runs: Sequence[Run], can_erase: bool, edge: int) -> str:
     pen, at = PLAIN, _NOWHERE
     for run in runs:
         written.append(_move(at, (run.x, run.y)))
-        written.append(_change(pen, run.pen))
+        written.append(change(pen, run.pen))
         pen = run.pen
         text = run.text
         end = (run.x + run.cells, run.y)
-        if can_erase and not _SHOW_ON_BLANKS & {*pen[0]}:
+        if can_erase and not SHOW_ON_BLANKS & {*pen[0]}:
             tail = len(text) - len(text.rstrip(" "))
             if tail > _FEWEST_BLANKS // 2:
                 text = text[: len(text) - tail]
@@ -147,7 +146,7 @@ def _written(runs: Sequence[Run], can_erase: bool, edge: int) -> str:
         written.append(text)
         # Behind the last cell of a line the cursor stays on it, or is on the next line.
         at = end if end[0] < edge else _NOWHERE
-    written.append(_change(pen, PLAIN))
+    written.append(change(pen, PLAIN))
     return "".join(written)
 
 
@@ -161,7 +160,10 @@ def _erasure(match: re.Match[str]) -> str:
 
 
 def _move(old: tuple[int, int], new: tuple[int, int]) -> str:
-    """The shortest sequence that moves the cursor from one cell (x, y) to another (ECMA-48 8.3.18 to 8.3.22)."""
+    """The shortest sequence that moves the cursor from one cell (x, y) to another (ECMA-48 8.3.18 to 8.3.22).
+
+    VT goes down a line; a terminal in the mode LNM also returns to its start, so that the column is said behind it.
+    """
     if old == new:
         return ""
     absolute = f"\x1b[{new[1] + 1};{new[0] + 1}H"
@@ -169,61 +171,19 @@ def _move(old: tuple[int, int], new: tuple[int, int]) -> str:
     if old == _NOWHERE or down < 0:
         return absolute
     along = "\b" * -right if -4 < right < 0 else _step(abs(right), "C" if right > 0 else "D")
-    return min(absolute, _step(down, "B") + along, key=len)
+    to_column = f"\x1b[{new[0] + 1}G" if new[0] else "\r"
+    return min(absolute, _step(down, "B") + along, "\v" * down + to_column, key=len)
 
 
 def _step(cells: int, direction: str) -> str:
     return f"\x1b[{cells if cells > 1 else ''}{direction}" if cells else ""
 
 
-def tightened(update: ChopsUpdate, *, can_erase: bool = False) -> TightUpdate:
-    """The same update, to be written tightly; ``can_erase``: the terminal erases in the colour of the background."""
+def tightened(update: ChopsUpdate, shown: Shown, *, can_erase: bool = False) -> TightUpdate:
+    """The same update, to be written tightly to a terminal that shows ``shown``.
+
+    ``can_erase``: the terminal erases in the colour of the background.
+    """
     tight = TightUpdate(update.chops, update.spans, update.chop_ends)
-    tight.can_erase = can_erase
+    tight.shown, tight.can_erase = shown, can_erase
     return tight
-
-
-@lru_cache(maxsize=4096)
-def pen_of(codes: str) -> Pen:
-    """The pen of SGR parameters such as ``1;38;2;201;206;212;48;5;17``."""
-    attributes, color, background = [], "", ""
-    parts = iter(codes.split(";") if codes else ())
-    for part in parts:
-        number = int(part)
-        if number in (38, 48):
-            kind = next(parts)
-            rest = [next(parts) for _ in range(3 if kind == "2" else 1)]
-            extended = ";".join([part, kind, *rest])
-            if number == 38:
-                color = extended
-            else:
-                background = extended
-        elif 30 <= number <= 39 or 90 <= number <= 97:
-            color = part
-        elif 40 <= number <= 49 or 100 <= number <= 107:
-            background = part
-        else:
-            attributes.append(part)
-    return tuple(attributes), color, background
-
-
-@lru_cache(maxsize=4096)
-def _draws_blanks_alike(old: Pen, new: Pen) -> bool:
-    """Whether a blank looks the same with both pens: no line through or below it, not reversed, the same background."""
-    return old[2] == new[2] and not _SHOW_ON_BLANKS & {*old[0], *new[0]}
-
-
-@lru_cache(maxsize=4096)
-def _change(old: Pen, new: Pen) -> str:
-    """The sequence that turns one pen into another; single attributes cannot be switched off, only all of them."""
-    if old == new:
-        return ""
-    if new == PLAIN:
-        return "\x1b[0m"
-    parts = []
-    if not set(old[0]) <= set(new[0]) or (old[1] and not new[1]) or (old[2] and not new[2]):
-        parts.append("0")
-        old = PLAIN
-    parts += [attribute for attribute in new[0] if attribute not in old[0]]
-    parts += [now for before, now in zip(old[1:], new[1:], strict=True) if now != before]
-    return f"\x1b[{';'.join(parts)}m"

@@ -20,9 +20,13 @@ from textual.widget import Widget
 from tui_params.core.text import plural
 from tui_params.tui import keys
 from tui_params.tui.terminal.line import Line
+from tui_params.tui.terminal.themes import INKS, tint_of
 
 _MOVE = 5  # bytes of a movement of the cursor to a cell further on in its line
-_SHOWN_ON_BLANKS = frozenset(("hit", "cursor", "cursor-blurred"))  # styles with a line below, or a background
+# Of these styles a blank shows nothing. Of others it may: a background, a line below, a reversal.
+_UNSEEN_ON_BLANKS = {tint_of(sign * size) for sign in (1, -1) for size in range(4)} | {
+    name for name, (_, attributes) in INKS.items() if not {"underline", "reverse"} & {*attributes.split()}
+}
 _PLAIN = str.maketrans({"…": "~", "–": "-", "×": "x", "·": ".", "±": "~"})
 
 
@@ -97,17 +101,22 @@ class LinesView(Canvas):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = []
-        self.top = 0
+        self._top = 0
+
+    @property
+    def top(self) -> int:
+        """The number of the line at the top."""
+        return self._top
 
     @property
     def lines(self) -> Sequence[Line]:
         return self._lines
 
-    def set_lines(self, lines: Sequence[Line]) -> None:
+    def set_lines(self, lines: Sequence[Line], *, from_top: bool = False) -> None:
         """Show another page. The line number at the top stays the same, if the new page is long enough."""
         before = [self._visible(y) for y in range(self.size.height)]
         self._lines = list(lines)
-        self.top = min(self.top, self._last_top)
+        self._top = 0 if from_top else min(self._top, self._last_top)
         self._repaint(before)
 
     @property
@@ -117,7 +126,7 @@ class LinesView(Canvas):
     def scroll_lines(self, top: int) -> None:
         """Put line number ``top`` at the top, or the last one that leaves no empty lines below the page."""
         before = [self._visible(y) for y in range(self.size.height)]
-        self.top = max(0, min(top, self._last_top))
+        self._top = max(0, min(top, self._last_top))
         self._repaint(before)
 
     def _repaint(self, before: Sequence[Line]) -> None:
@@ -132,7 +141,7 @@ class LinesView(Canvas):
 
     def _visible(self, y: int) -> Line:
         """The line at ``y`` on screen; the last one says how many more follow."""
-        at = y + self.top
+        at = y + self._top
         line = self._lines[at] if at < len(self._lines) else []
         if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
             mark = f" +{plural(len(self._lines) - 1 - at, 'line')}"
@@ -145,21 +154,21 @@ class LinesView(Canvas):
         return line
 
     def action_scroll_lines(self, step: int) -> None:
-        self.scroll_lines(self.top + step)
+        self.scroll_lines(self._top + step)
 
     def action_scroll_pages(self, step: int) -> None:
-        self.scroll_lines(self.top + step * max(1, self.size.height - 1))
+        self.scroll_lines(self._top + step * max(1, self.size.height - 1))
 
     def action_scroll_edge(self, step: int) -> None:
         self.scroll_lines(0 if step < 0 else len(self._lines))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.scroll_lines(self.top + 3)
+        self.scroll_lines(self._top + 3)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.scroll_lines(self.top - 3)
+        self.scroll_lines(self._top - 3)
 
     def plain(self) -> str:
         """The page as text, for tests and for copying."""
@@ -192,7 +201,7 @@ def line_width(line: Line) -> int:
 def _cells(line: Line) -> list[tuple[str, str]]:
     """The characters of a line, each with its style."""
     return [
-        (character, "text" if character == " " and name not in _SHOWN_ON_BLANKS else name)
+        (character, "text" if character == " " and name in _UNSEEN_ON_BLANKS else name)
         for text, name in line
         for character in text
     ]

@@ -254,9 +254,7 @@ class TimelineScreen(Screen[str | None]):
             before: Any = self._drawn
             now: Any = message.key
             self._drawn = now
-            if before is None or before[0].name != now[0].name:
-                self.page.top = 0
-            self.page.set_lines(message.lines)
+            self.page.set_lines(message.lines, from_top=before is None or before[0].name != now[0].name)
 
     def on_track_page_resized(self, message: TrackPage.Resized) -> None:
         self._show_page()

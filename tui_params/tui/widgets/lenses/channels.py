@@ -208,10 +208,15 @@ class ChannelsLens(Lens):
         self.desk.ask(_ORDER, key, work)
 
     def _fill(self) -> None:
-        """Paint what is here."""
+        """Paint what is here, and the bar of the cursor where it was and where it is."""
+        before, self._cursor_y = self._cursor_y, -1
+        self._fill_lines()
+        if self._cursor_y != before:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in (before, self._cursor_y) if y >= 0))
+
+    def _fill_lines(self) -> None:
         seen, found, ranking = self.seen, self._profiles.found, self._ranking
         width, height = self.size.width, self.size.height
-        self._cursor_y = -1
         if seen is None or not self.has_room:
             return
         if found is None:
@@ -262,11 +267,8 @@ class ChannelsLens(Lens):
     def _move(self, rank: int) -> None:
         if self._ranking is None:
             return
-        before = self._cursor_y
         self._rank = min(max(rank, 0), self._ranking.profile.count - 1)
         self._fill()
-        width = self.size.width
-        self.refresh(*(Region(0, y, width, 1) for y in {before, self._cursor_y} if y >= 0))
 
     def action_step(self, step: int) -> None:
         self._move(self._rank + step)

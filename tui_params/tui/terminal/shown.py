@@ -1,0 +1,87 @@
+"""Shown: the cells that the terminal shows, as far as they are known, so that none is sent a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tui_params.tui.terminal.pens import PLAIN, Pen, of_blank
+
+_MOVE = 5
+"""Bytes of a movement of the cursor; equal cells that take no more are written again."""
+
+_UNKNOWN = ""
+
+
+class Run(NamedTuple):
+    """A piece of text that is drawn with one pen, from a cell on; ``cells`` is its width."""
+
+    y: int
+    x: int
+    text: str
+    pen: Pen
+    cells: int
+
+
+class Shown:
+    """What was last written into each cell. Whoever writes to the terminal in another way must call ``forget``."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, tuple[list[str], list[Pen]]] = {}
+
+    def forget(self) -> None:
+        """Nothing is known any more: everything was painted anew, or the terminal may have changed it."""
+        self._lines.clear()
+
+    def lose(self, y: int, x: int, cells: int) -> None:
+        """What these cells show is not known."""
+        self._put(y, x, [_UNKNOWN] * cells, [PLAIN] * cells)
+
+    def take(self, run: Run, *, can_erase: bool) -> Iterator[Run]:
+        """The parts of a run that must be written, and are shown from now on.
+
+        Where the terminal can erase, a blank is written as a whole, because its length costs nothing.
+        """
+        y, x, text, pen, width = run
+        if not is_narrow(text, width):
+            # What a terminal does with such a cell when only a part of it is written again differs.
+            self.lose(y, x, width)
+            yield run
+            return
+        letters, blank = list(text), of_blank(pen)
+        pens = [pen] * width if blank is pen else [blank if letter == " " else pen for letter in letters]
+        before = self._put(y, x, letters, pens)
+        if before == (letters, pens):
+            return
+        olds = zip(*before, strict=True)
+        changed = [
+            at for at, (old, now) in enumerate(zip(olds, zip(letters, pens, strict=True), strict=True)) if old != now
+        ]
+        first = last = changed[0]
+        for at in changed[1:]:
+            gap = text[last + 1 : at]
+            is_blank = can_erase and not text[last : at + 1].strip(" ")
+            if gap and not is_blank and len(gap.encode()) > _MOVE:
+                yield Run(y, x + first, text[first : last + 1], pen, last + 1 - first)
+                first = at
+            last = at
+        yield Run(y, x + first, text[first : last + 1], pen, last + 1 - first)
+
+    def _put(self, y: int, x: int, letters: list[str], pens: list[Pen]) -> tuple[list[str], list[Pen]]:
+        """Put cells into a line, and return those that were there."""
+        line = self._lines.setdefault(y, ([], []))
+        end = x + len(letters)
+        missing = end - len(line[0])
+        if missing > 0:
+            line[0].extend([_UNKNOWN] * missing)
+            line[1].extend([PLAIN] * missing)
+        before = line[0][x:end], line[1][x:end]
+        line[0][x:end], line[1][x:end] = letters, pens
+        return before
+
+
+def is_narrow(text: str, cells: int) -> bool:
+    """Whether each character surely takes one cell: letters of Latin scripts, punctuation, boxes, blocks and arrows."""
+    return text.isascii() or (
+        len(text) == cells and all(letter < "\u0300" or "\u2010" <= letter < "\u2e80" for letter in text)
+    )
