@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import compress
+from operator import ne, or_
 from typing import NamedTuple
 
 from tui_params.tui.terminal.pens import PLAIN, Pen, of_blank
@@ -11,6 +14,7 @@ _MOVE = 5
 """Bytes of a movement of the cursor; equal cells that take no more are written again."""
 
 _UNKNOWN = ""
+_MAYBE_WIDE = re.compile(r"[^\u0000-\u02ff\u2010-\u2e7f]")
 
 
 class Run(NamedTuple):
@@ -50,18 +54,17 @@ class Shown:
             return
         letters, blank = list(text), of_blank(pen)
         pens = [pen] * width if blank is pen else [blank if letter == " " else pen for letter in letters]
-        before = self._put(y, x, letters, pens)
-        if before == (letters, pens):
+        old_letters, old_pens = self._put(y, x, letters, pens)
+        is_other = map(ne, old_letters, letters)
+        if old_pens != pens:
+            is_other = map(or_, is_other, map(ne, old_pens, pens))
+        changed = list(compress(range(width), is_other))
+        if not changed:
             return
-        olds = zip(*before, strict=True)
-        changed = [
-            at for at, (old, now) in enumerate(zip(olds, zip(letters, pens, strict=True), strict=True)) if old != now
-        ]
         first = last = changed[0]
         for at in changed[1:]:
-            gap = text[last + 1 : at]
-            is_blank = can_erase and not text[last : at + 1].strip(" ")
-            if gap and not is_blank and len(gap.encode()) > _MOVE:
+            is_near = at == last + 1 or len(text[last + 1 : at].encode()) <= _MOVE
+            if not is_near and not (can_erase and not text[last : at + 1].strip(" ")):
                 yield Run(y, x + first, text[first : last + 1], pen, last + 1 - first)
                 first = at
             last = at
@@ -82,6 +85,4 @@ class Shown:
 
 def is_narrow(text: str, cells: int) -> bool:
     """Whether each character surely takes one cell: letters of Latin scripts, punctuation, boxes, blocks and arrows."""
-    return text.isascii() or (
-        len(text) == cells and all(letter < "\u0300" or "\u2010" <= letter < "\u2e80" for letter in text)
-    )
+    return text.isascii() or (len(text) == cells and not _MAYBE_WIDE.search(text))

@@ -98,11 +98,14 @@ def _with_fewer_pens(runs: Sequence[Run]) -> list[Run]:
         if not run.pen[0] and run.text.strip(" "):
             pens.setdefault(run.pen[2], run.pen)
 
-    def pen_for(run: Run) -> Pen:
-        pen = pens.get(run.pen[2], run.pen)
-        return pen if not run.text.strip(" ") and draws_blanks_alike(run.pen, pen) else run.pen
+    if not pens:
+        return list(runs)
+    return [run if run.text.strip(" ") else run._replace(pen=_blank_pen(run.pen, pens)) for run in runs]
 
-    return [run._replace(pen=pen_for(run)) for run in runs]
+
+def _blank_pen(pen: Pen, pens: Mapping[str, Pen]) -> Pen:
+    other = pens.get(pen[2], pen)
+    return other if draws_blanks_alike(pen, other) else pen
 
 
 def _by_pen(runs: Sequence[Run]) -> list[Run]:
