@@ -38,13 +38,15 @@ while True:
 """
 )
 
+# The most memory that the process had (VmHWM), from the moment before it served on. Every optimizer of torch imports
+# torch._dynamo, which is 70 MiB, and so does a server: this process has none, and imports it beforehand.
 MANY = """
-import gc, os, sys, torch, tui_params
+import gc, sys, time, torch, torch._dynamo, tui_params
 from torch import nn
 
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def most():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 net = nn.Module()
 for layer in range(int(sys.argv[1]) // 100):
@@ -53,11 +55,16 @@ for layer in range(int(sys.argv[1]) // 100):
         part.register_parameter(f"w{number}", nn.Parameter(torch.zeros(1)))
     net.add_module(f"layer{layer}", part)
 gc.collect()
-before = resident()
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # proc(5): the peak begins anew
+before = most()
 tui_params.serve(net, name="many")
 print("serving", flush=True)
 sys.stdin.readline()
-print(resident() - before, flush=True)
+print(most() - before, flush=True)
+began = time.perf_counter()
+[(name, tuple(each.shape), each.dtype, each.requires_grad) for name, each in net.named_parameters()]
+print(time.perf_counter() - began, flush=True)
 """
 
 
@@ -121,8 +128,11 @@ def _table() -> Iterator[Line]:
         process.stdin.write("\n")
         process.stdin.flush()
         grown = int(process.stdout.readline()) / 2**20
+        there = float(process.stdout.readline())
         viewer.close()
-    yield Line(f"{PARAMETERS:,} parameters, listed by a viewer", f"{seconds:.2f} s", "<= 0.5 s", seconds <= 0.5)
+    what, ratio = f"{PARAMETERS:,} parameters, listed by a viewer", seconds / there
+    yield Line(what, f"{seconds:.2f} s", "<= 0.5 s", seconds <= 0.5)
+    yield Line("the same, beside named_parameters() in the process", f"{ratio:.1f}x", "<= 10x", ratio <= 10)
     yield Line("the same, memory in the process that trains", f"{grown:.0f} MiB", "<= 60 MiB", grown <= 60)
 
 

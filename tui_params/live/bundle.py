@@ -10,6 +10,7 @@ PRIVATE_PACKAGE = "_tui_params_inside"
 MODULES = (
     "description",
     "anatomy",
+    "bodies",
     "memory",
     "leaves",
     "adapters",
@@ -20,6 +21,7 @@ MODULES = (
     "optimizers",
     "absences",
     "model",
+    "roll",
     "shared_page",
     "hold",
     "step_clock",

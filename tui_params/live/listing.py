@@ -9,7 +9,7 @@ from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, TensorKind, beyond_numpy
 from tui_params.live.inside.description import Description, Enumeration
 
-_KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient", "array": "array"}
+KINDS: dict[str, TensorKind] = {"parameter": "parameter", "buffer": "buffer", "gradient": "gradient", "array": "array"}
 
 
 def listing_of(found: Enumeration, container: str) -> tuple[Listing, dict[str, int]]:
@@ -56,7 +56,7 @@ def info_of(description: Description, first_names: dict[str, str]) -> TensorInfo
         dtype=dtype,
         numel=description.numel,
         nbytes=description.nbytes,
-        kind=_KINDS.get(description.kind, "tensor"),
+        kind=KINDS.get(description.kind, "tensor"),
         device=description.device,
         requires_grad=description.requires_grad,
         tied_to=tied_to,

@@ -24,9 +24,8 @@ from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.attached.connection import Connection
 from tui_params.live.attached.process_memory import ProcessMemory
+from tui_params.live.attached.roll_reader import read_roll
 from tui_params.live.attached.shared import NOTHING, Copies, Slot, StepPage
-from tui_params.live.inside.description import Description, Enumeration
-from tui_params.live.listing import listing_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-VERSION = 1
+VERSION = 2
 """Of the questions and answers, as ``live.inside.requests`` has it."""
 
 MAX_AT_ONCE = 256 << 20
@@ -50,8 +49,6 @@ LIST_SECONDS = 120.0
 
 STEP_SECONDS = 15.0
 """How long to wait for the end of a step."""
-
-_COUNT = len(Description._fields)
 
 
 class AttachedSource(Source):
@@ -91,32 +88,8 @@ class AttachedSource(Source):
         return StepPage(descriptors[0]), hello
 
     def _list(self, hello: dict[str, Any]) -> None:
-        rows: list[list[Any]] = []
-        last: dict[str, Any] = {}
-        for last, _ in self._connection.ask_many({"ask": "list"}, LIST_SECONDS):
-            rows += last.get("tensors", [])
-        found = [_description(row) for row in rows]
-        gradients = set(last["gradients"].values())
-        tensors = tuple(description for description in found if description.handle not in gradients)
-        # Whether one has a gradient now is chance: each that is trained will have one at the end of a step.
-        trained = [
-            (each.name, each._replace(name=f"{each.name}.grad", kind="gradient", identity=None, notes=(), stride=None))
-            for each in tensors
-            if each.kind == "parameter" and each.requires_grad and not each.unreadable
-        ]
-        will_have_one = {name for name, _ in trained}
-        enumeration = Enumeration(
-            tensors,
-            tuple(trained),
-            dict(last["modules"]),
-            dict(last["metadata"]),
-            tuple((severity, rule, evidence) for severity, rule, evidence in last["remarks"] if rule != "no-gradient"),
-            {name: reason for name, reason in last["absences"].items() if name not in will_have_one},
-            tuple((path, name, rank, alpha, scale) for path, name, rank, alpha, scale in last["adapters"]),
-        )
-        listing, self._handles = listing_of(enumeration, "model of another process")
-        self.listing = listing
-        self._addresses = {row[0]: row[_COUNT] for row in rows}
+        roll = read_roll(message for message, _ in self._connection.ask_many({"ask": "list"}, LIST_SECONDS))
+        self.listing, self._handles, self._addresses = roll.listing, roll.handles, roll.addresses
         self.label = clean(f"{hello['name']} ({hello['pid']})", 120)
 
     @property
@@ -129,9 +102,12 @@ class AttachedSource(Source):
         """What else the process is asked through."""
         return self._connection
 
-    def handle_of(self, name: str) -> int:
-        """The handle of a tensor, for a gradient that of its parameter. Raises KeyError."""
-        return self._handles[name]
+    def handle_of(self, info: TensorInfo) -> int:
+        """The handle of a tensor, of a gradient that of its parameter. Raises ReadError."""
+        handle = self._handles.get(info.name.removesuffix(".grad") if info.kind == "gradient" else info.name)
+        if handle is None:
+            raise ReadError(f"{self.label} has no tensor {info.name}")
+        return handle
 
     def beat(self) -> Beat:
         page = self._page
@@ -185,10 +161,8 @@ class AttachedSource(Source):
         if not info.numel:
             return read(NOTHING, Extent("", 0, 0, 0)), self._page.steps
         is_gradient = info.kind == "gradient"
-        handle = self._handles.get(info.name)
-        if handle is None:
-            raise ReadError(f"{self.label} has no tensor {info.name}")
-        address = None if is_gradient else self._addresses.get(handle)
+        handle = self.handle_of(info)
+        address = None if is_gradient else self._addresses[handle]
         if address is not None and self._memory.reason is None:
             span = _span(info)
             extent = Extent("", address, address, address + span, info.stride)
@@ -269,7 +243,7 @@ class AttachedSource(Source):
             room -= other.nbytes
             if room < 0 and chosen:
                 break
-            chosen.append((other, (self._handles[other.name], True)))
+            chosen.append((other, (self.handle_of(other), True)))
         return chosen[::-1]
 
     def _drop_copies(self) -> None:
@@ -294,16 +268,6 @@ class AttachedSource(Source):
         with self._lock:
             self._drop_copies()
             self._memory.close()
-
-
-def _description(row: list[Any]) -> Description:
-    """A tensor as it came: a list of the fields of Description, and the address. Raises ValueError, TypeError."""
-    if len(row) != _COUNT + 1:
-        raise ValueError(f"a tensor is described by {len(row)} values")
-    found = Description(*row[:_COUNT])
-    shape = tuple(int(length) for length in found.shape)
-    stride = None if found.stride is None else tuple(int(step) for step in found.stride)
-    return found._replace(shape=shape, stride=stride, notes=tuple(map(str, found.notes)))
 
 
 def _span(info: TensorInfo) -> int:

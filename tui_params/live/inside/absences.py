@@ -11,6 +11,8 @@ from .optimizers import Held, states_of
 _ELSEWHERE = ("main_grad", "grad_accum", "_hp_grad")
 """Attributes of a parameter in which Megatron-LM and others accumulate its gradient in another type."""
 
+FROZEN = "frozen (requires_grad is False)"
+
 
 class Ungraded(NamedTuple):
     """A parameter without ``.grad``; ``is_copy`` if it follows others and is not trained itself."""
@@ -37,7 +39,7 @@ def why_absent(ungraded: Sequence[Ungraded], held: Sequence[Held], *, has_any: b
 
 def _reason(entry: Ungraded, states: set[int], has_any: bool) -> str:
     if not entry.requires_grad:
-        return "frozen (requires_grad is False)"
+        return FROZEN
     if entry.is_copy:
         return "it follows the weights of another module and is not trained itself"
     elsewhere = next((name for name in _ELSEWHERE if stored_on(entry.tensor, name) is not None), None)

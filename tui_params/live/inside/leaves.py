@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
@@ -40,6 +40,42 @@ class Leaf(NamedTuple):
 
     origin: str = ""
     """What the tensor is unpacked from, if it is made anew at each look and so has no address."""
+
+
+class Siblings(NamedTuple):
+    """Tensors that one mapping holds: each is found under its key in what ``find`` returns.
+
+    The name of each is ``before``, which ends with a dot unless it is empty, and its key.
+    """
+
+    before: str
+    kind: str
+    find: Find
+    keys: tuple[Any, ...]
+    tensors: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
+    is_copy: bool = False
+    """Whether they follow the weights of another module."""
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Each of them as a leaf."""
+        for key, tensor in zip(self.keys, self.tensors):
+            yield Leaf(f"{self.before}{key}", self.kind, partial(find_child, self.find, key), tensor, self.notes)
+
+    def parts(self, count: int) -> Iterator[Siblings]:
+        """The same, at most ``count`` of them at a time."""
+        for start in range(0, len(self.keys), count):
+            some = slice(start, start + count)
+            yield self._replace(keys=self.keys[some], tensors=self.tensors[some])
+
+
+def expanded(found: Iterable[Leaf | Siblings]) -> Iterator[Leaf]:
+    """Every tensor as a leaf."""
+    for each in found:
+        if type(each) is Siblings:
+            yield from each.leaves()
+        else:
+            yield each  # type: ignore[misc]
 
 
 OWN_ATTRIBUTES = frozenset(vars(torch.nn.Module()))
@@ -94,12 +130,13 @@ def find_module(find_root: Find, path: tuple[str, ...]) -> Any:
     return module
 
 
-def find_registered(find_root: Find, path: tuple[str, ...], registry: str, key: str) -> Any:
-    """The tensor that is registered there now."""
-    return registry_of(find_module(find_root, path), registry)[key]
+def find_registry(find_root: Find, path: tuple[str, ...], registry: str) -> Any:
+    """The tensors that are registered there now, by their keys."""
+    return registry_of(find_module(find_root, path), registry)
 
 
-def _find_child(find: Find, key: Any) -> Any:
+def find_child(find: Find, key: Any) -> Any:
+    """What is under a key now."""
     return find()[key]
 
 
@@ -178,7 +215,7 @@ def walk_values(
                 entries = left
         for key, entry in entries:
             name = f"{prefix}.{key}" if prefix else str(key)
-            yield from walk_values(name, entry, partial(_find_child, find, key), metadata, enter, (*above, id(value)))
+            yield from walk_values(name, entry, partial(find_child, find, key), metadata, enter, (*above, id(value)))
     elif len(metadata) < METADATA_LIMIT:
         metadata[prefix] = _text(value)
 

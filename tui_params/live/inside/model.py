@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,12 +18,15 @@ from .leaves import (
     MODULE_LIMIT,
     Find,
     Leaf,
+    Siblings,
     attributes_of,
     entries_of,
+    expanded,
+    find_child,
     find_field,
     find_gradient,
     find_module,
-    find_registered,
+    find_registry,
     gradient_of,
     is_filled,
     is_module,
@@ -75,6 +78,9 @@ class MappingProbe(Probe):
     looks_at_gradients = True
     """False where another thread trains: backward() sets gradients without the GIL, so that a look at one may crash."""
 
+    names_owners = True
+    """Whether it is remembered which parameter has which name, for the states of optimizers."""
+
     def __init__(self, mapping: Mapping[Any, Any]) -> None:
         super().__init__()
         self._target: Any = mapping
@@ -102,53 +108,67 @@ class MappingProbe(Probe):
         return self._target
 
     def _leaves(self) -> Iterator[Leaf]:
+        return expanded(self._groups())
+
+    def _groups(self) -> Iterator[Leaf | Siblings]:
+        """Every tensor, those that are found in one place together."""
         self._modules, self._metadata, self._owners = {}, {}, {}
         self._roots, self._held, self._copies, self._is_cut, self._adapters = [], [], set(), False, []
         self._entered = {}
         if self._target is not None:
-            yield from self._root_leaves()
+            yield from self._root_groups()
         for held in self._held:
             yield from leaves_of(held, self._owners, self._metadata)
 
-    def _root_leaves(self) -> Iterator[Leaf]:
+    def _root_groups(self) -> Iterator[Leaf | Siblings]:
         yield from walk_values("", self._target, self._find_target, self._metadata, self._enter)
 
     def _enter(self, name: str, value: Any, find: Find) -> Iterable[Leaf] | None:
         if is_module(value):
-            return self._module_leaves(Root((name,), value, find))
+            return expanded(self._module_groups(Root((name,), value, find)))
         if is_optimizer_object(value):
             self._held.append(Held(name, value, find))
             return ()
         leaf = value_leaf(name, value, find)
         return None if leaf is None else (leaf,)
 
-    def _module_leaves(self, root: Root) -> Iterator[Leaf]:
+    def _module_groups(self, root: Root) -> Iterator[Leaf | Siblings]:
         self._roots.append(root)
         for place in self._walk_modules(root):
             self._entered.setdefault(id(place.module), place)
-            path, attributes = place.path, attributes_of(place.module)
+            attributes = attributes_of(place.module)
             place.others = others_in(attributes)
             if place.others:
                 self._adapters += [(place.name, scaling) for scaling in scalings_of(attributes)]
-            skipped = attributes.get("_non_persistent_buffers_set") or ()
-            before = f"{place.name}." if place.full_path else ""
             for registry, kind in (("_parameters", "parameter"), ("_buffers", "buffer")):
-                for key, tensor in list((attributes.get(registry) or _NONE).items()):
-                    if not instance_of(tensor, torch.Tensor):
-                        continue
-                    notes: tuple[str, ...] = (
-                        ("not saved in the state dict",) if kind == "buffer" and key in skipped else ()
-                    )
-                    if place.is_sharded:
-                        notes += ("FSDP: the flat piece that this rank holds",)
-                    name = f"{before}{key}"
-                    self._owners.setdefault(id(tensor), name)
-                    if place.is_copy and kind == "parameter":
-                        self._copies.add(name)
-                    yield Leaf(name, kind, partial(find_registered, root.find, path, registry, key), tensor, notes)
+                held = list((attributes.get(registry) or _NONE).items())
+                held = [item for item in held if instance_of(item[1], torch.Tensor)]
+                if held:
+                    yield from self._registered(place, registry, kind, held)
             for key, packed in packed_in(place.module, place.others):
                 yield self._packed_leaf(place, key, packed)
         yield from _constant_leaves(root)
+
+    def _registered(
+        self, place: Place, registry: str, kind: str, held: list[tuple[Any, Any]]
+    ) -> Iterator[Leaf | Siblings]:
+        before = f"{place.name}." if place.full_path else ""
+        notes = ("FSDP: the flat piece that this rank holds",) if place.is_sharded else ()
+        is_copy = place.is_copy and kind == "parameter"
+        if self.names_owners:
+            for key, tensor in held:
+                self._owners.setdefault(id(tensor), f"{before}{key}")
+        if is_copy:
+            self._copies.update([f"{before}{key}" for key, _ in held])
+        find = partial(find_registry, place.root.find, place.path, registry)
+        skipped = attributes_of(place.module).get("_non_persistent_buffers_set") if kind == "buffer" else ()
+        if not skipped:
+            keys, tensors = zip(*held)
+            yield Siblings(before, kind, find, keys, tensors, notes, is_copy)
+            return
+        for key, tensor in held:
+            own_notes = (*(("not saved in the state dict",) if key in skipped else ()), *notes)
+            yield Leaf(f"{before}{key}", kind, partial(find_child, find, key), tensor, own_notes)
 
     def _packed_leaf(self, place: Place, key: str, packed: Any) -> Leaf:
         segments = place.full_path if is_part_of_module(packed) else (*place.full_path, key)
@@ -203,21 +223,36 @@ class MappingProbe(Probe):
         if missing and gradients:
             remarks.append(("info", "no-gradient", _missing_sentence(missing)))
         remarks += remarks_of(self._held, trained)
-        unregistered = self._unregistered(leaves)
+        views = {view for leaf in leaves for view in views_of(leaf.tensor)}
+        remarks += self._remarks_on_modules([id(leaf.tensor) for leaf in leaves], views)
+        absences = why_absent(ungraded, self._held, has_any=bool(gradients))
+        adapters = self._adapters_found()
+        metadata = self._all_metadata()
+        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), absences, adapters)
+
+    def _adapters_found(self) -> tuple[tuple[Any, ...], ...]:
+        return tuple([(path, *scaling) for path, scaling in self._adapters])
+
+    def _remarks_on_modules(
+        self, known: Iterable[int], views: Container[tuple[int, str]]
+    ) -> list[tuple[Severity, str, str]]:
+        """What there is to say of the modules; ``known`` are the ids of all tensors that were listed."""
+        remarks: list[tuple[Severity, str, str]] = []
+        unregistered = self._unregistered(known, views)
         if unregistered:
             remarks.append(("info", "unregistered-tensor", _unregistered_sentence(unregistered)))
         if self._is_cut:
             remarks.append(("info", "many-modules", f"only the first {MODULE_LIMIT} modules are shown"))
+        return remarks
+
+    def _all_metadata(self) -> dict[str, str]:
         metadata = {} if not self._roots else {"torch": str(torch.__version__)}
         for root in self._roots:
             # A scripted module keeps the flag elsewhere.
             training = attributes_of(root.module).get("training")
             training = attribute_of(root.module, "training") if training is None else training
             metadata[".".join((*root.prefix, "training"))] = str(training)
-        metadata |= self._metadata
-        absences = why_absent(ungraded, self._held, has_any=bool(gradients))
-        adapters = tuple([(path, *scaling) for path, scaling in self._adapters])
-        return Enumeration(tuple(found), tuple(gradients), self._modules, metadata, tuple(remarks), absences, adapters)
+        return {**metadata, **self._metadata}
 
     def _describe_gradient(self, leaf: Leaf, gradient: Any) -> Iterator[tuple[str, Description]]:
         """The gradient of a parameter; of a wrapper each piece belongs to the parameter's piece of that field."""
@@ -234,12 +269,10 @@ class MappingProbe(Probe):
         for description in self._describe_parts(Leaf(leaf.name, "gradient", find, gradient, notes, ".grad")):
             yield description.name.removesuffix(".grad"), description
 
-    def _unregistered(self, leaves: list[Leaf]) -> list[str]:
+    def _unregistered(self, known: Iterable[int], views: Container[tuple[int, str]]) -> list[str]:
         """Paths of tensors and modules in plain attributes, where ``state_dict`` does not look."""
-        known = {id(leaf.tensor) for leaf in leaves}
-        views = {view for leaf in leaves for view in _views_of(leaf.tensor)}
         entered, self._entered = self._entered, {}
-        found: list[str] = []
+        found: list[tuple[str, int]] = []
         for place in entered.values():
             module = place.module
             for key in place.others:
@@ -249,12 +282,13 @@ class MappingProbe(Probe):
                 for label, entry in entries_of(str(key), value):
                     if _is_computed(module, key):
                         break
-                    is_hidden = instance_of(entry, torch.Tensor) and id(entry) not in known
+                    is_hidden = instance_of(entry, torch.Tensor)
                     if is_hidden and stored_on(entry, "_is_flat_param"):
                         continue
                     if is_hidden or (is_module(entry) and id(entry) not in entered and label != key):
-                        found.append(".".join((*place.full_path, label)))
-        return found
+                        found.append((".".join((*place.full_path, label)), id(entry) if is_hidden else 0))
+        listed = {number for _, number in found}.intersection(known) if found else ()
+        return [path for path, number in found if number not in listed]
 
 
 def _is_computed(module: Any, key: Any) -> bool:
@@ -279,10 +313,10 @@ class ModelProbe(MappingProbe):
     def _find_optimizer(self) -> Any:
         return self._optimizer
 
-    def _root_leaves(self) -> Iterator[Leaf]:
+    def _root_groups(self) -> Iterator[Leaf | Siblings]:
         if self._optimizer is not None:
             self._held.append(Held("optimizer", self._optimizer, self._find_optimizer))
-        return self._module_leaves(Root((), self._target, self._find_target))
+        return self._module_groups(Root((), self._target, self._find_target))
 
 
 def _constant_leaves(root: Root) -> Iterator[Leaf]:
@@ -323,7 +357,7 @@ def _is_class_of_copies(kind: Any) -> bool:
     return any(_COPY_CLASSES.search(ancestor.__name__) for ancestor in kind.__mro__)
 
 
-def _views_of(tensor: Any) -> Iterator[tuple[int, str]]:
+def views_of(tensor: Any) -> Iterator[tuple[int, str]]:
     """Modules and attributes that FSDP1 sets to views of a flat parameter: torch/distributed/fsdp/_flat_param.py."""
     if not stored_on(tensor, "_is_flat_param"):
         return

@@ -12,7 +12,7 @@ import torch
 from .anatomy import ODD, attribute_of, instance_of, own
 from .arrays import value_leaf
 from .description import Severity
-from .leaves import Find, Leaf, attributes_of, is_optimizer, walk_values
+from .leaves import Find, Leaf, Siblings, attributes_of, is_optimizer, walk_values
 
 _WRAPPED_AS = ("optim", "optimizer")
 """Attributes under which an optimizer keeps the one that does its work: ZeroRedundancyOptimizer, the first."""
@@ -37,7 +37,7 @@ class Trained(NamedTuple):
     is_copy: bool
 
 
-def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) -> Iterator[Leaf]:
+def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) -> Iterator[Leaf | Siblings]:
     """The tensors in the states and settings of an optimizer. ``names`` are those of parameters, by their ids."""
     owners: dict[int, str] = dict(names)
     for index, group in enumerate(held.optimizer.param_groups):
@@ -54,7 +54,11 @@ def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) ->
         else:
             name = owners.get(id(owner), str(owner) if type(owner) is str else f"unnamed.{len(owners)}")
         owners.setdefault(id(owner), name)
-        yield from walk_values(f"{held.prefix}.{name}", state, partial(_find_state, held.find, owner), metadata, _enter)
+        prefix, find = f"{held.prefix}.{name}", partial(_find_state, held.find, owner)
+        if type(state) is dict and state and all(issubclass(type(value), torch.Tensor) for value in state.values()):
+            yield Siblings(f"{prefix}.", "tensor", find, tuple(state), tuple(state.values()))
+        else:
+            yield from walk_values(prefix, state, find, metadata, _enter)
 
 
 def _enter(name: str, value: Any, find: Find) -> tuple[Leaf, ...] | None:
@@ -64,16 +68,30 @@ def _enter(name: str, value: Any, find: Find) -> tuple[Leaf, ...] | None:
 
 def remarks_of(held: Sequence[Held], trained: Sequence[Trained]) -> Iterator[tuple[Severity, str, str]]:
     """What there is to say of trainable parameters that are in no group of any of the optimizers."""
-    groups = [group for entry in held for group in entry.optimizer.param_groups]
-    changed = {id(parameter): parameter for group in groups for parameter in group["params"]}
+    changed = changed_by(held)
     own_ones = {id(entry.tensor): entry for entry in reversed(trained) if not entry.is_copy}
-    left = [entry.name for entry in reversed(own_ones.values()) if id(entry.tensor) not in changed]
+    left = [entry for entry in reversed(own_ones.values()) if id(entry.tensor) not in changed]
+    yield from remarks_on(held, changed, left, len(own_ones) - len(left))
+
+
+def changed_by(held: Sequence[Held]) -> dict[int, Any]:
+    """The parameters that optimizers change, by their ids."""
+    groups = [group for entry in held for group in entry.optimizer.param_groups]
+    return {id(parameter): parameter for group in groups for parameter in group["params"]}
+
+
+def remarks_on(
+    held: Sequence[Held], changed: Mapping[int, Any], left: Sequence[Trained], others: int
+) -> Iterator[tuple[Severity, str, str]]:
+    """What ``remarks_of`` says, of the parameters ``left`` that are in no group, beside ``others`` that are in one."""
     if not left or not changed:
         return
     which = "the optimizer" if len(held) == 1 else f"the {len(held)} optimizers"
-    if len(left) == len(own_ones):
+    if not others:
         # Mixed precision and flat partitions are trained through copies, of another type or shape.
-        mine, theirs = (Counter(map(_kind_of, tensors)) for tensors in (_tensors(own_ones), changed.values()))
+        mine, theirs = (
+            Counter(map(_kind_of, tensors)) for tensors in ([entry.tensor for entry in left], changed.values())
+        )
         if theirs - mine:
             return
         sentence = (
@@ -84,15 +102,10 @@ def remarks_of(held: Sequence[Held], trained: Sequence[Trained]) -> Iterator[tup
         is_one = len(left) == 1
         verb = "1 trainable parameter is" if is_one else f"{len(left)} trainable parameters are"
         them = "it" if is_one else "them"
-        named = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
-        others = len(own_ones) - len(left)
+        named = ", ".join([entry.name for entry in left[:5]]) + (", …" if len(left) > 5 else "")
         sentence = f"{verb} in no group of {which}, so no step changes {them}: {named}; "
         sentence += "the other one is" if others == 1 else f"the other {others} are"
     yield "warning", "not-in-optimizer", sentence
-
-
-def _tensors(trained: Mapping[int, Trained]) -> list[Any]:
-    return [entry.tensor for entry in trained.values()]
 
 
 def _kind_of(tensor: Any) -> tuple[Any, ...]:

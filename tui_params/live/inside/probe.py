@@ -291,7 +291,7 @@ class Probe:
                 notes += ("the stride counts bytes of two elements",)
         storage = None if obstacle or numel == 0 else storage_nbytes_of(tensor)
         if storage is not None and storage < nbytes and not own(tensor, "is_quantized"):
-            notes += (_repeating(storage),)
+            notes += (repeating(storage),)
         layout = () if obstacle else layout_of(tensor)
         is_addressed = numel > 0 and bool(layout) and layout[-1] != 0
         identity = repr(layout) if is_addressed else f"object {id(tensor)}"
@@ -319,7 +319,7 @@ class Probe:
         nbytes, storage, layout = body.nbytes, body.storage_nbytes, body.layout
         notes = leaf.notes
         if storage < nbytes:
-            notes += (_repeating(storage),)
+            notes += (repeating(storage),)
         return Description(
             handle=self._place(leaf, layout),
             name=self._unique(leaf.name + leaf.ending),
@@ -371,7 +371,8 @@ class Probe:
         return name if seen == 1 else f"{name}#{seen}"
 
 
-def _repeating(storage: int) -> str:
+def repeating(storage: int) -> str:
+    """The note of a tensor whose storage has fewer bytes than its elements."""
     return f"a view that repeats its elements: {storage} bytes in memory"
 
 

@@ -11,19 +11,19 @@ import platform
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 
-from .anatomy import ODD, own
-from .description import Description, Enumeration, ProbeError
+from .anatomy import ODD
+from .description import ProbeError
 from .finite_check import FiniteCheck
 from .hold import MAX_SECONDS, Hold
 from .leaves import Find, gradient_of
-from .memory import Undisturbed
-from .probe import Probe
+from .roll import Asked, Roll, ServedProbe, address_now
 from .round_layout import MAX_RING
 from .shared_page import GENERATION, SharedPage
 from .step_clock import StepClock
@@ -31,11 +31,8 @@ from .step_rounds import StepRounds
 from .step_watch import StepWatch
 from .tensor_copies import DEFAULT_BUDGET, TensorCopies, Wanted
 
-VERSION = 1
+VERSION = 2
 """Of the questions and answers. A viewer that knows another one says so and leaves."""
-
-PER_FRAME = 2_000
-"""Tensors that are described in one frame."""
 
 MAX_COPIED = 4_096
 """Tensors that one viewer may have copied."""
@@ -57,12 +54,36 @@ class RequestError(Exception):
 class Served:
     """What one process serves: a model, the clock of its steps, and who it is."""
 
-    def __init__(self, probe: Probe, name: str, kind: str, page: SharedPage, clock: StepClock) -> None:
+    def __init__(self, probe: ServedProbe, name: str, kind: str, page: SharedPage, clock: StepClock) -> None:
         self.probe, self.name, self.kind = probe, name, kind
         self.page, self.clock = page, clock
         self.since = time.time()
         self.walking = threading.Lock()
-        """A probe is walked by one viewer at a time: each walk gives new handles."""
+        """A probe is walked for one viewer at a time."""
+
+        self._roll: weakref.ref[Roll] | None = None
+        """The last one that was made, as long as a viewer keeps it: it may keep tensors of the model alive."""
+
+    def roll(self) -> Roll:
+        """All tensors as they are now: the roll that other viewers have, if it says the same. Raises RequestError."""
+        with self.walking:
+            made = self._enrolled()
+            kept = self._roll() if self._roll is not None else None
+            if kept is not None and made.is_as(kept):
+                return kept
+            self._roll = weakref.ref(made)
+            self.page.words[GENERATION] += 1
+            return made
+
+    def _enrolled(self) -> Roll:
+        try:
+            return self.probe.enroll()
+        except ProbeError:
+            time.sleep(0.01)  # a dict grew while it was walked: the training thread added a state, or a module
+        try:
+            return self.probe.enroll()
+        except ProbeError as error:
+            raise RequestError(str(error)) from error
 
     def describe(self) -> dict[str, Any]:
         """The process, as a list of what can be attached to shows it."""
@@ -86,8 +107,7 @@ class Visit:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._finds: list[Any] = []
-        self._listed: dict[int, Description] = {}
+        self._roll = Roll()
         self._copies: TensorCopies | None = None
         self._watches: dict[int, StepWatch] = {}
 
@@ -98,9 +118,6 @@ class Visit:
             yield {**self._served.describe(), "is_last": True}, (self._served.page.fd,)
         elif ask == "list":
             yield from self._list()
-        elif ask == "changed":
-            with self._served.walking:
-                yield {"sentence": self._served.probe.changed(), "is_last": True}, ()
         elif ask == "where":
             yield {"addresses": self._where(question), "is_last": True}, ()
         elif ask == "copy":
@@ -126,73 +143,23 @@ class Visit:
             self._copies = None
 
     def _list(self) -> Iterator[Reply]:
-        probe = self._served.probe
-        with self._served.walking:
-            found = self._enumerate()
-            self._finds = probe.finds()
-        descriptions = [*found.tensors, *(description for _, description in found.gradients)]
-        self._listed = {description.handle: description for description in descriptions}
-        for start in range(0, len(descriptions), PER_FRAME):
-            some = descriptions[start : start + PER_FRAME]
-            yield {"tensors": [self._row(description) for description in some]}, ()
-        yield (
-            {
-                "gradients": {name: description.handle for name, description in found.gradients},
-                "modules": dict(found.modules),
-                "metadata": dict(found.metadata),
-                "remarks": [list(remark) for remark in found.remarks],
-                "absences": dict(found.absences),
-                "adapters": [list(adapter) for adapter in found.adapters],
-                "generation": self._served.page.words[GENERATION],
-                "is_last": True,
-            },
-            (),
-        )
-
-    def _enumerate(self) -> Enumeration:
-        try:
-            return self._served.probe.enumerate()
-        except ProbeError:
-            time.sleep(0.01)  # a dict grew while it was walked: the training thread added a state, or a module
-        try:
-            return self._served.probe.enumerate()
-        except ProbeError as error:
-            raise RequestError(str(error)) from error
-
-    def _row(self, description: Description) -> list[Any]:
-        return [*description, self._address(description)]
-
-    def _address(self, description: Description) -> int | None:
-        """Where the first element lies in the memory of this process, if it lies there as it is."""
-        if description.unreadable or not description.numel or description.device != "cpu":
-            return None
-        if not (description.identity or "").startswith("("):
-            return None  # made anew at each look, or an object of another kind
-        try:
-            with Undisturbed(plain=False):
-                tensor = self._finds[description.handle]()
-                is_same = tuple(own(tensor, "shape")) == description.shape
-                if not is_same or str(own(tensor, "dtype")) != f"torch.{description.dtype}":
-                    return None
-                if own(tensor, "is_conj")() or own(tensor, "is_neg")() or own(tensor, "layout") != torch.strided:
-                    return None
-                address: int = own(tensor, "data_ptr")()
-                return address or None
-        except ODD:
-            return None
+        self._roll = self._served.roll()
+        for frame in self._roll.frames():
+            yield frame, ()
+        yield {"generation": self._served.page.words[GENERATION], "is_last": True}, ()
 
     def _where(self, question: dict[str, Any]) -> list[int | None]:
         """The addresses of these tensors now; None of one that is no longer as it was listed."""
         handles = question.get("handles")
         if type(handles) is not list or len(handles) > MAX_COPIED:
             raise RequestError(f"where wants a list of at most {MAX_COPIED} handles")
-        return [self._address(self._description(handle)) for handle in handles]
+        return [address_now(self._asked(handle)) for handle in handles]
 
-    def _description(self, handle: Any) -> Description:
-        description = self._listed.get(handle) if type(handle) is int else None
-        if description is None or description.unreadable:
+    def _asked(self, handle: Any) -> Asked:
+        asked = self._roll.ask(handle)
+        if asked is None:
             raise RequestError(f"there is no readable tensor with the handle {str(handle)[:40]}")
-        return description
+        return asked
 
     def _copy(self, question: dict[str, Any]) -> Reply:
         """Copy these tensors at every step, instead of those that were copied before."""
@@ -220,9 +187,9 @@ class Visit:
         wanted = []
         for handles, is_gradient in asked:
             for handle in handles:
-                description, find = self._description(handle), self._finds[handle]
-                find = partial(_gradient_at, find) if is_gradient else find
-                wanted.append(Wanted(find, description.shape, description.dtype, description.nbytes))
+                asked_for = self._asked(handle)
+                find = partial(_gradient_at, asked_for.find) if is_gradient else asked_for.find
+                wanted.append(Wanted(find, asked_for.shape, asked_for.dtype, asked_for.nbytes))
         return wanted
 
     def _start_watch(self, question: dict[str, Any]) -> Reply:
@@ -261,7 +228,7 @@ class Visit:
     def _identity(self, handle: int) -> int:
         """The id of a tensor as an object, as it is in the groups of an optimizer; 0 if it is not there any more."""
         try:
-            return id(self._finds[handle]())
+            return id(self._asked(handle).find())
         except ODD:
             return 0
 

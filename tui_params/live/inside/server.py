@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import Any
 
 from .frames import FrameError, close_all, receive_frame, send_frame
-from .model import ModelProbe
 from .requests import RequestError, Served, Visit
+from .roll import ServedProbe
 from .runtime_folder import SUFFIX, make_folder
 from .shared_page import SharedPage
 from .step_clock import StepClock
@@ -41,9 +41,7 @@ class Server:
         self.page = SharedPage()
         self.clock = StepClock(self.page)
         kind = type(model).__name__
-        probe = ModelProbe(model, optimizer)
-        probe.looks_at_gradients = False
-        self.served = Served(probe, name or kind, kind, self.page, self.clock)
+        self.served = Served(ServedProbe(model, optimizer), name or kind, kind, self.page, self.clock)
         self.path = ""
         self._listener: socket.socket | None = None
         self._viewers: set[socket.socket] = set()

@@ -60,8 +60,8 @@ class Stream:
         question = {
             "ask": "watch",
             "number": number,
-            "values": [source.handle_of(info.name) for info in self.infos if info.kind != "gradient"],
-            "gradients": [source.handle_of(info.name) for info in self.infos if info.kind == "gradient"],
+            "values": [source.handle_of(info) for info in self.infos if info.kind != "gradient"],
+            "gradients": [source.handle_of(info) for info in self.infos if info.kind == "gradient"],
             "budget": budget,
             "places": places,
             "limit": hold_seconds,
