@@ -12,6 +12,7 @@ from tui_params.core import text
 from tui_params.core.course import Course, Point
 from tui_params.core.findings import Finding
 from tui_params.core.source import Beat
+from tui_params.core.watching import Wish
 from tui_params.live.source import ModelSource
 from tui_params.live.watching.condition import parse_condition
 
@@ -40,19 +41,25 @@ class FixedWatching:
     """A watch that sees what it is told to see."""
 
     def __init__(self) -> None:
-        self.conditions = self.words = ""
+        self.wish = Wish()
+        self.words = self.standing = ""
         self.names: Sequence[str] | None = ()
         self.seen: tuple[Finding, ...] = ()
 
-    def start(self, names: Sequence[str] | None, conditions: str) -> None:
+    def start(self, names: Sequence[str] | None, wish: Wish) -> None:
+        conditions = wish.conditions
         for word in conditions.split():
             parse_condition(word)
-        self.names, self.conditions = names, conditions
+        self.names, self.wish = names, wish
         count = "everything" if names is None else text.plural(len(names), "tensor")
         self.words = f"watching {count} for {conditions}"
 
     def stop(self) -> None:
-        self.conditions = self.words = ""
+        self.wish = Wish()
+        self.words = self.standing = ""
+
+    def release(self) -> None:
+        self.standing = ""
 
     def events(self) -> tuple[Finding, ...]:
         return self.seen

@@ -34,6 +34,7 @@ from tui_params.api.opening import open_source
 from tui_params.cli.demo import HINT
 from tui_params.core.findings import Finding
 from tui_params.core.source import Source
+from tui_params.core.watching import Wish
 from tui_params.demo import make_demo
 from tui_params.settings import FETCH_BELOW, Settings
 from tui_params.sources.detect import open_path
@@ -254,7 +255,7 @@ def watched() -> Source:
     """The same, watched for NaN and infinities, which have come."""
     source = TrainingSource(live_model())
     words = "512 of 65,536 values NaN, norm of the others 0.2113"
-    source.watching().start(None, "nan inf")
+    source.watching().start(None, Wish("nan inf"))
     source.watching().seen = tuple(
         Finding("error", "watch", f"encoder.layers.3.linear1.{name}", f"step 48,011, in its {where}: nan: {words}")
         for name, where in (("weight", "gradient"), ("weight", "values"), ("bias", "gradient"), ("bias", "values"))

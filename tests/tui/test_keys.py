@@ -753,7 +753,7 @@ async def test_watch_says_that_nothing_trains_here() -> None:
     # tests/tui/screens/test_watch.py watches a model that does.
     async with on_stage() as stage:
         await stage.press("W")
-        assert "Only one model that trains" in stage.lines[-1]
+        assert "Only a model that trains" in stage.lines[-1]
 
 
 @covers("reload")

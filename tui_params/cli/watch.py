@@ -15,19 +15,17 @@ from tui_params.cli.fields import WATCH, epilog
 from tui_params.cli.numbers import Seconds
 from tui_params.cli.selection import select as select_tensors
 from tui_params.cli.served import choose_served
-from tui_params.cli.watch_actions import Running, Saving, writable_folder
+from tui_params.cli.watch_command import Running
 from tui_params.cli.watch_report import JsonReport, Report, Served, TextReport, event_entry
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.watching import HOLD_SECONDS, MAX_HOLD_SECONDS
 from tui_params.errors import OpenError, QueryError, ReadError, WriteError
 from tui_params.live.attached.finding import find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.watching.condition import Condition, parse_condition
+from tui_params.live.watching.saving import Saving, writable_folder
 from tui_params.live.watching.watch import Look, Watch, choose_watched
 
-HOLD_SECONDS = 300.0
-"""Below the 10 minutes after which NCCL ends a job whose other ranks wait for this one."""
-
-MAX_SECONDS = 86_400.0
 _TICK = 0.1
 _GRADIENT = ".grad"
 
@@ -63,7 +61,7 @@ _GRADIENT = ".grad"
 @click.option(
     "--for",
     "seconds",
-    type=Seconds(MAX_SECONDS),
+    type=Seconds(MAX_HOLD_SECONDS),
     metavar="SECONDS",
     help=f"How long --pause holds at most; {HOLD_SECONDS:.0f} by default.",
 )

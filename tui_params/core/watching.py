@@ -5,19 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from tui_params.core.findings import Finding
+
+HOLD_SECONDS = 300.0
+"""How long the training stands at most, if nothing else is said: below the 10 minutes after which NCCL ends a job."""
+
+MAX_HOLD_SECONDS = 86_400.0
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What to wait for, and what to do when it comes.
+
+    ``conditions`` are separated by blanks; empty if nothing is watched. ``folder`` is where the tensors of events are
+    written, empty if they are not. ``hold_seconds`` is how long the training stands after an event at most, 0 if it
+    goes on.
+    """
+
+    conditions: str = ""
+    folder: str = ""
+    hold_seconds: float = 0.0
 
 
 class Watching(Protocol):
     """Looks at tensors at every step. None of it waits for a tensor or for another process."""
 
-    conditions: str
-    """What is waited for, as it was written; empty if nothing is watched."""
+    wish: Wish
 
-    def start(self, names: Sequence[str] | None, conditions: str) -> None:
+    def start(self, names: Sequence[str] | None, wish: Wish) -> None:
         """Watch these parameters and buffers, or all, with their gradients, in place of what was watched before.
 
-        ``conditions`` are separated by blanks. Raises QueryError.
+        Raises QueryError.
         """
         ...
 
@@ -28,6 +47,15 @@ class Watching(Protocol):
     @property
     def words(self) -> str:
         """What is watched, or why nothing is, as one sentence; empty if nothing was asked for."""
+        ...
+
+    @property
+    def standing(self) -> str:
+        """That the training stands because of this, where and for how long, as a sentence; empty if it does not."""
+        ...
+
+    def release(self) -> None:
+        """Let the training go on, and watch on."""
         ...
 
     def events(self) -> tuple[Finding, ...]:

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from tests.live.attached.conftest import runtime
+from tests.live.watching.test_watchpoints import until
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
+from tui_params.core.watching import Wish
 from tui_params.errors import OpenError
 from tui_params.live.attached.finding import Serving, ranks_of
 from tui_params.live.watching.job import JobSource
@@ -56,6 +58,8 @@ for line in sys.stdin:
     if line == "drift\\n" and rank == 1:
         with torch.no_grad():
             next(net.parameters())[2, 3] += 1.0
+    elif line == "nan\\n" and rank == 1:
+        data[0, 0] = float("nan")
     elif line == "step\\n":
         step()
     print("done", flush=True)
@@ -145,7 +149,7 @@ def test_replicas_of_ddp_that_drift_apart(runtime: Path) -> None:
             ]
 
 
-def test_shards_of_fsdp2_are_not_replicas(runtime: Path) -> None:
+def test_shards_of_fsdp2_are_not_replicas(runtime: Path, tmp_path: Path) -> None:
     with job("fsdp2", runtime) as ranks, opened() as source:
         assert isinstance(source, JobSource)
         assert said(source) == []
@@ -156,6 +160,15 @@ def test_shards_of_fsdp2_are_not_replicas(runtime: Path) -> None:
         assert not np.array_equal(source.read("rank0.0.weight"), source.read("rank1.0.weight"))
         ranks.tell("step")
         assert source.beat().steps == 2
+        # What comes of one rank's data is seen on all, and saved for each.
+        watching = source.watching()
+        watching.start(["rank0.0.weight", "rank1.0.weight"], Wish("nan", str(tmp_path)))
+        until(lambda: watching.words.startswith("each rank: watching 2 tensors and gradients for nan"))
+        ranks.tell("nan")
+        ranks.tell("step")
+        until(lambda: len(watching.events()) >= 4)
+        assert {event.tensor for event in watching.events()} == {"rank0.0.weight", "rank1.0.weight"}
+        assert {path.name for path in tmp_path.iterdir()} == {"rank0-step-3.safetensors", "rank1-step-3.safetensors"}
 
 
 def test_a_model_that_is_not_known_to_be_replicated(runtime: Path) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from tests.factories_screen import on_stage
 from tests.factories_training import TrainingSource
 from tui_params.core.findings import Finding
+from tui_params.core.watching import Wish
 from tui_params.tui.screens.explorer import pulse
 
 
@@ -28,10 +29,10 @@ async def test_a_module_is_watched_and_what_is_seen_is_marked(monkeypatch: pytes
         await stage.until(lambda: "Watch at every step" in stage.text, "the dialog")
         await stage.send("backspace", "x", "enter")
         await stage.until(lambda: "'inx' is no condition" in stage.text, "it says what is wrong")
-        assert watching.conditions == ""
+        assert watching.wish == Wish()
         await stage.send("backspace", "f", "enter")
         await stage.until(lambda: ", watched" in stage.lines[0], "watched")
-        assert (watching.names, watching.conditions) == (["0.weight", "0.bias"], "nan inf")
+        assert (watching.names, watching.wish) == (["0.weight", "0.bias"], Wish("nan inf"))
         await stage.until(lambda: "Watching 2 tensors for nan inf." in stage.lines[-1], "said")
         assert bells == []
         watching.seen = (event("1.weight", 7),)
@@ -51,3 +52,29 @@ async def test_a_module_is_watched_and_what_is_seen_is_marked(monkeypatch: pytes
         await stage.until(lambda: "Watch at every step" in stage.text, "the dialog again")
         await stage.send("ctrl+u", "enter")
         await stage.until(lambda: ", watched" not in stage.lines[0], "no more")
+
+
+async def test_what_is_saved_and_that_the_training_stands_is_asked_for_and_it_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    source = TrainingSource(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), {})
+    watching = source.watching()
+    async with on_stage(source, is_settled=False) as stage:
+        await stage.until(lambda: "weight" in stage.text, "open")
+        await stage.send("W")
+        await stage.until(lambda: "nothing is saved" in stage.text, "the dialog")
+        await stage.send("tab", "down", *"odd", "down", *"long", "enter")
+        await stage.until(lambda: "'long' is no number of seconds" in stage.text, "it says what is wrong")
+        await stage.send("ctrl+u", *"90", "enter")
+        await stage.until(lambda: ", watched" in stage.lines[0], "watched")
+        wish = Wish("nan inf", "odd", 90.0)
+        assert (watching.names, watching.wish) == (None, wish)
+        watching.standing = "the training stands at the end of step 7, for at most 90 s more"
+        await stage.until(lambda: "The training stands at the end of step 7" in stage.lines[-1], "told")
+        await stage.send("W")
+        await stage.until(lambda: "90 s more: enter" in stage.text, "the dialog says so")
+        watching.names = ()
+        await stage.send("enter")
+        await stage.until(lambda: not watching.standing, "released")
+        assert (watching.names, watching.wish) == ((), wish)  # not begun anew

@@ -162,6 +162,26 @@ def find_gradient(find: Find) -> Any:
     return gradient
 
 
+def gradient_find(find: Find) -> Find:
+    """What finds the gradient of a tensor as it is now, None if there is none.
+
+    A tensor inside a wrapper has none of its own: that of the wrapper is another such wrapper, and has the same field.
+    """
+    if type(find) is partial and find.func is find_field:
+        inner, field = find.args
+        return partial(_find_field_if_any, gradient_find(inner), field)
+    return partial(_find_gradient_if_any, find)
+
+
+def _find_gradient_if_any(find: Find) -> Any:
+    return gradient_of(find())
+
+
+def _find_field_if_any(find: Find, field: Callable[[Any], Any]) -> Any:
+    found = find()
+    return None if found is None else field(found)
+
+
 def requires_grad_of(leaf: Leaf) -> bool | None:
     """Whether it is trained, where that is a question: a buffer, an unpacked weight, a saved tensor: None."""
     if leaf.origin:

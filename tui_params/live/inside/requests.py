@@ -13,7 +13,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from .anatomy import ODD
 from .description import ProbeError
 from .finite_check import FiniteCheck
 from .hold import MAX_SECONDS, Hold
-from .leaves import Find, gradient_of
+from .leaves import gradient_find
 from .roll import Asked, Roll, ServedProbe, address_now
 from .round_layout import MAX_RING
 from .shared_page import GENERATION, SharedPage
@@ -188,7 +187,7 @@ class Visit:
         for handles, is_gradient in asked:
             for handle in handles:
                 asked_for = self._asked(handle)
-                find = partial(_gradient_at, asked_for.find) if is_gradient else asked_for.find
+                find = gradient_find(asked_for.find) if is_gradient else asked_for.find
                 wanted.append(Wanted(find, asked_for.shape, asked_for.dtype, asked_for.nbytes))
         return wanted
 
@@ -249,10 +248,6 @@ def _budget(question: dict[str, Any]) -> int:
     if budget is not None and type(budget) is not int:
         raise RequestError(f"{question['ask']} wants lists of handles, and a budget in bytes")
     return DEFAULT_BUDGET if budget is None else max(budget, 0)
-
-
-def _gradient_at(find: Find) -> Any:
-    return gradient_of(find())
 
 
 def _rank() -> tuple[int | None, int | None]:

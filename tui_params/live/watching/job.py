@@ -16,6 +16,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
 from tui_params.live.attached.replicas import compare_ranks
+from tui_params.live.watching.job_watching import JobWatching
 from tui_params.live.watching.source import WatchedSource
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class JobSource(Source):
         try:
             for rank in sorted(paths):
                 self._ranks[rank] = WatchedSource(paths[rank])
+                self._ranks[rank].files_begin = f"rank{rank}-"
             said = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
         except BaseException:
             self.close()
@@ -47,6 +49,7 @@ class JobSource(Source):
         self._own: dict[str, tuple[WatchedSource, TensorInfo]] = {}
         self.listing = self._merged(said)
         self._courses: Courses | None = None
+        self._watching: JobWatching | None = None
 
     def _merged(self, said: Sequence[Finding]) -> Listing:
         parts = {f"rank{rank}": source for rank, source in self._ranks.items()}
@@ -102,6 +105,7 @@ class JobSource(Source):
             any(beat.is_scaled for beat in beats.values()),
             max(beat.skipped for beat in beats.values()),
             "; ".join(lost[:4]) if lost else None,
+            max(beat.held for beat in beats.values()),
         )
 
     def changed(self) -> str | None:
@@ -112,6 +116,11 @@ class JobSource(Source):
         if self._courses is None:
             self._courses = JobCourses({f"rank{rank}": source.courses() for rank, source in self._ranks.items()})
         return self._courses
+
+    def watching(self) -> JobWatching:
+        if self._watching is None:
+            self._watching = JobWatching({f"rank{rank}": source.watching() for rank, source in self._ranks.items()})
+        return self._watching
 
     def close(self) -> None:
         for source in self._ranks.values():

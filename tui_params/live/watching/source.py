@@ -12,6 +12,8 @@ class WatchedSource(AttachedSource):
 
     _history: History | None = None
     _watchpoints: Watchpoints | None = None
+    files_begin = ""
+    """What the names of files begin with that its watch saves: that of the rank, where several are watched."""
 
     def courses(self) -> History:
         if self._history is None:
@@ -20,7 +22,7 @@ class WatchedSource(AttachedSource):
 
     def watching(self) -> Watchpoints:
         if self._watchpoints is None:
-            self._watchpoints = Watchpoints(self)
+            self._watchpoints = Watchpoints(self, self.files_begin)
         return self._watchpoints
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from tui_params.core import text
 from tui_params.core.findings import Finding
+from tui_params.core.watching import MAX_HOLD_SECONDS, Wish
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import PlainInput
@@ -20,58 +21,74 @@ from tui_params.tui.widgets.canvas import LinesView
 from tui_params.tui.widgets.detail.text_lines import wrapped
 
 _FORMS = "nan  inf  norm>10  norm>5x (times its median)  still:100 (steps)"
+_FIELDS = (
+    ("for", "watch-field", "nothing"),
+    ("save to", "watch-folder", "no folder: nothing is saved"),
+    ("hold", "watch-hold", "seconds at most: the training goes on"),
+)
+"""What stands before a field, its id, and what an empty one means."""
+
 _MOST = 8
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """What to watch for, and whether in everything or only in the row at the cursor; without conditions, nothing."""
 
-    conditions: str
+    wish: Wish
     is_all: bool
 
 
-class ConditionField(PlainInput):
-    """The conditions; tab chooses where."""
+class Seen(msgspec.Struct, frozen=True):
+    """The watch as it is: what was asked for, what it says and has seen, and whether the training stands."""
 
-    BINDINGS = [Binding("tab,shift+tab", "screen.choose_where", "where", show=False)]
+    wish: Wish
+    words: str
+    standing: str
+    events: Sequence[Finding]
+    is_all: bool
+
+
+class WatchField(PlainInput):
+    """One of the fields; tab chooses where to watch, up and down another field."""
+
+    BINDINGS = [
+        Binding("tab,shift+tab", "screen.choose_where", "where", show=False),
+        Binding("down", "screen.choose_field(1)", "next field", show=False),
+        Binding("up", "screen.choose_field(-1)", "field before", show=False),
+    ]
 
 
 class WatchScreen(ModalScreen[None]):
     """A field for the conditions. ``start`` takes what is wanted, and returns what is wrong with it, or nothing."""
 
     BINDINGS = [Binding("escape", "leave", "close", show=False)]
-    AUTO_FOCUS = "ConditionField"
+    AUTO_FOCUS = "#watch-field"
 
-    def __init__(
-        self,
-        glyphs: Glyphs,
-        name: str,
-        conditions: str,
-        said: str,
-        events: Sequence[Finding],
-        start: Callable[[Wanted], str],
-    ) -> None:
+    def __init__(self, glyphs: Glyphs, name: str, seen: Seen, start: Callable[[Wanted], str]) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self._name, self._conditions, self._said, self._events = name, conditions, said, events
-        self._start = start
-        self._is_all = not name
+        self._name, self._seen, self._start = name, seen, start
+        self._is_all = not name or (bool(seen.standing) and seen.is_all)
         self._is_left = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="watch", classes="-ascii" if self.glyphs.is_ascii else ""):
             yield LinesView(id="watch-where")
-            with Horizontal(id="watch-bar"):
-                yield Static("for", id="watch-mark", markup=False)
-                yield ConditionField("nothing", id="watch-field")
+            for word, name, empty in _FIELDS:
+                with Horizontal(classes="watch-bar"):
+                    yield Static(word, classes="watch-mark", markup=False)
+                    yield WatchField(empty, id=name)
             yield LinesView(id="watch-said")
 
     def on_mount(self) -> None:
         self.query_one("#watch").border_title = "Watch at every step"
         self.query_one("#watch").border_subtitle = "enter, or esc"
-        field = self.query_one(ConditionField)
-        field.value = self._conditions or "nan inf"
-        field.cursor_position = len(field.value)
+        wish = self._seen.wish
+        seconds = f"{wish.hold_seconds:g}" if wish.hold_seconds else ""
+        values = (wish.conditions or "nan inf", wish.folder, seconds)
+        for field, value in zip(self.query(WatchField), values, strict=True):
+            field.value = value
+            field.cursor_position = len(value)
         self._fill()
 
     def on_resize(self) -> None:
@@ -89,16 +106,19 @@ class WatchScreen(ModalScreen[None]):
         where.styles.height = len(choices)
         lines: list[Line] = wrapped(wrong, width, "error") if wrong else [[(text.shorten(_FORMS, width), "dim")]]
         if self._name:
-            lines.append([("tab changes where; nothing written ends the watch", "dim")])
-        if self._said:
-            lines += [[], *wrapped(self._said, width, "text", limit=2)]
-        if self._events:
+            lines.append([("tab changes where; no condition ends the watch", "dim")])
+        if self._seen.standing:
+            lines += [[], *wrapped(f"{self._seen.standing}: enter lets it go on", width, "accent", limit=3)]
+        elif self._seen.words:
+            lines += [[], *wrapped(self._seen.words, width, "text", limit=2)]
+        events = self._seen.events
+        if events:
             lines.append([])
-            room = max(1, min(_MOST, (self.size.height - 10) // 2))
-            for event in self._events[:room]:
+            room = max(1, min(_MOST, (self.size.height - 14) // 2))
+            for event in events[:room]:
                 words = f"{self.glyphs.error} {text.name(event.tensor or '')}: {event.evidence}"
                 lines += wrapped(words, width, "text", limit=2, hang=2)
-            more = len(self._events) - room
+            more = len(events) - room
             if more > 0:
                 lines.append([(f"and {more:,} more", "dim")])
         said.set_lines(lines)
@@ -115,10 +135,29 @@ class WatchScreen(ModalScreen[None]):
             self._is_left = True
             self.dismiss()
 
+    def action_choose_field(self, step: int) -> None:
+        fields = list(self.query(WatchField))
+        place = next((number for number, field in enumerate(fields) if field.has_focus), 0)
+        fields[(place + step) % len(fields)].focus()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        wrong = self._start(Wanted(event.value.strip(), self._is_all))
+        conditions, folder, seconds = (field.value.strip() for field in self.query(WatchField))
+        held = _seconds(seconds)
+        if held is None:
+            wrong = f"{seconds!r} is no number of seconds from 0 to {MAX_HOLD_SECONDS:,.0f}"
+        else:
+            wrong = self._start(Wanted(Wish(conditions, folder, held), self._is_all))
         if wrong:
             self._fill(wrong)
         else:
             self.action_leave()
+
+
+def _seconds(words: str) -> float | None:
+    """A number of seconds, 0 of nothing; None if it is no such number."""
+    try:
+        found = float(words) if words else 0.0
+    except ValueError:
+        return None
+    return found if 0 <= found <= MAX_HOLD_SECONDS else None

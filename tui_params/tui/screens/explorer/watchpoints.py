@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tui_params.core import text
+from tui_params.core.findings import Finding
 from tui_params.core.watching import Watching
 from tui_params.errors import QueryError
 from tui_params.tui.screens.explorer.notice import Notice
@@ -32,33 +33,39 @@ class WatchedFor:
         self._session, self._screen, self._changed = session, screen, changed
         self._watching: Watching | None = None
         self._told = 0
-        self._said = ""
+        self._said = self._stood = ""
+        self._is_all = False
+        """Whether everything was asked for the last time, and not only what was at the cursor."""
 
     def begin(self) -> None:
         """Another source was opened, or the same one again."""
         opened = self._session.opened
         self._watching = opened.source.watching() if opened is not None else None
-        self._told, self._said = 0, ""
+        self._told, self._said, self._stood = 0, "", ""
 
     @property
     def words(self) -> str:
         """A word for the header while something is watched."""
-        return "watched" if self._watching is not None and self._watching.conditions else ""
+        return "watched" if self._watching is not None and self._watching.wish.conditions else ""
 
     def open(self) -> None:
         """Ask what to watch for."""
-        from tui_params.tui.screens.watch import Wanted, WatchScreen
+        from tui_params.tui.screens.watch import Seen, Wanted, WatchScreen
 
         watching, opened, node = self._watching, self._session.opened, self._screen.tree_view.cursor
         if watching is None or opened is None:
-            self._screen.notice.say("Only one model that trains in another process can be watched.")
+            self._screen.notice.say("Only a model that trains in another process can be watched.")
             return
         names = [] if node is None else [info.name for info in opened.tree.tensors_below(node)]
 
         def start(wanted: Wanted) -> str:
+            if watching.standing and wanted.wish == watching.wish and wanted.is_all is self._is_all:
+                watching.release()
+                return ""
             try:
-                if wanted.conditions:
-                    watching.start(None if wanted.is_all else names, wanted.conditions)
+                if wanted.wish.conditions:
+                    watching.start(None if wanted.is_all else names, wanted.wish)
+                    self._is_all = wanted.is_all
                 else:
                     watching.stop()
             except QueryError as error:
@@ -67,8 +74,8 @@ class WatchedFor:
             return ""
 
         name = opened.tree.name(node) if node is not None and names else ""
-        dialog = (watching.conditions, watching.words, watching.events())
-        self._screen.app.push_screen(WatchScreen(self._screen.glyphs, name, *dialog, start))
+        seen = Seen(watching.wish, watching.words, watching.standing, watching.events(), self._is_all)
+        self._screen.app.push_screen(WatchScreen(self._screen.glyphs, name, seen, start))
 
     def look(self) -> None:
         """Tell what has come since the last look."""
@@ -79,7 +86,13 @@ class WatchedFor:
             self._said = watching.words
             if self._said:
                 self._screen.notice.say(f"{self._said[:1].upper()}{self._said[1:]}.")
-        events = watching.events()
+        self._tell(watching.events())
+        if bool(watching.standing) != bool(self._stood) and watching.standing:
+            words = watching.standing
+            self._screen.notice.say(f"{words[:1].upper()}{words[1:]}: W and enter let it go on.", stays=True)
+        self._stood = watching.standing
+
+    def _tell(self, events: tuple[Finding, ...]) -> None:
         new = events[self._told :]
         if not new:
             return
