@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -160,6 +161,23 @@ def test_shards_of_fsdp2_are_not_replicas(runtime: Path, tmp_path: Path) -> None
         assert not np.array_equal(source.read("rank0.0.weight"), source.read("rank1.0.weight"))
         ranks.tell("step")
         assert source.beat().steps == 2
+        # The rows of both are one tensor: what a model of one process has after the same steps.
+        whole = source.find("whole.0.weight")
+        assert (whole.shape, whole.notes) == ((6, 8), ("2 ranks have the rows of it, one after the other: 3, 3",))
+        rows = [source.read(f"rank{rank}.0.weight") for rank in range(2)]
+        assert np.array_equal(source.read("whole.0.weight"), np.concatenate(rows))
+        assert source.read("whole.0.weight", "2:4, 1").tolist() == [rows[0][2, 1], rows[1][0, 1]]
+        parts = [source.summarize(f"rank{rank}.0.weight") for rank in range(2)]
+        assert source.summarize("whole.0.weight") == parts[0].merge(parts[1])
+        assert "whole.optimizer.0.weight.exp_avg" in source
+        assert "whole.optimizer.0.weight.step" not in source  # a number that each rank has
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(source.read, "whole.0.weight.grad")
+            while not asked.done():
+                ranks.tell("step")
+        assert asked.result().shape == (6, 8)
+        assert np.isfinite(asked.result()).all()
+        made = source.beat().steps
         # What comes of one rank's data is seen on all, and saved for each.
         watching = source.watching()
         watching.start(["rank0.0.weight", "rank1.0.weight"], Wish("nan", str(tmp_path)))
@@ -168,7 +186,9 @@ def test_shards_of_fsdp2_are_not_replicas(runtime: Path, tmp_path: Path) -> None
         ranks.tell("step")
         until(lambda: len(watching.events()) >= 4)
         assert {event.tensor for event in watching.events()} == {"rank0.0.weight", "rank1.0.weight"}
-        assert {path.name for path in tmp_path.iterdir()} == {"rank0-step-3.safetensors", "rank1-step-3.safetensors"}
+        assert {path.name for path in tmp_path.iterdir()} == {
+            f"rank{rank}-step-{made + 1}.safetensors" for rank in range(2)
+        }
 
 
 def test_a_model_that_is_not_known_to_be_replicated(runtime: Path) -> None:

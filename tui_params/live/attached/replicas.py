@@ -39,7 +39,7 @@ def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS)
     """
     first, *others = sorted(ranks)
     deadline = time.monotonic() + seconds
-    offsets = {rank: _offset(source) for rank, source in ranks.items()}
+    offsets = {rank: steps_before(source) for rank, source in ranks.items()}
     is_replicated = all(_REPLICATED in source.listing.modules.values() for source in ranks.values())
     if any(_FSDP1 in source.listing.modules.values() for source in ranks.values()):
         return ()
@@ -132,7 +132,7 @@ def _at_same_step(one: _Side, other: _Side, deadline: float) -> tuple[NDArray[np
     return None
 
 
-def _offset(source: AttachedSource) -> int:
+def steps_before(source: AttachedSource) -> int:
     """How many steps the optimizer had made before the process began to count; 0 if no state says it."""
     for info in source.listing.tensors:
         if info.numel == 1 and info.name.startswith("optimizer.") and info.name.endswith(".step"):

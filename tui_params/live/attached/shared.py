@@ -152,7 +152,7 @@ class Copies:
             if state != COPIED:
                 sentence = _STATES.get(state, "it is not the tensor that was listed any more")
                 raise ReadError(sentence.format(step=step))
-            found = read(_Half(self._view, slot.halves[half], slot.nbytes))
+            found = read(Bytes(self._view, slot.halves[half], slot.nbytes))
             # The other half may be written meanwhile, but not this one.
             if self._word(slot, BEGUN) < number + 2:
                 return found, step
@@ -169,8 +169,8 @@ class Copies:
         self._map.close()
 
 
-class _Half:
-    """One copy, as a Place."""
+class Bytes:
+    """``nbytes`` bytes of memory from ``start`` on, as a Place."""
 
     def __init__(self, view: memoryview, start: int, nbytes: int) -> None:
         self._view, self._start, self._nbytes = view, start, nbytes
@@ -189,5 +189,5 @@ class _Half:
         buffer[:] = self._view[begin : begin + len(buffer)]
 
 
-NOTHING = _Half(memoryview(b""), 0, 0)
+NOTHING = Bytes(memoryview(b""), 0, 0)
 """Where the elements of a tensor without elements are."""

@@ -102,7 +102,7 @@ def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...]
         note = f"DTensor: this rank's piece of {_shape_of(tensor)}, placements {tensor.placements}"
         return (("", partial(_get, "_local_tensor")),), (
             note,
-            f"device mesh of shape {tuple(tensor.device_mesh.shape)}",
+            f"device mesh of shape {tuple(tensor.device_mesh.shape)}{_coordinate_in(tensor.device_mesh)}",
         )
     if is_jagged(tensor):
         count = own(stored_on(tensor, "_offsets"), "numel")() - 1
@@ -127,6 +127,12 @@ def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...]
         getters = [(name.lstrip("_"), getattr(torch.Tensor, name)) for name in _SPARSE_FIELDS[layout]]
         return tuple(getters), (note,)
     return (), ()
+
+
+def _coordinate_in(mesh: Any) -> str:
+    """Where this rank stands in a device mesh, which it knows without asking the others."""
+    found = mesh.get_coordinate()
+    return "" if found is None else f", this rank at {tuple(found)}"
 
 
 def _nested(count: int) -> str:

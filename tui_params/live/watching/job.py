@@ -1,4 +1,7 @@
-"""JobSource: the models of all ranks of a job that are served on this machine, as one source: ``rank0.``, ``rank1.``"""
+"""JobSource: the models of all ranks of a job that are served on this machine, as one source: ``rank0.``, ``rank1.``
+
+Tensors of which each rank has some rows stand once more below ``whole.``, with the values of all.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
 from tui_params.live.attached.replicas import compare_ranks
+from tui_params.live.attached.wholes import blocks_of, find_wholes, window_of
 from tui_params.live.watching.job_watching import JobWatching
 from tui_params.live.watching.source import WatchedSource
 
@@ -23,9 +27,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+WHOLE = "whole"
+"""The module below which tensors stand that the ranks have together."""
+
 
 class JobSource(Source):
-    """The model of every rank below ``rankN.``, and what is to be said of their parameters. Raises OpenError.
+    """The model of every rank below ``rankN.``, wholes, and what is to be said of parameters. Raises OpenError.
 
     ``paths`` are the sockets by rank, ``size`` is how many ranks the job has.
     """
@@ -37,6 +44,7 @@ class JobSource(Source):
                 self._ranks[rank] = WatchedSource(paths[rank])
                 self._ranks[rank].files_begin = f"rank{rank}-"
             said = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
+            self._wholes = {each.info.name: each for each in find_wholes(self._ranks, size, WHOLE)}
         except BaseException:
             self.close()
             raise
@@ -53,8 +61,9 @@ class JobSource(Source):
 
     def _merged(self, said: Sequence[Finding]) -> Listing:
         parts = {f"rank{rank}": source for rank, source in self._ranks.items()}
-        gradients: dict[str, TensorInfo] = {}
-        tensors: list[TensorInfo] = []
+        whole = [each.info for each in self._wholes.values()]
+        tensors = [info for info in whole if info.kind != "gradient"]
+        gradients = {info.name.removesuffix(".grad"): info for info in whole if info.kind == "gradient"}
         findings = list(said)
         for prefix, source in parts.items():
             listing = source.listing
@@ -87,10 +96,14 @@ class JobSource(Source):
         return found
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        if info.name in self._wholes:
+            return window_of(self._wholes[info.name], window)
         source, own = self._owner(info)
         return source.read_window(own, window)
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        if info.name in self._wholes:
+            return blocks_of(self._wholes[info.name], start, stop)
         source, own = self._owner(info)
         return source.blocks(own, start, stop)
 
