@@ -24,7 +24,7 @@ _FORMS = "nan  inf  norm>10  norm>5x (times its median)  still:100 (steps)"
 _FIELDS = (
     ("for", "watch-field", "nothing"),
     ("save to", "watch-folder", "no folder: nothing is saved"),
-    ("hold", "watch-hold", "seconds at most: the training goes on"),
+    ("hold", "watch-hold", "seconds at most; empty: it goes on"),
 )
 """What stands before a field, its id, and what an empty one means."""
 
@@ -106,7 +106,7 @@ class WatchScreen(ModalScreen[None]):
         where.styles.height = len(choices)
         lines: list[Line] = wrapped(wrong, width, "error") if wrong else [[(text.shorten(_FORMS, width), "dim")]]
         if self._name:
-            lines.append([("tab changes where; no condition ends the watch", "dim")])
+            lines.append([("tab: where; up, down: field; no condition ends it", "dim")])
         if self._seen.standing:
             lines += [[], *wrapped(f"{self._seen.standing}: enter lets it go on", width, "accent", limit=3)]
         elif self._seen.words:
