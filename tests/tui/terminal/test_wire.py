@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
@@ -16,8 +17,8 @@ from textual.strip import Strip
 from tests.factories_cells import draw, same, updates
 from tests.factories_screen import Stage
 from tests.scenes import app_of, demo, play
-from tui_params.tui.terminal import wire
-from tui_params.tui.terminal.pens import PLAIN, pen_of
+from tui_params.tui.terminal import pens, wire
+from tui_params.tui.terminal.pens import PLAIN, Pen, pen_of
 from tui_params.tui.terminal.shown import Shown
 from tui_params.tui.terminal.wire import TightUpdate, erases_in_colour, tightened
 
@@ -70,14 +71,14 @@ def test_long_blanks_are_erased_and_pens_used_once() -> None:
 
 def test_a_picture_of_thousands_of_colours_is_written_in_as_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     width, height, steps = 120, 40, 0
-    change = wire._change.__wrapped__
+    change = pens.change
 
     def counted(old: Pen, new: Pen) -> str:
         nonlocal steps
         steps += 1
         return change(old, new)
 
-    monkeypatch.setattr(wire, "_change", counted)
+    monkeypatch.setattr(wire, "change", counted)
     rows = [
         Strip(
             [
@@ -89,7 +90,7 @@ def test_a_picture_of_thousands_of_colours_is_written_in_as_many_steps(monkeypat
     ]
     update = ChopsUpdate([{0: row} for row in rows], [(y, 0, width) for y in range(height)], [[width]] * height)
     console = Console(color_system="truecolor", force_terminal=True)
-    written = tightened(update).render_segments(console)
+    written = tightened(update, Shown()).render_segments(console)
     assert steps <= 3 * width * height
     assert same(draw(written)) == same(draw(update.render_segments(console)))
 
