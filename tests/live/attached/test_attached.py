@@ -158,7 +158,7 @@ def test_no_gradient_is_looked_at_but_on_the_thread_that_trains(
         return parameter.grad
 
     monkeypatch.setattr("tui_params.live.inside.model.gradient_of", look)
-    monkeypatch.setattr("tui_params.live.inside.requests.gradient_of", look)
+    monkeypatch.setattr("tui_params.live.inside.leaves.gradient_of", look)
     with AttachedSource(Path(served.path)) as viewer:
         viewer.changed()
         while_stepping(served, lambda: viewer.read("wide.weight.grad"))

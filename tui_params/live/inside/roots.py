@@ -18,6 +18,7 @@ from .leaves import is_module, registry_of
 
 MAX_ROOTS = 4
 _OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: the variables of a function, not those of a module or a class
+_OWN_NAME = "self"
 _SLICE = 2_000
 _STEP_SECONDS = 3.0
 
@@ -42,7 +43,12 @@ def find_roots() -> list[Root]:
     if tops and not optimizers:
         optimizers = _stepping()
     tops.sort(key=lambda entry: -_numel(entry[1]))
-    return [Root(name, module, _optimizer_of(module, optimizers)) for name, module in tops[:MAX_ROOTS]]
+    return [Root(_name(name, module), module, _optimizer_of(module, optimizers)) for name, module in tops[:MAX_ROOTS]]
+
+
+def _name(variable: str, module: Any) -> str:
+    """What a model is called: its variable, or its class if that says nothing."""
+    return type(module).__name__ if variable == _OWN_NAME or not variable.isidentifier() else variable
 
 
 class _Found:
@@ -55,7 +61,10 @@ class _Found:
     def look(self, name: str, value: Any) -> None:
         kind = type(value)
         if issubclass(kind, torch.nn.Module):
-            self.modules.setdefault(id(value), (name, value))
+            known = self.modules.get(id(value))
+            # While it computes, it is met first as the ``self`` of its own forward.
+            if known is None or (known[0] == _OWN_NAME and name != _OWN_NAME):
+                self.modules[id(value)] = name, value
         elif issubclass(kind, torch.optim.Optimizer):
             self.optimizers.setdefault(id(value), value)
 
