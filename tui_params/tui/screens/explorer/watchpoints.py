@@ -87,10 +87,11 @@ class WatchedFor:
             if self._said:
                 self._screen.notice.say(f"{self._said[:1].upper()}{self._said[1:]}.")
         self._tell(watching.events())
-        if bool(watching.standing) != bool(self._stood) and watching.standing:
+        stood = watching.standing.partition(", for at most")[0]
+        if stood and stood != self._stood:
             words = watching.standing
             self._screen.notice.say(f"{words[:1].upper()}{words[1:]}: W and enter let it go on.", stays=True)
-        self._stood = watching.standing
+        self._stood = stood
 
     def _tell(self, events: tuple[Finding, ...]) -> None:
         new = events[self._told :]
