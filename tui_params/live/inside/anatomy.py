@@ -131,7 +131,10 @@ def fields_of(tensor: Any) -> tuple[tuple[tuple[str, Callable[[Any], Any]], ...]
 
 def _coordinate_in(mesh: Any) -> str:
     """Where this rank stands in a device mesh, which it knows without asking the others."""
-    found = mesh.get_coordinate()
+    try:
+        found = mesh.get_coordinate()
+    except ODD:
+        return ""
     return "" if found is None else f", this rank at {tuple(found)}"
 
 
