@@ -55,6 +55,11 @@ class _Step:
             found = source.data_file(info)
             if found is not None and found[0].path not in self._files:
                 self._files[found[0].path] = identity_at_rest(found[0])
+        self._states = {
+            path: blake2b(repr(identity).encode(), digest_size=_DIGEST).digest()
+            for path, identity in self._files.items()
+            if identity is not None
+        }
         self.identity = next((identity for identity in self._files.values() if identity is not None), None)
         if self.identity is not None:
             self.name = blake2b(self.identity.path, digest_size=_DIGEST, key=_LAYOUT).hexdigest() + ".moments"
@@ -71,11 +76,11 @@ class _Step:
             return
         self.records = {**records}
 
-    def place_of(self, name: str) -> tuple[bytes, Identity] | None:
-        """The key of a tensor in its file, and the state of that; None if it is not kept."""
+    def place_of(self, name: str) -> bytes | None:
+        """The tensor in its file and the state of that, as a part of a key; None if it is not kept."""
         found = self._source.data_file(self.tensors[name])
-        identity = self._files.get(found[0].path) if found is not None else None
-        return (tensor_key(found[1]), identity) if found is not None and identity is not None else None
+        state = self._states.get(found[0].path) if found is not None else None
+        return tensor_key(found[1]) + state if found is not None and state is not None else None
 
 
 class RunMoments:
@@ -83,33 +88,41 @@ class RunMoments:
 
     def __init__(self, folder: CacheFolder, sources: Sequence[Source | None]) -> None:
         self._folder = folder
+        self._given: dict[str, Sequence[Moment | None]] = {}
         self._steps = [_Step(source, folder) if source is not None else None for source in sources]
 
     def known(self, name: str) -> list[Moment | None]:
         """What is kept of a tensor: a moment or None for each step."""
         moments: list[Moment | None] = [None] * len(self._steps)
-        before: dict[tuple[int, ...], int] = {}  # of each shape, the step that the next is compared with
+        # Of each shape, the step that the next is compared with, and where that has the tensor.
+        before: dict[tuple[int, ...], tuple[int, bytes | None]] = {}
         for at, step in enumerate(self._steps):
             info = step.tensors.get(name) if step is not None else None
             if step is None or info is None or info.unreadable is not None:
                 continue
-            since = before.get(info.shape)
-            key = self._key(name, at, since)
+            place = step.place_of(name)
+            since, earlier = before.get(info.shape, (None, b""))
+            key = _key(place, earlier)
             record = step.records.get(key) if key is not None else None
             kept = _decode(record) if record is not None else None
             if key is not None and record is not None and kept is not None and kept.numel == info.numel:
                 step.used[key] = record
                 moments[at] = _moment(kept, info, since)
-            before[info.shape] = at
+            before[info.shape] = at, place
+        self._given[name] = moments
         return moments
 
     def put(self, track: Track) -> None:
         """Remember what was found of a tensor, in memory."""
+        given = self._given.pop(track.name, ())
         for at, moment in enumerate(track.moments):
             step = self._steps[at]
             if step is None or moment is None or moment.reason is not None:
                 continue
-            key = self._key(track.name, at, moment.since)
+            if at < len(given) and given[at] is moment:
+                continue
+            earlier = self._steps[moment.since] if moment.since is not None else None
+            key = _key(step.place_of(track.name), b"" if earlier is None else earlier.place_of(track.name))
             if key is None or key in step.used:
                 continue
             record = _record(moment)
@@ -131,14 +144,10 @@ class RunMoments:
         if has_written:
             self._folder.evict()
 
-    def _key(self, name: str, at: int, since: int | None) -> bytes | None:
-        step = self._steps[at]
-        place = step.place_of(name) if step is not None else None
-        earlier = self._steps[since] if since is not None else None
-        before = earlier.place_of(name) if earlier is not None else None
-        if place is None or (since is not None and before is None):
-            return None
-        return blake2b(repr((place, before)).encode(), digest_size=_DIGEST).digest()
+
+def _key(place: bytes | None, before: bytes | None) -> bytes | None:
+    """The key of a moment; ``before`` is empty where nothing is before it, None where that is not kept."""
+    return None if place is None or before is None else blake2b(place + before, digest_size=_DIGEST).digest()
 
 
 def _record(moment: Moment) -> bytes | None:

@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import NamedTuple
@@ -35,6 +37,9 @@ RANGE = 1 << 21
 
 As many as most sources give at a time, so that they need not be copied; few enough for the processor's cache.
 """
+
+MOST_AHEAD = 32
+"""Steps up to which small tensors are read together with their neighbours: a thread keeps up to 1 MiB of each step."""
 
 MOST_THREADS = 4
 POLL_SECONDS = 0.05
@@ -71,7 +76,13 @@ def read_timeline(
     readers = _Readers(sources, tensors, known)
     tracks: dict[str, Track] = {}
     told = 0.0
-    with ThreadPoolExecutor(count, "tui-params timeline") as pool:
+    with ExitStack() as stack:
+        if len(sources) <= MOST_AHEAD:
+            for source in sources:
+                # What lies elsewhere would be fetched early, also if it is known.
+                if source is not None and source.line is None:
+                    stack.enter_context(source.expecting(partial(tuple, source.listing.tensors)))
+        pool = stack.enter_context(ThreadPoolExecutor(count, "tui-params timeline"))
         futures = [pool.submit(readers.work) for _ in range(count)]
         try:
             while len(tracks) < len(tensors):

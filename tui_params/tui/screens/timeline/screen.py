@@ -79,7 +79,8 @@ class TimelineScreen(Screen[str | None]):
         self._run_of, self._is_main = run, is_main
         self._generation = 0
         self._order: Order = ORDERS[0]
-        self._words, self._is_folded, self._is_kept = "", False, True
+        self._words, self._is_kept = "", True
+        self._is_folded = self._has_kinds = False  # as it was asked for, and as it is on screen by now
         self._drawer, self._arranger = (Worker(name, self._fail) for name in ("timeline page", "timeline rows"))
         self._asked_order, self._shown_order = 0, 0
         self._drawn: object = None
@@ -214,6 +215,7 @@ class TimelineScreen(Screen[str | None]):
 
     def _show_rows(self, number: int, rows: list[TrackRow]) -> None:
         self._shown_order = number
+        self._has_kinds = self._is_folded  # an order that was asked for before is not shown any more
         if self._by_name:
             self.tracks.words = "No tensor has this text in its name."
         else:
@@ -274,8 +276,8 @@ class TimelineScreen(Screen[str | None]):
         head = Head(
             label=self._run_of.label,
             steps=self._steps,
-            shown=sum(row.count for row in self.tracks.rows) if self._is_folded else len(self.tracks.rows),
-            kinds=len(self.tracks.rows) if self._is_folded else 0,
+            shown=sum(row.count for row in self.tracks.rows) if self._has_kinds else len(self.tracks.rows),
+            kinds=len(self.tracks.rows) if self._has_kinds else 0,
             count=len(self._by_name),
             order=self._order,
             words=self._words,
