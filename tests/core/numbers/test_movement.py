@@ -56,6 +56,9 @@ def check_against_definition(found: Movement, a: NDArray[Any], b: NDArray[Any]) 
     delta = y[both] - x[both]
     assert Fraction(*dd) == pytest.approx(math.fsum(delta * delta), rel=1e-12)
     assert Fraction(*aa) == pytest.approx(math.fsum(x[both] * x[both]), rel=1e-12)
+    norm, moved = math.sqrt(Fraction(*aa)), math.sqrt(Fraction(*dd))
+    assert found.change() == (pytest.approx(moved / norm, rel=1e-14) if norm else None if moved or not pairs else 0)
+    assert found.changed_fraction == changed / count
 
 
 @pytest.mark.parametrize("name_a", DECODED)

@@ -41,6 +41,9 @@ As many as most sources give at a time, so that they need not be copied; few eno
 MOST_AHEAD = 32
 """Steps up to which small tensors are read together with their neighbours: a thread keeps up to 1 MiB of each step."""
 
+_TENSOR_COST = 1 << 15
+"""Bytes that numpy reads in the time that one tensor costs, however small: without the loop it takes many calls."""
+
 MOST_THREADS = 4
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 0.1
@@ -68,12 +71,9 @@ def read_timeline(
     them before; it is called in the threads that read. Raises StoppedError.
     """
     tensors = _by_name(sources)
-    engines = {id(source.engine): source.engine for source in sources if source is not None}
     total = sum(info.nbytes for infos in tensors.values() for info in infos if info is not None)
     count = max(1, threads or min(_processors(), MOST_THREADS))
-    for engine in engines.values():
-        engine.prepare(2 * total)
-    readers = _Readers(sources, tensors, known)
+    readers = _Readers(sources, tensors, total, known)
     tracks: dict[str, Track] = {}
     told = 0.0
     with ExitStack() as stack:
@@ -126,6 +126,7 @@ class _Readers:
         self,
         sources: Sequence[Source | None],
         tensors: Mapping[str, list[TensorInfo | None]],
+        total: int,
         known: Known | None = None,
     ) -> None:
         self.tracks: SimpleQueue[Track] = SimpleQueue()
@@ -135,6 +136,9 @@ class _Readers:
         self._known = known
         # An iterator over a dict may be shared by threads: each step of it is one call.
         self._waiting = iter(list(tensors.items()))
+        self._cost = 2 * total + _TENSOR_COST * len(tensors) * len(sources)
+        engines = {id(source.engine): source.engine for source in sources if source is not None}
+        self._unprepared = iter(list(engines.values()))
 
     def work(self) -> None:
         """Read one tensor after another until none is left or the reading is stopped."""
@@ -183,6 +187,8 @@ class _Readers:
 
     def _read(self, reels: Sequence[_Reel], compared: ByteComparison) -> None:
         """Read all elements of one tensor, range by range, and compare those of each step with the one before."""
+        for engine in self._unprepared:  # only at the first tensor that is not known
+            engine.prepare(self._cost)
         step = fit(RANGE, *(reel.info.dtype for reel in reels))
         numel = reels[0].info.numel
         for start in range(0, numel, step):
@@ -330,6 +336,9 @@ class _Reel:
 
     def _compared(self, moment: Moment, before: _Reel) -> Moment:
         tally, quick = self._tally, self._movement
+        if tally is None and quick.differs and not self._same:
+            change, changed = quick.change(), quick.changed_fraction
+            return msgspec.structs.replace(moment, since=before.at, change=change, changed=changed, is_identical=False)
         if tally is None and quick.differs:
             tally = Tally(before.info.dtype, self.info.dtype, kernels=self._source.engine.current)
         if tally is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import fsum
+from math import fsum, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,16 @@ class Movement:
         if low != high:
             raise ArithmeticError("the norm lies between two numbers")
         return low
+
+    @property
+    def changed_fraction(self) -> float:
+        return self._changed / self._count if self._count else 0.0
+
+    def change(self) -> float | None:
+        """The norm of what was added to the elements before, divided by theirs, as ``Difference.relative_l2``."""
+        dd, aa = fsum(self._dd), fsum(self._aa)
+        # All squares are multiples of 2**-298 and below 2**256 each, so that the quotient is within float64.
+        return sqrt(dd / aa) if aa else 0.0 if not dd and self._pairs else None
 
     def counted(self) -> Counted:
         """How the elements moved, as a Tally of differences takes it in; without what a timeline does not tell."""
