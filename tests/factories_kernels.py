@@ -1,4 +1,4 @@
-"""Engines for tests: one that computes by numpy alone, and one with the compiled loops of the test session."""
+"""Engines for tests, one that computes by numpy alone and one with the compiled loops; values to compute with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tui_params.api.opening import code_store
 from tui_params.cache.figures import ENVIRONMENT
+from tui_params.core.dtypes import from_torch, numpy_dtype
 from tui_params.core.kernels.engine import Engine
 
 NEVER = 1 << 62
@@ -82,3 +85,18 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         return numpy_engine()
     engine: Engine = request.getfixturevalue("compiled_engine")
     return engine
+
+
+def finite_values(name: str, count: int, seed: int) -> NDArray[np.generic]:
+    """Random patterns of a type, each of the narrow ones among them, that are finite."""
+    dtype = from_torch(name)
+    native = None if dtype is None else numpy_dtype(dtype)
+    assert native is not None
+    width = 8 * native.itemsize
+    codes = np.random.default_rng(seed).integers(0, 1 << width, count, np.uint64)
+    every = np.arange(1 << min(width, 16), dtype=np.uint64) << np.uint64(width - min(width, 16))
+    codes[: every.size] = every[:count]
+    values = codes.astype(f"u{native.itemsize}").view(native)
+    with np.errstate(all="ignore"):
+        values[~np.isfinite(values.astype(np.float64))] = 1
+    return values

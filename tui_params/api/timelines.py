@@ -36,9 +36,9 @@ def timeline(
     """The norm, the largest magnitude, NaN and the change since the step before, of each tensor at each step.
 
     ``run`` is the folder of a run (``checkpoint-500/``, ``checkpoint-1000/``, ... in the order of their numbers), or
-    paths, modules, state dicts and sources in the order in which they are given. Every element is read once, and what
-    the user's cache has of the same files is not read again. A step that cannot be opened is kept with its reason.
-    ``format`` is as in ``open_source``, for all of them.
+    paths, modules, state dicts and sources in the order in which they are given. Every element is read once; what
+    was read of large files is kept in the user's cache, and not read again. A step that cannot be opened stays, with
+    its reason. ``format`` is as in ``open_source``, for all of them.
     Raises OpenError if fewer than two steps can be opened, TypeError, StoppedError.
     """
     targets, numbers = steps_of(run)

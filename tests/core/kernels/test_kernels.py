@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tui_params.core.dtypes import from_torch, numpy_dtype
+from tests.factories_kernels import finite_values
 from tui_params.core.figures import QUANTILES, SPARK_BINS
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.engine import Engine
@@ -129,21 +129,6 @@ def test_compiled_sums_of_integers_are_those_of_numpy(compiled: Kernels, kind: s
         assert both[0] == both[1]
         whole = some.tolist()
         assert both[0][0] == Sums(sum(whole), sum(value * value for value in whole), min(whole), max(whole))
-
-
-def finite_values(name: str, count: int, seed: int) -> NDArray[np.generic]:
-    """Random patterns of a type, each of the narrow ones among them, that are finite."""
-    dtype = from_torch(name)
-    native = None if dtype is None else numpy_dtype(dtype)
-    assert native is not None
-    width = 8 * native.itemsize
-    codes = np.random.default_rng(seed).integers(0, 1 << width, count, np.uint64)
-    every = np.arange(1 << min(width, 16), dtype=np.uint64) << np.uint64(width - min(width, 16))
-    codes[: every.size] = every[:count]
-    values = codes.astype(f"u{native.itemsize}").view(native)
-    with np.errstate(all="ignore"):
-        values[~np.isfinite(values.astype(np.float64))] = 1
-    return values
 
 
 @pytest.mark.parametrize("name_a", DECODED)

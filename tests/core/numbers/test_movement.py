@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.core.kernels.test_kernels import finite_values
+from tests.factories_kernels import finite_values
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.protocol import DECODED, DIGITS, Kernels, Moved
 from tui_params.core.numbers import movement as module

@@ -83,7 +83,7 @@ class TimelineScreen(Screen[str | None]):
         self._is_folded = self._has_kinds = False  # as it was asked for, and as it is on screen by now
         self._drawer, self._arranger = (Worker(name, self._fail) for name in ("timeline page", "timeline rows"))
         self._asked_order, self._shown_order = 0, 0
-        self._drawn: object = None
+        self._drawn: Any = None
         self._asked: object = None
         self._begin()
 
@@ -253,10 +253,8 @@ class TimelineScreen(Screen[str | None]):
 
     def on_timeline_screen_drawn(self, message: Drawn) -> None:
         if message.key is self._asked:
-            before: Any = self._drawn
-            now: Any = message.key
-            self._drawn = now
-            self.page.set_lines(message.lines, from_top=before is None or before[0].name != now[0].name)
+            before, self._drawn = self._drawn, message.key
+            self.page.set_lines(message.lines, from_top=before is None or before[0].name != self._drawn[0].name)
 
     def on_track_page_resized(self, message: TrackPage.Resized) -> None:
         self._show_page()
