@@ -6,15 +6,14 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 
 from tui_params import __version__
 from tui_params.cli.exit_codes import FAULT
 from tui_params.cli.output import complain
 from tui_params.cli.streams import flush_output, losing_complaints
+from tui_params.core.faults import named, place_of
 
 DEBUG = "TUI_PARAMS_DEBUG"
-_PACKAGE = Path(__file__).parents[1]
 
 
 def tell(error: Exception) -> int:
@@ -23,7 +22,7 @@ def tell(error: Exception) -> int:
     if is_debugged and sys.stderr is not None:
         with losing_complaints():
             traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
-    complain(f"this is a fault of tui-params {__version__}, not an answer: {_named(error)}{_place(error)}")
+    complain(f"this is a fault of tui-params {__version__}, not an answer: {named(error)}{place_of(error)}")
     if is_debugged:
         complain("please report it to the project, with the traceback above")
     else:
@@ -31,18 +30,3 @@ def tell(error: Exception) -> int:
     with suppress(OSError):
         flush_output()
     return FAULT
-
-
-def _named(error: Exception) -> str:
-    """The error as in the last line of a traceback, but in one line of bounded length."""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
-
-
-def _place(error: Exception) -> str:
-    """The innermost line of this package in the traceback."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_relative_to(_PACKAGE):
-            return f" ({path.relative_to(_PACKAGE.parent).as_posix()}, line {frame.lineno})"
-    return ""

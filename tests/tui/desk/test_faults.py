@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from concurrent.futures import Future
 from threading import Event, current_thread
 from typing import Any
 
@@ -21,7 +21,7 @@ from tui_params.core.reading import tensor_reading
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
-from tui_params.errors import OpenError, ReadError, StoppedError
+from tui_params.errors import ReadError, StoppedError
 from tui_params.tui.desk.comparison_run import ComparisonRun
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import (
@@ -32,15 +32,23 @@ from tui_params.tui.desk.messages import (
     Measured,
     Working,
 )
-from tui_params.tui.desk.pending_source import PendingSource
 from tui_params.tui.desk.recording import Recording
 from tui_params.tui.desk.verifying import Verifying
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.screens.tensor.lenses import LENSES
 from tui_params.tui.screens.tensor.screen import TensorScreen
-from tui_params.tui.state.opened import Opened, prepare
+from tui_params.tui.state.opened import prepare
 
 SENTENCE = "a fault of tui-params, please report it: IndexError: no such place"
+
+
+_PLACE = re.compile(r" \(tui_params/[a-z_/]+\.py, line \d+\)")
+
+
+def plain(words: str | None) -> str:
+    """A sentence without the place in the package, which is not the same in every version."""
+    assert words is not None
+    return _PLACE.sub("", " ".join(words.split()))
 
 
 class FaultySource(MemorySource):
@@ -85,7 +93,14 @@ def test_the_sentence_says_whose_fault_it_is() -> None:
     assert reason_of(IndexError("no such\nplace")) == SENTENCE
     assert reason_of(AssertionError()) == "a fault of tui-params, please report it: AssertionError"
     assert reason_of(ReadError("it is cut")) == "it is cut"
-    assert len(reason_of(ValueError("x" * 10_000))) < 300
+    assert len(reason_of(ValueError("x" * 10_000))) < 400
+
+
+def test_the_sentence_names_the_line_of_ours() -> None:
+    nothing: Any = None
+    with pytest.raises(AttributeError) as caught:
+        tensor_reading.summarize(nothing, nothing)
+    assert re.search(r" \(tui_params/core/reading/tensor_reading\.py, line \d+\)$", reason_of(caught.value))
 
 
 def test_a_worker_does_the_next_thing_also_after_one_has_failed() -> None:
@@ -100,7 +115,9 @@ def test_a_worker_does_the_next_thing_also_after_one_has_failed() -> None:
     worker.do(stopped)
     worker.do(done.set)
     assert done.wait(PATIENCE)
-    assert failed == ["a fault of tui-params, please report it: IndexError: list index out of range"]
+    assert [plain(words) for words in failed] == [
+        "a fault of tui-params, please report it: IndexError: list index out of range"
+    ]
     worker.stop()
 
 
@@ -111,7 +128,7 @@ async def test_each_lens_says_it_in_the_place_of_the_picture(entry: Any) -> None
         await stage.press("enter", str([lens.slot for lens in LENSES].index(entry.slot) + 1))
         assert isinstance(stage.app.screen, TensorScreen)
         assert stage.app.screen.lens is not None
-        assert SENTENCE[1:] in " ".join(stage.app.screen.lens.plain().split())
+        assert SENTENCE[1:] in plain(stage.app.screen.lens.plain())
         assert SENTENCE[:40] in stage.lines[1]  # and where the value would stand
 
 
@@ -125,7 +142,7 @@ async def test_the_page_says_it_and_the_other_tensors_are_read() -> None:
         report = stage.screen.pages.report  # type: ignore[union-attr]
         assert report is not None
         assert report.checked == 1
-        assert [(entry.tensor, entry.reason) for entry in report.unchecked] == [("bad", SENTENCE)]
+        assert [(entry.tensor, plain(entry.reason)) for entry in report.unchecked] == [("bad", SENTENCE)]
 
 
 def test_a_rule_that_fails_leaves_the_tensor_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +155,7 @@ def test_a_rule_that_fails_leaves_the_tensor_unchecked(monkeypatch: pytest.Monke
     assert desk.sweep()
     report = post.wait().report
     assert (report.status, report.checked) == ("unchecked", 0)
-    assert report.unchecked[0].reason == f"it could not be checked: {SENTENCE}"
+    assert plain(report.unchecked[0].reason) == f"it could not be checked: {SENTENCE}"
     outcomes = [outcome for said in post.said if isinstance(said, Measured) for outcome, _ in said.outcomes]
     assert outcomes[0].reason == report.unchecked[0].reason
     desk.close(wait=2)
@@ -152,7 +169,7 @@ def test_a_cross_check_that_fails_is_over_and_no_report(monkeypatch: pytest.Monk
     post = Post(Faulted)
     desk = Desk(prepare(MemorySource({"a": ramp(4)})), 1, post)
     assert desk.sweep()
-    assert post.wait().words == f"Something was not done: {SENTENCE}."
+    assert plain(post.wait().words) == f"Something was not done: {SENTENCE}."
     assert not desk.is_cross_checking
     assert not any(isinstance(message, Checked) for message in post.said)
     desk.close(wait=2)
@@ -173,13 +190,13 @@ def test_a_comparison_that_fails_is_over_and_says_why() -> None:
     post = Post(ComparedFailed)
     both = BothSources(source(), MemorySource({"bad": ramp(8, 8) + 1, "good": ramp(8, 8)}))
     ComparisonRun(both, 7, post).start()
-    assert (post.wait().generation, post.wait().reason) == (7, SENTENCE)
+    assert (post.wait().generation, plain(post.wait().reason)) == (7, SENTENCE)
 
 
 async def test_the_explorer_says_that_a_comparison_ended_early() -> None:
     other = MemorySource({"bad": ramp(8, 8) + 1, "good": ramp(8, 8)})
     async with on_stage(source(), size=(120, 36), other=lambda: other) as stage:
-        assert stage.screen.notice.words == f"The comparison ended early: {SENTENCE}."
+        assert plain(stage.screen.notice.words) == f"The comparison ended early: {SENTENCE}."
         assert stage.screen.pages is not None
         assert stage.screen.pages.changes.is_stopped
 
@@ -187,7 +204,7 @@ async def test_the_explorer_says_that_a_comparison_ended_early() -> None:
 def test_a_recording_has_the_sentence_for_one_tensor() -> None:
     look = Look("14:02:11")
     Recording(source(), 1, look, None, (), keeps_values=False, figures=lambda name: None).run()
-    assert (look.kept["bad"].reason, look.kept["good"].reason) == (SENTENCE, "")
+    assert (plain(look.kept["bad"].reason), look.kept["good"].reason) == (SENTENCE, "")
 
 
 def test_files_that_cannot_be_verified_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,24 +212,6 @@ def test_files_that_cannot_be_verified_are_told(monkeypatch: pytest.MonkeyPatch)
     post = Post(FilesVerified)
     Verifying(source(), 1, post)
     assert "list index out of range" in post.wait().reason
-
-
-def test_what_cannot_be_opened_is_told() -> None:
-    def fail() -> MemorySource:
-        raise IndexError("no such place")
-
-    pending = PendingSource("x.bin", fail)
-    found: list[BaseException | None] = []
-    told = Event()
-
-    def done(future: Future[Opened]) -> None:
-        found.append(future.exception())
-        told.set()
-
-    pending.when_done(done)
-    assert told.wait(PATIENCE)
-    assert str(found[0]) == f"x.bin: {SENTENCE}"
-    assert not isinstance(found[0], OpenError)
 
 
 def test_an_error_in_a_thread_that_helps_to_read_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

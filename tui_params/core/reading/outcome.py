@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from tui_params.core.channels import Channels
+from tui_params.core.faults import named, place_of
 from tui_params.core.figures import Figures, Histogram
 from tui_params.core.text import clean
 from tui_params.errors import StoppedError, TuiParamsError
@@ -49,8 +50,7 @@ def reason_of(error: Exception) -> str:
         return "there is not enough memory to read it"
     if isinstance(error, OSError):
         return f"it could not be read: {error.strerror or error}"
-    words = clean(" ".join(str(error).split()), 200)
-    return f"a fault of tui-params, please report it: {type(error).__name__}{f': {words}' if words else ''}"
+    return f"a fault of tui-params, please report it: {clean(named(error), 320)}{place_of(error)}"
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:

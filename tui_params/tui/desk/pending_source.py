@@ -61,10 +61,6 @@ class PendingSource:
                 future.set_exception(error)
             except (MemoryError, OSError) as error:
                 future.set_exception(TuiParamsError(f"{self.label}: {str(error) or type(error).__name__}"))
-            except Exception as error:  # noqa: BLE001 - whoever waits for the source would wait for ever
-                from tui_params.core.reading.outcome import reason_of
-
-                future.set_exception(TuiParamsError(f"{self.label}: {reason_of(error)}"))
 
         threading.Thread(target=work, name="open", daemon=True).start()
 

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
-from textual.screen import Screen
 from textual.widget import Widget
 
 from tui_params.core import text
@@ -31,6 +30,7 @@ from tui_params.tui.state.layers import same_in_layers
 from tui_params.tui.state.place import Place
 from tui_params.tui.state.stays import Stays
 from tui_params.tui.terminal.glyphs import Glyphs
+from tui_params.tui.terminal.quick_screen import QuickScreen
 from tui_params.tui.widgets.bars import StripBar
 from tui_params.tui.widgets.lenses.lens import Lens, Seen
 
@@ -42,7 +42,7 @@ _Key = tuple[str, "tuple[int, ...] | None", Hashable]
 """A tensor, an index in it, and the version of its values."""
 
 
-class TensorScreen(Screen[None]):
+class TensorScreen(QuickScreen):
     """The header, the lens that is up, and the line of keys. The app keeps it when it is left."""
 
     BINDINGS = [

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import msgspec
 from textual import events
+from textual.timer import Timer
 
 from tui_params.core import text
 from tui_params.core.export.snippets import Snippet
@@ -42,6 +43,9 @@ _PART = "cells.part"
 _LEAST = 22
 """Cells for labels and values beside an edge."""
 
+MOMENT = 0.04
+"""Seconds after which values that are not here yet are shown as not known."""
+
 _COPY = "cells.copy"
 """The slot in which a row is read that is to be copied."""
 
@@ -66,6 +70,9 @@ class Values(Lens):
         self._cell_width = 0
         self._width_of: Hashable = None
         self._copying: Hashable = None
+        self._shown_of: Hashable = None
+        self._timer: Timer | None = None
+        self._is_late = False
         self.seeking = Seeking(desk, "cells.search", self._say, self._move, self._restate)
         self.edges = SheetEdges(desk, self._fill)
 
@@ -147,7 +154,28 @@ class Values(Lens):
                     return
                 lines = edged(lines, self._layout, self.edges.rows, self.edges.columns, self.glyphs.divider)
                 self._restate()
-            self.set_lines(lines)
+            if not self._awaits(seen):
+                self.set_lines(lines)
+
+    def _awaits(self, seen: Seen) -> bool:
+        """Whether what is in sight will be here in a moment: then it is painted once, and not twice for one key."""
+        if self._answered == self._asked or self._shown_of != self._kind(seen):
+            self._drop_timer()
+            self._shown_of = self._kind(seen)
+            return False
+        if self._timer is None:
+            self._is_late = False
+            self._timer = self.set_timer(MOMENT, self._be_late)
+        return not self._is_late
+
+    def _be_late(self) -> None:
+        self._is_late = True
+        self._fill()
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer, self._is_late = None, False
 
     def _has_edges(self, seen: Seen) -> bool:
         has_room = self.size.width >= EDGE[0] + _LEAST and self.size.height >= 3 * EDGE[1]
