@@ -217,7 +217,7 @@ async def test_what_is_laid_over_is_read_again_when_the_lens_comes_back() -> Non
         source.started["layers.1.w"].clear()
         await stage.send("o")
         await stage.until(source.started["layers.1.w"].is_set, "the next layer is read")
-        assert "layers.1.w   reading" in stage.text
+        await stage.until(lambda: "layers.1.w   reading" in stage.text, "it says so")
         await stage.send("1")  # the reading is given up
         source.open_gates()
         await stage.press("4")
