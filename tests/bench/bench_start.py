@@ -56,7 +56,7 @@ Bare().run()
 class Terminal:
     """A process behind a pseudo-terminal, and every byte that it has sent."""
 
-    def __init__(self, arguments: list[str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], folder: Path, size: tuple[int, int] = (COLUMNS, LINES)) -> None:
         self.output = bytearray()
         self.began = time.perf_counter()
         # A home of its own, so that no settings of the user's are measured.
@@ -68,7 +68,7 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             # The size stands before the program looks.
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
             os.execvpe(arguments[0], arguments, environment)
 
     def read(self, seconds: float) -> int:
