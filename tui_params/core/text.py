@@ -32,6 +32,15 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def first_words(words: str, room: int) -> str:
+    """The first parts of a list or words of a sentence, as many as there is room for, and a sign that more follow."""
+    if len(words) <= room:
+        return words
+    cut = words[: max(0, room - 2)]
+    comma = cut.rfind(", ")
+    return f"{cut[: comma if comma > len(cut) * 2 // 3 else max(0, cut.rfind(' '))]} …"
+
+
 def clean(text: str, limit: int | None = None) -> str:
     """``text`` without control characters that a terminal would obey: they are written out as escapes.
 

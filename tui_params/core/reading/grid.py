@@ -97,6 +97,11 @@ def fit_grid(
         fewer = max(1, (max_width - grid.label_width) // (grid.cell_width + _GAP))
         fewer = min(fewer, len(grid.column_labels) - 1)
         grid = read_grid(source, info, expression, max_rows, fewer, digits)
+    more = (max_width - grid.label_width) // (grid.cell_width + _GAP)
+    if grid.plane.rows is None and more - more % _RULED > len(grid.column_labels) >= _RULED:
+        # The numbers of a vector may be shorter than is usual for its type.
+        wider = read_grid(source, info, expression, max_rows, more, digits)
+        grid = wider if wider.width <= max_width else grid
     return grid
 
 

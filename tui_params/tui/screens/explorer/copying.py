@@ -40,4 +40,4 @@ class Copying:
     def _copy(self, words: str, said: str) -> None:
         # A name out of a file may hold a newline and a command: it would run where it is pasted.
         self._app().copy_to_clipboard(text.clean(words))
-        self._notice.say(f"{said}: {text.clean(words, 60)}")
+        self._notice.say(f"{said}: {text.clean(words, 56)}")

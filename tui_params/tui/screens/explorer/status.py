@@ -122,14 +122,16 @@ def header_lines(state: BarState, width: int) -> list[Line]:
         name.append((f"  {words}", "dim"))
     since, changes, brief = state.compared
     room = width - line_width([*name, *right]) - 4
-    forms = (f"{since}: {changes}", f"{since}: {brief}", brief, since) if since else ()
-    said = next((words for words in forms if words and len(words) <= room), "")
+    forms = [f"{since}: {changes}", *([f"{since}: {brief}", brief] if brief else ()), since] if since else []
+    said = next((words for words in forms if len(words) <= room), "")
     if said:
         name.append((f"  {said}", "accent"))
     if not state.is_editable or width >= _ROOMY:
         left = width - line_width([*name, *right]) - (4 if right else 3)
         form = _first_parts(source.listing.format, left)
-        name[1:1] = [(f"  {form}", "dim")] if not (brief or words) or len(form) <= left else []
+        # Of a model in memory its name, step and changes matter more than that it is one.
+        is_needed = not (said or brief or words or state.pulse or state.editing)
+        name[1:1] = [(f"  {form}", "dim")] if is_needed or len(form) <= left else []
     first = spread(name, right, width)
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
@@ -281,11 +283,12 @@ def status_lines(state: BarState, width: int) -> list[Line]:
         has_room = state.sweep is None and (width >= 100 or found.endswith("match"))
         right.append((f"  {found}{', esc clears' if has_room else ''} ", "dim"))
     if state.is_searching and (fault := fault_of(state.query, state.note_width)):
-        fault = text.clean(fault)
-        shown = fault if len(fault) < width else f"{fault[: width - 3].rpartition(' ')[0]} …"
-        return [[(f" {shown}", "text")]]
+        return [[(f" {text.first_words(text.clean(fault), width - 1)}", "text")]]
     if state.said:
-        return [spread([(f" {state.said}", "text")], right, width)]
+        # What follows a colon may be a name, whose end matters.
+        room = width - line_width(right) - (3 if right else 1)
+        said = state.said if ": " in state.said else text.first_words(state.said, room)
+        return [spread([(f" {said}", "text")], right, width)]
     left: list[Part] = [(" ", "text"), *_writing(state, width)]
     for hint in _fitting(state, width, right):
         left += [(hint.key, "label"), (f" {hint.word}  ", "dim")]

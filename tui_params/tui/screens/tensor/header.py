@@ -165,7 +165,7 @@ def key_line(said: str, running: str, hints: Sequence[Key], changed: Mapping[str
     """What is to be said, or the keys that matter behind what is being written."""
     if said:
         words = text.clean(said, 500)
-        shown = words if len(words) < width else f"{words[: width - 3].rpartition(' ')[0]} …"
+        shown = text.first_words(words, width - 1)
         return spread([(f" {shown}", "text")], [], width)
     left: list[Part] = [(" ", "text")]
     if running:

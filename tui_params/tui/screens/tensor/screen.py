@@ -377,7 +377,7 @@ class TensorScreen(QuickScreen):
 
         words = text.clean(summary_line(self.info, self.subject.figures(self.info.name)))
         self.app.copy_to_clipboard(words)
-        self.notice.say(f"Copied the summary: {words}")
+        self.notice.say(f"Copied the summary: {text.clean(words, max(8, self.size.width - 22))}")
 
     def action_export(self) -> None:
         """Write the window in sight, the plane, the slice or the tensor to a file."""
