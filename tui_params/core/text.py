@@ -33,12 +33,8 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def first_words(words: str, room: int) -> str:
-    """The first parts of a list or words of a sentence, as many as there is room for, and a sign that more follow."""
-    if len(words) <= room:
-        return words
-    cut = words[: max(0, room - 2)]
-    comma = cut.rfind(", ")
-    return f"{cut[: comma if comma > len(cut) * 2 // 3 else max(0, cut.rfind(' '))]} …"
+    """As many words as there is room for, and a sign that more follow."""
+    return words if len(words) <= room else f"{words[: max(0, room - 2)].rpartition(' ')[0]} …"
 
 
 def clean(text: str, limit: int | None = None) -> str:
