@@ -97,6 +97,8 @@ class CompareScreen(ModalScreen[None]):
         room = max(3, self.size.height * 96 // 100 - _AROUND)
         self._set("#compare-report", lines, room)
         nothing = "  (nothing: no comparison)" if self._leave is not None else ""
+        if self._width < len(f"enter compares{nothing}   tab completes   esc closes"):
+            nothing = ""
         keys: Line = [
             ("enter", "accent"),
             (f" compares{nothing}   ", "dim"),
