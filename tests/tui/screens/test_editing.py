@@ -496,7 +496,7 @@ _PRESSED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(6), 101])
 async def test_whatever_is_pressed_no_figure_stands_at_another_tensor(seed: int) -> None:
     chance = random.Random(seed)
     model = TiedModel()

@@ -271,6 +271,8 @@ class Pages:
         view = self._tensor_view(info, parameter)
         is_new = info is not self.pane.info
         if is_new:
+            # Where the values have no room, nobody asks for others: those of the tensor before must not stay.
+            self._grid_asked, self._grid = None, (None, None, None)
             self.pane.show_values_of(info)
         self._go_on(info, view.findings)
         is_plotted = view.across is None or not view.across.is_of_values
