@@ -381,12 +381,7 @@ def _hints(state: BarState) -> list[Hint]:
     hints.append(hint("values", "values"))
     if opened is not None and opened.source.listing.gradients:
         hints.append(hint("gradient", "gradient"))
-    words = (
-        ("sort", "sort"),
-        ("tree.expand_below", "expand"),
-        ("tree.next_mark", "next mark"),
-        ("copy_name", "copy"),
-    )
+    words = (("sort", "sort"), ("tree.expand_below", "expand"), ("tree.next_mark", "next mark"), ("copy_name", "copy"))
     return [*edits, *hints, *(hint(name, word) for name, word in words)]
 
 
