@@ -23,6 +23,7 @@ import numpy as np
 
 from tests.factories_damage import Seed, break_bytes, zip_seed
 from tests.factories_library import Answer, Library, Tensor
+from tests.library_child import LARGE
 from tui_params.core.health.checker import check
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError
@@ -151,6 +152,10 @@ def look(folder: Path) -> Seen:
         told: list[str] = []
         tensors = []
         for info in source.listing.tensors:
+            if info.nbytes > LARGE:
+                # The library gives no digest of it either.
+                tensors.append(Tensor(info.name, info.dtype.name, info.shape, ""))
+                continue
             try:
                 raw = np.ascontiguousarray(source.read(info.name)).tobytes()
                 assert sum(block.nbytes for block in source.blocks(info)) == len(raw)

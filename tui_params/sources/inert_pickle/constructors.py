@@ -6,6 +6,7 @@ nothing, because a pickle of a few bytes can call it a million times on one larg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -145,8 +146,12 @@ def _first(args: Args) -> Any:
 # torch's
 
 
+_DEVICE = re.compile(r"[A-Za-z_]+(?::(?:0|[1-9][0-9]{0,9}))?")
+"""What torch can take apart (c10/core/Device.cpp); any word may be the name of a device that a library brought."""
+
+
 def _device(args: Args) -> Any:
-    if not 1 <= len(args) <= 2 or type(args[0]) is not str:
+    if not 1 <= len(args) <= 2 or type(args[0]) is not str or not _DEVICE.fullmatch(args[0][:100]):
         return UNFIT
     return Text(f"{args[0][:40]}:{args[1]}" if len(args) > 1 and type(args[1]) is int else args[0][:40])
 

@@ -136,8 +136,11 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
     is_torch = callee.module.partition(".")[0] in ("torch", "numpy")
     if not is_called and is_torch and callee.name.startswith(_FUNCTIONS):
         return f"makes an object of {callee}, which is no class"
-    if callee.name == "_rebuild_from_type_v2" and len(args) == 4 and refuses_wrapper(args[0], args[2]):
-        return f"calls {args[0]} with arguments that it refuses"
+    if callee.name == "_rebuild_from_type_v2" and len(args) == 4:
+        if refuses_wrapper(args[0], args[2]):
+            return f"calls {args[0]} with arguments that it refuses"
+        if refuses_state(args[1], args[3]):
+            return f"gives {args[1]} a state that it does not take"
     if not is_called and callee.module == "torch" and from_torch(callee.name) is not None:
         return f"makes an object of {callee}, which is an element type"
     if not is_called and callee.module == "torch" and callee.name.endswith("Storage"):
@@ -172,13 +175,48 @@ def refuses_wrapper(function: Any, args: Any) -> bool:
         return False
     if type(args) is not tuple or len(args) != 8 or type(args[7]) is not bool:
         return True
-    if type(args[1]) is Stub and args[1].module != "torch":
+    cls, dtype, size, stride, offset, layout, device, _ = args
+    if type(cls) not in _CLASSES or not (dtype is None or _may_be_type(dtype)):
         return True
-    sizes = [each for each in args[2:4] if type(each) is tuple]
-    return any(type(number) is not int for each in sizes for number in each[:_MOST_SIZES])
+    if type(offset) not in (int, type(None), Obj) or type(layout) in _NO_LAYOUTS or type(device) in _NO_DEVICES:
+        return True
+    if type(size) not in (tuple, list, Obj) or type(stride) not in (tuple, list, Obj, type(None)):
+        return True
+    sizes = [each for each in (size, stride) if type(each) in (tuple, list)]
+    return any(type(number) is not int or number < 0 for each in sizes for number in each[:_MOST_SIZES])
+
+
+def _may_be_type(value: Any) -> bool:
+    """Whether torch may take ``value`` for an element type."""
+    if type(value) is not Stub:
+        return type(value) is Obj
+    return value.module == "torch" and value.build is None and not value.name[:1].isupper()
+
+
+def refuses_state(cls: Any, state: Any) -> bool:
+    """Whether ``_rebuild_from_type_v2`` certainly cannot set that state: of DTensor, which has no way of its own.
+
+    torch/_utils.py, ``_set_obj_state``: attributes, or a pair of them and of slots; what is empty is passed over.
+    """
+    if type(cls) is not Stub or cls.name != "DTensor" or not cls.module.startswith("torch.distributed."):
+        return False
+    if type(state) is tuple and len(state) != 2:
+        return True
+    found: dict[Any, Any] = {}
+    for part in state if type(state) is tuple else (state,):
+        if type(part) is dict:
+            found |= part
+        elif type(part) is Obj:
+            return False
+        elif type(part) not in _PLAIN or part:
+            return True
+    return not {"_local_tensor", "_spec"} <= found.keys()
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
+_CLASSES = frozenset({Stub, Obj})
+_NO_LAYOUTS = (_PLAIN - {type(None)}) | {Encoded, ByteArray, SetValue}
+_NO_DEVICES = (_PLAIN - {type(None), int, str}) | {Encoded, ByteArray, SetValue, Stub}
 _NO_NUMBERS = (_PLAIN - {bool, int, float}) | {ByteArray, Encoded, ArrayType, SetValue, Stub}
 _NO_TEXTS = (_PLAIN | _NO_NUMBERS) - {str}
 

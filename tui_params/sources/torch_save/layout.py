@@ -5,7 +5,7 @@ Nothing in a pickle is trusted: shapes, strides and offsets are compared with th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
 
@@ -210,6 +210,27 @@ class TensorLister:
             numel = storage.view[2]
         dtype = Stub("torch", "uint8") if storage_item_size(storage.cls) == 1 else None
         self.add(name, TensorValue(storage, 0, (numel,), (1,), None, dtype), notes=("a storage saved by itself",))
+
+    def add_unlisted(self, storages: Iterable[Storage]) -> None:
+        """Report those of ``storages`` that no tensor listed here is of, and that are not whole in the file.
+
+        The mesh of a DTensor has such a storage. torch reads it all the same, and refuses the file without it.
+        """
+        for storage in storages:
+            key = storage.key
+            if key in self._places or type(key) is not str:
+                continue
+            try:
+                place, _, room = self._storage(storage, 0)
+            except MalformedTensorError as error:
+                self.report(Finding("error", "storage-bounds", None, f"what no tensor shown here is of {error}"))
+                continue
+            fault = place.unreadable if place.is_faulty else None
+            if place.unreadable is None and room > place.nbytes:
+                fault, _ = self._refusal(place, room, unknown("?"), 0, 0)
+            if fault is not None:
+                evidence = f"what no tensor shown here is of: {fault}, so torch refuses the file"
+                self.report(Finding("error", "storage-bounds", None, evidence))
 
     def add_unread(self, name: str, value: Unread, notes: tuple[str, ...] = ()) -> None:
         """List what cannot be read under ``name``, which must be new; if the file is to blame, with an error."""

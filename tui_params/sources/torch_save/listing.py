@@ -57,13 +57,15 @@ def list_pickles(
     embedded: Callable[[Any], Storage | None] = lambda _: None,
     place_of: Callable[[object], int | None] = lambda _: None,
     read_records: Callable[[DataFile], Sequence[Record]] | None = None,
+    storages: Iterable[Storage] = (),
 ) -> ExtentSource:
     """The source of everything that ``root`` holds, and of TorchScript's ``constants``; ``lost`` are not in the file.
 
     ``findings`` is iterated after every storage has been located. ``allocated`` is how many bytes the file takes on the
     disk. With ``is_exact``, a storage has as many bytes in the file as it claims. ``place_of`` returns the byte of the
     file from which on a byte string of ``root`` lies as it is.
-    ``read_records`` is passed to ExtentSource.
+    ``read_records`` is passed to ExtentSource. ``storages`` are those that must be in the file whether or not a tensor
+    that is listed has its elements there.
     """
     lister = TensorLister(
         file.name, locate, is_big_endian=is_big_endian, is_exact=is_exact, embedded=embedded, place_of=place_of
@@ -76,6 +78,7 @@ def list_pickles(
         walk.walk(lost, "constants")
     mark_partitions(root, lister)
     name_optimizer_states(walk)
+    lister.add_unlisted(storages)
     found = list(findings)
     for machine in machines:
         # The list grows by the pickles inside.

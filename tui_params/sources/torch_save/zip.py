@@ -86,6 +86,7 @@ def _open_zip(descriptor: Descriptor, file: DataFile, build: Build) -> ExtentSou
         # Both pickles count their storages from 0; the keys of these lie in a folder of their own.
         for storage in machines[1].storages:
             storage.key = f"constants/{storage.key}" if type(storage.key) is str else storage.key
+    storages = [storage for machine in machines for storage in machine.storages]
     machines += [behind for machine in machines[:2] for behind in load_behind(machine)]
     inner = InnerPickles(descriptor, directory, {f"{top}/data.pkl", f"{top}/constants.pkl"})
     machines += inner.machines
@@ -104,6 +105,7 @@ def _open_zip(descriptor: Descriptor, file: DataFile, build: Build) -> ExtentSou
         allocated=allocated(descriptor, file),
         place_of=lambda value: _shifted(machines[0].place_of(value), base),
         read_records=read_records,
+        storages=storages,
     )
 
 
@@ -151,6 +153,7 @@ def _open_package(descriptor: Descriptor, file: DataFile, directory: Directory, 
         is_big_endian=is_big_endian(descriptor, directory, top),
         findings=chain(places.findings(), inner.findings()),
         read_records=read_records,
+        storages=[storage for machine in package.machines for storage in machine.storages],
     )
 
 
@@ -179,6 +182,7 @@ def _open_archive(descriptor: Descriptor, file: DataFile, directory: Directory) 
         inner.locate,
         findings=chain(inner.findings(directory), more.findings()),
         read_records=read_records,
+        storages=[storage for machine in inner.machines for storage in machine.storages],
     )
 
 

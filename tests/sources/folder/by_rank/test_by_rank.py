@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickletools
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.sources.folder.dcp.test_ranks import save
 from tui_params.api.checking import check
 from tui_params.errors import ReadError
 from tui_params.sources.detect import open_path
+from tui_params.sources.folder.by_rank.names import group_by_rank
 
 ALL = bool(os.environ.get("TUI_PARAMS_FORMATS"))
 QUICK = ("each_fsdp2", "each_fsdp1", "each_local", "each_flat")
@@ -201,6 +203,89 @@ def test_arguments_that_a_dtensor_cannot_have_are_told(folder: Path) -> None:
     with open_path(folder) as source:
         found = [finding.evidence for finding in source.listing.findings if finding.severity == "error"]
         assert any("_rebuild_wrapper_subclass with arguments that it refuses" in evidence for evidence in found)
+
+
+def _rewrite(path: Path, old: bytes, new: bytes) -> None:
+    """Another instruction in the pickle of a file, where the old one stands first."""
+    parts = read_parts(path.read_bytes())
+    (pickled,) = [part for part in parts if part.name.endswith(b"/data.pkl")]
+    assert old in pickled.data
+    pickled.data = pickled.data.replace(old, new, 1)
+    path.write_bytes(write_parts(parts))
+
+
+def _text(text: bytes) -> bytes:
+    return b"X" + len(text).to_bytes(4, "little") + text
+
+
+_TUPLE_OF_1 = b"K\x01\x85"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (_text(b"cpu"), _text(b"cp\x02"), "calls torch.device with 1 argument of which it can make nothing"),
+        (_TUPLE_OF_1, b"K\x01", "_rebuild_wrapper_subclass with arguments that it refuses"),
+        (b"N}(" + _text(b"_local_tensor"), b"K\x01}(" + _text(b"_local_tensor"), "a state that it does not take"),
+        (_text(b"_local_tensor"), _text(b"_local"), "a state that it does not take"),
+    ],
+)
+def test_what_torch_makes_no_dtensor_of_is_told(folder: Path, old: bytes, new: bytes, said: str) -> None:
+    path = folder / "model_world_size_2_rank_1.pt"
+    # Without the instructions that store values for later ones: none of those that are taken away is used again.
+    parts = read_parts(path.read_bytes())
+    (pickled,) = [part for part in parts if part.name.endswith(b"/data.pkl")]
+    pickled.data = pickletools.optimize(pickled.data)
+    path.write_bytes(write_parts(parts))
+    torch.load(path, weights_only=False)
+    _rewrite(path, old, new)
+    with pytest.raises((TypeError, RuntimeError, AttributeError)):
+        torch.load(path, weights_only=False)["one"].to_local()
+    with open_path(folder) as source:
+        found = [finding.evidence for finding in source.listing.findings if finding.severity == "error"]
+        assert any(said in evidence for evidence in found), found
+
+
+def test_the_storage_of_a_mesh_is_missed(folder: Path) -> None:
+    path = folder / "model_world_size_2_rank_1.pt"
+    state = torch.load(path, weights_only=False)
+    assert len(state["one"].device_mesh.mesh) == 2
+    parts = [part for part in read_parts(path.read_bytes()) if not part.name.endswith(b"/data/1")]
+    path.write_bytes(write_parts(parts))
+    with pytest.raises(RuntimeError, match="data/1"):
+        torch.load(path, weights_only=False)
+    with open_path(folder) as source:
+        (finding,) = [finding for finding in source.listing.findings if finding.severity == "error"]
+        assert (finding.rule, finding.tensor) == ("storage-bounds", None)
+        assert "its storage data/1 is not in the file, so torch refuses the file" in finding.evidence
+
+
+def test_the_part_of_a_rank_under_another_name_is_named_and_not_read(folder: Path) -> None:
+    shutil.copy(folder / "model_world_size_2_rank_1.pt", folder / "best.pt")
+    with open_path(folder) as source:
+        (finding,) = [finding for finding in source.listing.findings if finding.severity == "error"]
+        assert (finding.rule, finding.file) == ("foreign-rank", "best.pt")
+        assert finding.evidence.startswith("this is what rank 1 of 2 saved: 16 shapes are those of its parts; its name")
+        assert source.listing.not_opened == ("best.pt",)
+        assert source.find("emb.weight").shape == (7, 8)
+
+
+def test_jobs_of_two_sizes_keep_their_names_apart(folder: Path) -> None:
+    for rank in range(2):
+        shutil.copy(folder / f"model_world_size_2_rank_{rank}.pt", folder / f"model_world_size_1_rank_{rank}.pt")
+    with open_path(folder) as source:
+        assert len(set(source.names())) == len(source.names())
+        for size in (1, 2):
+            assert source.read(f"model_world_size_{size}.emb.weight").shape == (7, 8)
+        (finding,) = [finding for finding in source.listing.findings if finding.severity == "error"]
+        assert (finding.rule, finding.file) == ("foreign-rank", "model_world_size_1_rank_0.pt")
+        assert finding.evidence == "its name says that 1 rank saved, and its tensors are cut for 2"
+
+
+def test_files_of_two_suffixes_keep_their_names_apart() -> None:
+    names = [f"{stem}_rank_{rank}{suffix}" for stem in "ab" for rank in range(2) for suffix in (".pt", ".bin")]
+    stems = [group.stem for group in group_by_rank(names, (".pt", ".bin"))]
+    assert stems == ["a*_bin", "a*_pt", "b*_bin", "b*_pt"]
 
 
 ASKED = os.environ.get("TUI_PARAMS_FUZZ_FOLDERS")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -55,18 +56,27 @@ def group_by_rank(names: Iterable[str], suffixes: tuple[str, ...]) -> list[Group
         else:
             found[key][rank] = name
             stated[key] = int(said) if said is not None else None
+    kept = [key for key, files in found.items() if len(files) > 1 or (stated[key] or 0) > 1]
     groups = [
-        Group(_stem(key), dict(sorted(files.items())), stated[key], tuple(doubled.get(key, ())))
-        for key, files in found.items()
-        if len(files) > 1 or (stated[key] or 0) > 1
+        Group(stem, dict(sorted(found[key].items())), stated[key], tuple(doubled.get(key, ())))
+        for key, stem in _stems(kept).items()
     ]
     return sorted(groups, key=lambda group: (group.is_state, group.stem))
 
 
-def _stem(key: str) -> str:
+def _stems(keys: Sequence[str]) -> dict[str, str]:
+    """What the names of each group share: as little as tells it from the others."""
+    stems = {key: _WORLD.sub("", _long_stem(key)).strip("-_.") for key in keys}
+    # Jobs of 2 and of 4 ranks may have saved into one folder, or one job files with two suffixes.
+    for longer in (_long_stem, lambda key: key.replace("\0", "*").replace(".", "_")):
+        said = Counter(stems.values())
+        stems = {key: stem if said[stem] == 1 else longer(key) for key, stem in stems.items()}
+    return stems
+
+
+def _long_stem(key: str) -> str:
     before, _, after = key.partition("\0")
-    stem = before + after.rpartition(".")[0]
-    return _WORLD.sub("", stem).strip("-_.")
+    return (before + after.rpartition(".")[0]).strip("-_.")
 
 
 def free_stems(groups: Sequence[Group]) -> dict[str, str]:

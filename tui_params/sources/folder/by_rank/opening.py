@@ -52,16 +52,17 @@ def open_by_rank(path: Path, formats: Formats) -> Source:
         opened = _open_first(path, groups, formats)
         parts: list[Part] = []
         others = [name for name in names if name not in grouped]
-        has_other = has_model(others, formats)
-        if has_other:
-            parts.append(Part(open_folder(path, formats, None, grouped)))
+        beside, foreign = _open_beside(path, formats, others, grouped)
+        has_other = beside is not None
+        if beside is not None:
+            parts.append(Part(beside))
         stems = free_stems(groups)
         for group in groups:
             prefix = stems[group.stem] or ("by_rank" if has_other else "")
             parts.append(Part(_join_group(path, group, formats, opened), prefix, is_state=group.is_state))
     name_states([part for part in parts if not part.is_state], [part for part in parts if part.is_state])
     doubled = tuple(name for group in groups for _, name in group.doubled)
-    left = doubled if has_other else (
+    left = (*doubled, *foreign) if has_other else (
         *doubled, *(name for name in others if name.endswith(formats.suffixes)), *folders_beside(path, formats)
     )  # fmt: skip
     if len(parts) == 1 and not parts[0].prefix:
@@ -78,9 +79,31 @@ def open_by_rank(path: Path, formats: Formats) -> Source:
         listing,
         metadata={**listing.metadata, **stated},
         stated={**listing.stated, **stated},
+        findings=(*listing.findings, *foreign.values()),
         not_opened=(*listing.not_opened, *left),
     )
     return source
+
+
+def _open_beside(
+    path: Path, formats: Formats, others: Sequence[str], grouped: set[str]
+) -> tuple[Source | None, dict[str, Finding]]:
+    """The model beside the files of ranks, if there is one, and what is wrong with the files that are left out of it.
+
+    A file that has the part of one rank, and no name that says so, is no model: it was renamed, or is of another job.
+    """
+    foreign: dict[str, Finding] = {}
+    while has_model(left := [name for name in others if name not in foreign], formats):
+        source = open_folder(path, formats, None, {*grouped, *foreign})
+        of_ranks = [finding for finding in source.listing.findings if finding.rule == "local-shapes"]
+        found = {finding.file: finding.evidence for finding in of_ranks if finding.file in left}
+        if not found:
+            return source, foreign
+        source.close()
+        for file, said in found.items():
+            evidence = f"{said}; its name is not that of a file of the ranks beside it, and it is not read"
+            foreign[file or ""] = Finding("error", "foreign-rank", None, evidence, file=file)
+    return None, foreign
 
 
 def _open_first(path: Path, groups: Sequence[Group], formats: Formats) -> dict[str, ExtentSource | str]:
@@ -127,7 +150,10 @@ def _join_group(path: Path, group: Group, formats: Formats, opened: dict[str, Ex
         findings.append(Finding("error", "foreign-rank", None, evidence, file=name))
     if not parts:
         raise OpenError(findings[0].evidence)
-    ranks = _count_of(group, parts)
+    ranks, cut = _count_of(group, parts), _most_said(parts)
+    if group.ranks is not None and cut > group.ranks:
+        evidence = f"its name says that {plural(group.ranks, 'rank')} saved, and its tensors are cut for {cut:,}"
+        findings.append(Finding("error", "foreign-rank", None, evidence, file=group.files[next(iter(parts))]))
     missing = [rank for rank in range(ranks) if rank not in group.files]
     joined = join(parts, [rank for rank in range(ranks) if rank not in parts])
     if missing:
@@ -161,9 +187,14 @@ def _count_of(group: Group, parts: Mapping[int, ExtentSource]) -> int:
     least = max(group.files) + 1
     if group.ranks is not None:
         return min(max(group.ranks, least), MOST_RANKS)
-    said = [part.ranks or 0 for source in parts.values() for part in source.listing.local_parts.values()]
     # A mesh may be of some of the ranks only.
-    return min(max([least, *said]), MOST_RANKS)
+    return min(max(least, _most_said(parts)), MOST_RANKS)
+
+
+def _most_said(parts: Mapping[int, ExtentSource]) -> int:
+    """For how many ranks the tensors are cut."""
+    listings = [source.listing for source in parts.values()]
+    return max((part.ranks or 0 for listing in listings for part in listing.local_parts.values()), default=0)
 
 
 def _is_kept(finding: Finding) -> bool:

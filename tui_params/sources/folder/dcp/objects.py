@@ -113,6 +113,7 @@ class Objects:
             storage.key = f"{number}/{storage.key}" if type(storage.key) is str else storage.key
         self.machines.append(machine)
         self.walk.walk(machine.root, name)
+        self.lister.add_unlisted(machine.storages)
         if type(machine.root) is list:
             self.lists[name] = machine.root
         for finding in places.findings():
