@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the promises.")
     parser.add_argument("--only", choices=names, action="append", help="run this one (may be given again)")
     only = parser.parse_args(arguments).only
+    # Where no bytecode may be written, each new process compiles the package first, as none of an installed one does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(machine(), flush=True)
     lines: list[Line] = []
     for name in names:

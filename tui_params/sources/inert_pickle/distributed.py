@@ -29,7 +29,9 @@ def distributed_tensor(kind: str, whole: Composite, attributes: dict[Any, Any]) 
     spec = attributes.get("_spec")
     notes = _placement_notes(spec)
     parts = {"": attributes["_local_tensor"]}
-    return Composite(kind, whole.shape, parts, whole.dtype, is_local=True, notes=notes, layout=spec)
+    # A tuple would pass for the state of a ShardedTensor.
+    layout = spec if type(spec) is Obj else None
+    return Composite(kind, whole.shape, parts, whole.dtype, is_local=True, notes=notes, layout=layout)
 
 
 def sharded_tensor(kind: str, whole: Composite, state: Any) -> Any:

@@ -13,7 +13,7 @@ from tui_params.core.text import clean
 from tui_params.sources.inert_pickle.allowed import TORCH_ALLOWED
 from tui_params.sources.inert_pickle.array_states import is_array_state, is_type_state
 from tui_params.sources.inert_pickle.forms import may_take
-from tui_params.sources.inert_pickle.results import is_no_key, made_kind, takes_state
+from tui_params.sources.inert_pickle.results import is_no_key, made_kind, may_be_tensor, takes_state
 from tui_params.sources.inert_pickle.values import (
     ArrayType,
     ArrayValue,
@@ -210,7 +210,7 @@ def refuses_state(cls: Any, state: Any) -> bool:
             return False
         elif type(part) not in _PLAIN or part:
             return True
-    return not {"_local_tensor", "_spec"} <= found.keys()
+    return type(found.get("_spec")) is not Obj or not may_be_tensor(found.get("_local_tensor"))
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})

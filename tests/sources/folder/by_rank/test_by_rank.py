@@ -19,6 +19,8 @@ from tui_params.api.checking import check
 from tui_params.errors import ReadError
 from tui_params.sources.detect import open_path
 from tui_params.sources.folder.by_rank.names import group_by_rank
+from tui_params.sources.inert_pickle.distributed import distributed_tensor, local_parts
+from tui_params.sources.inert_pickle.values import Composite, Stub
 
 ALL = bool(os.environ.get("TUI_PARAMS_FORMATS"))
 QUICK = ("each_fsdp2", "each_fsdp1", "each_local", "each_flat")
@@ -244,6 +246,12 @@ def test_what_torch_makes_no_dtensor_of_is_told(folder: Path, old: bytes, new: b
     with open_path(folder) as source:
         found = [finding.evidence for finding in source.listing.findings if finding.severity == "error"]
         assert any(said in evidence for evidence in found), found
+
+
+def test_a_placement_that_is_a_tuple_is_none_of_a_sharded_tensor() -> None:
+    whole = Composite("DTensor", (4,), {}, None)
+    made = distributed_tensor("DTensor", whole, {"_local_tensor": None, "_spec": (Stub("torch", "float32"), 1)})
+    assert local_parts(made, "w") == {}
 
 
 def test_the_storage_of_a_mesh_is_missed(folder: Path) -> None:
