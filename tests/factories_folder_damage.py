@@ -173,11 +173,18 @@ def look(folder: Path) -> Seen:
         return Seen(told[0] if told else None, tuple(sorted(tensors)))
 
 
+_UNCERTAIN = (
+    # Whether a class of another package exists cannot be known, or a kind of device: torch_npu brings "npu".
+    "Unsupported global",
+    "at start of device string",
+)
+"""What the library says where it refuses a file for a reason that is none on another machine."""
+
+
 def difference(seen: Seen, answer: Answer) -> str | None:
     """What the library has read otherwise, or None. Of tensors that it does not name nothing is known."""
     if answer.refusal is not None:
-        # Whether a class of another package exists cannot be known.
-        return None if "Unsupported global" in answer.refusal else f"refused: {answer.refusal}"
+        return None if any(words in answer.refusal for words in _UNCERTAIN) else f"refused: {answer.refusal}"
     if answer.is_odd:
         return None
     ours = {each.name: each for each in seen.tensors}

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import sys
 import warnings
@@ -125,11 +126,11 @@ def gather(folder: str) -> dict[str, Any]:
 
     _TABLE.update({f"{each.__module__}.{each.__qualname__}": each for each in torch.serialization.get_safe_globals()})
     whole: dict[str, Any] = {}
-    # Files that are named otherwise are of another job, or no ranks at all.
+    plain: dict[str, dict[int, Any]] = {}
     for rank in range(2):
-        for key, value in load(os.path.join(folder, f"model_world_size_2_rank_{rank}.pt"), "torch").items():
+        for key, value in load(_file_of_rank(folder, rank), "torch").items():
             if not isinstance(value, DTensor):
-                whole.setdefault(str(key), value)
+                plain.setdefault(str(key), {})[rank] = value
                 continue
             spec, part = value._spec, value._local_tensor
             mesh = spec.mesh
@@ -138,7 +139,22 @@ def gather(folder: str) -> dict[str, Any]:
                 raise ValueError(f"{key} has the shape {tuple(part.shape)}, not {tuple(sizes)}")
             into = whole.setdefault(str(key), torch.full(spec.tensor_meta.shape, float("nan"), dtype=part.dtype))
             into[tuple(slice(at, at + size) for at, size in zip(start, sizes, strict=True))] = part
+    for key, values in plain.items():
+        if len(values) > 1:
+            whole.setdefault(key, values[0])
+        else:
+            # Only one rank has it, and says so.
+            whole |= {_join(key, f"rank_{rank}"): value for rank, value in values.items()}
     return whole
+
+
+def _file_of_rank(folder: str, rank: int) -> str:
+    """Files that are named otherwise are of another job, or no ranks at all; ``rank_00`` is the file of rank 0."""
+    pattern = re.compile(rf"model_world_size_2_rank_0*{rank}\.pt")
+    names = sorted(filter(pattern.fullmatch, os.listdir(folder)), key=len)
+    if not names:
+        raise FileNotFoundError(f"no file of rank {rank}")
+    return os.path.join(folder, names[0])
 
 
 def consolidate(folder: str) -> dict[str, Any] | None:

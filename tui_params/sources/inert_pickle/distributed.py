@@ -13,7 +13,7 @@ from typing import Any
 
 from tui_params.core.piece import LocalPart
 from tui_params.core.tensor import MAX_NDIM
-from tui_params.sources.inert_pickle.values import UNFIT, Composite, Obj, Stub, TensorValue, render
+from tui_params.sources.inert_pickle.values import UNFIT, Composite, Obj, Storage, Stub, TensorValue, render
 
 _MAX_SHARDS = 64
 """Local shards of one ShardedTensor, and boxes of one DTensor: a rank has one, or a few with strided placements."""
@@ -84,6 +84,13 @@ def _of_shards(state: tuple[Any, ...], name: str, shape: tuple[int, ...]) -> dic
 def _of_spec(spec: Any, name: str, shape: tuple[int, ...]) -> LocalPart | None:
     fields = attributes_of(spec)
     mesh = attributes_of(fields.get("mesh"))
+    if not all(map(_is_of_torch, (spec, fields.get("mesh"), fields.get("tensor_meta")))):
+        return None
+    meta = fields.get("tensor_meta")
+    if meta is not None and (type(meta.args) is not tuple or not meta.args or _numbers(meta.args[0]) != shape):
+        return None
+    if not _fits(mesh.get("_rank_map", mesh.get("mesh"))) or not _are_texts(mesh.get("_dim_group_names")):
+        return None
     sizes, coordinate = _mesh_shape(mesh), _numbers(mesh.get("_coordinate_on_dim"))
     placements = fields.get("placements")
     if sizes is None or coordinate is None or type(placements) is not tuple:
@@ -159,6 +166,29 @@ def _between(runs: list[Run], low: int, high: int) -> list[Run]:
     return found
 
 
+def _is_of_torch(value: Any) -> bool:
+    """Whether it is nothing, or an object of a class of torch.distributed."""
+    if value is None:
+        return True
+    return type(value) is Obj and type(value.cls) is Stub and value.cls.module.startswith("torch.distributed.")
+
+
+def _fits(ranks: Any) -> bool:
+    """Whether the tensor of the numbers of ranks lies in its storage, as torch needs it to know the mesh."""
+    if type(ranks) is not TensorValue:
+        return True
+    shape, stride = _numbers(ranks.shape), _numbers(ranks.stride)
+    numel = ranks.storage.numel if type(ranks.storage) is Storage else None
+    if shape is None or stride is None or len(shape) != len(stride) or type(ranks.offset) is not int:
+        return False
+    last = ranks.offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
+    return not prod(shape) or (type(numel) is int and 0 <= ranks.offset <= last < numel)
+
+
+def _are_texts(names: Any) -> bool:
+    return names is None or (type(names) in (list, tuple) and all(type(name) is str for name in names[:MAX_NDIM]))
+
+
 def _mesh_shape(mesh: dict[Any, Any]) -> tuple[int, ...] | None:
     """The sizes of the mesh of ranks: of its tensor, before torch 2.9, or of its layout."""
     ranks = mesh.get("mesh")
@@ -166,7 +196,11 @@ def _mesh_shape(mesh: dict[Any, Any]) -> tuple[int, ...] | None:
         return _numbers(ranks.shape)
     layout = attributes_of(mesh.get("_layout"))
     axes = layout.get("axes")
+    if not _is_of_torch(mesh.get("_layout")):
+        return None
     if type(axes) is tuple:
+        if not all(map(_is_of_torch, axes[:MAX_NDIM])):
+            return None
         shapes = [_flat(attributes_of(axis).get("shape")) for axis in axes[:MAX_NDIM]]
     else:
         shape = layout.get("shape")
@@ -193,7 +227,8 @@ def _is_usual_order(order: Any) -> bool:
     if type(order) is not tuple:
         return order is None
     for entry in order:
-        dims = entry.args[1] if type(entry) is Obj and type(entry.args) is tuple and len(entry.args) > 1 else None
+        is_entry = type(entry) is Obj and _is_of_torch(entry) and type(entry.args) is tuple and len(entry.args) > 1
+        dims = entry.args[1] if is_entry else None
         dims = _numbers(dims)
         if dims is None or list(dims) != sorted(dims):
             return False

@@ -139,6 +139,12 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
     if callee.name == "_rebuild_from_type_v2" and len(args) == 4:
         if refuses_wrapper(args[0], args[2]):
             return f"calls {args[0]} with arguments that it refuses"
+        if _is_no_tensor_class(args[1]):
+            return (
+                f"makes a tensor of {name_kind(args[1])}"
+                if type(args[1]) is not Stub
+                else f"makes a tensor of {args[1]}"
+            )
         if refuses_state(args[1], args[3]):
             return f"gives {args[1]} a state that it does not take"
     if not is_called and callee.module == "torch" and from_torch(callee.name) is not None:
@@ -176,14 +182,26 @@ def refuses_wrapper(function: Any, args: Any) -> bool:
     if type(args) is not tuple or len(args) != 8 or type(args[7]) is not bool:
         return True
     cls, dtype, size, stride, offset, layout, device, _ = args
-    if type(cls) not in _CLASSES or not (dtype is None or _may_be_type(dtype)):
+    if _is_no_tensor_class(cls) or not (dtype is None or _may_be_type(dtype)):
+        return True
+    if any(made_kind(each) is not None for each in args):
+        # What Python's own types and functions make is none of these.
         return True
     if type(offset) not in (int, type(None), Obj) or type(layout) in _NO_LAYOUTS or type(device) in _NO_DEVICES:
         return True
     if type(size) not in (tuple, list, Obj) or type(stride) not in (tuple, list, Obj, type(None)):
         return True
-    sizes = [each for each in (size, stride) if type(each) in (tuple, list)]
-    return any(type(number) is not int or number < 0 for each in sizes for number in each[:_MOST_SIZES])
+    sizes = [each[:_MOST_SIZES] for each in (size, stride) if type(each) in (tuple, list)]
+    sizes.append((offset,) if type(offset) is int else ())
+    return any(type(number) is not int or not 0 <= number < 1 << 63 for each in sizes for number in each)
+
+
+def _is_no_tensor_class(value: Any) -> bool:
+    """Whether ``value`` is certainly no class of tensors that torch may put in place of a wrapper."""
+    if type(value) is not Stub:
+        return type(value) is not Obj
+    name = f"{value.module}.{value.name}"
+    return name != "torch.Tensor" and (value.build is not None or name in TORCH_ALLOWED)
 
 
 def _may_be_type(value: Any) -> bool:
@@ -214,7 +232,6 @@ def refuses_state(cls: Any, state: Any) -> bool:
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
-_CLASSES = frozenset({Stub, Obj})
 _NO_LAYOUTS = (_PLAIN - {type(None)}) | {Encoded, ByteArray, SetValue}
 _NO_DEVICES = (_PLAIN - {type(None), int, str}) | {Encoded, ByteArray, SetValue, Stub}
 _NO_NUMBERS = (_PLAIN - {bool, int, float}) | {ByteArray, Encoded, ArrayType, SetValue, Stub}

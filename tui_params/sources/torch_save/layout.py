@@ -228,6 +228,8 @@ class TensorLister:
             fault = place.unreadable if place.is_faulty else None
             if place.unreadable is None and room > place.nbytes:
                 fault, _ = self._refusal(place, room, unknown("?"), 0, 0)
+            if place.unreadable is None and room < place.nbytes and self._is_exact:
+                fault = f"its storage claims {plural(room, 'byte')}, and has {place.nbytes:,} in the file"
             if fault is not None:
                 evidence = f"what no tensor shown here is of: {fault}, so torch refuses the file"
                 self.report(Finding("error", "storage-bounds", None, evidence))

@@ -172,7 +172,8 @@ class _Joining:
             self._add(first.info, (), first.info)
             return
         for member in members:
-            shown = msgspec.structs.replace(member.info, name=f"{name}.rank_{member.rank}", tied_to=None)
+            own = f"{name}.rank_{member.rank}" if name else f"rank_{member.rank}"
+            shown = msgspec.structs.replace(member.info, name=own, tied_to=None)
             self._add(shown, (), member.info)
 
     def _are_same(self, members: list[_Member]) -> bool:

@@ -28,6 +28,9 @@ from tui_params.sources.folder.shard_index import folder_label, read_stated
 MOST_RANKS = 4_096
 """The most files of one sort that are opened."""
 
+_MOST_ASKED = 3
+"""The first files of one sort that are opened to see whether they say which part of a tensor they have."""
+
 _SHOWN = 4
 
 _DISTRIBUTED = re.compile(r"holds objects of (torch\.distributed\.[\w.]+(, | and \d+ more)?)+: ")
@@ -107,12 +110,12 @@ def _open_beside(
 
 
 def _open_first(path: Path, groups: Sequence[Group], formats: Formats) -> dict[str, ExtentSource | str]:
-    """The first file of each group. Raises UnknownFormatError if none of them says which part of a tensor it has."""
+    """The first files of each group. Raises UnknownFormatError if none of them says which part of a tensor it has."""
     found: dict[str, ExtentSource | str] = {}
     for group in groups:
-        for name in list(group.files.values())[:2]:
+        for name in list(group.files.values())[:_MOST_ASKED]:
             source = found[name] = _opened(path / name, formats)
-            if not isinstance(source, str):
+            if isinstance(source, ExtentSource) and source.listing.local_parts:
                 break
     if not any(source.listing.local_parts for source in found.values() if isinstance(source, ExtentSource)):
         shown = clean(far.shown(path), 200)
