@@ -183,12 +183,12 @@ class FolderOpeners:
 
     def open_by_rank(self, path: Path) -> Source:
         """What the ranks of a job saved, joined; otherwise whatever else the folder is. Raises OpenError."""
-        from tui_params.sources.folder.by_rank.opening import open_by_rank
+        from tui_params.sources.folder.by_rank.opening import add_missing, open_by_rank
 
         try:
             return open_by_rank(path, self._formats())
         except UnknownFormatError:
-            return self._open_otherwise(path, ("by rank",))
+            return add_missing(path, self._open_otherwise(path, ("by rank",)), self._formats())
 
     def has_files_by_rank(self, path: Path) -> bool:
         """Whether files in a folder are named as those of several ranks."""

@@ -84,7 +84,7 @@ def _of_shards(state: tuple[Any, ...], name: str, shape: tuple[int, ...]) -> dic
 def _of_spec(spec: Any, name: str, shape: tuple[int, ...]) -> LocalPart | None:
     fields = attributes_of(spec)
     mesh = attributes_of(fields.get("mesh"))
-    if not all(map(_is_of_torch, (spec, fields.get("mesh"), fields.get("tensor_meta")))):
+    if "tensor_meta" not in fields or not all(map(_is_of_torch, (spec, fields.get("mesh"), fields.get("tensor_meta")))):
         return None
     meta = fields.get("tensor_meta")
     if meta is not None and (type(meta.args) is not tuple or not meta.args or _numbers(meta.args[0]) != shape):

@@ -185,6 +185,17 @@ def test_files_that_do_not_say_their_place_are_shown_side_by_side(tmp_path: Path
         assert not [finding for finding in check(source).findings if finding.severity == "error"]
 
 
+def test_a_missing_file_is_told_where_nothing_is_joined(tmp_path: Path) -> None:
+    for rank in (0, 2):
+        torch.save({"a.weight": torch.ones(4)}, tmp_path / f"model_world_size_3_rank_{rank}.pt")
+    with open_path(tmp_path) as source:
+        (finding,) = [finding for finding in source.listing.findings if finding.severity == "warning"]
+        assert finding.rule == "missing-rank"
+        assert finding.evidence.startswith(
+            "the file of rank 1 of 3 is missing, as the name of model_world_size_3_rank_"
+        )
+
+
 def test_a_model_of_another_kind_beside_them_keeps_its_names(folder: Path) -> None:
     for rank in range(2):
         (folder / f"model_world_size_2_rank_{rank}.pt").unlink()

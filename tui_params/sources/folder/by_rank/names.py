@@ -14,7 +14,7 @@ import msgspec
 
 _RANK = re.compile(r"(?P<before>^|[-_.])rank[-_]?(?P<rank>\d{1,6})(?:[-_]?of[-_]?(?P<ranks>\d{1,6}))?(?![0-9])", re.I)
 _OF = re.compile(r"(?P<before>^|[-_.]|__)(?P<rank>\d{1,6})_of_(?P<ranks>\d{1,6})(?![0-9])", re.I)
-_WORLD = re.compile(r"(?:^|[-_.])(?:world[-_]?size|ws)[-_]?(\d{1,6})(?![0-9])", re.I)
+WORLD = re.compile(r"(?:^|[-_.])(?:world[-_]?size|ws)[-_]?(\d{1,6})(?![0-9])", re.I)
 _STATE = re.compile(r"(?:^|[-_.])(?:optim\w*|extra_state|scheduler|scaler|rng\w*)(?:$|[-_.])", re.I)
 
 
@@ -48,7 +48,7 @@ def group_by_rank(names: Iterable[str], suffixes: tuple[str, ...]) -> list[Group
         if match is None or name.startswith("."):
             continue
         key = f"{name[: match.start()]}\0{name[match.end() :]}"
-        world = _WORLD.search(name)
+        world = WORLD.search(name)
         said = match["ranks"] or (world[1] if world is not None else None)
         rank = int(match["rank"])
         if rank in found.setdefault(key, {}):
@@ -66,7 +66,7 @@ def group_by_rank(names: Iterable[str], suffixes: tuple[str, ...]) -> list[Group
 
 def _stems(keys: Sequence[str]) -> dict[str, str]:
     """What the names of each group share: as little as tells it from the others."""
-    stems = {key: _WORLD.sub("", _long_stem(key)).strip("-_.") for key in keys}
+    stems = {key: WORLD.sub("", _long_stem(key)).strip("-_.") for key in keys}
     # Jobs of 2 and of 4 ranks may have saved into one folder, or one job files with two suffixes.
     for longer in (_long_stem, lambda key: key.replace("\0", "*").replace(".", "_")):
         said = Counter(stems.values())

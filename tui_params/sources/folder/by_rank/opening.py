@@ -17,7 +17,7 @@ from tui_params.errors import OpenError, UnknownFormatError
 from tui_params.sources.bytes import far
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.folder.by_rank.joining import join
-from tui_params.sources.folder.by_rank.names import Group, free_stems, group_by_rank
+from tui_params.sources.folder.by_rank.names import WORLD, Group, free_stems, group_by_rank
 from tui_params.sources.folder.by_rank.source import ByRankSource
 from tui_params.sources.folder.composite import CompositeSource, Part, combine
 from tui_params.sources.folder.deepspeed.assembly import merge_repeated
@@ -42,6 +42,26 @@ def groups_in(path: Path, formats: Formats) -> list[Group]:
         return group_by_rank(file_names(path), formats.state_suffixes)
     except OpenError:
         return []
+
+
+def add_missing(path: Path, source: Source, formats: Formats) -> Source:
+    """The source of files that are not joined, with a warning for those that their names say there must be more of."""
+    found: list[Finding] = []
+    for group in groups_in(path, formats):
+        # torch counts ranks from 0; who writes "1_of_3" may not.
+        names = [name for name in group.files.values() if WORLD.search(name)]
+        missing = [rank for rank in range(min(group.ranks or 0, MOST_RANKS)) if rank not in group.files]
+        if names and missing:
+            evidence = f"{_which_are_missing(missing, group.ranks or 0)}, as the name of {clean(names[0], 120)} says"
+            found.append(Finding("warning", "missing-rank", None, evidence))
+    if found:
+        source.listing = msgspec.structs.replace(source.listing, findings=(*source.listing.findings, *found))
+    return source
+
+
+def _which_are_missing(missing: Sequence[int], ranks: int) -> str:
+    which = f"{'rank' if len(missing) == 1 else 'ranks'} {compact_ranges(missing)} of {ranks:,}"
+    return f"the {'file' if len(missing) == 1 else 'files'} of {which} {are(len(missing))} missing"
 
 
 def open_by_rank(path: Path, formats: Formats) -> Source:
@@ -160,8 +180,7 @@ def _join_group(path: Path, group: Group, formats: Formats, opened: dict[str, Ex
     missing = [rank for rank in range(ranks) if rank not in group.files]
     joined = join(parts, [rank for rank in range(ranks) if rank not in parts])
     if missing:
-        which = f"{'rank' if len(missing) == 1 else 'ranks'} {compact_ranges(missing)} of {ranks:,}"
-        evidence = f"the {'file' if len(missing) == 1 else 'files'} of {which} {are(len(missing))} missing"
+        evidence = _which_are_missing(missing, ranks)
         if joined.incomplete:
             evidence += f": {plural(joined.incomplete, 'tensor')} {are(joined.incomplete)} not whole"
             findings.append(Finding("error", "missing-rank", None, evidence))
