@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from textual.geometry import Region
@@ -284,3 +285,16 @@ async def test_the_pointer_on_a_row_shows_its_full_name() -> None:
         assert str(tree.tooltip) == "c"
         await stage.pilot.hover(tree, offset=(5, 9))
         assert tree.tooltip is None
+
+
+async def test_a_state_whose_parameter_is_not_certain_bears_no_name() -> None:
+    float32 = from_safetensors("F32")
+    assert float32 is not None
+    notes = ("state of layers.0.q (by order and shapes)", "state of one of layers.0.q and layers.0.k")
+    infos = [
+        msgspec.structs.replace(describe(f"optimizer.state.{number}.exp_avg", (4, 4), float32), notes=(note,))
+        for number, note in enumerate(notes)
+    ]
+    async with on_stage(ListedSource(tuple(infos))) as stage:
+        assert " 0 layers.0.q " in stage.row("optimizer.state.0")
+        assert " 1 one of several " in stage.row("optimizer.state.1")

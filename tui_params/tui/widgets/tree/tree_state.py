@@ -23,6 +23,7 @@ from tui_params.tui.widgets.tree.tree_row import RowState
 Spans = Callable[[str], Sequence[tuple[int, int]]]
 
 _STATE_OF = "state of "
+_ONE_OF = "one of "
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -154,7 +155,9 @@ def _state_of_parameter(rows: Rows, node: int) -> str:
     leaf = rows.tree.leaves[rows.tree.first[node]]
     notes = leaf.notes if isinstance(leaf, TensorInfo) else ()
     whose = next((note for note in notes if note.startswith(_STATE_OF)), "")
-    return clean(whose.removeprefix(_STATE_OF).partition(" (")[0])
+    name = whose.removeprefix(_STATE_OF).partition(" (")[0]
+    # Of a list only the last name would be left where there is little room, as if it were certain.
+    return "one of several" if name.startswith(_ONE_OF) else clean(name)
 
 
 def _spans_in_label(rows: Rows, node: int, spans: Spans | None) -> Sequence[tuple[int, int]]:
