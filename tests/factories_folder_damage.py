@@ -177,6 +177,8 @@ _UNCERTAIN = (
     # Whether a class of another package exists cannot be known, or a kind of device: torch_npu brings "npu".
     "Unsupported global",
     "at start of device string",
+    # The library is asked for two files by their names. What is left under other names is another job's.
+    "no file of this job",
 )
 """What the library says where it refuses a file for a reason that is none on another machine."""
 

@@ -153,7 +153,8 @@ def _file_of_rank(folder: str, rank: int) -> str:
     pattern = re.compile(rf"model_world_size_2_rank_0*{rank}\.pt")
     names = sorted(filter(pattern.fullmatch, os.listdir(folder)), key=len)
     if not names:
-        raise FileNotFoundError(f"no file of rank {rank}")
+        is_other = not any("world_size_2_rank_" in name for name in os.listdir(folder))
+        raise FileNotFoundError("no file of this job" if is_other else f"no file of rank {rank}")
     return os.path.join(folder, names[0])
 
 

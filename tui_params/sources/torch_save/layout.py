@@ -225,11 +225,14 @@ class TensorLister:
             except MalformedTensorError as error:
                 self.report(Finding("error", "storage-bounds", None, f"what no tensor shown here is of {error}"))
                 continue
-            fault = place.unreadable if place.is_faulty else None
-            if place.unreadable is None and room > place.nbytes:
-                fault, _ = self._refusal(place, room, unknown("?"), 0, 0)
-            if place.unreadable is None and room < place.nbytes and self._is_exact:
-                fault = f"its storage claims {plural(room, 'byte')}, and has {place.nbytes:,} in the file"
+            if place.unreadable is not None and not place.is_faulty:
+                evidence = f"what no tensor shown here is of: {place.unreadable}"
+                self.report(Finding("warning", "storage-bounds", None, evidence))
+                continue
+            fault = place.unreadable
+            if fault is None and (room > place.nbytes or (self._is_exact and room < place.nbytes)):
+                claims = f"claims {plural(room, 'byte')}, and {place.nbytes:,} {are(place.nbytes)} in the file"
+                fault = f"its storage {claims}"
             if fault is not None:
                 evidence = f"what no tensor shown here is of: {fault}, so torch refuses the file"
                 self.report(Finding("error", "storage-bounds", None, evidence))

@@ -292,8 +292,9 @@ async def test_a_state_whose_parameter_is_not_certain_bears_no_name() -> None:
     assert float32 is not None
     notes = ("state of layers.0.q (by order and shapes)", "state of one of layers.0.q and layers.0.k")
     infos = [
-        msgspec.structs.replace(describe(f"optimizer.state.{number}.exp_avg", (4, 4), float32), notes=(note,))
+        msgspec.structs.replace(describe(f"optimizer.state.{number}.{state}", (4, 4), float32), notes=(note,))
         for number, note in enumerate(notes)
+        for state in ("exp_avg", "exp_avg_sq")
     ]
     async with on_stage(ListedSource(tuple(infos))) as stage:
         assert " 0 layers.0.q " in stage.row("optimizer.state.0")
