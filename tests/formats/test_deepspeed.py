@@ -83,9 +83,9 @@ def test_a_healthy_checkpoint_is_ok(written: Path, case: str, world: int) -> Non
 @pytest.mark.parametrize("case", [case for case in CONFIGS if case != "plain"])
 def test_a_nan_is_named(written: Path, tmp_path: Path, case: str) -> None:
     for form in (case, f"{case}.universal"):
-        folder = shutil.copytree(written / "3" / form, tmp_path / form)
-        if (written / "3" / form / "zero" / "l1.weight").exists() or form == case:
-            assert_nan_is_named(folder, "l1.weight")
+        # ds_to_universal refuses elastic checkpoints, and leaves nothing.
+        if form == case or (written / "3" / form / "zero" / "l1.weight").exists():
+            assert_nan_is_named(Path(shutil.copytree(written / "3" / form, tmp_path / form)), "l1.weight")
 
 
 def test_a_nan_is_named_without_zero(written: Path, tmp_path: Path) -> None:

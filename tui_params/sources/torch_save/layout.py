@@ -218,7 +218,7 @@ class TensorLister:
         """
         for storage in storages:
             key = storage.key
-            if key in self._places or type(key) is not str:
+            if type(key) is not str or key in self._places:
                 continue
             try:
                 place, _, room = self._storage(storage, 0)
