@@ -15,6 +15,8 @@ E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -
 E8M0 = np.append(np.ldexp(np.float32(1), np.arange(255) - 127), np.float32(np.nan)).astype(np.float32)
 """The scales of MX formats by their byte, OCP MX 1.0, 5.4.1."""
 
+_NIBBLES = np.arange(16, dtype=np.float32)
+
 
 def pairs(packed: NDArray[np.uint8], values: NDArray[np.float32], *, is_high_first: bool) -> NDArray[np.float32]:
     """The value of both codes of 4 bits of each byte of the last dimension, by a table of 16 values."""
@@ -43,6 +45,17 @@ def fields(words: NDArray[Any], bits: int, bit: int, count: int) -> NDArray[np.u
     high = words[..., following].astype(np.uint64)
     both = low | (high << np.uint64(32))
     return ((both >> (at % 32).astype(np.uint64)) & np.uint64(mask)).astype(np.uint8)
+
+
+def field_values(words: NDArray[Any], bits: int, bit: int, count: int) -> NDArray[np.float32]:
+    """The codes that ``fields`` finds, as float32."""
+    if bits not in (4, 8):
+        return fields(words, bits, bit, count).astype(np.float32)
+    packed = np.ascontiguousarray(words).astype("<u4", copy=False).view(np.uint8)
+    first = bit // bits
+    if bits == 8:
+        return packed[..., first : first + count].astype(np.float32)
+    return pairs(packed, _NIBBLES, is_high_first=False)[..., first : first + count]
 
 
 def rounded(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.float32]:

@@ -47,6 +47,22 @@ class ScaleGrid(msgspec.Struct, frozen=True):
         return raw.astype(np.float32)
 
 
+def by_group(
+    operation: np.ufunc, values: NDArray[np.float32], numbers: NDArray[np.float32], group: int, start: int
+) -> None:
+    """Apply ``operation`` in place to values and the numbers of their groups along the last dimension.
+
+    The first value is number ``start`` of the weight's row, the first of the numbers that of its group.
+    """
+    count = values.shape[-1]
+    if values.flags.c_contiguous and start % group == 0 and count % group == 0:
+        grouped = values.reshape(*values.shape[:-1], count // group, group)
+        operation(grouped, numbers[..., None], out=grouped)
+        return
+    first = start % group
+    operation(values, np.repeat(numbers, group, -1)[..., first : first + count], out=values)
+
+
 def grid_over(info: TensorInfo, shape: tuple[int, ...], block: tuple[int, ...] | None = None) -> ScaleGrid | None:
     """The grid of a scale beside a weight of ``shape``; ``block`` where something states it.
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.packed.box import Box
-from tui_params.core.packed.codes import E2M1, fields, rounded
-from tui_params.core.packed.grid import ScaleGrid
+from tui_params.core.packed.codes import E2M1, field_values, fields, rounded
+from tui_params.core.packed.grid import ScaleGrid, by_group
 from tui_params.core.packed.weight import Stored
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
@@ -18,7 +18,7 @@ from tui_params.errors import ReadError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_AWQ_ORDER = np.array([0, 4, 1, 5, 2, 6, 3, 7])
+_AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 """Where the code of a column stands among the 8 of its word: autoawq packs the columns 0 2 4 6 1 3 5 7."""
 
 
@@ -28,6 +28,14 @@ def along_rows(stored: Stored, info: TensorInfo, bits: int, box: Box) -> NDArray
     first, last = start * bits // 32, -(-stop * bits // 32)
     words = stored.box(info, (*box[:-1], (first, last)))
     return fields(words, bits, start * bits - 32 * first, stop - start)
+
+
+def row_values(stored: Stored, info: TensorInfo, bits: int, box: Box) -> NDArray[np.float32]:
+    """The codes that ``along_rows`` finds, as float32."""
+    start, stop = box[-1]
+    first, last = start * bits // 32, -(-stop * bits // 32)
+    words = stored.box(info, (*box[:-1], (first, last)))
+    return field_values(words, bits, start * bits - 32 * first, stop - start)
 
 
 def along_columns(stored: Stored, info: TensorInfo, bits: int, box: Box) -> NDArray[np.uint8]:
@@ -53,6 +61,27 @@ def groups_of(stored: Stored, order: TensorInfo | None, size: int, first: int, s
     return groups
 
 
+def _scale_groups(
+    values: NDArray[np.float32],
+    zeros: NDArray[np.float32] | None,
+    scales: NDArray[np.float32],
+    groups: NDArray[Any],
+    size: int,
+    start: int,
+) -> None:
+    """``(values - zero[g]) * scale[g]`` in place, with a row of all groups for each row of the values."""
+    count = values.shape[1]
+    if np.array_equal(groups, np.arange(start, start + count) // size):
+        first, last = start // size, -(-(start + count) // size)
+        if zeros is not None:
+            by_group(np.subtract, values, zeros[:, first:last], size, start)
+        by_group(np.multiply, values, scales[:, first:last], size, start)
+        return
+    if zeros is not None:
+        values -= np.take(zeros, groups, 1)
+    values *= np.take(scales, groups, 1)
+
+
 class Gptq(msgspec.Struct, frozen=True):
     """``(q - zero[g]) * scale[g]``, transposed, with ``g`` from ``g_idx``; AutoGPTQ, qlinear_cuda_old.py.
 
@@ -68,19 +97,21 @@ class Gptq(msgspec.Struct, frozen=True):
     is_less: bool
 
     def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
-        outputs, inputs = box
+        outputs, (start, stop) = box
         count = self.scales.shape[0]
-        codes = along_columns(stored, self.codes, self.bits, (inputs, outputs))
-        groups = groups_of(stored, self.order, self.group, *inputs, count)
+        groups = groups_of(stored, self.order, self.group, start, stop, count)
+        first, last = start * self.bits // 32, -(-stop * self.bits // 32)
+        # From here on as the weight has it, an output a row: the codes of a word are neighbours.
+        words = stored.box(self.codes, ((first, last), outputs)).T
+        values = field_values(words, self.bits, start * self.bits - 32 * first, stop - start)
         every = (0, count)
-        zeros = along_rows(stored, self.zeros, self.bits, (every, outputs)).astype(np.int16)
+        zeros = along_rows(stored, self.zeros, self.bits, (every, outputs)).T.astype(np.int16)
         if self.is_less:
             # gptqmodel keeps the bits of a code: a stored 15 of 4 bits is 0.
             zeros = (zeros + 1) & ((1 << self.bits) - 1)
-        scales = stored.floats(self.scales, (every, outputs))
-        values: NDArray[np.float32] = (codes.astype(np.int16) - zeros[groups]).astype(np.float32)
-        values *= scales[groups]
-        return values.T
+        scales = stored.floats(self.scales, (every, outputs)).T
+        _scale_groups(values, zeros.astype(np.float32), scales, groups, self.group, start)
+        return values
 
 
 class Awq(msgspec.Struct, frozen=True):
@@ -94,20 +125,23 @@ class Awq(msgspec.Struct, frozen=True):
     def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
         outputs, (start, stop) = box
         groups = start // self.group, -(-stop // self.group)
-        pick = np.arange(start, stop) // self.group - groups[0]
-        codes = self._codes(stored, self.codes, (start, stop), outputs).astype(np.int16)
-        zeros = self._codes(stored, self.zeros, groups, outputs).astype(np.int16)
-        scales = stored.floats(self.scales, (groups, outputs))
-        values: NDArray[np.float32] = (codes - zeros[pick]).astype(np.float32)
-        values *= scales[pick]
-        return values.T
+        values = self._codes(stored, self.codes, (start, stop), outputs)
+        by_group(np.subtract, values, self._codes(stored, self.zeros, groups, outputs), self.group, start)
+        by_group(np.multiply, values, stored.floats(self.scales, (groups, outputs)).T, self.group, start)
+        return values
 
     @staticmethod
-    def _codes(stored: Stored, info: TensorInfo, rows: tuple[int, int], outputs: tuple[int, int]) -> NDArray[np.uint8]:
+    def _codes(
+        stored: Stored, info: TensorInfo, rows: tuple[int, int], outputs: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """The codes of some outputs, a row each."""
         first, last = outputs[0] // 8, -(-outputs[1] // 8)
-        codes = fields(stored.box(info, (rows, (first, last))), 4, 0, 8 * (last - first))
-        ordered = codes.reshape(codes.shape[0], -1, 8)[:, :, _AWQ_ORDER].reshape(codes.shape)
-        return ordered[:, outputs[0] - 8 * first : outputs[1] - 8 * first]
+        words = np.ascontiguousarray(stored.box(info, (rows, (first, last))).T).view(np.uint32)
+        codes = np.empty((last - first, 8, rows[1] - rows[0]), np.float32)
+        for output, place in enumerate(_AWQ_ORDER):
+            codes[:, output] = (words >> np.uint32(4 * place)) & np.uint32(15)
+        every: NDArray[np.float32] = codes.reshape(-1, codes.shape[-1])
+        return every[outputs[0] - 8 * first : outputs[1] - 8 * first]
 
 
 class PackQuantized(msgspec.Struct, frozen=True):
@@ -124,20 +158,17 @@ class PackQuantized(msgspec.Struct, frozen=True):
     group: int
 
     def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
-        outputs, inputs = box
-        middle = 1 << (self.bits - 1)
-        values = along_rows(stored, self.codes, self.bits, box).astype(np.float32) - np.float32(middle)
+        outputs, (start, stop) = box
+        middle = np.float32(1 << (self.bits - 1))
+        values = row_values(stored, self.codes, self.bits, box)
+        values -= middle
         count = self.scales.shape[1]
-        if self.order is not None:
-            first, last = 0, count
-            pick = groups_of(stored, self.order, self.group, *inputs, count)
-        else:
-            first, last = inputs[0] // self.group, -(-inputs[1] // self.group)
-            pick = np.arange(*inputs) // self.group - first
+        groups = groups_of(stored, self.order, self.group, start, stop, count)
+        zeros = None
         if self.zeros is not None:
-            zeros = along_columns(stored, self.zeros, self.bits, (outputs, (first, last))).astype(np.float32)
-            values -= (zeros - np.float32(middle))[:, pick]
-        values *= stored.floats(self.scales, (outputs, (first, last)))[:, pick]
+            zeros = along_columns(stored, self.zeros, self.bits, (outputs, (0, count))).astype(np.float32) - middle
+        scales = stored.floats(self.scales, (outputs, (0, count)))
+        _scale_groups(values, zeros, scales, groups, self.group, start)
         return values
 
 
@@ -152,7 +183,7 @@ class Mlx(msgspec.Struct, frozen=True):
     dtype: DType
 
     def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
-        values = along_rows(stored, self.codes, self.bits, box).astype(np.float32)
+        values = row_values(stored, self.codes, self.bits, box)
         block = (1,) * (len(box) - 1) + (self.group,)
         as_stored = numpy_dtype(self.dtype)
         assert as_stored is not None
