@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from tui_params.core.dtypes import DType, numpy_dtype
-from tui_params.core.packed.box import Box
+from tui_params.core.packed.box import Box, boxes, lengths
 from tui_params.core.packed.codes import rounded
 from tui_params.core.packed.weight import Stored
 from tui_params.core.tensor import TensorInfo
@@ -17,15 +17,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _rows(stored: Stored, info: TensorInfo, shifts: tuple[int, ...], mask: int, rows: NDArray[Any]) -> NDArray[Any]:
+def _rows(
+    stored: Stored,
+    info: TensorInfo,
+    shifts: tuple[int, ...],
+    mask: int,
+    rows: NDArray[Any],
+    columns: tuple[int, int] | None = None,
+) -> NDArray[Any]:
     """The codes of some rows: row ``r`` of ``count`` lies in stored row ``r % count``, at the shift ``r // count``."""
     count = info.shape[0]
-    part, at = np.divmod(rows, count)
-    low, high = int(at.min()), int(at.max()) + 1
-    words = stored.box(info, ((low, high), (0, info.shape[1])))[at - low]
-    unsigned = words.view(np.uint32) if words.dtype.itemsize == 4 else words.view(np.uint8)
-    picked = np.array(shifts, unsigned.dtype)[part]
-    codes: NDArray[Any] = (unsigned >> picked[:, None]) & unsigned.dtype.type(mask)
+    columns = columns or (0, info.shape[1])
+    codes = np.empty((rows.size, columns[1] - columns[0]), np.uint32 if info.dtype.itemsize == 4 else np.uint8)
+    kind = codes.dtype.type
+    parts = rows // count
+    # One part after the other: the last rows of one and the first of the next are at both ends of the tensor.
+    for part in range(int(parts.min()), int(parts.max()) + 1):
+        here = np.flatnonzero(parts == part)
+        if not here.size:
+            continue
+        at = rows[here] - part * count
+        low, high = int(at.min()), int(at.max()) + 1
+        words = stored.box(info, ((low, high), columns)).view(codes.dtype)
+        if at.size != high - low:
+            words = words[at - low]
+        codes[here[0] : here[-1] + 1] = (words >> kind(shifts[part])) & kind(mask)
     return codes
 
 
@@ -73,8 +89,11 @@ class Hqq(msgspec.Struct, frozen=True):
 
     def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
         (first, stop), (start, end) = box
+        across = self.shape[1]
+        if (start, end) == (0, across) or stop - first == 1:
+            return self._run(stored, first * across + start, (stop - 1) * across + end).reshape(lengths(box))
         width = self.codes.shape[1]
-        flat = np.arange(first, stop)[:, None] * self.shape[1] + np.arange(start, end)
+        flat = np.arange(first, stop)[:, None] * across + np.arange(start, end)
         row, column = np.divmod(flat, width)
         rows, at = np.unique(row, return_inverse=True)
         codes = _rows(stored, self.codes, self.shifts, (1 << self.bits) - 1, rows)
@@ -86,8 +105,26 @@ class Hqq(msgspec.Struct, frozen=True):
             scale, zero = (stored.floats(info, box_of_groups)[rows - low] for info in (self.scale, self.zero))
         else:
             scale, zero = (stored.floats(info, ((0, 1), (0, width))) for info in (self.scale, self.zero))
+        return self._values(codes[at, column], zero[place], scale[place])
+
+    def _run(self, stored: Stored, start: int, stop: int) -> NDArray[np.float32]:
+        """The elements ``start:stop`` of the flat tensor."""
+        out = np.empty(stop - start, np.float32)
+        done = 0
+        rows_in_all = -(-self.shape[0] * self.shape[1] // self.codes.shape[1])
+        for rows, columns in boxes((rows_in_all, self.codes.shape[1]), start, stop, stop - start):
+            codes = _rows(stored, self.codes, self.shifts, (1 << self.bits) - 1, np.arange(*rows), columns)
+            groups: Box = (rows, (0, 1)) if self.axis else ((0, 1), columns)
+            values = self._values(codes, stored.floats(self.zero, groups), stored.floats(self.scale, groups))
+            out[done : done + values.size] = values.reshape(-1)
+            done += values.size
+        return out
+
+    def _values(self, codes: NDArray[Any], zero: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
         as_stored = numpy_dtype(self.dtype)
         assert as_stored is not None
-        values: NDArray[np.float32] = rounded(codes[at, column].astype(np.float32) - zero[place], as_stored)
-        values *= scale[place]
+        values = codes.astype(np.float32)
+        values -= zero
+        values = rounded(values, as_stored)
+        values *= scale
         return values
