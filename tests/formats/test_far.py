@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tui_params.errors import OpenError
 from tui_params.sources.detect import open_path
+from tui_params.sources.torch_save import legacy
 
 pytestmark = pytest.mark.formats
 
@@ -136,3 +138,23 @@ def test_every_type_of_onnx_is_what_the_package_reads(tmp_path: Path) -> None:
             np.testing.assert_array_equal(source.read(name).astype("c16"), np.asarray(array).astype("c16"), name)
             assert source.summarize(name).count == array.size * (2 if info.dtype.is_complex else 1)
         assert {info.name for info in source} == set(due)
+
+
+def test_joblib_with_lz4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joblib = pytest.importorskip("joblib")
+    pytest.importorskip("lz4.frame")
+    path = tmp_path / "x.joblib"
+    value = {"w": np.random.default_rng(0).normal(size=(500, 400)), "k": np.arange(7)}
+    joblib.dump(value, path, compress=("lz4", 3))
+    with open_path(path) as source:
+        assert source.listing.format == "joblib, compressed with lz4"
+        assert all((source.read(name) == array).all() for name, array in value.items())
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], data[:300_000] + bytes(50) + data[300_050:]):
+        path.write_bytes(damaged)
+        with pytest.raises(OpenError, match=r"too early|damaged"):
+            open_path(path)
+    joblib.dump(np.zeros(10_000_000, "u1"), path, compress="lz4")
+    monkeypatch.setattr(legacy, "MAX_PICKLE_BYTES", 1 << 20)
+    with pytest.raises(OpenError, match=r"unpacks to more than 1\.00 MiB: it is refused"):
+        open_path(path)

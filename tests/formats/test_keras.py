@@ -66,3 +66,11 @@ def test_other_types_are_as_they_are_stored(keras: Any, tmp_path: Path, kind: st
         assert kernel.dtype.name == ("bfloat16" if kind == "bfloat16" else "int8")
         assert kernel.shape == ((4, 2) if kind == "int4" else (4, 3))
         assert check(source).unchecked == ()
+
+
+def test_weights_in_several_files_are_one_model(keras: Any, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((64,)), *(keras.layers.Dense(64) for _ in range(6))])
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=40e-6)
+    assert len(list(tmp_path.glob("m_*.weights.h5"))) > 1
+    assert read(tmp_path / "m.weights.json").keys() == read(tmp_path).keys()
+    assert len(read(tmp_path)) == len(model.weights)

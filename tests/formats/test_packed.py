@@ -168,11 +168,9 @@ def test_hqq(tmp_path: Path, bits: int, axis: int, dtype: str) -> None:
     expect(tmp_path, tensors, layer.dequantize())
 
 
-@pytest.mark.parametrize("name", ["int8", "fp8", "intx"])
-def test_torchao(tmp_path: Path, name: str) -> None:
+def torchao_model(name: str) -> Any:
+    """A model of one quantised layer, fc."""
     quantization = pytest.importorskip("torchao.quantization")
-    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
-
     config = {
         "int8": lambda: quantization.Int8WeightOnlyConfig(),
         "fp8": lambda: quantization.Float8WeightOnlyConfig(),
@@ -183,8 +181,26 @@ def test_torchao(tmp_path: Path, name: str) -> None:
     model = torch.nn.Sequential()
     model.add_module("fc", torch.nn.Linear(64, 48, bias=False).to(torch.bfloat16))
     quantization.quantize_(model, config)
+    return model
+
+
+@pytest.mark.parametrize("name", ["int8", "fp8", "intx"])
+def test_torchao(tmp_path: Path, name: str) -> None:
+    model = torchao_model(name)
+    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
+
     tensors, metadata = flatten_tensor_state_dict(model.state_dict())
     expect(tmp_path, tensors, model.fc.weight.dequantize(), {"metadata": metadata, "dtype": "bfloat16"})
+
+
+@pytest.mark.parametrize("name", ["int8", "fp8", "intx"])
+def test_torchao_by_torch_save(tmp_path: Path, name: str) -> None:
+    model = torchao_model(name)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    expected = bits_of(model.fc.weight.dequantize())
+    with logical(tmp_path / "model.pt") as source:
+        assert list(source.names()) == ["fc.weight"]
+        assert (bits_of(source.read("fc.weight")) == expected).all()
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])

@@ -10,6 +10,7 @@ from tui_params.sources.row import Unopened
 
 NOT_YET = "; this format cannot be opened yet"
 
+_LZ4 = "is compressed with lz4: decompress it first (lz4 -d), or install the package lz4 (pip install lz4)"
 _OLD_GGML = "is a model of ggml from before GGUF (llama.cpp, whisper.cpp)" + NOT_YET
 _OCDBT = "is the list of keys of an OCDBT store, in which Orbax (jax) keeps a checkpoint" + NOT_YET
 _CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML (weight.bin)" + NOT_YET
@@ -82,6 +83,7 @@ UNOPENED: tuple[Unopened, ...] = (
     Unopened(name="zstd", magic=b"\x28\xb5\x2f\xfd", sentence="is compressed with zstd: decompress it first"),
     Unopened(name="bzip2", magic=b"BZh", sentence="is compressed with bzip2: decompress it first"),
     Unopened(name="xz", magic=b"\xfd7zXZ\x00", sentence="is compressed with xz: decompress it first"),
+    Unopened(name="lz4", magic=content.LZ4, sentence=_LZ4),
     Unopened(name="7z", magic=b"7z\xbc\xaf\x27\x1c", sentence="is a 7z archive: unpack it first"),
     Unopened(name="ELF", magic=b"\x7fELF", sentence="is a compiled program or library, not a checkpoint"),
     Unopened(name="PDF", magic=b"%PDF", sentence="is a PDF document, not a checkpoint"),

@@ -17,6 +17,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.core.packed.logical_files import logical
+from tests.factories_memory import MemorySource
+from tui_params.core.packed.logical import LogicalSource
 from tui_params.errors import ReadError
 
 RANDOM = np.random.default_rng(5)
@@ -167,6 +169,91 @@ def test_nvfp4_of_modelopt(tmp_path: Path) -> None:
         "fc.weight_scale": scales,
         "fc.weight_scale_2": np.array(0.013, np.float32),
     }
+    check(save(tmp_path / "model", tensors), expected)
+
+
+@pytest.mark.parametrize("has_inputs", [False, True])
+def test_awq_of_modelopt(tmp_path: Path, has_inputs: bool) -> None:
+    codes, scales = RANDOM.integers(-8, 8, (40, 96)), RANDOM.random((40, 3)).astype(np.float32)
+    tensors = {"fc.weight": nibbles((codes & 15).T).T, "fc.weight_scale": scales}
+    expected = codes.astype(np.float32) * scales.repeat(32, 1)
+    if has_inputs:
+        tensors["fc.pre_quant_scale"] = RANDOM.random(96).astype(np.float32)
+        expected *= tensors["fc.pre_quant_scale"]
+    check(save(tmp_path / "model", tensors), expected.astype(ml_dtypes.bfloat16))
+
+
+def test_scales_of_another_shape_are_no_awq_of_modelopt(tmp_path: Path) -> None:
+    codes = np.ones((20, 96), np.uint8)
+    for scales in (np.ones((20, 3), np.float32), np.ones((40, 5), np.float32), np.ones(40, np.float32)):
+        with logical(save(tmp_path / "model", {"fc.weight": codes, "fc.weight_scale": scales})) as source:
+            assert list(source.packings.untold) == ["fc.weight"]
+    save(tmp_path / "model", {"fc.weight": codes, "fc.weight_scale": np.ones((40, 3), np.float16)})
+    with logical(tmp_path / "model") as source:
+        assert source.find("fc.weight").shape == (40, 96)
+
+
+SAVED = "a torchao.quantization.IntxUnpackedToInt8Tensor of shape [48, 64], torch.bfloat16"
+
+
+def saved(metadata: dict[str, str]) -> LogicalSource:
+    """The parts of a tensor of torchao, as the reader of torch.save lists them."""
+    random = np.random.default_rng(3)
+    tensors = {
+        "fc.weight.qdata": random.integers(-8, 8, (48, 64)).astype(np.int8),
+        "fc.weight.scale": random.random((48, 2)).astype(ml_dtypes.bfloat16),
+        "fc.weight.zero_point": random.integers(-2, 3, (48, 2)).astype(np.int8),
+    }
+    return LogicalSource(MemorySource(tensors, metadata=metadata))
+
+
+@pytest.mark.parametrize("block", ["[1, 32]", "(1, 32)"])
+def test_torchao_by_torch_save(block: str) -> None:
+    with saved({"fc.weight": SAVED, "fc.weight.block_size": block}) as source:
+        codes, scales, zeros = (source.stored.read(info.name).astype(np.float32) for info in source.stored)
+        expected = ((codes - zeros.repeat(32, 1)) * scales.repeat(32, 1)).astype(ml_dtypes.bfloat16)
+        assert (source.read("fc.weight") == expected).all()
+        assert source.find("fc.weight").notes[0] == (
+            "packed: torchao IntxUnpackedToInt8 in groups of 32, 8.75 bits a weight"
+        )
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (SAVED.replace("IntxUnpackedToInt8", "Int4"), "how the codes of torchao's Int4Tensor lie is not known here"),
+        (SAVED.replace("bfloat16", "int8"), "it stands for int8, which is no floating type"),
+    ],
+)  # fmt: skip
+def test_other_tensors_of_torchao_are_not_told(said: str, why: str) -> None:
+    with saved({"fc.weight": said}) as source:
+        assert source.packings.untold == {"fc.weight.qdata": why}
+    with saved({}) as source:
+        assert not source.packings.untold
+        assert not source.packings.weights
+
+
+@pytest.mark.parametrize(("bits", "axis"), [(4, 0), (4, 1), (2, 1), (8, 0), (3, 1)])
+def test_hqq(tmp_path: Path, bits: int, axis: int) -> None:
+    shape, group = (24, 80), 64
+    width = group if axis else 24 * 80 // group
+    rows = 24 * 80 // width
+    codes = RANDOM.integers(0, 1 << bits, (rows, width))
+    per_word = 10 if bits == 3 else 8 // bits
+    padded = np.zeros((-(-rows // per_word) * per_word, width), np.int64)
+    padded[:rows] = codes
+    packed = np.zeros((padded.shape[0] // per_word, width), np.int64)
+    for part in np.split(padded, per_word):
+        packed = packed << bits | part
+    scale, zero = (RANDOM.random((rows, 1) if axis else (1, width)).astype(np.float16) for _ in range(2))
+    steps = (codes.astype(np.float32) - zero.astype(np.float32)).astype(np.float16)
+    expected = (steps.astype(np.float32) * scale.astype(np.float32)).astype(np.float16).reshape(shape)
+    text = np.frombuffer(b"3bit_32" if bits == 3 else f"{bits}bit_u8".encode(), np.uint8)
+    tensors = {
+        "fc.W_q": packed.astype(np.int32 if bits == 3 else np.uint8), "fc.scale": scale, "fc.zero": zero,
+        "fc.shape": np.array(shape), "fc.nbits": np.array([bits]), "fc.group_size": np.array([group]),
+        "fc.axis": np.array([axis]), "fc.packing": text,
+    }  # fmt: skip
     check(save(tmp_path / "model", tensors), expected)
 
 

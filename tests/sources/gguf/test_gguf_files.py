@@ -24,8 +24,8 @@ from tui_params.sources.gguf import types
 from tui_params.sources.gguf import window as windows
 
 W = np.arange(12, dtype="<f4").reshape(3, 4)
-SIZES = {2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34)}
-NAMES = {2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0"}
+SIZES = {2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36)}
+NAMES = {2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1"}
 
 
 def opened(tmp_path: Path, data: bytes, name: str = "x.gguf") -> Source:
@@ -40,8 +40,8 @@ def half(block: bytes, at: int) -> np.float32:
 def slow_block(kind: int, block: bytes) -> list[np.float32]:
     """The 32 values of one block, one at a time, as ggml-quants.c computes them."""
     scale = half(block, 0)
-    if kind == 8:
-        return [np.float32(code) * scale for code in struct.unpack("32b", block[2:])]
+    if kind in (8, 9):
+        return [np.float32(code) * scale for code in struct.unpack("32b", block[-32:])]
     codes = block[-16:]
     values = [byte & 15 for byte in codes] + [byte >> 4 for byte in codes]
     if kind in (6, 7):
@@ -134,7 +134,7 @@ def test_other_types_are_listed_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     types.type_of.cache_clear()
     tensors = [
         ("k", (2, 256), 23, bytes(272)), ("new", (2, 256), 77, bytes(64)), ("old", (1, 32), 31, bytes(32)),
-        ("q8_1", (1, 32), 9, bytes(36)), plain("w", W),
+        ("q1_0", (1, 128), 41, bytes(18)), plain("w", W),
     ]  # fmt: skip
     source = opened(tmp_path, gguf_bytes(tensors))
     types.type_of.cache_clear()
@@ -149,7 +149,7 @@ def test_other_types_are_listed_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ReadError, match="not installed"):
         source.read("k")
     report = tui_params.check(source)
-    assert {found.tensor for found in report.unchecked} == {"k", "new", "old", "q8_1"}
+    assert {found.tensor for found in report.unchecked} == {"k", "new", "old", "q1_0"}
     np.testing.assert_array_equal(source.read("w"), W)
 
 
@@ -168,6 +168,12 @@ def test_splits_are_one_model_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "m-00001-of-00003.gguf").rename(tmp_path / "m-00002-of-00003.gguf")
     (found,) = open_path(tmp_path / "m-00002-of-00003.gguf").listing.findings
     assert found.evidence == "its name says part 2 of 3, and its metadata say part 1 of 3"
+    (tmp_path / "m-00002-of-00003.gguf").rename(tmp_path / "m.gguf")
+    (found,) = open_path(tmp_path / "m.gguf").listing.findings
+    assert found.evidence == (
+        "its metadata say part 1 of 3, and its name does not, as in NAME-00001-of-00003.gguf: the others are not looked"
+        " for"
+    )
 
 
 @pytest.mark.parametrize(

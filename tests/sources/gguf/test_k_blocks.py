@@ -74,10 +74,15 @@ def q6(block: bytes) -> list[np.float32]:
     return found
 
 
+def q8(block: bytes) -> list[np.float32]:
+    d = np.frombuffer(block[:4], "<f4")[0]
+    return [f32(code) * d for code in np.frombuffer(block[4:260], np.int8)]
+
+
 @pytest.mark.parametrize(
     ("kind", "nbytes", "halves", "slow"),
     [(10, 84, (80, 82), q2), (11, 110, (108,), q3), (12, 144, (0, 2), q4_or_q5), (13, 176, (0, 2), q4_or_q5),
-     (14, 210, (208,), q6)],
+     (14, 210, (208,), q6), (15, 292, (2,), q8)],
 )  # fmt: skip
 def test_k_blocks_are_restored_bit_by_bit(
     tmp_path: Path, kind: int, nbytes: int, halves: tuple[int, ...], slow: Callable[[bytes], list[np.float32]]

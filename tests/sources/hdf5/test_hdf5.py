@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -234,3 +235,61 @@ def test_more_than_fits_into_memory_is_not_put_together(written: Path, monkeypat
         assert source.find("b.stored").unreadable == (
             "it is in chunks, of 1.68 KiB: at most 1000 B are put together in memory"
         )
+
+
+def sharded(folder: Path) -> Path:
+    """Weights that Keras cut into two files, as saving_lib.ShardedH5IOStore of 3.15 does, and the index of them."""
+    for number, group in enumerate(("dense", "dense_1")):
+        with h5py.File(folder / f"m_0000{number}.weights.h5", "w") as file:
+            file[f"layers/{group}/vars/0"] = np.arange(6.0).reshape(2, 3) + number
+    places = {"/layers/dense/vars": "m_00000.weights.h5", "/layers/dense_1/vars": ["m_00001.weights.h5"]}
+    index = folder / "m.weights.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 96}, "weight_map": places}))
+    return index
+
+
+def test_shards_of_keras_are_one_model(tmp_path: Path) -> None:
+    index = sharded(tmp_path)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.ones(3)
+    with open_path(index) as source:
+        assert source.names() == ["layers.dense.vars.0", "layers.dense_1.vars.0"]
+        assert source.listing.findings == ()
+        assert source.read("layers.dense_1.vars.0")[0, 0] == 1
+    (tmp_path / "m_00001.weights.h5").unlink()
+    for path in (index, tmp_path):
+        with open_path(path) as source:
+            (finding,) = source.listing.findings
+            words = "m.weights.json places 1 group of weights in m_00001.weights.h5, which is missing"
+            assert (finding.rule, finding.evidence) == ("missing-shard", words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"weight_map": {"a": 3}}', "names no files"),
+        ("[[[", "names no files"),
+        ('{"weight_map": {"a": "gone.h5"}}', "none of the files that m.weights.json names is in its folder"),
+    ],
+)
+def test_indexes_of_keras_that_make_no_sense(tmp_path: Path, text: str, words: str) -> None:
+    index = sharded(tmp_path)
+    index.write_text(text)
+    with pytest.raises(OpenError, match=words):
+        open_path(index)
+
+
+def test_an_index_of_keras_leads_out_of_no_folder(tmp_path: Path) -> None:
+    index = sharded(tmp_path)
+    index.write_text('{"weight_map": {"a": "../m_00000.weights.h5", "b": "m_00000.weights.h5"}}')
+    with open_path(index) as source:
+        (finding,) = source.listing.findings
+        assert finding.evidence.endswith("in ../m_00000.weights.h5, which is no file of this folder")
+
+
+def test_an_index_without_files(tmp_path: Path) -> None:
+    index = sharded(tmp_path)
+    for path in tmp_path.glob("*.h5"):
+        path.unlink()
+    with pytest.raises(OpenError, match=r"none of the files that m\.weights\.json names is in its folder"):
+        open_path(index)

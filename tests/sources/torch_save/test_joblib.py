@@ -25,6 +25,7 @@ import tui_params
 from tests.factories_flips import assert_only_sentences, flipped, truncated
 from tui_params.core.source import Source
 from tui_params.errors import OpenError, ReadError
+from tui_params.sources.bytes import content
 from tui_params.sources.detect import open_path
 from tui_params.sources.torch_save import legacy
 
@@ -138,6 +139,12 @@ def test_other_compressed_files_are_still_told_to_be_decompressed(tmp_path: Path
     for data, how in ((gzip.compress(b"text" * 50), "gzip"), (lzma.compress(b"text" * 50), "xz")):
         with pytest.raises(OpenError, match=f"is compressed with {how}: decompress it first"):
             opened(tmp_path, data)
+
+
+def test_lz4_is_named_where_its_package_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "find_spec", lambda _: None)
+    with pytest.raises(OpenError, match=r"is compressed with lz4: decompress it first .* the package lz4"):
+        opened(tmp_path, content.LZ4 + bytes(60))
 
 
 class Evil:

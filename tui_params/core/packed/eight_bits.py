@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from tui_params.core.dtypes import DType, from_torch
@@ -100,27 +102,67 @@ class _Wrapped(msgspec.Struct):
 def tell_torchao(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``_weight_qdata`` beside ``_weight_scale``, with what torchao says of the weight in the metadata of the file."""
     head = info.name.removesuffix("._weight_qdata")
-    scales = sought.need(f"{head}._weight_scale")
-    want(info.dtype.bits == 8, f"its codes are {info.dtype.name}, in a layout of a GPU that is stated nowhere")
     said = sought.metadata(f"{head}.weight")
     try:
         wrapped = msgspec.json.decode(said or "{}", type=_Wrapped)
     except (msgspec.MsgspecError, RecursionError):
         wrapped = _Wrapped()
-    stated = wrapped.data.get("block_size")
+    kind = wrapped.type.removesuffix("Tensor")
+    zero = sought.find(f"{head}._weight_zero_point")
+    scales = sought.need(f"{head}._weight_scale")
+    restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
+    return _torchao(sought, info, f"{head}.weight", (scales, zero), wrapped.data.get("block_size"), kind, restored)
+
+
+_SAVED = re.compile(r"a torchao\.(?:\w+\.)*(\w+?)(?:Tensor)? of shape \[[\d, ]*\], torch\.(\w+)", re.ASCII)
+_UNPACKED = ("Int8", "Float8", "IntxUnpackedToInt8")
+"""The tensors of torchao that have one element for each code."""
+
+
+def tell_torchao_saved(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight.qdata`` beside ``weight.scale``, the parts of an object of torchao that torch.save wrote."""
+    name = info.name.removesuffix(".qdata")
+    said = _SAVED.fullmatch(sought.metadata(name) or "")
+    if said is None:
+        return None
+    want(said[1] in _UNPACKED, f"how the codes of torchao's {said[1]}Tensor lie is not known here")
+    restored = from_torch(said[2])
+    if restored is None or restored.kind != "float":
+        raise Untold(f"it stands for {said[2]}, which is no floating type")
+    block = (sought.metadata(f"{name}.block_size") or "").replace("(", "[").replace(",)", ")").replace(")", "]")
+    try:
+        stated = msgspec.json.decode(block or "null")
+    except (msgspec.MsgspecError, RecursionError):
+        stated = None
+    scales, zero = sought.need(f"{name}.scale"), sought.find(f"{name}.zero_point")
+    return _torchao(sought, info, name, (scales, zero), stated, said[1], restored)
+
+
+def _torchao(
+    sought: Sought,
+    info: TensorInfo,
+    name: str,
+    beside: tuple[TensorInfo, TensorInfo | None],
+    stated: object,
+    kind: str,
+    restored: DType,
+) -> PackedWeight:
+    """``stated`` is the block of a scale as the file has it."""
+    scales, zero = beside
+    want(info.dtype.bits == 8, f"its codes are {info.dtype.name}, in a layout of a GPU that is stated nowhere")
     block = tuple(stated) if isinstance(stated, list) and all(isinstance(n, int) and n > 0 for n in stated) else None
     if block is not None:
         block = tuple(min(step, size) for step, size in zip(block, info.shape, strict=False))
     grid = grid_over(scales, info.shape, block) or grid_over(scales, info.shape)
     if grid is None:
         raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
-    zero = sought.find(f"{head}._weight_zero_point")
-    zeros = None if zero is None else grid_over(zero, info.shape, grid.block if zero.numel > 1 else None)
+    zeros = (
+        None if zero is None else grid_over(sought.need(zero.name), info.shape, grid.block if zero.numel > 1 else None)
+    )
     scheme = Scaled(info, _as_numbers(grid), None if zeros is None else _as_numbers(zeros))
-    restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
     parts = (info, scales) if zero is None else (info, scales, zero)
-    method = f"torchao {wrapped.type.removesuffix('Tensor') or info.dtype.short}"
-    return PackedWeight(f"{head}.weight", info.shape, restored, method, parts, _group(grid, info), scheme)
+    method = f"torchao {kind or info.dtype.short}"
+    return PackedWeight(name, info.shape, restored, method, parts, _group(grid, info), scheme)
 
 
 def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:

@@ -10,7 +10,7 @@ from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.packed.bitsandbytes import FourBit, Nested
 from tui_params.core.packed.grid import ScaleGrid
 from tui_params.core.packed.micro import GptOss, Micro
-from tui_params.core.packed.parted import Hqq, Quanto
+from tui_params.core.packed.parted import Hqq, PairedRows, Quanto
 from tui_params.core.packed.sought import Sought, Untold, is_float, want
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import MAX_NDIM, TensorInfo
@@ -111,6 +111,24 @@ def tell_modelopt(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     scheme = Micro(info, grid, sought.need(overall.name), "multiply")
     parts = (info, scale, overall)
     return PackedWeight(info.name, shape, _model_type(sought), "modelopt nvfp4", parts, 16, scheme)
+
+
+def tell_modelopt_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
+    """``weight`` in bytes of two rows each, beside ``weight_scale`` of all rows and perhaps ``pre_quant_scale``."""
+    scale, overall = sought.find(f"{info.name}_scale"), sought.find(f"{info.name}_scale_2")
+    if info.dtype.name != "uint8" or info.ndim != 2 or scale is None or overall is not None or not is_float(scale):
+        return None
+    shape = 2 * info.shape[0], info.shape[1]
+    groups = scale.shape[-1] if scale.ndim == 2 else 0
+    want(groups > 0 and scale.shape[0] == shape[0] and shape[1] % groups == 0, _unfit(scale, shape))
+    group = shape[1] // groups
+    inputs = sought.find(f"{info.name.removesuffix('.weight')}.pre_quant_scale")
+    parts = [info, sought.need(scale.name)]
+    if inputs is not None:
+        want(sought.need(inputs.name).shape == (shape[1],), _unfit(inputs, shape))
+        parts.append(inputs)
+    scheme = PairedRows(info, ScaleGrid(scale, (1, group)), inputs)
+    return PackedWeight(info.name, shape, _model_type(sought), "modelopt int4 AWQ", tuple(parts), group, scheme)
 
 
 def tell_gpt_oss(sought: Sought, info: TensorInfo) -> PackedWeight | None:

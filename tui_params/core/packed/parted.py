@@ -1,4 +1,4 @@
-"""Weights that are packed in parts along their first dimension: quanto's int4 and int2, and HQQ."""
+"""Weights that are packed along their first dimension: quanto's int4 and int2, HQQ, and modelopt's int4 AWQ."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from tui_params.core.dtypes import DType, numpy_dtype
 from tui_params.core.packed.box import Box, boxes, lengths
 from tui_params.core.packed.codes import rounded
+from tui_params.core.packed.grid import ScaleGrid
 from tui_params.core.packed.weight import Stored
 from tui_params.core.tensor import TensorInfo
 
@@ -127,4 +128,28 @@ class Hqq(msgspec.Struct, frozen=True):
         values -= zero
         values = rounded(values, as_stored)
         values *= scale
+        return values
+
+
+class PairedRows(msgspec.Struct, frozen=True):
+    """``q * scale`` of signed codes, of which a byte has those of two rows, the lower one for the even row.
+
+    modelopt 0.47, export/quant_utils.py, pack_int4_in_uint8. ``inputs`` (pre_quant_scale) are what the layer multiplies
+    its inputs by; the weight has them too, so that it is the one that the layer stands for.
+    """
+
+    codes: TensorInfo
+    scale: ScaleGrid
+    inputs: TensorInfo | None
+
+    def restore(self, stored: Stored, box: Box) -> NDArray[np.float32]:
+        (first, stop), columns = box
+        begin = first // 2
+        packed = stored.box(self.codes, ((begin, -(-stop // 2)), columns))
+        codes = np.stack((packed & 15, packed >> 4), 1).reshape(-1, packed.shape[1]).astype(np.int8)
+        # Two's complement in 4 bits.
+        values = (((codes ^ 8) - 8)[first - 2 * begin : stop - 2 * begin]).astype(np.float32)
+        values *= self.scale.spread(stored, box)
+        if self.inputs is not None:
+            values *= stored.floats(self.inputs, (columns,))
         return values

@@ -24,10 +24,12 @@ TELLERS: tuple[tuple[str, Teller], ...] = (
     ("_blocks", four_bits.tell_gpt_oss),
     (".weight", four_bits.tell_bitsandbytes),
     (".weight", four_bits.tell_modelopt),
+    (".weight", four_bits.tell_modelopt_awq),
     (".weight", in_words.tell_mlx),
     (".weight", eight_bits.tell_bitsandbytes),
     (".weight", eight_bits.tell_scaled),
     ("._weight_qdata", eight_bits.tell_torchao),
+    (".qdata", eight_bits.tell_torchao_saved),
     ("._data", eight_bits.tell_quanto),
     ("._data._data", four_bits.tell_quanto),
     (".W_q", four_bits.tell_hqq),
@@ -37,7 +39,7 @@ TELLERS: tuple[tuple[str, Teller], ...] = (
 
 _SIGNS = (
     ".qweight", ".weight_packed", "_blocks", ".absmax", ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_scale_2",
-    ".scales", "._weight_qdata", "._data", ".W_q",
+    ".scales", "._weight_qdata", ".qdata", "._data", ".W_q",
 )  # fmt: skip
 """Endings of the codes, or of what stands beside codes that have the weight's own name."""
 

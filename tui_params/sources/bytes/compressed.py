@@ -6,18 +6,26 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 from tui_params.core.text import size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.local import Descriptor, read_bytes
 
-# joblib/compressor.py; its lz4 needs a package of its own.
+
+def _lz4() -> Any:
+    return import_module("lz4.frame").LZ4FrameDecompressor()
+
+
+# joblib/compressor.py
 _OPENERS: tuple[tuple[tuple[bytes, ...], str, Callable[[], Any]], ...] = (
     ((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), "zlib", zlib.decompressobj),
     ((b"\x1f\x8b",), "gzip", lambda: zlib.decompressobj(31)),
     ((b"BZh",), "bzip2", bz2.BZ2Decompressor),
     ((b"\xfd7zXZ\x00",), "xz", lambda: lzma.LZMADecompressor(memlimit=_MAX_TABLES)),
+    # Python has no lz4: where its package is not installed, nothing is recognised, and the file is named.
+    ((b"\x04\x22\x4d\x18",), "lz4", _lz4),
     ((b"\x5d\x00\x00",), "lzma", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=_MAX_TABLES)),
 )
 _MAX_TABLES = 256 << 20
@@ -31,7 +39,7 @@ def compression_of(head: bytes) -> str | None:
         if head.startswith(starts):
             try:
                 begin = opener().decompress(head, 2)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError, MemoryError):
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, MemoryError, ImportError, RuntimeError):
                 return None
             return name if begin in _PICKLES else None
     return None
@@ -50,7 +58,7 @@ def unpack(descriptor: Descriptor, nbytes: int, most: int) -> bytes:
             if have > most:
                 raise OpenError(f"it is compressed with {name} and unpacks to more than {size(most)}: it is refused")
             pieces.append(piece)
-    except (zlib.error, lzma.LZMAError, EOFError, ValueError, MemoryError):
+    except (zlib.error, lzma.LZMAError, EOFError, ValueError, MemoryError, RuntimeError):
         raise OpenError(f"it is compressed with {name} and cannot be unpacked: it is damaged") from None
     except OSError as error:
         if error.errno is not None:

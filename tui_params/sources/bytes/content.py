@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -69,13 +70,18 @@ def is_torch(peek: Peek) -> bool:
     return is_old_pickle(head, peek.size)
 
 
+LZ4 = b"\x04\x22\x4d\x18"
+"""How a frame of lz4 begins: lz4_Frame_format.md."""
+
+
 def is_compressed_pickle(peek: Peek) -> bool:
     """Whether the file is a pickle that was compressed whole, as joblib does."""
-    if not peek.head.startswith((b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00")):
+    if not peek.head.startswith((b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", LZ4)):
         return False
-    if peek.head.startswith(b"BZh"):
-        # Nothing comes of it before a block of up to 900,000 bytes is whole: its name must do.
-        return peek.name.endswith((".joblib", ".pkl", ".pickle"))
+    if peek.head.startswith((b"BZh", LZ4)):
+        # Nothing comes of them before a block of up to 900,000 bytes or 4 MiB is whole: its name must do.
+        is_readable = not peek.head.startswith(LZ4) or find_spec("lz4") is not None
+        return is_readable and peek.name.endswith((".joblib", ".pkl", ".pickle"))
     from tui_params.sources.bytes.compressed import compression_of
 
     return compression_of(peek.head) is not None

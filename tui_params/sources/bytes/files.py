@@ -102,6 +102,11 @@ def real(path: Path) -> str:
     return far.shown(path) if far.is_far(path) else os.path.realpath(path)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file in the same folder."""
+    return name == os.path.basename(name) and name not in ("", ".", "..") and "\0" not in name and "\\" not in name
+
+
 def own_name(path: Path, *, is_linked: bool = False) -> str:
     """The last part of a folder's path, also where it was given as ``.``; with ``is_linked``, behind all links."""
     if far.is_far(path):

@@ -21,6 +21,8 @@ from tui_params.sources.bytes import far
 from tui_params.sources.bytes.files import FolderEntry, scan
 from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.folder.json_files import config_findings
+from tui_params.sources.folder.keras_shards import SUFFIX as KERAS_INDEX
+from tui_params.sources.folder.keras_shards import missing_shards, shards_of
 from tui_params.sources.folder.open_each import OpenFile
 from tui_params.sources.folder.run.members import PICKLES, STATE
 from tui_params.sources.folder.shard_index import list_indexed, read_index
@@ -75,7 +77,7 @@ class Formats(msgspec.Struct, frozen=True):
 
 def is_index(path: Path) -> bool:
     """Whether ``path`` is named like the index of a sharded checkpoint."""
-    return _INDEX_NAME.search(path.name) is not None
+    return _INDEX_NAME.search(path.name) is not None or path.name.endswith(KERAS_INDEX)
 
 
 def open_folder(
@@ -89,8 +91,14 @@ def open_folder(
     names = [name for name in file_names(path) if name not in elsewhere]
     if index is None:
         check_refusal(path, formats)
-    chosen = index or _choose_index(names)
     files, beside = _choose_files(names, formats)
+    indexes = [name for name in names if name.endswith(KERAS_INDEX)]
+    if index is not None and index.endswith(KERAS_INDEX):
+        wanted, indexes, index, names = shards_of(path / index), [index], None, []
+        files, beside = [name for name in [*files, *beside] if name in wanted], []
+        if not files:
+            raise OpenError(f"none of the files that {clean(indexes[0], 120)} names is in its folder")
+    chosen = index or _choose_index(names)
     folders = [folder for folder in folders_beside(path, formats) if folder not in elsewhere]
     findings: list[Finding] = []
     with collector_paused():
@@ -106,7 +114,8 @@ def open_folder(
                 )
         if not files:
             raise OpenError(_nothing_here(path, formats))
-        return list_unindexed(path, files, beside, findings, folders, formats.open_file)
+        missing = missing_shards(path, indexes)
+        return list_unindexed(path, files, beside, findings, folders, formats.open_file, missing)
 
 
 def check_refusal(path: Path, formats: Formats) -> None:

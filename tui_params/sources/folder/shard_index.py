@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
-from tui_params.sources.bytes.files import is_there, own_name
+from tui_params.sources.bytes.files import is_plain_name, is_there, own_name
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.config import explain_tie, read_adapter, read_configs
 from tui_params.sources.folder.json_files import config_findings
@@ -181,7 +180,7 @@ def list_indexed(
         adapters=adapters_in(parts, folder),
         stated=stated,
     )
-    unopened = [shard for shard in sorted(shards) if shard in lost and _is_plain_name(shard)]
+    unopened = [shard for shard in sorted(shards) if shard in lost and is_plain_name(shard)]
     present = [shard for shard in unopened if is_there(folder / shard)]
     return MergedSource(folder_label(folder), listing, parts, {}, folder, present)
 
@@ -210,12 +209,12 @@ def _open_shards(
     parts: dict[str, Source] = {}
     lost: dict[str, str] = {}
     wanted = sorted({*counts, *forgotten})
-    there = [shard for shard in wanted if _is_plain_name(shard) and is_there(folder / shard)]
+    there = [shard for shard in wanted if is_plain_name(shard) and is_there(folder / shard)]
     opened = dict(open_each(folder, there, open_file))
     for shard in wanted:
         shown = clean(shard, 120)
         rule = "bad-shard"
-        if not _is_plain_name(shard):
+        if not is_plain_name(shard):
             # The index is as untrusted as any other file: it must not lead out of its folder.
             rule, lost[shard] = "outside-folder", f"the index places it in {shown!r}, which is no file of this folder"
         elif shard not in opened:
@@ -231,11 +230,6 @@ def _open_shards(
             file = index_name if rule == "outside-folder" else shard
             complaints.add("error", rule, count + lost[shard], file=file)
     return parts, lost
-
-
-def _is_plain_name(shard: str) -> bool:
-    """Whether a name is that of a file in the same folder."""
-    return shard == os.path.basename(shard) and shard not in ("", ".", "..") and "\0" not in shard and "\\" not in shard
 
 
 _Strays = list[tuple[str, TensorInfo]]

@@ -34,10 +34,12 @@ def list_unindexed(
     found: Iterable[Finding],
     folders: Iterable[str],
     open_file: OpenFile,
+    lacking: Iterable[Hidden] = (),
 ) -> MergedSource:
     """The tensors of all ``files``. If they are several models, every name is preceded by the stem of its file.
 
-    ``beside`` and ``folders`` are files and subfolders that are only mentioned; ``found`` are findings made before.
+    ``beside`` and ``folders`` are files and subfolders that are only mentioned; ``found`` are findings made before, and
+    ``lacking`` what is known to be missing.
     Raises OpenError if none of the files can be opened.
     """
     parts, findings, reasons = _open_all(folder, files, open_file)
@@ -47,7 +49,7 @@ def list_unindexed(
         if len(files) == 1:
             raise OpenError(first)
         raise OpenError(f"none of the {len(files):,} tensor files of {folder_label(folder)} can be opened: {first}")
-    missing = _missing_numbers(files)
+    missing = [*_missing_numbers(files), *lacking]
     findings += [Finding("error", "missing-shard", None, item.reason) for item in missing]
     prefixes = group_files(parts)
     tensors, modules, gradients, originals = _combine(parts, prefixes)

@@ -30,6 +30,16 @@ def restore(raw: NDArray[np.uint8], dtype: DType) -> NDArray[np.float32]:
             values = blocks[:, 2:].view(np.int8).astype(np.float32)
             values *= _halves(blocks, 0)
             return values.reshape(-1)
+        if dtype.name == "Q8_1":
+            # After the scale comes the sum of the block, which is for products of two blocks.
+            values = blocks[:, 4:].view(np.int8).astype(np.float32)
+            values *= _halves(blocks, 0)
+            return values.reshape(-1)
+        if dtype.name == "Q8_K":
+            # After the codes come 16 sums of them.
+            values = blocks[:, 4:260].view(np.int8).astype(np.float32)
+            values *= np.ascontiguousarray(blocks[:, :4]).view("<f4")
+            return values.reshape(-1)
         if dtype.name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1"):
             return _nibbles(blocks, has_minimum=dtype.name[-1] == "1", has_high_bits=dtype.name[1] == "5")
         values_of_k = restore_k(blocks, dtype.name)

@@ -204,13 +204,17 @@ def _width(infos: tuple[TensorInfo, ...]) -> dict[str, str]:
 
 
 def _split(header: Header, file: DataFile) -> list[Finding]:
-    """A finding if the name of a file that is one of several says another number than its metadata."""
+    """A finding if the name of a file that is one of several says another number than its metadata, or none."""
     count, number = header.metadata.get("split.count"), header.metadata.get("split.no")
     match = _SPLIT.search(file.name)
-    if match is None or type(count) is not int or type(number) is not int:
+    if type(count) is not int or type(number) is not int or (match is None and count < 2):
         return []
-    if (int(match[1]), int(match[2])) == (number + 1, count):
+    if match is not None and (int(match[1]), int(match[2])) == (number + 1, count):
         return []
     said = f"part {number + 1:,} of {count:,}"
-    evidence = f"its name says part {int(match[1]):,} of {int(match[2]):,}, and its metadata say {said}"
+    if match is None:
+        usual = f"NAME-{number + 1:05}-of-{count:05}.gguf"
+        evidence = f"its metadata say {said}, and its name does not, as in {usual}: the others are not looked for"
+    else:
+        evidence = f"its name says part {int(match[1]):,} of {int(match[2]):,}, and its metadata say {said}"
     return [Finding("error", "bad-metadata", None, evidence)]

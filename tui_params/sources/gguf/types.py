@@ -32,11 +32,11 @@ REMOVED = {
 }  # fmt: skip
 """Types that ggml has given up: no version of today reads them."""
 
-NATIVE = frozenset({"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"})
+NATIVE = frozenset({"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"})
 """Types whose values are restored by code of our own."""
 
-_NOT_IN_PACKAGE = frozenset({"Q8_1", "Q8_K", "Q1_0"})
-"""Types that the package gguf does not restore either; no tensor of a model is normally stored in one of them."""
+_NOT_IN_PACKAGE = frozenset({"Q1_0"})
+"""Types that the package gguf does not restore either."""
 
 
 class GgmlType(msgspec.Struct, frozen=True):
