@@ -128,9 +128,11 @@ DTYPES: tuple[DType, ...] = (
     DType("uint32", "u32", 32, "int", "uint32", "U32"),
     DType("uint16", "u16", 16, "int", "uint16", "U16"),
     DType("uint8", "u8", 8, "int", "uint8", "U8"),
-    # Packed, the low half of a byte first, as in ONNX.
+    # Packed, the lowest bits of a byte first, as in ONNX.
     DType("int4", "int4", 4, "int", "ml_dtypes.int4"),
     DType("uint4", "uint4", 4, "int", "ml_dtypes.uint4"),
+    DType("int2", "int2", 2, "int", "ml_dtypes.int2"),
+    DType("uint2", "uint2", 2, "int", "ml_dtypes.uint2"),
     DType("bool", "bool", 8, "bool", "bool", "BOOL"),
     DType("complex128", "c128", 128, "complex", "complex128", None, "float64"),
     DType("complex64", "c64", 64, "complex", "complex64", "C64", "float32"),
@@ -155,7 +157,7 @@ _BY_NAME |= {
     "cdouble": _BY_NAME["complex128"],
     "chalf": _BY_NAME["complex32"],
 }
-_NOT_OF_TORCH = frozenset({"int4", "uint4"})
+_NOT_OF_TORCH = frozenset({"int4", "uint4", "int2", "uint2"})
 _BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES if dtype.safetensors}
 
 
@@ -163,7 +165,7 @@ def from_torch(name: str) -> DType | None:
     """The type that torch calls ``name`` (``"bfloat16"``, ``"torch.bfloat16"``), or None.
 
     ``float4_e2m1fn_x2`` is not in the table: its readers double the last dimension and use ``float4_e2m1fn``. Nor are
-    ``int4`` and ``uint4``, which have a byte for each element in torch, and no operator.
+    ``int4``, ``uint4``, ``int2`` and ``uint2``, which have a byte for each element in torch, and no operator.
     """
     name = name.removeprefix("torch.")
     return None if name in _NOT_OF_TORCH else _BY_NAME.get(name)

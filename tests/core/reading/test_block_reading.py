@@ -49,7 +49,7 @@ def values_of(name: str, shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
 TYPES = (
     "bfloat16", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
     "float8_e8m0fnu", "int8", "int16", "int32", "int64", "uint8", "uint64", "bool", "complex64", "complex128", "int4",
-    "uint4", "float4_e2m1fn",
+    "uint4", "int2", "uint2", "float4_e2m1fn",
 )  # fmt: skip
 
 

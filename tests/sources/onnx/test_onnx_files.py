@@ -46,6 +46,8 @@ def test_raw_values_are_read_where_they_lie(tmp_path: Path) -> None:
             tensor("f8", (2,), 17, raw=b"\x38\xb8"),
             tensor("q", (3,), 22, raw=b"\x8f\x07"),
             tensor("u", (3,), 21, raw=b"\x8f\x07"),
+            tensor("q2", (5,), 26, raw=b"\xe4\x03"),
+            tensor("u2", (5,), 25, raw=b"\xe4\x03"),
             tensor("0d", (), 11, raw=np.float64(2.5).tobytes()),
             tensor("empty", (0, 3), 1, raw=b""),
             tensor("val_3", (3, 4), 1, raw=W.tobytes()),
@@ -55,7 +57,15 @@ def test_raw_values_are_read_where_they_lie(tmp_path: Path) -> None:
     assert source.listing.findings == ()
     assert source.find("w").offset == data.index(W.tobytes())
     np.testing.assert_array_equal(source.read("w", "[1:, ::-2]"), W[1:, ::-2])
-    for name, values in {"h": [1, -2], "f8": [1, -1], "q": [-1, -8, 7], "u": [15, 8, 7]}.items():
+    due: dict[str, list[int]] = {
+        "h": [1, -2],
+        "f8": [1, -1],
+        "q": [-1, -8, 7],
+        "u": [15, 8, 7],
+        "q2": [0, 1, -2, -1, -1],
+        "u2": [0, 1, 2, 3, 3],
+    }
+    for name, values in due.items():
         np.testing.assert_array_equal(source.read(name).astype("f8"), values)
         figures = source.summarize(name).figures(len(values))
         assert (figures.min, figures.max) == (min(values), max(values))
@@ -78,6 +88,8 @@ def test_values_that_are_numbers_one_by_one(tmp_path: Path) -> None:
             tensor("i8", (3,), 3, field(5, packed(-1, 5, -128))),
             tensor("h", (2,), 10, field(5, packed(0x3C00, 0xC000))),
             tensor("q", (4,), 22, field(5, packed(0x8F, 0x71))),
+            tensor("q2", (5,), 26, field(5, packed(0xE4, 0x03))),
+            tensor("f6", (5,), 27, field(5, packed(8, 0x28, 31, 0, 1))),
             tensor("u64", (1,), 13, field(11, packed(2**64 - 1))),
             tensor("one by one", (3,), 6, field(5, 1), field(5, -2), field(5, 3)),
             tensor("texts", (1,), 8, field(6, "a")),
@@ -86,7 +98,7 @@ def test_values_that_are_numbers_one_by_one(tmp_path: Path) -> None:
     source = opened(tmp_path, data)
     due: dict[str, Sequence[float]] = {
         "f": [1.5, -2], "i64": numbers, "i8": [-1, 5, -128], "h": [1, -2], "q": [-1, -8, 1, 7], "u64": [2**64 - 1],
-        "one by one": [1, -2, 3],
+        "one by one": [1, -2, 3], "q2": [0, 1, -2, -1, -1], "f6": [1, -1, 7.5, 0, 0.125],
     }  # fmt: skip
     for name, values in due.items():
         assert source.read(name).tolist() == list(values)
@@ -209,9 +221,9 @@ def test_descriptions_that_make_no_sense(tmp_path: Path) -> None:
             source.read("w")
     source = opened(tmp_path, model([tensor("w", (2,), 1, raw=raw)]))
     assert rules(source) == {("storage-bounds", "w")}
-    source = opened(tmp_path, model([tensor("w", (1,), 25, raw=raw), tensor("v", (1,), 99, raw=raw)]))
+    source = opened(tmp_path, model([tensor("w", (1,), 40, raw=raw), tensor("v", (1,), 99, raw=raw)]))
     assert source.listing.findings == ()
-    assert [info.dtype.name for info in source.listing.tensors] == ["uint2", "onnx 99"]
+    assert [info.dtype.name for info in source.listing.tensors] == ["onnx 40", "onnx 99"]
     source = opened(tmp_path, model([tensor("w", (1,), 1, raw=raw)] * 3))
     assert sorted(source.names()) == ["w", "w#2", "w#3"]
 

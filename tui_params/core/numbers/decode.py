@@ -24,9 +24,10 @@ def part_dtype(dtype: DType) -> DType:
 
 
 def unpack(raw: NDArray[np.uint8], bits: int, numel: int) -> NDArray[np.uint8]:
-    """The first ``numel`` codes of ``bits`` (4 or 6) bits each, one a byte, from a little-endian bit stream.
+    """The first ``numel`` codes of ``bits`` (2, 4 or 6) bits each, one a byte, from a little-endian bit stream.
 
-    The low half of a byte is the first of its two 4-bit codes; four 6-bit codes fill three bytes (safetensors).
+    The lowest bits of a byte are the first of its two 4-bit or four 2-bit codes; four 6-bit codes fill three bytes
+    (safetensors).
     """
     import numpy as np
 
@@ -36,6 +37,9 @@ def unpack(raw: NDArray[np.uint8], bits: int, numel: int) -> NDArray[np.uint8]:
         np.bitwise_and(raw, 0x0F, out=codes[:, 0])
         np.right_shift(raw, 4, out=codes[:, 1])
         return codes.reshape(-1)[:numel]
+    if bits == 2:
+        shifts = np.arange(0, 8, 2, dtype=np.uint8)
+        return ((raw[:, None] >> shifts) & np.uint8(3)).reshape(-1)[:numel]
     if bits != 6:
         raise ValueError(f"no packing of {bits} bits is known")
     groups = -(-raw.size // 3)

@@ -72,9 +72,9 @@ def _count_sizes(words: NDArray[Any], size: int) -> int:
 
 
 class NarrowTally:
-    """Counts of every pattern of 4, 6, 8 or 16 bits.
+    """Counts of every pattern of 2, 4, 6, 8 or 16 bits.
 
-    Patterns of 4 and 8 bits are counted as words of 16, four or two at once, and taken apart at the end.
+    Patterns of 2, 4 and 8 bits are counted as words of 16, several at once, and taken apart at the end.
     """
 
     _FLUSH = 1 << 31  # words after which a lane might not hold a count
@@ -101,7 +101,7 @@ class NarrowTally:
         self._kernels().count16(raw[:whole].view("<u2"), self._lanes)
         rest = numel - whole * 8 // self._bits
         if rest:
-            codes = unpack(raw[whole:], 4, rest) if self._bits == 4 else raw[whole:]
+            codes = unpack(raw[whole:], self._bits, rest) if self._bits < 8 else raw[whole:]
             self._rest += np.bincount(codes, minlength=self._rest.size)
 
     def _flush(self) -> None:
@@ -117,9 +117,10 @@ class NarrowTally:
         if self._bits == 8:
             grid = counts.reshape(256, 256)
             counts = grid.sum(0) + grid.sum(1) + self._rest
-        elif self._bits == 4:
-            cube = counts.reshape(16, 16, 16, 16)
-            counts = self._rest + np.sum([cube.sum(tuple({0, 1, 2, 3} - {axis})) for axis in range(4)], axis=0)
+        elif self._bits in (2, 4):
+            axes = range(16 // self._bits)
+            cube = counts.reshape((1 << self._bits,) * len(axes))
+            counts = self._rest + np.sum([cube.sum(tuple({*axes} - {axis})) for axis in axes], axis=0)
         return sparse(counts, np.uint16 if self._bits == 16 else np.uint8)
 
     def moments(self) -> None:

@@ -146,13 +146,11 @@ class _Lister:
         if nbytes > MAX_TYPED_NBYTES:
             most = f"its values are {size(nbytes)} of single numbers, and at most {size(MAX_TYPED_NBYTES)} are read"
             return msgspec.structs.replace(info, unreadable=most)
-        if info.dtype.bits == 6:
-            return msgspec.structs.replace(info, unreadable="6-bit values that are not packed are not read")
         width = max(info.dtype.itemsize, 1)
         if proto.field not in IN_PLACE and nbytes * width < info.nbytes:
             # A number takes a byte at least.
             return self._faulty(info, "storage-bounds", "it has fewer values than its shape needs")
-        self.typed[info.name] = Typed(tuple(proto.ranges), proto.field, width)
+        self.typed[info.name] = Typed(tuple(proto.ranges), proto.field, width, 6 if info.dtype.bits == 6 else 0)
         return info
 
     def _external(self, info: TensorInfo, proto: Proto) -> TensorInfo:

@@ -21,12 +21,12 @@ _TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
     11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3fn",
     18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4_e2m1fn",
-    24: "float8_e8m0fnu", 27: "float6_e2m3fn", 28: "float6_e3m2fn",
+    24: "float8_e8m0fnu", 25: "uint2", 26: "int2", 27: "float6_e2m3fn", 28: "float6_e3m2fn",
 }  # fmt: skip
-_OTHER = {0: "undefined", 8: "string", 25: "uint2", 26: "int2"}
+_OTHER = {0: "undefined", 8: "string"}
 STRING = 8
 _TYPED = {
-    4: {1, 14}, 5: {2, 3, 4, 5, 6, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 27, 28}, 7: {7}, 10: {11, 15},
+    4: {1, 14}, 5: {2, 3, 4, 5, 6, 9, 10, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28}, 7: {7}, 10: {11, 15},
     11: {12, 13},
 }  # fmt: skip
 """The types whose values may be in float_data, int32_data, int64_data, double_data and uint64_data."""

@@ -21,11 +21,15 @@ IN_PLACE = frozenset({4, 9, 10})
 
 
 class Typed(msgspec.Struct, frozen=True):
-    """Where the values of one tensor lie in the file, in which field, and how many bytes an element has."""
+    """Where the values of one tensor lie in the file, in which field, and how many bytes a number of theirs fills.
+
+    ``bits`` is 6 where each number is one element of 6 bits: those of 2 and 4 bits fill their bytes already.
+    """
 
     ranges: tuple[tuple[int, int], ...]
     field: int
     width: int
+    bits: int = 0
 
 
 def elements(file: DataFile, typed: Typed) -> bytes:
@@ -41,7 +45,12 @@ def elements(file: DataFile, typed: Typed) -> bytes:
     raw = b"".join(pieces)
     if typed.field in IN_PLACE:
         return raw
-    return _varints(np.frombuffer(raw, np.uint8)).astype(f"<u{typed.width}").tobytes()
+    numbers = _varints(np.frombuffer(raw, np.uint8)).astype(f"<u{typed.width}")
+    if typed.bits:
+        # As raw_data has them: lowest bits first, without gaps.
+        each = np.unpackbits(numbers[:, None], axis=1, bitorder="little")[:, : typed.bits]
+        return np.packbits(each.reshape(-1), bitorder="little").tobytes()
+    return numbers.tobytes()
 
 
 def _varints(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
