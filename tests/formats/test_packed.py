@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.core.packed.logical_files import logical
+from tests.core.packed.logical_files import complaints, logical
 from tui_params.core.packed.weight import PackedWeight
 
 pytestmark = pytest.mark.formats
@@ -54,7 +54,8 @@ def expect(folder: Path, tensors: dict[str, Any], restored: Any, config: dict[st
         weight = source.packed(name)
         assert weight is not None
         assert {part.name for part in weight.parts} == set(tensors) - {"fc.bias"}
-        return weight
+    assert complaints(folder) == []
+    return weight
 
 
 @pytest.mark.parametrize("kind", ["nf4", "fp4"])

@@ -30,6 +30,8 @@ def info(name: str, shape: tuple[int, ...], dtype: str = "float32") -> TensorInf
         ("vision.proj.weight", (4, 4, 3, 3), "weight"),
         ("q_proj.lora_A.default.weight", (4, 4), "weight"),
         ("logit_scale", (), "weight"),
+        ("fc.weight._scale", (4, 1), "scale"),
+        ("fc._weight_zero_point", (4, 2), "statistic"),
         ("layers.0.layer_scale", (4,), "weight"),
         ("model.embed_tokens.weight", (4, 4), "embedding"),
         ("lm_head.weight", (4, 4), "embedding"),

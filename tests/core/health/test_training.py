@@ -104,6 +104,9 @@ def test_scales_that_restore_nothing(name: str) -> None:
 def test_scales_of_activations_may_wait_for_calibration() -> None:
     zero = np.zeros((), np.float32)
     assert ("warning", "broken-scale", "fc.input_scale") in said({"fc.input_scale": zero})
+    # The scales of a block are then nested_offset, as those of a weight of one block are.
+    for nested, severity in ((np.zeros(1, np.float32), "info"), (np.zeros(3, np.float32), "warning")):
+        assert said({"fc.weight.nested_absmax": nested}) == {(severity, "broken-scale", "fc.weight.nested_absmax")}
     assert all(rule != "broken-scale" for _, rule, _ in said({"logit_scale": zero, "layer_scale": zero}))
     assert all(rule != "broken-scale" for _, rule, _ in said({"fc.weight.absmax": np.zeros(8, np.uint8)}))
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.core.packed.logical_files import logical
+from tests.core.packed.logical_files import complaints, logical
 from tests.factories_memory import MemorySource
 from tui_params.core.packed.logical import LogicalSource
 from tui_params.errors import ReadError
@@ -61,6 +61,7 @@ def check(folder: Path, expected: Any, name: str = "fc.weight") -> None:
         part = np.ascontiguousarray(source.read(name, "[..., ::-3, 5:30:2]"))
         assert (part.view(width) == bits[..., ::-3, 5:30:2]).all()
         assert (np.ascontiguousarray(source.read(name, "[..., 7]")).view(width) == bits[..., 7]).all()
+    assert complaints(folder) == []
 
 
 def gptq(bits: int, *, is_v2: bool, order: Any = None, outputs: int = 64, inputs: int = 96) -> tuple[Any, Any]:
@@ -149,7 +150,7 @@ def nibbles(codes: Any) -> Any:
 
 
 def test_gpt_oss(tmp_path: Path) -> None:
-    codes, scales = RANDOM.integers(0, 16, (3, 20, 96)), RANDOM.integers(100, 140, (3, 20, 3)).astype(np.uint8)
+    codes, scales = RANDOM.integers(0, 16, (3, 20, 96)), RANDOM.integers(105, 123, (3, 20, 3)).astype(np.uint8)
     values = np.array(E2M1, np.float32)[codes] * np.exp2(scales.astype(np.float32) - 127).repeat(32, -1)
     tensors = {
         "experts.gate_up_proj_blocks": nibbles(codes).reshape(3, 20, 3, 16),

@@ -50,7 +50,7 @@ _TABLES = ("_index", "_ids")
 _MADE = frozenset({"fb", "mel_filters", "mel_basis", "melw", "window", "inv_freq", "freqs_cis", "weight_integer"})
 """What is made from other things: torchaudio's filters, rotary frequencies, I-BERT's weights as it quantised them."""
 
-_SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax"})
+_SCALES = frozenset({"scales", "scale_inv", "absmax", "nested_absmax", "_scale"})
 _SCALED = ("weight", "w", "input", "act", "activation", "output", "out", "k", "v", "q", "kv", "block", "global", "prob")
 
 _STATISTICS = frozenset(
@@ -121,7 +121,7 @@ def _role(name: str, is_buffer: bool, is_real: bool, ndim: int) -> Role:
     lowered = name.lower()
     segments = lowered.split(".")
     last = segments[-1]
-    if last in _STATISTICS or segments[0] in _NO_MODEL:
+    if last in _STATISTICS or last.endswith("_zero_point") or segments[0] in _NO_MODEL:
         return "statistic"
     if last in _STATES and (last in _SURE_STATES or _is_below_state(segments)):
         return "optimizer"
@@ -172,7 +172,9 @@ def is_scale_name(last: str) -> bool:
 
 def is_input_scale(last: str) -> bool:
     """Whether a scale is for activations: it keeps its initial value until somebody calibrates it."""
-    return is_scale_name(last) and not last.startswith(("weight", "w_", "scale", "absmax", "nested", "block"))
+    return is_scale_name(last) and not last.lstrip("_").startswith(
+        ("weight", "w_", "scale", "absmax", "nested", "block")
+    )
 
 
 def is_matrix(info: TensorInfo) -> bool:

@@ -92,7 +92,12 @@ def check_scale(subject: Subject) -> Sequence[Finding]:
         if is_all and not is_input_scale(last):
             severity = "error"
         evidence = f"{figures.zeros:,} of {subject.total:,} scales {are(figures.zeros)} zero: "
-        evidence += f"{are(figures.zeros, 'its block is', 'their blocks are')} restored as zeros"
+        if last == "nested_absmax":
+            # The scales of a block are nested_offset then: all scales of a weight of one block are.
+            severity = "warning" if is_all and subject.total > 1 else "info"
+            evidence += f"the scales of {are(figures.zeros, 'its block', 'their blocks')} are all the same"
+        else:
+            evidence += f"{are(figures.zeros, 'its block is', 'their blocks are')} restored as zeros"
         found.append(subject.finding(severity, "broken-scale", evidence))
     return found
 
