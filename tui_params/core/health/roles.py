@@ -172,7 +172,8 @@ def is_scale_name(last: str) -> bool:
 
 def is_input_scale(last: str) -> bool:
     """Whether a scale is for activations: it keeps its initial value until somebody calibrates it."""
-    return is_scale_name(last) and not last.lstrip("_").startswith(
+    own = last.lstrip("_")
+    return is_scale_name(last) and not own.startswith(("weight", "w_", "scale", "absmax", "nested", "block"))
         ("weight", "w_", "scale", "absmax", "nested", "block")
     )
 
