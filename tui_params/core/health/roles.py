@@ -174,8 +174,6 @@ def is_input_scale(last: str) -> bool:
     """Whether a scale is for activations: it keeps its initial value until somebody calibrates it."""
     own = last.lstrip("_")
     return is_scale_name(last) and not own.startswith(("weight", "w_", "scale", "absmax", "nested", "block"))
-        ("weight", "w_", "scale", "absmax", "nested", "block")
-    )
 
 
 def is_matrix(info: TensorInfo) -> bool:
