@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
+import math
 import weakref
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from tests.live.inside.test_probe import odd_tensors
+from tui_params.errors import ReadError
 from tui_params.live.attached import roll_reader
 from tui_params.live.attached.roll_reader import read_roll
 from tui_params.live.inside.anatomy import body_of
@@ -153,37 +156,97 @@ def test_nothing_is_left_on_the_tensors() -> None:
     assert gc.get_referents(model.weight) == before
 
 
+FRAME: dict[str, Any] = {
+    "names": [["", ["a", "b"]]],
+    "sorts": [["parameter", [], [2], None, "float32", "cpu", True, 2, 8, None]],
+    "rows": [0, 0],
+    "addresses": [64, 128],
+    "odd": [],
+}
+ABOUT: dict[str, Any] = {"metadata": {}, "remarks": [], "frozen": "", "absences": {}, "adapters": []}
+TINY = ["parameter", [], [2], None, "float32", "cpu", True, 2, 8, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": [0]}, "2 names, 1 tensors, 2 addresses"),
+        ({"addresses": []}, "2 names, 2 tensors, 0 addresses"),
+        ({"names": [["", ["a"]]]}, "1 names, 2 tensors, 2 addresses"),
+        ({"names": [["", [1, 2]]]}, "Expected `str`, got `int`"),
+        ({"names": [["", "ab"]]}, "Expected `array`, got `str`"),
+        ({"rows": [-2, 0]}, "Expected `int` >= -1"),
+        ({"rows": [0, 7]}, "a tensor of no sort"),
+        ({"rows": [-1, 0]}, "a tensor without a description"),
+        ({"rows": ["x", 0]}, "Expected `int`, got `str`"),
+        ({"addresses": [-64, 128]}, "Expected `int` >= 0"),
+        ({"addresses": [1 << 63, 128]}, "Expected `int` <= "),
+        ({"addresses": [0.5, 128]}, "Expected `int`"),
+        ({"sorts": [[*TINY[:7], 99, 396, None]]}, "a shape of 1 dimensions that has not 99 elements"),
+        ({"sorts": [[*TINY[:8], 4, None]]}, "2 elements of float32 that take 4 bytes"),
+        ({"sorts": [[*TINY[:2], [-1, -2], *TINY[3:]]]}, "Expected `int` >= 0"),
+        ({"sorts": [[*TINY[:2], [1 << 40] * 3, *TINY[3:]]]}, "a shape of 3 dimensions that has not 2 elements"),
+        ({"sorts": [[*TINY[:2], [1] * 2000, *TINY[3:]]]}, "Expected `array` of length <= 1000"),
+        ({"sorts": [[*TINY[:3], [1, 1], *TINY[4:]]]}, "a shape of 1 dimensions with 2 strides"),
+        ({"sorts": [[*TINY[:2], [math.inf], *TINY[3:]]]}, "Expected `int`"),
+        ({"sorts": [[*TINY[:5], ["cpu"], *TINY[6:]]]}, "Expected `str`"),
+        ({"sorts": [[]]}, "Expected `array` of at least length 10"),
+        ({"odd": [[0, [], None]]}, "Expected `array` of at least length 14"),
+        ({"odd": {}}, "Expected `array`"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change: dict[str, Any], words: str) -> None:
+    assert len(read_roll([FRAME, ABOUT]).listing.tensors) == 2
+    with pytest.raises(ReadError, match="answers in a way that is not understood") as raised:
+        read_roll([FRAME | change, ABOUT])
+    assert words in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"rows": [0]},
-        {"rows": [-2, 0]},
-        {"rows": [0, 7]},
-        {"rows": [-1, 0]},
-        {"rows": ["x", 0]},
-        {"addresses": []},
-        {"names": [["", ["a"]]]},
-        {"sorts": [["parameter", [], [2], None, "float32", "cpu", True, 99, 4, None]]},
-        {"sorts": [["parameter", [], [2], [1, 1], "float32", "cpu", True, 2, 8, None]]},
-        {"sorts": [[]]},
-        {"odd": [[0, [], None]]},
+        {"absences": []},
+        {"metadata": {"a": 1}},
+        {"remarks": [["fatal", "r", "e"]]},
+        {"adapters": [["x"]]},
+        {"frozen": 0},
     ],
 )
-def test_what_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    frame: dict[str, Any] = {
-        "names": [["", ["a", "b"]]],
-        "sorts": [["parameter", [], [2], None, "float32", "cpu", True, 2, 8, None]],
-        "rows": [0, 0],
-        "addresses": [64, 128],
-        "odd": [],
-    }
-    about: dict[str, Any] = {"metadata": {}, "remarks": [], "frozen": "", "absences": {}, "adapters": []}
-    assert len(read_roll([frame, about]).listing.tensors) == 2
-    with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
-        read_roll([frame | change, about])
+def test_what_is_said_of_the_model_is_checked_too(change: dict[str, Any]) -> None:
+    with pytest.raises(ReadError, match="answers in a way that is not understood"):
+        read_roll([FRAME, ABOUT | change])
+    for frames in ([FRAME], [FRAME, {"modules": {"": 3}}, ABOUT]):
+        with pytest.raises(ReadError, match="answers in a way that is not understood"):
+            read_roll(frames)
 
 
-def test_there_is_a_most_of_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_said_of_one_odd_tensor_makes_that_one_unreadable() -> None:
+    row = [0, "a", "parameter", [2], "float32", 2, 8, "cpu", True, None, None, None, None, []]
+    for place, value, words in (
+        (5, 9, "a shape of 1 dimensions that has not 9 elements"),
+        (6, 4, "2 elements of float32 that take 4 bytes"),
+        (10, [1, 1], "a shape of 1 dimensions with 2 strides"),
+    ):
+        wrong = [*row[:place], value, *row[place + 1 :]]
+        first, second = read_roll([FRAME | {"rows": [-1, 0], "odd": [[0, wrong, None]]}, ABOUT]).listing.tensors
+        assert (first.unreadable, second.unreadable) == (words, None)
+
+
+def test_there_is_a_most_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roll_reader, "MAX_TENSORS", 1)
-    with pytest.raises(ValueError, match="2 names of 2 tensors"):
+    with pytest.raises(ReadError, match="more than 1 tensors"):
         through_the_wire(ServedProbe(nn.Linear(2, 2)))
+    monkeypatch.setattr(roll_reader, "MAX_FRAMES", 3)
+    with pytest.raises(ReadError, match="a list of more than 3 parts"):
+        read_roll(itertools.repeat({}))
+
+
+def test_a_model_without_tensors_and_names_of_every_letter() -> None:
+    assert through_the_wire(ServedProbe(nn.Module())).listing.tensors == ()
+    model = nn.Module()
+    model._parameters["a\nb\x1b[31m"] = nn.Parameter(torch.ones(2))
+    model._parameters["\udc80"] = nn.Parameter(torch.ones(2))
+    model._buffers["\0"] = torch.ones(1)
+    roll = through_the_wire(ServedProbe(model))
+    assert [info.name for info in roll.listing.tensors] == ["a\nb\x1b[31m", "\udc80", "\0"]
+    assert roll.handles == {"a\nb\x1b[31m": 0, "\udc80": 1, "\0": 2}

@@ -43,7 +43,12 @@ def gather_window(place: Place, extent: Extent, info: TensorInfo, window: Window
     stride = extent.stride if extent.stride is not None else row_major(info.shape)
     first = sum(axis.start * step for axis, step in zip(window.axes, stride, strict=True) if axis.length)
     dims = [(axis.length, axis.step * step) for axis, step in zip(window.axes, stride, strict=True)]
-    raw = np.empty([axis.length for axis in window.axes], raw_dtype(info.dtype))
+    lengths = [axis.length for axis in window.axes]
+    try:
+        raw = np.empty(lengths, raw_dtype(info.dtype))
+    except ValueError:
+        # Also of what has no elements: numpy multiplies the lengths that are not 0.
+        raise ReadError(f"numpy has no arrays with the lengths {clean(str(lengths), 200)}") from None
     if raw.size:
 
         def spans() -> list[tuple[int, int]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,6 +16,9 @@ from tui_params.live.inside.frames import FrameError, close_all, receive_frame, 
 
 ANSWER_SECONDS = 20.0
 """How long an answer may take: a process that computes in one long call answers after it."""
+
+MAX_ANSWER = 1 << 30
+"""The most bytes of all the frames of an answer: those of a list of 4 million tensors are fewer."""
 
 _GONE = "the process has ended, or no longer serves its model"
 
@@ -38,22 +42,32 @@ class Connection:
                 f"{clean(path.name, 60)} does not answer: {(error.strerror or str(error)).lower()}"
             ) from None
 
-    def ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The one answer to a question. Raises ReadError."""
+        message, descriptors = self.ask_shared(question)
+        close_all(descriptors)
+        return message
+
+    def ask_shared(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         """The one answer to a question, and its descriptors, which the caller closes. Raises ReadError."""
-        replies = list(self.ask_many(question))
-        return replies[-1][0], [descriptor for _, descriptors in replies for descriptor in descriptors]
+        with closing(self.ask_many(question)) as answers:
+            message, descriptors = next(answers)
+            if message.get("is_last") is not True:
+                close_all(descriptors)
+                raise ReadError("the process answers more than it was asked")
+            return message, descriptors
 
     def ask_many(
         self, question: dict[str, Any], seconds: float | None = None
-    ) -> Iterator[tuple[dict[str, Any], list[int]]]:
-        """The answers to a question, the last of them included. Raises ReadError.
+    ) -> Generator[tuple[dict[str, Any], list[int]]]:
+        """The answers to a question, the last of them included, and their descriptors. Raises ReadError.
 
         ``seconds`` is how long each of them may take, if that is longer than usual.
         """
         with self._lock:
             if self.lost is not None:
                 raise ReadError(self.lost)
-            is_whole = False
+            is_whole, left = False, MAX_ANSWER
             try:
                 self._socket.settimeout(max(self._seconds, seconds or 0.0))
                 send_frame(self._socket, question)
@@ -61,13 +75,16 @@ class Connection:
                     frame = receive_frame(self._socket)
                     if frame is None:
                         raise FrameError(_GONE)
-                    message, _, descriptors = frame
+                    message, left = frame.message, left - frame.nbytes
+                    if left < 0 or "error" in message:
+                        close_all(frame.descriptors)
+                    if left < 0:
+                        raise FrameError(f"an answer of more than {MAX_ANSWER:,} bytes, which is refused")
                     if "error" in message:
-                        close_all(descriptors)
                         is_whole = True
                         raise ReadError(clean(str(message["error"]), 400))
                     is_whole = message.get("is_last") is True
-                    yield message, descriptors
+                    yield message, frame.descriptors
             except FrameError as error:
                 has_gone = isinstance(error.__cause__, ConnectionError)
                 self.lost = _GONE if has_gone else clean(str(error), 400)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, TuiParamsError
 from tui_params.live.attached.connection import Connection
+from tui_params.live.attached.replies import Hello, shared
 from tui_params.live.attached.shared import StepPage
 from tui_params.live.attached.stale import remove_stale
-from tui_params.live.inside.frames import close_all
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, why_unsafe
 
 HELLO_SECONDS = 2.0
@@ -71,39 +70,26 @@ def describe(path: Path) -> Serving | None:
             return None  # killed, and its socket was left behind
         return Serving(path, pid, reason=str(error))
     try:
-        hello, descriptors = connection.ask({"ask": "hello"})
-        if len(descriptors) != 1:
-            close_all(descriptors)
-            raise OpenError("it shares nothing")
-        page = StepPage(descriptors[0])
+        hello, descriptor = shared(connection.ask_shared({"ask": "hello"}), Hello, "the page of its steps")
+        page = StepPage(descriptor)
         steps, age, held = page.steps, page.age, page.held
         page.close()
-        return msgspec.structs.replace(_serving(path, pid, hello, steps, age), held=held)
     except TuiParamsError as error:
         return Serving(path, pid, reason=str(error))
     finally:
         connection.close()
-
-
-def _serving(path: Path, pid: int, hello: dict[str, Any], steps: int, age: float | None) -> Serving:
-    def number(key: str) -> int | None:
-        value = hello.get(key)
-        return value if type(value) is int else None
-
-    since = hello.get("since")
-    command = hello.get("command")
-    words = [clean(str(word), 200) for word in command[:20]] if type(command) is list else []
     return Serving(
         path,
-        number("pid") or pid,
-        clean(str(hello.get("name", "")), 80),
-        clean(str(hello.get("model", "")), 80),
-        float(since) if isinstance(since, int | float) else 0.0,
+        hello.pid,
+        clean(hello.name, 80),
+        clean(hello.model, 80),
+        hello.since,
         steps,
         age,
-        number("rank"),
-        number("world_size"),
-        " ".join(words),
+        hello.rank,
+        hello.world_size,
+        " ".join(clean(word, 200) for word in hello.command[:20]),
+        held=held,
     )
 
 

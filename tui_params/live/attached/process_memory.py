@@ -48,6 +48,8 @@ def _read_into(fd: int, address: int, buffer: memoryview) -> None:
             raise ReadError(
                 f"the memory of the process cannot be read there: {(error.strerror or '').lower()}"
             ) from None
+        except OverflowError:
+            raise ReadError("the process has no memory there") from None
         if count <= 0:
             raise ReadError("the process has ended")
         done += count

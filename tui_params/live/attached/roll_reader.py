@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from math import prod
 from typing import Any
 
 import msgspec
@@ -15,14 +14,23 @@ from tui_params.core.dtypes import DType
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, TensorKind, beyond_numpy
+from tui_params.live.attached.replies import (
+    MAX_TENSORS,
+    About,
+    Columns,
+    Modules,
+    OddRow,
+    SortRow,
+    not_understood,
+    understood,
+)
 from tui_params.live.inside.description import Description
 from tui_params.live.listing import KINDS, info_of
 
-MAX_TENSORS = 4_000_000
-"""The most tensors that are taken from another process."""
+MAX_FRAMES = 100_000
+"""The most frames that a list is taken from: most have 2,000 tensors, and a stream of empty ones has an end."""
 
 _GRADIENT = ".grad"
-_COUNT = len(Description._fields)
 
 
 class _Sort(msgspec.Struct, frozen=True):
@@ -49,9 +57,11 @@ class Roll(msgspec.Struct, frozen=True):
 
 
 def read_roll(frames: Iterable[Mapping[str, Any]]) -> Roll:
-    """What a process says of its tensors. Raises ValueError, TypeError, KeyError, IndexError if it makes no sense."""
+    """What a process says of its tensors. Raises ReadError, also if it makes no sense."""
     reader = _Reader()
-    for frame in frames:
+    for count, frame in enumerate(frames, 1):
+        if count > MAX_FRAMES:
+            raise not_understood(f"a list of more than {MAX_FRAMES:,} parts")
         reader.take(frame)
     return reader.finish()
 
@@ -64,32 +74,43 @@ class _Reader:
         self._sorts: list[_Sort] = []
         self._odd: dict[int, tuple[Description, int | None]] = {}
         self._modules: dict[str, str] = {}
-        self._about: dict[str, Any] = {}
+        self._about: About | None = None
 
     def take(self, frame: Mapping[str, Any]) -> None:
-        if "names" not in frame:
-            self._modules |= frame.get("modules", {})
-            self._about |= frame
-            return
-        for before, keys in frame["names"]:
+        if "modules" in frame:
+            self._modules |= understood(frame, Modules).modules
+        elif "metadata" in frame:
+            self._about = understood(frame, About)
+        elif "names" in frame:
+            self._take_columns(understood(frame, Columns))
+
+    def _take_columns(self, frame: Columns) -> None:
+        for before, keys in frame.names:
             self._names += [before + key for key in keys] if before else keys
-        self._rows += frame["rows"]
-        self._addresses += frame["addresses"]
-        self._sorts += [_sort(*row) for row in frame["sorts"]]
-        for number, row, address in frame["odd"]:
+        self._rows += frame.rows
+        self._addresses += frame.addresses
+        self._sorts += map(_sort, frame.sorts)
+        for number, row, address in frame.odd:
             self._odd[number] = _description(row), address
-        if not len(self._names) == len(self._rows) == len(self._addresses) <= MAX_TENSORS:
-            raise ValueError(f"{len(self._names)} names of {len(self._rows)} tensors")
-        if min(frame["rows"], default=0) < -1:
-            raise ValueError("a tensor of no sort")
+        if not len(self._names) == len(self._rows) == len(self._addresses):
+            counts = f"{len(self._names):,} names, {len(self._rows):,} tensors, {len(self._addresses):,} addresses"
+            raise not_understood(counts)
+        if len(self._rows) > MAX_TENSORS:
+            raise not_understood(f"more than {MAX_TENSORS:,} tensors")
+        if max(frame.rows, default=-1) >= len(self._sorts):
+            raise not_understood("a tensor of no sort")
 
     def finish(self) -> Roll:
+        if self._about is None:
+            raise not_understood("a list without an end")
+        if any(row < 0 and number not in self._odd for number, row in enumerate(self._rows)):
+            raise not_understood("a tensor without a description")
         names = self._names = _unique(self._names)
         ties = self._ties()
         tensors: list[TensorInfo] = []
         gradients: dict[str, TensorInfo] = {}
         absences: dict[str, str] = {}
-        frozen = str(self._about["frozen"])
+        frozen = self._about.frozen
         places: list[int | None] = []
         for number, (name, row, address) in enumerate(zip(names, self._rows, self._addresses, strict=True)):
             if row < 0:
@@ -112,26 +133,25 @@ class _Reader:
                     absences[name] = frozen
             tensors.append(info)
         handles = {name: number for number, name in enumerate(names)}
-        return Roll(self._listing(tensors, gradients, absences), handles, places)
+        return Roll(self._listing(self._about, tensors, gradients, absences), handles, places)
 
     def _listing(
-        self, tensors: list[TensorInfo], gradients: dict[str, TensorInfo], absences: dict[str, str]
+        self, about: About, tensors: list[TensorInfo], gradients: dict[str, TensorInfo], absences: dict[str, str]
     ) -> Listing:
-        about = self._about
         # Whether one has a gradient now is chance: each that is trained will have one at the end of a step.
-        absences |= {name: reason for name, reason in about["absences"].items() if name not in gradients}
+        absences |= {name: reason for name, reason in about.absences.items() if name not in gradients}
         return Listing(
             format="model of another process",
             tensors=tuple(tensors),
-            metadata=dict(about["metadata"]),
+            metadata=about.metadata,
             modules=self._modules,
             gradients=gradients,
-            findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in about["remarks"]),
+            findings=tuple(Finding(severity, rule, None, evidence) for severity, rule, evidence in about.remarks),
             is_ordered=True,
             adapters=tuple(
                 [
                     AdapterConfig("the model", f"{path}.", "", rank, alpha, name=name, scale=scale)
-                    for path, name, rank, alpha, scale in about["adapters"]
+                    for path, name, rank, alpha, scale in about.adapters
                 ]
             ),
             absences=absences,
@@ -159,52 +179,61 @@ class _Reader:
         return found
 
 
-def _sort(
-    kind: str,
-    notes: list[str],
-    shape: list[int],
-    stride: list[int] | None,
-    dtype: str,
-    device: str,
-    requires_grad: bool | None,
-    numel: int,
-    nbytes: int,
-    storage_nbytes: int | None,
-) -> _Sort:
-    """A sort as it came."""
-    own_kind: TensorKind = KINDS.get(kind, "tensor")
-    lengths = tuple(map(int, shape))
-    steps = None if stride is None else tuple(map(int, stride))
-    if numel != prod(lengths) or (steps is not None and len(steps) != len(lengths)):
-        raise ValueError(f"a shape of {lengths} has not {numel} elements")
-    known: DType | None = dtypes.from_torch(dtype)
-    unreadable = None if known is not None else f"elements of the type {dtype} cannot be decoded here"
-    unreadable = unreadable or beyond_numpy(len(lengths))
-    decoded = known or dtypes.unknown(dtype)
-    head = (lengths, decoded, numel, nbytes, own_kind, None, None, device, requires_grad)
-    is_trained = own_kind == "parameter" and requires_grad is True
+def _sort(row: SortRow) -> _Sort:
+    """A sort as it came. Raises ReadError."""
+    kind: TensorKind = KINDS.get(row.kind, "tensor")
+    shape, stride = tuple(row.shape), None if row.stride is None else tuple(row.stride)
+    known: DType | None = dtypes.from_torch(row.dtype)
+    decoded = known or dtypes.unknown(row.dtype)
+    fault = _fault(shape, stride, decoded, row.numel, row.nbytes)
+    if fault is not None:
+        raise not_understood(fault)
+    unreadable = None if known is not None else f"elements of the type {row.dtype} cannot be decoded here"
+    unreadable = unreadable or beyond_numpy(len(shape))
+    head = (shape, decoded, row.numel, row.nbytes, kind, None, None, row.device, row.requires_grad)
+    is_trained = kind == "parameter" and row.requires_grad is True
     return _Sort(
         head=head,
-        tail=(steps, storage_nbytes, unreadable, tuple(map(str, notes))),
-        gradient=(*head[:4], "gradient", *head[5:], None, None, storage_nbytes, unreadable) if is_trained else None,
-        layout=_layout(lengths, steps, dtype, device),
-        is_frozen=own_kind == "parameter" and not requires_grad,
-        is_outside=device == "cpu" and numel > 0,
+        tail=(stride, row.storage_nbytes, unreadable, tuple(row.notes)),
+        gradient=(*head[:4], "gradient", *head[5:], None, None, row.storage_nbytes, unreadable) if is_trained else None,
+        layout=_layout(shape, stride, row.dtype, row.device),
+        is_frozen=kind == "parameter" and not row.requires_grad,
+        is_outside=row.device == "cpu" and row.numel > 0,
     )
+
+
+def _fault(shape: tuple[int, ...], stride: tuple[int, ...] | None, dtype: DType, numel: int, nbytes: int) -> str | None:
+    """What is wrong with what is said of a tensor, which would be believed when it is read; None if nothing is."""
+    if numel != _numel(shape):
+        return f"a shape of {len(shape)} dimensions that has not {numel:,} elements"
+    if dtype.is_sized and dtype.nbytes(numel) != nbytes:
+        return f"{numel:,} elements of {dtype.name} that take {nbytes:,} bytes"
+    if stride is not None and len(stride) != len(shape):
+        return f"a shape of {len(shape)} dimensions with {len(stride)} strides"
+    return None
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    """The product of the lengths; of more elements than a machine can count, no number that it would say."""
+    found = 0 if 0 in shape else 1
+    for length in shape if found else ():
+        found *= length
+        if found >> 63:
+            return -1
+    return found
 
 
 def _layout(shape: tuple[int, ...], stride: tuple[int, ...] | None, dtype: str, device: str) -> tuple[Any, ...]:
     return shape, stride, dtype, device
 
 
-def _description(row: list[Any]) -> Description:
-    """A tensor that is described by itself, as it came: a list of the fields of Description."""
-    if len(row) != _COUNT:
-        raise ValueError(f"a tensor is described by {len(row)} values")
-    found = Description(*row)
-    shape = tuple(int(length) for length in found.shape)
-    stride = None if found.stride is None else tuple(int(step) for step in found.stride)
-    return found._replace(shape=shape, stride=stride, notes=tuple(map(str, found.notes)))
+def _description(row: OddRow) -> Description:
+    """A tensor that is described by itself, as it came."""
+    shape, stride = tuple(row.shape), None if row.stride is None else tuple(row.stride)
+    dtype = dtypes.from_torch(row.dtype) or dtypes.unknown(row.dtype)
+    unreadable = row.unreadable or _fault(shape, stride, dtype, row.numel, row.nbytes)
+    fields = msgspec.structs.asdict(row) | {"shape": shape, "stride": stride, "notes": tuple(row.notes)}
+    return Description(**fields | {"unreadable": unreadable})
 
 
 def _unique(names: list[str]) -> list[str]:

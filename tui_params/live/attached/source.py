@@ -9,7 +9,8 @@ the end of each step. Every value that is returned is of one step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +25,10 @@ from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.attached.connection import Connection
 from tui_params.live.attached.process_memory import ProcessMemory
-from tui_params.live.attached.roll_reader import read_roll
+from tui_params.live.attached.replies import Copied, Hello, not_understood, shared
+from tui_params.live.attached.roll_reader import Roll, read_roll
 from tui_params.live.attached.shared import NOTHING, Copies, Slot, StepPage
+from tui_params.live.inside.frames import close_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,34 +66,30 @@ class AttachedSource(Source):
         self._copies: Copies | None = None
         self._slots: dict[tuple[int, bool], Slot] = {}
         self._is_closed = False
-        try:
-            self._page, hello = self._greet()
-            self._memory = ProcessMemory(int(hello["pid"]))
-            self.hello = hello
-            self._list(hello)
-        except ReadError as error:
-            self._connection.close()
-            raise OpenError(str(error)) from error
-        except OpenError:
-            self._connection.close()
-            raise
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            self._connection.close()
-            raise OpenError(f"the process describes its model in a way that is not understood: {error!r}") from error
+        with ExitStack() as undo:
+            undo.callback(self._connection.close)
+            try:
+                self._page, hello = self._greet()
+                undo.callback(self._page.close)
+                roll = self._list()
+            except ReadError as error:
+                raise OpenError(str(error)) from error
+            undo.pop_all()
+        self.label = clean(f"{hello.name} ({hello.pid})", 120)
+        self._memory = ProcessMemory(hello.pid)
+        self.listing, self._handles, self._addresses = roll.listing, roll.handles, roll.addresses
 
-    def _greet(self) -> tuple[StepPage, dict[str, Any]]:
-        hello, descriptors = self._connection.ask({"ask": "hello"})
-        if hello.get("version") != VERSION or len(descriptors) != 1:
-            from tui_params.live.inside.frames import close_all
-
+    def _greet(self) -> tuple[StepPage, Hello]:
+        answer, descriptors = self._connection.ask_shared({"ask": "hello"})
+        if answer.get("version") != VERSION:
             close_all(descriptors)
             raise OpenError("the process serves its model to another version of tui-params: use the same in both")
-        return StepPage(descriptors[0]), hello
+        hello, descriptor = shared((answer, descriptors), Hello, "the page of its steps")
+        return StepPage(descriptor), hello
 
-    def _list(self, hello: dict[str, Any]) -> None:
-        roll = read_roll(message for message, _ in self._connection.ask_many({"ask": "list"}, LIST_SECONDS))
-        self.listing, self._handles, self._addresses = roll.listing, roll.handles, roll.addresses
-        self.label = clean(f"{hello['name']} ({hello['pid']})", 120)
+    def _list(self) -> Roll:
+        with closing(self._connection.ask_many({"ask": "list"}, LIST_SECONDS)) as answers:
+            return read_roll(_plain(answers))
 
     @property
     def page(self) -> StepPage:
@@ -116,6 +115,7 @@ class AttachedSource(Source):
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.core.reading.gather import gather_window
 
+        _check_size(info.dtype.nbytes(window.numel))
         return self._read(info, lambda place, extent: gather_window(place, extent, info, window))[0]
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -137,11 +137,7 @@ class AttachedSource(Source):
         from tui_params.core.reading.gather import gather_blocks
 
         stop = info.numel if stop is None else stop
-        if info.nbytes > MAX_AT_ONCE:
-            raise ReadError(
-                f"it has {size(info.nbytes)}, and at most {size(MAX_AT_ONCE)} are read between two steps: look at a"
-                " slice of it"
-            )
+        _check_size(info.nbytes)
         taken = np.empty(info.dtype.nbytes(stop) - info.dtype.nbytes(start), np.uint8)
 
         def take(place: Place, extent: Extent) -> None:
@@ -174,7 +170,7 @@ class AttachedSource(Source):
 
     def _check_place(self, info: TensorInfo, handle: int, address: int) -> None:
         """Raise SourceChangedError unless the tensor lies where it was read."""
-        answer, _ = self._connection.ask({"ask": "where", "handles": [handle]})
+        answer = self._connection.ask({"ask": "where", "handles": [handle]})
         if answer.get("addresses") != [address]:
             raise SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
 
@@ -222,13 +218,13 @@ class AttachedSource(Source):
             "budget": COPIES_NBYTES,
         }
         self._drop_copies()
-        answer, descriptors = self._connection.ask(question)
-        if len(descriptors) != 1:
-            raise ReadError("the process shares no memory with the copies")
-        self._copies = Copies(descriptors[0], int(answer["nbytes"]))
+        copied, descriptor = shared(self._connection.ask_shared(question), Copied, "the copies")
+        self._copies = Copies(descriptor, copied.nbytes)
+        if len(copied.slots) != len(keys):
+            raise not_understood(f"{len(copied.slots):,} places for {len(keys):,} copies")
         self._slots = {
             key: Slot(header, (first, second), self._copied[key])
-            for key, (header, first, second) in zip(keys, answer["slots"], strict=True)
+            for key, (header, first, second) in zip(keys, copied.slots, strict=True)
         }
 
     def _neighbours(self, info: TensorInfo, key: tuple[int, bool]) -> list[tuple[TensorInfo, tuple[int, bool]]]:
@@ -268,6 +264,21 @@ class AttachedSource(Source):
         with self._lock:
             self._drop_copies()
             self._memory.close()
+
+
+def _plain(answers: Iterable[tuple[dict[str, Any], list[int]]]) -> Iterator[dict[str, Any]]:
+    """Answers that share nothing."""
+    for message, descriptors in answers:
+        close_all(descriptors)
+        yield message
+
+
+def _check_size(nbytes: int) -> None:
+    """Raise ReadError if so many bytes are not read between two steps."""
+    if nbytes > MAX_AT_ONCE:
+        raise ReadError(
+            f"it has {size(nbytes)}, and at most {size(MAX_AT_ONCE)} are read between two steps: look at a slice of it"
+        )
 
 
 def _span(info: TensorInfo) -> int:

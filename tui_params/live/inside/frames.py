@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_TEXT = 16 << 20
 MAX_RAW = 64 << 20
@@ -23,6 +23,15 @@ _HEADER = struct.Struct("<II")
 
 class FrameError(Exception):
     """What came is no frame, or the other side has gone; one sentence."""
+
+
+class Frame(NamedTuple):
+    """What came: a message, raw bytes, descriptors for the caller to close, and how many bytes it was in all."""
+
+    message: dict[str, Any]
+    raw: bytes
+    descriptors: list[int]
+    nbytes: int
 
 
 def send_frame(to: socket.socket, message: Any, raw: bytes = b"", descriptors: Sequence[int] = ()) -> None:
@@ -41,8 +50,8 @@ def send_frame(to: socket.socket, message: Any, raw: bytes = b"", descriptors: S
         raise FrameError(f"the other side does not answer: {error}") from error
 
 
-def receive_frame(of: socket.socket) -> tuple[dict[str, Any], bytes, list[int]] | None:
-    """The message, the raw bytes and the descriptors of the next frame; None if the other side has closed.
+def receive_frame(of: socket.socket) -> Frame | None:
+    """The next frame; None if the other side has closed.
 
     The caller closes the descriptors. Raises FrameError, and then no descriptor stays open.
     """
@@ -66,7 +75,7 @@ def receive_frame(of: socket.socket) -> tuple[dict[str, Any], bytes, list[int]] 
     except OSError as error:
         close_all(descriptors)
         raise FrameError(f"the other side does not answer: {error}") from error
-    return message, body[lengths[0] :], descriptors
+    return Frame(message, body[lengths[0] :], descriptors, len(head) + len(body))
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -136,11 +136,10 @@ class Server:
                 frame = receive_frame(viewer)
                 if frame is None:
                     return
-                question, _, descriptors = frame
-                close_all(descriptors)
+                close_all(frame.descriptors)
                 viewer.settimeout(REPLY_SECONDS)
                 try:
-                    for message, handed in visit.answer(question):
+                    for message, handed in visit.answer(frame.message):
                         send_frame(viewer, message, descriptors=handed)
                 except RequestError as error:
                     send_frame(viewer, {"error": str(error), "is_last": True})

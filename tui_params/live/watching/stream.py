@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError, ReadError
+from tui_params.live.attached.replies import Watched, shared
 from tui_params.live.attached.source import AttachedSource
-from tui_params.live.inside.frames import close_all
 from tui_params.live.inside.round_layout import MAX_RING, Layout
 from tui_params.live.inside.tensor_slots import ABSENT, ON_DEVICE
 from tui_params.live.watching.rounds import Round, Rounds
@@ -68,16 +68,10 @@ class Stream:
             "holds_on": list(holds_on),
         }
         try:
-            answer, descriptors = source.connection.ask(question)
-            if len(descriptors) != 1:
-                close_all(descriptors)
-                raise ReadError("the process shares no memory with the copies")
-            layout = Layout(len(self.infos), int(answer["ring"]), int(answer["room"]))
-            self._rounds = Rounds(descriptors[0], layout)
+            found, descriptor = shared(source.connection.ask_shared(question), Watched, "the copies")
+            self._rounds = Rounds(descriptor, Layout(len(self.infos), found.ring, found.room))
         except ReadError as error:
             raise OpenError(str(error)) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise OpenError(f"the process answers in a way that is not understood: {error!r}") from error
 
     @property
     def is_whole(self) -> bool:

@@ -11,6 +11,7 @@ from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import size
 from tui_params.errors import ReadError
+from tui_params.live.attached.replies import Standing, understood
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.tensor_slots import COPIED, ON_DEVICE
 from tui_params.live.watching.condition import Condition
@@ -182,10 +183,5 @@ class Watch:
 
     def held(self) -> Held | None:
         """How this viewer holds the training; None if it does not."""
-        answer, _ = self._source.connection.ask({"ask": "held"})
-        try:
-            if not answer["is_wanted"]:
-                return None
-            return Held(int(answer["step"]), float(answer["left"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReadError(f"the process answers in a way that is not understood: {error!r}") from error
+        found = understood(self._source.connection.ask({"ask": "held"}), Standing)
+        return Held(found.step, found.left) if found.is_wanted else None
