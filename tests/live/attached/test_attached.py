@@ -41,6 +41,7 @@ class Net(nn.Module):  # type: ignore[misc]
         for kind in (*kinds, torch.float8_e4m3fn):
             self.register_buffer(str(kind).removeprefix("torch."), torch.randn(6).abs().mul(3).to(kind))
         self.register_buffer("strided", torch.arange(24.0).reshape(4, 6)[::2, 1::2])
+        self.register_buffer("square", torch.arange(9.0).reshape(3, 3))
         self.register_buffer("conjugated", torch.randn(3, dtype=torch.complex64).conj())
 
 
@@ -212,6 +213,39 @@ def test_a_tensor_that_moved_is_not_shown_as_what_it_was(viewer: AttachedSource,
         viewer.read("wide.weight")
     net.wide.weight.data = kept
     assert viewer.read("wide.weight").tobytes() == before.tobytes()
+
+
+def turn(tensor: torch.Tensor) -> None:
+    tensor.data = tensor.data.t()
+
+
+def retype(tensor: torch.Tensor) -> None:
+    tensor.data = tensor.data.view(torch.int32)
+
+
+def cut(tensor: torch.Tensor) -> None:
+    tensor.untyped_storage().resize_(8)
+
+
+def free(tensor: torch.Tensor) -> None:
+    tensor.untyped_storage().resize_(0)
+
+
+@pytest.mark.parametrize("change", [turn, retype, cut, free])
+def test_what_lies_where_it_was_but_otherwise_is_not_read_as_it_was(
+    served: Server, viewer: AttachedSource, net: Net, change: Callable[[torch.Tensor], None]
+) -> None:
+    viewer.read("square")
+    change(net.square)
+    with pytest.raises(SourceChangedError, match="was replaced, resized or moved"):
+        viewer.read("square")
+    viewer._memory.reason = "it may not be read"
+    if change is turn:
+        # A copy is row-major, whatever lies where.
+        assert while_stepping(served, lambda: viewer.read("square")).tolist() == net.square.tolist()
+        return
+    with pytest.raises(ReadError, match="not the tensor that was listed any more"):
+        while_stepping(served, lambda: viewer.read("square"))
 
 
 def test_a_tensor_that_is_too_large_to_be_read_between_two_steps_says_so(

@@ -184,14 +184,22 @@ def obstacle_of(tensor: Any) -> str | None:
         return f"its quantisation {scheme} is not read here"
     storage = storage_nbytes_of(tensor)
     if storage is not None and own(tensor, "numel")() > 0:
-        reach = sum(map(lambda size, step: (size - 1) * step, own(tensor, "shape"), own(tensor, "stride")()))
-        needed = (own(tensor, "storage_offset")() + reach + 1) * own(tensor, "element_size")()
+        needed = needed_nbytes(tensor)
         if storage < needed and own(tensor, "is_quantized"):
             return "its elements are packed in a way that is not read here"
         if storage < needed:
             # FSDP1 frees the gathered parameters between layers this way; touching them would crash the process.
             return f"its storage has been freed: it holds {storage} bytes of the {needed} needed"
     return None
+
+
+def needed_nbytes(tensor: Any) -> int:
+    """How many bytes the storage of a strided tensor must have for all of its elements."""
+    if not own(tensor, "numel")():
+        return 0
+    reach = sum(map(lambda size, step: (size - 1) * step, own(tensor, "shape"), own(tensor, "stride")()))
+    found: int = (own(tensor, "storage_offset")() + reach + 1) * own(tensor, "element_size")()
+    return found
 
 
 _QUANTISED = {

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .absences import FROZEN, Ungraded, why_absent
-from .anatomy import ODD, Body, first_line, own, text_of
+from .anatomy import ODD, Body, first_line, needed_nbytes, own, text_of
 from .bodies import bodies_of
 from .description import Description, ProbeError, Severity
 from .leaves import Find, Leaf, Siblings, expanded, find_child, is_filled, requires_grad_of
@@ -60,6 +60,7 @@ class Asked(NamedTuple):
 
     find: Find
     shape: tuple[int, ...]
+    stride: tuple[int, ...] | None
     dtype: str
     nbytes: int
     is_outside: bool
@@ -161,14 +162,15 @@ class Roll:
         if odd is None:
             sort, place = self._sorts[self._rows[number]], bisect_right(self._starts, number) - 1
             find = partial(find_child, self._finds[place], self._all_keys[place][number - self._starts[place]])
-            return Asked(find, sort.shape, sort.dtype, sort.nbytes, sort.is_outside)
+            return Asked(find, sort.shape, sort.stride, sort.dtype, sort.nbytes, sort.is_outside)
         description = odd.description
         if description.unreadable:
             return None
         # What is made anew at each look, or is an object of another kind, has another identity.
         is_outside = description.device == "cpu" and (description.identity or "").startswith("(")
         is_outside = is_outside and description.numel > 0
-        return Asked(odd.find, description.shape, description.dtype, description.nbytes, is_outside)
+        shape, stride = description.shape, description.stride
+        return Asked(odd.find, shape, stride, description.dtype, description.nbytes, is_outside)
 
     def address(self, number: int) -> int | None:
         """Where the first element of a tensor lies now, if it lies there as it was listed."""
@@ -225,6 +227,9 @@ def address_now(asked: Asked) -> int | None:
             if not is_same or str(own(tensor, "dtype")) != f"torch.{asked.dtype}":
                 return None
             if own(tensor, "is_conj")() or own(tensor, "is_neg")() or own(tensor, "layout") != torch.strided:
+                return None
+            stride = None if own(tensor, "is_contiguous")() else tuple(own(tensor, "stride")())
+            if stride != asked.stride or own(tensor, "untyped_storage")().nbytes() < needed_nbytes(tensor):
                 return None
             address: int = own(tensor, "data_ptr")()
             return address or None

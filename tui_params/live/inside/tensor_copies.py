@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .anatomy import ODD, own
+from .anatomy import ODD, needed_nbytes, own
 from .leaves import Find
 from .memory import Undisturbed, plain_view
 from .shared_page import SharedMemory
@@ -122,6 +122,8 @@ def copy_to(target: Any, wanted: Wanted, tensor: Any) -> int:
         return OTHER
     if own(tensor, "device").type != "cpu":
         return ON_DEVICE
+    if own(tensor, "untyped_storage")().nbytes() < needed_nbytes(tensor):
+        return OTHER  # freed, or made shorter, under the tensor: to touch it could crash the process
     if wanted.nbytes:
         source = plain_view(tensor)
         target.view(source.dtype).view(source.shape).copy_(source)
