@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,14 @@ import torch
 from torch import nn
 
 import tui_params
+from tests.live.watching.test_watchpoints import until
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.attached import source as attached
 from tui_params.live.attached.finding import choose, find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside import server as server_module
+from tui_params.live.inside.frames import send_frame
 from tui_params.live.inside.server import Server
 from tui_params.live.source import ModelSource
 
@@ -275,6 +278,41 @@ def test_two_viewers_see_the_same(served: Server, viewer: AttachedSource) -> Non
         assert found[0].shape == ()
         assert found[1].shape == (6,)
     assert viewer.read("low").shape == (4, 3)
+
+
+def test_each_viewer_keeps_to_what_it_was_told(served: Server, viewer: AttachedSource, net: Net) -> None:
+    # What comes before all others moves every number.
+    net._parameters = {"new": nn.Parameter(torch.full((2,), 7.0)), **net._parameters}
+    net.wide.weight = nn.Parameter(torch.full((3, 8), 5.0))
+    with AttachedSource(Path(served.path)) as later:
+        assert isinstance(later, AttachedSource)
+        assert later.handle_of(later.find("number")) == viewer.handle_of(viewer.find("number")) + 1
+        for _ in range(2):
+            assert later.read("new").tolist() == [7.0, 7.0]
+            assert later.read("wide.weight").shape == (3, 8)
+            assert viewer.read("number") == later.read("number") == 3.5
+            assert viewer.read("low").tobytes() == later.read("low").tobytes()
+            with pytest.raises(SourceChangedError):
+                viewer.read("wide.weight")
+
+
+def test_a_viewer_that_goes_in_the_middle_of_a_reply_is_forgotten(served: Server, viewer: AttachedSource) -> None:
+    for count in (0, 1, 9, 500):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.settimeout(20)
+            other.connect(served.path)
+            send_frame(other, {"ask": "list"})
+            assert len(other.recv(count, socket.MSG_WAITALL)) == count
+    until(lambda: served.viewers == 1)
+    assert viewer.read("low").shape == (4, 3)
+
+
+def test_a_model_without_tensors_can_be_looked_at(runtime: Path) -> None:
+    server = tui_params.serve(nn.Module(), name="nothing")
+    with AttachedSource(Path(server.path)) as viewer:
+        assert (viewer.listing.tensors, viewer.listing.gradients) == ((), {})
+        assert viewer.beat().steps == 0
+    server.stop()
 
 
 def test_the_list_names_who_serves(served: Server) -> None:

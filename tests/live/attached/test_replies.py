@@ -7,8 +7,10 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tests.live.attached.impostor import HELLO, Impostor, impostor
 from tests.live.inside.test_roll import ABOUT, FRAME, odd_model
 from tui_params.errors import OpenError, ReadError, TuiParamsError
 from tui_params.live.attached import connection
+from tui_params.live.attached import source as attached
 from tui_params.live.attached.finding import find_serving
 from tui_params.live.attached.process_memory import ProcessMemory
 from tui_params.live.attached.roll_reader import read_roll
@@ -194,6 +197,24 @@ def test_a_list_that_ends_otherwise(other: Impostor, frames: tuple[Any, ...]) ->
     assert "\n" not in str(raised.value)
     assert "\x1b" not in str(raised.value)
     assert handed(other) == 0
+
+
+def test_a_process_that_stands_in_the_middle_of_its_list_is_not_waited_for_for_ever(
+    other: Impostor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def answer(_: dict[str, Any]) -> Iterator[tuple[Any, tuple[int, ...]]]:
+        yield FRAME, ()
+        yield b"\x09\0\0\0", ()
+        go_on.wait(60)
+
+    other.answers["list"] = answer
+    monkeypatch.setattr(attached, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(attached, "Connection", partial(connection.Connection, seconds=0.05))
+    with pytest.raises(OpenError, match="the other side does not answer: timed out"):
+        AttachedSource(other.path)
+    go_on.set()
 
 
 def test_an_answer_without_end_is_refused(other: Impostor, monkeypatch: pytest.MonkeyPatch) -> None:
