@@ -20,6 +20,7 @@ from tui_params.core.course import Courses
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
+from tui_params.core.over_ranks import OverRanks
 from tui_params.core.piece import LocalPart, Piece
 from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
@@ -285,6 +286,10 @@ class Source(Readable):
 
     def watching(self) -> Watching | None:
         """What it can be watched by, from the first call on; None if it does not train meanwhile."""
+        return None
+
+    def over_ranks(self, info: TensorInfo) -> OverRanks | None:
+        """What each rank of a job has of it; None if it is not of one rank among several. Raises ReadError."""
         return None
 
     @abstractmethod

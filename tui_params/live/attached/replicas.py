@@ -40,17 +40,17 @@ def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS)
     first, *others = sorted(ranks)
     deadline = time.monotonic() + seconds
     offsets = {rank: steps_before(source) for rank, source in ranks.items()}
-    is_replicated = all(_REPLICATED in source.listing.modules.values() for source in ranks.values())
+    is_replicated = are_replicas(ranks)
     if any(_FSDP1 in source.listing.modules.values() for source in ranks.values()):
         return ()
     found: list[Finding] = []
     compared, left_out = 0, 0
     for info in ranks[first].listing.tensors:
-        if not _is_comparable(info):
+        if not is_comparable(info):
             continue
         for rank in others:
             other = ranks[rank].find(info.name) if info.name in ranks[rank] else None
-            if other is None or not _is_comparable(other):
+            if other is None or not is_comparable(other):
                 continue
             pair = (ranks[first], info, offsets[first]), (ranks[rank], other, offsets[rank])
             sentence = _difference(pair, first, deadline)
@@ -73,9 +73,19 @@ def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS)
 _Side = tuple[AttachedSource, TensorInfo, int]
 
 
-def _is_comparable(info: TensorInfo) -> bool:
-    is_split = any(mark in note for note in info.notes for mark in _SPLIT)
-    return info.kind == "parameter" and not is_split and info.unreadable is None and info.tied_to is None
+def are_replicas(ranks: Mapping[int, AttachedSource]) -> bool:
+    """Whether it is known that all ranks have the same parameters."""
+    return all(_REPLICATED in source.listing.modules.values() for source in ranks.values())
+
+
+def is_piece(info: TensorInfo) -> bool:
+    """Whether a rank has a part of the tensor, of which others have other parts."""
+    return any(mark in note for note in info.notes for mark in _SPLIT)
+
+
+def is_comparable(info: TensorInfo) -> bool:
+    """Whether a tensor is a parameter that may be the same on all ranks."""
+    return info.kind == "parameter" and not is_piece(info) and info.unreadable is None and info.tied_to is None
 
 
 def _difference(pair: tuple[_Side, _Side], first: int, deadline: float) -> str | None:

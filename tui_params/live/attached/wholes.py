@@ -6,7 +6,6 @@ Nothing is asked of the ranks together: what each has is read by itself, again u
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -17,29 +16,18 @@ from tui_params.core import text
 from tui_params.core.reading.extent import Extent
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
-from tui_params.errors import ReadError
 from tui_params.live.attached.replicas import steps_before
 from tui_params.live.attached.shared import Bytes
 from tui_params.live.attached.source import MAX_AT_ONCE, AttachedSource
+from tui_params.live.attached.together import Part, read_together
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SECONDS = 5.0
-"""How long it is tried to read all parts after the same step."""
-
 _PIECE = re.compile(r"DTensor: this rank's piece of \(([\d, ]+)\), placements \(Shard\(dim=0\),\)")
 _MESH = re.compile(r"device mesh of shape \((\d+),\), this rank at \((\d+),\)")
 """Notes of ``live.inside.anatomy.fields_of``."""
-
-
-class Part(msgspec.Struct, frozen=True):
-    """What one rank has of a tensor; ``before`` are the steps that its optimizer had made before they were counted."""
-
-    source: AttachedSource
-    info: TensorInfo
-    before: int
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -106,25 +94,9 @@ def read_whole(whole: Whole) -> NDArray[np.uint8]:
     """The bytes of all its parts after the same step, row-major. Raises ReadError."""
     import numpy as np
 
-    if whole.info.nbytes > MAX_AT_ONCE:
-        raise ReadError(
-            f"it has {text.size(whole.info.nbytes)}, and at most {text.size(MAX_AT_ONCE)} are joined: look at what each"
-            " rank has of it"
-        )
     parts = [part for part in whole.parts if part.info.numel]
-    deadline = time.monotonic() + SECONDS
-    found = [part.source.bytes_at_step(part.info) for part in parts]
-    while True:
-        steps = [step + part.before for part, (_, step) in zip(parts, found, strict=True)]
-        if len({*steps}) <= 1:
-            return np.concatenate([raw for raw, _ in found]) if found else np.empty(0, np.uint8)
-        if time.monotonic() > deadline:
-            raise ReadError(f"what the ranks have could not be read after the same step within {SECONDS:.0f} s")
-        # Those that are behind are read again: they come to the step of the others, and all go on at one pace.
-        latest = max(steps)
-        for number, part in enumerate(parts):
-            if steps[number] < latest:
-                found[number] = part.source.bytes_at_step(part.info)
+    found, _ = read_together(parts, MAX_AT_ONCE, "joined: look at what each rank has of it")
+    return np.concatenate(found) if found else np.empty(0, np.uint8)
 
 
 def window_of(whole: Whole, window: Window) -> NDArray[Any]:

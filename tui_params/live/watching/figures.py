@@ -69,6 +69,18 @@ def figures_of(raw: NDArray[np.uint8], dtype: DType, numel: int) -> LookFigures:
     return LookFigures(nan, pos_inf, neg_inf, scale * math.sqrt(squares))
 
 
+def abs_max_of(raw: NDArray[np.uint8], dtype: DType, numel: int) -> float | None:
+    """The greatest magnitude of the finite elements of a floating type; None if none is finite."""
+    import numpy as np
+
+    found: float | None = None
+    for block in _blocks(raw, dtype, numel):
+        finite = block[np.isfinite(block)]
+        if finite.size:
+            found = max(float(finite.max()), -float(finite.min()), found or 0.0)
+    return found
+
+
 def update_of(before: NDArray[np.uint8], after: NDArray[np.uint8], dtype: DType, numel: int) -> float | None:
     """The norm of what was added to a tensor, divided by its norm before; None if either is not finite.
 

@@ -14,13 +14,16 @@ import msgspec
 from tui_params.core import text
 from tui_params.core.course import Course, Courses
 from tui_params.core.findings import Finding
+from tui_params.core.over_ranks import OverRanks
 from tui_params.core.source import Beat, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
-from tui_params.live.attached.replicas import compare_ranks
+from tui_params.live.attached.replicas import are_replicas, compare_ranks, steps_before
+from tui_params.live.attached.together import Part
 from tui_params.live.attached.wholes import blocks_of, find_wholes, window_of
 from tui_params.live.watching.job_watching import JobWatching
+from tui_params.live.watching.over_ranks import look_over_ranks
 from tui_params.live.watching.source import WatchedSource
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class JobSource(Source):
         self.label = text.clean(f"{name} ({len(paths)} of {size} ranks)", 120)
         self._own: dict[str, tuple[WatchedSource, TensorInfo]] = {}
         self.listing = self._merged(said)
+        self._before: dict[int, int] = {}
         self._courses: Courses | None = None
         self._watching: JobWatching | None = None
 
@@ -134,6 +138,18 @@ class JobSource(Source):
         if self._watching is None:
             self._watching = JobWatching({f"rank{rank}": source.watching() for rank, source in self._ranks.items()})
         return self._watching
+
+    def over_ranks(self, info: TensorInfo) -> OverRanks | None:
+        if len(self._ranks) < 2 or info.kind == "gradient" or info.name not in self._own:
+            return None
+        name = self._owner(info)[1].name
+        self._before = self._before or {rank: steps_before(source) for rank, source in self._ranks.items()}
+        parts = {
+            rank: Part(source, source.find(name), self._before[rank])
+            for rank, source in self._ranks.items()
+            if name in source
+        }
+        return look_over_ranks(parts, are_replicas=are_replicas(self._ranks))
 
     def close(self) -> None:
         for source in self._ranks.values():

@@ -41,13 +41,17 @@ class Asking:
         self._worker = worker
 
     def want_pieces(self, info: TensorInfo) -> None:
-        """Ask for the pieces of a tensor; answered by PiecesFound, without any if they cannot be found."""
+        """Ask for the pieces of a tensor, and what other ranks have of it; answered by PiecesFound.
+
+        Without any pieces if they cannot be found.
+        """
 
         def find() -> None:
             found, _ = attempt(lambda: self._source.pieces_of(info))
             pieces = found or ()  # if they cannot be found, neither can values: the page says why
             ranks = len({piece.rank for piece in pieces if piece.rank is not None})
-            stored = Stored(pieces[:MOST_PIECES], len(pieces), ranks)
+            over, reason = attempt(lambda: self._source.over_ranks(info))
+            stored = Stored(pieces[:MOST_PIECES], len(pieces), ranks, over, reason or "")
             self._post(PiecesFound(self._generation, info.name, stored))
 
         self._worker.do(find)

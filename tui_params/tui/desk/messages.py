@@ -152,7 +152,7 @@ class ChangesFound(FrozenMessage):
 
 @dataclass(slots=True, eq=False, repr=False)
 class PiecesFound(FrozenMessage):
-    """The pieces of a tensor; none if it lies in one place, or if they cannot be found."""
+    """The pieces of a tensor, none if it lies in one place or they cannot be found; and what other ranks have of it."""
 
     generation: int
     name: str

@@ -101,6 +101,7 @@ class Pages:
         """Show histograms and gradients as the pages of an earlier opening did."""
         self.histogram.keep_choices_of(before.histogram)
         self.is_gradient = before.is_gradient
+        self._pieces.keep(before._pieces)
 
     def hold(self, seconds: float) -> None:
         """Another node will be shown in ``seconds``: from then on the old page may stay for HOLD."""
@@ -366,4 +367,5 @@ class Pages:
             self.pair.of(info, self.changes),
             self.desk.fetching.words(info, self._fetch_key),
             self.reading[1] if self.reading[0] == info.name else "",
+            self._pieces.over(info),
         )

@@ -1,4 +1,4 @@
-"""Pieces: where the parts of tensors are stored, for the pages of those tensors that lie in several places."""
+"""Pieces: where the parts of tensors are stored, and what other ranks have of them, for the pages of those tensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tui_params.core.over_ranks import OverRanks
 from tui_params.core.piece import Piece
 from tui_params.core.tensor import TensorInfo
 
@@ -13,11 +14,16 @@ _MOST_KEPT = 100
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The first pieces of a tensor, how many there are, and by how many ranks they were written."""
+    """The first pieces of a tensor, how many there are, and by how many ranks they were written.
+
+    ``over`` is what the ranks of a running job have of it; ``reason`` says why that could not be found out.
+    """
 
     pieces: tuple[Piece, ...]
     count: int
     ranks: int
+    over: OverRanks | None = None
+    reason: str = ""
 
 
 class Pieces:
@@ -27,6 +33,11 @@ class Pieces:
         self._ask = ask
         self._known: dict[str, Stored] = {}
         self._asked: str | None = None
+        self._before: Pieces | None = None
+
+    def keep(self, before: Pieces) -> None:
+        """Show what was known before of the ranks, which says its step, until that is known anew."""
+        self._before, before._before = before, None
 
     @property
     def is_settled(self) -> bool:
@@ -46,3 +57,10 @@ class Pieces:
             self._asked = info.name
             self._ask(info)
         return stored if stored is not None and stored.count else None
+
+    def over(self, info: TensorInfo) -> Stored | None:
+        """What is known of a tensor on the ranks of a job; to be called after ``of``."""
+        stored = self._known.get(info.name)
+        if stored is None:
+            return self._before.over(info) if self._before is not None else None
+        return stored if stored.over is not None or stored.reason else None

@@ -27,6 +27,7 @@ from tui_params.tui.widgets.detail.beside import LEAST_WIDTH, Beside, beside_lin
 from tui_params.tui.widgets.detail.change_lines import before_and_now_lines, sentence_lines
 from tui_params.tui.widgets.detail.course_lines import course_lines
 from tui_params.tui.widgets.detail.piece_lines import piece_lines, piece_summary
+from tui_params.tui.widgets.detail.rank_lines import rank_lines, rank_table
 from tui_params.tui.widgets.detail.text_lines import mark_of, name_lines, within, wrapped
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class TensorView(msgspec.Struct, frozen=True):
     ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
     without such a look. ``course`` is what was seen of a parameter step by step. ``across`` is its partner in another
     source, if it is compared with one. ``toll`` stands in the place of figures that are not read by themselves, because
-    they are elsewhere; ``progress`` says how far the fetching of a tensor is.
+    they are elsewhere; ``progress`` says how far the fetching of a tensor is. ``on_ranks`` is what the ranks of a job
+    have of it.
     """
 
     info: TensorInfo
@@ -73,6 +75,7 @@ class TensorView(msgspec.Struct, frozen=True):
     across: AcrossView | None = None
     toll: str = ""
     progress: str = ""
+    on_ranks: Stored | None = None
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -135,6 +138,8 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
     lines += course_lines(view.course, width, glyphs)
+    if view.on_ranks is not None:
+        lines += rank_lines(view.on_ranks.over, view.on_ranks.reason, width, glyphs)
     if view.across is not None:
         from tui_params.tui.widgets.detail.across_lines import across_lines
 
@@ -161,6 +166,8 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += beside_lines(view.figures, view.beside, width, glyphs)
     else:
         lines += figure_lines(view.figures, width, glyphs, is_crowded=is_crowded)
+    if view.on_ranks is not None:
+        lines += rank_table(view.on_ranks.over, width)
     compared = before_and_now_lines(view.change, width) if view.since else []
     if compared and not view.is_tight:
         lines += [[], *compared]
