@@ -140,11 +140,8 @@ def call_fault(value: Any, callee: Any, args: Any, *, is_called: bool) -> str | 
         if refuses_wrapper(args[0], args[2]):
             return f"calls {args[0]} with arguments that it refuses"
         if _is_no_tensor_class(args[1]):
-            return (
-                f"makes a tensor of {name_kind(args[1])}"
-                if type(args[1]) is not Stub
-                else f"makes a tensor of {args[1]}"
-            )
+            what = str(args[1]) if type(args[1]) is Stub else name_kind(args[1])
+            return f"makes a tensor of the class {what}, which is none of tensors"
         if refuses_state(args[1], args[3]):
             return f"gives {args[1]} a state that it does not take"
     if not is_called and callee.module == "torch" and from_torch(callee.name) is not None:
@@ -196,12 +193,15 @@ def refuses_wrapper(function: Any, args: Any) -> bool:
     return any(type(number) is not int or not 0 <= number < 1 << 63 for each in sizes for number in each)
 
 
+_TENSOR_CLASSES = frozenset({"torch.Tensor", "torch.nn.parameter.Parameter"})
+
+
 def _is_no_tensor_class(value: Any) -> bool:
-    """Whether ``value`` is certainly no class of tensors that torch may put in place of a wrapper."""
+    """Whether ``value`` is certainly no class of tensors."""
     if type(value) is not Stub:
         return type(value) is not Obj
     name = f"{value.module}.{value.name}"
-    return name != "torch.Tensor" and (value.build is not None or name in TORCH_ALLOWED)
+    return name not in _TENSOR_CLASSES and (value.build is not None or name in TORCH_ALLOWED)
 
 
 def _may_be_type(value: Any) -> bool:

@@ -241,6 +241,7 @@ _TUPLE_OF_1 = b"K\x01\x85"
         (_TUPLE_OF_1, b"K\x01", "_rebuild_wrapper_subclass with arguments that it refuses"),
         (b"N}(" + _text(b"_local_tensor"), b"K\x01}(" + _text(b"_local_tensor"), "a state that it does not take"),
         (_text(b"_local_tensor"), _text(b"_local"), "a state that it does not take"),
+        (b"ctorch.distributed.tensor\nDTensor\n", b"ccollections\nOrderedDict\n", "arguments that it refuses"),
     ],
 )
 def test_what_torch_makes_no_dtensor_of_is_told(folder: Path, old: bytes, new: bytes, said: str) -> None:
