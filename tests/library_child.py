@@ -153,7 +153,7 @@ def _file_of_rank(folder: str, rank: int) -> str:
     pattern = re.compile(rf"model_world_size_2_rank_0*{rank}\.pt")
     names = sorted(filter(pattern.fullmatch, os.listdir(folder)), key=len)
     if not names:
-        is_other = not any("world_size_2_rank_" in name for name in os.listdir(folder))
+        is_other = not any(re.search(r"world_size_2_rank_0*[01]\.", name) for name in os.listdir(folder))
         raise FileNotFoundError("no file of this job" if is_other else f"no file of rank {rank}")
     return os.path.join(folder, names[0])
 

@@ -33,7 +33,8 @@ def test_what_is_wrong_with_one_is_told(place: Place, numel: int, severity: str 
     assert words in finding.evidence
 
 
-def test_a_key_that_is_no_text_is_passed_over() -> None:
+def test_a_key_that_is_no_text_is_told_and_none_is_passed_over() -> None:
     lister = TensorLister("x.pt", lambda key: AT_HOME)
     lister.add_unlisted([Storage(FLOATS, {}, "cpu", 4), Storage(FLOATS, None, "meta", 4)])
-    assert lister.findings == []
+    (finding,) = lister.findings
+    assert finding.evidence == "what no tensor shown here is of has a malformed storage key"

@@ -184,6 +184,8 @@ def refuses_wrapper(function: Any, args: Any) -> bool:
     if any(made_kind(each) is not None for each in args):
         # What Python's own types and functions make is none of these.
         return True
+    if type(layout) is Stub and (layout.module != "torch" or layout.name[:1].isupper()):
+        return True
     if type(offset) not in (int, type(None), Obj) or type(layout) in _NO_LAYOUTS or type(device) in _NO_DEVICES:
         return True
     if type(size) not in (tuple, list, Obj) or type(stride) not in (tuple, list, Obj, type(None)):

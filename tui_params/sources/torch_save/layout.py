@@ -218,7 +218,7 @@ class TensorLister:
         """
         for storage in storages:
             key = storage.key
-            if type(key) is not str or key in self._places:
+            if key is None or (type(key) is str and key in self._places):
                 continue
             try:
                 place, _, room = self._storage(storage, 0)
