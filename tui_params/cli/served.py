@@ -24,5 +24,6 @@ def choose_served(found: list[Serving], which: str | None) -> Serving:
 def nothing_served() -> OpenError:
     """The error where there is nothing to attach to."""
     return OpenError(
-        "no process of yours serves a model: put tui_params.serve(model, optimizer) into the training script"
+        "no process of yours serves a model: put tui_params.serve(model, optimizer) into the training script, or enter"
+        " one that runs already: tui-params attach PID"
     )

@@ -153,7 +153,7 @@ class Pulse:
         if beat.held:
             return f"training held at step {beat.held:,}"
         if self.is_held:
-            return f"held at step {self._shown:,}"
+            return f"picture held at step {self._shown:,}"
         if beat.age is None:
             return "no step yet"
         rate = self._rate
