@@ -14,7 +14,7 @@ from tui_params.cli.output import Output, write_json
 from tui_params.cli.served import choose_served, nothing_served
 from tui_params.core import text
 from tui_params.errors import OpenError
-from tui_params.live.attached.finding import Serving, choose, find_serving, ranks_of
+from tui_params.live.attached.finding import Serving, choose, find_serving, jobs_of, ranks_of
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
@@ -113,11 +113,11 @@ def _lines(found: list[Serving]) -> Iterator[str]:
 
 def _by_job(found: list[Serving]) -> list[Serving]:
     """The latest first, but the ranks of a job together and in their order."""
-    jobs: dict[tuple[object, ...], list[Serving]] = {}
-    for each in found:
-        alone = (each.path,) if each.rank is None else (each.name, each.world_size, each.command)
-        jobs.setdefault(alone, []).append(each)
-    return [each for job in jobs.values() for each in sorted(job, key=lambda each: each.rank or 0)]
+    job_of = {each.path: number for number, job in enumerate(jobs_of(found)) for each in job.values()}
+    places: dict[object, int] = {}
+    for place, each in enumerate(found):
+        places.setdefault(job_of.get(each.path, each.path), place)
+    return sorted(found, key=lambda each: (places[job_of.get(each.path, each.path)], each.rank or 0))
 
 
 def _row(each: Serving) -> tuple[str, ...]:

@@ -123,6 +123,17 @@ def trained(runtime: Path) -> Iterator[Trained]:
     found.close()
 
 
+def test_a_tied_parameter_is_followed_under_each_of_its_names(runtime: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    net[1].weight = net[0].weight
+    trained = Trained(net)
+    trained.courses.want(["1.weight"])
+    trained.watched()
+    trained.step(1.0)
+    assert trained.looked("1.weight", 1) == trained.courses.of("0.weight")
+    trained.close()
+
+
 def test_norms_and_updates_step_by_step(trained: Trained) -> None:
     assert trained.courses.of("weight") is None
     trained.courses.want(["weight", "there is none"])

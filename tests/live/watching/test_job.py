@@ -20,7 +20,7 @@ from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.watching import Wish
 from tui_params.errors import OpenError
-from tui_params.live.attached.finding import Serving, ranks_of
+from tui_params.live.attached.finding import Serving, jobs_of, ranks_of
 from tui_params.live.watching.job import JobSource
 
 __all__ = ["runtime"]
@@ -202,8 +202,8 @@ def test_a_model_that_is_not_known_to_be_replicated(runtime: Path) -> None:
         assert ranks.processes[0].poll() is None
 
 
-def serving(rank: int | None, pid: int, name: str = "job", size: int = 2) -> Serving:
-    return Serving(Path(f"{pid}.sock"), pid, name, rank=rank, world_size=size, command="train.py")
+def serving(rank: int | None, pid: int, name: str = "job", size: int = 2, command: str = "train.py") -> Serving:
+    return Serving(Path(f"{pid}.sock"), pid, name, rank=rank, world_size=size, command=command)
 
 
 def test_which_ranks_are_a_job() -> None:
@@ -221,3 +221,18 @@ def test_which_ranks_are_a_job() -> None:
         with pytest.raises(OpenError) as raised:
             ranks_of(found, wanted)
         assert words in str(raised.value)
+
+
+def test_ranks_whose_commands_have_their_numbers_are_one_job() -> None:
+    def jobs(*commands: tuple[int, str], size: int = 2) -> list[list[int]]:
+        found = [serving(rank, 10 + at, size=size, command=words) for at, (rank, words) in enumerate(commands)]
+        return [[each.pid for each in job.values()] for job in jobs_of(found)]
+
+    assert jobs((1, "t.py 1"), (0, "t.py 0")) == [[11, 10]]
+    assert jobs((5, "t.py --local-rank=1 -v"), (4, "t.py --local-rank=0 -v"), size=8) == [[11, 10]]
+    # Two jobs, of which each is whole, or of which neither says the rank.
+    assert jobs((0, "t.py 0"), (1, "t.py 0"), (0, "t.py 1"), (1, "t.py 1")) == [[10, 11], [12, 13]]
+    assert jobs((1, "t.py --seed 8"), (0, "t.py --seed 7")) == [[10], [11]]
+    assert jobs((1, "t.py --to a"), (0, "t.py --to b")) == [[10], [11]]
+    assert jobs((1, "t.py 1"), (0, "t.py 0 -v")) == [[10], [11]]
+    assert jobs((0, "t.py 0"), (1, "t.py 1"), (2, "t.py 2")) == [[10, 11], [12]]

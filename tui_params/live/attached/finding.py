@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,8 @@ from tui_params.live.attached.replies import Hello, shared
 from tui_params.live.attached.shared import StepPage
 from tui_params.live.attached.stale import remove_stale
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, why_unsafe
+
+_NUMBER_AT_END = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
 
 HELLO_SECONDS = 2.0
 """How long one process may take to say who it is, while a list is made."""
@@ -93,31 +96,69 @@ def describe(path: Path) -> Serving | None:
     )
 
 
+def jobs_of(found: list[Serving]) -> list[dict[int, Serving]]:
+    """The jobs of which ranks are served, each as its ranks by their number, the latest first.
+
+    Ranks with the same name, size and command are one job. So are those whose commands differ by the rank alone
+    (``--local-rank=0``, ``--local-rank=1``), as long as they lack each other: two whole jobs are never mixed.
+    """
+    same: dict[tuple[object, ...], dict[int, Serving]] = {}
+    for each in found:
+        if each.rank is not None and each.reason is None:
+            ranks = same.setdefault((each.name, each.world_size, each.command), {})
+            ranks.setdefault(each.rank, each)  # the latest comes first
+    jobs: list[dict[int, Serving]] = []
+    for ranks in same.values():
+        fitting = next((job for job in jobs if _are_parts(job, ranks)), None)
+        if fitting is None:
+            jobs.append(ranks)
+        else:
+            fitting |= ranks
+    return [dict(sorted(job.items())) for job in jobs]
+
+
+def _are_parts(job: dict[int, Serving], other: dict[int, Serving]) -> bool:
+    """Whether two groups of ranks are parts of one job, in whose commands each rank has its own number."""
+    a, b = next(iter(job.values())), next(iter(other.values()))
+    if job.keys() & other.keys() or (a.name, a.world_size) != (b.name, b.world_size):
+        return False
+    if len(job) + len(other) > (a.world_size or 0):
+        return False
+    words = a.command.split(), b.command.split()
+    ranks = a.rank or 0, b.rank or 0
+    return len(words[0]) == len(words[1]) and all(_is_rank(ranks, *pair) for pair in zip(*words, strict=True))
+
+
+def _is_rank(ranks: tuple[int, int], word: str, other: str) -> bool:
+    """Whether two words are the same, or end with the numbers of their ranks (those on a machine, if they say so)."""
+    if word == other:
+        return True
+    parts = _NUMBER_AT_END.fullmatch(word), _NUMBER_AT_END.fullmatch(other)
+    if parts[0] is None or parts[1] is None or parts[0][1] != parts[1][1]:
+        return False
+    numbers = int(parts[0][2]), int(parts[1][2])
+    return numbers == ranks or ("rank" in word and numbers[0] - numbers[1] == ranks[0] - ranks[1])
+
+
 def ranks_of(found: list[Serving], wanted: str | None) -> dict[int, Serving]:
     """The ranks of one job by their number: of the only one, or of the one that a PID or a name means.
 
-    Ranks with the same name, size and command are one job. Raises OpenError.
+    Raises OpenError.
     """
-    jobs: dict[tuple[object, ...], dict[int, Serving]] = {}
-    for each in found:
-        if each.rank is not None and each.reason is None:
-            ranks = jobs.setdefault((each.name, each.world_size, each.command), {})
-            ranks.setdefault(each.rank, each)  # the latest comes first
+    jobs = jobs_of(found)
     if wanted is not None:
-        matching = [
-            ranks for ranks in jobs.values() if any(wanted in (each.number, each.name) for each in ranks.values())
-        ]
+        matching = [ranks for ranks in jobs if any(wanted in (each.number, each.name) for each in ranks.values())]
         if not matching:
             choose(found, wanted)  # says so if there is none at all
             raise OpenError(f"{clean(wanted, 80)!r} is no rank of a job: RANK and WORLD_SIZE are not set there")
     else:
-        matching = list(jobs.values())
+        matching = jobs
     if not matching:
         raise OpenError("no rank of a job is served here: torchrun sets RANK and WORLD_SIZE, by which ranks are known")
     if len(matching) > 1:
         names = ", ".join(sorted({ranks[min(ranks)].number for ranks in matching})[:8])
         raise OpenError(f"{len(matching)} jobs are served: choose by the number of one of their ranks ({names})")
-    return dict(sorted(matching[0].items()))
+    return matching[0]
 
 
 def choose(found: list[Serving], wanted: str) -> Serving:

@@ -69,6 +69,7 @@ class History:
             for info in source.listing.tensors
             if info.name in source.listing.gradients and info.tied_to is None and info.numel
         }
+        self._first = {info.name: info.first_name for info in source.listing.tensors if info.tied_to is not None}
         self._wanted: tuple[str, ...] = ()
         self._tracks: dict[str, _Track] = {}
         self._looks = 0
@@ -80,7 +81,8 @@ class History:
         self._thread: threading.Thread | None = None
 
     def want(self, names: Sequence[str]) -> None:
-        wanted = tuple(dict.fromkeys(name for name in names if name in self._parameters))
+        first = (self._first.get(name, name) for name in names)
+        wanted = tuple(dict.fromkeys(name for name in first if name in self._parameters))
         if wanted == self._wanted or self._is_closed:
             return
         self._wanted = wanted
@@ -101,7 +103,7 @@ class History:
         return True
 
     def of(self, name: str) -> Course | None:
-        return self._published[1].get(name)
+        return self._published[1].get(self._first.get(name, name))
 
     def close(self) -> None:
         """Look no more. Does not wait for the thread."""
