@@ -29,6 +29,7 @@ from tui_params.live.attached.roll_reader import read_roll
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.roll import ServedProbe
 from tui_params.live.watching.condition import parse_condition
+from tui_params.live.watching.source import WatchedSource
 from tui_params.live.watching.watch import Watch, choose_watched
 
 FRAMES: list[Any] = json.loads(json.dumps(list(ServedProbe(*odd_model()).enroll().frames())))
@@ -215,6 +216,26 @@ def test_a_process_that_stands_in_the_middle_of_its_list_is_not_waited_for_for_e
     with pytest.raises(OpenError, match="the other side does not answer: timed out"):
         AttachedSource(other.path)
     go_on.set()
+
+
+def test_what_lies_on_a_device_says_so_without_a_question(other: Impostor) -> None:
+    on_device = [*FRAME["sorts"][0][:5], "cuda:1", *FRAME["sorts"][0][6:]]
+    other.say_list([FRAME | {"sorts": [on_device, *FRAME["sorts"]], "rows": [0, 1], "addresses": [64, 0]}, ABOUT])
+    # Nothing else is answered here: a copy that is asked for would end the connection.
+    with WatchedSource(other.path) as source:
+        assert isinstance(source, WatchedSource)
+        for name in ("a", "a.grad"):
+            with pytest.raises(ReadError, match="it lies on cuda:1: of another process, only what lies in the memory"):
+                source.read(name)
+        assert source.find("b").unreadable is None
+        course = source.courses().of("a")
+        assert course is not None
+        assert course.reason.startswith("it lies on cuda:1")
+        listing = source.listing
+        choice = choose_watched(listing, listing.tensors, listing.gradients.values(), [parse_condition("nan")])
+        assert [info.name for info, _ in choice.watched] == ["b", "b.grad"]
+        assert set(choice.left_out) == {"a", "a.grad"}
+        assert source.beat().lost is None
 
 
 def test_an_answer_without_end_is_refused(other: Impostor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from tui_params.core.over_ranks import OverRanks, RankFigures
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
 from tui_params.live.attached import together
+from tui_params.live.attached.replicas import compare_ranks
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.attached.together import Part, read_together
 from tui_params.live.watching import over_ranks
@@ -80,6 +82,23 @@ def test_the_figures_of_all_ranks_and_the_one_that_differs(
     monkeypatch.setattr(over_ranks, "MOST", 47)
     with pytest.raises(ReadError, match="it has 48 B, and at most 47 B are read of all ranks to be compared"):
         job.over_ranks(weight)
+
+
+def test_what_cannot_be_read_is_not_passed_over(job: JobSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [finding for finding in job.listing.findings if finding.rule.startswith("replicas")]
+    second = job._ranks[1]
+    tensors = tuple(
+        msgspec.structs.replace(info, unreadable="it lies on cuda:1") if info.name == "module.weight" else info
+        for info in second.listing.tensors
+    )
+    monkeypatch.setattr(second, "listing", msgspec.structs.replace(second.listing, tensors=tensors))
+    monkeypatch.setitem(second._index, "module.weight", next(info for info in tensors if info.unreadable))
+    assert [(finding.severity, finding.evidence) for finding in compare_ranks(job._ranks)] == [
+        ("info", "1 parameter could not be read, and compared between ranks: it lies on cuda:1")
+    ]
+    over = job.over_ranks(job.find("rank0.module.weight"))
+    assert over is not None
+    assert [each.rank for each in over.ranks] == [0, 2]
 
 
 class Paced:

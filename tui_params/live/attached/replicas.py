@@ -45,12 +45,15 @@ def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS)
         return ()
     found: list[Finding] = []
     compared, left_out = 0, 0
+    unreadable: dict[str, str] = {}
     for info in ranks[first].listing.tensors:
-        if not is_comparable(info):
-            continue
         for rank in others:
             other = ranks[rank].find(info.name) if info.name in ranks[rank] else None
-            if other is None or not is_comparable(other):
+            if other is None or not (is_comparable(info) and is_comparable(other)):
+                continue
+            reason = info.unreadable or other.unreadable
+            if reason is not None:
+                unreadable[info.name] = reason
                 continue
             pair = (ranks[first], info, offsets[first]), (ranks[rank], other, offsets[rank])
             sentence = _difference(pair, first, deadline)
@@ -64,6 +67,10 @@ def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS)
     if not is_replicated and len(found) * 2 > compared:
         words = f"{len(found):,} of {text.plural(compared, 'parameter')} differ between ranks"
         found = [Finding("info", "replicas-differ", None, f"{words}: each may have a part of its own")]
+    if unreadable:
+        words = f"{text.plural(len(unreadable), 'parameter')} could not be read, and compared between ranks"
+        words += f": {next(iter(unreadable.values()))}"
+        found.append(Finding("info", "replicas-not-compared", None, words))
     if left_out:
         words = f"{text.plural(left_out, 'parameter')} could not be compared between ranks after the same step"
         found.append(Finding("info", "replicas-not-compared", None, words))
@@ -85,7 +92,7 @@ def is_piece(info: TensorInfo) -> bool:
 
 def is_comparable(info: TensorInfo) -> bool:
     """Whether a tensor is a parameter that may be the same on all ranks."""
-    return info.kind == "parameter" and not is_piece(info) and info.unreadable is None and info.tied_to is None
+    return info.kind == "parameter" and not is_piece(info) and info.tied_to is None
 
 
 def _difference(pair: tuple[_Side, _Side], first: int, deadline: float) -> str | None:

@@ -14,6 +14,7 @@ from tui_params.core.dtypes import DType
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, TensorKind, beyond_numpy
+from tui_params.core.text import clean
 from tui_params.live.attached.replies import (
     MAX_TENSORS,
     About,
@@ -189,7 +190,7 @@ def _sort(row: SortRow) -> _Sort:
     if fault is not None:
         raise not_understood(fault)
     unreadable = None if known is not None else f"elements of the type {row.dtype} cannot be decoded here"
-    unreadable = unreadable or beyond_numpy(len(shape))
+    unreadable = unreadable or beyond_numpy(len(shape)) or _elsewhere(row.device)
     head = (shape, decoded, row.numel, row.nbytes, kind, None, None, row.device, row.requires_grad)
     is_trained = kind == "parameter" and row.requires_grad is True
     return _Sort(
@@ -200,6 +201,13 @@ def _sort(row: SortRow) -> _Sort:
         is_frozen=kind == "parameter" and not row.requires_grad,
         is_outside=row.device == "cpu" and row.numel > 0,
     )
+
+
+def _elsewhere(device: str | None) -> str | None:
+    """Why what lies on a device is not read; None if it lies in the memory of the host."""
+    if device is None or device == "cpu":
+        return None
+    return f"it lies on {clean(device, 40)}: of another process, only what lies in the memory of the host is read"
 
 
 def _fault(shape: tuple[int, ...], stride: tuple[int, ...] | None, dtype: DType, numel: int, nbytes: int) -> str | None:
@@ -231,7 +239,7 @@ def _description(row: OddRow) -> Description:
     """A tensor that is described by itself, as it came."""
     shape, stride = tuple(row.shape), None if row.stride is None else tuple(row.stride)
     dtype = dtypes.from_torch(row.dtype) or dtypes.unknown(row.dtype)
-    unreadable = row.unreadable or _fault(shape, stride, dtype, row.numel, row.nbytes)
+    unreadable = row.unreadable or _fault(shape, stride, dtype, row.numel, row.nbytes) or _elsewhere(row.device)
     fields = msgspec.structs.asdict(row) | {"shape": shape, "stride": stride, "notes": tuple(row.notes)}
     return Description(**fields | {"unreadable": unreadable})
 

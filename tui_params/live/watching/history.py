@@ -67,13 +67,18 @@ class History:
         self._parameters = {
             info.name: (info, source.listing.gradients[info.name])
             for info in source.listing.tensors
-            if info.name in source.listing.gradients and info.tied_to is None and info.numel
+            if info.name in source.listing.gradients and info.tied_to is None and info.numel and not info.unreadable
+        }
+        self._left_out = {
+            info.name: Course(reason=info.unreadable)
+            for info in source.listing.tensors
+            if info.name in source.listing.gradients and info.unreadable is not None
         }
         self._first = {info.name: info.first_name for info in source.listing.tensors if info.tied_to is not None}
         self._wanted: tuple[str, ...] = ()
         self._tracks: dict[str, _Track] = {}
         self._looks = 0
-        self._published: tuple[int, dict[str, Course]] = (0, {})
+        self._published: tuple[int, dict[str, Course]] = (0, self._left_out)
         self._followed: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -99,7 +104,7 @@ class History:
                 name: Course(tuple(track.norms), tuple(track.updates), track.reason)
                 for name, track in self._tracks.items()
             }
-            self._published = self._looks, found
+            self._published = self._looks, self._left_out | found
         return True
 
     def of(self, name: str) -> Course | None:

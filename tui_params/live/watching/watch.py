@@ -13,7 +13,7 @@ from tui_params.core.text import size
 from tui_params.errors import ReadError
 from tui_params.live.attached.replies import Standing, understood
 from tui_params.live.attached.source import AttachedSource
-from tui_params.live.inside.tensor_slots import COPIED, ON_DEVICE
+from tui_params.live.inside.tensor_slots import COPIED
 from tui_params.live.watching.condition import Condition
 from tui_params.live.watching.judge import Event, Judge
 from tui_params.live.watching.rounds import Round
@@ -72,8 +72,6 @@ def choose_watched(
             continue
         if info.unreadable is not None:
             left_out[info.name] = info.unreadable
-        elif info.device not in (None, "cpu"):
-            left_out[info.name] = STATES[ON_DEVICE]
         elif info.nbytes > MAX_TENSOR:
             left_out[info.name] = f"it has {size(info.nbytes)}, and at most {size(MAX_TENSOR)} are copied at a step"
         else:
