@@ -19,14 +19,16 @@ class RankFigures(msgspec.Struct, frozen=True, gc=False):
 
 
 class OverRanks(msgspec.Struct, frozen=True):
-    """The ranks in their order, and the step after which all were read.
+    """The ranks that were read, in their order, and the step after which all were.
 
+    ``served`` is how many ranks the source has, with those that lack the tensor or where it cannot be read.
     ``is_replica``: each is meant to have the same, so one that differs is at fault. ``is_piece``: each has another
     part. Neither is known of other tensors.
     """
 
     ranks: tuple[RankFigures, ...]
     step: int
+    served: int
     is_replica: bool = False
     is_piece: bool = False
 

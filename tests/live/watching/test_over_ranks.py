@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_not_passed_over(job: JobSource, monkeypatch: pyt
     ]
     over = job.over_ranks(job.find("rank0.module.weight"))
     assert over is not None
-    assert [each.rank for each in over.ranks] == [0, 2]
+    assert ([each.rank for each in over.ranks], over.served) == ([0, 2], 3)
 
 
 class Paced:
@@ -128,7 +128,7 @@ def test_ranks_are_read_until_all_were_read_after_the_same_step(monkeypatch: pyt
 def ranks(*norms: float, is_replica: bool = True, non_finite: int = 0) -> OverRanks:
     figures = [RankFigures(rank, norm, norm / 2, 0, str(norm).encode()) for rank, norm in enumerate(norms)]
     figures[-1] = RankFigures(len(norms) - 1, norms[-1], norms[-1] / 2, non_finite, str(norms[-1]).encode())
-    return OverRanks(tuple(figures), 1_204, is_replica=is_replica)
+    return OverRanks(tuple(figures), 1_204, len(norms), is_replica=is_replica)
 
 
 def test_who_stands_out() -> None:

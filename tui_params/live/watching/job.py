@@ -149,7 +149,7 @@ class JobSource(Source):
             for rank, source in self._ranks.items()
             if name in source
         }
-        return look_over_ranks(parts, are_replicas=are_replicas(self._ranks))
+        return look_over_ranks(parts, len(self._ranks), are_replicas=are_replicas(self._ranks))
 
     def close(self) -> None:
         for source in self._ranks.values():

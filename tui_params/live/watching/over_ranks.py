@@ -19,7 +19,7 @@ MOST = 64 << 20
 """The most bytes, of all ranks together, that are read for this: it is done whenever the page is read anew."""
 
 
-def look_over_ranks(parts: Mapping[int, Part], *, are_replicas: bool) -> OverRanks | None:
+def look_over_ranks(parts: Mapping[int, Part], served: int, *, are_replicas: bool) -> OverRanks | None:
     """What each rank has of a tensor; None if fewer than two have any of it that can be read. Raises ReadError."""
     known = {rank: part for rank, part in parts.items() if part.info.unreadable is None and part.info.numel}
     if len(known) < 2:
@@ -30,6 +30,7 @@ def look_over_ranks(parts: Mapping[int, Part], *, are_replicas: bool) -> OverRan
     return OverRanks(
         tuple(ranks),
         step,
+        served,
         is_replica=are_replicas and all(map(is_comparable, infos)),
         is_piece=any(map(is_piece, infos)),
     )

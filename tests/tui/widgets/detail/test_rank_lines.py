@@ -27,7 +27,7 @@ def sentences(over: OverRanks | None, width: int = 80, reason: str = "") -> list
 def ranks(*norms: float, is_replica: bool = True, non_finite: int = 0) -> OverRanks:
     figures = [RankFigures(rank, norm, norm / 2, 0, str(norm).encode()) for rank, norm in enumerate(norms)]
     figures[-1] = RankFigures(len(norms) - 1, norms[-1], norms[-1] / 2, non_finite, str(norms[-1]).encode())
-    return OverRanks(tuple(figures), 1_204, is_replica=is_replica)
+    return OverRanks(tuple(figures), 1_204, len(norms), is_replica=is_replica)
 
 
 def test_who_has_other_bits() -> None:
@@ -37,8 +37,8 @@ def test_who_has_other_bits() -> None:
         "! NaN or Inf on rank 2",
     ]
     assert sentences(ranks(2, 5, is_replica=False)) == ["over 2 ranks, after step 1,204: rank 1 differs from rank 0"]
-    assert sentences(OverRanks(ranks(2, 5).ranks, 7, is_piece=True)) == [
-        "over 2 ranks, after step 7: each has a part of its own"
+    assert sentences(OverRanks(ranks(2, 5).ranks, 7, 4, is_piece=True)) == [
+        "over 2 of 4 ranks, after step 7: each has a part of its own"
     ]
     assert sentences(None, reason="it has gone") == ["over the ranks: it has gone"]
     assert sentences(None) == []
@@ -56,7 +56,7 @@ def test_figures_and_whose_they_are() -> None:
         "L2            2  rank 0          3       5  rank 2",
     ]
     # Of integers, only the bits are compared.
-    assert rank_table(OverRanks((RankFigures(0, None, None, 0, b""),), 3), 33) == []
+    assert rank_table(OverRanks((RankFigures(0, None, None, 0, b""),), 3, 1), 33) == []
     assert rank_table(None, 33) == []
 
 

@@ -28,7 +28,8 @@ def rank_lines(over: OverRanks | None, reason: str, width: int, glyphs: Glyphs) 
         return wrapped(f"over the ranks: {reason}", width, "dim", limit=3) if reason else []
     words, style = _bits(over)
     mark = f"{glyphs.error} " if style == "error" else ""
-    count = text.plural(len(over.ranks), "rank")
+    read = len(over.ranks)
+    count = text.plural(read, "rank") if read == over.served else f"{read:,} of {over.served:,} ranks"
     lines = wrapped(f"{mark}over {count}, after step {over.step:,}: {words}", width, style, hang=2, limit=4)
     odd = [each.rank for each in over.ranks if each.non_finite]
     if odd:
