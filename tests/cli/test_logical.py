@@ -34,7 +34,7 @@ def test_a_packed_weight_is_listed_as_one(checkpoint: tuple[Path, Any], cli: Cal
     assert (entry["name"], entry["shape"], entry["dtype"]) == ("fc.weight", list(weight.shape), "f16")
     assert entry["notes"] == [
         "packed: GPTQ int4 in groups of 32, 5.12 bits a weight",
-        "stored as qweight, qzeros, scales, g_idx",
+        "stored as 4 tensors: qweight, qzeros, scales, g_idx",
     ]
     assert [t["name"] for t in json.loads(cli("ls", str(folder), "--json").out)["tensors"]] == [
         "fc.g_idx",

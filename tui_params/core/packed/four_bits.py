@@ -63,7 +63,7 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     blocks = -(-numel // state.blocksize)
     want(absmax.numel == blocks, f"{absmax.name} has {absmax.numel:,} elements for {blocks:,} blocks")
     want(values.numel == 16, f"{values.name} has {values.numel:,} values, not 16")
-    parts, nested = [info, absmax, values, text], None
+    parts, nested = [info, absmax, values], None
     if absmax.dtype.name == "uint8":
         outer = sought.need(f"{info.name}.nested_absmax")
         outer_map = sought.need(f"{info.name}.nested_quant_map")
@@ -77,9 +77,8 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if dtype is None or dtype.kind != "float":
         raise Untold(f"{text.name} has the type {state.dtype[:40]!r}")
     scheme = FourBit(info, absmax, values, shape, state.blocksize, nested)
-    twice = " twice" if nested else ""
-    method = f"bitsandbytes {state.quant_type[:10]}{twice}"
-    return PackedWeight(info.name, shape, dtype, method, tuple(parts), state.blocksize, scheme)
+    method = f"bitsandbytes {state.quant_type[:10]}{' nested' if nested else ''}"
+    return PackedWeight(info.name, shape, dtype, method, (*parts, text), state.blocksize, scheme)
 
 
 def tell_compressed(sought: Sought, info: TensorInfo) -> PackedWeight | None:

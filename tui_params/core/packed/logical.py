@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tui_params.core.dtypes import numpy_dtype
+from tui_params.core.packed import UNTOLD
 from tui_params.core.packed.box import Box, box_of, boxes, lengths
 from tui_params.core.packed.recognition import Packings, find_packings
 from tui_params.core.packed.weight import PackedWeight, Stored
@@ -149,9 +150,9 @@ class LogicalSource(Source):
 
 def _info_of(weight: PackedWeight) -> TensorInfo:
     codes = weight.codes
-    group = "" if weight.group is None else f" in groups of {weight.group}"
-    beside = ", ".join(part.name.removeprefix(f"{weight.name.removesuffix('.weight')}.") for part in weight.parts)
-    notes = (f"packed: {weight.method}{group}, {weight.bits_per_weight:.2f} bits a weight", f"stored as {beside}")
+    kind = "blocks" if isinstance(weight.group, str) else "groups"
+    group = "" if weight.group is None else f" in {kind} of {weight.group}"
+    notes = (f"packed: {weight.method}{group}, {weight.bits_per_weight:.2f} bits a weight", _stored_as(weight))
     return TensorInfo(
         weight.name,
         weight.shape,
@@ -167,5 +168,15 @@ def _info_of(weight: PackedWeight) -> TensorInfo:
     )
 
 
+def _stored_as(weight: PackedWeight) -> str:
+    """The names of the stored tensors: ``weight, .absmax`` of what lies below the weight's own name."""
+    module = f"{weight.name.removesuffix('.weight')}."
+    names = [
+        part.name.removeprefix(weight.name if part.name.startswith(f"{weight.name}.") else module)
+        for part in weight.parts
+    ]
+    return f"stored as {plural(len(names), 'tensor')}: {', '.join(names)}"
+
+
 def _untold(why: str) -> str:
-    return f"packed, but its values cannot be told: {why}"
+    return f"{UNTOLD}: {why}"

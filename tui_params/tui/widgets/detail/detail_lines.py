@@ -15,6 +15,7 @@ from tui_params.core import text
 from tui_params.core.course import Course
 from tui_params.core.figures import QUANTILES, Figures
 from tui_params.core.findings import MAX_INDICES, Finding
+from tui_params.core.packed import UNTOLD
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tensor_summary import one_line
 from tui_params.core.tree.totals import Entry
@@ -134,7 +135,9 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         name = text.shorten_name(text.clean(view.tied_names[0], 4 * width), room)
         lines.append([(f"{glyphs.tied} tied to {name}{more}", "accent")])
     for note in info.notes[:4]:
-        lines += wrapped(text.clean(note, 200), width, "dim", limit=2)
+        # A reason is said whole.
+        limit = 5 if note.startswith(UNTOLD) else 2
+        lines += wrapped(text.clean(note, 300), width, "dim", limit=limit)
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
     lines += course_lines(view.course, width, glyphs)
