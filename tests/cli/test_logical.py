@@ -33,8 +33,9 @@ def test_a_packed_weight_is_listed_as_one(checkpoint: tuple[Path, Any], cli: Cal
     (entry,) = json.loads(ran.out)["tensors"]
     assert (entry["name"], entry["shape"], entry["dtype"]) == ("fc.weight", list(weight.shape), "f16")
     assert entry["notes"] == [
-        "packed: GPTQ int4 in groups of 32, 5.12 bits a weight",
-        "stored as 4 tensors: qweight, qzeros, scales, g_idx",
+        "packed: GPTQ int4",
+        "5.12 bits a weight, groups of 32",
+        "stored as qweight, qzeros, scales, g_idx",
     ]
     assert [t["name"] for t in json.loads(cli("ls", str(folder), "--json").out)["tensors"]] == [
         "fc.g_idx",

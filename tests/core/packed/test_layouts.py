@@ -214,8 +214,10 @@ def test_torchao_by_torch_save(block: str) -> None:
         codes, scales, zeros = (source.stored.read(info.name).astype(np.float32) for info in source.stored)
         expected = ((codes - zeros.repeat(32, 1)) * scales.repeat(32, 1)).astype(ml_dtypes.bfloat16)
         assert (source.read("fc.weight") == expected).all()
-        assert source.find("fc.weight").notes[0] == (
-            "packed: torchao IntxUnpackedToInt8 in groups of 32, 8.75 bits a weight"
+        assert source.find("fc.weight").notes == (
+            "packed: torchao IntxUnpackedToInt8",
+            "8.75 bits a weight, groups of 32",
+            "stored as .qdata, .scale, .zero_point",
         )
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 19
 """Elements that are restored at a time."""
 
+_FEW = 4
+
 MAX_AROUND = 1 << 24
 """Elements of the smallest box around a window with steps, which is restored whole."""
 
@@ -151,8 +153,9 @@ class LogicalSource(Source):
 def _info_of(weight: PackedWeight) -> TensorInfo:
     codes = weight.codes
     kind = "blocks" if isinstance(weight.group, str) else "groups"
-    group = "" if weight.group is None else f" in {kind} of {weight.group}"
-    notes = (f"packed: {weight.method}{group}, {weight.bits_per_weight:.2f} bits a weight", _stored_as(weight))
+    group = "" if weight.group is None else f", {kind} of {weight.group}"
+    bits = f"{weight.bits_per_weight:.2f} bits a weight{group}"
+    notes = (f"packed: {weight.method}", bits, _stored_as(weight))
     return TensorInfo(
         weight.name,
         weight.shape,
@@ -175,7 +178,9 @@ def _stored_as(weight: PackedWeight) -> str:
         part.name.removeprefix(weight.name if part.name.startswith(f"{weight.name}.") else module)
         for part in weight.parts
     ]
-    return f"stored as {plural(len(names), 'tensor')}: {', '.join(names)}"
+    # Not all of many names have room on a page.
+    count = f"{len(names)} tensors: " if len(names) > _FEW else ""
+    return f"stored as {count}{', '.join(names)}"
 
 
 def _untold(why: str) -> str:
