@@ -158,6 +158,8 @@ def test_gpt_oss(tmp_path: Path) -> None:
     }
     expected = values.swapaxes(1, 2).astype(ml_dtypes.bfloat16)
     check(save(tmp_path / "model", tensors), expected, "experts.gate_up_proj")
+    with logical(tmp_path / "model") as source:
+        assert source.find("experts.gate_up_proj").notes[-1] == "stored as gate_up_proj_blocks, gate_up_proj_scales"
 
 
 def test_nvfp4_of_modelopt(tmp_path: Path) -> None:
@@ -210,10 +212,11 @@ def saved(metadata: dict[str, str]) -> LogicalSource:
 
 @pytest.mark.parametrize("block", ["[1, 32]", "(1, 32)"])
 def test_torchao_by_torch_save(block: str) -> None:
-    with saved({"fc.weight": SAVED, "fc.weight.block_size": block}) as source:
+    with saved({"step": "3", "fc": "x", "fc.weight": SAVED, "fc.weight.block_size": block}) as source:
         codes, scales, zeros = (source.stored.read(info.name).astype(np.float32) for info in source.stored)
         expected = ((codes - zeros.repeat(32, 1)) * scales.repeat(32, 1)).astype(ml_dtypes.bfloat16)
         assert (source.read("fc.weight") == expected).all()
+        assert dict(source.listing.metadata) == {"step": "3", "fc": "x"}
         assert source.find("fc.weight").notes == (
             "packed: torchao IntxUnpackedToInt8",
             "8.75 bits a weight, groups of 32",

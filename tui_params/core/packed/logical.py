@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,7 +51,7 @@ class LogicalSource(Source):
         if self._weights:
             # The rules would look for the stored tensors that the configuration announces.
             stated = {key: text for key, text in listing.stated.items() if not key.startswith("config.quant")}
-            listing = msgspec.structs.replace(listing, stated=stated)
+            listing = msgspec.structs.replace(listing, stated=stated, metadata=self._metadata(listing.metadata))
         self.listing = msgspec.structs.replace(listing, tensors=self._tensors(), format=self._format)
 
     @property
@@ -60,6 +60,11 @@ class LogicalSource(Source):
         count, untold = len(self._weights), len(self.packings.untold)
         words = f", {plural(count, 'packed weight')} restored" if count else ""
         return f"{self.stored.listing.format}{words}{f', {untold:,} not told' if untold else ''}"
+
+    def _metadata(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The metadata without what they say of the objects that the packed weights were, as those of torchao."""
+        said = self._weights.keys() & metadata.keys()
+        return {key: text for key, text in metadata.items() if not {key, key.rpartition(".")[0]} & said}
 
     def _tensors(self) -> tuple[TensorInfo, ...]:
         by_codes = {weight.codes.name: weight for weight in self.packings.weights}
@@ -173,7 +178,7 @@ def _info_of(weight: PackedWeight) -> TensorInfo:
 
 def _stored_as(weight: PackedWeight) -> str:
     """The names of the stored tensors: ``weight, .absmax`` of what lies below the weight's own name."""
-    module = f"{weight.name.removesuffix('.weight')}."
+    module = "".join(weight.name.rpartition(".")[:2])
     names = [
         part.name.removeprefix(weight.name if part.name.startswith(f"{weight.name}.") else module)
         for part in weight.parts
