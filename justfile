@@ -66,7 +66,7 @@ formats *arguments:
     test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \
         .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
         stable-baselines3 deepspeed gguf onnx joblib lightning pytorch_lightning \
-        bitsandbytes compressed-tensors torchao optimum-quanto hqq keras 'mlx[cpu]'; }
+        bitsandbytes compressed-tensors torchao optimum-quanto hqq keras lz4 'mlx[cpu]'; }
     .venv-formats/bin/pytest --timeout 0 -n0 -m formats -rs tests/formats {{ arguments }}
     .venv-formats/bin/pytest --timeout 0 -n0 -rs tests/integrations
     TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest --timeout 0 -n0 tests/sources/folder/dcp/test_ranks.py \
