@@ -141,6 +141,12 @@ def test_other_compressed_files_are_still_told_to_be_decompressed(tmp_path: Path
             opened(tmp_path, data)
 
 
+def test_a_compressed_file_that_holds_no_pickle_is_named(tmp_path: Path) -> None:
+    for data in (bz2.compress(b"text" * 50), b"BZh9" + bytes(40)):
+        with pytest.raises(OpenError, match="is compressed with bzip2, and what is in it is no pickle, or is damaged"):
+            opened(tmp_path, data)
+
+
 def test_lz4_is_named_where_its_package_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "find_spec", lambda _: None)
     with pytest.raises(OpenError, match=r"is compressed with lz4: decompress it first .* the package lz4"):

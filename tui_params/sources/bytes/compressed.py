@@ -45,6 +45,11 @@ def compression_of(head: bytes) -> str | None:
     return None
 
 
+def packing_of(head: bytes) -> str | None:
+    """By what a file seems to be compressed that begins with ``head``, whatever it holds."""
+    return next((name for starts, name, _ in _OPENERS if head.startswith(starts)), None)
+
+
 def unpack(descriptor: Descriptor, nbytes: int, most: int) -> bytes:
     """All that a compressed file of ``nbytes`` bytes holds. Raises OpenError if it is damaged, or holds too much."""
     head = read_bytes(descriptor, 0, 8)

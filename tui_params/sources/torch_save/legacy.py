@@ -11,7 +11,7 @@ from typing import Any
 from tui_params.core.findings import Finding, Severity
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError, UnknownFormatError
-from tui_params.sources.bytes.compressed import compression_of, unpack
+from tui_params.sources.bytes.compressed import compression_of, packing_of, unpack
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, Descriptor, read_bytes
 from tui_params.sources.inert_pickle.machine import (
@@ -225,6 +225,10 @@ def open_pickle(descriptor: Descriptor, file: DataFile) -> ExtentSource:
         machine.load()
     except OpenError:
         if data[:1] != b"\x80" and not machine.calls.callees:
+            packing = packing_of(data[:8])
+            if how is None and packing is not None:
+                what = "what is in it is no pickle, or is damaged"
+                raise OpenError(f"{name} is compressed with {packing}, and {what}") from None
             raise UnknownFormatError(f"{name} is of no format that is known here") from None
         raise
     if how is None and type(machine.root) is int and machine.pos < file.size and has_facts(descriptor, file):
