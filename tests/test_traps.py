@@ -43,6 +43,7 @@ def _documented() -> set[str]:
         "tab": {"tab"},
         "ctrl+s": {"ctrl+s"},
         "ctrl+e": {"ctrl+e"},
+        "ctrl+l": {"ctrl+l"},
     }
     for name, stands_for in names.items():
         if name in words:

@@ -756,6 +756,17 @@ async def test_watch_says_that_nothing_trains_here() -> None:
         assert "Only a model that trains" in stage.lines[-1]
 
 
+@covers("repaint")
+async def test_every_screen_is_painted_anew_by_the_same_key() -> None:
+    async with on_stage() as stage:
+        for opening in ("tab", "question_mark", "K", "M", "i"):
+            await stage.press(opening)
+            stage.app._shown.lose(500, 0, 1)  # a line of which something is known
+            await stage.press(*keys_of("repaint"))
+            assert 500 not in stage.app._shown._lines, opening
+            await stage.press("escape")
+
+
 @covers("reload")
 async def test_reload_opens_again_and_keeps_the_cursor() -> None:
     opened: list[MemorySource] = []

@@ -148,7 +148,7 @@ def _check(item: str, position: int) -> None:
         if bound and not _INTEGER.fullmatch(bound):
             raise SliceError(f"{where} has {_quoted(bound)}, which is not an integer")
     if len(bounds) == 3 and bounds[2] and int(bounds[2]) == 0:
-        raise SliceError(f"{where} has step 0; a step goes forwards (1, 2, ...) or backwards (-1, -2, ...)")
+        raise SliceError(f"{where} has step 0; steps are 1, 2, ... or -1, -2, ...")
 
 
 def _quoted(text: str) -> str:

@@ -45,8 +45,9 @@ class ParamsApp(KeyOrder):
     BINDINGS = [
         # Leaving loses nothing unsaid, so the usual key for stopping a program stops this one too.
         Binding("ctrl+c", "quit", "quit", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "suspend", show=False),
-        Binding("ctrl+l", "repaint", "repaint", show=False),
+        # In front of a box Textual looks for no other keys of the app.
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True),
+        Binding(keys.REPAINT.keys, "repaint", "repaint", show=False, priority=True, id=keys.REPAINT.id),
     ]
     CSS_PATH = "app.tcss"
     TITLE = "tui-params"

@@ -63,6 +63,9 @@ TREE: tuple[Key, ...] = (
     ),
 )
 
+REPAINT = Key("repaint", "ctrl+l", "app.repaint", "repaint", "Paint anew what another program wrote over", "ctrl+l")
+"""Of every screen, because it is one of the app."""
+
 SCREEN: tuple[Key, ...] = (
     Key("search", "slash", "search", "search", "Filter the tree by name, type, shape or statistics", "/"),
     Key("clear", "escape", "clear", "clear", "Stop what is running, clear the filter, leave the enlarged pane", "esc"),
@@ -99,6 +102,7 @@ SCREEN: tuple[Key, ...] = (
     Key("logical", "t", "logical", "packed", "Packed weights as what they mean, or as they are stored", "t"),
     Key("watch", "W", "watch", "watch", "Watch a model that trains for NaN, infinities, norms, stillness", "W"),
     Key("reload", "R", "reload", "reload", "Open the source again", "R"),
+    REPAINT,
     Key("help", "question_mark,f1", "help", "keys", "This list of keys, and the filter language", "? f1"),
     Key("palette", "colon", "app.command_palette", "commands", "All commands, by name (also ctrl+p)", ":"),
     Key("quit", "q", "app.quit", "quit", "Leave", "q"),

@@ -219,7 +219,7 @@ async def test_edits_are_listed_dropped_applied_and_undone_in_the_list() -> None
             ["staged", "ln_f.weight"], ["staged", "ln_f.bias"], ["staged", "h.0.attn.bias"],
         ]  # fmt: skip
         await stage.press("down")
-        assert "0 8" in box(stage)  # eight infinities
+        assert "0    8" in box(stage)  # eight infinities
         await stage.press("d", "ctrl+s")
         assert (model.ln_f.weight.tolist(), model.ln_f.bias.tolist()) == ([2] * 8, [0] * 8)
         assert "Wrote 2 edits" in box(stage)

@@ -14,7 +14,7 @@ from tui_params.tui.terminal.themes import INKS
 from tui_params.tui.widgets.canvas import LinesView, cut_line, differences, to_ascii
 
 # Those of a heat map and of the bar of the cursor have a background; the others are INKS.
-SEEN_ON_BLANKS = ("hit", "tab", "here", "here-error", "cursor", "heat:3")
+SEEN_ON_BLANKS = ("hit", "tab", "on-spark", "on-accent", "here", "here-error", "cursor", "heat:3")
 STYLES = sorted({*INKS, *SEEN_ON_BLANKS})
 
 parts = st.tuples(st.text("ab ▁█·…é重\u0301", max_size=6), st.sampled_from(STYLES))
@@ -159,3 +159,26 @@ async def test_the_note_of_more_lines_covers_no_part_of_a_number() -> None:
             line = app.screen._compositor.render_strips(app.size)[3].text
             assert line.startswith(shown.ljust(10))
             assert line.endswith("+1 line" if shown else "+2 lines")
+
+
+async def test_no_heading_is_left_alone_above_the_note_of_more_lines() -> None:
+    app = Page()
+    async with app.run_test(size=(30, 6)) as pilot:
+        page = app.query_one(LinesView)
+        heading: Line = [("Quantiles", "label")]
+        rows: list[Line] = [[(f"row {number}", "text")] for number in range(9)]
+        wide: Line = [("1234567" * 4, "text")]
+        for lines_, shown, following in (
+            ([*rows[:5], heading, *rows[5:]], "row 4", 5),
+            ([*rows[:4], heading, wide, *rows[4:]], "row 3", 7),
+            ([*rows[:4], heading, *rows[4:]], "Quantiles", 4),
+        ):
+            page.set_lines(lines_, from_top=True)
+            await pilot.pause()
+            strips = [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
+            assert [line for line in strips[:5] if line][-1] == shown
+            assert strips[5].endswith(f"+{following} lines")
+            page.action_scroll_pages(1)
+            await pilot.pause()
+            strips = [strip.text.rstrip() for strip in app.screen._compositor.render_strips(app.size)]
+            assert shown == "Quantiles" or "Quantiles" in strips[:3]

@@ -22,9 +22,9 @@ from tui_params.tui.widgets.detail.text_lines import wrapped
 
 _FORMS = "nan  inf  norm>10  norm>5x (times its median)  still:100 (steps)"
 _FIELDS = (
-    ("for", "watch-field", "nothing"),
+    ("for", "watch-field", "nothing: the watch ends"),
     ("save to", "watch-folder", "no folder: nothing is saved"),
-    ("hold", "watch-hold", "seconds at most; empty: it goes on"),
+    ("hold", "watch-hold", "seconds at most; none: it is not held"),
 )
 """What stands before a field, its id, and what an empty one means."""
 
@@ -82,7 +82,6 @@ class WatchScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#watch").border_title = "Watch at every step"
-        self.query_one("#watch").border_subtitle = "enter, or esc"
         wish = self._seen.wish
         seconds = f"{wish.hold_seconds:g}" if wish.hold_seconds else ""
         values = (wish.conditions or "nan inf", wish.folder, seconds)
@@ -104,25 +103,32 @@ class WatchScreen(ModalScreen[None]):
                 choices.append([(f"{mark} ", style), (text.shorten_name(words, width - 2), style)])
         where.set_lines(choices)
         where.styles.height = len(choices)
-        lines: list[Line] = wrapped(wrong, width, "error") if wrong else [[(text.shorten(_FORMS, width), "dim")]]
-        if self._name:
-            lines.append([("tab: where; up, down: field; no condition ends it", "dim")])
+        lines: list[Line] = wrapped(wrong, width, "error") if wrong else wrapped(_FORMS, width, "dim")
         if self._seen.standing:
-            lines += [[], *wrapped(f"{self._seen.standing}: enter lets it go on", width, "accent", limit=3)]
+            lines += [[], *wrapped(self._seen.standing, width, "accent", limit=3)]
         elif self._seen.words:
             lines += [[], *wrapped(self._seen.words, width, "text", limit=2)]
         events = self._seen.events
         if events:
             lines.append([])
-            room = max(1, min(_MOST, (self.size.height - 14) // 2))
+            # Borders, fields, "and more" and the keys need eight lines.
+            room = max(1, min(_MOST, (self.size.height * 96 // 100 - len(choices) - len(lines) - 8) // 2))
             for event in events[:room]:
                 words = f"{self.glyphs.error} {text.name(event.tensor or '')}: {event.evidence}"
-                lines += wrapped(words, width, "text", limit=2, hang=2)
+                lines += wrapped(words, width, "error", limit=2, hang=2)
             more = len(events) - room
             if more > 0:
-                lines.append([(f"and {more:,} more", "dim")])
+                lines.append([(f"  and {more:,} more", "dim")])
+        lines += [[], self._key_line()]
         said.set_lines(lines)
         said.styles.height = len(lines)
+
+    def _key_line(self) -> Line:
+        enter = "lets the training go on" if self._seen.standing else "watches"
+        arrows = "up down" if self.glyphs.is_ascii else "↑↓"
+        where = [("tab", "where")] if self._name else []
+        offered = ((arrows, "field"), *where, ("enter", enter), ("esc", "closes"))
+        return [part for key, words in offered for part in ((key, "accent"), (f" {words}   ", "dim"))]
 
     def action_choose_where(self) -> None:
         if self._name:

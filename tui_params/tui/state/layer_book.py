@@ -211,12 +211,16 @@ class LayerBook:
         """The worst mark of a kind."""
         return self._marks.get(kind, "")
 
-    def evidence(self, at: int) -> str:
-        """What the worst finding about a tensor says, or why it could not be read."""
+    def evidence(self, at: int, without: str = "") -> str:
+        """What the worst finding about a tensor says, but for those of one rule; or why it could not be read."""
         asked, name = self._asked, self.table.tensors[at].name
         if asked is None:
             return ""
-        found = [finding for finding in asked.marks.findings(name) if finding.severity != "info"]
+        found = [
+            finding
+            for finding in asked.marks.findings(name)
+            if finding.severity != "info" and finding.rule != without
+        ]
         return min(found, key=lambda finding: finding.severity).evidence if found else asked.marks.unread.get(name, "")
 
     def _mark_kinds(self) -> None:

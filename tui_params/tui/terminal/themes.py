@@ -105,6 +105,8 @@ INKS: dict[str, tuple[str, str]] = {
     "hit": ("accent", "underline"),
     "tab": ("foreground", "bold underline"),
     "number": ("foreground", ""),
+    "on-spark": ("spark", "reverse"),
+    "on-accent": ("accent", "reverse"),
     "here": ("foreground", "bold reverse"),
     "here-error": ("error", "bold reverse"),
 }

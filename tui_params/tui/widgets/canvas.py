@@ -142,22 +142,38 @@ class LinesView(Canvas):
     def _visible(self, y: int) -> Line:
         """The line at ``y`` on screen; the last one says how many more follow."""
         at = y + self._top
-        line = self._lines[at] if at < len(self._lines) else []
+        if at >= len(self._lines):
+            return []
+        follow = self._first_that_follows
+        line = self._lines[at] if at < follow else []
         if y == self.size.height - 1 and y > 0 and at < len(self._lines) - 1:
-            mark = f" +{plural(len(self._lines) - 1 - at, 'line')}"
-            room = self.size.width - len(mark)
-            if line_width(line) - _blanks_at_end(line) > room:
-                # It would cover a part of a number: then the line as a whole is one of those that follow.
-                line, mark = [], f" +{plural(len(self._lines) - at, 'line')}"
-                room = self.size.width - len(mark)
-            line = [*cut_line(line, room), (mark, "accent")]
+            mark = f" +{plural(len(self._lines) - follow, 'line')}"
+            line = [*cut_line(line, self.size.width - len(mark)), (mark, "accent")]
         return line
+
+    @property
+    def _first_that_follows(self) -> int:
+        """The number of the first line that is not shown; more may follow, or the page ends before."""
+        last = self._top + self.size.height - 1
+        if self.size.height < 2 or last >= len(self._lines) - 1:
+            return len(self._lines)
+        follow, line = last + 1, self._lines[last]
+        room = self.size.width - len(f" +{plural(len(self._lines) - follow, 'line')}")
+        # Of a long line, the mark would cover a part of a number; a heading would stand above nothing.
+        if is_heading(line) or line_width(line) - _blanks_at_end(line) > room:
+            follow -= 1
+            while follow > self._top + 1 and is_heading(self._lines[follow - 1]):
+                follow -= 1
+        return follow
 
     def action_scroll_lines(self, step: int) -> None:
         self.scroll_lines(self._top + step)
 
     def action_scroll_pages(self, step: int) -> None:
-        self.scroll_lines(self._top + step * max(1, self.size.height - 1))
+        page = max(1, self.size.height - 1)
+        if step > 0:
+            page = max(1, min(page, self._first_that_follows - self._top))
+        self.scroll_lines(self._top + step * page)
 
     def action_scroll_edge(self, step: int) -> None:
         self.scroll_lines(0 if step < 0 else len(self._lines))
@@ -186,6 +202,11 @@ def cut_line(line: Line, width: int) -> Line:
         cut.append((part, name))
         width -= cell_len(part)
     return [*cut, (" " * max(width, 0), "text")]
+
+
+def is_heading(line: Line) -> bool:
+    """Whether a line is the heading of those below it."""
+    return len(line) == 1 and line[0][1] == "label"
 
 
 def _blanks_at_end(line: Line) -> int:

@@ -10,26 +10,28 @@ from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.text_lines import wrapped
 
 _COLUMN = 12
+_LABEL = 8
 STAYS = "Gradients and optimizer states stay as they are."
 
 
 def brief_lines(before: Brief | None, after: Brief | None, width: int) -> list[Line]:
     """Three lines: headings, and the statistics before and after; dashes where they are not known yet."""
-    column = min(_COLUMN, max(8, (width - 8) // 4))
-    headings = ("min", "max", "norm", "NaN Inf")
-    head = " " * 8 + "".join(f"{heading:>{column}}" for heading in headings)
-    return [[(head, "dim")], _brief_line("before", before, column), _brief_line("after", after, column)]
+    counts = max((len(f"{count:,}") for brief in (before, after) if brief for count in (brief.nan, brief.inf)), default=1)
+    narrow = max(5, counts + 2)
+    column = min(_COLUMN, max(8, (width - _LABEL - 2 * narrow) // 3))
+    head = " " * _LABEL + "".join(f"{heading:>{column}}" for heading in ("min", "max", "norm"))
+    head += "".join(f"{heading:>{narrow}}" for heading in ("NaN", "Inf"))
+    return [[(head, "dim")], *(_brief_line(*row, column, narrow) for row in (("before", before), ("after", after)))]
 
 
-def _brief_line(label: str, brief: Brief | None, column: int) -> Line:
+def _brief_line(label: str, brief: Brief | None, column: int, narrow: int) -> Line:
+    line: Line = [(f"{label:<{_LABEL}}", "label")]
     if brief is None:
-        return [(f"{label:<8}", "label"), *((f"{'-':>{column}}", "dim") for _ in range(4))]
-    line: Line = [(f"{label:<8}", "label")]
+        return [*line, (f"{'-':>{column}}" * 3 + f"{'-':>{narrow}}" * 2, "dim")]
     for number in (brief.min, brief.max, brief.norm):
         words = "-" if number is None else _number(number, column - 1)
         line.append((f"{words:>{column}}", "text"))
-    odd = f"{brief.nan:,} {brief.inf:,}"
-    line.append((f"{odd:>{column}}", "error" if brief.nan or brief.inf else "dim"))
+    line += [(f"{count:>{narrow},}", "error" if count else "dim") for count in (brief.nan, brief.inf)]
     return line
 
 

@@ -126,12 +126,12 @@ def tabs_line(head: Head, width: int) -> Line:
     left: list[Part] = [(" ", "text")]
     for number, (title, _, _) in enumerate(spans):
         is_here = number == head.lens
-        left += [(f"{number + 1} " if title else f"{number + 1}", "accent" if is_here else "dim")]
+        left += [("  ", "text")] if number else []
+        left.append((f"{number + 1} " if title else f"{number + 1}", "accent" if is_here else "dim"))
         if title:
             left.append((title, "tab" if is_here else "dim"))
-        left.append(("  ", "text"))
     right: list[Part] = list(head.state)
-    room = width - line_width(left) - 1
+    room = width - line_width(left) - 3
     if right and line_width(right) > room:
         words = "".join(part for part, _ in right)
         right = [(text.shorten(words, max(0, room)), right[0][1])] if room >= 12 else []

@@ -145,7 +145,7 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
                 # So few values fit that this one is not in view: it becomes the first.
                 self._row, self._column = 0 if self._plane.rows is None else self._marked[-2], self._marked[-1]
                 self._ask()
-        self.set_lines(grid_lines(grid, cell, self.size.width, self.glyphs))
+        self.set_lines(self._drawn(grid, cell))
 
     def show_reason(self, reason: str) -> None:
         self._caption = ""
@@ -174,7 +174,11 @@ class ValueGrid(LinesView, can_focus=True, inherit_bindings=False):
     def _paint_again(self) -> None:
         if self._grid is not None:
             cell = _cell_of(self._grid, self._marked) if self._marked is not None else None
-            self.set_lines(grid_lines(self._grid, cell, self.size.width, self.glyphs))
+            self.set_lines(self._drawn(self._grid, cell))
+
+    def _drawn(self, grid: Grid, cell: tuple[int, int] | None) -> list[Line]:
+        has_tints = self.inks.get(tint_of(1)) != self.inks.get("number")
+        return grid_lines(grid, cell, self.size.width, self.glyphs, has_tints=has_tints)
 
     # The cursor
 
@@ -323,15 +327,18 @@ def _cell_of(grid: Grid, index: tuple[int, ...]) -> tuple[int, int] | None:
     return (row, column) if row < len(grid.cells) and column < len(grid.cells[row]) else None
 
 
-def grid_lines(grid: Grid, marked: tuple[int, int] | None, width: int, glyphs: Glyphs) -> list[Line]:
+def grid_lines(
+    grid: Grid, marked: tuple[int, int] | None, width: int, glyphs: Glyphs, *, has_tints: bool = True
+) -> list[Line]:
     """A grid as lines: column labels, then rows. NaN, infinities and zeros have styles of their own.
 
-    Other values are tinted by their sign and size, with a scale at the right of the labels where there is room. A
-    pointer stands before the cell at the row and column ``marked``.
+    Other values are tinted by their sign and size, with a scale at the right of the labels where there is room; without
+    tints there is no scale. A pointer stands before the cell at the row and column ``marked``.
     """
     styles = {"nan": "error", "inf": "error", "zero": "dim"}
     head = " " * grid.label_width + "".join(f"  {label.rjust(grid.cell_width)}" for label in grid.column_labels)
-    lines: list[Line] = [[(head, "dim"), *_scale(grid, width - len(head), glyphs)]] if any(grid.column_labels) else []
+    scale = _scale(grid, width - len(head), glyphs) if has_tints else []
+    lines: list[Line] = [[(head, "dim"), *scale]] if any(grid.column_labels) else []
     for row, (label, cells, flags) in enumerate(zip(grid.row_labels, grid.cells, grid.flags, strict=False)):
         line: Line = [(label, "dim")]
         for column, (cell, flag) in enumerate(zip(cells, flags, strict=True)):

@@ -77,7 +77,7 @@ def kind_lines(book: LayerBook, row: Row, width: int, glyphs: Glyphs) -> list[Li
     widths = _Widths(book, width)
     group = book.table.kinds[kind]
     arrow = " " if group.count == 1 else glyphs.opened if row.is_open else glyphs.closed
-    line = _head(book.mark_of_kind(kind), arrow, glyphs, is_here=is_here)
+    line = _head(book.mark_of_kind(kind), arrow, glyphs)
     line += [
         (row.name.ljust(widths.name), "title" if is_here else "text"),
         (f"x {group.count:,}".rjust(widths.count), "number"),
@@ -141,7 +141,7 @@ def member_lines(book: LayerBook, kind: int, place: int, width: int, glyphs: Gly
     at = book.table.members[kind].indices[place]
     info, usual, cell = book.table.tensors[at], book.usual(kind), book.cell(at)
     label = text.clean(book.table.label(kind, place), 12)
-    line = _head(book.mark(at), " ", glyphs, is_here=is_here)
+    line = _head(book.mark(at), " ", glyphs)
     line.append((f"  {label:<9}", "title" if is_here else "text"))
     words, style = value_part(book, at, glyphs)
     if any(odd.place == place for odd in usual.odd) and style == "number":
@@ -208,9 +208,9 @@ def range_words(book: LayerBook, kind: int, glyphs: Glyphs) -> str:
     return low if low == high else f"{low} {'..' if glyphs.is_ascii else '…'} {high}"
 
 
-def _head(mark: Mark, arrow: str, glyphs: Glyphs, *, is_here: bool) -> Line:
+def _head(mark: Mark, arrow: str, glyphs: Glyphs) -> Line:
     sign, style = mark_of(mark, glyphs) if mark else (" ", "text")
-    return [("> " if is_here else "  ", "accent"), (sign, style), (arrow, "dim")]
+    return [(f"{sign} ", style), (f"{arrow} ", "dim")]
 
 
 def _shape(group: KindGroup, glyphs: Glyphs) -> str:

@@ -6,7 +6,9 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from textual import events
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 
 from tui_params.tui.state.layer_book import LayerBook
 from tui_params.tui.terminal.glyphs import Glyphs
@@ -35,6 +37,7 @@ class KindList(LinesView, can_focus=True, inherit_bindings=False):
         self._names: tuple[LayerBook | None, int, list[str]] = (None, 0, [])
         self._drawn: dict[int, list[Line]] = {}  # by row, for as long as they are being laid out
         self._rows_at: list[int] = []  # of each line on screen
+        self._here_y = -1  # the line with the bar of the cursor
 
     def show(self, book: LayerBook) -> None:
         """Show a book; the cursor stays on its row."""
@@ -92,6 +95,7 @@ class KindList(LinesView, can_focus=True, inherit_bindings=False):
         total = self._starts[-1] if self._starts else 0
         if self.size.width <= 0 or height <= 0 or not total or book is None:
             self._rows_at = []
+            self._set_bar(-1)
             self.set_lines([[(f" {self.words}", "dim")]])
             return
         self.cursor = max(0, min(self.cursor, total - 1))
@@ -106,7 +110,21 @@ class KindList(LinesView, can_focus=True, inherit_bindings=False):
             lines += some
             rows += [row] * len(some)
         self._rows_at = rows
+        self._set_bar(rows.index(self.cursor))
         self.set_lines(lines[: height + 1])
+
+    def _set_bar(self, y: int) -> None:
+        """Paint the bar of the cursor in another line."""
+        if y != self._here_y:
+            changed = [Region(0, at, self.size.width, 1) for at in (self._here_y, y) if at >= 0]
+            self._here_y = y
+            self.refresh(*changed)
+
+    def render_line(self, y: int) -> Strip:
+        if y != self._here_y or y >= len(self._lines):
+            return super().render_line(y)
+        bar = self.inks.get("cursor" if self.has_focus else "cursor-blurred", self.rich_style)
+        return self.paint(self._lines[y], self.size.width, bar)
 
     def _reach(self, height: int) -> None:
         """Scroll until the row at the cursor is on screen with all its lines."""
@@ -150,6 +168,12 @@ class KindList(LinesView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.fill()
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
 
     def on_click(self, event: events.Click) -> None:
         row = self._rows_at[event.y] if event.y < len(self._rows_at) else -1

@@ -205,7 +205,10 @@ def _row(bars: str, outline: Sequence[float], height: int, rows: int, cursor: in
     for column, bar in enumerate(bars):
         letter, style = bar, "accent" if column == cursor else "spark"
         part = _outline_cell(outline, column, height, rows, glyphs) if outline else ""
-        if part and (part not in "│|" or bar == " "):
+        if part and bar == glyphs.bar and not glyphs.is_ascii:
+            # Without the bar behind it, it would look like a hole.
+            letter, style = (bar, style) if part == "│" else (part, f"on-{style}")
+        elif part and (part not in "│|" or bar == " "):
             letter, style = part, "success"
         if line and line[-1][1] == style:
             line[-1] = line[-1][0] + letter, style

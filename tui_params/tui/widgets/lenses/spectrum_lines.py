@@ -182,7 +182,7 @@ def value_list(view: View, height: int) -> list[Line]:
             if spectrum.residuals
             else f"{_share(view.shares[place], place + 1 == len(spectrum.values)):>10} %"
         )
-        mark = ">" if place == view.at else " "
+        mark = view.glyphs.closed if place == view.at else " "
         lines.append(
             [
                 (f"{mark}{place + 1:>{width}}", "title" if place == view.at else "dim"),

@@ -9,7 +9,7 @@ from tui_params.core.layers.planes import Plane
 LEAST_FOR_VALUE = 6
 """Cells of a column from which on a value can be written into it, with a blank behind it."""
 
-_NARROWEST, _WIDEST = 7, 13
+_NARROWEST, _WIDEST = 7, 15
 """Cells of a column with the name of a kind, with a blank behind it."""
 
 _WIDEST_SPLIT = 9

@@ -215,13 +215,15 @@ def value_line(drawing: Drawing, width: int) -> Line:
     if cell.flags and statistic.scale != "count":
         of = " of the finite values" if statistic.origin == "values" and cell.value is not None else ""
         line += [(f"{of}, ", "dim"), (flag_words(cell.flags), "error")]
+    said = ""
     times = book.times_median(at)
     if times is not None and usual.median is not None:
         members = book.table.members[book.kind_of[at]].indices
         is_odd = any(members[odd.place] == at and not odd.flags for odd in usual.odd)
         words = f", {text.number(times, 3)}x its kind's median {statistic.words(usual.median)}"
         line.append((words, "accent" if is_odd else "dim"))
-    evidence = book.evidence(at)
+        said = "std-of-kind" if is_odd and statistic.name == "std" else ""
+    evidence = book.evidence(at, without=said)
     room = width - line_width(line) - 2
     if evidence and room >= 13:
         line.append((f"; {_cut(text.clean(evidence, 300), room, drawing.glyphs)}", "warning"))
