@@ -189,6 +189,8 @@ class ParamsApp(KeyOrder):
     def on_mount(self) -> None:
         self._raise_thread_fault()
         self._running_in = asyncio.get_running_loop()
+        # What the shell wrote meanwhile is gone, and so is all that was on screen.
+        self.app_resume_signal.subscribe(self, lambda _: self.action_repaint())
         if self._must_leave:
             self.exit()
             return

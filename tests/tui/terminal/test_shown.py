@@ -162,3 +162,14 @@ async def test_a_screen_that_something_else_has_written_to_is_repainted() -> Non
         before = watched.sent
         await stage.rest()
         assert watched.sent == before
+
+
+async def test_after_a_stay_in_the_shell_everything_is_painted() -> None:
+    async with on_stage(size=(80, 24)) as stage:
+        watched = Watched(stage.app)
+        await stage.press("ctrl+l", "question_mark")
+        await stage.until(watched.is_right, "what a full repaint would draw")
+        watched.terminal.write("\x1b[12;5Hbash-5.2#")
+        assert not watched.is_right()
+        stage.app.app_resume_signal.publish(stage.app)
+        await stage.until(watched.is_right, "what a full repaint would draw")
