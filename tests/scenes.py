@@ -608,6 +608,7 @@ async def draw(scene: Scene) -> str:
 
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0] if arguments else "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
     for scene in SCENES:
         if len(arguments) < 2 or scene.name in arguments[1:]:
             (folder / f"{scene.name}.svg").write_text(asyncio.run(draw(scene)), encoding="utf-8")

@@ -22,6 +22,7 @@ from tui_params.tui.screens.matrix import MatrixScreen
 from tui_params.tui.state.layer_book import LayerBook
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
 from tui_params.tui.widgets.kinds.kind_lines import Row, kind_lines, short_kinds
+from tui_params.tui.widgets.kinds.kind_list import KindList
 
 
 def kinds(stage: Stage) -> KindsScreen:
@@ -117,8 +118,7 @@ async def test_matrix_finds_the_odd_ones_and_goes_there() -> None:
         assert "x its kind's median 0.0" in stage.text
         await stage.press("K")
         await look(stage)
-        assert isinstance(stage.app.screen, KindsScreen)
-        rows = stage.app.screen.rows
+        rows = kinds(stage).query_one(KindList)
         assert "self_attn.v_proj.weight" in rows.plain().splitlines()[rows._here_y]
         await stage.press("M")
         await look(stage)

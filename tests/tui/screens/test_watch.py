@@ -75,7 +75,8 @@ async def test_what_is_saved_and_that_the_training_stands_is_asked_for_and_it_is
         watching.standing = "the training stands at the end of step 8, for at most 90 s more"
         await stage.until(lambda: "The training stands at the end of step 8" in stage.lines[-1], "told again")
         await stage.send("W")
-        await stage.until(lambda: "90 s more" in stage.text and "enter lets the training go on" in stage.text, "the dialog says so")
+        await stage.until(lambda: "for at most 90 s more" in stage.text, "the dialog says so")
+        assert "enter lets the training go on" in stage.text
         watching.names = ()
         await stage.send("enter")
         await stage.until(lambda: not watching.standing, "released")

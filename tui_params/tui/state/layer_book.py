@@ -217,9 +217,7 @@ class LayerBook:
         if asked is None:
             return ""
         found = [
-            finding
-            for finding in asked.marks.findings(name)
-            if finding.severity != "info" and finding.rule != without
+            finding for finding in asked.marks.findings(name) if finding.severity != "info" and finding.rule != without
         ]
         return min(found, key=lambda finding: finding.severity).evidence if found else asked.marks.unread.get(name, "")
 

@@ -16,8 +16,8 @@ STAYS = "Gradients and optimizer states stay as they are."
 
 def brief_lines(before: Brief | None, after: Brief | None, width: int) -> list[Line]:
     """Three lines: headings, and the statistics before and after; dashes where they are not known yet."""
-    counts = max((len(f"{count:,}") for brief in (before, after) if brief for count in (brief.nan, brief.inf)), default=1)
-    narrow = max(5, counts + 2)
+    counts = [count for brief in (before, after) if brief for count in (brief.nan, brief.inf)]
+    narrow = max(5, len(f"{max(counts, default=0):,}") + 2)
     column = min(_COLUMN, max(8, (width - _LABEL - 2 * narrow) // 3))
     head = " " * _LABEL + "".join(f"{heading:>{column}}" for heading in ("min", "max", "norm"))
     head += "".join(f"{heading:>{narrow}}" for heading in ("NaN", "Inf"))

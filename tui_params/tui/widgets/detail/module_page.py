@@ -153,7 +153,7 @@ def _module_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:
             room = width - len(size) - len(dims) - 3
             name = text.shorten_name(text.clean(relative), max(room, 6))
             lines.append([(name.ljust(room), "text"), (f" {dims} ", "dim"), (f" {size}", "number")])
-    return lines
+    return lines if lines[-1] else lines[:-1]
 
 
 def _kind_lines(view: ModuleView, width: int, glyphs: Glyphs) -> list[Line]:

@@ -40,25 +40,28 @@ def spread_lines(measured: Measured, total: int, width: int) -> list[Line]:
     # The names of the two at the ends share what is left.
     room = min((width - start - 3 * cell - 2) // 2, _MOST_NAME)
     has_names = room >= _LEAST_NAME
+    found = []
+    for label, get in _ROWS:
+        known = sorted(
+            ((value, name) for name, figures in measured if (value := get(figures)) is not None),
+            key=lambda item: item[0],
+        )
+        if known:
+            shown = known[0], known[(len(known) - 1) // 2], known[-1]
+            found.append((label, [(value, text.clean(name)) for value, name in shown]))
+    room = min(room, max((len(name) for _, shown in found for _, name in (shown[0], shown[-1])), default=0))
     heading: Line = [(" " * start, "dim")]
     for words in ("least", "median", "greatest" if cell == _CELL else "most"):
         heading.append((words.rjust(cell), "dim"))
         if has_names and words != "median":
             heading.append((" " * (room + 1), "dim"))
     lines.append(heading)
-    for label, get in _ROWS:
-        known = sorted(
-            ((value, name) for name, figures in measured if (value := get(figures)) is not None),
-            key=lambda item: item[0],
-        )
-        if not known:
-            continue
+    for label, places in found:
         line: Line = [(label.ljust(start), "dim")]
-        for place in (0, (len(known) - 1) // 2, len(known) - 1):
-            value, name = known[place]
+        for place, (value, name) in enumerate(places):
             words = text.number_within(float(value), cell - 3 if label == "zeros" else cell - 1)
             line.append((f"{words} %".rjust(cell) if label == "zeros" else words.rjust(cell), "number"))
-            if has_names and place in (0, len(known) - 1):
-                line.append((f" {text.shorten_name(text.clean(name), room).ljust(room)}", "dim"))
+            if has_names and place != 1:
+                line.append((f" {text.shorten_name(name, room).ljust(room)}", "dim"))
         lines.append(line)
     return lines
