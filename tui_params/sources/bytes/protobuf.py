@@ -12,7 +12,7 @@ import msgspec
 
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
 
-_CHUNK = 1 << 16
+_LEAST_CHUNK, _MOST_CHUNK = 1 << 10, 1 << 16
 
 
 class BadMessageError(Exception):
@@ -30,25 +30,34 @@ class Field(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bytes:
-    """Bytes at offsets, of which a chunk is kept: messages are read forwards, a few bytes at a time."""
+    """Bytes at offsets, of which a chunk is kept: messages are read forwards, a few bytes at a time.
+
+    A chunk behind the one before is larger than that; one behind a jump, over the values of a tensor, is small.
+    """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         self._read = read
         self._start = 0
         self._chunk = b""
+        self._wanted = _LEAST_CHUNK
         self.size = size
 
     def at(self, offset: int, count: int) -> bytes:
         """The bytes at an offset, fewer only at the end."""
         begin = offset - self._start
         if begin < 0 or begin + count > len(self._chunk):
+            is_near = 0 <= begin <= len(self._chunk)
+            self._wanted = min(4 * self._wanted, _MOST_CHUNK) if is_near else _LEAST_CHUNK
             self._start, begin = offset, 0
-            self._chunk = self._read(offset, max(count, _CHUNK))
+            self._chunk = self._read(offset, max(count, self._wanted))
         return self._chunk[begin : begin + count]
 
 
 def varint(data: Bytes, at: int, stop: int) -> tuple[int, int]:
     """The number at a place, and the place after it. Raises BadMessageError."""
+    first = at - data._start
+    if at < stop and 0 <= first < len(data._chunk) and data._chunk[first] < 0x80:
+        return data._chunk[first], at + 1
     raw = data.at(at, min(10, stop - at))
     value = 0
     for index, byte in enumerate(raw):
