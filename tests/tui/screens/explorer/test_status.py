@@ -12,9 +12,8 @@ from tui_params.core.findings import Finding
 from tui_params.core.query.query import parse_query
 from tui_params.core.reading.scanner import Activity
 from tui_params.tui.desk.messages import SweepProgress
+from tui_params.tui.screens.explorer.bar_state import BarState, Focus
 from tui_params.tui.screens.explorer.status import (
-    BarState,
-    Focus,
     _first_parts,
     header_lines,
     key_at_status,

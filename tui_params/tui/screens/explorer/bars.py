@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tui_params.tui.screens.explorer.against import Against
 from tui_params.tui.screens.explorer.answers import Answers
+from tui_params.tui.screens.explorer.bar_state import BarState, Focus
 from tui_params.tui.screens.explorer.editing import Editing
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.meter import Meter
@@ -14,8 +15,6 @@ from tui_params.tui.screens.explorer.order import Order
 from tui_params.tui.screens.explorer.pulse import Pulse
 from tui_params.tui.screens.explorer.session import Session
 from tui_params.tui.screens.explorer.status import (
-    BarState,
-    Focus,
     header_lines,
     key_at_header,
     key_at_status,

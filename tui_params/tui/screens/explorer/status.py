@@ -3,96 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
 from rich.cells import cell_len
 
 from tui_params.core import text
 from tui_params.core.tree.tree import Tree
 from tui_params.tui import keys
+from tui_params.tui.screens.explorer.bar_state import BarState
+from tui_params.tui.screens.explorer.hints import Hint, hints_of
 from tui_params.tui.state.searching import fault_of
-from tui_params.tui.state.sorting import SortChoice, describe
+from tui_params.tui.state.sorting import describe
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.bars import Part, spread
 from tui_params.tui.widgets.canvas import line_width
 
 if TYPE_CHECKING:
     from tui_params.core.health.checker import Report
-    from tui_params.core.query.query import Query
-    from tui_params.core.reading.scanner import Activity
-    from tui_params.tui.desk.messages import SweepProgress
-    from tui_params.tui.state.opened import Opened
-    from tui_params.tui.state.searching import Found
     from tui_params.tui.terminal.glyphs import Glyphs
 
 _ROOMY = 72
 """Cells from which on the header has room for the format beside the edits."""
-
-Focus = Literal["tree", "search", "slice", "values", "facts"]
-
-
-class BarState(msgspec.Struct, frozen=True):
-    """Everything that the header and the status line show, as it is at one moment."""
-
-    glyphs: Glyphs
-    label: str
-    """What is being opened, for as long as ``opened`` is None."""
-    opened: Opened | None = None
-    stale: str | None = None
-    """Why what is on screen is no longer what is there."""
-    has_unknown_sizes: bool = False
-    """Whether the totals leave out tensors of unknown size (of a shard that is missing)."""
-
-    sort: SortChoice = SortChoice("name")
-    sort_read: tuple[int, int] | None = None
-    """How many tensors were read when they were sorted, and how many there are; None if all were, or need not be."""
-
-    compared: tuple[str, str, str] = ("", "", "")
-    """Since when changes are shown, and how many there are, also in short; empty where nothing is compared."""
-
-    activity: Activity | None = None
-    sweep: SweepProgress | None = None
-    verifying: SweepProgress | None = None
-    """How far the comparison of the files with those of the hub is."""
-    comparing: SweepProgress | None = None
-    """How far the comparison with another source is."""
-    is_cross_checking: bool = False
-    report: Report | None = None
-    errors: int = 0
-    """Findings of severity error so far; counted only until there is a report."""
-
-    query: Query | None = None
-    found: Found | None = None
-    is_searching: bool = False
-    """Whether the search bar is open."""
-    note_width: int = 0
-    """Cells for the note in the search bar."""
-
-    said: str = ""
-    """Why the last key did nothing, or what it has done."""
-    running: str = ""
-    """What is being written, and how far it is."""
-    focus: Focus = "tree"
-    is_tensor: bool = False
-    """Whether the cursor of the tree is on a tensor."""
-    has_difference: bool = False
-    """Whether that has a partner in the other source, so that there is a difference of their values."""
-    has_tables: bool = False
-    """Whether the values have more than one table to step through."""
-    pulse: str = ""
-    """How far a model has come that trains meanwhile."""
-    fetched: tuple[str, str] = ("", "")
-    """How much has come over the line of a source elsewhere, and how much comes in a second, while something does."""
-    editing: str = ""
-    """Whether values can be set, and how many edits are staged and made."""
-    keys: Mapping[str, str] = {}
-    """The keys that the user has changed, by id."""
-
-    @property
-    def is_editable(self) -> bool:
-        return self.editing.startswith("editable")
 
 
 def header_lines(state: BarState, width: int) -> list[Line]:
@@ -306,7 +238,7 @@ def _writing(state: BarState, width: int) -> list[Part]:
 def _fitting(state: BarState, width: int, right: Sequence[Part]) -> Iterator[Hint]:
     """The hints that there is room for beside what stands at the right."""
     room = width - sum(len(part) for part, _ in right) - 3 - line_width(_writing(state, width))
-    for hint in _hints(state):
+    for hint in hints_of(state):
         if room < len(hint.key) + len(hint.word) + 1:
             return
         yield hint
@@ -317,7 +249,7 @@ def key_at_status(state: BarState, width: int, x: int) -> str | None:
     """The id of the key whose hint is at a cell of the status line; None where there is none."""
     line = status_lines(state, width)[0]
     at = 1 + line_width(_writing(state, width))
-    for hint in _hints(state):
+    for hint in hints_of(state):
         words = f"{hint.key} {hint.word}"
         if "".join(part for part, _ in line)[at : at + len(words)] != words:
             return None
@@ -333,65 +265,3 @@ def key_at_header(state: BarState, width: int, x: int, y: int) -> str | None:
     if y != 1 or not wrong or x < width - wrong:
         return None
     return "problems" if state.stale is None else "reload"
-
-
-class Hint(NamedTuple):
-    """A key, as the user has it, and a word for it; ``id`` is empty where a click cannot stand for it."""
-
-    key: str
-    word: str
-    id: str = ""
-
-
-def _hints(state: BarState) -> list[Hint]:
-    """The keys that matter now."""
-
-    def hint(name: str, word: str) -> Hint:
-        return Hint(keys.first(name, state.keys), word, name)
-
-    words: tuple[tuple[str, str], ...]
-    arrows = "arrows" if state.glyphs.is_ascii else "↑↓"
-    if state.focus == "search":
-        more = [Hint("f1", "filter help"), Hint("pgdn", "next row")]
-        return [Hint("enter", "keep"), Hint("esc", "clear"), Hint(arrows, "earlier"), *more]
-    if state.focus == "slice":
-        return [Hint("enter", "to the values"), Hint("esc", "back to the tree")]
-    back = hint("clear", "back")
-    if state.focus == "values":
-        tables = [hint("values.next_table", "next table")] if state.has_tables else []
-        move = Hint("arrows" if state.glyphs.is_ascii else "↑↓←→", "move over the values")
-        return [*_edit_hints(state), move, *tables, Hint("home", "start"), back]
-    if state.focus == "facts":
-        words = (("values", "values"), ("log_counts", "log counts"), ("log_axis", "log axis"), ("enlarge", "enlarge"))
-        return [*(hint(name, word) for name, word in words), back, hint("help", "keys")]
-    if state.sweep is not None or state.verifying is not None or state.comparing is not None:
-        words = (("clear", "stop"), ("problems", "problems"), ("search", "search"), ("help", "keys"), ("quit", "quit"))
-        return [hint(name, word) for name, word in words]
-    opened = state.opened
-    edits = _edit_hints(state) if state.is_tensor or "staged" in state.editing else []
-    # As wide for both, so that the hints behind it need not be painted again at each move.
-    hints = [hint("tree.enter", "look in" if state.is_tensor else "open".ljust(len("look in")))]
-    words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
-    if opened is not None and any(finding.rule == "newest-step" for finding in opened.source.listing.findings):
-        words = (("search", "search"), ("help", "keys"), ("timeline", "timeline of the run"), *words[2:])
-    if opened is not None and opened.both is not None:
-        of_tensor = ("difference", "B - A") if state.has_difference else ("unchanged", "what is the same")
-        words = (("search", "search"), ("help", "keys"), of_tensor, ("compare", "compared"), ("quit", "quit"))
-    hints += [hint(name, word) for name, word in words]
-    hints.append(hint("values", "values"))
-    if opened is not None and opened.source.listing.gradients:
-        hints.append(hint("gradient", "gradient"))
-    words = (("sort", "sort"), ("tree.expand_below", "expand"), ("tree.next_mark", "next mark"), ("copy_name", "copy"))
-    return [*edits, *hints, *(hint(name, word) for name, word in words)]
-
-
-def _edit_hints(state: BarState) -> list[Hint]:
-    """The keys of edits, where values can be set."""
-    if not state.is_editable:
-        return []
-    hints = [Hint(keys.first("edit", state.keys), "set", "edit")]
-    if "staged" in state.editing:
-        hints.append(Hint(keys.first("apply", state.keys), "apply", "apply"))
-    elif "made" in state.editing:
-        hints.append(Hint(keys.first("undo", state.keys), "undo", "undo"))
-    return hints
