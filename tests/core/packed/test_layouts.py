@@ -102,6 +102,40 @@ def test_gptq_without_an_order(tmp_path: Path) -> None:
     check(save(tmp_path / "model", tensors), weight)
 
 
+def pack_quantized(inputs: int, group: int) -> tuple[Any, Any]:
+    """The tensors of a weight of compressed-tensors in int4, whose last group may be cut, and the weight."""
+    codes, count = RANDOM.integers(0, 16, (6, inputs)), -(-inputs // group)
+    scales, shape = RANDOM.random((6, count), np.float32), np.array([6, inputs])
+    tensors = {"fc.weight_packed": words(codes, 4), "fc.weight_scale": scales, "fc.weight_shape": shape}
+    return tensors, (codes - 8).astype(np.float32) * np.repeat(scales, group, 1)[:, :inputs]
+
+
+def test_a_last_group_that_is_cut_needs_a_stated_size(tmp_path: Path) -> None:
+    stated = {"quantization_config": {"config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 32}}}}}
+    # 3 groups of 33 would have other scales from input 32 on, as would 2 of 48.
+    for inputs in (99, 33, 96, 31):
+        tensors, weight = pack_quantized(inputs, 32)
+        check(save(tmp_path / f"{inputs}", tensors, stated), weight)
+    tensors, _ = pack_quantized(99, 32)
+    with logical(save(tmp_path / "unstated", tensors)) as source:
+        why = "99 inputs have 4 groups, and their size is stated nowhere"
+        assert source.packings.untold == {"fc.weight_packed": why}
+
+
+def test_gptq_with_a_last_group_that_is_cut(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False, order=np.arange(128) // 48, inputs=128)
+    tensors = {name: value[:3] if name in ("fc.scales", "fc.qzeros") else value for name, value in tensors.items()}
+    with logical(save(tmp_path / "unstated", tensors)) as source:
+        packed = source.packed("fc.weight")
+        assert packed is not None
+        assert packed.group is None
+        assert (source.read("fc.weight") == weight).all()
+    del tensors["fc.g_idx"]
+    with logical(save(tmp_path / "without an order", tensors)) as source:
+        assert source.packed("fc.weight") is None
+    check(save(tmp_path / "stated", tensors, {"quantization_config": {"group_size": 48}}), weight)
+
+
 def test_a_zero_point_of_gptq_beyond_the_codes_is_0(tmp_path: Path) -> None:
     tensors, _ = gptq(4, is_v2=False)
     tensors["fc.qzeros"] = np.full_like(tensors["fc.qzeros"], -1)

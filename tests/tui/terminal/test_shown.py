@@ -63,7 +63,8 @@ def test_a_text_is_erased_as_a_whole_where_the_terminal_can() -> None:
 
 def test_wide_and_combining_characters_are_always_written() -> None:
     shown = Shown()
-    for text, cells in (("層", 2), ("e\u0301", 1), ("層\u0301", 2)):
+    # The last two are two characters in two cells, but not one in each.
+    for text, cells in (("層", 2), ("e\u0301", 1), ("層\u0301", 2), ("⌚\u20d0", 2), ("⌚\u2060", 2)):
         run = Run(0, 3, text, PLAIN, cells)
         assert list(shown.take(run, can_erase=True)) == list(shown.take(run, can_erase=True)) == [run]
     assert parts(shown, "ab", x=3) == [(3, "ab")]

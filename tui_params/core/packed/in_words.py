@@ -23,8 +23,7 @@ def tell_gptq_or_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         return _gptq(sought, info, zeros, scales, order, f"{head}.weight")
     want(info.shape[1] * 8 == outputs == zeros.shape[1] * 8, _unfit(scales, info))
     inputs = info.shape[0]
-    want(inputs % groups == 0, f"{inputs:,} inputs cannot be divided into {groups:,} groups")
-    shape, group = (outputs, inputs), inputs // groups
+    shape, group = (outputs, inputs), _group(sought, inputs, groups)
     scheme = Awq(info, zeros, scales, group)
     return PackedWeight(f"{head}.weight", shape, scales.dtype, "AWQ int4", (info, zeros, scales), group, scheme)
 
@@ -41,12 +40,21 @@ def _gptq(
     if order is not None:
         want(order.shape == (inputs,), f"{order.name} has shape {list(order.shape)} for {inputs:,} inputs")
         sought.need(order.name)
-    group = -(-inputs // groups)
+    # An order tells the group of each input, whatever their sizes.
+    size = sought.group(inputs, groups) if order is not None else _group(sought, inputs, groups)
     is_v2 = sought.stated("checkpoint_format") == "gptq_v2"
     parts = (info, zeros, scales) if order is None else (info, zeros, scales, order)
-    scheme = Gptq(info, zeros, scales, order, bits, group, not is_v2)
+    scheme = Gptq(info, zeros, scales, order, bits, size or -(-inputs // groups), not is_v2)
     method = f"GPTQ{' v2' if is_v2 else ''} int{bits}"
-    return PackedWeight(name, (outputs, inputs), scales.dtype, method, parts, group, scheme)
+    return PackedWeight(name, (outputs, inputs), scales.dtype, method, parts, size, scheme)
+
+
+def _group(sought: Sought, inputs: int, groups: int) -> int:
+    """The size of a group. Raises Untold."""
+    size = sought.group(inputs, groups)
+    if size is None:
+        raise Untold(f"{inputs:,} inputs have {groups:,} groups, and their size is stated nowhere")
+    return size
 
 
 def tell_pack_quantized(sought: Sought, info: TensorInfo) -> PackedWeight | None:
@@ -65,8 +73,7 @@ def tell_pack_quantized(sought: Sought, info: TensorInfo) -> PackedWeight | None
     assert bits is not None
     want(scale.ndim == 2 and scale.shape[0] == shape[0] and scale.shape[1] > 0, _unfit(scale, info))
     groups = scale.shape[1]
-    group = -(-shape[1] // groups)
-    want(-(-shape[1] // group) == groups, _unfit(scale, info))
+    group = _group(sought, shape[1], groups)
     zero, order = sought.find(f"{name}_zero_point"), sought.find(f"{name}_g_idx")
     if zero is not None:
         fits = sought.need(zero.name).shape == (-(-shape[0] * bits // 32), groups)

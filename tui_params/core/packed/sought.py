@@ -53,6 +53,14 @@ class Sought:
         text = self.stated(key)
         return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 10 else None
 
+    def group(self, size: int, groups: int) -> int | None:
+        """How many of ``size`` inputs share one of so many scales; the last may be fewer. None if nothing tells."""
+        stated = self.stated_number("group_size")
+        if stated and -(-size // stated) == groups:
+            return min(stated, size)
+        # Without it, groups whose last one is cut could be of several sizes.
+        return size // groups if groups and size % groups == 0 else None
+
     def stated_sizes(self, key: str) -> tuple[int, ...] | None:
         """A list of numbers, such as ``weight_block_size``."""
         try:

@@ -14,7 +14,8 @@ _MOVE = 5
 """Bytes of a movement of the cursor; equal cells that take no more are written again."""
 
 _UNKNOWN = ""
-_MAYBE_WIDE = re.compile(r"[^\u0000-\u02ff\u2010-\u2e7f]")
+_MAYBE_WIDE = re.compile(r"[^\u0000-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u205f\u2070-\u20cf\u2100-\u2e7f]")
+"""Also what takes no cell, which beside a wide one is as long as it has cells: soft hyphens, U+2060, U+20D0."""
 
 
 class Run(NamedTuple):
