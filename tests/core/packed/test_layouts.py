@@ -165,18 +165,25 @@ def test_awq(tmp_path: Path) -> None:
     check(save(tmp_path / "model", tensors), product.T.astype(np.float16))
 
 
-@pytest.mark.parametrize("shape", [(256, 384), (200, 300)])
-def test_deepseek(tmp_path: Path, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(256, 384), (200, 300), (192, 96), (96, 192), (3, 192, 160), (2, 192, 96)])
+@pytest.mark.parametrize("is_stated", [False, True])
+def test_deepseek(tmp_path: Path, shape: tuple[int, ...], is_stated: bool) -> None:
     codes = RANDOM.standard_normal(shape).astype(ml_dtypes.float8_e4m3fn)
-    scales = RANDOM.random((-(-shape[0] // 128), -(-shape[1] // 128)), np.float32)
-    spread = np.kron(scales, np.ones((128, 128), np.float32))[: shape[0], : shape[1]]
+    scales = RANDOM.random((*shape[:-2], -(-shape[-2] // 128), -(-shape[-1] // 128)), np.float32)
+    spread = scales.repeat(128, -1).repeat(128, -2)[..., : shape[-2], : shape[-1]]
     weight = (codes.astype(np.float32) * spread).astype(ml_dtypes.bfloat16)
-    config = {
-        "torch_dtype": "bfloat16",
-        "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
-    }
+    stated: dict[str, Any] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    config = {"torch_dtype": "bfloat16", "quantization_config": stated if is_stated else {"quant_method": "fp8"}}
     tensors = {"fc.weight": codes, "fc.weight_scale_inv": scales}
     check(save(tmp_path / "model", tensors, config), weight)
+
+
+@pytest.mark.parametrize("shape", [(192, 1), (1, 1)])
+def test_scales_of_rows_where_blocks_are_stated(tmp_path: Path, shape: tuple[int, int]) -> None:
+    codes, scales = RANDOM.standard_normal((192, 96)).astype(ml_dtypes.float8_e4m3fn), RANDOM.random(shape, np.float32)
+    config = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+    tensors = {"fc.weight": codes, "fc.weight_scale_inv": scales}
+    check(save(tmp_path / "model", tensors, config), codes.astype(np.float32) * scales)
 
 
 def nibbles(codes: Any) -> Any:

@@ -50,16 +50,16 @@ def tell_scaled(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if scales is None:
         return None
     sought.need(scales.name)
-    block = sought.stated_sizes("weight_block_size") or sought.stated_sizes("block_structure")
+    block = _stated_block(sought, info, scales)
     is_grid = scales.ndim == info.ndim and scales.numel > 1 and scales.shape[-1] > 1
-    if suffix == "_scale_inv" and is_grid and block is None:
+    if suffix == "_scale_inv" and block is None:
         # Rows divided by rows of the grid would be another block wherever the last one is cut.
-        block = _block_of(info.shape, scales.shape)
-    grid = grid_over(scales, info.shape, block if is_grid else None)
+        block = _block_of(info.shape, scales.shape, is_needed=is_grid)
+    grid = grid_over(scales, info.shape, block)
     if grid is None:
         raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
     zero = sought.find(f"{info.name}_zero_point")
-    zeros = None if zero is None else grid_over(zero, info.shape, grid.block if is_grid else None)
+    zeros = None if zero is None else grid_over(zero, info.shape, None if block is None else grid.block)
     restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
     names = {"_scale_inv": "DeepSeek"}.get(suffix) or (sought.stated("quant_method") or "scaled")
     parts = (info, scales) if zero is None else (info, scales, zero)
@@ -68,12 +68,28 @@ def tell_scaled(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     return PackedWeight(info.name, info.shape, restored, method, parts, _group(grid, info), scheme)
 
 
-def _block_of(shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, ...]:
-    """The block of 128 by 128, if the grid has as many as that makes. Raises Untold."""
+def _stated_block(sought: Sought, info: TensorInfo, scales: TensorInfo) -> tuple[int, ...] | None:
+    """The block that the configuration states, of one matrix of several; None if it is not for these scales."""
+    block = sought.stated_sizes("weight_block_size") or sought.stated_sizes("block_structure")
+    if block is None or scales.ndim != info.ndim or scales.numel == 1 or len(block) > info.ndim:
+        return None
+    block = (1,) * (info.ndim - len(block)) + block
+    # A scale for each row, or for each of several matrices, has one column too.
+    return block if scales.shape[-1] > 1 or _fits(info.shape, block, scales.shape) else None
+
+
+def _block_of(shape: tuple[int, ...], grid: tuple[int, ...], *, is_needed: bool) -> tuple[int, ...] | None:
+    """The block of 128 by 128, if the grid has as many as that makes. Raises Untold if it has not and ``is_needed``."""
     block = (1,) * (len(shape) - 2) + (128, 128)
-    fits = all(-(-size // step) == count for size, step, count in zip(shape, block, grid, strict=True))
-    want(fits, f"the size of a block is stated nowhere, and {list(grid)} scales for {list(shape)} do not give it")
-    return block
+    fits = _fits(shape, block, grid)
+    why = f"the size of a block is stated nowhere, and {list(grid)} scales for {list(shape)} do not give it"
+    want(fits or not is_needed, why)
+    return block if fits else None
+
+
+def _fits(shape: tuple[int, ...], block: tuple[int, ...], grid: tuple[int, ...]) -> bool:
+    """Whether a tensor has as many blocks as ``grid`` says; the last of a dimension may be cut."""
+    return len(shape) == len(block) and grid == tuple(-(-size // step) for size, step in zip(shape, block, strict=True))
 
 
 def _group(grid: ScaleGrid, info: TensorInfo) -> int | str | None:
