@@ -155,11 +155,12 @@ def test_scalars_empty_ones_and_truth_values(array: Any) -> None:
     assert (moment.is_identical, moment.change, moment.changed) == (True, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("types", ["fff", "fdd", "dfd", "ddf"])
 def test_a_step_that_is_lost_half_way_leaves_its_neighbours_compared(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    types: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RANGE", 256)
-    arrays = [np.full(1000, value, np.float32) for value in (1.0, 2.0, 3.0)]
+    arrays = [np.full(1000, value, kind) for value, kind in zip((1.0, 2.0, 3.0), types, strict=True)]
     sources = [MemorySource({"w": array}) for array in arrays]
     for source in sources:
         source.engine = engine

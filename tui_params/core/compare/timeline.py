@@ -268,15 +268,17 @@ class _Reel:
         """Read some elements, and compare them with those of the step before. Raises ReadError."""
         raw, numel = self.read(start, stop), stop - start
         self._source.engine.expect(2 * raw.size)
+        if before is not None:
+            self._follow(before.reel)
+        if self._is_partial:
+            before = None  # it is compared from the start once all are read
         earlier, old, known = before if before is not None else (self, None, None)
         types = earlier.info.dtype.name, self.info.dtype.name
         found = self._movement.add(self._source.engine.current(), types, known, old, raw, numel)
         if found is None:
             self._moments += Summary.of(raw, self.info.dtype, numel, self._source.engine.current).moments_of()
-        if before is not None:
-            self._follow(before.reel)
-            if found is None:
-                self.compare(before.reel, before.raw, raw, start, stop, compared)
+        if before is not None and found is None:
+            self.compare(before.reel, before.raw, raw, start, stop, compared)
         return _Seen(self, raw, found)
 
     def _follow(self, before: _Reel) -> None:
