@@ -217,14 +217,16 @@ def test_nvfp4_of_modelopt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_inputs", [False, True])
-def test_awq_of_modelopt(tmp_path: Path, has_inputs: bool) -> None:
-    codes, scales = RANDOM.integers(-8, 8, (40, 96)), RANDOM.random((40, 3)).astype(np.float32)
+@pytest.mark.parametrize("group", [32, 64])
+def test_awq_of_modelopt(tmp_path: Path, group: int, has_inputs: bool) -> None:
+    codes, scales = RANDOM.integers(-8, 8, (40, 96)), RANDOM.random((40, -(-96 // group))).astype(np.float32)
     tensors = {"fc.weight": nibbles((codes & 15).T).T, "fc.weight_scale": scales}
-    expected = codes.astype(np.float32) * scales.repeat(32, 1)
+    expected = codes.astype(np.float32) * scales.repeat(group, 1)[:, :96]
     if has_inputs:
         tensors["fc.pre_quant_scale"] = RANDOM.random(96).astype(np.float32)
         expected *= tensors["fc.pre_quant_scale"]
-    check(save(tmp_path / "model", tensors), expected.astype(ml_dtypes.bfloat16))
+    stated = {"quantization_config": {"group_size": group}}
+    check(save(tmp_path / "model", tensors, stated), expected.astype(ml_dtypes.bfloat16))
 
 
 def test_scales_of_another_shape_are_no_awq_of_modelopt(tmp_path: Path) -> None:

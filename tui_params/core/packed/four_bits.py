@@ -119,8 +119,9 @@ def tell_modelopt_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         return None
     shape = 2 * info.shape[0], info.shape[1]
     groups = scale.shape[-1] if scale.ndim == 2 else 0
-    want(groups > 0 and scale.shape[0] == shape[0] and shape[1] % groups == 0, _unfit(scale, shape))
-    group = shape[1] // groups
+    group = sought.group(shape[1], groups) if groups > 0 and scale.shape[0] == shape[0] else None
+    if group is None:
+        raise Untold(_unfit(scale, shape))
     inputs = sought.find(f"{info.name.removesuffix('.weight')}.pre_quant_scale")
     parts = [info, sought.need(scale.name)]
     if inputs is not None:
