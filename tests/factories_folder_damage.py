@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests import library_child
 from tests.factories_damage import Seed, break_bytes, zip_seed
 from tests.factories_library import Answer, Library, Tensor
-from tests.library_child import LARGE
 from tui_params.core.health.checker import check
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError
@@ -152,7 +152,7 @@ def look(folder: Path) -> Seen:
         told: list[str] = []
         tensors = []
         for info in source.listing.tensors:
-            if info.nbytes > LARGE:
+            if info.nbytes > library_child.LARGE:
                 # The library gives no digest of it either.
                 tensors.append(Tensor(info.name, info.dtype.name, info.shape, ""))
                 continue
