@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -39,6 +41,10 @@ http {{
 """
 
 
+# A path that no test asks for.
+_MARK = "/has-all-been-written"
+
+
 class Nginx(NamedTuple):
     """A server of the files in ``root``."""
 
@@ -47,9 +53,20 @@ class Nginx(NamedTuple):
     log: Path
 
     def served(self) -> list[tuple[str, str, int, int]]:
-        """Method, path, status and bytes of each request so far."""
+        """Method, path, status and bytes of each request so far.
+
+        nginx writes the line of a request after its answer, so a client may be ahead of it. The only worker answers
+        nothing else before that line is written: once one more request is answered, all lines before it are there.
+        """
+        connection = HTTPConnection("127.0.0.1", urlsplit(self.url).port or 0)
+        try:
+            connection.request("HEAD", _MARK)
+            connection.getresponse().read()
+        finally:
+            connection.close()
         lines = [line.rsplit(" ", 2) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        return [(*first.split(" ", 1), int(status), int(nbytes)) for first, status, nbytes in lines]  # type: ignore[misc]
+        answered = [(*first.split(" ", 1), int(status), int(nbytes)) for first, status, nbytes in lines]
+        return [line for line in answered if line[1] != _MARK]  # type: ignore[misc]
 
 
 def free_port() -> int:
