@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, current_thread, main_thread
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,13 @@ class Office:
             self.is_checked.set()
 
     def sweep(self) -> None:
-        """Sweep, and wait until everything is checked."""
+        """Sweep, and wait until everything is checked and the sweep has ended, which follow in either order."""
         assert self.desk.sweep()
         assert self.is_checked.wait(PATIENCE)
+        pause, stop = Event(), monotonic() + PATIENCE
+        while self.desk.is_busy:
+            assert monotonic() < stop
+            pause.wait(0.001)
 
     def outcomes(self) -> list[JudgedOutcome]:
         return [judged for message in self.said if isinstance(message, Measured) for judged in message.outcomes]
