@@ -200,7 +200,21 @@ class Stage:
             if holds():
                 return
             await asyncio.sleep(0.001)
-        raise AssertionError(f"it does not come about: {what}\n{self.text}")
+        raise AssertionError(f"it does not come about: {what}\nstill going on: {self.unsettled}\n{self.text}")
+
+    @property
+    def unsettled(self) -> list[str]:
+        """What keeps the explorer from resting, for the sentence of a test that waited in vain."""
+        screen = self.app.screen_stack[1] if len(self.app.screen_stack) > 1 else None
+        found = [type(each).__name__ for each in self.app.screen_stack if not getattr(each, "is_settled", True)]
+        if not isinstance(screen, ExplorerScreen) or (pages := screen.pages) is None:
+            return found
+        parts = {**vars(screen), **vars(pages)}
+        found += [name for name, part in parts.items() if getattr(part, "is_settled", True) is False]
+        found += [name for name in screen.questions.wanted if pages.desk.figures(name) is None]
+        asked = {name: value for name, value in vars(pages).items() if name.endswith("_asked") and value is not None}
+        busy = {"desk": pages.desk.is_busy, "waiting": not screen.waiting.is_empty}
+        return [*found, *(name for name, is_so in busy.items() if is_so), f"{asked}"]
 
     async def go(self, name: str) -> None:
         """Put the cursor on the tensor or module of that name."""
