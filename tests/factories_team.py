@@ -89,4 +89,4 @@ class TeamOfThreads:
         finally:
             self.leader.close()
             for thread in threads:
-                thread.join(10)
+                thread.join(100)

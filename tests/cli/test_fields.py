@@ -196,7 +196,7 @@ def training_while_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             time.sleep(0.001)
         net.weight.grad = torch.full_like(net.weight, float("nan"))
         optimizer.step()
-        went_on.wait(20)
+        went_on.wait(100)
         server.stop()
 
     thread = threading.Thread(target=train)

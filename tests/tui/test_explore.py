@@ -99,7 +99,7 @@ def test_off_the_main_thread_is_an_error_that_says_what_to_do() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(10)
+    thread.join(100)
     assert len(caught) == 1
     assert "main thread" in str(caught[0])
     assert "open_source" in str(caught[0])
@@ -123,7 +123,7 @@ class Ended:
     def run(self) -> None:
         done = threading.Event()
         self.opening.when_done(lambda future: done.set())
-        assert done.wait(10)
+        assert done.wait(100)
 
     def leave(self) -> None:
         pass
@@ -309,7 +309,7 @@ def test_a_fault_in_a_thread_of_others_is_told_by_python(monkeypatch: pytest.Mon
     with _faults_of_threads(caught.append):
         thread = threading.Thread(target=lambda: 1 // 0)
         thread.start()
-        thread.join(10)
+        thread.join(100)
     assert caught == []
     assert [happened.exc_type for happened in told] == [ZeroDivisionError]
     assert threading.excepthook == told.append

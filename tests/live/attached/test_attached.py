@@ -299,7 +299,7 @@ def test_each_viewer_keeps_to_what_it_was_told(served: Server, viewer: AttachedS
 def test_a_viewer_that_goes_in_the_middle_of_a_reply_is_forgotten(served: Server, viewer: AttachedSource) -> None:
     for count in (0, 1, 9, 500):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-            other.settimeout(20)
+            other.settimeout(100)
             other.connect(served.path)
             send_frame(other, {"ask": "list"})
             assert len(other.recv(count, socket.MSG_WAITALL)) == count

@@ -145,7 +145,7 @@ def test_a_viewer_that_is_killed_is_forgotten(served_loop: Path) -> None:
 )
 def test_garbage_is_hung_up_on(served_loop: Path, garbage: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
-        caller.settimeout(20)
+        caller.settimeout(100)
         caller.connect(str(served_loop))
         caller.sendall(garbage)
         caller.shutdown(socket.SHUT_WR)

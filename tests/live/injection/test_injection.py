@@ -154,7 +154,7 @@ def test_the_guest_leaves_when_nobody_looks(runtime: Path) -> None:
     servers = guest.serve_all("", patience=0.1)
     assert servers
     (stays,) = [thread for thread in threading.enumerate() if thread.name == "tui-params guest"]
-    stays.join(20)
+    stays.join(100)
     assert not stays.is_alive()
     assert find_serving() == []
     assert kept.in_features == 3

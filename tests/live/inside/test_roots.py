@@ -20,7 +20,7 @@ class Computing(nn.Module):  # type: ignore[misc]
 
     def forward(self) -> None:
         self.here.set()
-        self.go_on.wait(20)
+        self.go_on.wait(100)
 
 
 @pytest.mark.parametrize("is_named", [True, False])
@@ -34,7 +34,7 @@ def test_a_model_in_its_own_forward_has_the_name_of_its_variable_or_of_its_class
     thread = threading.Thread(target=train if is_named else made.forward)
     thread.start()
     try:
-        assert made.here.wait(20)
+        assert made.here.wait(100)
         (name,) = [root.name for root in find_roots() if root.model is made]
     finally:
         made.go_on.set()

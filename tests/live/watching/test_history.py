@@ -90,7 +90,7 @@ class Trained:
         self.optimizer.step()
 
     def until(self, is_done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not is_done():
             assert time.monotonic() < deadline
             self.courses.publish()

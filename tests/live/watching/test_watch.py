@@ -259,7 +259,7 @@ def test_two_viewers_hold_and_the_training_waits_for_both(trained: Trained, view
         assert thread.is_alive()
         assert trained.server.page.words[HELD] == 1
         other.release()
-        thread.join(20)
+        thread.join(100)
         assert not thread.is_alive()
         assert trained.server.page.words[HELD] == 0
 

@@ -132,14 +132,14 @@ def test_an_error_reaches_every_reader_and_is_forgotten() -> None:
     came, may_go = threading.Barrier(2), threading.Event()
 
     def fail(begin: int, end: int) -> None:
-        came.wait(10)
-        may_go.wait(10)
+        came.wait(100)
+        may_go.wait(100)
         raise OSError("the line is dead")
 
     host.before = fail
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(file.read, 100, 200)
-        came.wait(10)
+        came.wait(100)
         second = threads.submit(file.read, 150, 50)
         may_go.set()
         host.before = lambda begin, end: None
