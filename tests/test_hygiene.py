@@ -267,6 +267,11 @@ def test_readers_ask_one_place_what_lies_at_a_path() -> None:
     assert found == []
 
 
+def test_calls_that_come_later_are_not_left_to_timers_that_may_forget_them() -> None:
+    asking = [path for path in FILES if re.search(r"\.set_timer\b", path.read_text(encoding="utf-8"))]
+    assert not asking, "tui/later.py has Later"
+
+
 def test_files_are_short_or_have_a_reason() -> None:
     lines = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in FILES}
     assert {path: count for path, count in lines.items() if count > MAX_LINES and path not in LONG} == {}

@@ -7,11 +7,11 @@ from time import monotonic
 
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.timer import Timer
 
 from tui_params.core import text
 from tui_params.core.layers import odd
 from tui_params.tui import keys
+from tui_params.tui.later import Later
 from tui_params.tui.screens.layer_screen import LayerScreen
 from tui_params.tui.state.layer_book import LayerBook
 from tui_params.tui.widgets.bars import Divider, Part
@@ -36,7 +36,7 @@ class KindsScreen(LayerScreen):
     _came_from: int | None = None
     _is_page_old = False
     _page_at = 0.0
-    _page_timer: Timer | None = None
+    _page_timer: Later | None = None
     _page_of: tuple[LayerBook, int] | None = None
 
     def compose(self) -> ComposeResult:
@@ -130,7 +130,7 @@ class KindsScreen(LayerScreen):
         # A page of thousands of tensors is not made for every row that the cursor passes.
         if self._page_timer is not None:
             self._page_timer.stop()
-        self._page_timer = self.set_timer(_PAGE_DELAY, self._show_page)
+        self._page_timer = Later(self, _PAGE_DELAY, self._show_page)
 
     @property
     def is_settled(self) -> bool:

@@ -53,7 +53,7 @@ class LayerScreen(Screen[Way]):
         super().__init__()
         self.made = made
         self.glyphs = glyphs
-        self.notice = Notice(self.set_timer, self.update_bars)
+        self.notice = Notice(self, self.update_bars)
         self.title_bar, self.key_bar = StripBar(id="layers-title"), StripBar(id="layers-keys")
         self._at = at
 

@@ -17,6 +17,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
+from tui_params.tui.later import Later
+
 MOST_ROUNDS = 8
 """After so many marks the next key is sent, even if the focus still moves."""
 
@@ -76,7 +78,7 @@ class KeyOrder(App[None]):
         if target is None or not target.post_message(Mark(self._number)):
             self.call_later(self._arrived, self._number)
         else:
-            self.set_timer(LOOK_SECONDS, self._look)
+            Later(self, LOOK_SECONDS, self._look)
 
     def on_mark(self, mark: Mark) -> None:
         mark.stop()
@@ -92,7 +94,7 @@ class KeyOrder(App[None]):
         if is_lost or monotonic() - self._sent_at > PATIENCE:
             self._send_mark()
         else:
-            self.set_timer(LOOK_SECONDS, self._look)
+            Later(self, LOOK_SECONDS, self._look)
 
     async def _arrived(self, number: int) -> None:
         if number != self._number or not self._is_busy:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from textual.timer import Timer
+import pytest
+from textual.message_pump import MessagePump
 
+from tui_params.tui.later import Later
+from tui_params.tui.screens.explorer import delays
 from tui_params.tui.screens.explorer.delays import Delays
 
 
@@ -16,10 +19,10 @@ class Clock:
     def __init__(self) -> None:
         self.timers: list[Ringer] = []
 
-    def set_timer(self, seconds: float, call: Callable[[], None]) -> Timer:
+    def later(self, node: MessagePump, seconds: float, call: Callable[[], None]) -> Later:
         ringer = Ringer(seconds, call)
         self.timers.append(ringer)
-        return cast(Timer, ringer)
+        return cast(Later, ringer)
 
     def ring(self) -> None:
         due, self.timers = self.timers, []
@@ -38,13 +41,20 @@ class Ringer:
         self.is_stopped = True
 
 
-def test_of_several_calls_under_one_name_the_last_is_made() -> None:
-    clock, made = Clock(), list[str]()
-    waiting = Delays(clock.set_timer)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(delays, "Later", clock.later)
+    return clock
+
+
+def test_of_several_calls_under_one_name_the_last_is_made(clock: Clock) -> None:
+    made = list[str]()
+    waiting = Delays(MessagePump())
     waiting.call("page", 0.1, lambda: made.append("first"))
     waiting.call("page", 0.2, lambda: made.append("second"))
     waiting.call("rows", 0.0, lambda: made.append("rows"))
-    assert [ringer.seconds for ringer in clock.timers] == [0.1, 0.2, 0.001]
+    assert [ringer.seconds for ringer in clock.timers] == [0.1, 0.2, 0.0]
     assert waiting.is_waiting("page")
     assert not waiting.is_empty
     assert made == []
@@ -54,9 +64,9 @@ def test_of_several_calls_under_one_name_the_last_is_made() -> None:
     assert waiting.is_empty
 
 
-def test_a_call_may_ask_for_itself_again() -> None:
-    clock, made = Clock(), list[int]()
-    waiting = Delays(clock.set_timer)
+def test_a_call_may_ask_for_itself_again(clock: Clock) -> None:
+    made = list[int]()
+    waiting = Delays(MessagePump())
 
     def again() -> None:
         made.append(len(made))

@@ -18,7 +18,7 @@ async def test_the_first_screen_has_it_and_it_stays(size: tuple[int, int], monke
     monkeypatch.setattr(notice, "SAID_FOR", 0.0)
     async with on_stage(size=size, hint=HINT) as stage:
         assert stage.status == f" {SENTENCE}".ljust(size[0])
-        assert stage.screen.notice._timer is None
+        assert stage.screen.notice._later is None
         await stage.press("down")
         assert "checks every tensor" not in stage.status
         assert "keys" in stage.status

@@ -157,7 +157,6 @@ class Against:
         waits = fetching is not None and self._to_fetch.nbytes > fetching.below
         self._run = ComparisonRun(both, self.number, self._post, waits=waits)
         self._run.start()
-        # The cursor goes to the first row, which clears the notice.
         self._waiting.call("against", delays.DETAIL_DELAY, self._say_at_once)
         return True
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from textual.timer import Timer
+from textual.message_pump import MessagePump
+
+from tui_params.tui.later import Later
 
 DETAIL_DELAY = 0.08
 """From a move of the cursor to the page of the new row."""
@@ -29,36 +31,34 @@ WATCH_EVERY = 5.0
 METER_EVERY = 0.5
 """From one look at what has come over the line to the next."""
 
-SetTimer = Callable[[float, Callable[[], None]], Timer]
-
 
 class Delays:
     """Calls by name that wait: of several under one name, only the last is made."""
 
-    def __init__(self, set_timer: SetTimer) -> None:
-        self._set_timer = set_timer
-        self._timers: dict[str, Timer] = {}
+    def __init__(self, node: MessagePump) -> None:
+        self._node = node
+        self._waiting: dict[str, Later] = {}
 
     def call(self, what: str, seconds: float, call: Callable[[], None]) -> None:
         """Call after ``seconds``, unless asked again under the same name meanwhile."""
         self.drop(what)
 
         def due() -> None:
-            self._timers.pop(what, None)
+            self._waiting.pop(what, None)
             call()
 
-        self._timers[what] = self._set_timer(max(seconds, 0.001), due)
+        self._waiting[what] = Later(self._node, seconds, due)
 
     def drop(self, what: str) -> None:
         """Do not make the call under that name."""
-        timer = self._timers.pop(what, None)
-        if timer is not None:
-            timer.stop()
+        later = self._waiting.pop(what, None)
+        if later is not None:
+            later.stop()
 
     def is_waiting(self, what: str) -> bool:
         """Whether a call under that name is still to come."""
-        return what in self._timers
+        return what in self._waiting
 
     @property
     def is_empty(self) -> bool:
-        return not self._timers
+        return not self._waiting

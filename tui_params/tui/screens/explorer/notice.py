@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
-from textual.timer import Timer
+from textual.message_pump import MessagePump
 
-from tui_params.tui.screens.explorer.delays import SetTimer
+from tui_params.tui.later import Later
 
 SAID_FOR = 5.0
 """Seconds after which the sentence goes by itself."""
@@ -18,23 +19,35 @@ class Notice:
     One that ``stays`` is not gone by itself.
     """
 
-    def __init__(self, set_timer: SetTimer, changed: Callable[[], None]) -> None:
+    def __init__(self, node: MessagePump, changed: Callable[[], None]) -> None:
         self.words = ""
         self.running = ""
         """What goes on, until it ends; it leaves room for the keys."""
-        self._set_timer = set_timer
+        self._node = node
         self._changed = changed
-        self._timer: Timer | None = None
+        self._later: Later | None = None
         self._question = ""
+        self._said = 0.0
 
     def say(self, words: str, seconds: float | None = None, *, stays: bool = False) -> None:
-        if self._timer is not None:
-            self._timer.stop()
+        if self._later is not None:
+            self._later.stop()
+        self._said = monotonic()
         lasts = SAID_FOR if seconds is None else seconds
-        self._timer = self._set_timer(lasts, self.clear) if words and not stays else None
+        self._later = Later(self._node, lasts, self.clear) if words and not stays else None
         if words != self.words:
             self.words, self._question = words, ""
             self._changed()
+
+    def move_on(self, moved: float, words: str) -> bool:
+        """The cursor moved at that time of ``monotonic``: what was said before goes, and ``words`` stand there.
+
+        False if something was said since: that answers to what came after, and stays.
+        """
+        if self._said > moved:
+            return False
+        self.say(words, stays=True)
+        return True
 
     def ask(self, question: str, words: str) -> bool:
         """Ask before something is done: True if that question stands there already, because a key was pressed twice.

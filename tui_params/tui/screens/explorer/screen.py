@@ -96,8 +96,8 @@ class ExplorerScreen(Actions):
         def scan_key() -> str:
             return self.key_of("scan")
 
-        self.waiting = waiting = Delays(self.set_timer)
-        self.notice = notice = Notice(self.set_timer, self.update_bars)
+        self.waiting = waiting = Delays(self)
+        self.notice = notice = Notice(self, self.update_bars)
         self.session = session = Session(pending, self.post_message, make_desk, make_pages, is_editable=bool(editor))
         self.filter = Filter(session, tree, self.search, waiting, self._filtered, scan_key)
         self.questions = Questions(session, tree, self.filter, waiting, self.update_bars)
@@ -257,8 +257,7 @@ class ExplorerScreen(Actions):
 
     def on_module_tree_moved(self, message: tree_messages.Moved) -> None:
         # The first move is the one to the first row.
-        self.notice.say(self.hint, stays=True)
-        self.hint = ""
+        self.hint = "" if self.notice.move_on(message.at, self.hint) else self.hint
         self.comparing.stir()
         self.panes.leave_place()
         if self.pages is not None:

@@ -62,7 +62,7 @@ class TensorScreen(QuickScreen):
         self.tolls = Tolls(lambda: self.subject, lambda: keys.first("tensor.fetch", self._changed_keys))
         self.desk.refuse = self.tolls.refusal
         self.desk.most_beside = self.tolls.most_beside
-        self.notice = Notice(self.set_timer, self.update_bars)
+        self.notice = Notice(self, self.update_bars)
         self.writing = Writing(self, self.notice, glyphs)
         self._lenses: dict[str, Lens] = {}
         self._up = ""

@@ -69,9 +69,9 @@ class TimelineScreen(Screen[str | None]):
         super().__init__()
         self.glyphs = glyphs
         self.desk: TimelineDesk | None = None
-        self.notice = Notice(self.set_timer, self.update_bars)
+        self.notice = Notice(self, self.update_bars)
         self.fetching = FetchQuestion(self.notice, self._key_of, lambda: self.size.width)
-        self.waiting = Delays(self.set_timer)
+        self.waiting = Delays(self)
         self.tracks = TrackList(glyphs, id="tracks")
         self.page = TrackPage(id="track-page")
         self.ask = AskBar(id="ask")

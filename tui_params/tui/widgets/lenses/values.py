@@ -6,7 +6,6 @@ from collections.abc import Hashable
 
 import msgspec
 from textual import events
-from textual.timer import Timer
 
 from tui_params.core import text
 from tui_params.core.export.snippets import Snippet
@@ -16,6 +15,7 @@ from tui_params.core.reading.value_text import FORMS, MOST_DIGITS, Format
 from tui_params.core.window import Window
 from tui_params.tui import keys
 from tui_params.tui.desk.tensor_desk import Answer, Task, TensorDesk
+from tui_params.tui.later import Later
 from tui_params.tui.state.place import Place
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
@@ -71,7 +71,7 @@ class Values(Lens):
         self._width_of: Hashable = None
         self._copying: Hashable = None
         self._shown_of: Hashable = None
-        self._timer: Timer | None = None
+        self._timer: Later | None = None
         self._is_late = False
         self.seeking = Seeking(desk, "cells.search", self._say, self._move, self._restate)
         self.edges = SheetEdges(desk, self._fill)
@@ -165,7 +165,7 @@ class Values(Lens):
             return False
         if self._timer is None:
             self._is_late = False
-            self._timer = self.set_timer(MOMENT, self._be_late)
+            self._timer = Later(self, MOMENT, self._be_late)
         return not self._is_late
 
     def _be_late(self) -> None:

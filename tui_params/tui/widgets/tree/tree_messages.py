@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from textual.message import Message
 
 
 class Moved(Message, namespace="module_tree"):
-    """The cursor is now on another node (or on none)."""
+    """The cursor is now on another node (or on none), since that time of ``monotonic``."""
 
     def __init__(self, node: int | None) -> None:
         super().__init__()
         self.node = node
+        self.at = monotonic()
 
 
 class Exposed(Message, namespace="module_tree"):

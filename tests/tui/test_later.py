@@ -1,0 +1,46 @@
+"""Calls that are made later: each comes, whatever the clock does meanwhile, and none after it was stopped."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from textual import _time
+from textual.app import App
+
+from tests.factories_screen import eventually
+from tui_params.tui.later import Later
+
+
+async def test_a_call_comes_although_the_processor_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    app, made = App[None](), list[str]()
+    async with app.run_test():
+        # A second passes from each reading of the clock to the next.
+        clock = count()
+        monkeypatch.setattr(_time, "get_time", lambda: float(next(clock)))
+        app.set_timer(0.001, lambda: made.append("textual"))
+        Later(app, 0.001, lambda: made.append("first"))
+        Later(app, 0.01, lambda: made.append("second"))
+        await eventually(lambda: "second" in made, "the calls are made")
+    assert made == ["first", "second"]  # Textual has forgotten its own, which is why there is Later
+
+
+async def test_a_call_that_is_stopped_is_not_made() -> None:
+    app, made = App[None](), list[str]()
+    async with app.run_test():
+        stopped = Later(app, 0.001, lambda: made.append("stopped"))
+        Later(app, 0.002, lambda: made.append("made"))
+        stopped.stop()
+        await eventually(lambda: bool(made), "the other call is made")
+        stopped.stop()
+        assert made == ["made"]
+
+
+async def test_a_call_for_what_was_closed_is_not_made() -> None:
+    closed, app, made = App[None](), App[None](), list[str]()
+    async with closed.run_test():
+        Later(closed, 0.05, lambda: made.append("closed"))
+    async with app.run_test():
+        Later(app, 0.1, lambda: made.append("open"))
+        await eventually(lambda: bool(made), "the call for what is open is made")
+        assert made == ["open"]
