@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource, dtype_of
 from tui_params.core.dtypes import DTYPES, numpy_dtype
+from tui_params.core.kernels.engine import Engine
 from tui_params.core.numbers.condition import NOT_FINITE, Condition, between, parse_condition, words_of
 from tui_params.core.reading import value_search
 from tui_params.core.reading.value_search import Found, find, find_extreme
@@ -65,8 +66,18 @@ def meets(condition: Condition, value: Any, kind: np.dtype[Any]) -> bool:
 
 def _rounded(bound: float, kind: np.dtype[Any]) -> float:
     with np.errstate(all="ignore"):
-        found = float(np.float64(bound).astype(kind))
-    return found if math.isfinite(found) else bound
+        found, limit = (float(value) for value in np.array([np.float64(bound), math.inf]).astype(kind))
+    return found if math.isfinite(found) and not (math.isfinite(limit) and abs(bound) > limit) else bound
+
+
+@pytest.mark.parametrize("kind", [ml_dtypes.float4_e2m1fn, ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn])
+def test_a_bound_beyond_a_type_that_has_no_infinity_is_not_its_largest_value(kind: Any) -> None:
+    largest = float(ml_dtypes.finfo(kind).max)
+    source = MemorySource({"a": np.array([0, -largest, largest, 0]).astype(kind)})
+    info = source.find("a")
+    for words, expected in ((">=100", None), ("<inf", 0), ("abs>=inf", None), (">-1e30", 0), (f">={largest}", 2)):
+        found = find(source, info, whole((4,)), parse_condition(words), None)
+        assert (None if found is None else found.index[0]) == expected, words
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)
@@ -122,6 +133,31 @@ def test_the_next_and_the_one_before_are_found_at_random(
             expected = Found((index,), has_wrapped)
             break
     assert found == expected
+
+
+@settings(max_examples=150)
+@given(data=st.data(), kind=st.sampled_from(TYPES), words=st.sampled_from(CONDITIONS), step=st.sampled_from([1, -1]))
+def test_the_next_of_every_type_is_found_at_random(
+    engine: Engine, data: st.DataObject, kind: np.dtype[Any], words: str, step: int
+) -> None:
+    every = every_value(kind)
+    places = data.draw(st.lists(st.integers(0, every.size - 1), min_size=1, max_size=50))
+    array = every[places]
+    source = MemorySource({"a": array}, step=16)
+    source.engine = engine
+    info, condition = source.find("a"), parse_condition(words)
+    at = data.draw(st.integers(0, array.size - 1))
+    with np.errstate(invalid="ignore"):
+        plain = array.astype(np.float64 if info.dtype.kind == "float" else object).tolist()
+    plain = [value if info.dtype.kind == "float" else int(value) for value in plain]
+    order = [(at + step * (far + 1)) % array.size for far in range(array.size)]
+    expected = next((place for place in order if meets(condition, plain[place], kind)), None)
+    found = find(source, info, whole(array.shape), condition, (at,), step)
+    assert (None if found is None else found.index[0]) == expected
+    finite = [value for value in plain if math.isfinite(value)]
+    for side, best in ((1, max), (-1, min)):
+        found = find_extreme(source, info, whole(array.shape), side)
+        assert found == (Found((plain.index(best(finite)),), False) if finite else None)
 
 
 def whole(shape: tuple[int, ...]) -> Window:

@@ -23,6 +23,7 @@ from tui_params.core.kernels.protocol import (
     ordered,
     ordered64,
 )
+from tui_params.core.kernels.words import Words
 
 
 class NumpyKernels:
@@ -131,6 +132,63 @@ class NumpyKernels:
         self, raw: NDArray[np.uint8], kind: str, numel: int, marks: tuple[int, int, int], lines: Lines | None
     ) -> Few | None:
         return None
+
+    def seek(self, words: NDArray[Any], sought: Words, start: int, stop: int, step: int) -> int | None:
+        if sought.bits == 4:
+            return _seek_halves(words, sought, start, stop, step)
+        size = _SEEK_NBYTES // words.itemsize
+        begins = range(start, stop, size)
+        for begin in begins if step > 0 else reversed(begins):
+            hits = _hits(words[begin : min(begin + size, stop)], sought)
+            if hits is not None:
+                return begin + int(np.flatnonzero(hits)[0 if step > 0 else -1])
+        return None
+
+
+_SEEK_NBYTES = 1 << 18
+"""Bytes that are compared at a time: few enough for the cache of a core."""
+
+
+def _hits(some: NDArray[Any], sought: Words) -> NDArray[np.bool_] | None:
+    """Which words are sought; None if none is, which is seen by one comparison first."""
+    top, is_masked = sought.mask, sought.mask != (1 << sought.bits) - 1
+    if is_masked and sought.bits > 4 and all(first + more == top for first, more in sought.ranges):
+        # The greatest magnitudes, NaN and Inf among them: the ends of both orders, which are looked at without a copy.
+        least = min((first for first, _ in sought.ranges), default=top + 1)
+        if int(some.view(f"i{some.itemsize}").max()) < least and int(some.max()) < least + top + 1:
+            return None
+    masked = np.bitwise_and(some, some.dtype.type(top)) if is_masked else some
+    found: NDArray[np.bool_] | None = None
+    for first, more in sought.ranges:
+        if first + more == top:
+            if int(masked.max()) < first:
+                continue
+            hits = masked >= first
+        else:
+            shifted = np.subtract(masked, some.dtype.type(first)) if first else masked
+            if int(shifted.min()) > more:
+                continue
+            hits = shifted <= more
+        found = hits if found is None else np.logical_or(found, hits)
+    return found
+
+
+def _seek_halves(raw: NDArray[np.uint8], sought: Words, start: int, stop: int, step: int) -> int | None:
+    """``seek`` for codes of 4 bits: first the bytes that hold one, by a table of all bytes."""
+    every = np.arange(256, dtype=np.uint8)
+    low, high = (_hits(codes, sought) for codes in (every & np.uint8(15), every >> np.uint8(4)))
+    if low is None or high is None:
+        return None
+    either = np.logical_or(low, high)
+    begins = range(start // 2, (stop + 1) // 2, _SEEK_NBYTES)
+    for begin in begins if step > 0 else reversed(begins):
+        some = raw[begin : min(begin + _SEEK_NBYTES, (stop + 1) // 2)]
+        places: list[int] = np.flatnonzero(either[some])[::step].tolist()
+        for byte in places:
+            for half in (0, 1)[::step]:
+                if start <= 2 * (begin + byte) + half < stop and (low, high)[half][some[byte]]:
+                    return 2 * (begin + byte) + half
+    return None
 
 
 _SPECIAL64 = tuple(map(np.uint64, (0, 1 << 63, 0x7FF << 52, 0xFFF << 52)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.few import FewLoop
 from tui_params.core.kernels.machine_code import MachineCode
 from tui_params.core.kernels.protocol import DECODED, LANES, Extremes, Few, Gap, Lines, Moved, Sums
+from tui_params.core.kernels.words import Words
 
 
 class CompiledKernels:
@@ -119,6 +121,14 @@ class CompiledKernels:
         self, raw: NDArray[np.uint8], kind: str, numel: int, marks: tuple[int, int, int], lines: Lines | None
     ) -> Few | None:
         return self._few(raw, DECODED.index(kind), numel, marks, lines) if kind in DECODED else None
+
+    def seek(self, words: NDArray[Any], sought: Words, start: int, stop: int, step: int) -> int | None:
+        plan = np.array([sought.mask, *chain.from_iterable(sought.ranges)], np.uint64)
+        found = np.empty(1, np.int64)
+        loop = self._loops[f"seek{sought.bits}"]
+        loop(_address(words), start, stop, _address(plan), len(sought.ranges), step, _address(found))
+        place = int(found[0])
+        return None if place < 0 else place
 
 
 BLOCKS_TILE, BLOCKS_SCRATCH = 1024, 50

@@ -18,6 +18,7 @@ from tui_params.core.kernels.loops_blocks import blocks
 from tui_params.core.kernels.loops_difference import difference
 from tui_params.core.kernels.loops_few import few
 from tui_params.core.kernels.loops_moved import moved
+from tui_params.core.kernels.loops_seek import SEEK_LOOPS
 
 _words16 = array_view(types.uint16, is_input=True)
 _words32 = array_view(types.uint32, is_input=True)
@@ -337,5 +338,6 @@ LOOPS: dict[str, tuple[Callable[..., None], int]] = {
     "blocks": (blocks, 4),
     "few": (few, 1),
     "moved": (moved, 8),
+    **SEEK_LOOPS,
 }
 """Every loop by name, and how many words (addresses, counts, flags) of 64 bits it takes."""

@@ -25,6 +25,7 @@ _SOURCES = (
     "loops_difference.py",
     "loops_few.py",
     "loops_moved.py",
+    "loops_seek.py",
 )
 
 

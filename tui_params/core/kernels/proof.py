@@ -13,6 +13,7 @@ from tui_params.core.kernels.block_tables import BlockTables
 from tui_params.core.kernels.by_numpy import NumpyKernels
 from tui_params.core.kernels.limbs import LIMB_SUMS, limb_totals
 from tui_params.core.kernels.protocol import DIGITS, LANES, WORDS, Kernels, Lines
+from tui_params.core.kernels.words import Words
 
 
 def prove(kernels: Kernels) -> None:
@@ -150,7 +151,20 @@ def _results(kernels: Kernels, raw: NDArray[np.uint8]) -> list[Any]:
         rows, columns = np.zeros(grid.shape[0], grid.dtype), np.zeros(103, grid.dtype)
         kernels.maxima(grid, rows, columns, int(np.iinfo(grid.dtype).max) - 9, is_doubled=True)
         results += [rows.tolist(), columns.tolist()]
+        results += _sought(kernels, raw.view(f"<u{size}"), 8 * size)
+    results += _sought(kernels, raw, 4)
     return results
+
+
+def _sought(kernels: Kernels, words: NDArray[Any], bits: int) -> list[int | None]:
+    """Where some words are that there are, and one that there is not."""
+    top = (1 << bits - 1) - 1
+    count, word = words.size * (2 if bits == 4 else 1), int(words[words.size // 2]) & top
+    found = []
+    for ranges in ((), ((word, 0),), ((top, 1), (word, 0)), ((word, 0), (0, 0), (1, 0)), ((top - 3, 2),)):
+        for mask in (top, 2 * top + 1):
+            found += [kernels.seek(words, Words(bits, mask, ranges), 3, count - 1, step) for step in (1, -1)]
+    return found
 
 
 def _filled(counts: NDArray[np.int64]) -> list[list[int]]:

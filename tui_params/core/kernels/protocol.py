@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tui_params.core.channels import Side
 from tui_params.core.kernels.block_tables import BlockTables
+from tui_params.core.kernels.words import Words
 
 WORDS = 1 << 16
 
@@ -206,6 +207,12 @@ class Kernels(Protocol):
         ``marks`` are the patterns, as float32, of the smallest normal number of the type, of the largest finite one and
         of the one below that (-1: not to be counted). None if there is no loop for the type, or if a quantile lies
         between two numbers so far apart that the loop cannot round it once.
+        """
+
+    def seek(self, words: NDArray[Any], sought: Words, start: int, stop: int, step: int) -> int | None:
+        """The place of the first (``step`` 1) or the last (-1) of the words ``start:stop`` that is sought, or None.
+
+        ``words`` are unsigned, of ``sought.bits`` each; codes of 4 bits are counted one by one, two in each byte.
         """
 
 

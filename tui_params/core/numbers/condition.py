@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from tui_params.core.dtypes import DType, numpy_dtype
+from tui_params.core.kernels.words import Words
 from tui_params.core.numbers.decode import numbers, part_dtype
 from tui_params.core.text import clean
 from tui_params.errors import SliceError
@@ -43,11 +44,6 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 NOT_FINITE = Condition("NaN or Inf", "not finite")
-
-
-def equal_to(value: Number) -> Condition:
-    """Equal to a number; -0 is equal to 0."""
-    return Condition(f"={value!r}", low=value, high=value)
 
 
 def between(low: Number, high: Number, *, is_closed: bool = False) -> Condition:
@@ -90,26 +86,15 @@ def _number(word: str) -> Number:
     return number
 
 
-class Words(msgspec.Struct, frozen=True):
-    """The words of bits, of ``bits`` each, that meet a condition: after ``& mask``, those in one of ``ranges``.
-
-    A range is its first word and how many more follow; it may go on at 0 after the last word.
-    """
-
-    bits: int
-    mask: int
-    ranges: tuple[tuple[int, int], ...]
-
-
 def words_of(condition: Condition, dtype: DType) -> Words:
     """The words of a real type, or of the parts of a complex one, that meet a condition.
 
-    Raises ReadError, SliceError.
+    Codes of 4 bits are sought as they are stored; other packed ones one in each byte. Raises ReadError, SliceError.
     """
     part = part_dtype(dtype)
     if dtype.is_complex and condition.kind == "interval":
         raise SliceError("complex numbers have no order here: only nan and inf can be searched in them")
-    width = max(8, part.bits)
+    width = part.bits if part.bits == 4 else max(8, part.bits)
     if part.bits <= _BRUTE:
         return _by_patterns(condition, part, width)
     if part.kind == "float":
@@ -155,8 +140,10 @@ def _rounded(bound: Number, part: DType) -> float:
 
     given = np.float64(_as_float(bound))
     with np.errstate(over="ignore", invalid="ignore"):
-        rounded = float(given.astype(numpy_dtype(part)).astype(np.float64))
-    return rounded if math.isfinite(rounded) else float(given)
+        rounded, limit = np.array([given, np.inf]).astype(numpy_dtype(part)).astype(np.float64).tolist()
+    # A type without infinities may turn all that is too large into its largest number.
+    is_beyond = math.isfinite(limit) and abs(given) > limit
+    return rounded if math.isfinite(rounded) and not is_beyond else float(given)
 
 
 def _as_float(number: Number) -> float:
@@ -233,9 +220,8 @@ def _integer_ranges(condition: Condition, part: DType) -> tuple[tuple[int, int],
             if low <= 0:
                 spans = [(spans[1][0], high)]
     everything = 1 << part.bits
-    return tuple(
-        (max(first, least) % everything, min(last, most) - max(first, least)) for first, last in spans if first <= last
-    )
+    kept = [(max(first, least), min(last, most)) for first, last in spans]
+    return tuple((first % everything, last - first) for first, last in kept if first <= last)
 
 
 def _first_integer(condition: Condition, least: int, most: int) -> int:

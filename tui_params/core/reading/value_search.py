@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_params.core.numbers.condition import Condition, Words, equal_to, words_of
-from tui_params.core.numbers.decode import unpack
+from tui_params.core.kernels.words import Words
+from tui_params.core.numbers.condition import Condition, words_of
+from tui_params.core.numbers.decode import numbers, unpack
 from tui_params.core.piece import boxes
-from tui_params.core.reading.value_part import numbers_of
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, Window, make_window
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tui_params.core.reading.readable import Readable
@@ -29,9 +28,6 @@ CHUNK_NBYTES = 1 << 23
 
 THREADS = 2
 """Threads that read and compare; the system copies out of its cache as fast as one compares."""
-
-STEP_NBYTES = 1 << 18
-"""Bytes that are compared at a time: few enough for the cache of a core."""
 
 WINDOW_NUMEL = 1 << 16
 """Elements that are read at a time of a slice with gaps."""
@@ -63,19 +59,15 @@ def find(
 
     Only what is passed over is read, a few MB at a time. Raises ReadError, SliceError, and what ``progress`` raises.
     """
-    words = words_of(condition, info.dtype)
+    seeker = _Seeker(source, info, window, words_of(condition, info.dtype))
     numel = window.numel
     at = _number(window, after) if after is not None else (-1 if step > 0 else numel)
     runs = [(at + 1, numel), (0, at + 1)] if step > 0 else [(0, at), (at, numel)]
-    passed, is_whole = 0, _is_whole(info, window)
+    passed, is_whole = 0, seeker.is_whole
     chunk = max(1, CHUNK_NBYTES // max(1, info.dtype.nbytes(info.dtype.grain))) * info.dtype.grain
 
     def look(part: tuple[int, int]) -> int | None:
-        for first, block in _blocks(source, info, window, *part, step):
-            place = _place_in(block, words, step, 2 if info.dtype.is_complex else 1)
-            if place is not None:
-                return first + place
-        return None
+        return seeker.find(*part, step)
 
     for number, (start, stop) in enumerate(runs):
         parts = _chunks(max(start, 0), min(stop, numel), chunk if is_whole else WINDOW_NUMEL, step)
@@ -123,30 +115,36 @@ def find_extreme(
 ) -> Found | None:
     """The first of the largest (``side`` 1) or smallest (-1) finite elements of a slice; None if none is finite.
 
-    Everything is read, then again up to the element. Raises as ``find``.
+    Everything is read once. Raises as ``find``.
     """
     import numpy as np
 
-    best: float | int | None = None
-    words_of(equal_to(0), info.dtype)  # raises where elements have no order
+    seeker = _Seeker(source, info, window, words_of(_BEYOND_NOTHING, info.dtype))
+    best: tuple[float | int, int] | None = None
     passed = 0
-    for _, array in _arrays(source, info, window, 0, window.numel):
-        if info.dtype.kind == "float":
-            with np.errstate(invalid="ignore"):
-                values = array.astype(np.float32 if info.dtype.bits <= 32 else np.float64)
-            values = values[np.isfinite(values)]
-        else:
-            values = array.astype(np.int8) if info.dtype.name == "int4" else array
-            values = values.astype(np.uint8) if info.dtype.name == "uint4" else values
-        if values.size:
-            found = numbers_of((values.max() if side > 0 else values.min()).reshape(1), info.dtype)[0]
-            assert not isinstance(found, complex)
-            if best is None or side * found > side * best:
-                best = found
-        passed += array.size
+    for block in seeker.blocks(0, window.numel):
+        place = seeker.place_in(block, 1)
+        if place is not None:
+            values = numbers(block.codes(place), info.dtype)
+            if info.dtype.kind == "float":
+                values = np.where(np.isfinite(values), values, -side * np.inf)
+            at = int(values.argmax() if side > 0 else values.argmin())
+            best = values[at].item(), block.number + place - block.start + at
+            seeker.words = words_of(_beyond(best[0], side), info.dtype)
+        passed += block.stop - block.start
         if progress is not None:
             progress(passed, window.numel)
-    return None if best is None else find(source, info, window, equal_to(best), None, 1, progress)
+    return None if best is None else Found(_index(window, best[1]), False)
+
+
+_BEYOND_NOTHING = Condition("finite", is_low_open=True, is_high_open=True)
+
+
+def _beyond(value: float | int, side: int) -> Condition:
+    """Finite, and larger than ``value``, or smaller where ``side`` is -1."""
+    if side > 0:
+        return Condition("larger", low=value, is_low_open=True, is_high_open=True)
+    return Condition("smaller", high=value, is_low_open=True, is_high_open=True)
 
 
 def _number(window: Window, index: tuple[int, ...]) -> int:
@@ -165,74 +163,99 @@ def _index(window: Window, number: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
-def _blocks(
-    source: Readable, info: TensorInfo, window: Window, start: int, stop: int, step: int
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The words of elements ``start:stop`` of a window, from its start or from its end on: where each block begins.
+class _Block(msgspec.Struct, frozen=True):
+    """Words as they are read, of which ``start:stop`` belong to the slice; ``number`` is that of the first of these.
 
-    A complex element is two words.
+    An element is ``per`` words; codes of 4 bits lie two in a byte. Valid until the next is read.
     """
-    import numpy as np
 
-    part = np.dtype(f"u{max(8, info.dtype.bits // (2 if info.dtype.is_complex else 1)) // 8}")
-    if not _is_whole(info, window):
-        for first, array in _windows(source, info, window, start, stop, step):
-            if info.dtype.name == "complex32":
-                array = array.view(np.float32).astype(np.float16)
-            yield first, np.ascontiguousarray(array).view(part)
-        return
-    grain = info.dtype.grain
-    per = 2 if info.dtype.is_complex else 1
-    done = start // grain * grain
-    parts = []
-    for raw in source.blocks(info, done, min(-(-stop // grain) * grain, info.numel)):
-        words = unpack(raw, info.dtype.bits, info.dtype.numel(raw.size)) if info.dtype.is_packed else raw.view(part)
-        count = min(words.size // per, stop - done)
-        skipped = max(start - done, 0)
-        block = words[skipped * per : count * per]
-        if step > 0:
-            yield done + skipped, block
-        else:
-            parts.append((done + skipped, block.copy()))
-        done += count
-    yield from reversed(parts)
+    words: NDArray[Any]
+    bits: int
+    per: int
+    start: int
+    stop: int
+    number: int
+
+    def codes(self, start: int) -> NDArray[Any]:
+        """The words from ``start`` to the end of the slice, one each."""
+        if self.bits != 4:
+            return self.words[start : self.stop]
+        return unpack(self.words[start // 2 :], 4, self.stop - start // 2 * 2)[start % 2 :]
+
+
+class _Seeker:
+    """Seeks words in a slice of one tensor, a few MB at a time; without change usable from any thread."""
+
+    def __init__(self, source: Readable, info: TensorInfo, window: Window, words: Words) -> None:
+        self._source = source
+        self._info = info
+        self._window = window
+        self.is_whole = _is_whole(info, window)
+        self.words = words
+        if self.is_whole:
+            source.engine.prepare(info.nbytes)
+
+    def find(self, start: int, stop: int, step: int) -> int | None:
+        """The number of the first (``step`` 1) or last of the elements ``start:stop`` that has a word of those."""
+        last = None
+        for block in self.blocks(start, stop):
+            place = self.place_in(block, step)
+            if place is not None:
+                last = block.number + (place - block.start) // block.per
+                if step > 0:
+                    break
+        return last
+
+    def place_in(self, block: _Block, step: int) -> int | None:
+        """The place of the first or last word of a block that is sought."""
+        words = self.words if self.words.bits == block.bits else msgspec.structs.replace(self.words, bits=block.bits)
+        return self._source.engine.current().seek(block.words, words, block.start, block.stop, step)
+
+    def blocks(self, start: int, stop: int) -> Iterator[_Block]:
+        """The words of elements ``start:stop``. A complex element is two words."""
+        import numpy as np
+
+        info = self._info
+        per = 2 if info.dtype.is_complex else 1
+        part = np.dtype(f"u{max(8, info.dtype.bits // per) // 8}")
+        if not self.is_whole:
+            for first, array in _windows(self._source, info, self._window, start, stop):
+                if info.dtype.name == "complex32":
+                    array = array.view(np.float32).astype(np.float16)
+                words = np.ascontiguousarray(array).view(part)
+                yield _Block(words, 8 * part.itemsize, per, 0, words.size, first)
+            return
+        grain = info.dtype.grain
+        done = start // grain * grain
+        for words in self._source.blocks(info, done, min(-(-stop // grain) * grain, info.numel)):
+            bits, count = 8 * part.itemsize, info.dtype.numel(words.size)
+            if info.dtype.bits == 4:
+                bits = 4
+            elif info.dtype.is_packed:
+                words = unpack(words, info.dtype.bits, count)
+            else:
+                words = words.view(part)
+            count, skipped = min(count, stop - done), max(start - done, 0)
+            if count > skipped:
+                yield _Block(words, bits, per, skipped * per, count * per, done + skipped)
+            done += count
 
 
 def _windows(
-    source: Readable, info: TensorInfo, window: Window, start: int, stop: int, step: int
+    source: Readable, info: TensorInfo, window: Window, start: int, stop: int
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """The values of elements ``start:stop`` of a window that has gaps, flat, some thousand at a time."""
     shape = tuple(axis.length for axis in window.axes)
-    begins = range(start, stop, WINDOW_NUMEL)
-    for begin in begins if step > 0 else reversed(begins):
-        end, first = min(begin + WINDOW_NUMEL, stop), begin
-        parts = []
-        for origin, lengths in boxes(shape, begin, end):
+    for begin in range(start, stop, WINDOW_NUMEL):
+        first = begin
+        for origin, lengths in boxes(shape, begin, min(begin + WINDOW_NUMEL, stop)):
             axes = [_part(axis, at, length) for axis, at, length in zip(window.axes, origin, lengths, strict=True)]
-            parts.append((first, make_window(tuple(axes))))
+            yield first, source.read_window(info, make_window(tuple(axes))).reshape(-1)
             first += prod(lengths)
-        for number, part in parts if step > 0 else reversed(parts):
-            yield number, source.read_window(info, part).reshape(-1)
 
 
 def _part(axis: Axis, first: int, count: int) -> Axis:
     return msgspec.structs.replace(axis.part(first, count), is_index=False)
-
-
-def _arrays(
-    source: Readable, info: TensorInfo, window: Window, start: int, stop: int
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The values of a window, flat, in blocks."""
-    from tui_params.core.numbers.decode import decode
-
-    if not _is_whole(info, window):
-        yield from _windows(source, info, window, start, stop, 1)
-        return
-    done = start
-    for raw in source.blocks(info):
-        count = min(info.dtype.numel(raw.size), stop - done)
-        yield done, decode(raw, info.dtype, count)
-        done += count
 
 
 def _is_whole(info: TensorInfo, window: Window) -> bool:
@@ -242,41 +265,3 @@ def _is_whole(info: TensorInfo, window: Window) -> bool:
         for axis, size in zip(window.axes, info.shape, strict=True)
     )
     return is_all and info.stride is None
-
-
-def _place_in(block: NDArray[Any], words: Words, step: int, per: int) -> int | None:
-    """The first (or last) element of a block that has a word which is sought."""
-    size = STEP_NBYTES // block.itemsize
-    starts = range(0, block.size, size)
-    for start in starts if step > 0 else reversed(starts):
-        some = block[start : start + size]
-        places = _places(some, words)
-        if places is not None:
-            return (start + int(places[0 if step > 0 else -1])) // per
-    return None
-
-
-def _places(some: NDArray[Any], words: Words) -> NDArray[np.intp] | None:
-    """The places of the words that are sought, or None. First it is seen by one comparison whether there are any."""
-    import numpy as np
-
-    top, is_masked = words.mask, words.mask != (1 << words.bits) - 1
-    if is_masked and all(first + more == top for first, more in words.ranges):
-        # The greatest magnitudes, NaN and Inf among them: the ends of both orders, which are looked at without a copy.
-        least = min((first for first, _ in words.ranges), default=top + 1)
-        if int(some.view(f"i{some.itemsize}").max()) < least and int(some.max()) < least + top + 1:
-            return None
-    masked = np.bitwise_and(some, some.dtype.type(top)) if is_masked else some
-    found: NDArray[np.bool_] | None = None
-    for first, more in words.ranges:
-        if first + more == top:
-            if int(masked.max()) < first:
-                continue
-            hits = masked >= first
-        else:
-            shifted = np.subtract(masked, some.dtype.type(first)) if first else masked
-            if int(shifted.min()) > more:
-                continue
-            hits = shifted <= more
-        found = hits if found is None else np.logical_or(found, hits)
-    return None if found is None else np.flatnonzero(found)
