@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.style import Style
-from textual._compositor import ChopsUpdate
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -145,6 +145,8 @@ class ParamsApp(KeyOrder):
             renderable = wire.tightened(renderable, self._shown, can_erase=self._can_erase)
         elif renderable is not None:
             self._shown.forget()
+            if isinstance(renderable, LayoutUpdate):
+                renderable = wire.placed(renderable, can_erase=self._can_erase)
         super()._display(screen, renderable)
 
     def on_resize(self) -> None:

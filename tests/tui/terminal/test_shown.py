@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
-from textual._compositor import ChopsUpdate, CompositorUpdate
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.geometry import Region
 from textual.screen import Screen
+from textual.strip import Strip
 
 from tests.factories_cells import CellTerminal, draw, same, updates
 from tests.factories_memory import MemorySource
@@ -17,7 +21,7 @@ from tests.factories_screen import on_stage, ramp, small_model
 from tui_params.tui.app import ParamsApp
 from tui_params.tui.terminal.pens import PLAIN, Pen
 from tui_params.tui.terminal.shown import Run, Shown
-from tui_params.tui.terminal.wire import tightened
+from tui_params.tui.terminal.wire import placed, tightened
 
 RED: Pen = ((), "31", "")
 LINED: Pen = (("4",), "", "")
@@ -174,3 +178,62 @@ async def test_after_a_stay_in_the_shell_everything_is_painted() -> None:
         assert not watched.is_right()
         stage.app.app_resume_signal.publish(stage.app)
         await stage.until(watched.is_right, "what a full repaint would draw")
+
+
+class OtherWidths(CellTerminal):
+    """A terminal that takes an emoji before U+FE0F for one cell, or for two, whatever Rich thinks."""
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self._emoji = cells
+
+    def _put(self, letter: str) -> None:
+        if letter == "❤":
+            self.cells[self._x, self._y] = (letter, self._pen)
+            if self._emoji == 2:
+                self.cells[self._x + 1, self._y] = ("", self._pen)
+            self._x += self._emoji
+        elif letter != "\ufe0f":
+            super()._put(letter)
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+@pytest.mark.parametrize("can_erase", [True, False])
+def test_what_lies_behind_an_emoji_is_right_whatever_cells_it_takes(cells: int, can_erase: bool) -> None:
+    console = Console(color_system="truecolor", force_terminal=True)
+    shown, terminal = Shown(), OtherWidths(cells)
+    dim, bright = Style(color="red"), Style(color="blue")
+    rows = (
+        [Segment("name 123456", dim), Segment("  78901", bright), Segment("  ok")],
+        [Segment("a❤\ufe0fb 12", dim), Segment("       901", bright), Segment("  ok")],
+        [Segment("❤\ufe0f", bright), Segment("❤\ufe0f", dim), Segment("  345 x   901", bright), Segment("  ok")],
+        [Segment("name 123456", dim), Segment("  78901", bright), Segment("  ok")],
+    )
+    for row in rows:
+        strip = Strip(row)
+        length = strip.cell_length
+        update = ChopsUpdate([{0: strip}], [(0, 0, length)], [[length]])
+        terminal.write(tightened(update, shown, can_erase=can_erase).render_segments(console))
+        texts = [terminal.cells.get((x, 0), (" ",))[0] for x in range(length)]
+        plain, behind = "".join(segment.text for segment in row), length
+        while plain and plain[-1].isascii() and behind:
+            behind -= 1
+            assert texts[behind] == plain[-1], (row, texts)
+            plain = plain[:-1]
+        # Nothing of the row before is seen among the cells of the emoji.
+        assert all(letter in ("", " ", "❤", "a") for letter in texts[:behind]), (row, texts)
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_full_paint_places_what_lies_behind_an_emoji(cells: int) -> None:
+    terminal = OtherWidths(cells)
+    lines = [
+        [Strip([Segment("plain ")]), Strip([Segment("│ 12")])],
+        [Strip([Segment("a❤\ufe0f   ")]), Strip([Segment("│ 34")])],
+    ]
+    update = placed(LayoutUpdate(lines, Region(0, 0, 10, 2)))  # type: ignore[arg-type]
+    terminal.write(update.render_segments(Console(color_system="truecolor", force_terminal=True)))
+    edge = Strip.join(lines[1][:1]).cell_length
+    assert [terminal.cells[edge + place, 1][0] for place in range(4)] == list("│ 34")
+    sure = placed(LayoutUpdate(lines[:1], Region(0, 0, 10, 1)))  # type: ignore[arg-type]
+    assert sure.render_segments(Console()).count("plain") == 1

@@ -17,6 +17,10 @@ _UNKNOWN = ""
 _MAYBE_WIDE = re.compile(r"[^\u0000-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u205f\u2070-\u20cf\u2100-\u2e7f]")
 """Also what takes no cell, which beside a wide one is as long as it has cells: soft hyphens, U+2060, U+20D0."""
 
+_SURELY_WIDE = r"\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff5e"
+_UNSURE = re.compile(_MAYBE_WIDE.pattern.replace("]", f"{_SURELY_WIDE}]"))
+"""Of an emoji, above all before U+FE0F, and of what is put together, terminals disagree how many cells it takes."""
+
 
 class Run(NamedTuple):
     """A piece of text that is drawn with one pen, from a cell on; ``cells`` is its width."""
@@ -48,6 +52,17 @@ class Shown:
         Where the terminal can erase, a blank is written as a whole, because its length costs nothing.
         """
         y, x, text, pen, width = run
+        if not is_sure(text):
+            # The cursor may be somewhere else behind it, and cells of it may be written over that are another run's.
+            end = max(match.end() for match in _UNSURE.finditer(text))
+            rest = text[end:]
+            head = width - len(rest)
+            if is_narrow(rest, len(rest)) and head > 0:
+                self.lose(y, x, head + end)
+                yield Run(y, x, text[:end], pen, head)
+                if rest:
+                    yield from self.take(Run(y, x + head, rest, pen, len(rest)), can_erase=can_erase)
+                return
         if not is_narrow(text, width):
             # What a terminal does with such a cell when only a part of it is written again differs.
             self.lose(y, x, width)
@@ -87,3 +102,8 @@ class Shown:
 def is_narrow(text: str, cells: int) -> bool:
     """Whether each character surely takes one cell: letters of Latin scripts, punctuation, boxes, blocks and arrows."""
     return text.isascii() or (len(text) == cells and not _MAYBE_WIDE.search(text))
+
+
+def is_sure(text: str) -> bool:
+    """Whether all terminals take as many cells for a text as it should have."""
+    return text.isascii() or not _UNSURE.search(text)

@@ -5,8 +5,9 @@ SSH that is most of what is sent. Here only cells are written that differ from t
 differs from the piece before is sent; pieces of one colour are written together, because moving the cursor takes fewer
 bytes than changing a colour; and long blanks are erased, where the terminal erases in the colour of the background.
 
-This relies on two private things of Textual 8 (``App._display``, ``ChopsUpdate``). ``tests/tui/terminal/test_wire.py``
-checks that they exist, and that the same cells reach the screen as when Textual itself writes.
+This relies on private things of Textual 8 (``App._display``, ``ChopsUpdate``, ``LayoutUpdate``).
+``tests/tui/terminal/test_wire.py`` checks that they exist, and that the same cells reach the screen as when Textual
+itself writes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.console import Console
-from textual._compositor import ChopsUpdate
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
 from tui_params.tui.terminal.pens import PLAIN, SHOW_ON_BLANKS, Pen, change, draws_blanks_alike, pen_of
-from tui_params.tui.terminal.shown import Run, Shown
+from tui_params.tui.terminal.shown import Run, Shown, is_sure
 
 _ERASING = ("xterm", "tmux", "alacritty", "foot", "wezterm", "rxvt", "konsole", "vte", "iterm", "contour")
 """What the TERM of terminals begins with whose ECH (ECMA-48 8.3.38) leaves the background colour ("bce")."""
@@ -73,8 +74,12 @@ class TightUpdate(ChopsUpdate):
                     at += cells
         edge = min(self.chop_ends[y][-1] for y, _, _ in self.spans) if self.spans else 0
         parts = _with_fewer_pens([part for run in runs for part in self.shown.take(run, can_erase=self.can_erase)])
-        orders = (parts, _by_pen(parts))
-        return min((_written(order, self.can_erase, edge) for order in orders), key=len) + "".join(links)
+        # First those that may take other cells than they should, which the others then write over.
+        unsure = [part for part in parts if not is_sure(part.text)]
+        sure = [part for part in parts if is_sure(part.text)] if unsure else parts
+        before = _whole(unsure, self.can_erase)
+        written = min((_written(order, self.can_erase, edge) for order in (sure, _by_pen(sure))), key=len)
+        return before + written + "".join(links)
 
 
 def _append(runs: list[Run], run: Run) -> None:
@@ -153,6 +158,16 @@ def _written(runs: Sequence[Run], can_erase: bool, edge: int) -> str:
     return "".join(written)
 
 
+def _whole(runs: Sequence[Run], can_erase: bool) -> str:
+    """The runs one by one, their cells emptied first: where one takes fewer, what was there is not seen behind it."""
+    written = []
+    for run in runs:
+        to = _move(_NOWHERE, (run.x, run.y))
+        blank = f"\x1b[{run.cells}X" if can_erase else " " * run.cells + to
+        written.append(f"{to}{change(PLAIN, run.pen)}{blank if run.cells else ''}{run.text}{change(run.pen, PLAIN)}")
+    return "".join(written)
+
+
 _LONG_BLANK = re.compile(f" {{{_FEWEST_BLANKS},}}")
 
 
@@ -190,3 +205,28 @@ def tightened(update: ChopsUpdate, shown: Shown, *, can_erase: bool = False) -> 
     tight = TightUpdate(update.chops, update.spans, update.chop_ends)
     tight.shown, tight.can_erase = shown, can_erase
     return tight
+
+
+class PlacedLayout(LayoutUpdate):
+    """A full update behind which the lines are written again of whose cells terminals think differently."""
+
+    can_erase = False
+
+    def render_segments(self, console: Console) -> str:
+        lines = [Strip.join(line) for line in self.strips]
+        x, top = self.region.x, self.region.y
+        chops: list[dict[int, Strip | None]] = [{}] * top + [{x: line} for line in lines]
+        ends = [[x + line.cell_length] for line in [*[Strip.blank(0)] * top, *lines]]
+        spans = [(y, x, ends[y][0]) for y, line in enumerate(lines, top) if not is_sure(line.text)]
+        again = tightened(ChopsUpdate(chops, spans, ends), Shown(), can_erase=self.can_erase)
+        return super().render_segments(console) + again.render_segments(console)
+
+
+def placed(update: LayoutUpdate, *, can_erase: bool = False) -> LayoutUpdate:
+    """The same update, in which no text is moved by what stands before it and takes other cells than it should."""
+    strips = [[*line] for line in update.strips]
+    if all(is_sure(strip.text) for line in strips for strip in line):
+        return LayoutUpdate(strips, update.region)  # type: ignore[arg-type]
+    whole = PlacedLayout(strips, update.region)  # type: ignore[arg-type]
+    whole.can_erase = can_erase
+    return whole
