@@ -145,8 +145,11 @@ def test_part_of_a_plane_is_the_same_part_of_the_values(shape: tuple[int, ...], 
         return
     row, rows, column, columns = part
     values = take(array, view.window)
-    while values.ndim > 2:
-        values = values[:1].reshape(values.shape[1:]) if values.shape[0] else values.reshape(0, *values.shape[2:])
+    kept = [number for number, axis in enumerate(view.window.axes) if not axis.is_index]
+    for axis in reversed(view.leading):
+        place = kept.index(axis)
+        # Of a leading axis without elements there is no first one, and so nothing is shown.
+        values = values.take([0], place).squeeze(place) if values.shape[place] else values.sum(place)[..., :0]
     if values.ndim == 2:
         values = values[row : row + rows, column : column + columns]
     elif values.ndim == 1:
@@ -247,3 +250,32 @@ def test_the_index_of_a_position_is_where_the_part_begins(shape: list[int], data
     assert index is not None
     assert [array[index]] == at(array, part)
     assert view.position(index) == (row if view.rows is not None else 0, column if view.columns is not None else 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expression", "down", "across"),
+    [
+        ((64, 32, 3, 3), "", 0, 1),
+        ((64, 32, 3, 3), "[::2]", 0, 1),
+        ((64, 32, 3, 3), "[5]", 2, 3),
+        ((64, 32, 3, 3), "[:, 5]", 2, 3),
+        ((64, 3, 7, 7), "", 2, 3),  # the filters of a picture's three colours are pictures themselves
+        ((64, 3, 3, 3), "", 2, 3),
+        ((512, 256, 5), "", 0, 1),
+        ((64, 32, 3, 3, 3), "", 0, 1),
+        ((512, 256, 1, 1), "", 0, 1),
+        ((96, 1, 7, 7), "", 2, 3),
+        ((4096, 1, 4), "", 0, 2),
+        ((64, 1, 1, 1), "", 0, 3),
+        ((1, 1, 1, 9), "", 2, 3),
+        ((1, 1, 1), "", 1, 2),
+        ((8, 14336, 4096), "", 1, 2),
+        ((8, 1, 4096), "", 0, 2),
+        ((3, 4, 7, 30), "", 2, 3),
+        ((1, 500), "", 0, 1),
+        ((3, 0, 2), "", 1, 2),
+    ],
+)
+def test_which_plane_lies_down_at_first(shape: tuple[int, ...], expression: str, down: int, across: int) -> None:
+    view = plane(parse_window(expression, shape))
+    assert (view.rows, view.columns) == (down, across)

@@ -255,10 +255,28 @@ class Plane(msgspec.Struct, frozen=True, gc=False):
         return make_window(tuple(axes))
 
 
+def is_kernel(shape: tuple[int, ...]) -> bool:
+    """Whether a tensor looks like the kernel of a convolution, [out, in, ...]: what follows is small."""
+    return 3 <= len(shape) <= 5 and 0 < max(shape[2:]) < 32
+
+
 def plane(window: Window) -> Plane:
-    """The plane of the last two dimensions of ``window``'s result, with the others at their first position."""
+    """The plane that lies down at first, with the other dimensions of ``window``'s result at their first position.
+
+    The last two dimensions; of a kernel of a convolution, where they are longer than what follows, out and in. A
+    dimension of 1 lies down only where there are not two others.
+    """
     kept = [number for number, axis in enumerate(window.axes) if not axis.is_index]
-    return plane_of(window, kept[-2] if len(kept) > 1 else None, kept[-1] if kept else None)
+    if len(kept) < 2:
+        return plane_of(window, None, kept[0] if kept else None)
+    long = [number for number in kept if window.axes[number].length != 1]
+    if len(long) < 2:
+        beside = [number for number in kept if number not in long]
+        long = sorted([*beside[len(long) - 2 :], *long])
+    lengths = tuple(window.axes[number].length for number in long)
+    is_turned = is_kernel(lengths) and min(lengths[:2]) > max(lengths[2:])
+    rows, columns = long[:2] if is_turned else long[-2:]
+    return plane_of(window, rows, columns)
 
 
 def plane_of(window: Window, rows: int | None, columns: int | None) -> Plane:

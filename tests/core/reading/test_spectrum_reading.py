@@ -18,10 +18,10 @@ from tui_params.core.numbers.spectrum.problem import Problem
 from tui_params.core.numbers.spectrum.solving import Solving
 from tui_params.core.numbers.spectrum.spectrum import Spectrum
 from tui_params.core.reading import spectrum_reading
-from tui_params.core.reading.matrix import Matrix, folded_matrix, is_kernel, plane_matrix
+from tui_params.core.reading.matrix import Matrix, folded_matrix, plane_matrix
 from tui_params.core.reading.spectrum_reading import Progress, cost, read_spectrum, refusal
 from tui_params.core.tensor import TensorInfo, describe
-from tui_params.core.window import parse_window, plane
+from tui_params.core.window import is_kernel, parse_window, plane
 from tui_params.errors import ReadError, StoppedError
 
 

@@ -65,11 +65,6 @@ def folded_matrix(plane: Plane) -> Matrix:
     return Matrix(make_window(plane.window.axes))
 
 
-def is_kernel(shape: tuple[int, ...]) -> bool:
-    """Whether a tensor looks like the kernel of a convolution, [out, in, ...]: what follows is small."""
-    return 3 <= len(shape) <= 5 and 0 < max(shape[2:]) < 32
-
-
 def needs_float64(info: TensorInfo) -> bool:
     """Whether float32 would round the elements, or not hold them."""
     bits = info.dtype.bits // (2 if info.dtype.is_complex else 1)

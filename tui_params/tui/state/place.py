@@ -91,7 +91,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
 
 
 def first_place(shape: tuple[int, ...], expression: str = "") -> Place:
-    """The first element of a slice of a tensor, the last two dimensions of the slice lying down. Raises SliceError."""
+    """The first element of a slice of a tensor, in the plane that lies down at first. Raises SliceError."""
     return Place(shape, plane(parse_window(expression, shape)))
 
 

@@ -94,12 +94,12 @@ async def test_a_kernel_is_out_x_rest_or_a_plane() -> None:
         assert "weightwatcher  alpha" in stage.text
         await stage.press("o")
         await stage.rest()
-        assert "3 × 3  all values" in stage.lines[2]
+        assert "24 × 6  all values" in stage.lines[2]
         assert "weightwatcher" not in stage.text
         await stage.press("full_stop")
         await stage.rest()
-        assert "[0, 1, " in stage.lines[1]
-        assert "All 3 values" in stage.text
+        assert "[0, 0, 0, 1]" in stage.lines[1]
+        assert "All 6 values" in stage.text
 
 
 BAD = np.full((3, 4), np.nan, np.float32)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from tui_params.core.numbers.spectrum.spectrum import Spectrum as Values
-from tui_params.core.reading.matrix import Matrix, folded_matrix, is_kernel, plane_matrix
+from tui_params.core.reading.matrix import Matrix, folded_matrix, plane_matrix
 from tui_params.core.reading.spectrum_reading import Progress, can_be_exact, cost, read_spectrum, refusal
+from tui_params.core.window import is_kernel
 from tui_params.tui import keys
 from tui_params.tui.desk.tensor_desk import Answer, Task, TensorDesk
 from tui_params.tui.keys import DOWN, END, HOME, LEFT, PAGE_DOWN, PAGE_UP, RIGHT, UP, Key
