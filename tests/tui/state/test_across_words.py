@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tui_params.core.compare.moved import Change
 from tui_params.core.numbers.difference import Difference
-from tui_params.tui.state.across_words import across_cell, across_line, bar, cosine_words, share_cell
+from tui_params.tui.state.across_words import across_cell, across_line, bar, cosine_words, module_line, share_cell
+from tui_params.tui.state.changes import Below
 from tui_params.tui.state.paths import complete
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
 
@@ -34,6 +35,18 @@ def test_a_cell_fits_its_room(change: Change | None, room: int, glyphs: object) 
     assert sum(len(words) for words, _ in line) == room
     if chosen is ASCII:
         assert all(words.isascii() for words, _ in line) or change is None
+
+
+@pytest.mark.parametrize(("room", "words"), [(24, "NaN, 1,200 of 1,201"), (12, "+NaN"), (4, "+NaN")])
+def test_the_row_of_a_module_says_without_colour_that_nan_are_the_cause(room: int, words: str) -> None:
+    below = Below()
+    for place in range(1201):
+        became_nan = int(place == 7)
+        found = Difference(100, 5, 0, 99, 1.0, 0.1, 0.5, 0.5, became_nan, 0, became_nan, 0)
+        below.take(f"w{place}", Change("moved", relative=0.5, difference=found) if place else Change("same"))
+    line = module_line(below, 1201, room, UNICODE)
+    assert "".join(part for part, _ in line).strip().lstrip("━ ") == words
+    assert sum(len(part) for part, _ in line) == room
 
 
 def test_the_bar_is_logarithmic() -> None:

@@ -62,16 +62,20 @@ def across_line(change: Change | None, room: int, glyphs: Glyphs) -> Line:
 
 
 def module_line(below: Below, tensors: int, room: int, glyphs: Glyphs) -> Line:
-    """The worst change of a module as a bar, and ``27 of 32``: how many of its tensors differ."""
+    """The worst change of a module as a bar, and ``27 of 32``: how many of its tensors differ.
+
+    Where B has NaN or infinities that A has not, that is said before it.
+    """
     words = ""
     if below.known and not below.moved:
         words = _fitting(("all the same", "all same", "same"), room) if below.known == tensors else ""
     if not below.moved:
         return [(words.rjust(room), "dim")]
     words = f"{below.moved:,} of {below.known:,}"
-    words = words if len(words) <= room else f"{below.moved:,}"
-    style = "error" if below.is_broken else "dim"
-    return _barred(below.worst, words, style, room, glyphs)
+    if below.broken:
+        sign = "NaN" if below.has_nan else "Inf"
+        return _barred(below.worst, _fitting((f"{sign}, {words}", f"+{sign}"), room), "error", room, glyphs)
+    return _barred(below.worst, words if len(words) <= room else f"{below.moved:,}", "dim", room, glyphs)
 
 
 def _barred(value: float | None, words: str, style: str, room: int, glyphs: Glyphs) -> Line:

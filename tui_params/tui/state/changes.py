@@ -18,18 +18,23 @@ class Below:
     """What is known of the tensors of a module: of how many, how many of these differ, and the worst of them.
 
     ``alone`` of those that differ are on one side only; ``unread`` more could not be compared. ``worst`` is the largest
-    size of a change, by ``worst_name``. ``is_broken``: one has NaN or infinities that were not there, or are not on
-    the other side.
+    size of a change, by ``worst_name``. ``has_nan`` and ``has_inf``: one has NaN or infinities that were not there,
+    or are not on the other side.
     """
 
-    __slots__ = ("alone", "cosine", "is_broken", "known", "moved", "unread", "worst", "worst_name")
+    __slots__ = ("alone", "cosine", "has_inf", "has_nan", "known", "moved", "unread", "worst", "worst_name")
 
     def __init__(self) -> None:
         self.known = self.moved = self.alone = self.unread = 0
         self.worst: float | None = None
         self.worst_name = ""
-        self.is_broken = False
+        self.has_nan = self.has_inf = False
         self.cosine: float | None = None
+
+    @property
+    def broken(self) -> str:
+        """What there is of NaN and infinities, in words; empty where there is nothing."""
+        return ", ".join(word for word, has in (("NaN", self.has_nan), ("Inf", self.has_inf)) if has)
 
     def take(self, name: str, change: Change) -> None:
         has_changed = change.has_changed
@@ -39,7 +44,8 @@ class Below:
         self.known += 1
         self.moved += has_changed
         self.alone += change.state in ALONE
-        self.is_broken |= bool(change.more_nan or change.more_inf)
+        self.has_nan |= bool(change.more_nan)
+        self.has_inf |= bool(change.more_inf)
         size, cosine = change.size, change.cosine
         is_measured = has_changed and change.state not in ALONE and size is not None and not change.is_only_that
         if is_measured and size is not None and (self.worst is None or size > self.worst):

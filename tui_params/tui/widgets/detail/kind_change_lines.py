@@ -33,9 +33,7 @@ def kind_change_lines(
     names = fitting_names([text.clean(group.kind.removeprefix(prefix)) for group, _ in shown], room)
     for (_, below), words, name in zip(shown, counts, names, strict=True):
         worst = below.worst or 0.0
-        number = (
-            "NaN, Inf" if below.is_broken else "" if worst in (0.0, inf) else text.number_within(worst, _NUMBER - 1)
-        )
+        number = below.broken or ("" if worst in (0.0, inf) else text.number_within(worst, _NUMBER - 1))
         drawn = bar(worst, _BAR, glyphs) if worst else " " * _BAR
         style = "number" if below.moved else "dim"
         lines.append(
@@ -43,7 +41,7 @@ def kind_change_lines(
                 (name.ljust(room), "text" if below.moved else "dim"),
                 (words.rjust(width - room - tail), style),
                 (f" {drawn}", "spark"),
-                (number.rjust(_NUMBER), "error" if below.is_broken else style),
+                (number.rjust(_NUMBER), "error" if below.broken else style),
             ]
         )
     if len(kinds) > _MOST_KINDS:
