@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.factories_memory import MemorySource
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, Severity
 from tui_params.core.tree.tree import Tree
 from tui_params.tui.state.marks import Marks
 
@@ -38,6 +40,7 @@ def test_a_note_marks_its_tensor_and_the_modules_above_whatever_is_found() -> No
         assert marks.findings("a.w") == (FOUND, NOTED)
         assert marks.measured("a.w") == (FOUND,)
         assert list(marks.all_findings()) == [FOUND]
+        assert marks.errors == (FOUND.severity == "error")
         moved = marks.moved_to(tree())
         assert mark(moved, tree(), "a.w") == "error"
         marks.replace(shown, ())
@@ -52,3 +55,17 @@ def test_a_remark_is_no_mark() -> None:
     marks.note(shown, Finding("error", "watch", None, "x"))
     assert mark(marks, shown, "a.w") == ""
     assert mark(marks, shown, "a") == ""
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.sampled_from(["error", "warning", "info"]), max_size=3))),
+    st.booleans(),
+)
+def test_errors_are_counted_as_findings_come_and_go(said: list[tuple[str, list[Severity]]], is_replaced: bool) -> None:
+    shown, marks = tree(), Marks()
+    for name, severities in said:
+        marks.record(shown, f"{name}.w", [Finding(each, "rule", f"{name}.w", "words") for each in severities], None)
+    if is_replaced:
+        marks.replace(shown, [Finding("error", "rule", "b.w", "words")])
+    for each in (marks, marks.moved_to(shown)):
+        assert each.errors == sum(finding.severity == "error" for finding in each.all_findings())

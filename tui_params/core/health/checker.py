@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import chain
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import Finding, Severity
 from tui_params.core.health.empty import nothing_checked, placeholder
 from tui_params.core.health.places import Searches, locate
 from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_check, gather, subject_of
@@ -76,6 +77,12 @@ class Report(msgspec.Struct, frozen=True):
         return self.checked == self.empty == len(self.names) and not any(
             entry.tensor is not None or entry.file is not None for entry in self.unchecked
         )
+
+    def count(self, severity: Severity) -> int:
+        """How many findings have a severity; they are not looked through, being sorted by it."""
+        ranks = [SEVERITIES.index(severity) + more for more in (0, 1)]
+        first, stop = (bisect_left(self.findings, rank, key=_rank) for rank in ranks)
+        return stop - first
 
     @property
     def unverified(self) -> int:
@@ -318,3 +325,7 @@ def check(
     finally:
         if hashing is not None:
             hashing.release()
+
+
+def _rank(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)

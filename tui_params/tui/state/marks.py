@@ -6,6 +6,7 @@ Everything is counted when a tensor is recorded, so that a module of 90,000 tens
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal
 
 from tui_params.core.findings import Finding, Severity
@@ -43,6 +44,8 @@ class Marks:
         self._led: dict[int, list[Finding]] = {}  # by position of a leaf: findings about modules that begin there
         self.unread: dict[str, str] = {}
         self.changes = 0
+        self.errors = 0
+        """How many of the findings in tensors are errors: counted, for the bars ask at every tensor that is read."""
 
     def leaves(self) -> Iterable[int]:
         """Positions of the leaves that carry a mark, and of the first leaf of each module that has one of its own."""
@@ -52,6 +55,10 @@ class Marks:
     def findings(self, name: str) -> tuple[Finding, ...]:
         """What the rules found in a tensor, and what was noted of it."""
         return (*self._findings.get(name, ()), *self._noted.get(name, ()))
+
+    def found_in(self, names: Iterable[str]) -> Iterator[Finding]:
+        """What the rules found in some tensors, and what was noted of them; quick where they are thousands."""
+        return chain.from_iterable(map(self.findings, names) if self._noted else map(self.measured, names))
 
     def measured(self, name: str) -> tuple[Finding, ...]:
         """What the rules found in a tensor."""
@@ -88,6 +95,9 @@ class Marks:
         found = tuple(findings)
         if found or reason is not None:
             self.changes += 1
+        before = self._findings.get(name, ())
+        if found or before:
+            self.errors += _errors(found) - _errors(before)
         self._findings[name] = found
         if reason is not None:
             self.unread[name] = reason
@@ -209,3 +219,7 @@ class Marks:
         for name, noted in self._noted.items():
             for finding in noted:
                 self._mark(tree, name, finding.severity)
+
+
+def _errors(findings: Iterable[Finding]) -> int:
+    return sum(finding.severity == "error" for finding in findings)

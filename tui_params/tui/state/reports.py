@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tui_params.tui.state.marks import Marks
 
 if TYPE_CHECKING:
-    from tui_params.core.findings import Finding
     from tui_params.core.health.checker import Report
     from tui_params.core.health.verification import Verification
 
@@ -29,11 +27,10 @@ class Reports:
         self.verification = verification
         self._join()
 
-    def so_far(self, marks: Marks) -> Iterator[Finding]:
-        """What the rules and the comparison have found, before all has been checked."""
-        yield from marks.all_findings()
-        if self.verification is not None:
-            yield from self.verification.findings
+    def errors(self, marks: Marks) -> int:
+        """How many errors the rules and the comparison have found, before all has been checked."""
+        findings = self.verification.findings if self.verification is not None else ()
+        return marks.errors + sum(finding.severity == "error" for finding in findings)
 
     def _join(self) -> None:
         self.whole = self._checked

@@ -74,7 +74,6 @@ class Bars:
         """What there is to show now."""
         desk, pages, opened, node = self._session.desk, self._session.pages, self._session.opened, self._tree.cursor
         report = pages.report if pages is not None else None
-        known = pages.reports.so_far(pages.marks) if pages is not None and report is None else ()
         return BarState(
             glyphs=self._glyphs,
             label=self._session.pending.label,
@@ -93,7 +92,7 @@ class Bars:
             comparing=self._against.progress,
             is_cross_checking=desk is not None and desk.is_cross_checking,
             report=report,
-            errors=sum(finding.severity == "error" for finding in known),
+            errors=pages.reports.errors(pages.marks) if pages is not None and report is None else 0,
             query=self._filter.query,
             found=self._filter.found,
             is_searching=self._search.display,

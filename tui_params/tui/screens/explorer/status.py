@@ -181,8 +181,7 @@ def _within(words: str, cells: int) -> str:
 
 def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
     """What a check of everything found, in a few words."""
-    errors = sum(finding.severity == "error" for finding in report.findings)
-    warnings = sum(finding.severity == "warning" for finding in report.findings)
+    errors, warnings = report.count("error"), report.count("warning")
     parts: list[Part] = []
     if errors:
         parts.append((f"{glyphs.error} {text.plural(errors, 'error')} ", "error"))
@@ -199,7 +198,7 @@ def _report_words(report: Report, glyphs: Glyphs) -> list[Part]:
         parts.append((f"{glyphs.unreadable} {text.plural(report.unverified, 'file')} not verified ", "warning"))
     if parts:
         return parts
-    remarks = sum(finding.severity == "info" for finding in report.findings)
+    remarks = report.count("info")
     found = f"no error, no warning, {text.plural(remarks, 'remark')}" if remarks else "nothing found"
     return [(f"checked: {found} ", "success")]
 
