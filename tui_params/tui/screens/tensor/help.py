@@ -12,6 +12,11 @@ from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.detail.text_lines import wrapped
 
+_FIRST_PLANE = (
+    "The last two axes lie down at first; of a kernel of a convolution out and in, if they are longer than what"
+    " follows. Axes of 1 lie down only where there are not two others."
+)
+
 
 class TensorHelp(HelpBox):
     """The keys of one lens, then those that every lens has."""
@@ -26,7 +31,8 @@ class TensorHelp(HelpBox):
         lines: list[Line] = [*keys_table(self._lens, self._own, changed, width), []]
         if self._notes:
             lines += [[("What it shows", "title")], *_note_lines(self._notes, width), []]
-        lines += [*keys_table("Every lens", keys.TENSOR, changed, width), []]
+        lines += keys_table("Every lens", keys.TENSOR, changed, width)
+        lines += [*([(" ", "text"), *part] for part in wrapped(_FIRST_PLANE, width - 1, "dim", limit=20)), []]
         return [*lines, *keys_table("Lenses", lens_keys(), changed, width)]
 
 
