@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -335,3 +335,40 @@ def test_no_table_is_made_again_for_each_element() -> None:
         if any(isinstance(way, (ast.In, ast.NotIn)) for way in node.ops) and any(map(_makes_a_table, node.comparators))
     ]
     assert found == []
+
+
+def test_no_widget_takes_a_private_name_of_its_base_for_something_else() -> None:
+    assigned = {}
+    for file in (PACKAGE / "tui").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.ClassDef):
+                assigned[node.name] = _assigned(node), [ast.unparse(base).partition("[")[0] for base in node.bases]
+    textual = _textual_names()
+    twice = [
+        f"{name}.{attribute} is set by {base} too"
+        for name, (own, _) in assigned.items()
+        for base in _bases(name, assigned)
+        for attribute in own & (assigned[base][0] if base in assigned else textual)
+    ]
+    assert not twice
+
+
+def _bases(name: str, known: Mapping[str, tuple[set[str], list[str]]]) -> Iterator[str]:
+    for base in known[name][1] if name in known else ():
+        yield base
+        yield from _bases(base, known)
+
+
+def _assigned(node: ast.AST) -> set[str]:
+    """The private attributes of ``self`` that some code gives a value."""
+    stored = (each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store))
+    return {each.attr for each in stored if ast.unparse(each.value) == "self" and each.attr.startswith("_")}
+
+
+def _textual_names() -> set[str]:
+    """The private attributes of every widget and screen of Textual."""
+    import textual
+
+    folder = Path(textual.__file__).parent
+    files = (folder / f"{name}.py" for name in ("dom", "message_pump", "widget", "scroll_view", "screen"))
+    return {name for file in files for name in _assigned(ast.parse(file.read_bytes()))}

@@ -272,10 +272,27 @@ def wrong_cells(stage: Stage, screen: MatrixScreen) -> Iterator[str]:
             yield f"layer {label}"
         for x in range(grid.columns):
             at = drawing.plane.at(row, drawing.left + x)
-            words = line[grid.label + x * grid.wide :][: grid.wide].strip()
+            words = line[grid.label + x * grid.wide :][: grid.wide].strip().rstrip("^v")  # without the sign of an end
             name = drawing.book.table.tensors[at].name if at is not None else ""
             if words != (expected(stage, name, drawing.book.statistic, grid.wide - 1) if name else ""):
                 yield f"{name} {words}"
+
+
+async def test_a_jump_in_a_matrix_that_is_higher_than_the_screen_leaves_no_stale_line() -> None:
+    async with on_stage(mixture(10, 4), (46, 14)) as stage:
+        await stage.press("S")
+        await stage.press("M")
+        tops = []
+        for key in ("end", "home", "end", "up", "up", "home"):
+            await stage.send(key)
+            await stage.turn()
+            screen = stage.app.screen
+            assert isinstance(screen, MatrixScreen)
+            assert screen.map.drawing is not None
+            assert list(wrong_cells(stage, screen)) == [], key
+            tops.append(screen.map.drawing.top)
+        assert tops[1] == tops[5] == 0
+        assert tops[0] == tops[2] == tops[3] == tops[4] > 0  # a cursor that stays in sight scrolls nothing
 
 
 @pytest.mark.parametrize("size", [(80, 24), (46, 14)])

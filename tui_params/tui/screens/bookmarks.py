@@ -24,7 +24,7 @@ class BookmarksScreen(ModalScreen[str | None]):
         super().__init__()
         self.glyphs = glyphs
         self._kept = kept
-        self._name = name
+        self._of_tensor = name
         self._is_answered = False
 
     def compose(self) -> ComposeResult:
@@ -32,7 +32,7 @@ class BookmarksScreen(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         view = self.query_one(LinesView)
-        view.border_title = "Set a bookmark" if self._name is not None else "Go to a bookmark"
+        view.border_title = "Set a bookmark" if self._of_tensor is not None else "Go to a bookmark"
         view.border_subtitle = "a letter, or esc"
         self._fill()
 
@@ -42,8 +42,8 @@ class BookmarksScreen(ModalScreen[str | None]):
     def _fill(self) -> None:
         width = max(10, min(_WIDTH, self.size.width * 96 // 100) - _FRAME)
         lines: list[Line] = []
-        if self._name is not None:
-            lines += [[(text.shorten_name(text.name(self._name), width), "title")], []]
+        if self._of_tensor is not None:
+            lines += [[(text.shorten_name(text.name(self._of_tensor), width), "title")], []]
         for letter, name in sorted(self._kept.items())[: max(1, self.size.height - len(lines) - _FRAME)]:
             lines.append([(f"{letter}  ", "accent"), (text.shorten_name(text.name(name), width - 3), "text")])
         if not self._kept:

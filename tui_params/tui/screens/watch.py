@@ -67,7 +67,7 @@ class WatchScreen(ModalScreen[None]):
     def __init__(self, glyphs: Glyphs, name: str, seen: Seen, start: Callable[[Wanted], str]) -> None:
         super().__init__()
         self.glyphs = glyphs
-        self._name, self._seen, self._start = name, seen, start
+        self._of_tensor, self._seen, self._start = name, seen, start
         self._is_all = not name or (bool(seen.standing) and seen.is_all)
         self._is_left = False
 
@@ -97,7 +97,7 @@ class WatchScreen(ModalScreen[None]):
         where, said = self.query_one("#watch-where", LinesView), self.query_one("#watch-said", LinesView)
         width = max(20, min(76, self.size.width * 96 // 100) - 4)
         choices: list[Line] = []
-        for is_all, words in ((False, self._name), (True, "every parameter, buffer and gradient")):
+        for is_all, words in ((False, self._of_tensor), (True, "every parameter, buffer and gradient")):
             if words:
                 mark, style = (self.glyphs.closed, "accent") if is_all is self._is_all else (" ", "dim")
                 choices.append([(f"{mark} ", style), (text.shorten_name(words, width - 2), style)])
@@ -126,12 +126,12 @@ class WatchScreen(ModalScreen[None]):
     def _key_line(self) -> Line:
         enter = "lets the training go on" if self._seen.standing else "watches"
         arrows = "up down" if self.glyphs.is_ascii else "↑↓"
-        where = [("tab", "where")] if self._name else []
+        where = [("tab", "where")] if self._of_tensor else []
         offered = ((arrows, "field"), *where, ("enter", enter), ("esc", "closes"))
         return [part for key, words in offered for part in ((key, "accent"), (f" {words}   ", "dim"))]
 
     def action_choose_where(self) -> None:
-        if self._name:
+        if self._of_tensor:
             self._is_all = not self._is_all
             self._fill()
 

@@ -31,7 +31,7 @@ class MatrixMap(LinesView, can_focus=True, inherit_bindings=False):
         self.row = self.column = 0
         self.words = ""
         """What is said where there is nothing to show."""
-        self._top = self._left = 0
+        self._first_row = self._first_column = 0
         self._names: tuple[object, tuple[str, ...]] = (None, ())
         self.drawing: Drawing | None = None
         """What is on screen."""
@@ -49,7 +49,7 @@ class MatrixMap(LinesView, can_focus=True, inherit_bindings=False):
         """Show a book; the cursor stays where it is."""
         if book is not self.book:
             self.book = book
-            self.plane = self.row = self.column = self._top = self._left = 0
+            self.plane = self.row = self.column = self._first_row = self._first_column = 0
         self.fill()
 
     @property
@@ -82,13 +82,13 @@ class MatrixMap(LinesView, can_focus=True, inherit_bindings=False):
         grid = lay_out(plane, width, height)
         self.row = max(0, min(self.row, len(plane.rows) - 1))
         self.column = max(0, min(self.column, len(plane.columns) - 1))
-        self._top = reach(self._top, self.row, grid.rows, len(plane.rows))
-        self._left = reach(self._left, self.column, grid.columns, len(plane.columns))
+        self._first_row = reach(self._first_row, self.row, grid.rows, len(plane.rows))
+        self._first_column = reach(self._first_column, self.column, grid.columns, len(plane.columns))
         self.drawing = Drawing(
-            book, plane, book.shades(self.plane), grid, self._names_for(grid), self._top, self._left,
+            book, plane, book.shades(self.plane), grid, self._names_for(grid), self._first_row, self._first_column,
             self.row, self.column, self.depth, self.glyphs,
         )  # fmt: skip
-        seen = (book, book.looks, self.plane, grid, self._left, self.depth)
+        seen = (book, book.looks, self.plane, grid, self._first_column, self.depth)
         if seen != self._seen:
             self._seen = seen
             self._lines_of_rows.clear()
@@ -137,7 +137,7 @@ class MatrixMap(LinesView, can_focus=True, inherit_bindings=False):
         layer = before.rows[self.row]
         if before.stack == after.stack and layer in after.rows:
             self.row = after.rows.index(layer)
-        self._left = 0
+        self._first_column = 0
         self.column = min(self.column, len(after.columns) - 1) if before.is_split and after.is_split else 0
         self._went()
         return True
