@@ -41,7 +41,8 @@ class Answer(NamedTuple):
 class Library:
     """One child at a time. ``ask`` and ``receive`` are apart, so that we read the same file meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Path = Path(__file__).with_name("library_child.py")) -> None:
+        self._script = script
         self._child: subprocess.Popen[bytes] | None = None
         self.restarts = 0
         self._is_fresh = True
@@ -49,9 +50,8 @@ class Library:
     def ask(self, path: Path, how: str) -> None:
         """Send one file to the child."""
         if self._child is None:
-            script = str(Path(__file__).with_name("library_child.py"))
             self._child = subprocess.Popen(
-                [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [sys.executable, str(self._script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             self._is_fresh = True
         assert self._child.stdin is not None

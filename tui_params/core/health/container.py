@@ -30,7 +30,13 @@ CONTAINER_RULES: tuple[Rule, ...] = (
         "A tensor has fewer or more bytes than its shape needs.",
         _SAFETENSORS,
     ),
-    Rule("bad-entry", "Bad entry", ("error",), "The header describes a tensor that cannot exist.", _SAFETENSORS),
+    Rule(
+        "bad-entry",
+        "Bad entry",
+        ("error", "warning"),
+        "The header describes a tensor that cannot exist; a warning for a name that is no UTF-8.",
+        _SAFETENSORS,
+    ),
     Rule("unknown-dtype", "Unknown type", ("warning",), "An element type that cannot be decoded here.", _SAFETENSORS),
     Rule(
         "duplicate-name",
@@ -49,8 +55,9 @@ CONTAINER_RULES: tuple[Rule, ...] = (
     Rule(
         "bad-metadata",
         "Bad metadata",
-        ("error",),
-        "The metadata are not a map of names to texts (safetensors), or the values cannot be found by them (GGUF).",
+        ("error", "warning"),
+        "The metadata are not a map of names to texts (safetensors), or the values cannot be found by them (GGUF); a"
+        " warning for names and texts that are no UTF-8.",
         _SAFETENSORS,
     ),
     Rule(

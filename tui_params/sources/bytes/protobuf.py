@@ -70,7 +70,8 @@ def varint(data: Bytes, at: int, stop: int) -> tuple[int, int]:
 def fields(data: Bytes, start: int, stop: int) -> Iterator[Field]:
     """The fields of the message in the bytes ``start:stop``. Raises BadMessageError, at any step.
 
-    The last one may claim more bytes than there are: its ``stop`` is then beyond that of the message.
+    One that claims more bytes than there are is the last: its ``stop`` is then beyond that of the message, and the
+    error follows it.
     """
     while start < stop:
         key, at = varint(data, start, stop)
@@ -88,4 +89,6 @@ def fields(data: Bytes, start: int, stop: int) -> Iterator[Field]:
         else:
             raise BadMessageError
         yield Field(number, kind, value, begin, end)
+        if end > stop:
+            raise BadMessageError
         start = end

@@ -62,7 +62,8 @@ class Directory(msgspec.Struct):
 
     Of several members with one name the last is kept, as in ``zipfile``. ``trailing`` counts the bytes after the end of
     the archive, which are no part of it, and ``leading`` those before it. ``faults`` are contradictions for which
-    stricter readers refuse the archive, though every member can be found: the first few, as sentences.
+    stricter readers refuse the archive, though every member can be found: the first few, as sentences. ``version`` is
+    the highest version of the format that a member is said to need, times 10.
     """
 
     members: dict[str, Member]
@@ -72,6 +73,7 @@ class Directory(msgspec.Struct):
     trailing: int = 0
     leading: int = 0
     faults: tuple[str, ...] = ()
+    version: int = 0
 
 
 def read_bytes(content: Descriptor | bytes, offset: int, count: int) -> bytes:
@@ -204,12 +206,12 @@ def _read_end64(
 def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int, faults: list[str]) -> Directory:
     members: dict[str, Member] = {}
     duplicates: dict[str, None] = {}
-    at = 0
+    at = version = 0
     unpack = _ENTRY.unpack_from
     end = len(raw)
     while at < end:
         try:
-            signature, _, _, flags, method, _, _, crc, packed, size, n, e, c, disk, _, attributes, header = unpack(
+            signature, _, needs, flags, method, _, _, crc, packed, size, n, e, c, disk, _, attributes, header = unpack(
                 raw, at
             )
         except error:
@@ -219,6 +221,8 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
                 f"the zip directory of {clean(label, 120)} is damaged: entry {len(members) + 1:,} has no signature"
             )
         at += _ENTRY.size
+        # The upper byte was once the system that wrote it.
+        version = max(version, needs & 0xFF)
         # Torch writes UTF-8 without saying so in flag bit 11.
         name = raw[at : at + n].decode("utf-8", "replace")
         at += n
@@ -238,7 +242,7 @@ def _parse(raw: bytes, count: int, shift: int, label: str, start: int, stop: int
             f"the zip directory of {clean(label, 120)} is damaged: it announces"
             f" {plural(count, 'entry', 'entries')} and has {len(members):,}"
         )
-    return Directory(members, tuple(duplicates), start, stop)
+    return Directory(members, tuple(duplicates), start, stop, version=version)
 
 
 def _add_fault(faults: list[str], name: str, disk: int, flags: int, attributes: int) -> None:

@@ -59,13 +59,16 @@ class Entry(msgspec.Struct, frozen=True):
 class Header(msgspec.Struct):
     """What has been read of a header. ``end`` is its length in bytes; None if the file or the sense ends in it.
 
-    ``repeated`` are keys of the metadata that occur twice; ``fault`` says why there is no more.
+    ``repeated`` are keys of the metadata that occur twice, ``odd`` names and metadata that are no UTF-8 text;
+    ``alignment`` is the type of the metadata ``general.alignment``; ``fault`` says why there is no more.
     """
 
     version: int
     tensors: list[Entry]
     metadata: dict[str, Any]
     repeated: list[str]
+    odd: list[str]
+    alignment: str | None = None
     end: int | None = None
     fault: str | None = None
 
@@ -79,6 +82,8 @@ class _Cursor:
         self._start = 0
         self._chunk = b""
         self.at = 0
+        self.is_odd = False
+        """Whether a text since this was last looked at is no UTF-8."""
 
     @property
     def left(self) -> int:
@@ -111,7 +116,15 @@ class _Cursor:
         count = self.number(10)
         kept = self.take(min(count, most))
         self.skip(count - len(kept))
-        return kept.decode("utf-8", "backslashreplace")
+        return self.decoded(kept, is_whole=len(kept) == count)
+
+    def decoded(self, raw: bytes, *, is_whole: bool = True) -> str:
+        """The bytes of a text; one that was cut may end inside a character."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            self.is_odd = self.is_odd or is_whole or error.start < len(raw) - 3
+            return raw.decode("utf-8", "backslashreplace")
 
     def skip_texts(self, count: int) -> None:
         """Pass over so many texts: their lengths must be read one by one."""
@@ -147,7 +160,7 @@ def read_header(descriptor: Descriptor, size: int, head: bytes) -> Header:
         raise OpenError(f"it has version {version:,} of the format, and 2 and 3 are known")
     cursor = _Cursor(descriptor, size)
     cursor.skip(24)
-    header = Header(version, [], {}, [])
+    header = Header(version, [], {}, [], [])
     try:
         # A key has 8 bytes of length, 4 of type and one of value; a tensor 8, 4, 4 and 8.
         if pairs * 13 > size or tensors * 24 > size:
@@ -156,7 +169,11 @@ def read_header(descriptor: Descriptor, size: int, head: bytes) -> Header:
         for _ in range(pairs):
             _read_pair(cursor, header)
         for _ in range(tensors):
-            header.tensors.append(_read_tensor(cursor))
+            entry = _read_tensor(cursor)
+            header.tensors.append(entry)
+            if cursor.is_odd:
+                cursor.is_odd = False
+                header.odd.append(f"the name of tensor {clean(entry.name, 60)}")
         header.end = cursor.at
     except OpenError as error:
         header.fault = str(error)
@@ -165,7 +182,13 @@ def read_header(descriptor: Descriptor, size: int, head: bytes) -> Header:
 
 def _read_pair(cursor: _Cursor, header: Header) -> None:
     key = _name(cursor)
-    value = _value(cursor, cursor.number(4), 0)
+    kind = cursor.number(4)
+    value = _value(cursor, kind, 0)
+    if cursor.is_odd:
+        cursor.is_odd = False
+        header.odd.append(f"{clean(key, 60)} in the metadata")
+    if key == "general.alignment":
+        header.alignment = _NAMES[kind]
     if key in header.metadata:
         header.repeated.append(key)
     header.metadata[key] = value
@@ -175,7 +198,7 @@ def _name(cursor: _Cursor) -> str:
     count = cursor.number(10)
     if count > MAX_NAME_NBYTES:
         raise OpenError(f"a name in its header claims {count:,} bytes, more than the format allows: it is damaged")
-    return cursor.take(count).decode("utf-8", "backslashreplace")
+    return cursor.decoded(cursor.take(count))
 
 
 def _value(cursor: _Cursor, kind: int, depth: int) -> Any:

@@ -95,6 +95,9 @@ def list_tensors(header: Header, file: DataFile) -> Listing:
         findings.append(Finding("error", "bad-metadata", None, evidence))
     elif header.end is not None:
         base = -(-header.end // alignment) * alignment
+        if header.alignment not in (None, "u32"):
+            evidence = f"its alignment is a number of type {header.alignment}: other readers take u32 alone"
+            findings.append(Finding("error", "bad-metadata", None, evidence))
     tensors: dict[str, TensorInfo] = {}
     for entry in header.tensors:
         info, fault = _describe(entry, base, alignment, file)
@@ -110,6 +113,10 @@ def list_tensors(header: Header, file: DataFile) -> Listing:
         Finding("warning", "duplicate-name", None, f"the metadata have {clean(key, 60)} twice: the last is shown")
         for key in header.repeated[:_FINDINGS]
     ]
+    if header.odd:
+        more = f", and {len(header.odd) - 1:,} more" if len(header.odd) > 1 else ""
+        evidence = f"no UTF-8 text, which other readers may refuse: {header.odd[0]}{more}"
+        findings.append(Finding("warning", "bad-metadata", None, evidence))
     findings += _split(header, file)
     if len(findings) > _FINDINGS:
         more = f"{len(findings) - _FINDINGS:,} more faults are not shown one by one"

@@ -25,7 +25,7 @@ MAX_HEADER_NBYTES = 1 << 20
 """numpy itself refuses more than 10,000 characters, unless it is told to trust the file."""
 
 _MAX_DIM = (1 << 63) - 1
-_TEXTS = re.compile(r"[<>=|]?([SUa]\d*|[Mm]8(?:\[.{1,12}\])?)")
+_TEXTS = re.compile(r"[<>=|]?((?P<kind>[SUa])(?P<length>\d{0,9})|[Mm]8(?:\[.{1,12}\])?)", re.ASCII)
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def read_header(head: bytes) -> Header | int:
         text = head[start : start + length].decode("utf-8" if major == 3 else "latin-1")
     except UnicodeDecodeError:
         raise OpenError("its header is no UTF-8 text") from None
-    value = parse_literal(text.strip(" \n\0"))
+    value = parse_literal(text.strip(" \n"))
     if type(value) is not dict or not {"descr", "fortran_order", "shape"} <= value.keys():
         raise OpenError("its header does not say what type, shape and order its elements have")
     return Header(value["descr"], _order(value["fortran_order"]), _shape(value["shape"]), start + length)
@@ -80,6 +80,15 @@ def text_type(descr: Any) -> str | None:
     """``U5`` where the elements are texts or dates, which are no numbers; else None."""
     match = _TEXTS.fullmatch(descr) if type(descr) is str else None
     return None if match is None else match[1]
+
+
+def text_fault(header: Header, available: int) -> str | None:
+    """That texts or dates have another length than their shape and type need; None if not."""
+    match = _TEXTS.fullmatch(header.descr)
+    assert match is not None
+    width = 8 if match["kind"] is None else int(match["length"] or 0) * (4 if match["kind"] == "U" else 1)
+    needed = prod(header.shape) * width
+    return None if needed == available else _length(needed, available)
 
 
 def describe(header: Header, name: str, file: str, offset: int | None, available: int) -> tuple[TensorInfo, Extent]:
@@ -121,5 +130,8 @@ def describe(header: Header, name: str, file: str, offset: int | None, available
 
 def length_fault(header: Header, dtype: DType, available: int) -> str:
     """That an array has fewer bytes than its shape and type need."""
-    needed = dtype.nbytes(prod(header.shape))
+    return _length(dtype.nbytes(prod(header.shape)), available)
+
+
+def _length(needed: int, available: int) -> str:
     return f"its shape and type need {needed:,} bytes, and it has {max(available, 0):,}"

@@ -13,9 +13,13 @@ from tui_params.errors import OpenError
 MAX_DEPTH = 32
 """Levels of brackets: a type of records in records has a few."""
 
+_SPACES = " \t\n\r\f"
+"""What Python takes for the space between tokens: no other one of Unicode."""
+
 _TOKEN = re.compile(
-    r"\s*(?:(?P<open>[({\[])|(?P<close>[)}\]])|(?P<mark>[,:])|(?P<number>-?\d{1,19})[lL]?(?![\w.])"
-    r"|(?P<word>True|False|None)(?!\w)|[ubUB]?(?:'(?P<single>(?:[^'\\\n]|\\[^\n])*)'|\"(?P<double>(?:[^\"\\\n]|\\[^\n])*)\"))"
+    r"[ \t\n\r\f]*(?:(?P<open>[({\[])|(?P<close>[)}\]])|(?P<mark>[,:])|(?P<number>-?\d{1,19})[lL]?(?![\w.])"
+    r"|(?P<word>True|False|None)(?!\w)|[ubUB]?(?:'(?P<single>(?:[^'\\\n]|\\[^\n])*)'|\"(?P<double>(?:[^\"\\\n]|\\[^\n])*)\"))",
+    re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}|.)")
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r"}
@@ -32,7 +36,7 @@ class _Parser:
         """The next token: its kind and its text; two empty texts at the end."""
         match = _TOKEN.match(self._text, self._at)
         if match is None:
-            if self._text[self._at :].strip():
+            if self._text[self._at :].strip(_SPACES):
                 raise OpenError("its header is no Python literal")
             return "", ""
         self._at = match.end()

@@ -10,7 +10,7 @@ from tui_params.core.text import clean, plural, shape
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import opened, read_bytes
-from tui_params.sources.numpy_save.header import MAGIC, Header, describe, read_header, text_type
+from tui_params.sources.numpy_save.header import MAGIC, Header, describe, read_header, text_fault, text_type
 
 NAME = "array"
 """What the array is called, which has no name: the same in every file, so that two files can be compared."""
@@ -29,14 +29,19 @@ def open_npy(path: Path) -> ExtentSource:
                 raise OpenError("it ends inside its header: it is truncated")
             text = text_type(found.descr)
             if text is not None:
-                listing = Listing("NPY", (), {NAME: f"texts or dates of type {text}, {shape(found.shape[:8])}"})
+                fault = text_fault(found, file.size - found.nbytes)
+                findings: tuple[Finding, ...] = ()
+                if fault is not None:
+                    findings = (Finding("error", "storage-bounds", None, fault),)
+                metadata = {NAME: f"texts or dates of type {text}, {shape(found.shape[:8])}"}
+                listing = Listing("NPY", (), metadata, findings=findings)
                 return ExtentSource(path.name, listing, {}, {file.name: file})
             available = file.size - found.nbytes
             info, extent = describe(found, NAME, file.name, found.nbytes, available)
         except OpenError as error:
             raise OpenError(f"{clean(file.name, 120)} is a NumPy array that cannot be read: {error}") from None
         behind = available - info.nbytes
-        findings: tuple[Finding, ...] = ()
+        findings = ()
         if info.dtype.is_sized and behind < 0:
             findings = (Finding("error", "truncated", NAME, info.unreadable or ""),)
         elif info.dtype.is_sized and behind:

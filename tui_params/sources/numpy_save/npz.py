@@ -26,9 +26,12 @@ from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_by
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.zip_directory import DEFLATED, STORED, Directory, Member, local_header, read_directory
 from tui_params.sources.bytes.zip_records import read_records
-from tui_params.sources.numpy_save.header import MAGIC, Header, describe, read_header, text_type
+from tui_params.sources.numpy_save.header import MAGIC, Header, describe, read_header, text_fault, text_type
 from tui_params.sources.numpy_save.inflated import MAX_INFLATED_NBYTES, Packed, inflate
 from tui_params.sources.numpy_save.npy import FIRST_READ
+
+_NEWEST_ZIP = 63
+"""zipfile.MAX_EXTRACT_VERSION of Python: with numpy the whole archive is refused for one member of a newer version."""
 
 _SHOWN = 200
 """Members without an array that are shown as metadata."""
@@ -44,7 +47,7 @@ class NpzSource(ExtentSource):
         extents: Mapping[str, Extent],
         packed: Mapping[str, Packed],
     ) -> None:
-        super().__init__(file.name, listing, extents, {file.name: file}, partial(read_records, label=str))
+        super().__init__(file.name, listing, extents, {file.name: file}, partial(read_records, label=str, has_always=True))
         self._file = file
         self._packed = packed
         self._inflated = LastMade(inflate)
@@ -106,6 +109,8 @@ class _Lister:
         if refusal is not None:
             if is_array:
                 self._add_unread(name, refusal)
+            elif len(self.metadata) < _SHOWN:
+                self.metadata[name] = f"a file: {refusal}"
             return
         try:
             self._add_array(name, member, is_array=is_array)
@@ -127,6 +132,9 @@ class _Lister:
         text = text_type(found.descr)
         if text is not None:
             self.metadata[name] = f"texts or dates of type {text}, {shape(found.shape[:8])}"
+            fault = text_fault(found, member.size - found.nbytes)
+            if fault is not None:
+                self.findings.append(Finding("error", "storage-bounds", None, f"{clean(name, 60)}: {fault}"))
             return
         is_stored = member.method == STORED
         file = self._file.name
@@ -180,6 +188,9 @@ class _Lister:
         if directory.trailing:
             evidence = f"{plural(directory.trailing, 'byte')} after the end of the archive were not read"
             self.findings.append(Finding("warning", "trailing-bytes", None, evidence))
+        if directory.version > _NEWEST_ZIP:
+            evidence = f"it says that version {directory.version / 10} of zip is needed: numpy refuses more than 6.3"
+            self.findings.append(Finding("error", "bad-archive", None, evidence))
         for fault in directory.faults:
             self.findings.append(Finding("error", "bad-archive", None, f"the archive contradicts itself: {fault}"))
         self._ranges.sort()

@@ -1,7 +1,7 @@
 """The graphs of an ONNX model: their initialisers and constants, and what the model says of itself.
 
 onnx/onnx.proto: ModelProto.graph 7, functions 25; GraphProto.node 1, initializer 5, sparse_initializer 15;
-NodeProto.attribute 5; AttributeProto.t 5, g 6, tensors 10, graphs 11.
+NodeProto.attribute 5; AttributeProto.t 5, g 6, tensors 10, graphs 11, sparse_tensor 22, sparse_tensors 23.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class Walk:
             elif field.number == 10:
                 self._tensor(field, prefix, f"{name}.{label}.{number}", "a constant of a node of the graph")
                 number += 1
+            elif field.number in (22, 23):
+                self._sparse(field, f"{prefix}{name}.{label}.")
             elif field.number in (6, 11) and depth < _MAX_DEPTH:
                 self._graph(field, f"{prefix}{name}.{label}.", depth + 1)
             elif field.number in (6, 11):

@@ -15,7 +15,7 @@ from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.place import Place
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, beyond_numpy
-from tui_params.core.text import clean, shape, size
+from tui_params.core.text import clean, plural, shape, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.files import real
@@ -103,6 +103,9 @@ class _Lister:
         proto, name = found.proto, found.name
         if proto.code == STRING and proto.fault is None:
             self.texts[name] = f"texts, {shape(proto.dims[:8])}"
+            if not proto.is_external and (proto.field or proto.texts != prod(proto.dims)):
+                evidence = f"its shape needs {plural(prod(proto.dims), 'text')}, and it has {proto.texts:,}"
+                self._report(name, "storage-bounds", evidence)
             return
         if name in self.tensors:
             number = 2
@@ -124,6 +127,9 @@ class _Lister:
             info = self._external(info, proto) if proto.is_external else self._inside(info, proto)
         elif proto.fault is not None:
             self._report(name, "bad-entry", proto.fault)
+        if proto.is_odd:
+            odd = "its name, or where its values are, is no UTF-8 text: other readers may refuse it"
+            self.findings.append(Finding("warning", "bad-entry", name, odd))
         reason = proto.fault or refusal
         if reason is not None:
             info = msgspec.structs.replace(info, unreadable=reason)
@@ -131,9 +137,11 @@ class _Lister:
 
     def _inside(self, info: TensorInfo, proto: Proto) -> TensorInfo:
         """The tensor whose values are in the model itself."""
+        nbytes = sum(stop - start for start, stop in proto.ranges)
+        if not info.numel and nbytes:
+            return self._faulty(info, "storage-bounds", f"its shape has no elements, and it has {nbytes:,} bytes")
         if not info.numel:
             return msgspec.structs.replace(info, offset=0)
-        nbytes = sum(stop - start for start, stop in proto.ranges)
         if any(stop > self._file.size for _, stop in proto.ranges):
             return self._faulty(info, "truncated", "the file ends before its values do")
         if proto.field in IN_PLACE and nbytes != info.nbytes:
@@ -150,7 +158,8 @@ class _Lister:
         if proto.field not in IN_PLACE and nbytes * width < info.nbytes:
             # A number takes a byte at least.
             return self._faulty(info, "storage-bounds", "it has fewer values than its shape needs")
-        self.typed[info.name] = Typed(tuple(proto.ranges), proto.field, width, 6 if info.dtype.bits == 6 else 0)
+        count, bits = (info.numel, 6) if info.dtype.bits == 6 else (info.nbytes // width, 0)
+        self.typed[info.name] = Typed(tuple(proto.ranges), proto.field, width, count, bits)
         return info
 
     def _external(self, info: TensorInfo, proto: Proto) -> TensorInfo:

@@ -36,7 +36,8 @@ class Proto(msgspec.Struct):
     """What a TensorProto says. ``ranges`` are the places of its values in the file, ``field`` the field they are in:
 
     9 for raw bytes, else one of float_data, int32_data and so on; 0 if there are none. ``external`` are the entries
-    about a file that has them instead. ``fault`` says what makes no sense.
+    about a file that has them instead. ``texts`` counts the texts of a tensor of texts. ``is_odd`` says that its name or
+    an entry is no UTF-8, ``fault`` what makes no sense.
     """
 
     name: str = ""
@@ -46,6 +47,8 @@ class Proto(msgspec.Struct):
     ranges: list[tuple[int, int]] = []
     is_external: bool = False
     external: dict[str, str] = {}
+    texts: int = 0
+    is_odd: bool = False
     fault: str | None = None
 
     @property
@@ -57,6 +60,18 @@ class Proto(msgspec.Struct):
 def read_text(data: Bytes, field: Field, most: int = MAX_TEXT) -> str:
     """The text of a field, cut off at ``most`` bytes."""
     return data.at(field.start, max(min(field.stop - field.start, most), 0)).decode("utf-8", "backslashreplace")
+
+
+def _is_odd(data: Bytes, field: Field) -> bool:
+    """Whether the text of a field is no UTF-8. Of a very long one, which is cut, this is not told."""
+    size = field.stop - field.start
+    if not 0 <= size <= MAX_NAME_NBYTES:
+        return False
+    try:
+        data.at(field.start, size).decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def read_entry(data: Bytes, field: Field) -> tuple[str, str]:
@@ -71,11 +86,15 @@ def read_entry(data: Bytes, field: Field) -> tuple[str, str]:
 def read_tensor(data: Bytes, start: int, stop: int) -> Proto:
     """The TensorProto in the bytes ``start:stop``. Of a damaged one, what comes before the damage."""
     proto = Proto()
+    end = start
     try:
         for field in fields(data, start, stop):
             _take(proto, data, field)
+            end = field.stop
     except BadMessageError:
-        proto.fault = proto.fault or "its description is damaged"
+        # Values that the file does not have all of are told as that.
+        if end <= data.size or not proto.ranges or proto.ranges[-1][1] != end:
+            proto.fault = proto.fault or "its description is damaged"
     if proto.field in _TYPED and proto.code in _TYPES and proto.code not in _TYPED[proto.field]:
         proto.fault = f"its values are not in the field for elements of type {_TYPES[proto.code]}"
     return proto
@@ -89,9 +108,15 @@ def _take(proto: Proto, data: Bytes, field: Field) -> None:
         proto.code = field.value
     elif number == 8 and kind == BYTES:
         proto.name = read_text(data, field, MAX_NAME_NBYTES)
+        proto.is_odd = proto.is_odd or _is_odd(data, field)
+    elif number == 3 and kind == BYTES:
+        proto.fault = "it says that it is a segment of a larger tensor, which no reader puts together"
+    elif number == 6 and kind == BYTES:
+        proto.texts += 1
     elif number == 13 and kind == BYTES:
         key, value = read_entry(data, field)
         proto.external[key] = value
+        proto.is_odd = proto.is_odd or "\\x" in key + value
     elif number == 14 and kind == VARINT:
         proto.is_external = field.value == 1
     elif number == 9 or number in _TYPED:
@@ -133,8 +158,8 @@ def offset_and_length(external: dict[str, str]) -> tuple[int, int | None] | None
     """Where in its file an external tensor starts, and its bytes (None: all that follow); None if that is no number."""
     numbers: list[Any] = []
     for key in ("offset", "length"):
-        text = external.get(key, "")
-        if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        text = external.get(key)
+        if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 19):
             return None
-        numbers.append(int(text) if text else None)
+        numbers.append(None if text is None else int(text))
     return numbers[0] or 0, numbers[1]

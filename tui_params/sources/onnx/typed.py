@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_params.core.text import plural
 from tui_params.errors import ReadError
 from tui_params.sources.bytes.local import DataFile
 
@@ -23,12 +24,14 @@ IN_PLACE = frozenset({4, 9, 10})
 class Typed(msgspec.Struct, frozen=True):
     """Where the values of one tensor lie in the file, in which field, and how many bytes a number of theirs fills.
 
-    ``bits`` is 6 where each number is one element of 6 bits: those of 2 and 4 bits fill their bytes already.
+    ``count`` are the numbers that there should be. ``bits`` is 6 where each is one element of 6 bits: those of 2 and 4
+    bits fill their bytes already.
     """
 
     ranges: tuple[tuple[int, int], ...]
     field: int
     width: int
+    count: int
     bits: int = 0
 
 
@@ -46,6 +49,8 @@ def elements(file: DataFile, typed: Typed) -> bytes:
     if typed.field in IN_PLACE:
         return raw
     numbers = _varints(np.frombuffer(raw, np.uint8)).astype(f"<u{typed.width}")
+    if numbers.size != typed.count:
+        raise ReadError(f"it has {plural(numbers.size, 'number')}, and its shape needs {typed.count:,}: it is damaged")
     if typed.bits:
         # As raw_data has them: lowest bits first, without gaps.
         each = np.unpackbits(numbers[:, None], axis=1, bitorder="little")[:, : typed.bits]
