@@ -61,15 +61,21 @@ fuzz-folders number="1000" seed="1":
         TUI_PARAMS_FUZZ_FOLDERS={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} $python -m pytest --timeout 0 -n0 -s \
         tests/sources/folder/deepspeed/test_fuzz.py tests/sources/folder/by_rank/test_by_rank.py -k fuzz
 
+# Damage so many NPY, NPZ, GGUF and ONNX files, and a fiftieth of HDF5; their libraries are asked if `formats` has them
+fuzz-far number="200000" seed="1":
+    python=.venv/bin/python; test ! -x .venv-formats/bin/pytest || python=.venv-formats/bin/python; \
+        TUI_PARAMS_FUZZ_FAR={{ number }} TUI_PARAMS_FUZZ_SEED={{ seed }} $python -m pytest --timeout 0 -n0 -s -m formats \
+        -rfs tests/formats/test_far_against_library.py
+
 # Compare with what real libraries write; those that install are put into an environment of their own, which takes minutes
 formats *arguments:
     test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \
         .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
         stable-baselines3 deepspeed gguf onnx joblib lightning pytorch_lightning \
         bitsandbytes compressed-tensors torchao optimum-quanto hqq keras lz4 'mlx[cpu]'; }
-    .venv-formats/bin/pytest --timeout 0 -n0 -m formats -rs tests/formats {{ arguments }}
-    .venv-formats/bin/pytest --timeout 0 -n0 -rs tests/integrations
-    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest --timeout 0 -n0 tests/sources/folder/dcp/test_ranks.py \
+    .venv-formats/bin/pytest --timeout 0 -n0 -m formats -rfs tests/formats {{ arguments }}
+    .venv-formats/bin/pytest --timeout 0 -n0 -rfs tests/integrations
+    TUI_PARAMS_FORMATS=1 .venv-formats/bin/pytest --timeout 0 -n0 -rfs tests/sources/folder/dcp/test_ranks.py \
         tests/sources/folder/by_rank
 
 # Open the pages of `report` in Chromium (which must be installed), and compare their figures with those of the commands

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from tests.factories_damage import Seed, break_bytes, break_zip, read_parts
+from tests.factories_damage import Seed, break_bytes, break_zip, read_parts, write_parts
 from tests.factories_gguf import blocks, gguf_bytes, plain
 from tests.factories_onnx import external, field, model, number, tensor
 
@@ -29,10 +31,12 @@ def _saved(array: Any) -> bytes:
 
 
 _WORDS = (
-    b"'descr'", b"'fortran_order'", b"'shape'", b"True", b"False", b"None", b"(2, 3)", b"(6,)", b"()", b"(0,)", b"(3, 2)",
-    b"'<f4'", b"'>f4'", b"'<f8'", b"'|O'", b"'|V4'", b"'<V2'", b"'|b1'", b"'<f1'", b"'<U1'", b"[('x', '<f4')]", b"'=i4'",
-    b"'f4'", b"'<i4'", b"'float32'", b"'<m8[s]'", b"'<c8'", b"'|S4'", b"-1", b"1e3", b"2L", b"(2L, 3L)", b"(True, 6)",
-    b"[2, 3]", b"(6)", b"{", b"}", b",", b"'", b"\n", b" ", b"#", b"(2, 3,)", b"((2, 3))", b"0x6", b"1_0", b"{}", b"1+1",
+    b"'descr'", b"'fortran_order'", b"'shape'", b"True", b"False", b"None", b"(2, 3)", b"(6,)", b"()", b"(0,)",
+    b"(3, 2)",     b"'<f4'", b"'>f4'", b"'<f8'", b"'|O'", b"'|V4'", b"'<V2'", b"'|b1'", b"'<f1'", b"'<U1'", b"'=i4'",
+    b"[('x', '<f4')]", b"'f4'", b"'<i4'", b"'float32'", b"'<m8[s]'", b"'<c8'", b"'|S4'", b"-1",
+    b"1e3", b"2L", b"(2L, 3L)", b"(True, 6)",
+    b"[2, 3]", b"(6)", b"{", b"}", b",", b"'", b"\n", b" ", b"#", b"(2, 3,)", b"((2, 3))", b"0x6", b"1_0", b"{}",
+    b"1+1",
 )  # fmt: skip
 
 
@@ -66,8 +70,8 @@ def _break_header(random: Random, data: bytes) -> bytes:
 def npy_seeds() -> list[Seed]:
     """NPY files of several types, orders and versions."""
     arrays = [
-        TABLE, np.asfortranarray(TABLE), TABLE.astype(">f8"), TABLE > 2, TABLE.astype("c8"), np.float32(3), np.zeros((0, 3)),
-        np.arange(5, dtype="i8"), TABLE.astype("f2"),
+        TABLE, np.asfortranarray(TABLE), TABLE.astype(">f8"), TABLE > 2, TABLE.astype("c8"), np.float32(3),
+        np.zeros((0, 3)), np.arange(5, dtype="i8"), TABLE.astype("f2"),
     ]  # fmt: skip
     files = [_saved(array) for array in arrays]
     later = io.BytesIO()
@@ -94,10 +98,6 @@ def _npz_seed(data: bytes) -> Seed:
     parts = read_parts(data)
 
     def in_member(random: Random) -> bytes:
-        from dataclasses import replace
-
-        from tests.factories_damage import write_parts
-
         broken = [replace(part) for part in parts]
         part = random.choice(broken)
         part.data = _break_header(random, part.data)
@@ -108,16 +108,17 @@ def _npz_seed(data: bytes) -> Seed:
 
 
 _META: list[tuple[str, tuple[int, Any]]] = [
-    ("general.architecture", (8, "llama")), ("general.alignment", (4, 32)), ("n", (9, (8, ["x", "y"]))), ("f", (6, 1.5)),
-    ("m", (9, (5, [1, 2, 3]))), ("b", (7, True)), ("l", (11, -3)), ("split.count", (2, 1)), ("split.no", (2, 0)),
+    ("general.architecture", (8, "llama")), ("general.alignment", (4, 32)), ("n", (9, (8, ["x", "y"]))),
+    ("f", (6, 1.5)), ("m", (9, (5, [1, 2, 3]))), ("b", (7, True)), ("l", (11, -3)), ("split.count",
+    (2, 1)), ("split.no", (2, 0)),
 ]  # fmt: skip
 
 
 def _break_gguf(random: Random) -> bytes:
     """A GGUF file written with other numbers than true ones."""
     tensors = [
-        plain("a", TABLE), plain("h", TABLE.astype("f2")), blocks("q", (2, 64), 8, (32, 34)), plain("i", TABLE.astype("i4")),
-        blocks("k", (256,), 12, (256, 144)),
+        plain("a", TABLE), plain("h", TABLE.astype("f2")), blocks("q", (2, 64), 8, (32, 34)),
+        plain("i", TABLE.astype("i4")), blocks("k", (256,), 12, (256, 144)),
     ]  # fmt: skip
     random.shuffle(tensors)
     tensors = tensors[: random.randint(1, 5)]
@@ -127,7 +128,12 @@ def _break_gguf(random: Random) -> bytes:
     name, shape, kind, raw = tensors[at]
     what = random.randrange(9)
     if what == 0:
-        tensors[at] = name, random.choice(((), (3, 2), (6,), (0,), (1, 2, 3), (2, 3, 1, 1, 1), (2**40, 2**40))), kind, raw
+        tensors[at] = (
+            name,
+            random.choice(((), (3, 2), (6,), (0,), (1, 2, 3), (2, 3, 1, 1, 1), (2**40, 2**40))),
+            kind,
+            raw,
+        )
     elif what == 1:
         tensors[at] = name, shape, random.choice((*range(42), 99, 1 << 31)), raw
     elif what == 2:
@@ -154,8 +160,7 @@ def gguf_seeds() -> list[Seed]:
     small = gguf_bytes([plain("a", TABLE)])
     seeds = []
     for data in (whole, small):
-        in_head: Callable[[Random], bytes] = lambda random, data=data: _flip_head(random, data)  # type: ignore[misc]
-        in_all: Callable[[Random], bytes] = lambda random, data=data: break_bytes(random, data)  # type: ignore[misc]
+        in_head, in_all = partial(_flip_head, data=data), partial(break_bytes, data=data)
         seeds.append(Seed(data, "gguf", ".gguf", (_break_gguf, _break_gguf, in_head, in_all)))
     return seeds
 
@@ -273,7 +278,10 @@ def _break_message(random: Random, data: bytes) -> bytes:
 def onnx_seeds() -> list[Seed]:
     """Models with raw, typed and external values, and constants."""
     raw = TABLE.tobytes()
-    constant = field(1, field(2, "c") + field(4, "Constant") + field(5, field(1, "value") + field(5, tensor("", (1,), 1, raw=raw[:4]))))
+    constant = field(
+        1,
+        field(2, "c") + field(4, "Constant") + field(5, field(1, "value") + field(5, tensor("", (1,), 1, raw=raw[:4]))),
+    )
     numbers = b"".join(map(number, (1, 2, -1)))
     first = model([tensor("a", (2, 3), 1, raw=raw), tensor("b", (3,), 7, field(7, numbers))], constant)
     second = model(
@@ -286,8 +294,7 @@ def onnx_seeds() -> list[Seed]:
     third = model([external("e", (2, 3), 1, location="e.data", offset="0", length="24")])
     seeds = []
     for data in (first, second, third):
-        in_message: Callable[[Random], bytes] = lambda random, data=data: _break_message(random, data)  # type: ignore[misc]
-        in_bytes: Callable[[Random], bytes] = lambda random, data=data: break_bytes(random, data)  # type: ignore[misc]
+        in_message, in_bytes = partial(_break_message, data=data), partial(break_bytes, data=data)
         seeds.append(Seed(data, "onnx", ".onnx", (in_message, in_message, in_bytes)))
     return seeds
 

@@ -41,8 +41,8 @@ class Answer(NamedTuple):
 class Library:
     """One child at a time. ``ask`` and ``receive`` are apart, so that we read the same file meanwhile."""
 
-    def __init__(self, script: Path = Path(__file__).with_name("library_child.py")) -> None:
-        self._script = script
+    def __init__(self, script: Path | None = None) -> None:
+        self._script = script or Path(__file__).with_name("library_child.py")
         self._child: subprocess.Popen[bytes] | None = None
         self.restarts = 0
         self._is_fresh = True
@@ -51,7 +51,10 @@ class Library:
         """Send one file to the child."""
         if self._child is None:
             self._child = subprocess.Popen(
-                [sys.executable, str(self._script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [sys.executable, str(self._script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             self._is_fresh = True
         assert self._child.stdin is not None

@@ -1,8 +1,8 @@
 """The child process in which the libraries of the formats beside torch read damaged files; run as a script.
 
-Each line of stdin is a JSON object ``{"path", "how"}``, each line of stdout the answer, as of ``tests/library_child.py``:
-``refusal`` (a sentence, or null) and ``tensors`` as [name, dtype, shape, digest of the values]. ``how`` is ``npy``,
-``npz``, ``gguf``, ``onnx`` or ``hdf5``. No pickle is read.
+Each line of stdin is a JSON object ``{"path", "how"}``, each line of stdout the answer, as that of
+``tests/library_child.py``: ``refusal`` (a sentence, or null) and ``tensors`` as [name, dtype, shape, digest of the
+values]. ``how`` is ``npy``, ``npz``, ``gguf``, ``onnx`` or ``hdf5``. No pickle is read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import resource
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 MEMORY = 3 << 30
@@ -77,9 +78,7 @@ def gguf(path: str) -> Iterator[tuple[str, Any]]:
 
 
 def onnx(path: str) -> Iterator[tuple[str, Any]]:
-    import onnx as package
-    from onnx import numpy_helper
-
+    package, numpy_helper = import_module("onnx"), import_module("onnx.numpy_helper")
     model = package.load(path)
     for tensor in model.graph.initializer:
         # A name that is no UTF-8 comes as bytes.

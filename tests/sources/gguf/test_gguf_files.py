@@ -153,11 +153,26 @@ def test_other_types_are_listed_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(source.read("w"), W)
 
 
-def test_splits_are_one_model_in_a_folder(tmp_path: Path) -> None:
+def write_splits(folder: Path, count: int) -> None:
+    """Three splits of a tensor each, which announce so many."""
     for number in range(3):
-        pairs = {"split.no": (2, number), "split.count": (2, 3), "split.tensors.count": (5, 3)}
+        pairs = {"split.no": (2, number), "split.count": (2, 3), "split.tensors.count": (5, count)}
         name = f"m-0000{number + 1}-of-00003.gguf"
-        (tmp_path / name).write_bytes(gguf_bytes([plain(f"blk.{number}.w", W + number)], pairs))
+        (folder / name).write_bytes(gguf_bytes([plain(f"blk.{number}.w", W + number)], pairs))
+
+
+def test_splits_with_other_than_the_number_of_tensors_that_they_announce(tmp_path: Path) -> None:
+    write_splits(tmp_path, 5)
+    (found,) = open_path(tmp_path).listing.findings
+    assert (found.severity, found.rule, found.file) == ("error", "bad-metadata", "m-00003-of-00003.gguf")
+    said = "m-00003-of-00003.gguf announces 5 tensors in all splits (split.tensors.count)"
+    assert found.evidence == f"{said}, and the 3 files of m have 3"
+    (tmp_path / "m-00002-of-00003.gguf").unlink()
+    assert [found.rule for found in open_path(tmp_path).listing.findings] == ["missing-shard"]
+
+
+def test_splits_are_one_model_in_a_folder(tmp_path: Path) -> None:
+    write_splits(tmp_path, 3)
     source = open_path(tmp_path)
     assert source.listing.format == "GGUF v3, 3 files"
     assert source.names() == ["blk.0.w", "blk.1.w", "blk.2.w"]
@@ -174,6 +189,20 @@ def test_splits_are_one_model_in_a_folder(tmp_path: Path) -> None:
         "its metadata say part 1 of 3, and its name does not, as in NAME-00001-of-00003.gguf: the others are not looked"
         " for"
     )
+
+
+def test_what_other_readers_refuse_is_told(tmp_path: Path) -> None:
+    source = opened(tmp_path, gguf_bytes([plain("a", W)], {"general.alignment": (10, 32)}))
+    assert [(found.severity, found.evidence) for found in source.listing.findings] == [
+        ("error", "its alignment is a number of type u64: other readers take u32 alone")
+    ]
+    np.testing.assert_array_equal(source.read("a"), W)
+    data = gguf_bytes([plain("a#b", W), plain("c#", W), plain("d", W)], {"k": (8, "v#"), "é": (8, "é" * 20_001)})
+    source = opened(tmp_path, data.replace(b"#", b"\xff"))
+    assert [(found.severity, found.evidence) for found in source.listing.findings] == [
+        ("warning", "no UTF-8 text, which other readers may refuse: k in the metadata, and 2 more")
+    ]
+    assert source.names() == ["a\\xffb", "c\\xff", "d"]
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,43 @@ def test_members_of_one_name_and_members_without_an_array(tmp_path: Path) -> Non
     assert {found.rule for found in source.listing.findings} == {"zip-duplicates", "malformed-tensor"}
 
 
+@pytest.mark.parametrize("space", ["\xa0", "\0", "\v"])
+def test_what_python_takes_for_no_space_is_none(tmp_path: Path, space: str) -> None:
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }}{space}\n"
+    with pytest.raises(OpenError, match="no Python literal"):
+        opened(tmp_path, header(text, b"\3\0", bytes(8)))
+
+
+@pytest.mark.parametrize(("descr", "width"), [("<U2", 8), ("|S3", 3), ("<M8[s]", 8), ("<m8", 8)])
+def test_texts_and_dates_of_another_length_are_an_error(tmp_path: Path, descr: str, width: int) -> None:
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (2, 3), }}"
+    for more in (-1, 0, 1):
+        data = header(text, data=bytes(6 * width + more))
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("t.npy", data)
+        for content in (data, packed.getvalue()):
+            found = opened(tmp_path, content).listing.findings
+            assert [each.rule for each in found] == ["storage-bounds"] * (more != 0)
+
+
+def test_what_numpy_refuses_of_an_archive(tmp_path: Path) -> None:
+    data = bytearray(archive(a=np.arange(3.0)))
+    at = data.rindex(b"PK\1\2")
+    data[at + 6] = 64
+    (found,) = opened(tmp_path, bytes(data)).listing.findings
+    assert found.evidence == "it says that version 6.4 of zip is needed: numpy refuses more than 6.3"
+    data[at + 6], data[at + 16 : at + 20] = 20, bytes(4)
+    # A checksum of 0 is one here, where torch writes it for none.
+    (record,) = opened(tmp_path, bytes(data)).records()
+    assert record.crc == 0
+    data = bytearray(archive(a=np.arange(3.0), b=np.arange(2.0)).replace(b"b.npy", b"notes"))
+    assert opened(tmp_path, bytes(data)).names() == ["a", "notes"]
+    data[data.rindex(b"PK\1\2") + 10] = 9
+    source = opened(tmp_path, bytes(data))
+    assert source.listing.metadata == {"notes": "a file: it is compressed by method 9, which is not supported"}
+
+
 def test_every_truncated_file_is_a_sentence(tmp_path: Path) -> None:
     small = archive(a=np.arange(3.0), b=np.asfortranarray(VALUES))
     for data in (npy(VALUES), small, archive(True, a=np.arange(3.0))):

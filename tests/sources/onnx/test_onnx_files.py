@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from tui_params.core.source import Source
 from tui_params.errors import ReadError
 from tui_params.sources.bytes import local
 from tui_params.sources.bytes.local import DataFile, Descriptor
+from tui_params.sources.bytes.protobuf import BYTES, Bytes, fields
 from tui_params.sources.detect import open_path
 from tui_params.sources.onnx import graph, reader
+from tui_params.sources.onnx.tensor import read_tensor, read_usual
 
 W = np.arange(12, dtype="<f4").reshape(3, 4)
 
@@ -235,6 +238,70 @@ def test_very_many_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert source.listing.unlisted == "only the first 10 tensors are listed: the model has too many parts"
     monkeypatch.setattr(graph, "MAX_FIELDS", 50)
     assert len(opened(tmp_path, model([], *[field(1, b"")] * 1000))) == 0
+
+
+def _part(content: bytes, offset: int, count: int) -> bytes:
+    return content[offset : offset + count]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), dims=st.lists(st.integers(1, 2**55), max_size=9), name=st.text(max_size=130))
+def test_usual_initialisers_are_what_the_walk_finds(seed: int, dims: list[int], name: str) -> None:
+    more = () if seed % 3 else (field(12, "text"),)
+    data = field(5, tensor(name, dims, seed % 30, raw=bytes(seed % 300)) + b"".join(more)) + field(2, "g") * (seed % 2)
+    for content in (data, flipped(data, seed)):
+        read = Bytes(partial(_part, content), len(content))
+        found = read_usual(read, 0, len(content))
+        if found is None:
+            assert content != data or more or len(dims) > 8 or len(name.encode()) > 127
+            continue
+        outer = next(iter(fields(read, 0, len(content))))
+        assert (outer.number, outer.kind, outer.stop) == (5, BYTES, found[1])
+        assert read_tensor(read, outer.start, outer.stop) == found[0]
+
+
+def test_many_initialisers_before_and_behind_other_fields(tmp_path: Path) -> None:
+    usual = [field(5, tensor(f"w{at}", (3, 4), 1, raw=W.tobytes())) for at in range(6)]
+    odd = field(5, tensor("odd", (2,), 7, field(7, packed(1, -1))))
+    node = field(1, field(2, "c") + field(5, field(1, "value") + field(5, tensor("", (1,), 1, raw=bytes(4)))))
+    graph_bytes = b"".join((*usual[:3], odd, usual[3], node, *usual[4:], usual[0], field(2, "g")))
+    source = opened(tmp_path, field(1, 8) + field(7, graph_bytes))
+    assert source.names() == ["w0", "w1", "w2", "odd", "w3", "c", "w4", "w5", "w0#2"]
+    assert source.listing.metadata["graph"] == "g"
+    np.testing.assert_array_equal(source.read("w5"), W)
+
+
+def test_what_the_library_refuses_is_told(tmp_path: Path) -> None:
+    raw = W.tobytes()
+    sparse = field(1, tensor("s", (1,), 1, raw=raw[:4])) + field(2, tensor("i", (1,), 7, raw=raw[:8]))
+    constant = field(1, field(2, "c") + field(5, field(1, "sparse_value") + field(22, sparse)))
+    data = model(
+        [
+            tensor("many", (2,), 7, field(7, packed(1, -1, 3))),
+            tensor("six", (3,), 27, field(5, packed(1, 2, 3, 4))),
+            tensor("none", (0, 2), 1, raw=raw[:8]),
+            tensor("part", (2,), 1, field(3, field(1, 0)), raw=raw[:8]),
+            tensor("texts", (2,), 8, field(6, "a")),
+            tensor("odd", (2,), 1, raw=raw[:8]).replace(b"odd", b"o\xffd"),
+            external("no length", (1,), 1, location="x.data", length=""),
+        ],
+        constant,
+    )
+    source = opened(tmp_path, data)
+    assert {(found.severity, found.rule, found.tensor) for found in source.listing.findings} == {
+        ("error", "storage-bounds", "none"),
+        ("error", "bad-entry", "part"),
+        ("error", "storage-bounds", "texts"),
+        ("warning", "bad-entry", "o\\xffd"),
+        ("error", "bad-entry", "no length"),
+    }
+    for name, words in (("many", "it has 3 numbers, and its shape needs 2"), ("six", "it has 4 numbers")):
+        with pytest.raises(ReadError, match=words):
+            source.read(name)
+    assert source.find("c.sparse_value.s.values").shape == (1,)
+    # A length that leads out of what it is in.
+    source = opened(tmp_path, data.replace(field(1, "key") + field(2, "value"), field(1, "key") + b"\x12\x06value"))
+    assert source.listing.unlisted == "the model is damaged: what follows the last tensor makes no sense"
 
 
 SMALL = model(

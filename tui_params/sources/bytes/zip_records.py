@@ -27,8 +27,8 @@ def read_records(
 
     torch.save writes one for each (CRC-32, PKWARE APPNOTE 4.4.7) unless ``set_crc32_options(False)`` or ``skip_data``
     left it out, which leaves 0 in its place; torch itself never compares them. Only the directory is used: the local
-    headers have 0. ``label`` makes the name to show of the name of a member. ``has_always`` takes 0 for a checksum as well,
-    as numpy does.
+    headers have 0. ``label`` makes the name to show of the name of a member. ``has_always`` takes 0 for a checksum as
+    well, as numpy does.
     """
     with opened(file.path) as (descriptor, now):
         if now != file:

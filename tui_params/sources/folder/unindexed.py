@@ -12,6 +12,7 @@ from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
 from tui_params.errors import OpenError
+from tui_params.sources.folder.announced import compare_counts
 from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.open_each import OpenFile, open_each
@@ -59,6 +60,7 @@ def list_unindexed(
     add_unopened(metadata, beside)
     findings += config_findings(folder)
     findings += describe_models(parts, prefixes)
+    findings += compare_counts(parts)
     findings += findings_in(parts, prefixes)
     is_ordered = len(parts) == 1 and all(part.listing.is_ordered for part in parts.values())
     listing = Listing(

@@ -47,7 +47,9 @@ class NpzSource(ExtentSource):
         extents: Mapping[str, Extent],
         packed: Mapping[str, Packed],
     ) -> None:
-        super().__init__(file.name, listing, extents, {file.name: file}, partial(read_records, label=str, has_always=True))
+        super().__init__(
+            file.name, listing, extents, {file.name: file}, partial(read_records, label=str, has_always=True)
+        )
         self._file = file
         self._packed = packed
         self._inflated = LastMade(inflate)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
-from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text
+from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text, read_usual
 
 MAX_TENSORS = 500_000
 MAX_FIELDS = 4_000_000
@@ -88,17 +88,34 @@ class Walk:
                 self.metadata[f"opset {domain or 'ai.onnx'}"] = str(version)
 
     def _graph(self, graph: Field, prefix: str, depth: int) -> None:
-        for field in self._fields(graph.start, graph.stop):
-            if field.kind != BYTES:
-                continue
-            if field.number == 5:
-                self._tensor(field, prefix)
-            elif field.number == 1:
-                self._node(field, prefix, depth)
-            elif field.number == 15:
-                self._sparse(field, prefix)
-            elif field.number == 2 and not depth:
-                self.metadata["graph"] = read_text(self._data, field)
+        start, stop = graph.start, min(graph.stop, self._data.size)
+        while start < stop:
+            for field in self._fields(start, graph.stop):
+                start = field.stop
+                if field.kind != BYTES:
+                    continue
+                if field.number == 5:
+                    self._tensor(field, prefix)
+                    start = self._usual_tensors(field.stop, stop, prefix)
+                    if start != field.stop:
+                        break  # and go on behind them
+                elif field.number == 1:
+                    self._node(field, prefix, depth)
+                elif field.number == 15:
+                    self._sparse(field, prefix)
+                elif field.number == 2 and not depth:
+                    self.metadata["graph"] = read_text(self._data, field)
+
+    def _usual_tensors(self, start: int, stop: int, prefix: str) -> int:
+        """Take the initialisers of the usual kind that lie one behind the other, and return where the last one ends."""
+        while start < stop and len(self.tensors) < MAX_TENSORS and self._left > 0:
+            found = read_usual(self._data, start, stop)
+            if found is None:
+                break
+            proto, start = found
+            self._left -= 1
+            self.tensors.append(Found(prefix + proto.name, proto))
+        return start
 
     def _function(self, function: Field) -> None:
         name = ""

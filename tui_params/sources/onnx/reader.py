@@ -29,6 +29,8 @@ from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, ele
 _RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
 """What torch.onnx calls weights that it had to transpose."""
 
+_RENAMED_STARTS = ("val", "onn")
+_USUAL_NDIM = 8
 _MAX_NUMEL = 1 << 60
 _FINDINGS = 20
 
@@ -101,6 +103,8 @@ class _Lister:
     def add(self, found: Found) -> None:
         """List one tensor."""
         proto, name = found.proto, found.name
+        if proto.field == 9 and not found.note and proto.fault is None and self._add_usual(name, proto):
+            return
         if proto.code == STRING and proto.fault is None:
             self.texts[name] = f"texts, {shape(proto.dims[:8])}"
             if not proto.is_external and (proto.field or proto.texts != prod(proto.dims)):
@@ -134,6 +138,27 @@ class _Lister:
         if reason is not None:
             info = msgspec.structs.replace(info, unreadable=reason)
         self.tensors[name] = info
+
+    def _add_usual(self, name: str, proto: Proto) -> bool:
+        """List a tensor of which there is nothing to say but where its raw bytes are; False if it is none."""
+        dtype, dims = proto.dtype, proto.dims
+        if (
+            name in self.tensors
+            or proto.is_odd
+            or proto.is_external
+            or len(proto.ranges) != 1
+            or len(dims) > _USUAL_NDIM
+        ):
+            return False
+        start, stop = proto.ranges[0]
+        numel = prod(dims)
+        if not dtype.is_sized or not numel or dtype.nbytes(numel) != stop - start or stop > self._file.size:
+            return False
+        if name[:3] in _RENAMED_STARTS and _RENAMED.fullmatch(name):
+            return False
+        file = self._file.name
+        self.tensors[name] = TensorInfo(name, tuple(dims), dtype, numel, stop - start, "tensor", file, start)
+        return True
 
     def _inside(self, info: TensorInfo, proto: Proto) -> TensorInfo:
         """The tensor whose values are in the model itself."""
