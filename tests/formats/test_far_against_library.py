@@ -30,7 +30,8 @@ pytestmark = pytest.mark.formats
 NUMBER = int(os.environ.get("TUI_PARAMS_FUZZ_FAR", "300"))
 SEED = int(os.environ.get("TUI_PARAMS_FUZZ_SEED", "0"))
 TOLERATED = re.compile(
-    r"valid dtype descriptor: '[<>]f1'|Dequantization for \w+ is not yet implemented|cannot reshape array of size \d+ into shape \(0"
+    r"valid dtype descriptor: '[<>]f1'|"
+    r"Dequantization for \w+ is not yet implemented|cannot reshape array of size \d+ into shape \(0"
 )
 """What the libraries refuse though the file is sound: fp8 by the name that numpy writes and does not read, blocks that
 gguf does not restore, and blocks of no elements.

@@ -285,6 +285,12 @@ def test_what_numpy_refuses_of_an_archive(tmp_path: Path) -> None:
     # A checksum of 0 is one here, where torch writes it for none.
     (record,) = opened(tmp_path, bytes(data)).records()
     assert record.crc == 0
+    for array in (np.array(["abc"]), np.zeros((0, 3))):
+        # Nobody reads these, which are compressed.
+        data = bytearray(archive(True, a=array))
+        data[data.rindex(b"PK\1\2") + 16] ^= 1
+        (found,) = opened(tmp_path, bytes(data)).listing.findings
+        assert found.evidence == "a.npy does not match its checksum (CRC-32): the zip is damaged"
     data = bytearray(archive(a=np.arange(3.0), b=np.arange(2.0)).replace(b"b.npy", b"notes"))
     assert opened(tmp_path, bytes(data)).names() == ["a", "notes"]
     data[data.rindex(b"PK\1\2") + 10] = 9

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -182,10 +183,15 @@ def test_nothing_hides_in_the_bytes_of_an_array(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_file_of_paddle_is_told(tmp_path: Path) -> None:
-    value = {"w": W.astype("u2"), "b": W, "StructuredToParameterName@@": {"w": "linear_0.w_0"}}
+    half = W.astype(ml_dtypes.bfloat16)
+    value = {"w": half.view("u2"), "b": W, "c": W.astype("i1"), "StructuredToParameterName@@": {"w": "linear_0.w_0"}}
     source = opened(tmp_path, pickle.dumps(value, 4), "m.pdparams")
     assert source.listing.format == "pickle (Paddle)"
-    assert source.find("w").notes[-1] == "Paddle writes bfloat16 as uint16: these may be the bit patterns of bf16"
+    assert source.find("w").notes[-1] == "written as uint16, as Paddle writes bfloat16"
+    assert source.find("w").dtype.name == "bfloat16"
+    assert (source.read("w") == half).all()
+    assert source.summarize("w").figures(W.size).max == half.max()
+    assert source.find("c").notes[-1] == "Paddle writes fp8 as int8: these may be the bit patterns of fp8"
     assert source.find("b").notes == ()
     assert open_path(tmp_path).names() == source.names()
 

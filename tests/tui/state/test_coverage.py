@@ -17,7 +17,8 @@ from tui_params.tui.state.coverage import Coverage
         (Coverage(9, 8, 1), "8 of 9 tensors read whole; 1 could not be read; S cross-checks them."),
         (Coverage(9, 9, 0, is_cross_checking=True), "All 9 tensors read whole. Cross-checking the tensors."),
         (Coverage(9, 9, 0, is_checked=True), "All 9 tensors read whole and cross-checked."),
-        (Coverage(1, 1, 0, is_checked=True), "The one tensor read whole and cross-checked."),
+        (Coverage(1, 1, 0), "The one tensor was read whole; S cross-checks it."),
+        (Coverage(1, 1, 0, is_checked=True), "The one tensor was read whole and cross-checked."),
         (Coverage(9, 0, 9, is_checked=True), "0 of 9 tensors read whole and cross-checked; 9 could not be read."),
     ],
 )
@@ -29,6 +30,7 @@ def test_the_sentence_counts_what_was_read(coverage: Coverage, sentence: str) ->
     ("coverage", "words", "style"),
     [
         (Coverage(9, 0, 0), "", "text"),
+        (Coverage(1, 1, 0), "Nothing wrong was found in the one that was read.", "text"),
         (Coverage(9, 1, 0), "Nothing wrong was found in the one that was read.", "text"),
         (Coverage(9, 3, 0), "Nothing wrong was found in the 3 that were read.", "text"),
         (Coverage(9, 9, 0), "Nothing wrong was found in the tensors that were read.", "text"),

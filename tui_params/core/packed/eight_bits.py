@@ -55,6 +55,10 @@ def tell_scaled(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if suffix == "_scale_inv" and block is None:
         # Rows divided by rows of the grid would be another block wherever the last one is cut.
         block = _block_of(info.shape, scales.shape, is_needed=is_grid)
+    if block is None:
+        # 2 scales for 192 rows may be blocks of 128 rows of which the last is cut, or of 96.
+        cut = any(1 < count < size for count, size in zip(scales.shape, info.shape[:-1], strict=False))
+        want(not cut, _unstated(info.shape, scales.shape))
     grid = grid_over(scales, info.shape, block)
     if grid is None:
         raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
@@ -82,9 +86,12 @@ def _block_of(shape: tuple[int, ...], grid: tuple[int, ...], *, is_needed: bool)
     """The block of 128 by 128, if the grid has as many as that makes. Raises Untold if it has not and ``is_needed``."""
     block = (1,) * (len(shape) - 2) + (128, 128)
     fits = _fits(shape, block, grid)
-    why = f"the size of a block is stated nowhere, and {list(grid)} scales for {list(shape)} do not give it"
-    want(fits or not is_needed, why)
+    want(fits or not is_needed, _unstated(shape, grid))
     return block if fits else None
+
+
+def _unstated(shape: tuple[int, ...], grid: tuple[int, ...]) -> str:
+    return f"the size of a block is stated nowhere, and {list(grid)} scales for {list(shape)} do not give it"
 
 
 def _fits(shape: tuple[int, ...], block: tuple[int, ...], grid: tuple[int, ...]) -> bool:

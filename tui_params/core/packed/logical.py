@@ -12,6 +12,7 @@ from tui_params.core.dtypes import numpy_dtype
 from tui_params.core.packed import UNTOLD
 from tui_params.core.packed.box import Box, box_of, boxes, lengths
 from tui_params.core.packed.recognition import Packings, find_packings
+from tui_params.core.packed.sought import OF_SAFETENSORS
 from tui_params.core.packed.weight import PackedWeight, Stored
 from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import FileStamp
@@ -63,8 +64,8 @@ class LogicalSource(Source):
 
     def _metadata(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The metadata without what they say of the objects that the packed weights were, as those of torchao."""
-        said = self._weights.keys() & metadata.keys()
-        return {key: text for key, text in metadata.items() if not {key, key.rpartition(".")[0]} & said}
+        said = self._weights.keys()
+        return {key: text for key, text in metadata.items() if not said & {*_names_in(key)}}
 
     def _tensors(self) -> tuple[TensorInfo, ...]:
         by_codes = {weight.codes.name: weight for weight in self.packings.weights}
@@ -153,6 +154,12 @@ class LogicalSource(Source):
 
     def close(self) -> None:
         self.stored.close()
+
+
+def _names_in(key: str) -> tuple[str, str]:
+    """The names of tensors of which the metadata under that key may speak: ``fc.weight``, ``fc.weight.block_size``."""
+    name = key.removeprefix(OF_SAFETENSORS)
+    return name, name.rpartition(".")[0]
 
 
 def _info_of(weight: PackedWeight) -> TensorInfo:

@@ -15,6 +15,9 @@ from tui_params.errors import ReadError
 if TYPE_CHECKING:
     from tui_params.core.source import Source
 
+OF_SAFETENSORS = "__metadata__."
+"""What the listing of a safetensors file puts before the keys of its metadata."""
+
 _MOST_JSON = 1 << 14
 
 
@@ -79,7 +82,9 @@ class Sought:
         return None
 
     def metadata(self, key: str) -> str | None:
-        return self._metadata.get(key)
+        """What the metadata of the files say under a key; safetensors have theirs under ``__metadata__``."""
+        found = self._metadata.get(f"{OF_SAFETENSORS}{key}")
+        return found if found is not None else self._metadata.get(key)
 
     def numbers(self, info: TensorInfo) -> list[int]:
         """The values of a small tensor of integers. Raises Untold."""

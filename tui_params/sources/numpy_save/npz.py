@@ -33,6 +33,7 @@ from tui_params.sources.numpy_save.npy import FIRST_READ
 _NEWEST_ZIP = 63
 """zipfile.MAX_EXTRACT_VERSION of Python: with numpy the whole archive is refused for one member of a newer version."""
 
+_MOST_CHECKED = 1 << 20
 _SHOWN = 200
 """Members without an array that are shown as metadata."""
 
@@ -134,6 +135,7 @@ class _Lister:
         text = text_type(found.descr)
         if text is not None:
             self.metadata[name] = f"texts or dates of type {text}, {shape(found.shape[:8])}"
+            self._expect_sound(member, begin)
             fault = text_fault(found, member.size - found.nbytes)
             if fault is not None:
                 self.findings.append(Finding("error", "storage-bounds", None, f"{clean(name, 60)}: {fault}"))
@@ -149,6 +151,8 @@ class _Lister:
                 most = f"at most {size(MAX_INFLATED_NBYTES)} are unpacked in memory"
                 refusal = f"it is compressed, and has {size(member.size)} when unpacked: {most}"
                 info = msgspec.structs.replace(info, unreadable=refusal)
+            if not info.numel:
+                self._expect_sound(member, begin)
         self.tensors[name], self.extents[name] = info, extent
         if info.dtype.is_sized and available != info.nbytes:
             evidence = f"its shape and type need {info.nbytes:,} bytes, and it has {max(available, 0):,}"
@@ -174,6 +178,11 @@ class _Lister:
             return read_bytes(self._descriptor, begin, count)
         packed = Packed(member.name, begin, begin + member.compressed, member.size, member.crc)
         return bytes(inflate(self._file, packed, count))
+
+    def _expect_sound(self, member: Member, begin: int) -> None:
+        """Unpack a small member that nobody will read, for its checksum. Raises ReadError."""
+        if member.method == DEFLATED and member.size <= _MOST_CHECKED:
+            inflate(self._file, Packed(member.name, begin, begin + member.compressed, member.size, member.crc))
 
     def _add_unread(self, name: str, reason: str) -> None:
         self.tensors[name] = TensorInfo(name, (), unknown("unknown"), 0, 0, file=self._file.name, unreadable=reason)

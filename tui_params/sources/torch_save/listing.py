@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from tui_params.core.dtypes import from_torch
 from tui_params.core.findings import Finding
 from tui_params.core.piece import LocalPart
 from tui_params.core.source import Listing, Record
@@ -29,10 +30,7 @@ _FAULTS_SHOWN = 3
 _PADDLE = "StructuredToParameterName@@"
 """The key under which paddle.save keeps what each parameter was called."""
 
-_PADDLE_BITS = {
-    "uint16": "Paddle writes bfloat16 as uint16: these may be the bit patterns of bf16",
-    "int8": "Paddle writes fp8 as int8: these may be the bit patterns of fp8",
-}
+_PADDLE_FP8 = "Paddle writes fp8 as int8: these may be the bit patterns of fp8"
 
 Roles = dict[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -134,9 +132,14 @@ def _local_findings(parts: Mapping[str, LocalPart]) -> list[Finding]:
 
 
 def _noted(info: TensorInfo) -> TensorInfo:
-    """The tensor of a file of Paddle, with what its type may mean."""
-    note = _PADDLE_BITS.get(info.dtype.name)
-    return info if note is None else msgspec.structs.replace(info, notes=(*info.notes, note))
+    """The tensor of a file of Paddle as what it is: uint16 is its bfloat16 (``paddle.uint16 is paddle.bfloat16``)."""
+    if info.dtype.name == "int8":
+        return msgspec.structs.replace(info, notes=(*info.notes, _PADDLE_FP8))
+    bfloat16 = from_torch("bfloat16")
+    if info.dtype.name != "uint16" or bfloat16 is None:
+        return info
+    notes = (*info.notes, "written as uint16, as Paddle writes bfloat16")
+    return msgspec.structs.replace(info, dtype=bfloat16, notes=notes)
 
 
 def fault_findings(machine: PickleMachine) -> list[Finding]:

@@ -24,7 +24,7 @@ class Coverage(msgspec.Struct, frozen=True):
         could_not = f"; {self.unread:,} could not be read" if self.unread else ""
         read = f"{self.read:,} of {text.plural(self.tensors, 'tensor')}"
         if self.read == self.tensors:
-            read = f"All {self.tensors:,} tensors" if self.tensors > 1 else "The one tensor"
+            read = f"All {self.tensors:,} tensors" if self.tensors > 1 else "The one tensor was"
         if not self.tensors:
             return "There are no tensors here."
         if self.is_cross_checking:
@@ -35,7 +35,8 @@ class Coverage(msgspec.Struct, frozen=True):
             return f"{read} read whole so far{could_not}."
         if not self.read and not self.unread:
             return "Nothing has been read yet; S reads everything."
-        how = "S cross-checks them" if self.read + self.unread >= self.tensors else "S reads the rest"
+        them = "them" if self.tensors > 1 else "it"
+        how = f"S cross-checks {them}" if self.read + self.unread >= self.tensors else "S reads the rest"
         return f"{read} read whole{could_not}; {how}."
 
     @property
@@ -45,5 +46,5 @@ class Coverage(msgspec.Struct, frozen=True):
             return "Nothing wrong was found.", "success"
         if not self.read:
             return "", "text"
-        what = "the tensors" if self.read == self.tensors else "the one" if self.read == 1 else f"the {self.read:,}"
+        what = "the one" if self.read == 1 else "the tensors" if self.read == self.tensors else f"the {self.read:,}"
         return f"Nothing wrong was found in {what} that {'was' if self.read == 1 else 'were'} read.", "text"
