@@ -53,3 +53,24 @@ def test_scales_of_rows_whose_blocks_are_stated_nowhere(tmp_path: Path, shape: t
         if shape == (2, 1):
             assert source.packed("fc.weight") is not None
     assert complaints(tmp_path) == []
+
+
+def test_a_layer_that_mlx_quantises_otherwise_than_the_model(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(5)
+    codes = numbers.integers(0, 256, (3, 64), np.uint8)
+    four = codes[:, :32] & 15 | (codes[:, 32:] & 15) << 4
+    scales, biases = numbers.random((2, 3, 2), np.float32)
+    tensors = {
+        "a.weight": four.view(np.uint32), "a.scales": scales[:, :1], "a.biases": biases[:, :1],
+        "b.c.weight": codes.view(np.uint32), "b.c.scales": scales, "b.c.biases": biases,
+        "other.weight": codes.view(np.uint32), "other.scales": scales[:, :1], "other.biases": biases[:, :1],
+    }  # fmt: skip
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, tmp_path / "model.safetensors")
+    layers = {"b.c": {"bits": 8, "group_size": 32, "mode": "affine"}, "kept": False, "odd": {"bits": "8"}}
+    (tmp_path / "config.json").write_text(json.dumps({"quantization": {"bits": 4, "group_size": 64, **layers}}))
+    with logical(tmp_path) as source:
+        assert (source.read("b.c.weight") == codes * np.repeat(scales, 32, 1) + np.repeat(biases, 32, 1)).all()
+        values = np.stack((four & 15, four >> 4), -1).reshape(3, 64)
+        assert (source.read("a.weight") == values * scales[:, :1] + biases[:, :1]).all()
+        (note,) = source.find("other.weight").notes
+        assert note.endswith("codes of 4 bits in groups of 64 do not make 16 words and 1 scales a row")

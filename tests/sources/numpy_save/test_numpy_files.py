@@ -255,6 +255,13 @@ def test_members_of_one_name_and_members_without_an_array(tmp_path: Path) -> Non
     assert {found.rule for found in source.listing.findings} == {"zip-duplicates", "malformed-tensor"}
 
 
+def test_what_python_takes_for_no_number_is_none(tmp_path: Path) -> None:
+    text = "{{'descr': '<f8', 'fortran_order': False, 'shape': ({}, 3), }}"
+    assert opened(tmp_path, header(text.format("00"))).find("array").shape == (0, 3)
+    with pytest.raises(OpenError, match="no Python literal"):
+        opened(tmp_path, header(text.format("02"), data=bytes(48)))
+
+
 @pytest.mark.parametrize("space", ["\xa0", "\0", "\v"])
 def test_what_python_takes_for_no_space_is_none(tmp_path: Path, space: str) -> None:
     text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }}{space}\n"

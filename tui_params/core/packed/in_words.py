@@ -95,13 +95,14 @@ def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         return None
     sought.need(scales.name)
     want(scales.shape[:-1] == info.shape[:-1] and scales.shape[-1] > 0, _unfit(scales, info))
-    group, bits = sought.stated_number("group_size"), sought.stated_number("bits")
+    bits, group = sought.of_layer(head)
     words, groups = info.shape[-1], scales.shape[-1]
     want(group is not None and bits is not None, "the bits of a code and the size of a group are stated nowhere")
     assert group is not None
     assert bits is not None
-    # A layer may be quantised otherwise than the model: then the sizes say so.
-    want(32 * words == group * groups * bits and 1 <= bits <= 8, f"{groups:,} groups of {group} do not fit {bits} bits")
+    # A layer that the configuration forgets to name: then the sizes say so.
+    unfit = f"codes of {bits} bits in groups of {group} do not make {words:,} words and {groups:,} scales a row"
+    want(32 * words == group * groups * bits and 1 <= bits <= 8, unfit)
     shape = (*info.shape[:-1], group * groups)
     if biases is None:
         mode = {(4, 32): "mxfp4", (4, 16): "nvfp4", (8, 32): "mxfp8"}.get((bits, group))

@@ -33,6 +33,7 @@ class Sought:
         self._infos = {info.name: info for info in source.listing.tensors}
         self._metadata = source.listing.metadata
         self._stated: Mapping[str, str] = source.listing.stated
+        self._layers: dict[str, tuple[int, int]] | None = None
 
     def find(self, name: str) -> TensorInfo | None:
         """The tensor of that name, if there is one."""
@@ -63,6 +64,15 @@ class Sought:
             return min(stated, size)
         # Without it, groups whose last one is cut could be of several sizes.
         return size // groups if groups and size % groups == 0 else None
+
+    def of_layer(self, name: str) -> tuple[int | None, int | None]:
+        """The bits of a code and the size of a group of one layer: its own, where the configuration has them."""
+        if self._layers is None:
+            try:
+                self._layers = msgspec.json.decode(self.stated("layers") or "{}", type=dict[str, tuple[int, int]])
+            except (msgspec.MsgspecError, RecursionError):
+                self._layers = {}
+        return self._layers.get(name) or (self.stated_number("bits"), self.stated_number("group_size"))
 
     def stated_sizes(self, key: str) -> tuple[int, ...] | None:
         """A list of numbers, such as ``weight_block_size``."""

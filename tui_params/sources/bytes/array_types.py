@@ -43,9 +43,7 @@ def type_of(descr: Any) -> tuple[DType, bool, str | None, tuple[str, ...]]:
     if descr.lstrip("<>=|")[:1] == "O":
         return unknown("object"), False, "an array of Python objects, which are pickled: its values are not read", ()
     name = _LONG.get(code, clean(descr.lstrip("<>=|"), 40) or "unknown")
-    # h5py writes bfloat16 so, and nothing that says it.
-    perhaps = ": two bytes each, of a type that the file does not name (bfloat16?)" if code == "V2" else ""
-    return unknown(name), False, f"elements of type {name} cannot be decoded here{perhaps}", ()
+    return unknown(name), False, f"elements of type {name} cannot be decoded here", ()
 
 
 def _records(descr: Any) -> str:

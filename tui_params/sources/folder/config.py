@@ -39,6 +39,9 @@ Anything else beside it may be another model, a variant of another type, or the 
 """
 
 
+_MOST_LAYERS = 20_000
+
+
 def read_configs(folder: Path) -> dict[str, str]:
     """The facts of ``config.json`` as ``config.<key>`` and of ``adapter_config.json`` as ``adapter.<key>``."""
     metadata: dict[str, str] = {}
@@ -82,6 +85,20 @@ def _quantization(config: dict[str, Any]) -> dict[str, str]:
             texts = {_text(value) for value in values if value is not None}
             if len(texts) == 1:
                 found[f"config.{place}.{key}"] = texts.pop()
+        layers = _of_layers(stated)
+        if layers:
+            found[f"config.{place}.layers"] = msgspec.json.encode(layers).decode()
+    return found
+
+
+def _of_layers(stated: dict[str, Any]) -> dict[str, list[int]]:
+    """The bits and the size of a group of each layer that MLX quantises otherwise than the model, by its name."""
+    found: dict[str, list[int]] = {}
+    for name, layer in stated.items():
+        if isinstance(layer, dict) and len(found) < _MOST_LAYERS:
+            numbers = [layer.get("bits"), layer.get("group_size")]
+            if all(type(number) is int and 0 < number < 1 << 20 for number in numbers):
+                found[name] = numbers
     return found
 
 

@@ -199,6 +199,9 @@ class _Lister:
         if entry["named"] == "bfloat16" and entry["itemsize"] == 2 and bfloat16 is not None:
             # Keras names the type in an attribute; HDF5 itself has two bytes without a meaning.
             dtype, refusal, notes = bfloat16, None, ()
+        elif descr == "|V2" and refusal is not None:
+            # As h5py writes bfloat16, and other types of two bytes.
+            refusal += ": two bytes each, of a type that the file does not name (bfloat16?)"
         shape = tuple(entry["shape"])
         numel = prod(shape)
         if numel > _MAX_NUMEL:

@@ -17,7 +17,8 @@ _SPACES = " \t\n\r\f"
 """What Python takes for the space between tokens: no other one of Unicode."""
 
 _TOKEN = re.compile(
-    r"[ \t\n\r\f]*(?:(?P<open>[({\[])|(?P<close>[)}\]])|(?P<mark>[,:])|(?P<number>-?\d{1,19})[lL]?(?![\w.])"
+    r"[ \t\n\r\f]*(?:(?P<open>[({\[])|(?P<close>[)}\]])|(?P<mark>[,:])|"
+    r"(?P<number>-?(?:0{1,19}|[1-9]\d{0,18}))[lL]?(?![\w.])"
     r"|(?P<word>True|False|None)(?!\w)|[ubUB]?(?:'(?P<single>(?:[^'\\\n]|\\[^\n])*)'|\"(?P<double>(?:[^\"\\\n]|\\[^\n])*)\"))",
     re.ASCII,
 )
