@@ -260,6 +260,9 @@ def test_what_python_takes_for_no_number_is_none(tmp_path: Path) -> None:
     assert opened(tmp_path, header(text.format("00"))).find("array").shape == (0, 3)
     with pytest.raises(OpenError, match="no Python literal"):
         opened(tmp_path, header(text.format("02"), data=bytes(48)))
+    # numpy takes bytes for no type.
+    with pytest.raises(OpenError, match="no Python literal"):
+        opened(tmp_path, header(text.format("2").replace("'<f8'", "b'<f8'"), data=bytes(48)))
 
 
 @pytest.mark.parametrize("space", ["\xa0", "\0", "\v"])

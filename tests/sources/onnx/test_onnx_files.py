@@ -282,6 +282,7 @@ def test_what_the_library_refuses_is_told(tmp_path: Path) -> None:
             tensor("none", (0, 2), 1, raw=raw[:8]),
             tensor("part", (2,), 1, field(3, field(1, 0)), raw=raw[:8]),
             tensor("texts", (2,), 8, field(6, "a")),
+            external("texts elsewhere", (2,), 8, location="x.data"),
             tensor("odd", (2,), 1, raw=raw[:8]).replace(b"odd", b"o\xffd"),
             external("no length", (1,), 1, location="x.data", length=""),
         ],
@@ -292,6 +293,7 @@ def test_what_the_library_refuses_is_told(tmp_path: Path) -> None:
         ("error", "storage-bounds", "none"),
         ("error", "bad-entry", "part"),
         ("error", "storage-bounds", "texts"),
+        ("error", "storage-bounds", "texts elsewhere"),
         ("warning", "bad-entry", "o\\xffd"),
         ("error", "bad-entry", "no length"),
     }

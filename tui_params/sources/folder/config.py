@@ -96,9 +96,9 @@ def _of_layers(stated: dict[str, Any]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for name, layer in stated.items():
         if isinstance(layer, dict) and len(found) < _MOST_LAYERS:
-            numbers = [layer.get("bits"), layer.get("group_size")]
-            if all(type(number) is int and 0 < number < 1 << 20 for number in numbers):
-                found[name] = numbers
+            bits, group = layer.get("bits"), layer.get("group_size")
+            if type(bits) is int and type(group) is int and 0 < bits < 1 << 20 and 0 < group < 1 << 20:
+                found[name] = [bits, group]
     return found
 
 

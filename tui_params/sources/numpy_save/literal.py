@@ -19,7 +19,7 @@ _SPACES = " \t\n\r\f"
 _TOKEN = re.compile(
     r"[ \t\n\r\f]*(?:(?P<open>[({\[])|(?P<close>[)}\]])|(?P<mark>[,:])|"
     r"(?P<number>-?(?:0{1,19}|[1-9]\d{0,18}))[lL]?(?![\w.])"
-    r"|(?P<word>True|False|None)(?!\w)|[ubUB]?(?:'(?P<single>(?:[^'\\\n]|\\[^\n])*)'|\"(?P<double>(?:[^\"\\\n]|\\[^\n])*)\"))",
+    r"|(?P<word>True|False|None)(?!\w)|[uU]?(?:'(?P<single>(?:[^'\\\n]|\\[^\n])*)'|\"(?P<double>(?:[^\"\\\n]|\\[^\n])*)\"))",
     re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4}|.)")

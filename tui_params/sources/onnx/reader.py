@@ -107,7 +107,7 @@ class _Lister:
             return
         if proto.code == STRING and proto.fault is None:
             self.texts[name] = f"texts, {shape(proto.dims[:8])}"
-            if not proto.is_external and (proto.field or proto.texts != prod(proto.dims)):
+            if proto.field or proto.texts != prod(proto.dims):
                 evidence = f"its shape needs {plural(prod(proto.dims), 'text')}, and it has {proto.texts:,}"
                 self._report(name, "storage-bounds", evidence)
             return
