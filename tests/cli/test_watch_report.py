@@ -7,8 +7,8 @@ import pytest
 from tui_params.cli.watch_report import TextReport
 from tui_params.core.dtypes import from_torch
 from tui_params.core.tensor import describe
+from tui_params.live.attached.figures import LookFigures
 from tui_params.live.watching.condition import parse_condition
-from tui_params.live.watching.figures import LookFigures
 from tui_params.live.watching.judge import Event
 from tui_params.live.watching.watch import Look
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_params.core.kernels.engine import Engine
@@ -110,8 +111,8 @@ def _open_named(target: str | os.PathLike[str], form: str | None) -> Source:
 
             ranks = ranks_of(find_serving(), which.removeprefix(ALL).removeprefix(":") or None)
             any_rank = next(iter(ranks.values()))
-            paths = {rank: each.path for rank, each in ranks.items()}
-            return JobSource(paths, any_rank.world_size or len(ranks), any_rank.name)
+            openers = {rank: partial(WatchedSource, each.path) for rank, each in ranks.items()}
+            return JobSource(openers, any_rank.world_size or len(ranks), any_rank.name)
         return WatchedSource(choose(find_serving(), which).path)
     return open_path(target, form, piece_cache)
 

@@ -12,8 +12,8 @@ import pytest
 from tui_params.core.dtypes import from_torch
 from tui_params.core.tensor import describe
 from tui_params.errors import QueryError
+from tui_params.live.attached.figures import figures_of, is_finite
 from tui_params.live.watching.condition import parse_condition
-from tui_params.live.watching.figures import figures_of, is_finite
 from tui_params.live.watching.judge import FEWEST, Event, Judge
 
 F32 = from_torch("float32")

@@ -17,9 +17,9 @@ import tui_params
 from tests.live.attached.conftest import runtime
 from tui_params.core.course import Course
 from tui_params.core.dtypes import from_torch
+from tui_params.live.attached.figures import update_of
 from tui_params.live.inside.server import Server
 from tui_params.live.watching import history
-from tui_params.live.watching.figures import update_of
 from tui_params.live.watching.source import WatchedSource
 
 __all__ = ["runtime"]

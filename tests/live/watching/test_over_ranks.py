@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from tui_params.live.attached.source import AttachedSource
 from tui_params.live.attached.together import Part, read_together
 from tui_params.live.watching import over_ranks
 from tui_params.live.watching.job import JobSource
+from tui_params.live.watching.source import WatchedSource
 
 __all__ = ["runtime"]
 
@@ -52,7 +54,9 @@ def models() -> list[DistributedDataParallel]:
 @pytest.fixture
 def job(runtime: Path, models: list[DistributedDataParallel]) -> Iterator[JobSource]:
     servers = [tui_params.serve(model, name="job") for model in models]
-    with JobSource({rank: Path(server.path) for rank, server in enumerate(servers)}, 3, "job") as source:
+    with JobSource(
+        {rank: partial(WatchedSource, Path(server.path)) for rank, server in enumerate(servers)}, 3, "job"
+    ) as source:
         assert isinstance(source, JobSource)
         yield source
     for server in servers:

@@ -7,7 +7,7 @@ after the same step.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core import text
@@ -15,7 +15,8 @@ from tui_params.core.findings import Finding, Severity
 from tui_params.core.numbers.decode import decode
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
-from tui_params.live.attached.source import AttachedSource
+from tui_params.live.attached.together import Part, look_together
+from tui_params.live.attached.trained import TrainedSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,63 +25,94 @@ if TYPE_CHECKING:
 SECONDS = 3.0
 """How long the comparison of a whole job may take."""
 
+TENSOR_SECONDS = 1.0
+"""How long it is tried to look at one parameter of all ranks after the same step."""
+
+MOST = 512 << 20
+"""The most bytes of a parameter that are read of all ranks at once; of larger ones, those of two."""
+
+FAR = 8 << 20
+"""The most bytes that are fetched from another machine only to say how many values differ."""
+
 _TRIES = 30
 _REPLICATED = "DistributedDataParallel"
 _SPLIT = ("Shard(", "Partial(", "_StridedShard(")
 _FSDP1 = "FullyShardedDataParallel"
 
 
-def compare_ranks(ranks: Mapping[int, AttachedSource], seconds: float = SECONDS) -> tuple[Finding, ...]:
+def compare_ranks(ranks: Mapping[int, TrainedSource], seconds: float = SECONDS) -> tuple[Finding, ...]:
     """What is to be said of the parameters of other ranks, each compared with the same of the first one.
 
     It is an error if a parameter of DistributedDataParallel differs, whose ranks are replicas. Of other models it is
     not known whether they are: then a warning if a few differ, and one remark if most do. Tensors of which a rank has
     a shard are not compared.
     """
+    if any(_FSDP1 in source.listing.modules.values() for source in ranks.values()):
+        return ()
     first, *others = sorted(ranks)
     deadline = time.monotonic() + seconds
     offsets = {rank: steps_before(source) for rank, source in ranks.items()}
-    is_replicated = are_replicas(ranks)
-    if any(_FSDP1 in source.listing.modules.values() for source in ranks.values()):
-        return ()
     found: list[Finding] = []
-    compared, left_out = 0, 0
-    unreadable: dict[str, str] = {}
+    compared = 0
+    severity: Severity = "error" if are_replicas(ranks) else "warning"
+    lost = _Lost()
     for info in ranks[first].listing.tensors:
+        parts = {first: Part(ranks[first], info, offsets[first])}
         for rank in others:
             other = ranks[rank].find(info.name) if info.name in ranks[rank] else None
             if other is None or not (is_comparable(info) and is_comparable(other)):
                 continue
             reason = info.unreadable or other.unreadable
             if reason is not None:
-                unreadable[info.name] = reason
+                lost.unreadable[info.name] = reason
+            else:
+                parts[rank] = Part(ranks[rank], other, offsets[rank])
+        together = (
+            [[*parts]] if info.nbytes * len(parts) <= MOST else [[first, rank] for rank in parts if rank != first]
+        )
+        for some in together:
+            if len(some) < 2:
                 continue
-            pair = (ranks[first], info, offsets[first]), (ranks[rank], other, offsets[rank])
-            sentence = _difference(pair, first, deadline)
-            if sentence is None:
-                left_out += 1
-                continue
-            compared += 1
-            if sentence:
-                severity: Severity = "error" if is_replicated else "warning"
-                found.append(Finding(severity, "replicas-differ", f"rank{rank}.{info.name}", sentence))
-    if not is_replicated and len(found) * 2 > compared:
+            sentences = _differences({rank: parts[rank] for rank in some}, deadline, lost)
+            compared += len(some) - 1 if sentences is not None else 0
+            found += [
+                Finding(severity, "replicas-differ", f"rank{rank}.{info.name}", sentence)
+                for rank, sentence in (sentences or {}).items()
+            ]
+    if severity != "error" and len(found) * 2 > compared:
         words = f"{len(found):,} of {text.plural(compared, 'parameter')} differ between ranks"
         found = [Finding("info", "replicas-differ", None, f"{words}: each may have a part of its own")]
-    if unreadable:
-        words = f"{text.plural(len(unreadable), 'parameter')} could not be read, and compared between ranks"
-        words += f": {next(iter(unreadable.values()))}"
-        found.append(Finding("info", "replicas-not-compared", None, words))
-    if left_out:
-        words = f"{text.plural(left_out, 'parameter')} could not be compared between ranks after the same step"
-        found.append(Finding("info", "replicas-not-compared", None, words))
-    return tuple(found)
+    return (*found, *lost.findings())
 
 
-_Side = tuple[AttachedSource, TensorInfo, int]
+class _Lost:
+    """What was not compared, by name, and why."""
+
+    def __init__(self) -> None:
+        self.unreadable: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self.apart: list[str] = []
+        self.late: list[str] = []
+
+    def findings(self) -> Iterator[Finding]:
+        for names, words in (
+            (self.unreadable, "could not be read, and compared between ranks: {}"),
+            (self.failed, "could not be compared between ranks: {}"),
+        ):
+            if names:
+                yield _left_out(len(names), words.format(next(iter(names.values()))))
+        if self.apart:
+            words = f"{TENSOR_SECONDS:g} s of looks at all ranks had no step in common"
+            yield _left_out(len(self.apart), f"could not be compared between ranks after the same step: {words}")
+        if self.late:
+            yield _left_out(len(self.late), f"had no turn: ranks are compared for at most {SECONDS:g} s when opened")
 
 
-def are_replicas(ranks: Mapping[int, AttachedSource]) -> bool:
+def _left_out(count: int, words: str) -> Finding:
+    return Finding("info", "replicas-not-compared", None, f"{text.plural(count, 'parameter')} {words}")
+
+
+def are_replicas(ranks: Mapping[int, TrainedSource]) -> bool:
     """Whether it is known that all ranks have the same parameters."""
     return all(_REPLICATED in source.listing.modules.values() for source in ranks.values())
 
@@ -95,25 +127,45 @@ def is_comparable(info: TensorInfo) -> bool:
     return info.kind == "parameter" and not is_piece(info) and info.tied_to is None
 
 
-def _difference(pair: tuple[_Side, _Side], first: int, deadline: float) -> str | None:
-    """What differs, empty if nothing does; None if it could not be found out."""
-    (_, one, _), (_, other, _) = pair
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return (
-            f"{text.shape(other.shape)} {other.dtype.short}, and {text.shape(one.shape)} {one.dtype.short} on rank"
-            f" {first}"
-        )
+def _differences(parts: Mapping[int, Part], deadline: float, lost: _Lost) -> dict[int, str] | None:
+    """How what other ranks have differs from the first, by rank; None if that could not be found out."""
+    first, *others = parts
+    one = parts[first].info
+    left = deadline - time.monotonic()
+    if left <= 0:
+        lost.late.append(one.name)
+        return None
     try:
-        found = _at_same_step(*pair, deadline)
+        seen = look_together([*parts.values()], min(left, TENSOR_SECONDS), is_only_bits=True)
+    except ReadError as error:
+        lost.failed[one.name] = str(error)
+        return None
+    if seen is None:
+        (lost.apart if left >= TENSOR_SECONDS else lost.late).append(one.name)
+        return None
+    (bits, *rest), step = seen
+    found: dict[int, str] = {}
+    for rank, other in zip(others, rest, strict=True):
+        if other.bits != bits.bits:
+            found[rank] = _difference(parts[first], parts[rank], first, step, deadline)
+    return found
+
+
+def _difference(one: Part, other: Part, first: int, step: int, deadline: float) -> str:
+    """In what way a tensor is another one on two ranks, of which that was found after ``step``."""
+    a, b = one.info, other.info
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return f"{text.shape(b.shape)} {b.dtype.short}, and {text.shape(a.shape)} {a.dtype.short} on rank {first}"
+    is_far = one.source.line is not None or other.source.line is not None
+    try:
+        found = None if is_far and a.nbytes > FAR else _at_same_step(one, other, deadline)
     except ReadError:
-        return None
-    if found is None:
-        return None
+        found = None
+    if found is None or not (found[0] != found[1]).any():
+        return f"differs from rank {first} after step {step:,}"
     before, after, step = found
-    if not (before != after).any():
-        return ""
-    a, b = (decode(raw, one.dtype, one.numel) for raw in (before, after))
-    return f"differs from rank {first} after step {step:,}: {_figures(a, b)}"
+    values = (decode(raw, a.dtype, a.numel) for raw in (before, after))
+    return f"differs from rank {first} after step {step:,}: {_figures(*values)}"
 
 
 def _figures(a: NDArray[Any], b: NDArray[Any]) -> str:
@@ -130,26 +182,25 @@ def _figures(a: NDArray[Any], b: NDArray[Any]) -> str:
     return f"{words}, by {text.number(float(finite.max()))} at most" if finite.size else words
 
 
-def _at_same_step(one: _Side, other: _Side, deadline: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int] | None:
+def _at_same_step(one: Part, other: Part, deadline: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int] | None:
     """The bytes of both after the same step, and its number in the first; None if that did not come about."""
-    (a, a_info, a_offset), (b, b_info, b_offset) = one, other
-    before, step = a.bytes_at_step(a_info)
-    after, other_step = b.bytes_at_step(b_info)
+    before, step = one.source.bytes_at_step(one.info)
+    after, other_step = other.source.bytes_at_step(other.info)
     for _ in range(_TRIES):
-        ahead = (step + a_offset) - (other_step + b_offset)
+        ahead = (step + one.before) - (other_step + other.before)
         if not ahead:
             return before, after, step
         if time.monotonic() > deadline:
             return None
         # The one that is behind is read again: it comes to the step of the other, and both go on at one pace.
         if ahead > 0:
-            after, other_step = b.bytes_at_step(b_info)
+            after, other_step = other.source.bytes_at_step(other.info)
         else:
-            before, step = a.bytes_at_step(a_info)
+            before, step = one.source.bytes_at_step(one.info)
     return None
 
 
-def steps_before(source: AttachedSource) -> int:
+def steps_before(source: TrainedSource) -> int:
     """How many steps the optimizer had made before the process began to count; 0 if no state says it."""
     for info in source.listing.tensors:
         if info.numel == 1 and info.name.startswith("optimizer.") and info.name.endswith(".step"):

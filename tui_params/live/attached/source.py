@@ -9,7 +9,7 @@ the end of each step. Every value that is returned is of one step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tui_params.core.dtypes import fit
 from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.place import Place
-from tui_params.core.source import Beat, Source
+from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, size
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.attached.connection import Connection
+from tui_params.live.attached.figures import step_figures
 from tui_params.live.attached.process_memory import ProcessMemory
 from tui_params.live.attached.replies import Copied, Hello, not_understood, shared
 from tui_params.live.attached.roll_reader import Roll, read_roll
-from tui_params.live.attached.shared import NOTHING, Copies, Slot, StepPage
+from tui_params.live.attached.shared import NOTHING, POLL_SECONDS, Copies, Slot, StepPage
+from tui_params.live.attached.trained import MOST_LOOKS, StepFigures, TrainedSource
 from tui_params.live.inside.frames import close_all
 
 if TYPE_CHECKING:
@@ -54,10 +56,13 @@ STEP_SECONDS = 15.0
 """How long to wait for the end of a step."""
 
 
-class AttachedSource(Source):
-    """The model that is served at a socket. Raises OpenError."""
+class AttachedSource(TrainedSource):
+    """The model that is served at a socket of this machine. Raises OpenError.
 
-    def __init__(self, path: Path) -> None:
+    ``hear`` is given each part of the list of its tensors, as it comes.
+    """
+
+    def __init__(self, path: Path, hear: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self._connection = Connection(path)
         self._lock = Lock()
         self._copied: dict[tuple[int, bool], int] = {}
@@ -71,7 +76,7 @@ class AttachedSource(Source):
             try:
                 self._page, hello = self._greet()
                 undo.callback(self._page.close)
-                roll = self._list()
+                roll = self._list(hear)
             except ReadError as error:
                 raise OpenError(str(error)) from error
             undo.pop_all()
@@ -87,9 +92,9 @@ class AttachedSource(Source):
         hello, descriptor = shared((answer, descriptors), Hello, "the page of its steps")
         return StepPage(descriptor), hello
 
-    def _list(self) -> Roll:
+    def _list(self, hear: Callable[[Mapping[str, Any]], None] | None) -> Roll:
         with closing(self._connection.ask_many({"ask": "list"}, LIST_SECONDS)) as answers:
-            return read_roll(_plain(answers))
+            return read_roll(_plain(answers, hear))
 
     @property
     def page(self) -> StepPage:
@@ -128,10 +133,27 @@ class AttachedSource(Source):
             yield taken[begin : begin + step]
 
     def bytes_at_step(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.uint8], int]:
-        """The bytes of the elements ``start:stop``, and the number of steps after which they were so.
+        return self._bytes(info, start, stop)
 
-        Raises ReadError.
-        """
+    def looks(self, info: TensorInfo, seconds: float, *, is_only_bits: bool = False) -> dict[int, StepFigures]:
+        deadline = time.monotonic() + seconds
+        found: dict[int, StepFigures] = {}
+        while True:
+            # To ask where it lies takes longer than many a step: that is done once, at the end.
+            raw, step = self._bytes(info, is_checked=False)
+            if step not in found:
+                found[step] = step_figures(info, raw, is_only_bits=is_only_bits)
+            while self._page.steps == step and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+            if time.monotonic() >= deadline or len(found) >= MOST_LOOKS:
+                break
+        if info.numel:
+            self._check_place(info, self.handle_of(info))
+        return found
+
+    def _bytes(
+        self, info: TensorInfo, start: int = 0, stop: int | None = None, *, is_checked: bool = True
+    ) -> tuple[NDArray[np.uint8], int]:
         import numpy as np
 
         from tui_params.core.reading.gather import gather_blocks
@@ -146,10 +168,15 @@ class AttachedSource(Source):
                 taken[done : done + block.nbytes] = block
                 done += block.nbytes
 
-        return taken, self._read(info, take)[1]
+        return taken, self._read(info, take, is_checked=is_checked)[1]
 
-    def _read(self, info: TensorInfo, read: Callable[[Place, Extent], _T]) -> tuple[_T, int]:
-        """What ``read`` makes of the elements as they were at one step, and its number. Raises ReadError."""
+    def _read(
+        self, info: TensorInfo, read: Callable[[Place, Extent], _T], *, is_checked: bool = True
+    ) -> tuple[_T, int]:
+        """What ``read`` makes of the elements as they were at one step, and its number. Raises ReadError.
+
+        Unless ``is_checked``, it is for the caller to ask afterwards whether the tensor lies where it was read.
+        """
         if self._is_closed:
             raise ReadError(f"{self.label} is closed")
         if info.unreadable is not None:
@@ -164,12 +191,16 @@ class AttachedSource(Source):
             extent = Extent("", address, address, address + span, info.stride)
             found = self._page.steadily(lambda: read(self._memory, extent))
             if found is not None:
-                self._check_place(info, handle, address)
+                if is_checked:
+                    self._check_place(info, handle)
                 return found
         return self._read_copy(info, handle, is_gradient, read)
 
-    def _check_place(self, info: TensorInfo, handle: int, address: int) -> None:
-        """Raise SourceChangedError unless the tensor lies where it was read."""
+    def _check_place(self, info: TensorInfo, handle: int) -> None:
+        """Raise SourceChangedError unless the tensor lies where it was read, if it is read out of the memory."""
+        address = None if info.kind == "gradient" else self._addresses[handle]
+        if address is None or self._memory.reason is not None:
+            return
         answer = self._connection.ask({"ask": "where", "handles": [handle]})
         if answer.get("addresses") != [address]:
             raise SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
@@ -266,10 +297,14 @@ class AttachedSource(Source):
             self._memory.close()
 
 
-def _plain(answers: Iterable[tuple[dict[str, Any], list[int]]]) -> Iterator[dict[str, Any]]:
+def _plain(
+    answers: Iterable[tuple[dict[str, Any], list[int]]], hear: Callable[[Mapping[str, Any]], None] | None
+) -> Iterator[dict[str, Any]]:
     """Answers that share nothing."""
     for message, descriptors in answers:
         close_all(descriptors)
+        if hear is not None:
+            hear(message)
         yield message
 
 

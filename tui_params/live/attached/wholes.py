@@ -18,8 +18,9 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.live.attached.replicas import steps_before
 from tui_params.live.attached.shared import Bytes
-from tui_params.live.attached.source import MAX_AT_ONCE, AttachedSource
+from tui_params.live.attached.source import MAX_AT_ONCE
 from tui_params.live.attached.together import Part, read_together
+from tui_params.live.attached.trained import TrainedSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ class Whole(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
-def find_wholes(ranks: Mapping[int, AttachedSource], size: int, prefix: str) -> Iterator[Whole]:
+def find_wholes(ranks: Mapping[int, TrainedSource], size: int, prefix: str) -> Iterator[Whole]:
     """The tensors and gradients that are divided among all ``size`` ranks, named below ``prefix``."""
     if len(ranks) != size or size < 2:
         return

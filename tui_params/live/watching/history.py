@@ -18,9 +18,9 @@ import msgspec
 from tui_params.core.course import LOOKS, Course, Point
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError, ReadError
+from tui_params.live.attached.figures import figures_of, update_of
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.tensor_slots import ABSENT, COPIED
-from tui_params.live.watching.figures import figures_of, update_of
 from tui_params.live.watching.rounds import Round
 from tui_params.live.watching.stream import CHANGED, STATES, Stream
 

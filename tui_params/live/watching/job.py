@@ -1,4 +1,4 @@
-"""JobSource: the models of all ranks of a job that are served on this machine, as one source: ``rank0.``, ``rank1.``
+"""JobSource: the models of all ranks of a job that are served, as one source: ``rank0.``, ``rank1.`` and so on.
 
 Tensors of which each rank has some rows stand once more below ``whole.``, with the values of all.
 """
@@ -6,7 +6,6 @@ Tensors of which each rank has some rows stand once more below ``whole.``, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,10 +20,10 @@ from tui_params.core.window import Window
 from tui_params.errors import ReadError
 from tui_params.live.attached.replicas import are_replicas, compare_ranks, steps_before
 from tui_params.live.attached.together import Part
+from tui_params.live.attached.trained import TrainedSource
 from tui_params.live.attached.wholes import blocks_of, find_wholes, window_of
 from tui_params.live.watching.job_watching import JobWatching
 from tui_params.live.watching.over_ranks import look_over_ranks
-from tui_params.live.watching.source import WatchedSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,27 +36,30 @@ WHOLE = "whole"
 class JobSource(Source):
     """The model of every rank below ``rankN.``, wholes, and what is to be said of parameters. Raises OpenError.
 
-    ``paths`` are the sockets by rank, ``size`` is how many ranks the job has.
+    ``openers`` open the models by rank, wherever they are; ``size`` is how many ranks the job has. ``place`` ends the
+    sentence that ranks are not served: on this machine, or on those that were named.
     """
 
-    def __init__(self, paths: Mapping[int, Path], size: int, name: str) -> None:
-        self._ranks: dict[int, WatchedSource] = {}
+    def __init__(
+        self, openers: Mapping[int, Callable[[], TrainedSource]], size: int, name: str, place: str = "on this machine"
+    ) -> None:
+        self._ranks: dict[int, TrainedSource] = {}
         try:
-            for rank in sorted(paths):
-                self._ranks[rank] = WatchedSource(paths[rank])
+            for rank in sorted(openers):
+                self._ranks[rank] = openers[rank]()
                 self._ranks[rank].files_begin = f"rank{rank}-"
             said = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
             self._wholes = {each.info.name: each for each in find_wholes(self._ranks, size, WHOLE)}
         except BaseException:
             self.close()
             raise
-        missing = [rank for rank in range(size) if rank not in paths]
+        missing = [rank for rank in range(size) if rank not in openers]
         if missing:
             shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-            words = f"of {size} ranks, {text.plural(len(missing), 'is', 'are')} not served on this machine: {shown}"
+            words = f"of {size} ranks, {text.plural(len(missing), 'is', 'are')} not served {place}: {shown}"
             said = (*said, Finding("info", "ranks-missing", None, words))
-        self.label = text.clean(f"{name} ({len(paths)} of {size} ranks)", 120)
-        self._own: dict[str, tuple[WatchedSource, TensorInfo]] = {}
+        self.label = text.clean(f"{name} ({len(openers)} of {size} ranks)", 120)
+        self._own: dict[str, tuple[TrainedSource, TensorInfo]] = {}
         self.listing = self._merged(said)
         self._before: dict[int, int] = {}
         self._courses: Courses | None = None
@@ -87,13 +89,13 @@ class JobSource(Source):
             absences=_below(parts, lambda listing: listing.absences),
         )
 
-    def _below(self, prefix: str, source: WatchedSource, info: TensorInfo) -> TensorInfo:
+    def _below(self, prefix: str, source: TrainedSource, info: TensorInfo) -> TensorInfo:
         tied_to = None if info.tied_to is None else f"{prefix}.{info.tied_to}"
         found = msgspec.structs.replace(info, name=f"{prefix}.{info.name}", tied_to=tied_to)
         self._own[found.name] = source, info
         return found
 
-    def _owner(self, info: TensorInfo) -> tuple[WatchedSource, TensorInfo]:
+    def _owner(self, info: TensorInfo) -> tuple[TrainedSource, TensorInfo]:
         found = self._own.get(info.name)
         if found is None:
             raise ReadError(f"{self.label} has no tensor {info.name}")
@@ -131,12 +133,14 @@ class JobSource(Source):
 
     def courses(self) -> Courses:
         if self._courses is None:
-            self._courses = JobCourses({f"rank{rank}": source.courses() for rank, source in self._ranks.items()})
+            found = {f"rank{rank}": source.courses() for rank, source in self._ranks.items()}
+            self._courses = JobCourses({prefix: each for prefix, each in found.items() if each is not None})
         return self._courses
 
     def watching(self) -> JobWatching:
         if self._watching is None:
-            self._watching = JobWatching({f"rank{rank}": source.watching() for rank, source in self._ranks.items()})
+            found = {f"rank{rank}": source.watching() for rank, source in self._ranks.items()}
+            self._watching = JobWatching({prefix: each for prefix, each in found.items() if each is not None})
         return self._watching
 
     def over_ranks(self, info: TensorInfo) -> OverRanks | None:

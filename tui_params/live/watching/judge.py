@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.tensor import TensorInfo
+from tui_params.live.attached.figures import LookFigures, digest_of, figures_of, is_finite
 from tui_params.live.watching.condition import Condition
-from tui_params.live.watching.figures import LookFigures, digest_of, figures_of, is_finite
 
 if TYPE_CHECKING:
     import numpy as np

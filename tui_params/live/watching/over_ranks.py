@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tui_params.core.over_ranks import OverRanks, RankFigures
-from tui_params.core.tensor import TensorInfo
+from tui_params.errors import ReadError
 from tui_params.live.attached.replicas import is_comparable, is_piece
-from tui_params.live.attached.together import Part, read_together
-from tui_params.live.watching.figures import abs_max_of, digest_of, figures_of
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tui_params.live.attached.together import SECONDS, Part, check_together, look_together
 
 MOST = 64 << 20
 """The most bytes, of all ranks together, that are read for this: it is done whenever the page is read anew."""
@@ -24,8 +18,15 @@ def look_over_ranks(parts: Mapping[int, Part], served: int, *, are_replicas: boo
     known = {rank: part for rank, part in parts.items() if part.info.unreadable is None and part.info.numel}
     if len(known) < 2:
         return None
-    found, step = read_together(list(known.values()), MOST, "read of all ranks to be compared")
-    ranks = [_figures(rank, part.info, raw) for (rank, part), raw in zip(known.items(), found, strict=True)]
+    check_together(list(known.values()), MOST, "read of all ranks to be compared")
+    seen = look_together(list(known.values()), SECONDS)
+    if seen is None:
+        raise ReadError(f"what the ranks have could not be read after the same step within {SECONDS:.0f} s")
+    found, step = seen
+    ranks = [
+        RankFigures(rank, each.norm, each.abs_max, each.non_finite, each.bits)
+        for rank, each in zip(known, found, strict=True)
+    ]
     infos = [part.info for part in known.values()]
     return OverRanks(
         tuple(ranks),
@@ -34,13 +35,3 @@ def look_over_ranks(parts: Mapping[int, Part], served: int, *, are_replicas: boo
         is_replica=are_replicas and all(map(is_comparable, infos)),
         is_piece=any(map(is_piece, infos)),
     )
-
-
-def _figures(rank: int, info: TensorInfo, raw: NDArray[np.uint8]) -> RankFigures:
-    # Two shapes of the same bytes are not the same tensor.
-    bits = repr((info.shape, info.dtype.name)).encode() + digest_of(raw)
-    if info.dtype.kind != "float":
-        return RankFigures(rank, None, None, 0, bits)
-    figures, abs_max = figures_of(raw, info.dtype, info.numel), abs_max_of(raw, info.dtype, info.numel)
-    non_finite = figures.nan + figures.pos_inf + figures.neg_inf
-    return RankFigures(rank, None if abs_max is None else figures.norm, abs_max, non_finite, bits)

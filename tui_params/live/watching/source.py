@@ -12,8 +12,6 @@ class WatchedSource(AttachedSource):
 
     _history: History | None = None
     _watchpoints: Watchpoints | None = None
-    files_begin = ""
-    """What the names of files begin with that its watch saves: that of the rank, where several are watched."""
 
     def courses(self) -> History:
         if self._history is None:

@@ -11,6 +11,8 @@ import msgspec
 
 from tui_params.core.dtypes import DType, fit
 from tui_params.core.numbers.decode import decode
+from tui_params.core.tensor import TensorInfo
+from tui_params.live.attached.trained import StepFigures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +118,17 @@ def _nan_first(value: float) -> float:
 def digest_of(raw: NDArray[np.uint8]) -> bytes:
     """What two tensors have in common only if they are the same to the last bit."""
     return hashlib.sha1(raw.data, usedforsecurity=False).digest()
+
+
+def step_figures(info: TensorInfo, raw: NDArray[np.uint8], *, is_only_bits: bool = False) -> StepFigures:
+    """What a tensor is, from its bytes. Raises ReadError for a type that cannot be decoded."""
+    # Two shapes of the same bytes are not the same tensor.
+    bits = repr((info.shape, info.dtype.name)).encode() + digest_of(raw)
+    if is_only_bits or info.dtype.kind != "float":
+        return StepFigures(bits)
+    figures, abs_max = figures_of(raw, info.dtype, info.numel), abs_max_of(raw, info.dtype, info.numel)
+    non_finite = figures.nan + figures.pos_inf + figures.neg_inf
+    return StepFigures(bits, None if abs_max is None else figures.norm, abs_max, non_finite)
 
 
 def _blocks(raw: NDArray[np.uint8], dtype: DType, numel: int) -> Iterator[NDArray[Any]]:
