@@ -36,7 +36,7 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
     assert (cli("--version").code, cli("--version").out) == (0, f"tui-params {__version__}\n")
     ran = cli("--help")
     assert ran.code == 0
-    commands = ("ls", "stats", "values", "check", "diff", "timeline", "report", "attach", "watch", "cache", "demo")
+    commands = "ls stats values check diff timeline report attach watch relay cache demo".split()
     assert all(f"  {name} " in ran.out for name in commands)
     assert cli().out == ran.out
     for name in commands:

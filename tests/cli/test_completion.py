@@ -78,6 +78,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 "report",
                 "attach",
                 "watch",
+                "relay",
                 "cache",
                 "demo",
                 "file",

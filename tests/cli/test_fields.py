@@ -210,7 +210,7 @@ def training_while_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_page_shows_the_fields_of_every_command_that_prints_json(cli: Callable[..., Ran]) -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert dict(re.findall(r"^## `([^`]+)`\n\n```text\n(.+?)\n```\n", page, re.MULTILINE | re.DOTALL)) == BLOCKS
-    commands = ("ls", "stats", "values", "check", "diff", "timeline", "report", "attach", "watch", "cache", "demo")
+    commands = "ls stats values check diff timeline report attach watch relay cache demo".split()
     with_json = {name for name in commands if "--json" in cli(name, "--help").out}
     assert with_json == {name.partition(" ")[0] for name in BLOCKS}
     assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tui_params.core.kernels.engine import Engine
@@ -41,9 +40,6 @@ def piece_cache() -> PieceCache | None:
 ATTACH = "attach:"
 """What a source begins with that is the model of another process, ``attach:4242`` or ``attach:NAME``."""
 
-ALL = "all"
-"""After ATTACH: all ranks of a job, ``attach:all``, or ``attach:all:NAME`` where there are several jobs."""
-
 ENGINE = Engine(code_store)
 """The engine of everything that is opened here."""
 
@@ -60,7 +56,8 @@ def open_source(
     A path may be an address: ``hf://org/model``, ``https://host/model.safetensors``, ``s3://bucket/run``,
     ``ssh://host/path`` and others (``tui-params --help``). Of what lies there only what is looked at is fetched.
     ``attach:PID`` and ``attach:NAME`` are the model that another process of this user serves (``serve``),
-    ``attach:all`` those of all ranks of a job.
+    ``attach:all`` those of all ranks of a job; ``attach:ssh://host/PID`` and ``attach:all:ssh://host,ssh://other`` are
+    on other machines, which are asked through ``ssh``.
 
     Modules and optimizers inside a mapping, such as ``{"model": model, "optimizer": optimizer}``, are opened as what
     they are, below their keys. ``optimizer`` is for a module only: the states of its optimizer are listed below
@@ -102,18 +99,9 @@ def _open(target: Target, optimizer: Optimizer | None, form: str | None) -> Sour
 def _open_named(target: str | os.PathLike[str], form: str | None) -> Source:
     """A path, or ``attach:`` and the number or the name of a process that serves a model."""
     if isinstance(target, str) and target.startswith(ATTACH) and not os.path.lexists(target):
-        from tui_params.live.attached.finding import choose, find_serving, ranks_of
-        from tui_params.live.watching.source import WatchedSource
+        from tui_params.live.relay.places import open_attached
 
-        which = target.removeprefix(ATTACH)
-        if which == ALL or which.startswith(f"{ALL}:"):
-            from tui_params.live.watching.job import JobSource
-
-            ranks = ranks_of(find_serving(), which.removeprefix(ALL).removeprefix(":") or None)
-            any_rank = next(iter(ranks.values()))
-            openers = {rank: partial(WatchedSource, each.path) for rank, each in ranks.items()}
-            return JobSource(openers, any_rank.world_size or len(ranks), any_rank.name)
-        return WatchedSource(choose(find_serving(), which).path)
+        return open_attached(target.removeprefix(ATTACH))
     return open_path(target, form, piece_cache)
 
 

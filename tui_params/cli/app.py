@@ -22,7 +22,7 @@ from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownT
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_COMMANDS = ("ls", "stats", "values", "check", "diff", "timeline", "report", "attach", "watch", "cache", "demo")
+_COMMANDS = tuple("ls stats values check diff timeline report attach watch relay cache demo".split())
 
 
 def _are_sources(args: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import click
 
@@ -14,18 +15,20 @@ from tui_params.cli.output import Output, write_json
 from tui_params.cli.served import choose_served, nothing_served
 from tui_params.core import text
 from tui_params.errors import OpenError
-from tui_params.live.attached.finding import Serving, choose, find_serving, jobs_of, ranks_of
+from tui_params.live.attached.finding import Serving, choose, find_serving, jobs_of
+from tui_params.live.relay.address import is_far, parse_far
+from tui_params.live.relay.places import HERE, all_joined, choose_far, find_far, find_ranks
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
-@click.argument("which", metavar="[PID | NAME]", required=False, shell_complete=complete_serving)
-@click.option("--all", "all_ranks", is_flag=True, help="Open all ranks of a job on this machine as one tree.")
+@click.argument("words", metavar="[PID | NAME | ssh://HOST[/PID|/NAME]]...", nargs=-1, shell_complete=complete_serving)
+@click.option("--all", "all_ranks", is_flag=True, help="Open all ranks of a job as one tree.")
 @click.option("--list", "only_list", is_flag=True, help="List the models and open none.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be run in a process that serves nothing, and run nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document.")
-def command(which: str | None, all_ranks: bool, only_list: bool, dry_run: bool, as_json: bool) -> int:
+def command(words: tuple[str, ...], all_ranks: bool, only_list: bool, dry_run: bool, as_json: bool) -> int:
     """Open the explorer on the model of a process while it trains.
 
     Without PID or NAME the only model that is served (tui_params.serve) is opened; of several, the list is printed. A
@@ -33,19 +36,44 @@ def command(which: str | None, all_ranks: bool, only_list: bool, dry_run: bool, 
     by gdb. It then serves its models until nobody has looked for a minute. Other commands take a served model as the
     source attach:PID.
 
+    ssh://host, ssh://user@host:port and names of ~/.ssh/config are other machines, on which `ssh` runs `tui-params
+    relay`: through that one connection everything is read, and no port is opened. The PID or the name follows, as
+    ssh://host/PID. If tui-params is not in the PATH there, TUI_PARAMS_RELAY=/path/to/tui-params says where it is.
+    Other commands take attach:ssh://host/PID.
+
     With --all, PID or NAME mean any rank of a job, and may be left out if there is one job. Below rank0, rank1 and so
     on is the model of each; parameters of ranks that are replicas and differ after the same step are marked. Other
-    commands take the source attach:all.
+    commands take the source attach:all. Ranks on several machines: --all ssh://one ssh://two, and . is this one
+    (attach:all:ssh://one,ssh://two).
     """
+    far = [word for word in words if is_far(word)]
+    if len(words) > 1 and (not all_ranks or any(word != HERE and not is_far(word) for word in words)):
+        raise click.UsageError("one model is opened at a time; with --all, several addresses: ssh://one ssh://two")
+    which = words[0] if words else None
     if dry_run:
+        if far:
+            name = parse_far(far[0])[0].name
+            raise click.UsageError(
+                f"--dry-run is for processes of this machine: ssh {name} tui-params attach --dry-run"
+            )
         return _dry_run(which)
+    joined_words = ",".join(word.replace(",", "%2C") if is_far(word) else word for word in words)
+    with all_joined(joined_words):
+        if all_ranks and not as_json:
+            ranks = find_ranks(joined_words)
+            if far or which == HERE:
+                return open_serving(f"all:{joined_words}")
+            return open_serving("all" if which is None else f"all:{next(iter(ranks.values())).number}")
+        if far:
+            return _attach_far(far, only_list=only_list, as_json=as_json)
+        return _attach(which, only_list=only_list, as_json=as_json)
+
+
+def _attach(which: str | None, *, only_list: bool, as_json: bool) -> int:
     found = find_serving()
     if as_json:
         write_json({"serving": [_entry(each) for each in found]})
         return OK
-    if all_ranks:
-        ranks = ranks_of(found, which)
-        return open_serving("all" if which is None else f"all:{next(iter(ranks.values())).number}")
     if which is None and (only_list or len(found) != 1):
         if not found:
             raise nothing_served()
@@ -54,6 +82,22 @@ def command(which: str | None, all_ranks: bool, only_list: bool, dry_run: bool, 
     chosen = choose_served(found, which)
     # By its name it is found again after a restart.
     return open_serving(which if which is not None and which == chosen.name else chosen.number)
+
+
+def _attach_far(addresses: list[str], *, only_list: bool, as_json: bool) -> int:
+    """The explorer on the model that an address means, or the list of what is served on these machines."""
+    host, which = parse_far(addresses[0])
+    if only_list or as_json or not which:
+        found = [each for address in addresses for each in find_far(parse_far(address)[0])]
+        if as_json:
+            write_json({"serving": [_entry(each) for each in found]})
+            return OK
+        if only_list or len(found) > 1:
+            Output().lines(_lines(found))
+            return OK
+    chosen = choose_far(host, which)
+    name = which if which and which == chosen.name else chosen.number
+    return open_serving(f"{host.text}/{quote(name, safe=' ')}")
 
 
 def _dry_run(which: str | None) -> int:
@@ -100,12 +144,16 @@ def _entry(each: Serving) -> dict[str, object]:
         "world_size": each.world_size,
         "command": each.command,
         "reason": each.reason,
+        "host": each.host or None,
     }
 
 
 def _lines(found: list[Serving]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("PID", "NAME", "MODEL", "RANK", "STEPS", "LAST STEP", "SINCE", "COMMAND")]
     rows += [_row(each) for each in _by_job(found)]
+    hosts = [each.host for each in _by_job(found)]
+    if len({*hosts}) > 1:
+        rows = [(where, *row) for where, row in zip(["HOST", *hosts], rows, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -36,7 +36,8 @@ ATTACH = """\
    "steps": of optimizers since then, "age": seconds since the last step or
    null, "held": the step at whose end a viewer holds it, or null, "rank",
    "world_size": null outside a distributed job, "command",
-   "reason": null, or why the process does not answer}]}"""
+   "reason": null, or why the process does not answer,
+   "host": the address of another machine, or null}]}"""
 
 WATCH = """\
 {"watching": the first line {"pid", "name", "step": that was made last,

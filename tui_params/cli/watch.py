@@ -22,6 +22,7 @@ from tui_params.core.watching import HOLD_SECONDS, MAX_HOLD_SECONDS
 from tui_params.errors import OpenError, QueryError, ReadError, WriteError
 from tui_params.live.attached.finding import find_serving
 from tui_params.live.attached.source import AttachedSource
+from tui_params.live.relay.address import is_far, parse_far
 from tui_params.live.watching.condition import Condition, parse_condition
 from tui_params.live.watching.saving import Saving, writable_folder
 from tui_params.live.watching.watch import Look, Watch, choose_watched
@@ -93,6 +94,10 @@ def command(
     The exit code is 1 if there was an event, 3 if no step or a tensor at none was looked at, 130 after ctrl+c.
     """
     conditions = _conditions(wanted)
+    if which is not None and is_far(which):
+        raise click.UsageError(
+            f"watch runs where the model trains: ssh {parse_far(which)[0].name} tui-params watch PID"
+        )
     if seconds is not None and not pause:
         raise click.UsageError("--for says how long --pause holds: add --pause")
     if folder is not None:

@@ -26,7 +26,8 @@ class Serving(msgspec.Struct, frozen=True):
     """A process that serves a model. ``since`` is in seconds since 1970; ``age`` as in ``core.source.Beat``.
 
     ``held`` is the step at whose end a viewer holds it, 0 if none does.
-    ``reason`` is set instead if it does not answer: all else is unknown then but ``path`` and ``pid``.
+    ``reason`` is set instead if it does not answer: all else is unknown then but ``path`` and ``pid``. ``host`` is the
+    address of another machine; then ``path`` is only a name.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Serving(msgspec.Struct, frozen=True):
     command: str = ""
     reason: str | None = None
     held: int = 0
+    host: str = ""
 
     @property
     def number(self) -> str:
@@ -100,13 +102,20 @@ def jobs_of(found: list[Serving]) -> list[dict[int, Serving]]:
     """The jobs of which ranks are served, each as its ranks by their number, the latest first.
 
     Ranks with the same name, size and command are one job. So are those whose commands differ by the rank alone
-    (``--local-rank=0``, ``--local-rank=1``), as long as they lack each other: two whole jobs are never mixed.
+    (``--local-rank=0``, ``--local-rank=1``), as long as they lack each other: two whole jobs are never mixed. Nor are
+    those of two machines that have the same rank.
     """
     same: dict[tuple[object, ...], dict[int, Serving]] = {}
+    alike: dict[tuple[object, ...], list[Serving]] = {}
     for each in found:
         if each.rank is not None and each.reason is None:
-            ranks = same.setdefault((each.name, each.world_size, each.command), {})
-            ranks.setdefault(each.rank, each)  # the latest comes first
+            alike.setdefault((each.name, each.world_size, each.command), []).append(each)
+    for key, group in alike.items():
+        places = {(each.rank, each.host) for each in group}
+        is_one = len(places) == len({rank for rank, _ in places})
+        for each in group:
+            ranks = same.setdefault((*key, "" if is_one else each.host), {})
+            ranks.setdefault(each.rank or 0, each)  # the latest comes first
     jobs: list[dict[int, Serving]] = []
     for ranks in same.values():
         fitting = next((job for job in jobs if _are_parts(job, ranks)), None)
@@ -140,10 +149,10 @@ def _is_rank(ranks: tuple[int, int], word: str, other: str) -> bool:
     return numbers == ranks or ("rank" in word and numbers[0] - numbers[1] == ranks[0] - ranks[1])
 
 
-def ranks_of(found: list[Serving], wanted: str | None) -> dict[int, Serving]:
+def ranks_of(found: list[Serving], wanted: str | None, place: str = "here") -> dict[int, Serving]:
     """The ranks of one job by their number: of the only one, or of the one that a PID or a name means.
 
-    Raises OpenError.
+    ``place`` is where they were looked for. Raises OpenError.
     """
     jobs = jobs_of(found)
     if wanted is not None:
@@ -154,7 +163,9 @@ def ranks_of(found: list[Serving], wanted: str | None) -> dict[int, Serving]:
     else:
         matching = jobs
     if not matching:
-        raise OpenError("no rank of a job is served here: torchrun sets RANK and WORLD_SIZE, by which ranks are known")
+        raise OpenError(
+            f"no rank of a job is served {place}: torchrun sets RANK and WORLD_SIZE, by which ranks are known"
+        )
     if len(matching) > 1:
         names = ", ".join(sorted({ranks[min(ranks)].number for ranks in matching})[:8])
         raise OpenError(f"{len(matching)} jobs are served: choose by the number of one of their ranks ({names})")

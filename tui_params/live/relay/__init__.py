@@ -1,0 +1,1 @@
+"""Looks at models of another machine through one stream: ``ssh host tui-params relay``, and no port."""
