@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from tests.factories_terminal import Terminal
 from tui_params import __version__
+from tui_params.cli.app import COMMANDS
 from tui_params.cli.demo import HINT
 from tui_params.cli.exit_codes import BROKEN_PIPE, FAILED, FAULT, FOUND, INTERRUPTED, OK, USAGE
 from tui_params.cli.selection import close_names
@@ -36,10 +37,9 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
     assert (cli("--version").code, cli("--version").out) == (0, f"tui-params {__version__}\n")
     ran = cli("--help")
     assert ran.code == 0
-    commands = "ls stats values check diff timeline report attach watch relay cache demo".split()
-    assert all(f"  {name} " in ran.out for name in commands)
+    assert all(f"  {name} " in ran.out for name in COMMANDS)
     assert cli().out == ran.out
-    for name in commands:
+    for name in COMMANDS:
         assert cli(name, "-h").code == 0
 
 

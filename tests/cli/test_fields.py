@@ -21,6 +21,7 @@ from tests.cli.conftest import Ran
 from tests.factories_safetensors import entry, file_bytes
 from tests.live.attached.conftest import runtime
 from tui_params.cli import fields
+from tui_params.cli.app import COMMANDS
 from tui_params.cli.kept_figures import KindFigures, Range
 from tui_params.cli.watch_report import JsonReport
 from tui_params.live.inside.runtime_folder import SUFFIX, folder_path, make_folder
@@ -210,8 +211,7 @@ def training_while_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_page_shows_the_fields_of_every_command_that_prints_json(cli: Callable[..., Ran]) -> None:
     page = (ROOT / PAGE).read_text(encoding="utf-8")
     assert dict(re.findall(r"^## `([^`]+)`\n\n```text\n(.+?)\n```\n", page, re.MULTILINE | re.DOTALL)) == BLOCKS
-    commands = "ls stats values check diff timeline report attach watch relay cache demo".split()
-    with_json = {name for name in commands if "--json" in cli(name, "--help").out}
+    with_json = {name for name in COMMANDS if "--json" in cli(name, "--help").out}
     assert with_json == {name.partition(" ")[0] for name in BLOCKS}
     assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -22,7 +22,20 @@ from tui_params.errors import SliceError, StoppedError, TuiParamsError, UnknownT
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_COMMANDS = tuple("ls stats values check diff timeline report attach watch relay cache demo".split())
+COMMANDS = (
+    "ls",
+    "stats",
+    "values",
+    "check",
+    "diff",
+    "timeline",
+    "report",
+    "attach",
+    "watch",
+    "relay",
+    "cache",
+    "demo",
+)
 
 
 def _are_sources(args: Sequence[str]) -> bool:
@@ -35,10 +48,10 @@ class _App(click.Group):
     """Subcommands that are imported when they run; any other word is a SOURCE, and so are several that exist."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name not in COMMANDS:
             return None
         command: click.Command = import_module(f"tui_params.cli.{name}").command
         return command
@@ -53,8 +66,8 @@ class _App(click.Group):
         if len(args) > 1 and not _are_sources(args):
             from difflib import get_close_matches
 
-            close = get_close_matches(name, _COMMANDS, 1)
-            hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(_COMMANDS)}."
+            close = get_close_matches(name, COMMANDS, 1)
+            hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(COMMANDS)}."
             raise click.UsageError(f"No command {name!r}.{hint}", ctx)
         if len(args) > 2:
             return name, _explore_run, ["--", *args]

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tui_params import __version__
 from tui_params.cli.exit_codes import FAILED, OK
 from tui_params.cli.output import complain
 
@@ -27,7 +28,7 @@ def command() -> int:
     # What a library prints must not come between the frames.
     os.dup2(2, 1)
     try:
-        RelayHost(Channel(reading, writing)).run()
+        RelayHost(Channel(reading, writing), __version__).run()
     except ChannelError as error:
         complain(str(error))
         return FAILED

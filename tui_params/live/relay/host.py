@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from tui_params import __version__
 from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
@@ -40,10 +39,10 @@ _LARGE = 16 << 20
 
 
 class RelayHost:
-    """Answers what comes over a channel until the other side closes it."""
+    """Answers what comes over a channel until the other side closes it. ``release`` is the version of tui-params."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, release: str) -> None:
+        self._channel, self._release = channel, release
         self._sources: dict[int, tuple[WatchedSource, Progress]] = {}
         self._entered: dict[str, Serving] = {}
         self._number = 0
@@ -56,7 +55,7 @@ class RelayHost:
         """Raises ChannelError if what comes makes no sense."""
         try:
             self._channel.mark()
-            self._say(m.Greeting(m.VERSION, __version__, sys.byteorder))
+            self._say(m.Greeting(m.VERSION, self._release, sys.byteorder))
             Thread(target=self._pulse, name="pulse", daemon=True).start()
             while True:
                 frame = self._channel.receive()

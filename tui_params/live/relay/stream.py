@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from tui_params import __version__
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.relay import messages as m
@@ -198,10 +197,7 @@ class Stream:
         greeting = first[0]
         if not isinstance(greeting, m.Greeting) or greeting.version != m.VERSION:
             release = f" {clean(greeting.release, 40)}" if isinstance(greeting, m.Greeting) else ""
-            return (
-                f"{clean(self.host.name, 80)} has another version of tui-params{release}, and here is {__version__}:"
-                " use the same in both"
-            )
+            return f"{clean(self.host.name, 80)} has another version of tui-params{release}: use the same in both"
         if greeting.byteorder != sys.byteorder:
             return f"{clean(self.host.name, 80)} has another order of bytes than this machine, which is not understood"
         return None
