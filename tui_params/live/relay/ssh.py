@@ -60,7 +60,12 @@ def meaning(host: Host, status: int | None, said: str, noise: str = "") -> str:
         return f"{name} does not answer: {refused[0].lower()}"
     if "No command 'relay'" in words or "No such command" in words:
         return f"the tui-params of {name} has no relay: it is another version than this one; use the same in both"
-    last = clean((lines or [noise])[-1], 200)
+    last = last_words(said) or clean(noise, 200)
     if status is None:
         return f"{name} does not answer{f': {last}' if last else ''}"
     return f"{name} runs no relay{f': {last}' if last else f' (exit status {status})'}"
+
+
+def last_words(said: str) -> str:
+    """The last line that ssh has printed; empty if there is none."""
+    return clean(([line.strip() for line in said.splitlines() if line.strip()] or [""])[-1], 200)

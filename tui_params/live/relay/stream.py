@@ -19,7 +19,7 @@ from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.address import Host
 from tui_params.live.relay.channel import Channel, ChannelError
-from tui_params.live.relay.ssh import command_of, meaning
+from tui_params.live.relay.ssh import command_of, last_words, meaning
 
 GREETING_SECONDS = 60.0
 """How long it may take to log in, and until Python has begun there."""
@@ -181,8 +181,9 @@ class Stream:
                     if waiting is not None:
                         waiting.put((said, raw))
         except ChannelError as error:
-            why = self._why(str(error))
-            self._lose(f"the connection to {clean(self.host.name, 80)} is lost ({why})")
+            self._has_said_all.wait(2.0)
+            why = str(error) or last_words(self._said.decode("utf-8", "replace"))
+            self._lose(f"the connection to {clean(self.host.name, 80)} is lost{f' ({why})' if why else ''}")
 
     def _next(self) -> tuple[m.Greeting | m.Answer | m.Pulse, bytes]:
         frame = self._channel.receive()

@@ -14,7 +14,7 @@ from tui_params.core import text
 from tui_params.core.course import Course, Courses
 from tui_params.core.findings import Finding
 from tui_params.core.over_ranks import OverRanks
-from tui_params.core.source import Beat, Listing, Source
+from tui_params.core.source import Beat, Line, Listing, Source, Traffic
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
@@ -26,6 +26,8 @@ from tui_params.live.watching.job_watching import JobWatching
 from tui_params.live.watching.over_ranks import look_over_ranks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -59,6 +61,8 @@ class JobSource(Source):
             words = f"of {size} ranks, {text.plural(len(missing), 'is', 'are')} not served {place}: {shown}"
             said = (*said, Finding("info", "ranks-missing", None, words))
         self.label = text.clean(f"{name} ({len(openers)} of {size} ranks)", 120)
+        lines = {source.line.address: source.line for source in self._ranks.values() if source.line is not None}
+        self.line = JobLine(lines) if lines else None
         self._own: dict[str, tuple[TrainedSource, TensorInfo]] = {}
         self.listing = self._merged(said)
         self._before: dict[int, int] = {}
@@ -113,6 +117,12 @@ class JobSource(Source):
         source, own = self._owner(info)
         return source.blocks(own, start, stop)
 
+    def to_fetch(self, info: TensorInfo) -> int:
+        if info.name in self._wholes:
+            return sum(part.source.to_fetch(part.info) for part in self._wholes[info.name].parts)
+        source, own = self._owner(info)
+        return source.to_fetch(own)
+
     def beat(self) -> Beat:
         """Of the rank that is behind; what is lost of any of them."""
         beats = {rank: source.beat() for rank, source in self._ranks.items()}
@@ -158,6 +168,22 @@ class JobSource(Source):
     def close(self) -> None:
         for source in self._ranks.values():
             source.close()
+
+
+class JobLine:
+    """What the ranks of other machines are read over, by the addresses of these."""
+
+    def __init__(self, lines: Mapping[str, Line]) -> None:
+        self.address = ", ".join(lines)
+        self._lines = [*lines.values()]
+
+    @property
+    def traffic(self) -> Traffic:
+        each = [line.traffic for line in self._lines]
+        return Traffic(sum(one.nbytes for one in each), sum(one.requests for one in each))
+
+    def lacking(self, path: Path, begin: int, end: int) -> int:
+        return max(line.lacking(path, begin, end) for line in self._lines)
 
 
 class JobCourses:
