@@ -53,7 +53,7 @@ def test_version_and_help(cli: Callable[..., Any]) -> None:
         (
             ["model", "--json"],
             "No command 'model'. The commands are ls, stats, values, check, diff, timeline, report, attach, "
-            "watch, cache, demo.",
+            "watch, relay, cache, demo.",
         ),
         (["--what"], "No such option"),
     ],
