@@ -530,6 +530,8 @@ SCENES: tuple[Scene, ...] = (
     Scene("edited-80x24", SMALL, live, (*EDITED, "enter", "ctrl+s", "v", "enter", "down", "right"), is_editable=True),
     Scene("attached", LARGE, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 9)),
     Scene("attached-80x24", SMALL, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 9)),
+    Scene("attached-gradient", LARGE, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 6, "g")),
+    Scene("attached-gradient-80x24", SMALL, attached, ("slash", *typed("layers.3"), "enter", *("down",) * 9, "g")),
     Scene("watch", LARGE, watched, ("slash", *typed("layers.3"), "enter", *("down",) * 7, "W")),
     Scene("watch-60x20", (60, 20), watched, ("W",)),
     Scene("training", LARGE, training, ("E", *("down",) * 14)),

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from tui_params.core.reading.outcome import attempt
 from tui_params.settings import FETCH_BELOW
-from tui_params.tui.desk.messages import PiecesFound
+from tui_params.tui.desk.messages import HistogramReady, PiecesFound
 from tui_params.tui.desk.worker import Worker
 from tui_params.tui.state.opened import Opened
 from tui_params.tui.state.pieces import Stored
@@ -17,6 +17,7 @@ from tui_params.tui.state.pieces import Stored
 if TYPE_CHECKING:
     from tui_params.core.tensor import TensorInfo
     from tui_params.tui.desk.pair_desk import PairDesk
+    from tui_params.tui.terminal.line import Line
 
 MOST_PIECES = 64
 """Pieces of a tensor that a page lists; of more, it says how many there are."""
@@ -55,6 +56,15 @@ class Asking:
             self._post(PiecesFound(self._generation, info.name, stored))
 
         self._worker.do(find)
+
+    def want_drawn(self, key: object, draw: Callable[[], list[Line]]) -> None:
+        """Have something drawn; answered by HistogramReady with ``key``."""
+
+        def work() -> None:
+            lines, reason = attempt(draw)
+            self._post(HistogramReady(key, tuple(lines or ()), reason))
+
+        self._worker.do(work)
 
     def stop(self) -> None:
         """Find nothing after what is being found now."""

@@ -17,6 +17,7 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
 from tui_params.tui.desk.messages import GridReady, HistogramReady, Located, PiecesFound
+from tui_params.tui.pages.curve_asked import CurveAsked
 from tui_params.tui.pages.gradient_beside import GradientBeside
 from tui_params.tui.pages.histogram_asked import HistogramAsked
 from tui_params.tui.pages.module_views import ModuleViews
@@ -74,6 +75,7 @@ class Pages:
         """The name of the tensor that is being fetched, and how far that is."""
         self.histogram = HistogramAsked(desk, glyphs)
         self.histogram.fetch_key = fetch_key
+        self.curve = CurveAsked(desk.asking.want_drawn, desk.generation, glyphs)
         self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
         self.pair = PairAsked(desk.asking.pairs)
@@ -115,7 +117,7 @@ class Pages:
     @property
     def is_settled(self) -> bool:
         is_drawn = self.histogram.is_settled and self._grid_asked == self._grid[0]
-        parts = (self._beside, self.modules.adapters, self._pieces, self.pair)
+        parts = (self._beside, self.modules.adapters, self._pieces, self.pair, self.curve)
         return is_drawn and self._places_asked is None and all(part.is_settled for part in parts)
 
     @property
@@ -166,7 +168,7 @@ class Pages:
         self._show_soon(0.0)
 
     def take_histogram(self, message: HistogramReady) -> None:
-        if self.histogram.take(message):
+        if self.histogram.take(message) or self.curve.take(message):
             self._show_soon(0.0)
 
     def take_grid(self, message: GridReady) -> None:
@@ -276,6 +278,8 @@ class Pages:
             self._grid_asked, self._grid = None, (None, None, None)
             self.pane.show_values_of(info)
         self._go_on(info, view.findings)
+        curve = self.curve.of(view, width, self.pane.facts.size.height)
+        view = msgspec.structs.replace(view, curve=curve)
         is_plotted = view.across is None or not view.across.is_of_values
         if (
             is_plotted

@@ -14,17 +14,23 @@ _LABEL = 8
 _MOST = 64
 
 
-def course_lines(course: Course | None, width: int, glyphs: Glyphs) -> list[Line]:
-    """The steps that were looked at, the norms of the gradient and the updates; nothing where nothing was seen."""
+def course_lines(course: Course | None, width: int, glyphs: Glyphs, curve: Sequence[Line] = ()) -> list[Line]:
+    """The steps that were looked at, the norms of the gradient and the updates; nothing where nothing was seen.
+
+    A drawn ``curve`` stands in the place of the norms.
+    """
     if course is None:
         return []
     if not course.norms and not course.updates:
         return wrapped(f"not followed step by step: {course.reason}", width, "dim") if course.reason else []
     room = max(min(width - _LABEL - 12, _MOST), 4)
-    lines = [_series("grad L2", course.norms, room, glyphs)] if course.norms else []
+    lines: list[Line] = [*curve]
+    if course.norms and not curve:
+        lines = [_series("grad L2", course.norms, room, glyphs)]
     if course.updates:
         lines.append(_series("update", course.updates, room, glyphs))
-    shown = (course.norms or course.updates)[-room:]
+    # A curve has the steps on its axis, and all of them.
+    shown = (course.updates or course.norms)[-room:] if curve else (course.norms or course.updates)[-room:]
     first, last = shown[0].step, shown[-1].step
     words = f"steps {first:,} to {last:,}"
     if last - first >= len(shown):

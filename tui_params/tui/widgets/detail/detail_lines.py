@@ -52,10 +52,10 @@ class TensorView(msgspec.Struct, frozen=True):
 
     ``beside`` is the gradient of a parameter, which is shown beside it. ``stored`` are its pieces, if it has several.
     ``since`` says since which earlier look ``change`` is, and ``gradient_change`` of the gradient beside it; empty
-    without such a look. ``course`` is what was seen of a parameter step by step. ``across`` is its partner in another
-    source, if it is compared with one. ``toll`` stands in the place of figures that are not read by themselves, because
-    they are elsewhere; ``progress`` says how far the fetching of a tensor is. ``on_ranks`` is what the ranks of a job
-    have of it.
+    without such a look. ``course`` is what was seen of a parameter step by step, ``curve`` the norms of it as a worker
+    has drawn them. ``across`` is its partner in another source, if it is compared with one. ``toll`` stands in the
+    place of figures that are not read by themselves, because they are elsewhere; ``progress`` says how far the fetching
+    of a tensor is. ``on_ranks`` is what the ranks of a job have of it.
     """
 
     info: TensorInfo
@@ -77,6 +77,7 @@ class TensorView(msgspec.Struct, frozen=True):
     toll: str = ""
     progress: str = ""
     on_ranks: Stored | None = None
+    curve: tuple[Line, ...] = ()
 
 
 def tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
@@ -140,7 +141,7 @@ def _tensor_lines(view: TensorView, width: int, glyphs: Glyphs) -> list[Line]:
         lines += wrapped(text.clean(note, 300), width, "dim", limit=limit)
     if view.gradient:
         lines += wrapped(view.gradient, width, "dim")
-    lines += course_lines(view.course, width, glyphs)
+    lines += course_lines(view.course, width, glyphs, view.curve)
     if view.on_ranks is not None:
         lines += rank_lines(view.on_ranks.over, view.on_ranks.reason, width, glyphs)
     if view.across is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import log10
+from collections.abc import Sequence
 
 from tui_params.core import text
 from tui_params.core.compare.tracks import Step
@@ -11,9 +10,7 @@ from tui_params.tui.state.track_rows import are_numbered
 from tui_params.tui.terminal.glyphs import Glyphs
 from tui_params.tui.terminal.line import Line
 from tui_params.tui.widgets.axes import LABEL, Ticks, curve_axes
-
-_LOG_FROM = 30.0
-"""From so many times the least value on, the axis is logarithmic."""
+from tui_params.tui.widgets.scale import Scale
 
 LEAST_ROWS = 3
 
@@ -37,19 +34,14 @@ def course_lines(
         return []
     across = _places(steps)
     numbers = [value for _, value in known]
-    low, high, is_log = _range(numbers)
+    scale = Scale.of(numbers)
 
-    def up(value: float) -> float:
-        if is_log:
-            return (log10(max(value, low)) - log10(low)) / (log10(high) - log10(low))
-        return (value - low) / (high - low)
-
-    points = [across[at] for at, _ in known], [up(value) for value in numbers]
-    axes = curve_axes(wide, rows, points, _step_ticks(steps, across, wide), _value_ticks(low, high, up), glyphs)
+    points = [across[at] for at, _ in known], [scale.up(value) for value in numbers]
+    axes = curve_axes(wide, rows, points, _step_ticks(steps, across, wide), scale.ticks, glyphs)
     cells = [[(letter, "spark") for letter in line] for line in axes.cells]
     for at in broken:
         cells[-1][min(round(across[at] * (wide - 1)), wide - 1)] = ("N", "error")
-    lines: list[Line] = [[(f"{title}{', log axis' if is_log else ''}", "label")]]
+    lines: list[Line] = [[(f"{title}{', log axis' if scale.is_log else ''}", "label")]]
     lines += [[(left, "dim"), *line] for left, line in zip(axes.left, cells, strict=True)]
     return [*lines, *([(words, "dim")] for words in axes.below)]
 
@@ -59,18 +51,6 @@ def _places(steps: Sequence[Step]) -> list[float]:
     numbers = [step.number or 0 for step in steps] if are_numbered(steps) else list(range(len(steps)))
     whole = numbers[-1] - numbers[0] or 1
     return [(number - numbers[0]) / whole for number in numbers]
-
-
-def _range(values: Sequence[float]) -> tuple[float, float, bool]:
-    """The ends of the axis, and whether it is logarithmic; a value of 0 stands at its lower end then."""
-    low, high = min(values), max(values)
-    above = [value for value in values if value > 0]
-    least = min(above, default=0.0)
-    if least and high >= _LOG_FROM * least and len(above) > 1:
-        return least, high, True
-    if low == high:
-        return (0.0, high, False) if high > 0 else (0.0, 1.0, False)
-    return (0.0 if low < high / 2 else low), high, False
 
 
 def _step_ticks(steps: Sequence[Step], across: Sequence[float], columns: int) -> Ticks:
@@ -86,10 +66,3 @@ def _step_ticks(steps: Sequence[Step], across: Sequence[float], columns: int) ->
             end = start + len(label)
     shown.append((1.0, final))
     return [place for place, _ in shown], [label for _, label in shown]
-
-
-def _value_ticks(low: float, high: float, up: Callable[[float], float]) -> Ticks:
-    labels = [text.number_within(value, LABEL) for value in (low, high)]
-    if labels[0] == labels[1]:
-        labels = [f"{value:.5g}"[:LABEL] for value in (low, high)]
-    return [up(low), up(high)], labels
