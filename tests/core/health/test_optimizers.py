@@ -15,6 +15,7 @@ from tests.factories_memory import MemorySource
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
+from tui_params.core.source import Beat
 
 _RULES = {"optimizer-no-state", "optimizer-steps"}
 
@@ -86,6 +87,19 @@ def test_steps_that_are_numbers_in_the_metadata() -> None:
     arrays["state.2.other"] = np.ones((2, 2), np.float32)
     found = told(MemorySource(arrays, metadata=steps | {"state.2.step": "1"}))
     assert [f.module for f in found if f.rule == "optimizer-steps"] == ["state.2"]
+
+
+def test_steps_of_a_training_that_goes_on_are_of_different_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {f"state.{i}.exp_avg": np.full((2, 2), i + 1, np.float32) for i in range(12)}
+    source = MemorySource(arrays, metadata={f"state.{i}.step": f"{9_000 + i // 8}" for i in range(12)})
+    assert [finding.severity for finding in told(source)] == ["info"]
+    monkeypatch.setattr(source, "beat", lambda: Beat(40))
+    assert told(source) == []
+    # One that has made none of thousands of steps is behind, whenever it was read.
+    steps = {f"state.{i}.step": f"{9_000 + i // 11 if i else 3}" for i in range(12)}
+    source = MemorySource(arrays, metadata=steps)
+    monkeypatch.setattr(source, "beat", lambda: Beat(40))
+    assert [(finding.severity, finding.tensor) for finding in told(source)] == [("warning", "state.0.exp_avg")]
 
 
 def named(*lost: str) -> MemorySource:

@@ -16,15 +16,18 @@ from torch import nn
 
 import tui_params
 from tests.live.attached.conftest import runtime
+from tests.live.watching.test_watchpoints import until
 from tui_params.core import dtypes
 from tui_params.core.over_ranks import OverRanks, RankFigures
+from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
-from tui_params.live.attached import together
+from tui_params.live.attached import replicas, together
 from tui_params.live.attached.replicas import compare_ranks
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.attached.together import Part, read_together
-from tui_params.live.watching import over_ranks
+from tui_params.live.attached.trained import StepFigures
+from tui_params.live.watching import drift, over_ranks
 from tui_params.live.watching.job import JobSource
 from tui_params.live.watching.source import WatchedSource
 
@@ -103,6 +106,74 @@ def test_what_cannot_be_read_is_not_passed_over(job: JobSource, monkeypatch: pyt
     over = job.over_ranks(job.find("rank0.module.weight"))
     assert over is not None
     assert ([each.rank for each in over.ranks], over.served) == ([0, 2], 3)
+
+
+def test_what_ranks_drift_to_is_seen_while_they_are_on_screen(
+    job: JobSource, models: list[DistributedDataParallel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> list[tuple[str | None, str]]:
+        return [(each.tensor, each.evidence) for each in job.listing.findings if each.rule == "replicas-differ"]
+
+    monkeypatch.setattr(drift, "LEAST_REST", 0.01)
+    monkeypatch.setattr(drift, "_SHARE", 1.0)
+    job.courses()
+    assert said() == []
+    before = [info.name for info in job.listing.tensors]
+    models[2].module.bias.data[1] += 1
+    expected = ("rank2.module.bias", "differs from rank 0 after step 0: 1 of 2 values, by 1 at most")
+    until(lambda: said() == [expected])
+    models[2].module.bias.data = models[0].module.bias.data.clone()
+    # It lies elsewhere now: that it could not be compared is said, and it is not called equal.
+    until(lambda: any("was replaced" in each.evidence for each in job.listing.findings))
+    assert [info.name for info in job.listing.tensors] == before
+
+
+class Fast:
+    """A rank of DistributedDataParallel that makes a step at each look; ``drifted`` from some step on."""
+
+    line = None
+
+    def __init__(self, first: int, length: int, drifted: int = 10**9) -> None:
+        self.at, self.length, self.drifted = first, length, drifted
+        info = TensorInfo("w", (1,), dtypes.named("float32") or dtypes.unknown("float32"), 1, 4, "parameter")
+        self.listing = Listing("", (info,), modules={"": "DistributedDataParallel"})
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def find(self, name: str) -> TensorInfo:
+        return self.listing.tensors[0]
+
+    def value(self, step: int) -> float:
+        return step + (0.5 if step >= self.drifted else 0.0)
+
+    def looks(self, info: TensorInfo, seconds: float, *, is_only_bits: bool = False) -> dict[int, StepFigures]:
+        count = self.length if seconds else 1
+        self.at += count
+        return {step: StepFigures(str(self.value(step)).encode()) for step in range(self.at - count, self.at)}
+
+    def bytes_at_step(self, info: TensorInfo) -> tuple[Any, int]:
+        self.at += 1
+        return np.array([self.value(self.at)], np.float32).view(np.uint8), self.at
+
+
+def compared(*ranks: Fast) -> list[str]:
+    return [each.evidence for each in compare_ranks(cast(Any, dict(enumerate(ranks))))]
+
+
+def test_ranks_that_make_a_step_between_two_reads_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second is always read some steps later, but both were looked at after many of the same steps.
+    assert compared(Fast(10, 50), Fast(17, 50)) == []
+    (words,) = compared(Fast(10, 50), Fast(17, 50, drifted=0))
+    assert words.startswith("differs from rank 0 after step ")
+    monkeypatch.setattr(replicas, "TENSOR_SECONDS", 0.0)
+    assert compared(Fast(10, 1), Fast(1_000, 1)) == [
+        "1 parameter could not be compared between ranks after the same step: 0 s of looks at all ranks had no step in"
+        " common"
+    ]
+    assert [each.evidence for each in compare_ranks(cast(Any, {0: Fast(1, 1), 1: Fast(1, 1)}), 0.0)] == [
+        "1 parameter had no turn: ranks are compared for at most 0 s"
+    ]
 
 
 class Paced:

@@ -145,10 +145,13 @@ def find_behind(checkpoint: Checkpoint) -> Iterator[Finding]:
         prefix = _prefix(key) if match is not None else None
         if match is not None and prefix is not None:
             counted.setdefault(prefix, {})[key] = int(match[1])
+    # Of a training that goes on, each was read after another step: they differ by what was made meanwhile at most.
+    beat = checkpoint.source.beat()
+    slack = 0 if beat is None else beat.steps
     for prefix, steps in counted.items():
         usual, count = Counter(steps.values()).most_common(1)[0]
         is_odd = count >= max(checkpoint.thresholds.pattern_share * len(steps), _FEWEST)
-        if len(steps) < 2 or count == len(steps):
+        if len(steps) < 2 or count == len(steps) or max(steps.values()) - min(steps.values()) <= slack:
             continue
         if not is_odd:
             low, high = min(steps.values()), max(steps.values())
@@ -157,7 +160,7 @@ def find_behind(checkpoint: Checkpoint) -> Iterator[Finding]:
             yield Finding("info", "optimizer-steps", None, evidence, module=prefix)
             continue
         for name, step in steps.items():
-            if step != usual:
+            if step != usual and abs(usual - step) > slack:
                 evidence = f"it was stepped {plural(step, 'time')}, but {count:,} of {len(steps):,} parameters "
                 evidence += f"{plural(usual, 'time')}"
                 tensor = name if name in known else _sibling(name, known)

@@ -55,7 +55,7 @@ def compare_ranks(ranks: Mapping[int, TrainedSource], seconds: float = SECONDS) 
     found: list[Finding] = []
     compared = 0
     severity: Severity = "error" if are_replicas(ranks) else "warning"
-    lost = _Lost()
+    lost = _Lost(seconds)
     for info in ranks[first].listing.tensors:
         parts = {first: Part(ranks[first], info, offsets[first])}
         for rank in others:
@@ -88,7 +88,8 @@ def compare_ranks(ranks: Mapping[int, TrainedSource], seconds: float = SECONDS) 
 class _Lost:
     """What was not compared, by name, and why."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.unreadable: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.apart: list[str] = []
@@ -105,7 +106,7 @@ class _Lost:
             words = f"{TENSOR_SECONDS:g} s of looks at all ranks had no step in common"
             yield _left_out(len(self.apart), f"could not be compared between ranks after the same step: {words}")
         if self.late:
-            yield _left_out(len(self.late), f"had no turn: ranks are compared for at most {SECONDS:g} s when opened")
+            yield _left_out(len(self.late), f"had no turn: ranks are compared for at most {self.seconds:g} s")
 
 
 def _left_out(count: int, words: str) -> Finding:

@@ -22,6 +22,7 @@ from tui_params.live.attached.replicas import are_replicas, compare_ranks, steps
 from tui_params.live.attached.together import Part
 from tui_params.live.attached.trained import TrainedSource
 from tui_params.live.attached.wholes import blocks_of, find_wholes, window_of
+from tui_params.live.watching.drift import Drift
 from tui_params.live.watching.job_watching import JobWatching
 from tui_params.live.watching.over_ranks import look_over_ranks
 
@@ -42,6 +43,8 @@ class JobSource(Source):
     sentence that ranks are not served: on this machine, or on those that were named.
     """
 
+    _drift: Drift | None = None
+
     def __init__(
         self, openers: Mapping[int, Callable[[], TrainedSource]], size: int, name: str, place: str = "on this machine"
     ) -> None:
@@ -50,45 +53,57 @@ class JobSource(Source):
             for rank in sorted(openers):
                 self._ranks[rank] = openers[rank]()
                 self._ranks[rank].files_begin = f"rank{rank}-"
-            said = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
+            self._replicas = compare_ranks(self._ranks) if len(self._ranks) > 1 else ()
             self._wholes = {each.info.name: each for each in find_wholes(self._ranks, size, WHOLE)}
         except BaseException:
             self.close()
             raise
+        self._missing: tuple[Finding, ...] = ()
         missing = [rank for rank in range(size) if rank not in openers]
         if missing:
             shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
             words = f"of {size} ranks, {text.plural(len(missing), 'is', 'are')} not served {place}: {shown}"
-            said = (*said, Finding("info", "ranks-missing", None, words))
+            self._missing = (Finding("info", "ranks-missing", None, words),)
         self.label = text.clean(f"{name} ({len(openers)} of {size} ranks)", 120)
         lines = {source.line.address: source.line for source in self._ranks.values() if source.line is not None}
         self.line = JobLine(lines) if lines else None
         self._own: dict[str, tuple[TrainedSource, TensorInfo]] = {}
-        self.listing = self._merged(said)
+        self.listing = self._merged()
         self._before: dict[int, int] = {}
         self._courses: Courses | None = None
         self._watching: JobWatching | None = None
 
-    def _merged(self, said: Sequence[Finding]) -> Listing:
+    def _take_replicas(self, found: tuple[Finding, ...]) -> None:
+        """What a comparison that was made anew has to say, in place of the one before."""
+        self._replicas = found
+        self.listing = msgspec.structs.replace(self.listing, findings=self._findings())
+
+    def _findings(self) -> tuple[Finding, ...]:
+        own = [
+            _about(finding, f"rank{rank}")
+            for rank, source in self._ranks.items()
+            for finding in source.listing.findings
+        ]
+        return (*self._replicas, *self._missing, *own)
+
+    def _merged(self) -> Listing:
         parts = {f"rank{rank}": source for rank, source in self._ranks.items()}
         whole = [each.info for each in self._wholes.values()]
         tensors = [info for info in whole if info.kind != "gradient"]
         gradients = {info.name.removesuffix(".grad"): info for info in whole if info.kind == "gradient"}
-        findings = list(said)
         for prefix, source in parts.items():
             listing = source.listing
             tensors += [self._below(prefix, source, info) for info in listing.tensors]
             gradients |= {
                 f"{prefix}.{name}": self._below(prefix, source, info) for name, info in listing.gradients.items()
             }
-            findings += [_about(finding, prefix) for finding in listing.findings]
         return Listing(
             format="ranks of a job",
             tensors=tuple(tensors),
             metadata=_below(parts, lambda listing: listing.metadata),
             modules=_below(parts, lambda listing: listing.modules),
             gradients=gradients,
-            findings=tuple(findings),
+            findings=self._findings(),
             is_ordered=True,
             absences=_below(parts, lambda listing: listing.absences),
         )
@@ -143,6 +158,8 @@ class JobSource(Source):
 
     def courses(self) -> Courses:
         if self._courses is None:
+            # Whoever asks for them has it on screen.
+            self._drift = Drift(self._ranks, self._take_replicas) if len(self._ranks) > 1 else None
             found = {f"rank{rank}": source.courses() for rank, source in self._ranks.items()}
             self._courses = JobCourses({prefix: each for prefix, each in found.items() if each is not None})
         return self._courses
@@ -166,6 +183,8 @@ class JobSource(Source):
         return look_over_ranks(parts, len(self._ranks), are_replicas=are_replicas(self._ranks))
 
     def close(self) -> None:
+        if self._drift is not None:
+            self._drift.close()
         for source in self._ranks.values():
             source.close()
 
