@@ -112,7 +112,7 @@ def test_everything_is_as_it_is_here(serve: Callable[..., Server]) -> None:
 
 
 def test_a_training_is_followed_and_watched(hosts: Path) -> None:
-    with training(LOOP, hosts / "far", "served", "0") as process, open_source("attach:ssh://far") as source:
+    with training(LOOP, hosts / "far", "served", "0"), open_source("attach:ssh://far") as source:
         assert isinstance(source, RelayedSource)
         assert source.read("0.weight.grad").shape == (64, 32)
         courses = source.courses()
@@ -132,18 +132,18 @@ def test_a_training_is_followed_and_watched(hosts: Path) -> None:
         held = source.beat().steps
         watching.release()
         until(lambda: source.beat().steps > held)
-        watching.stop()
-        # The process ends under the relay, which says so.
-        process.kill()
+        # A viewer that is gone leaves no training that stands.
+        watching.start(["0.weight"], Wish("norm>1e-30", hold_seconds=60.0))
+        until(lambda: source.beat().held > 0)
+        source._stream._channel.close_sending()
+        (path,) = (hosts / "far" / "tui-params").glob("*.sock")
+        with AttachedSource(path) as local:
+            until(lambda: local.beat().held == 0)
         until(lambda: source.beat().lost is not None)
-        assert (
-            source.changed()
-            == "the process has ended, or no longer serves its model; what is shown is the last that was read"
-        )
 
 
 def test_a_lost_connection_is_said_and_made_anew(serve: Callable[..., Server]) -> None:
-    serve("far", nn.Linear(2, 2))
+    server = serve("far", nn.Linear(2, 2))
     with open_source("attach:ssh://far") as source:
         assert isinstance(source, RelayedSource)
         os.killpg(source._stream._process.pid, signal.SIGKILL)
@@ -152,7 +152,12 @@ def test_a_lost_connection_is_said_and_made_anew(serve: Callable[..., Server]) -
         with pytest.raises(ReadError, match="the connection to far is lost"):
             source.read("weight")
         with open_source("attach:ssh://far") as again:
+            assert isinstance(again, RelayedSource)
             assert again.read("weight").shape == (2, 2)
+            # Now the process ends, and the relay says so.
+            server.stop()
+            until(lambda: again.beat().lost is not None)
+            assert str(again.changed()).startswith("the process has ended, or no longer serves its model; ")
 
 
 def test_ranks_of_two_machines_are_one_job(serve: Callable[..., Server]) -> None:
