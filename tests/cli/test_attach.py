@@ -16,6 +16,7 @@ from torch import nn
 
 import tui_params
 from tests.live.attached.conftest import runtime
+from tests.live.relay.fakes import be_ssh
 from tui_params.cli.completion import complete_condition, complete_serving
 from tui_params.live.attached import source as attached
 
@@ -153,3 +154,36 @@ def test_all_ranks_of_a_job(cli: Callable[..., Any], runtime: Path, monkeypatch:
 
 def described(describe: Callable[[], dict[str, Any]], rank: int) -> dict[str, Any]:
     return {**describe(), "rank": rank, "world_size": 3}
+
+
+@pytest.fixture
+def far(runtime: Path, monkeypatch: pytest.MonkeyPatch, served: nn.Module) -> None:
+    """``ssh://far`` is this machine too, and ``ssh://empty`` is one where nothing is served."""
+    be_ssh(monkeypatch, runtime)
+    (runtime / "empty").mkdir(0o700)
+    (runtime / "far").symlink_to(runtime)
+
+
+def test_models_of_other_machines(cli: Callable[..., Any], far: None) -> None:
+    (entry,) = json.loads(cli("attach", "--json", "ssh://far", "ssh://empty").out)["serving"]
+    assert (entry["pid"], entry["name"], entry["host"]) == (os.getpid(), "run 7", "ssh://far")
+    lines = cli("attach", "--list", "ssh://far", "ssh://empty").out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(f"{os.getpid()}")
+    ran = cli("attach", "ssh://far")
+    assert ran.code == 0
+    assert "run 7" in ran.out
+    assert "0.weight  [2, 3]  f32" in ran.out
+    for arguments, words in (
+        (("ssh://empty",), "no process of yours serves a model on empty"),
+        (("ssh://far/nobody",), "no process with the number or the name 'nobody' serves a model"),
+        (("ssh://empty/999999999",), "empty: there is no process 999999999"),
+        (("ssh://far", "run 7"), "with --all and --list, several addresses: ssh://one ssh://two"),
+        (("ssh://far", "ssh://empty"), "one model is opened at a time"),
+        (("--dry-run", "ssh://far"), "ssh HOST tui-params attach --dry-run PID"),
+        (("--all", "ssh://far", "ssh://empty"), "no rank of a job is served on any of these machines"),
+    ):
+        ran = cli("attach", *arguments)
+        assert ran.code in (2, 3)
+        assert words in ran.err
+    assert "ssh far tui-params watch PID" in cli("watch", "ssh://far/1").err

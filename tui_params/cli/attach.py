@@ -17,7 +17,7 @@ from tui_params.core import text
 from tui_params.errors import OpenError
 from tui_params.live.attached.finding import Serving, choose, find_serving, jobs_of
 from tui_params.live.relay.address import is_far, parse_far
-from tui_params.live.relay.places import HERE, all_joined, choose_far, find_far, find_ranks
+from tui_params.live.relay.places import HERE, all_joined, choose_far, find_places, find_ranks
 
 
 @click.command(name="attach", short_help="Look at a model that is training.", epilog=epilog(ATTACH))
@@ -46,27 +46,24 @@ def command(words: tuple[str, ...], all_ranks: bool, only_list: bool, dry_run: b
     commands take the source attach:all. Ranks on several machines: --all ssh://one ssh://two, and . is this one
     (attach:all:ssh://one,ssh://two).
     """
-    far = [word for word in words if is_far(word)]
-    if len(words) > 1 and (not all_ranks or any(word != HERE and not is_far(word) for word in words)):
-        raise click.UsageError("one model is opened at a time; with --all, several addresses: ssh://one ssh://two")
+    are_places = bool(words) and all(word == HERE or is_far(word) for word in words)
+    if len(words) > 1 and not (are_places and (all_ranks or only_list or as_json)):
+        raise click.UsageError(
+            "one model is opened at a time; with --all and --list, several addresses: ssh://one ssh://two"
+        )
     which = words[0] if words else None
     if dry_run:
-        if far:
-            name = parse_far(far[0])[0].name
+        if are_places:
             raise click.UsageError(
-                f"--dry-run is for processes of this machine: ssh {name} tui-params attach --dry-run"
+                "--dry-run is for processes of this machine: ssh HOST tui-params attach --dry-run PID"
             )
         return _dry_run(which)
-    joined_words = ",".join(word.replace(",", "%2C") if is_far(word) else word for word in words)
-    with all_joined(joined_words):
-        if all_ranks and not as_json:
-            ranks = find_ranks(joined_words)
-            if far or which == HERE:
-                return open_serving(f"all:{joined_words}")
-            return open_serving("all" if which is None else f"all:{next(iter(ranks.values())).number}")
-        if far:
-            return _attach_far(far, only_list=only_list, as_json=as_json)
-        return _attach(which, only_list=only_list, as_json=as_json)
+    if are_places:
+        return _attach_at(words, all_ranks=all_ranks, only_list=only_list, as_json=as_json)
+    if all_ranks and not as_json:
+        ranks = find_ranks(which or "")
+        return open_serving("all" if which is None else f"all:{next(iter(ranks.values())).number}")
+    return _attach(which, only_list=only_list, as_json=as_json)
 
 
 def _attach(which: str | None, *, only_list: bool, as_json: bool) -> int:
@@ -84,20 +81,28 @@ def _attach(which: str | None, *, only_list: bool, as_json: bool) -> int:
     return open_serving(which if which is not None and which == chosen.name else chosen.number)
 
 
-def _attach_far(addresses: list[str], *, only_list: bool, as_json: bool) -> int:
-    """The explorer on the model that an address means, or the list of what is served on these machines."""
-    host, which = parse_far(addresses[0])
-    if only_list or as_json or not which:
-        found = [each for address in addresses for each in find_far(parse_far(address)[0])]
-        if as_json:
-            write_json({"serving": [_entry(each) for each in found]})
-            return OK
-        if only_list or len(found) > 1:
-            Output().lines(_lines(found))
-            return OK
-    chosen = choose_far(host, which)
-    name = which if which and which == chosen.name else chosen.number
-    return open_serving(f"{host.text}/{quote(name, safe=' ')}")
+def _attach_at(addresses: tuple[str, ...], *, all_ranks: bool, only_list: bool, as_json: bool) -> int:
+    """The explorer on what addresses mean, or the list of what is served on these machines."""
+    place = ",".join(word.replace(",", "%2C") for word in addresses)
+    which = parse_far(addresses[0])[1] if is_far(addresses[0]) else ""
+    with all_joined(place):
+        if only_list or as_json or not (all_ranks or which):
+            found = find_places(place)
+            if as_json:
+                write_json({"serving": [_entry(each) for each in found]})
+                return OK
+            if only_list or len(found) > 1:
+                Output().lines(_lines(found))
+                return OK
+        if all_ranks:
+            find_ranks(place)
+            return open_serving(f"all:{place}")
+        if addresses[0] == HERE:
+            return _attach(None, only_list=False, as_json=False)
+        host, which = parse_far(addresses[0])
+        chosen = choose_far(host, which)
+        name = which if which and which == chosen.name else chosen.number
+        return open_serving(f"{host.text}/{quote(name, safe=' ')}")
 
 
 def _dry_run(which: str | None) -> int:

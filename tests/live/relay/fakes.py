@@ -12,7 +12,7 @@ from tui_params.live.relay.ssh import COMMAND_VARIABLE, PROGRAM_VARIABLE
 _SSH = """#!/bin/sh
 # ssh [options] -- HOST COMMAND: each host is a runtime folder beside this file.
 for word; do host="$before" before="$word"; done
-export XDG_RUNTIME_DIR="$(dirname "$0")/$host"
+export XDG_RUNTIME_DIR="$(readlink -f "$(dirname "$0")/$host")"
 exec sh -c "$word"
 """
 

@@ -28,7 +28,7 @@ from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.server import Server
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.address import Host
-from tui_params.live.relay.places import find_far
+from tui_params.live.relay.places import find_far, find_places
 from tui_params.live.relay.source import RelayedSource
 from tui_params.live.relay.stream import _STREAMS, Stream, joined
 from tui_params.live.watching.job import JobSource
@@ -160,7 +160,7 @@ def test_a_lost_connection_is_said_and_made_anew(serve: Callable[..., Server]) -
             assert str(again.changed()).startswith("the process has ended, or no longer serves its model; ")
 
 
-def test_ranks_of_two_machines_are_one_job(serve: Callable[..., Server]) -> None:
+def test_ranks_of_two_machines_are_one_job(serve: Callable[..., Server], hosts: Path) -> None:
     class DistributedDataParallel(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
@@ -181,6 +181,10 @@ def test_ranks_of_two_machines_are_one_job(serve: Callable[..., Server]) -> None
         over = source.over_ranks(source.find("rank0.module.bias"))
         assert over is not None
         assert over.odd == (1,)
+    # A machine under two names is one.
+    shutil.rmtree(hosts / "other")
+    (hosts / "other").symlink_to("far")
+    assert [each.host for each in find_places("ssh://far,ssh://other")] == ["ssh://far"]
     with open_source("attach:all:ssh://far") as source:
         (finding,) = [each for each in source.listing.findings if each.rule == "ranks-missing"]
         assert finding.evidence == "of 2 ranks, 1 is not served on far: 1"

@@ -167,7 +167,8 @@ def ranks_of(found: list[Serving], wanted: str | None, place: str = "here") -> d
             f"no rank of a job is served {place}: torchrun sets RANK and WORLD_SIZE, by which ranks are known"
         )
     if len(matching) > 1:
-        names = ", ".join(sorted({ranks[min(ranks)].number for ranks in matching})[:8])
+        firsts = [ranks[min(ranks)] for ranks in matching]
+        names = ", ".join(sorted(f"{each.host}/{each.number}" if each.host else each.number for each in firsts)[:8])
         raise OpenError(f"{len(matching)} jobs are served: choose by the number of one of their ranks ({names})")
     return matching[0]
 

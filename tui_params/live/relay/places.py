@@ -102,14 +102,26 @@ def find_ranks(words: str) -> dict[int, Serving]:
     places = words.split(",")
     if not all(place == HERE or is_far(place) for place in places):
         return ranks_of(find_serving(), words or None)
-    hosts = [(None, "") if place == HERE else parse_far(place) for place in dict.fromkeys(places)]
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        asked = [pool.submit(find_serving) if host is None else pool.submit(find_far, host) for host, _ in hosts]
-        found = sorted((each for one in asked for each in one.result()), key=lambda each: -each.since)
-    wanted = {which for _, which in hosts} - {""}
+    wanted = {parse_far(place)[1] for place in places if is_far(place)} - {""}
     if len(wanted) > 1:
         raise OpenError(f"{len(wanted)} jobs are named ({clean(', '.join(sorted(wanted)), 200)}): name one")
-    return ranks_of(found, next(iter(wanted), None), "on any of these machines" if len(hosts) > 1 else "there")
+    where = "on any of these machines" if len(places) > 1 else "there"
+    return ranks_of(find_places(words), next(iter(wanted), None), where)
+
+
+def find_places(words: str) -> list[Serving]:
+    """What is served at addresses and HERE, separated by commas, the latest first. Raises OpenError.
+
+    A process that is reached by two of them is one.
+    """
+    hosts = dict.fromkeys(None if place == HERE else parse_far(place)[0] for place in words.split(","))
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        asked = [pool.submit(find_serving) if host is None else pool.submit(find_far, host) for host in hosts]
+        found = [each for one in asked for each in one.result()]
+    once: dict[object, Serving] = {}
+    for each in found:
+        once.setdefault((each.number, each.since, each.command, each.host if each.reason else ""), each)
+    return sorted(once.values(), key=lambda each: -each.since)
 
 
 def open_job(words: str) -> JobSource:
