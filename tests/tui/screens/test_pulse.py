@@ -14,6 +14,7 @@ from tests.factories_training import FixedCourses, TrainingSource
 from tests.live.attached.conftest import runtime
 from tui_params.core.course import Course, Point
 from tui_params.core.health.checker import Report
+from tui_params.core.source import Traffic
 from tui_params.live.attached import source as attached
 from tui_params.live.attached.source import AttachedSource
 from tui_params.tui.screens.explorer import pulse
@@ -21,9 +22,28 @@ from tui_params.tui.screens.explorer import pulse
 __all__ = ["runtime"]
 
 
-async def test_what_is_on_screen_follows_the_training(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class BusyLine:
+    """A line over which something comes all the time."""
+
+    address = "ssh://far"
+    nbytes = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        self.nbytes += 1_000
+        return Traffic(self.nbytes, 1)
+
+    def lacking(self, path: Path, begin: int, end: int) -> int:
+        return end - begin
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+async def test_what_is_on_screen_follows_the_training(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, is_far: bool
+) -> None:
     monkeypatch.setattr(pulse, "EVERY", 0.02)
     monkeypatch.setattr(pulse, "AGAIN", 0.0)
+    monkeypatch.setattr(AttachedSource, "line", BusyLine() if is_far else None)
     monkeypatch.setattr(attached, "STEP_SECONDS", 0.2)
     net = nn.Linear(3, 2, bias=False)
     nn.init.constant_(net.weight, 1.0)

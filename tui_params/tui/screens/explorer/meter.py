@@ -35,9 +35,11 @@ class Meter:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it shows all that has come; for tests and pictures."""
-        nbytes = self._nbytes
-        return nbytes is None or (not self.rate and bool(self._seen) and self._seen[-1][1] == nbytes)
+        """Whether it shows all that has come. Of a model that trains, something comes all the time."""
+        nbytes, opened = self._nbytes, self._session.opened
+        if nbytes is None or (opened is not None and opened.source.beat() is not None):
+            return True
+        return not self.rate and bool(self._seen) and self._seen[-1][1] == nbytes
 
     @property
     def _nbytes(self) -> int | None:

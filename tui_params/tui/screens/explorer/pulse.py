@@ -24,6 +24,9 @@ EVERY = 0.5
 AGAIN = 1.0
 """Seconds after which what is on screen is read anew, if the process has made a step and all was answered."""
 
+REST = 3.0
+"""How much longer than the last reading took over a line the next one is waited for: the line is for others too."""
+
 HOLD = 1.5
 """How long a page may stay as it is until the next one is whole."""
 
@@ -75,11 +78,13 @@ class Pulse:
         self._shown = -1
         """The number of steps when what is on screen was asked for."""
         self._at = 0.0
+        self._took: float | None = 0.0
+        """How long it took until that was answered; None while it is not."""
 
     def begin(self) -> None:
         """Another source was opened, or the same one again."""
         self._steps.clear()
-        self._shown, self._at = -1, monotonic()
+        self._shown, self._at, self._took = -1, monotonic(), None
         opened = self._session.opened
         self._courses = opened.source.courses() if opened is not None else None
         self._screen.tree_view.course_of = self._courses.of if self._courses is not None else lambda name: None
@@ -105,13 +110,22 @@ class Pulse:
             self._changed()
         if self._shown < 0:
             self._shown = beat.steps
-        is_due = beat.steps != self._shown and now - self._at >= AGAIN and beat.lost is None
-        if is_due and not self.is_held and self._screen.is_settled:
-            self._shown, self._at = beat.steps, now
+        if self._took is None and self._screen.is_settled:
+            self._took = now - self._at
+        if beat.steps != self._shown and beat.lost is None and not self.is_held and self._is_due(now):
+            self._shown, self._at, self._took = beat.steps, now, None
             self._renew()
         self.watched.look()
         if not self.is_held:
             self._follow()
+
+    def _is_due(self, now: float) -> bool:
+        """Whether what is on screen is to be read anew, if there is something new."""
+        opened = self._session.opened
+        if self._took is None or opened is None or not self._screen.is_settled:
+            return False
+        is_far = opened.source.line is not None
+        return now - self._at >= max(AGAIN, (1.0 + REST) * self._took if is_far else 0.0)
 
     def _repaint(self) -> None:
         self._screen.tree_view.refresh()
