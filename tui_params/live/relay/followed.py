@@ -7,9 +7,10 @@ from threading import Lock
 
 import msgspec
 
-from tui_params.core.course import LOOKS, Course
+from tui_params.core.course import LOOKS, Course, Point
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
+from tui_params.core.text import clean
 from tui_params.core.watching import Wish
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.stream import Stream
@@ -40,8 +41,9 @@ class RelayedCourses:
         with self._lock:
             for name, new in news.items():
                 before = self._known.get(name, Course())
-                norms, updates = (*before.norms, *new.norms)[-LOOKS:], (*before.updates, *new.updates)[-LOOKS:]
-                self._known[name] = Course(norms, updates, new.reason)
+                norms = (*before.norms, *map(_point, new.norms))[-LOOKS:]
+                updates = (*before.updates, *map(_point, new.updates))[-LOOKS:]
+                self._known[name] = Course(norms, updates, clean(new.reason, 400))
             self._is_new = True
 
     def publish(self) -> bool:
@@ -53,6 +55,10 @@ class RelayedCourses:
 
     def of(self, name: str) -> Course | None:
         return self._published.get(self._first.get(name, name))
+
+
+def _point(dot: m.Dot) -> Point:
+    return Point(dot.step, dot.value, clean(dot.word, 8), dot.is_scaled)
 
 
 class RelayedWatching:
@@ -75,8 +81,9 @@ class RelayedWatching:
 
     def take(self, news: m.Watched) -> None:
         """What has come with a pulse."""
-        self._now = news
-        self._events = (*self._events, *news.events)[:MOST]
+        self._now = m.Watched(clean(news.words, 400), clean(news.standing, 400))
+        found = [Finding(each.severity, "watch", each.tensor, clean(each.evidence, 1000)) for each in news.events]
+        self._events = (*self._events, *found)[:MOST]
 
     def stop(self) -> None:
         self.wish = Wish()

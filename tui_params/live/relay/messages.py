@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from tui_params.core.course import Point
 from tui_params.core.findings import Finding
 from tui_params.core.source import Beat
 from tui_params.core.tensor import MAX_LISTED_NDIM
@@ -143,11 +142,20 @@ class Answer(Said, frozen=True, tag="answer"):
     is_changed: bool = False
 
 
+class Dot(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A point of a course, with few bytes: ``core.course.Point``."""
+
+    step: Number
+    value: float | None
+    word: str = ""
+    is_scaled: bool = False
+
+
 class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is new of the course of a parameter."""
 
-    norms: list[Point] = []
-    updates: list[Point] = []
+    norms: list[Dot] = []
+    updates: list[Dot] = []
     reason: str = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_params.core.course import Course, Point
-from tui_params.live.relay.messages import Stretch, Watched
+from tui_params.live.relay.messages import Dot, Stretch, Watched
 from tui_params.live.watching.source import WatchedSource
 
 
@@ -56,8 +56,8 @@ class Progress:
         return Watched(now.words, now.standing, list(events))
 
 
-def _after(points: tuple[Point, ...], step: int) -> list[Point]:
-    return [point for point in points if point.step > step]
+def _after(points: tuple[Point, ...], step: int) -> list[Dot]:
+    return [Dot(point.step, point.value, point.word, point.is_scaled) for point in points if point.step > step]
 
 
 def _last(course: Course, norm: int, update: int) -> tuple[int, int, str]:

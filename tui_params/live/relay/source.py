@@ -62,7 +62,8 @@ class RelayedSource(TrainedSource):
         self._stream.hear(self._number, self._hear)
 
     def _hear(self, pulse: m.Pulse) -> None:
-        self._beat, self._beat_at = pulse.beat, time.monotonic()
+        lost = None if pulse.beat.lost is None else clean(pulse.beat.lost, 400)
+        self._beat, self._beat_at = msgspec.structs.replace(pulse.beat, lost=lost), time.monotonic()
         if self._courses is not None and pulse.courses:
             self._courses.take(pulse.courses)
         if self._watching is not None and pulse.watched is not None:

@@ -166,10 +166,16 @@ class Stream:
     def _receive(self, greeted: queue.SimpleQueue[str | None]) -> None:
         try:
             self._channel.await_mark()
-            greeted.put(self._check(self._next()))
+            reason = self._check(self._next())
         except ChannelError as error:
-            greeted.put(self._why(str(error)))
-            return
+            reason = self._why(str(error))
+        greeted.put(reason)
+        if reason is None:
+            self._hear_all()
+        self._channel.close()
+
+    def _hear_all(self) -> None:
+        """Pass on what comes until the stream is lost."""
         try:
             while True:
                 said, raw = self._next()
