@@ -33,6 +33,7 @@ from tui_params.tui.widgets.lenses.channel_lines import (
     side_line,
 )
 from tui_params.tui.widgets.lenses.channel_notes import NOTES
+from tui_params.tui.widgets.lenses.drawn_once import DrawnOnce
 from tui_params.tui.widgets.lenses.histogram_lines import indented
 from tui_params.tui.widgets.lenses.lens import Lens, Seen
 from tui_params.tui.widgets.lenses.profiles_asked import ProfilesAsked
@@ -90,8 +91,7 @@ class ChannelsLens(Lens):
         self._is_log = False
         self._ranking: Ranking | None = None
         self._plot: Drawn | None = None
-        self._order_asked: Hashable = None
-        self._order_of: Hashable = None
+        self._ordering = DrawnOnce(desk, _ORDER)
         self._rank = 0
         self._top = 0
         self._cursor_y = -1
@@ -103,7 +103,7 @@ class ChannelsLens(Lens):
     @property
     def is_settled(self) -> bool:
         parts = (self._profiles, self._tokens)
-        is_drawn = self._order_asked is None and (self._plot is not None or self._profile is None)
+        is_drawn = not self._ordering.is_asked and (self._plot is not None or self._profile is None)
         return is_drawn and all(part.is_settled for part in parts)
 
     @property
@@ -129,8 +129,7 @@ class ChannelsLens(Lens):
     def show(self, seen: Seen) -> None:
         before, self.seen = self.seen, seen
         if before is None or (before.info.name, before.version) != (seen.info.name, seen.version):
-            self._ranking = self._plot = None
-            self._order_of = self._order_asked = None
+            self._drop_order()
             self._rank = self._top = 0
             self._tokens.want(seen.info, self._key)
         self._want(seen)
@@ -154,14 +153,13 @@ class ChannelsLens(Lens):
         self._refill()
 
     def take(self, answer: Answer) -> None:
-        if answer.slot == _ORDER and answer.key == self._order_asked:
+        if self._ordering.take(answer):
             self._take_order(answer)
         elif not self._profiles.take(answer) and not self._tokens.take(answer):
             return
         self._restate()
 
     def _take_order(self, answer: Answer) -> None:
-        self._order_of, self._order_asked = self._order_asked, None
         if isinstance(answer.result, tuple):
             before = self._ranking
             self._ranking, self._plot = ranking, _ = answer.result
@@ -193,8 +191,6 @@ class ChannelsLens(Lens):
         columns, rows = columns_for(self.size.width), max(2, self._rows)
         measure, order, is_log, glyphs = self._measure, self._order, self._is_log, self.glyphs
         key = (self._key, self._is_rows, measure, order, is_log, columns, rows)
-        if key in (self._order_asked, self._order_of):
-            return
 
         def work(task: Task) -> tuple[Ranking, Drawn]:
             from tui_params.core.numbers.profiles import ranked
@@ -204,8 +200,11 @@ class ChannelsLens(Lens):
             curve = ranking if order == "place" else ranked(found, measure, "largest")
             return ranking, drawn(curve, columns, rows, is_log=is_log, glyphs=glyphs)
 
-        self._order_asked = key
-        self.desk.ask(_ORDER, key, work)
+        self._ordering.want(key, work)
+
+    def _drop_order(self) -> None:
+        self._ordering.drop()
+        self._ranking = self._plot = None
 
     def _fill(self) -> None:
         """Paint what is here, and the bar of the cursor where it was and where it is."""
@@ -297,7 +296,7 @@ class ChannelsLens(Lens):
             return
         self._is_rows = not self._is_rows
         self._rank = self._top = 0
-        self._ranking = self._plot = None
+        self._drop_order()
         self._restate()
 
     def action_measure(self, step: int) -> None:

@@ -20,6 +20,7 @@ from tui_params.tui.widgets.axes import LABEL
 from tui_params.tui.widgets.detail.text_lines import wrapped
 from tui_params.tui.widgets.lenses.cast_view import CastView
 from tui_params.tui.widgets.lenses.counts_asked import CountsAsked, Progress
+from tui_params.tui.widgets.lenses.drawn_once import DrawnOnce
 from tui_params.tui.widgets.lenses.histogram_lines import bin_line, facts_line, indented, outline_line
 from tui_params.tui.widgets.lenses.histogram_notes import NOTES
 from tui_params.tui.widgets.lenses.histogram_plot import HEIGHTS, Plot, columns_for, drawn, plot_lines
@@ -77,8 +78,7 @@ class HistogramLens(Lens):
         self._span_of: Hashable = None
         self._cursor = 0
         self._plot: Plot | None = None
-        self._plot_of: Hashable = None
-        self._plot_asked: Hashable = None
+        self._drawing = DrawnOnce(desk, _BINS)
         self._seek_asked: Hashable = None
         self._seeking: Progress | None = None
         self._leaving_for: Place | None = None
@@ -94,7 +94,7 @@ class HistogramLens(Lens):
         found = self._found
         has_plot = self._plot is not None or found is None or found.whole(self._scale) is None
         parts = (self._counts, self._over, self._casts)
-        is_quiet = self._plot_asked is None and self._seek_asked is None and self._leaving_for is None
+        is_quiet = not self._drawing.is_asked and self._seek_asked is None and self._leaving_for is None
         return has_plot and is_quiet and all(part.is_settled for part in parts)
 
     @property
@@ -126,7 +126,7 @@ class HistogramLens(Lens):
         if before is None or (before.info.name, before.version) != (seen.info.name, seen.version):
             self._reason = seen.info.unreadable or ("It has no elements." if not seen.info.numel else None)
             self._stop_seeking()
-            self._plot = None
+            self._drop_plot()
             if before is not None and before.info.name != seen.info.name:
                 self._over.leave()
         if self._reason is None:
@@ -154,7 +154,7 @@ class HistogramLens(Lens):
         self._refill()
 
     def take(self, answer: Answer) -> None:
-        if answer.slot == _BINS and answer.key == self._plot_asked:
+        if self._drawing.take(answer):
             self._take_plot(answer)
         elif answer.slot == _SEEK and answer.key == self._seek_asked:
             self._take_place(answer)
@@ -189,21 +189,21 @@ class HistogramLens(Lens):
             return
         self._cursor = min(self._cursor, columns - 1)
         key = (kind, span, found.figures.count, height, columns, rows, over)
-        if key in (self._plot_asked, self._plot_of):
-            return
 
         def work(task: Task) -> Plot:
             task.check()
             return drawn(found, span, height, columns, rows, over.outline(found, span, columns), glyphs)
 
-        self._plot_asked = key
-        self.desk.ask(_BINS, key, work)
+        self._drawing.want(key, work)
+
+    def _drop_plot(self) -> None:
+        self._drawing.drop()
+        self._plot = None
 
     def _take_plot(self, answer: Answer) -> None:
         if isinstance(answer.result, Plot):
-            self._plot, self._plot_of = answer.result, answer.key
+            self._plot = answer.result
         self._reason = self._reason or answer.reason
-        self._plot_asked = None
         self._fill()
 
     @property
@@ -307,7 +307,7 @@ class HistogramLens(Lens):
 
     def action_scale(self) -> None:
         self._scale = SCALES[(SCALES.index(self._scale) + 1) % len(SCALES)]
-        self._plot = None
+        self._drop_plot()
         self._refill()
         self.post_message(self.Restated())
 
