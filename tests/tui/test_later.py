@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 import pytest
 from textual import _time
 from textual.app import App
+from textual.screen import Screen
 
 from tests.factories_screen import eventually
 from tui_params.tui.later import Later
@@ -34,6 +36,23 @@ async def test_a_call_that_is_stopped_is_not_made() -> None:
         await eventually(lambda: bool(made), "the other call is made")
         stopped.stop()
         assert made == ["made"]
+
+
+async def test_a_call_that_is_due_when_a_screen_goes_is_not_made() -> None:
+    made = list[str]()
+
+    class Leaving(Screen[None]):
+        async def on_unmount(self) -> None:
+            Later(self, 0.0, lambda: made.append("what is inside is gone already"))
+            await asyncio.sleep(0.01)
+
+    app = App[None]()
+    async with app.run_test():
+        await app.push_screen(Leaving())
+        await app.pop_screen()
+        Later(app, 0.02, lambda: made.append("of the app"))
+        await eventually(lambda: bool(made), "the call of the app is made")
+        assert made == ["of the app"]
 
 
 async def test_a_call_for_what_was_closed_is_not_made() -> None:

@@ -166,6 +166,8 @@ def _hits(some: NDArray[Any], sought: Words) -> NDArray[np.bool_] | None:
             hits = masked >= first
         else:
             shifted = np.subtract(masked, some.dtype.type(first)) if first else masked
+            if sought.bits == 4 and first + more > top:
+                shifted &= np.uint8(15)  # these are in bytes, and the range goes on at 0
             if int(shifted.min()) > more:
                 continue
             hits = shifted <= more
