@@ -88,15 +88,17 @@ def onnx(path: str) -> Iterator[tuple[str, Any]]:
 def hdf5(path: str) -> Iterator[tuple[str, Any]]:
     import h5py
 
+    def visit(group: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+        # Not visititems: it needs pointers between the parts of an index that nothing else does.
+        for key in group if depth < 9 else ():
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                yield from visit(item, f"{prefix}{key}.", depth + 1)
+            elif isinstance(item, h5py.Dataset) and item.shape is not None:
+                yield f"{prefix}{key}", item[()]
+
     with h5py.File(path, "r") as file:
-        found: list[tuple[str, Any]] = []
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.shape is not None:
-                found.append((name.replace("/", "."), item[()]))
-
-        file.visititems(visit)
-    yield from found
+        yield from visit(file, "", 0)
 
 
 READERS = {"npy": npy, "npz": npz, "gguf": gguf, "onnx": onnx, "hdf5": hdf5}

@@ -65,7 +65,9 @@ ABILITIES = {
     "GGUF": Abilities("restored to float32", "values of blocks", "", "damage, unknown types, missing splits"),
     "NPZ": Abilities("as stored; compressed ones unpacked", "", "", "damage, arrays that cannot be read"),
     "NPY": Abilities("as stored", "", "", "damage"),
-    "ONNX": Abilities("as stored", "", "", "external data that is missing, outside or cut"),
+    "ONNX": Abilities(
+        "as stored", "", "", "damage where its tensors are, external data that is missing, outside or cut"
+    ),
     "HDF5": Abilities("as stored; chunks unpacked", "", "", "datasets that cannot be read"),
     "folder": Abilities(
         "as of each file in it",

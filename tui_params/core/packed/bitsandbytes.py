@@ -77,6 +77,6 @@ class FourBit(msgspec.Struct, frozen=True):
             return scales.astype(np.float32)
         begin, end = first // nested.block, -(-stop // nested.block)
         outer = np.repeat(stored.floats(nested.scales, ((begin, end),)), nested.block)
-        values: NDArray[np.float32] = stored.whole(nested.map).astype(np.float32)[scales]
+        values: NDArray[np.float32] = stored.whole(nested.map).reshape(-1).astype(np.float32)[scales]
         values = values * outer[first - begin * nested.block : stop - begin * nested.block]
         return values + np.float32(nested.offset)

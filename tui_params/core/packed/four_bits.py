@@ -61,7 +61,7 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     want(-(-numel // 2) == info.nbytes, f"{text.name} says {list(shape)}, and there are {info.nbytes:,} bytes")
     absmax, values = sought.need(f"{info.name}.absmax"), sought.need(f"{info.name}.quant_map")
     blocks = -(-numel // state.blocksize)
-    want(absmax.numel == blocks, f"{absmax.name} has {absmax.numel:,} elements for {blocks:,} blocks")
+    want(absmax.shape == (blocks,), f"{absmax.name} has shape {list(absmax.shape)} for {blocks:,} blocks")
     want(values.numel == 16, f"{values.name} has {values.numel:,} values, not 16")
     parts, nested = [info, absmax, values], None
     if absmax.dtype.name == "uint8":
@@ -69,7 +69,7 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         outer_map = sought.need(f"{info.name}.nested_quant_map")
         want(0 < state.nested_blocksize <= 1 << 20, f"{text.name} has nested blocks of {state.nested_blocksize}")
         many = -(-blocks // state.nested_blocksize)
-        want(outer.numel == many, f"{outer.name} has {outer.numel:,} elements for {many:,} blocks of scales")
+        want(outer.shape == (many,), f"{outer.name} has shape {list(outer.shape)} for {many:,} blocks of scales")
         want(outer_map.numel == 256, f"{outer_map.name} has {outer_map.numel:,} values, not 256")
         nested = Nested(outer, outer_map, state.nested_blocksize, state.nested_offset)
         parts += [outer, outer_map]
@@ -177,7 +177,8 @@ def tell_hqq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if shifts is None:
         raise Untold(f"its packing {packing[:20]!r} is not known")
     want(len(shape) == 2 and all(0 < size < 1 << 40 for size in shape), f"{head}.shape is {list(shape)[:8]}")
-    want(bits[0] in (1, 2, 3, 4, 8) and axis[0] in (0, 1) and info.ndim == 2, "its bits or its axis are impossible")
+    is_possible = bits in ([1], [2], [3], [4], [8]) and axis in ([0], [1]) and info.ndim == 2
+    want(is_possible, "its bits or its axis are impossible")
     want(is_float(scale) and is_float(zero), f"{scale.name} is {scale.dtype.name}: it is packed itself")
     numel, width = prod(shape), info.shape[1]
     rows = numel // width if numel % width == 0 else 0
