@@ -6,7 +6,7 @@ Never memory-mapped: a file that another process truncates must give an error, n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -178,6 +178,18 @@ def read_bytes(descriptor: Descriptor, offset: int, count: int) -> bytes:
         offset += len(piece)
         count -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def small_reads(descriptor: Descriptor) -> Callable[[int, int], bytes]:
+    """``read_bytes`` of one descriptor, for thousands of small reads: one call of the system where that is enough."""
+    if not isinstance(descriptor, int):
+        return partial(read_bytes, descriptor)
+
+    def read(offset: int, count: int) -> bytes:
+        found = os.pread(descriptor, count, offset)
+        return found if len(found) == count else read_bytes(descriptor, offset, count)
+
+    return read
 
 
 def allocated(descriptor: Descriptor, file: DataFile) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from math import prod
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +18,7 @@ from tui_params.core.text import clean, plural, shape, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.files import real
-from tui_params.sources.bytes.local import DataFile, opened, read_bytes
+from tui_params.sources.bytes.local import DataFile, opened, small_reads
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.protobuf import Bytes
 from tui_params.sources.onnx.graph import Found, Walk
@@ -61,7 +60,7 @@ class OnnxSource(ExtentSource):
 def open_onnx(path: Path) -> OnnxSource:
     """The tensors of an ONNX model, also of one that is damaged. Raises OpenError."""
     with opened(path) as (descriptor, file), collector_paused():
-        walk = Walk(Bytes(partial(read_bytes, descriptor), file.size))
+        walk = Walk(Bytes(small_reads(descriptor), file.size))
         walk.model()
         lister = _Lister(file)
         for found in walk.tensors:

@@ -139,6 +139,9 @@ _DIM = re.compile(rb"\x08([\x80-\xff]*[\0-\x7f])", re.DOTALL)
 
 def _number(raw: bytes) -> int:
     """The number of a varint whose bytes are known."""
+    if len(raw) == 3:
+        # Most tensors have between 16 KiB and 2 MiB.
+        return (raw[0] & 0x7F) | (raw[1] & 0x7F) << 7 | raw[2] << 14
     value = raw[-1]
     for byte in raw[-2::-1]:
         value = value << 7 | byte & 0x7F
