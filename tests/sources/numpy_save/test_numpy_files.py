@@ -291,6 +291,8 @@ def test_what_numpy_refuses_of_an_archive(tmp_path: Path) -> None:
     data[at + 6] = 64
     (found,) = opened(tmp_path, bytes(data)).listing.findings
     assert found.evidence == "it says that version 6.4 of zip is needed: numpy refuses more than 6.3"
+    said = opened(tmp_path, b"PK\3\0" + archive(a=np.arange(3.0), b=np.arange(2.0))[4:], "x.npz").listing.findings
+    assert any(found.evidence.startswith("its first bytes are not those of a zip") for found in said)
     data[at + 6], data[at + 16 : at + 20] = 20, bytes(4)
     # A checksum of 0 is one here, where torch writes it for none.
     (record,) = opened(tmp_path, bytes(data)).records()

@@ -192,6 +192,9 @@ class _Lister:
     def report_archive(self) -> None:
         """Add what is wrong with the archive as a whole."""
         directory = self._directory
+        if read_bytes(self._descriptor, 0, 4) not in (b"PK\3\4", b"PK\5\6"):
+            evidence = "its first bytes are not those of a zip: numpy takes it for a pickle, and does not open it"
+            self.findings.append(Finding("error", "bad-archive", None, evidence))
         if directory.duplicates:
             names = ", ".join(clean(name, 60) for name in directory.duplicates[:4])
             evidence = f"{plural(len(directory.duplicates), 'name')} occur more than once, the last is shown: {names}"
