@@ -8,7 +8,7 @@ that the caller may keep (``read``) or may use only until the next step (``block
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -75,7 +75,7 @@ class Listing(msgspec.Struct, frozen=True):
     """
 
     format: str
-    tensors: tuple[TensorInfo, ...]
+    tensors: Sequence[TensorInfo]
     metadata: Mapping[str, str] = {}
     modules: Mapping[str, str] = {}
     gradients: Mapping[str, TensorInfo] = {}

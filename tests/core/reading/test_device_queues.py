@@ -129,7 +129,7 @@ def test_a_slow_device_does_not_hold_up_the_other_and_everything_is_told_on_the_
 
     scan_all(source, source.wanted, deliver, progress=progress, threads=2, device_of=disk_of)
     assert [outcome.name for outcome in outcomes] == [f"{disk}{i}" for disk in ("quick", "slow") for i in range(3)]
-    for info, outcome in zip(source.listing.tensors[3:] + source.listing.tensors[:3], outcomes, strict=True):
+    for info, outcome in zip([*source.listing.tensors[3:], *source.listing.tensors[:3]], outcomes, strict=True):
         found = measure(source, info)
         assert outcome == Outcome(info.name, found.summary.figures(info.numel), None, True, found.channels)
     assert told[-1] == ScanProgress(6 * 3200, 6 * 3200)

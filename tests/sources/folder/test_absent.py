@@ -12,7 +12,7 @@ from tui_params.core.health.checker import check
 from tui_params.core.source import Source
 from tui_params.errors import OpenError
 from tui_params.sources.detect import open_path
-from tui_params.sources.folder import shard_index
+from tui_params.sources.folder import index_faults, shard_index
 
 HERE, LOST = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
@@ -26,8 +26,8 @@ def write(folder: Path, absent: int, shard: str = HERE) -> Source:
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_index, "MAX_ABSENT", 50)
-    monkeypatch.setattr(shard_index, "LISTED_ABSENT", 10)
+    monkeypatch.setattr(index_faults, "MAX_ABSENT", 50)
+    monkeypatch.setattr(index_faults, "LISTED_ABSENT", 10)
 
 
 @pytest.mark.parametrize("shard", [HERE, LOST])
@@ -87,9 +87,9 @@ def test_a_long_index_is_read_as_a_short_one_is(tmp_path: Path, monkeypatch: pyt
 
 def test_few_names_that_are_long_are_counted_as_many_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = sum(len(f"layers.{number}.weight") for number in range(20))
-    monkeypatch.setattr(shard_index, "MAX_ABSENT_CHARACTERS", names)
+    monkeypatch.setattr(index_faults, "MAX_ABSENT_CHARACTERS", names)
     assert len(write(tmp_path, 20).listing.tensors) == 21
-    monkeypatch.setattr(shard_index, "MAX_ABSENT_CHARACTERS", names - 1)
+    monkeypatch.setattr(index_faults, "MAX_ABSENT_CHARACTERS", names - 1)
     source = write(tmp_path, 20)
     assert len(source.listing.tensors) == 11
     assert "names 20 tensors that are in no shard" in (source.listing.unlisted or "")

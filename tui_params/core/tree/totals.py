@@ -5,21 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, compress, pairwise
 
 import msgspec
 
 from tui_params.core.tensor import TensorInfo
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A leaf that is not a tensor: a step, an epoch, a hyper-parameter."""
-
-    name: str
-    text: str
-
-
-Leaf = TensorInfo | Entry
+from tui_params.core.tree.leaves import Entry as Entry
+from tui_params.core.tree.leaves import Leaf as Leaf
+from tui_params.core.tree.leaves import LeafColumns, TensorsInOrder
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +40,9 @@ class Sums:
 
     def __init__(self, leaves: Sequence[Leaf], kept: Iterable[int] | None = None) -> None:
         self._leaves = leaves
+        if kept is None and isinstance(leaves, LeafColumns):
+            self._groups, self._ties = _groups_of_columns(leaves), []
+            return
         positions = range(len(leaves)) if kept is None else tuple(kept)
         infos, places = tensors_among(leaves, positions)
         self._groups = _groups(infos, places)
@@ -110,6 +106,8 @@ class Sums:
 
 def tensors_among(leaves: Sequence[Leaf], positions: Sequence[int]) -> tuple[Sequence[TensorInfo], Sequence[int]]:
     """Those of the leaves at these positions that are tensors, and their positions."""
+    if isinstance(leaves, LeafColumns) and isinstance(positions, range) and len(positions) == len(leaves):
+        return TensorsInOrder(leaves), leaves.positions
     some = leaves if isinstance(positions, range) else [leaves[position] for position in positions]
     infos = [leaf for leaf in some if type(leaf) is TensorInfo]
     if len(infos) < len(some):
@@ -150,6 +148,23 @@ def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[_Gro
         at = array("i", map(positions.__getitem__, places))
         sums = _running(map(numel.__getitem__, places)), _running(map(nbytes.__getitem__, places))
         groups.append(_Group(*member, at, *sums))
+    return tuple(groups)
+
+
+def _groups_of_columns(leaves: LeafColumns) -> tuple[_Group, ...]:
+    """The groups of plain tensors: one for each element type."""
+    rows, positions, forms = leaves.rows, leaves.positions, leaves.tensors.forms
+    numel, nbytes = [form.numel for form in forms], [form.nbytes for form in forms]
+    dtypes = list(dict.fromkeys(form.dtype.short for form in forms))
+    groups = []
+    for dtype in dtypes:
+        at, its_rows = positions, rows
+        if len(dtypes) > 1:
+            is_one = [form.dtype.short == dtype for form in forms]
+            at = array("i", compress(positions, map(is_one.__getitem__, rows)))
+            its_rows = array("i", compress(rows, map(is_one.__getitem__, rows)))
+        sums = _running(map(numel.__getitem__, its_rows)), _running(map(nbytes.__getitem__, its_rows))
+        groups.append(_Group(dtype, False, False, False, at, *sums))
     return tuple(groups)
 
 

@@ -11,32 +11,21 @@ from typing import Any
 import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig
-from tui_params.core.dtypes import unknown
-from tui_params.core.findings import Finding, Severity
+from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor_columns import TensorColumns, join_columns
 from tui_params.core.text import clean, plural, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.files import is_plain_name, is_there, own_name
 from tui_params.sources.bytes.local import opened, read_bytes
 from tui_params.sources.folder.config import explain_tie, read_adapter, read_configs
+from tui_params.sources.folder.index_faults import Complaints, list_with_faults
 from tui_params.sources.folder.json_files import config_findings
 from tui_params.sources.folder.merged import MergedSource
 from tui_params.sources.folder.open_each import OpenFile, open_each
 
-MAX_FINDINGS = 20
-"""Findings of one rule that are reported one by one; the others are counted."""
-
 _MAX_NBYTES = 512 * 1024 * 1024
-
-MAX_ABSENT = 100_000
-"""Absent tensors that are listed one by one; the largest published models have fewer tensors. Of more, the first."""
-
-MAX_ABSENT_CHARACTERS = 6_000_000
-"""The characters of their names together: those of DeepSeek-V3 with the names of all scales have 5 million."""
-
-LISTED_ABSENT = 1_000
-"""How many of more absent tensors than these are listed: for each, all who come after have to do something."""
 
 MAX_SHARDS = 10_000
 """Files that an index may name; the largest published models have fewer than 1,000."""
@@ -101,29 +90,6 @@ def _decode_long(text: bytes) -> Index:
     return Index(weight_map, read.metadata)
 
 
-class _Complaints:
-    """Findings by rule: the first of each rule are kept one by one, the rest are counted."""
-
-    def __init__(self) -> None:
-        self.findings: list[Finding] = []
-        self._counts: dict[tuple[Severity, str], int] = {}
-
-    def add(
-        self, severity: Severity, rule: str, evidence: str, *, tensor: str | None = None, file: str | None = None
-    ) -> None:
-        count = self._counts[severity, rule] = self._counts.get((severity, rule), 0) + 1
-        if count <= MAX_FINDINGS:
-            self.findings.append(Finding(severity, rule, tensor, evidence, file=file))
-
-    def all(self) -> tuple[Finding, ...]:
-        rest = [
-            Finding(severity, rule, None, f"{plural(count - MAX_FINDINGS, 'more finding')} of this kind ({rule})")
-            for (severity, rule), count in self._counts.items()
-            if count > MAX_FINDINGS
-        ]
-        return (*self.findings, *rest)
-
-
 def list_indexed(
     folder: Path, index_name: str, index: Index, files: Iterable[str], folders: Iterable[str], open_file: OpenFile
 ) -> MergedSource:
@@ -135,7 +101,7 @@ def list_indexed(
     if len(counts) > MAX_SHARDS:
         shown = clean(index_name, 120)
         raise OpenError(f"{shown} names {len(counts):,} files, and no checkpoint has more than {MAX_SHARDS:,}")
-    complaints = _Complaints()
+    complaints = Complaints()
     files = list(files)
     forgotten = _forgotten(files, index_name, counts)
     for shard in forgotten:
@@ -146,17 +112,17 @@ def list_indexed(
         evidence = "it lies beside the index: loaders take it in place of the shards; it was not read"
         complaints.add("warning", "unindexed-whole", evidence, file=whole)
     parts, lost = _open_shards(folder, counts, forgotten, index_name, complaints, open_file)
-    tensors, strays = _claimed(index.weight_map, parts)
-    is_whole = not strays and len(tensors) == len(index.weight_map)
-    _place_strays(strays, index.weight_map, tensors, index_name, complaints)
-    absent = [] if is_whole else [name for name in index.weight_map if name not in tensors]
-    unlisted = _unlisted(absent, index_name)
-    if unlisted is not None:
-        complaints.add("error", "missing-tensor", unlisted, file=index_name)
-        del absent[LISTED_ABSENT:]
-    _list_absent(absent, index.weight_map, lost, tensors, index_name, complaints)
+    in_place = _all_in_place(index.weight_map, parts)
+    if in_place is not None:
+        tensors: Sequence[TensorInfo] = in_place
+        names: Container[str] = index.weight_map
+        absent, unlisted, total = 0, None, sum(in_place.nbytes)
+    else:
+        tensors, absent, unlisted = list_with_faults(index.weight_map, parts, lost, index_name, complaints)
+        names = {info.name for info in tensors}
+        total = sum([info.nbytes for info in tensors if info.tied_to is None])
     if not absent:
-        _check_total(index, tensors.values(), index_name, complaints)
+        _check_total(index, total, index_name, complaints)
     metadata = merge_metadata(parts)
     if unlisted is not None:
         metadata["index.not_listed"] = unlisted
@@ -164,7 +130,7 @@ def list_indexed(
         for key in ("total_size", "total_parameters"):
             if isinstance(index.metadata.get(key), (int, float)):
                 metadata[f"index.{key}"] = f"{index.metadata[key]:,}"
-    stated = read_stated(folder, tensors)
+    stated = read_stated(folder, names)
     metadata |= stated
     shards = counts.keys()
     not_opened = [file for file in files if file not in shards and file not in forgotten]
@@ -172,7 +138,7 @@ def list_indexed(
     findings = (*complaints.all(), *config_findings(folder), *findings_in(parts))
     listing = Listing(
         describe_format(parts, len(shards)),
-        tuple(tensors.values()),
+        tensors,
         metadata,
         findings=findings,
         not_opened=(*not_opened, *folders),
@@ -202,7 +168,7 @@ def _open_shards(
     counts: Mapping[str, int],
     forgotten: Iterable[str],
     index_name: str,
-    complaints: _Complaints,
+    complaints: Complaints,
     open_file: OpenFile,
 ) -> tuple[dict[str, Source], dict[str, str]]:
     """The shards that could be opened, and the reason for each that could not."""
@@ -232,92 +198,22 @@ def _open_shards(
     return parts, lost
 
 
-_Strays = list[tuple[str, TensorInfo]]
-
-
-def _claimed(weight_map: Mapping[str, str], parts: Mapping[str, Source]) -> tuple[dict[str, TensorInfo], _Strays]:
-    """The tensors that are where the index says, and all others with their shard."""
-    tensors: dict[str, TensorInfo] = {}
-    strays: _Strays = []
+def _all_in_place(weight_map: Mapping[str, str], parts: Mapping[str, Source]) -> TensorColumns | None:
+    """The tensors of all shards, if each is where the index says and no other is there; None also without columns."""
+    columns: list[TensorColumns] = []
     for shard, part in parts.items():
-        infos = part.listing.tensors
-        names = [info.name for info in infos]
-        if set(map(weight_map.get, names)) == {shard}:
-            tensors.update(zip(names, infos, strict=True))
-            continue
-        for info in infos:
-            if weight_map.get(info.name) == shard:
-                tensors[info.name] = info
-            else:
-                strays.append((shard, info))
-    return tensors, strays
+        tensors = part.listing.tensors
+        if not isinstance(tensors, TensorColumns) or set(map(weight_map.get, tensors.names)) != {shard}:
+            return None
+        columns.append(tensors)
+    return join_columns(columns) if sum(map(len, columns)) == len(weight_map) else None
 
 
-def _place_strays(
-    strays: _Strays,
-    weight_map: Mapping[str, str],
-    tensors: dict[str, TensorInfo],
-    index_name: str,
-    complaints: _Complaints,
-) -> None:
-    """List the tensors that the index omits or places elsewhere. Of two with one name, that of the index is shown."""
-    if not strays:
-        return
-    named = set(weight_map.values())
-    for shard, info in strays:
-        name, here = info.name, clean(shard, 120)
-        listed = tensors.get(name)
-        if listed is not None:
-            evidence = f"it is in two shards, {clean(listed.file or '', 120)} (shown) and {here}"
-            complaints.add("error", "in-two-shards", evidence, tensor=name)
-            continue
-        tensors[name] = info
-        if name in weight_map:
-            evidence = f"it lies in {here}, but {clean(index_name, 120)} says {clean(weight_map[name], 120)}"
-            complaints.add("error", "misplaced-tensor", evidence, tensor=name)
-        elif info.tied_to is None and shard in named:
-            evidence = f"it lies in {here}, but not in {clean(index_name, 120)}"
-            complaints.add("warning", "unindexed-tensor", evidence, tensor=name)
-
-
-def _unlisted(absent: Sequence[str], index_name: str) -> str | None:
-    """One sentence if there are more absent tensors than are listed."""
-    if len(absent) <= MAX_ABSENT and sum(map(len, absent)) <= MAX_ABSENT_CHARACTERS:
-        return None
-    return (
-        f"{clean(index_name, 120)} names {len(absent):,} tensors that are in no shard that could be opened: the first"
-        f" {LISTED_ABSENT:,} are listed"
-    )
-
-
-def _list_absent(
-    absent: Iterable[str],
-    weight_map: Mapping[str, str],
-    lost: Mapping[str, str],
-    tensors: dict[str, TensorInfo],
-    index_name: str,
-    complaints: _Complaints,
-) -> None:
-    """List the tensors that are only in the index: their names, and the reason why nothing else is known."""
-    nothing = unknown("?")
-    not_there: dict[str, str] = {}
-    for name in absent:
-        shard = weight_map[name]
-        why = lost.get(shard)
-        if why is None:
-            why = not_there.get(shard)
-            if why is None:
-                why = f"{clean(index_name, 120)} says that it is in {clean(shard, 120)}, but it is not there"
-                not_there[shard] = why
-            complaints.add("error", "missing-tensor", why, tensor=name)
-        tensors[name] = TensorInfo(name, (), nothing, 0, 0, file=shard, unreadable=why)
-
-
-def _check_total(index: Index, tensors: Iterable[TensorInfo], index_name: str, complaints: _Complaints) -> None:
+def _check_total(index: Index, real: int, index_name: str, complaints: Complaints) -> None:
+    """Compare what the index says of the bytes of all tensors with the real ones, in which tied ones count once."""
     said = index.metadata.get("total_size") if isinstance(index.metadata, dict) else None
     if not isinstance(said, int) or isinstance(said, bool):
         return
-    real = sum([info.nbytes for info in tensors if info.tied_to is None])
     if said != real:
         evidence = f"it says that the tensors take {plural(said, 'byte')}; those in the shards take {real:,}"
         complaints.add("info", "total-size", evidence, file=index_name)
@@ -362,10 +258,10 @@ def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
     return merged
 
 
-def read_stated(folder: Path, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
-    """The facts in the JSON files of the folder, and what they imply for the tensors."""
+def read_stated(folder: Path, names: Container[str]) -> dict[str, str]:
+    """The facts in the JSON files of the folder, and what they imply for the tensors of these names."""
     stated = read_configs(folder)
-    explain_tie(stated, tensors)
+    explain_tie(stated, names)
     return stated
 
 

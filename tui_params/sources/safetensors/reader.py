@@ -6,17 +6,22 @@ library refuses a whole file for one unknown type, one missing byte or one gap, 
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate, chain
 from math import prod
+from operator import attrgetter, ne
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.dtypes import DType, from_safetensors
+from tui_params.core.dtypes import from_safetensors
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
 from tui_params.core.tensor import MAX_NDIM, TensorInfo
+from tui_params.core.tensor_columns import Form, TensorColumns
 from tui_params.core.text import are, clean, plural
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
@@ -135,32 +140,36 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
     return _listing(tensors, places, metadata, findings, file, available)
 
 
-def _list_sound(entries: dict[str, _Entry], file: str, base: int, available: int) -> list[TensorInfo] | None:
+def _list_sound(entries: dict[str, _Entry], file: str, base: int, available: int) -> TensorColumns | None:
     """The tensors of a header in which nothing is wrong, as most are: each begins where the last one ends.
 
-    None if anything is odd, also if a tensor has no elements. Each entry is taken out, the last one first, so that its
-    memory is that of the next tensors. Equal shapes and sizes are the same objects: a few are those of 100,000 tensors.
+    None if anything is odd, also if a tensor has no elements. Takes the entries out of ``entries``. Whole columns are
+    compared at once: 100,000 tensors have a few shapes, and objects for each would take as long as the parser.
     """
-    tensors: list[TensorInfo] = []
-    sizes: dict[tuple[tuple[int, ...], str], tuple[tuple[int, ...], DType, int, int]] = {}
-    cursor = available
-    while entries:
-        name, entry = entries.popitem()
-        begin, end = entry.data_offsets
-        key = entry.shape, entry.dtype
-        size = sizes.get(key)
-        if size is None:
-            dtype, numel = from_safetensors(entry.dtype), prod(entry.shape)
-            if dtype is None or numel <= 0 or numel * dtype.bits % 8:
-                return None
-            size = sizes[key] = entry.shape, dtype, numel, numel * dtype.bits // 8
-        shape, dtype, numel, nbytes = size
-        if end != cursor or end - begin != nbytes:
+    names, found = list(entries), list(entries.values())
+    entries.clear()
+    forms: dict[tuple[tuple[int, ...], str], int] = {}
+    kept: list[Form] = []
+    keys = list(map(_FORM_OF, found))
+    for shape, code in dict.fromkeys(keys):
+        dtype, numel = from_safetensors(code), prod(shape)
+        if dtype is None or numel <= 0 or numel * dtype.bits % 8:
             return None
-        cursor = begin
-        tensors.append(TensorInfo(name, shape, dtype, numel, nbytes, "tensor", file, base + begin))
-    tensors.reverse()
-    return tensors if cursor == 0 else None
+        forms[shape, code] = len(kept)
+        kept.append(Form(shape, dtype, numel, numel * dtype.bits // 8, file))
+    rows = array("i", map(forms.__getitem__, keys))
+    del keys
+    bounds = array("q", chain.from_iterable(map(_PLACE_OF, found)))
+    begins, ends = bounds[::2], bounds[1::2]
+    if not found or begins[0] != 0 or ends[-1] != available or begins[1:] != ends[:-1]:
+        return None
+    # Sizes that fit, from 0 on, one after the other: the sums of the sizes are the ends.
+    if any(map(ne, accumulate(map([form.nbytes for form in kept].__getitem__, rows)), ends)):
+        return None
+    return TensorColumns(names, kept, rows, array("q", map(base.__add__, begins)))
+
+
+_FORM_OF, _PLACE_OF = attrgetter("shape", "dtype"), attrgetter("data_offsets")
 
 
 class _Metadata(msgspec.Struct):
@@ -223,7 +232,7 @@ def _list_exactly(header: bytes, file: DataFile) -> Listing:
 
 
 def _listing(
-    tensors: list[TensorInfo],
+    tensors: Sequence[TensorInfo],
     places: list[Place] | None,
     raw_metadata: Any,
     findings: list[Finding],
@@ -237,8 +246,9 @@ def _listing(
         # Most say only {"format": "pt"}, which is about no tensor.
         named = {} if raw_metadata == {"format": "pt"} else {info.name: info for info in tensors}
         metadata, aliases, more = read_metadata(raw_metadata, named)
-        tensors = [*tensors, *aliases]
+        tensors = [*tensors, *aliases] if aliases else tensors
     if places is not None:
         findings += layout_findings(places, available, file, tensors)
     adapters = read_adapters(raw_metadata)
-    return Listing(FORMAT, tuple(tensors), metadata, findings=(*findings, *more), adapters=adapters)
+    listed = tensors if isinstance(tensors, TensorColumns) else tuple(tensors)
+    return Listing(FORMAT, listed, metadata, findings=(*findings, *more), adapters=adapters)

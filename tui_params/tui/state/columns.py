@@ -114,12 +114,14 @@ class Content(msgspec.Struct, frozen=True):
     is_across: bool = False
 
 
-def content_of(tensors: Iterable[TensorInfo], sums: Sums | None = None, *, is_trained: bool = False) -> Content:
-    """The Content of some tensors; ``sums`` are theirs, where they are known."""
-    if sums is None:
-        tensors = tuple(tensors)
-        sums = Sums(tensors)
-    shapes = {shape for shape in {info.shape for info in tensors} if len(shape) <= _LONGEST_SHAPE}
+def content_of(tensors: Sequence[TensorInfo]) -> Content:
+    """The Content of some tensors."""
+    return content_for({info.shape for info in tensors}, Sums(tensors))
+
+
+def content_for(shapes: Iterable[tuple[int, ...]], sums: Sums, *, is_trained: bool = False) -> Content:
+    """The Content of tensors of these shapes, whose sums are given."""
+    shapes = [shape for shape in shapes if len(shape) <= _LONGEST_SHAPE]
     dtypes = sums.dtypes
     return Content(
         max((len(text.shape(shape)) for shape in shapes), default=5),

@@ -11,10 +11,11 @@ import msgspec
 from tui_params.core.collector import collector_paused
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.leaves import LeafColumns
 from tui_params.core.tree.order import Sort
 from tui_params.core.tree.totals import tensors_among
 from tui_params.core.tree.tree import Tree
-from tui_params.tui.state.columns import Content, content_of
+from tui_params.tui.state.columns import Content, content_for
 
 if TYPE_CHECKING:
     from tui_params.core.compare.both import BothSources
@@ -52,5 +53,6 @@ def prepare(source: Source, sort: Sort | None = None, both: BothSources | None =
     with collector_paused():
         tree = Tree(source.listing, sort)
         tensors, positions = tensors_among(tree.leaves, range(len(tree.leaves)))
-        content = content_of(tensors, tree.sums, is_trained=source.beat() is not None)
+        alike = tree.leaves.tensors.forms if isinstance(tree.leaves, LeafColumns) else tensors
+        content = content_for({each.shape for each in alike}, tree.sums, is_trained=source.beat() is not None)
         return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both)

@@ -178,7 +178,7 @@ def module_view(path: str = "m") -> ModuleView:
     arrays |= {f"{path}.b": np.zeros(3, np.int8), f"{path}.c": np.zeros(4, np.float16)}
     source = MemorySource(arrays)
     tree = Tree(source.listing)
-    infos = source.listing.tensors
+    infos = tuple(source.listing.tensors)
     findings = tuple(
         Finding(severity, "rule", f"{path}.{LONG}.{number}", f"{number} of 1,000 values are NaN")
         for number in range(4)

@@ -241,7 +241,7 @@ def test_in_a_flat_list_names_have_the_room() -> None:
     tree = Tree(MemorySource({name: ramp(3), "model.x": ramp(1)}).listing, Sort(lambda info: info.numel, is_flat=True))
 
     def row(width: int) -> str:
-        layout = lay_out(width, None, content_of(tree.tensors_below(None)), sorted_by="absmax", is_flat=True)
+        layout = lay_out(width, None, content_of(tuple(tree.tensors_below(None))), sorted_by="absmax", is_flat=True)
         state = RowState(False, Known(), sorted_by="absmax", is_flat=True)
         return "".join(part for part, _ in row_line(tree, 0, state, width, layout, UNICODE))
 

@@ -1,0 +1,71 @@
+"""Tensors as columns are those that objects would be, wherever they are looked at."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate
+
+import msgspec
+import pytest
+
+from tui_params.core.dtypes import from_torch
+from tui_params.core.source import Listing
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor_columns import Form, TensorColumns, join_columns
+from tui_params.core.tree.totals import tensors_among
+from tui_params.core.tree.tree import Tree, tensors_in_order
+
+NAMES = ["a.b.2.w", "a.b.10.w", "a.b.10.bias", "a.b.1.w", "head", "x.y.w", "x.y.b"]
+
+
+def _columns(names: list[str] = NAMES, file: str = "f") -> TensorColumns:
+    bf16, f32 = from_torch("bfloat16"), from_torch("float32")
+    assert bf16 is not None and f32 is not None
+    forms = [Form((2, 3), bf16, 6, 12, file), Form((5,), f32, 5, 20, file)]
+    rows = array("i", [0 if name.endswith("w") else 1 for name in names])
+    ends = list(accumulate((forms[row].nbytes for row in rows), initial=100))
+    return TensorColumns(names, forms, rows, array("q", ends[:-1]))
+
+
+def test_one_is_made_when_it_is_looked_at_and_all_are_made_once() -> None:
+    columns = _columns()
+    one = columns[2]
+    assert (one.name, one.shape, one.nbytes, one.offset, one.file) == ("a.b.10.bias", (5,), 20, 124, "f")
+    assert columns[-1].name == "x.y.b"
+    assert columns[1:3] == (columns[1], one)
+    with pytest.raises(IndexError):
+        columns[len(NAMES)]
+    made = tuple(columns)
+    assert made == tuple([columns[at] for at in range(len(columns))]) and made[2] == one
+    assert columns == made and tuple(reversed(columns)) == made[::-1] and columns.made() is columns.made()
+    assert (sum(columns.numel), sum(columns.nbytes)) == (
+        sum(info.numel for info in made),
+        sum(info.nbytes for info in made),
+    )
+
+
+def test_columns_of_several_files_are_joined_in_their_order() -> None:
+    parts = [_columns(NAMES[:3], "one"), _columns([], "none"), _columns(NAMES[3:], "two")]
+    assert tuple(join_columns(parts)) == tuple([info for part in parts for info in part])
+
+
+@pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"a.b.10.note": "n", "zz": "z"}], ids=len)
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_the_tree_of_columns_is_that_of_objects(metadata: dict[str, str], *, is_ordered: bool) -> None:
+    listing = Listing("x", _columns(), metadata, is_ordered=is_ordered)
+    plain = msgspec.structs.replace(listing, tensors=tuple(_columns()))
+    tree, other = Tree(listing), Tree(plain)
+    assert (tree.label, tree.parent, tree.end, tree.first) == (other.label, other.parent, other.end, other.first)
+    assert list(tree.leaves) == list(other.leaves) == [tree.leaves[at] for at in range(len(tree.leaves))]
+    assert tree.leaves[1:4] == other.leaves[1:4]
+    for node in (None, *range(len(tree))):
+        assert tree.totals(node) == other.totals(node)
+        assert list(tree.tensors_below(node)) == list(other.tensors_below(node))
+    assert [tree.find(name) for name in (*NAMES, *metadata)] == [other.find(name) for name in (*NAMES, *metadata)]
+    assert tree.sums.dtypes == other.sums.dtypes
+    assert tensors_in_order(listing) == tensors_in_order(plain)
+    found, positions = tensors_among(tree.leaves, range(len(tree.leaves)))
+    expected, places = tensors_among(other.leaves, range(len(other.leaves)))
+    assert list(found) == list(expected) == [found[at] for at in range(len(found))] == list(found[:])
+    assert list(positions) == list(places)
+    assert all(isinstance(info, TensorInfo) for info in found)
