@@ -20,7 +20,8 @@ NAMES = ["a.b.2.w", "a.b.10.w", "a.b.10.bias", "a.b.1.w", "head", "x.y.w", "x.y.
 
 def _columns(names: list[str] = NAMES, file: str = "f") -> TensorColumns:
     bf16, f32 = from_torch("bfloat16"), from_torch("float32")
-    assert bf16 is not None and f32 is not None
+    assert bf16 is not None
+    assert f32 is not None
     forms = [Form((2, 3), bf16, 6, 12, file), Form((5,), f32, 5, 20, file)]
     rows = array("i", [0 if name.endswith("w") else 1 for name in names])
     ends = list(accumulate((forms[row].nbytes for row in rows), initial=100))
@@ -36,8 +37,11 @@ def test_one_is_made_when_it_is_looked_at_and_all_are_made_once() -> None:
     with pytest.raises(IndexError):
         columns[len(NAMES)]
     made = tuple(columns)
-    assert made == tuple([columns[at] for at in range(len(columns))]) and made[2] == one
-    assert columns == made and tuple(reversed(columns)) == made[::-1] and columns.made() is columns.made()
+    assert made == tuple([columns[at] for at in range(len(columns))])
+    assert made[2] == one
+    assert columns == made
+    assert tuple(reversed(columns)) == made[::-1]
+    assert columns.made() is columns.made()
     assert (sum(columns.numel), sum(columns.nbytes)) == (
         sum(info.numel for info in made),
         sum(info.nbytes for info in made),

@@ -23,7 +23,7 @@ TOUCH_SECONDS = 24 * 3600
 LEFTOVER_SECONDS = 3600
 """A temporary file that is older than this was left by a process that died."""
 
-_OURS = re.compile(r"[0-9a-f]{32}\.(figures|code|choices|moments)")
+_OURS = re.compile(r"[0-9a-f]{32}\.(figures|code|choices|listing|moments)")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 

@@ -1,4 +1,4 @@
-"""``tui-params cache``: where statistics, compiled loops and parts of remote files are kept; how to delete them."""
+"""``tui-params cache``: where statistics, lists, compiled loops and parts of remote files are kept, and deleting it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tui_params.core.text import clean, size
 @click.command(name="cache", short_help="Show or clear what is kept between runs.")
 @click.option("--clear", is_flag=True, help="Delete everything that is kept; it is computed again when needed.")
 def command(clear: bool) -> int:
-    """Print where statistics of checkpoints, loops compiled for this processor and what was fetched from servers are
-    kept, and how much that is.
+    """Print where statistics and lists of checkpoints, loops compiled for this processor and what was fetched from
+    servers are kept, and how much that is.
 
     The environment variable TUI_PARAMS_CACHE names another folder or turns the cache off (0 or off).
     """

@@ -64,10 +64,13 @@ class TensorColumns(Sequence[TensorInfo]):
             return self._made[place]
         if isinstance(place, slice):
             return tuple([self[each] for each in range(*place.indices(len(self.rows)))])
+        return self.named(place, self.names[place])
+
+    def named(self, place: int, name: str) -> TensorInfo:
+        """The tensor at a place, whose name is known."""
         form = self.forms[self.rows[place]]
-        return TensorInfo(
-            self.names[place], form.shape, form.dtype, form.numel, form.nbytes, "tensor", form.file, self.offsets[place]
-        )
+        fields = form.shape, form.dtype, form.numel, form.nbytes
+        return TensorInfo(name, *fields, "tensor", form.file, self.offsets[place])
 
     def __iter__(self) -> Iterator[TensorInfo]:
         return iter(self.made())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tui_params.core.edits import Change, Editor
     from tui_params.live.editor import LiveEditor
     from tui_params.tui.app import ParamsApp
+    from tui_params.tui.desk.listing_process import ListingProcess
     from tui_params.tui.state.looks import Looks, LooksByModel
     from tui_params.tui.state.view import Views
 
@@ -46,10 +47,18 @@ def run_path(
         assert other is not None
         return open_source(other, format=reader)
 
+    from tui_params.tui.desk import listing_process
+
     beside = open_other if other is not None else None
+    is_plain = reader is None and other is None and not is_logical
+    # First of all, because it is a fork.
+    listing = listing_process.begin(path) if is_plain else None
     from tui_params.sources.given import shown
 
-    return _run(shown(path), open_it, sys.stderr.write, hint=hint, is_logical=is_logical, open_other=beside, given=path)
+    return _run(
+        shown(path), open_it, sys.stderr.write, hint=hint, is_logical=is_logical, open_other=beside, given=path,
+        listing=listing,
+    )  # fmt: skip
 
 
 @overload
@@ -248,6 +257,7 @@ def _run(
     is_logical: bool = False,
     open_other: Callable[[], Source] | None = None,
     given: str | None = None,
+    listing: ListingProcess | None = None,
 ) -> int:
     was_collecting, frozen = gc.isenabled(), gc.get_freeze_count()
     apps: list[ParamsApp] = []
@@ -266,7 +276,9 @@ def _run(
             from tui_params.tui.desk.pending_source import PendingSource
 
             # The source is opened while Textual is still being imported.
-            opening = PendingSource(label, open_it, is_logical=is_logical, open_other=open_other, given=given)
+            opening = PendingSource(
+                label, open_it, is_logical=is_logical, open_other=open_other, given=given, listing=listing
+            )
             from tui_params import settings
             from tui_params.cache.figures import FigureCache
             from tui_params.core import text

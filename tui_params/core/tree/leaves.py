@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import compress
 from typing import overload
@@ -23,6 +24,58 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 Leaf = TensorInfo | Entry
 
 
+class NamesOfTree(Sequence[str]):
+    """The names of tensors, put together from the labels of the nodes of their tree.
+
+    ``order`` has for each leaf the place of its name. ``label``, ``parent`` and ``first`` are as in Tree.
+    """
+
+    def __init__(
+        self, label: Sequence[str], parent: Sequence[int], first: array[int], order: Sequence[int], count: int
+    ) -> None:
+        """``count``: how many of the leaves are tensors."""
+        self._label = label
+        self._parent = parent
+        self._first = first
+        self._order = order
+        self._count = count
+        self._all: list[str] | None = None
+
+    def at(self, position: int) -> str:
+        """The name of the leaf at a position in the tree."""
+        node, labels = bisect_right(self._first, position) - 1, []
+        while node >= 0:
+            labels.append(self._label[node])
+            node = self._parent[node]
+        return ".".join(reversed(labels))
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        return self.all()[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.all())
+
+    def all(self) -> list[str]:
+        """All names in the order of the listing."""
+        if self._all is None:
+            full: list[str] = []
+            for label, around in zip(self._label, self._parent, strict=True):
+                full.append(label if around < 0 else f"{full[around]}.{label}")
+            names = [""] * len(self._order)
+            # The last node with a first leaf is that leaf: it is written last.
+            for place, name in zip(map(self._order.__getitem__, self._first), full, strict=True):
+                names[place] = name
+            self._all = names[: self._count]
+        return self._all
+
+
 class LeafColumns(Sequence[Leaf]):
     """The leaves of a tree whose tensors are columns.
 
@@ -31,6 +84,7 @@ class LeafColumns(Sequence[Leaf]):
 
     def __init__(self, tensors: TensorColumns, entries: Sequence[Entry], order: Sequence[int]) -> None:
         self.tensors = tensors
+        self._name_at = tensors.names.at if isinstance(tensors.names, NamesOfTree) else None
         self.entries = entries
         self.order = order
         count = len(tensors)
@@ -64,12 +118,19 @@ class LeafColumns(Sequence[Leaf]):
     def __getitem__(self, place: slice) -> list[Leaf]: ...
     def __getitem__(self, place: int | slice) -> Leaf | list[Leaf]:
         if isinstance(place, slice):
-            return [self._leaf(at) for at in self.order[place]]
-        return self._leaf(self.order[place])
+            return [self[each] for each in range(*place.indices(len(self.order)))]
+        at, count = self.order[place], len(self.tensors)
+        if at >= count:
+            return self.entries[at - count]
+        if self._name_at is not None:
+            return self.tensors.named(at, self._name_at(range(len(self.order))[place]))
+        return self.tensors[at]
 
-    def _leaf(self, at: int) -> Leaf:
-        count = len(self.tensors)
-        return self.tensors[at] if at < count else self.entries[at - count]
+    def tensor(self, position: int) -> TensorInfo:
+        """The leaf at a position at which there is a tensor."""
+        leaf = self[position]
+        assert isinstance(leaf, TensorInfo)
+        return leaf
 
     def __iter__(self) -> Iterator[Leaf]:
         leaves: list[Leaf] = [*self.tensors.made(), *self.entries]
@@ -92,8 +153,8 @@ class TensorsInOrder(Sequence[TensorInfo]):
     def __getitem__(self, place: int | slice) -> TensorInfo | list[TensorInfo]:
         leaves = self._leaves
         if isinstance(place, slice):
-            return [leaves.tensors[leaves.order[at]] for at in leaves.positions[place]]
-        return leaves.tensors[leaves.order[leaves.positions[place]]]
+            return [leaves.tensor(at) for at in leaves.positions[place]]
+        return leaves.tensor(leaves.positions[place])
 
     def __iter__(self) -> Iterator[TensorInfo]:
         leaves, made = self._leaves, self._leaves.tensors.made()

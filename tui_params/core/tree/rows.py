@@ -210,8 +210,8 @@ class Rows:
         merged = bytearray(len(self.tree))
         parent = self.tree.parent
         self._kept_leaves, self._kept_sums = sorted(leaves), None
-        for leaf in self._kept_leaves:
-            node, below = self.tree.node_of_leaf(leaf), False
+        for leaf in self.tree.nodes_of_leaves(self._kept_leaves):
+            node, below = leaf, False
             while node >= 0 and not kept[node]:
                 kept[node] = 1
                 merged[node] = below  # it has one child so far
@@ -249,7 +249,7 @@ class Rows:
 
     def next_leaf(self, row: int, step: int, leaves: Iterable[int]) -> int | None:
         """The node of the nearest of ``leaves`` after (step 1) or before (step -1) this row, in a circle."""
-        nodes = sorted(self.tree.node_of_leaf(leaf) for leaf in leaves)
+        nodes = sorted(self.tree.nodes_of_leaves(leaves))
         if not nodes:
             return None
         here = self.visible[row] if self.visible else 0

@@ -6,10 +6,10 @@ compared as one text; what has been laid out for such a text is copied as a bloc
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate
-from operator import add, sub
+from functools import lru_cache
 
 import msgspec
 
@@ -37,15 +37,22 @@ class _Shape(msgspec.Struct, frozen=True):
 
     ``leaves`` are the places of the leaves among the names, from the first name on, as they stand in the tree. The
     label of the first row is the name of the module and ``suffix``: an only child stands on the line of its module.
-    ``rise`` counts the rows back to the parent of each row, and ``size`` the rows of its subtree, so that both stay
-    true wherever the rows are copied to.
+    ``parent``, ``end`` and ``first`` are as in Layout, but count from the first row and the first leaf of the module;
+    the parent of its first row is 0. They are never negative, so that ``_shifted`` may add to all at once.
     """
 
-    leaves: Sequence[int]
+    leaves: array[int]
     suffix: str
+    rows: _Rows
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """Rows of a tree, as in Layout, counted from the first of them."""
+
     label: list[str]
-    rise: array[int]
-    size: array[int]
+    parent: array[int]
+    end: array[int]
+    first: array[int]
 
 
 class _Child(msgspec.Struct, frozen=True):
@@ -56,7 +63,23 @@ class _Child(msgspec.Struct, frozen=True):
     shape: _Shape | None
 
 
-_LEAF = array("i", (0,)), array("i", (1,))
+_ONLY_LEAF = _Rows([""], array("i", (0,)), array("i", (1,)), array("i", (0,)))
+
+
+def _shifted(values: array[int], by: int) -> array[int]:
+    """Each of the values, which are not negative, and ``by`` more.
+
+    They are added as the digits of one large number, which takes a tenth of the time of a loop. No sum reaches 2**31.
+    """
+    if not by:
+        return values
+    sums = int.from_bytes(values.tobytes(), sys.byteorder) + _ones(len(values)) * by
+    return array("i", sums.to_bytes(len(values) * values.itemsize, sys.byteorder))
+
+
+@lru_cache(maxsize=64)
+def _ones(count: int) -> int:
+    return int.from_bytes(array("i", (1,)).tobytes() * count, sys.byteorder)
 
 
 def lay_out(names: Sequence[str], tensors: int, *, is_ordered: bool) -> Layout | None:
@@ -101,11 +124,10 @@ class _Builder:
         children = self._children(0, len(self._names), "", 0)
         tops = self._tops
         self._sort(children, None if tops is None else lambda label: label not in tops)
-        leaves, label, rise, size = self._rows(children, 0, [], array("i"), array("i"))
-        rows = range(len(label))
-        first = array("i", accumulate(map((1).__eq__, size), initial=0))
-        del first[-1:]
-        return Layout(leaves, label, array("i", map(sub, rows, rise)), array("i", map(add, rows, size)), first)
+        leaves, rows = self._rows(children, 0, -1, _Rows([], array("i"), array("i"), array("i")))
+        is_sorted = leaves == array("i", range(len(leaves)))
+        order = range(len(leaves)) if is_sorted else leaves
+        return Layout(order, rows.label, rows.parent, rows.end, rows.first)
 
     def _children(self, start: int, stop: int, prefix: str, depth: int) -> list[_Child]:
         """The children of the module whose names begin with ``prefix``, as they are met in ``start:stop``."""
@@ -165,15 +187,16 @@ class _Builder:
         children = self._children(start, stop, prefix, depth)
         if len(children) > 1:
             self._sort(children)
-            leaves, label, rise, size = self._rows(children, start, [""], array("i", (0,)), array("i", (1,)))
-            size[0] = len(label)
-            self._room -= len(label)
+            own = _Rows([""], array("i", (0,)), array("i", (0,)), array("i", (0,)))
+            leaves, rows = self._rows(children, start, 0, own)
+            rows.end[0] = len(rows.end)
+            self._room -= len(rows.end)
             if self._room < 0:
                 raise _ApartError
-            return _Shape(leaves, "", label, rise, size)
+            return _Shape(leaves, "", rows)
         child = children[0]
         if child.shape is None:
-            return _Shape(range(1), f".{child.label}", [""], *_LEAF)
+            return _Shape(array("i", (0,)), f".{child.label}", _ONLY_LEAF)
         return msgspec.structs.replace(child.shape, suffix=f".{child.label}{child.shape.suffix}")
 
     def _sort(self, children: list[_Child], is_last: Callable[[str], bool] | None = None) -> None:
@@ -192,27 +215,28 @@ class _Builder:
         if not self._is_ordered:
             children.sort(key=key)
 
-    def _rows(
-        self, children: Sequence[_Child], start: int, label: list[str], rise: array[int], size: array[int]
-    ) -> tuple[Sequence[int], list[str], array[int], array[int]]:
-        """The leaves and the rows of the children of a module, after its own row, or for the root after none."""
-        outside = 1 - len(label)
-        leaves: list[int] = []
+    def _rows(self, children: Sequence[_Child], start: int, around: int, rows: _Rows) -> tuple[array[int], _Rows]:
+        """The leaves and the rows of the children of a module, added to ``rows``, which has its own row or none.
+
+        ``around`` is what the children have as their parent.
+        """
+        label, parent, end, first = rows.label, rows.parent, rows.end, rows.first
+        leaves = array("i")
         for child in children:
             row, shape, offset = len(label), child.shape, child.start - start
             if shape is None:
-                leaves.append(offset)
                 label.append(child.label)
-                rise.append(row + outside)
-                size.append(1)
+                parent.append(around)
+                end.append(row + 1)
+                first.append(len(leaves))
+                leaves.append(offset)
                 continue
-            if isinstance(shape.leaves, range):
-                leaves += range(offset, offset + len(shape.leaves))
-            else:
-                leaves += [offset + leaf for leaf in shape.leaves]
-            label += shape.label
-            rise += shape.rise
-            size += shape.size
+            below = shape.rows
+            label += below.label
             label[row] = child.label + shape.suffix
-            rise[row] = row + outside
-        return (range(len(leaves)) if leaves == list(range(len(leaves))) else leaves), label, rise, size
+            parent += _shifted(below.parent, row)
+            parent[row] = around
+            end += _shifted(below.end, row)
+            first += _shifted(below.first, len(leaves))
+            leaves += _shifted(shape.leaves, offset)
+        return leaves, rows

@@ -170,11 +170,11 @@ def _groups_of_columns(leaves: LeafColumns) -> tuple[_Group, ...]:
 
 def _running(values: Iterable[int]) -> Sequence[int]:
     """The sums of the first 0, 1, 2, ... of some values."""
-    sums = list(accumulate(values, initial=0))
+    values = list(values)
     try:
-        return array("q", sums)  # an int in a list is an object of 28 bytes
+        return array("q", accumulate(values, initial=0))  # an int in a list is an object of 28 bytes
     except OverflowError:
-        return sums
+        return list(accumulate(values, initial=0))
 
 
 def _ties(infos: Sequence[TensorInfo], positions: Sequence[int]) -> list[tuple[int, int]]:

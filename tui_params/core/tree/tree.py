@@ -9,7 +9,10 @@ prefix costs one row and one indent. If a tensor and a module have the same name
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import eq
 
 from tui_params.core.name_order import natural_order, order_of_appearance
 from tui_params.core.source import Listing
@@ -29,15 +32,17 @@ class Tree:
     next one. ``first[node]`` is the position in ``leaves`` of the first leaf of the subtree.
     """
 
-    def __init__(self, listing: Listing, sort: Sort | None = None) -> None:
+    def __init__(self, listing: Listing, sort: Sort | None = None, layout: Layout | None = None) -> None:
+        """``layout`` is that of the listing, where it is known."""
         self.modules: Mapping[str, str] = listing.modules
         # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
         self.label: list[str] = []
         self.parent = array("i")
         self.end = array("i")
         self.first = array("i")
-        names = _names(listing)
-        layout = _layout(listing, names) if sort is None else None
+        names = _names(listing) if layout is None else []
+        if sort is None and layout is None:
+            layout = _layout(listing, names)
         if layout is not None:
             order = layout.order
             self.label, self.parent, self.end, self.first = layout.label, layout.parent, layout.end, layout.first
@@ -144,16 +149,15 @@ class Tree:
                 yield leaf
 
     def node_of_leaf(self, position: int) -> int:
+        # Among the nodes with the same first leaf, the leaf itself is the innermost and stands last.
+        return bisect_right(self.first, position) - 1
+
+    def nodes_of_leaves(self, positions: Iterable[int]) -> Iterator[int]:
+        """The nodes of many leaves."""
         if self._node_of_leaf is None:
-            nodes = array("i", bytes(4 * len(self.leaves)))
-            after = -1
-            for node in range(len(self.label) - 1, -1, -1):
-                # Backwards: among the nodes with the same first leaf, the leaf itself is the innermost and met first.
-                if self.first[node] != after:
-                    after = self.first[node]
-                    nodes[after] = node
-            self._node_of_leaf = nodes
-        return self._node_of_leaf[position]
+            is_leaf = map(eq, self.end, range(1, len(self.end) + 1))
+            self._node_of_leaf = array("i", compress(range(len(self.end)), is_leaf))
+        return map(self._node_of_leaf.__getitem__, positions)
 
     def find(self, name: str) -> int | None:
         """The node of the tensor or entry with that full name, else of the module with that path, else None."""

@@ -58,6 +58,12 @@ class ExtentSource(FileSource):
         self._held: Mapping[str, Held] = held or {}
         self._neighbours = Neighbours()
 
+    @property
+    def only_file(self) -> DataFile | None:
+        """The file, where there is one, and every tensor lies in it as its TensorInfo says."""
+        is_plain = not (self.extents or self._held or self._read_records) and len(self.files) == 1
+        return next(iter(self.files.values())) if is_plain else None
+
     def locate(self, info: TensorInfo) -> tuple[Place, Extent]:
         """The file, or what is held of it, and the place of ``info`` in it.
 

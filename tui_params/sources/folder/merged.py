@@ -58,6 +58,11 @@ class MergedSource(Source):
         self._unopened = unopened
         self._others: dict[str, DataFile] = {}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every file could be opened, and its tensors are listed under their own names."""
+        return not (self._originals or self._unopened)
+
     def _locate(self, info: TensorInfo) -> tuple[Source, TensorInfo]:
         if info.unreadable is not None:
             raise ReadError(info.unreadable)

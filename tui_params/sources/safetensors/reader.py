@@ -7,8 +7,9 @@ library refuses a whole file for one unknown type, one missing byte or one gap, 
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from math import prod
 from operator import attrgetter, ne
 from pathlib import Path
@@ -148,25 +149,22 @@ def _list_sound(entries: dict[str, _Entry], file: str, base: int, available: int
     """
     names, found = list(entries), list(entries.values())
     entries.clear()
-    forms: dict[tuple[tuple[int, ...], str], int] = {}
-    kept: list[Form] = []
-    keys = list(map(_FORM_OF, found))
-    for shape, code in dict.fromkeys(keys):
+    number_of: defaultdict[tuple[tuple[int, ...], str], int] = defaultdict(count().__next__)
+    rows = array("i", map(number_of.__getitem__, map(_FORM_OF, found)))
+    forms: list[Form] = []
+    for shape, code in number_of:
         dtype, numel = from_safetensors(code), prod(shape)
         if dtype is None or numel <= 0 or numel * dtype.bits % 8:
             return None
-        forms[shape, code] = len(kept)
-        kept.append(Form(shape, dtype, numel, numel * dtype.bits // 8, file))
-    rows = array("i", map(forms.__getitem__, keys))
-    del keys
+        forms.append(Form(shape, dtype, numel, numel * dtype.bits // 8, file))
     bounds = array("q", chain.from_iterable(map(_PLACE_OF, found)))
     begins, ends = bounds[::2], bounds[1::2]
     if not found or begins[0] != 0 or ends[-1] != available or begins[1:] != ends[:-1]:
         return None
     # Sizes that fit, from 0 on, one after the other: the sums of the sizes are the ends.
-    if any(map(ne, accumulate(map([form.nbytes for form in kept].__getitem__, rows)), ends)):
+    if any(map(ne, accumulate(map([form.nbytes for form in forms].__getitem__, rows)), ends)):
         return None
-    return TensorColumns(names, kept, rows, array("q", map(base.__add__, begins)))
+    return TensorColumns(names, forms, rows, array("q", map(base.__add__, begins)))
 
 
 _FORM_OF, _PLACE_OF = attrgetter("shape", "dtype"), attrgetter("data_offsets")

@@ -17,6 +17,7 @@ from tui_params.tui.state.opened import Opened, prepare
 
 if TYPE_CHECKING:
     from tui_params.core.compare.both import BothSources
+    from tui_params.tui.desk.listing_process import ListingProcess
 
 
 class PendingSource:
@@ -30,7 +31,9 @@ class PendingSource:
         is_logical: bool = False,
         open_other: Callable[[], Source] | None = None,
         given: str | None = None,
+        listing: ListingProcess | None = None,
     ) -> None:
+        """``listing``: what lists the checkpoint already, the first time that it is opened."""
         self.label = label
         self.given = label if given is None else given
         """The path or the address that the user gave; an address may have a password in it, the label has none."""
@@ -42,6 +45,7 @@ class PendingSource:
         """Whether the renames that are suggested for the comparison are applied."""
         self._open_it = open_it
         self._future: Future[Opened] = Future()
+        self._listing = listing
         self.start()
 
     def start(self) -> None:
@@ -50,9 +54,14 @@ class PendingSource:
         self._future = future
         is_logical, open_other, renames = self.is_logical, self.open_other, self.is_auto_renamed
 
+        listing, self._listing = self._listing, None
+
         def work() -> None:
             try:
-                if open_other is None:
+                listed = _listed(listing) if listing is not None else None
+                if listed is not None:
+                    future.set_result(listed)
+                elif open_other is None:
                     future.set_result(prepare(_open(self._open_it, is_logical)))
                 else:
                     both = _open_both(self._open_it, open_other, is_logical, renames)
@@ -61,6 +70,8 @@ class PendingSource:
                 future.set_exception(error)
             except (MemoryError, OSError) as error:
                 future.set_exception(TuiParamsError(f"{self.label}: {str(error) or type(error).__name__}"))
+            if listing is not None:
+                listing.reap()
 
         threading.Thread(target=work, name="open", daemon=True).start()
 
@@ -77,6 +88,22 @@ class PendingSource:
                 future.result().source.close()
 
         self._future.add_done_callback(done)
+
+
+def _listed(listing: ListingProcess) -> Opened | None:
+    """The source that a process has listed; None if it has not."""
+    data = listing.wait()
+    if data is None:
+        return None
+    from tui_params.api.opening import ENGINE
+    from tui_params.cache.listings import unpack
+
+    found = unpack(data, listing.path)
+    if found is None:
+        return None
+    source, tree = found
+    source.engine = ENGINE
+    return prepare(source, tree=tree)
 
 
 def _open(open_it: Callable[[], Source], is_logical: bool) -> Source:

@@ -94,10 +94,9 @@ class Pages:
         self._pieces = Pieces(desk.asking.want_pieces)
         for finding in desk.opened.source.listing.findings if desk.opened.content.is_trained else ():
             self.marks.note(desk.opened.tree, finding)
-        for info in desk.opened.tensors:
-            if info.unreadable is not None:
-                self.modules.has_unknown_sizes |= has_unknown_size(info)
-                self.marks.record(desk.opened.tree, info.name, (), info.unreadable)
+        for info in desk.opened.unreadable:
+            self.modules.has_unknown_sizes |= has_unknown_size(info)
+            self.marks.record(desk.opened.tree, info.name, (), info.unreadable)
 
     def keep_choices_of(self, before: Pages) -> None:
         """Show histograms and gradients as the pages of an earlier opening did."""

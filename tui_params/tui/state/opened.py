@@ -46,13 +46,19 @@ class Opened(msgspec.Struct, frozen=True):
     lowered: LoweredNames
     content: Content
     both: BothSources | None = None
+    unreadable: Sequence[TensorInfo] = ()
+    """Those of the tensors whose values cannot be read."""
 
 
-def prepare(source: Source, sort: Sort | None = None, both: BothSources | None = None) -> Opened:
-    """Build the tree of a source, in its natural order or another."""
+def prepare(
+    source: Source, sort: Sort | None = None, both: BothSources | None = None, tree: Tree | None = None
+) -> Opened:
+    """Build the tree of a source, in its natural order or another, unless it is given."""
     with collector_paused():
-        tree = Tree(source.listing, sort)
+        tree = tree if tree is not None else Tree(source.listing, sort)
         tensors, positions = tensors_among(tree.leaves, range(len(tree.leaves)))
+        is_plain = isinstance(tree.leaves, LeafColumns)
         alike = tree.leaves.tensors.forms if isinstance(tree.leaves, LeafColumns) else tensors
         content = content_for({each.shape for each in alike}, tree.sums, is_trained=source.beat() is not None)
-        return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both)
+        unreadable = () if is_plain else tuple([info for info in tensors if info.unreadable is not None])
+        return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both, unreadable)

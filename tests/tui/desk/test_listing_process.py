@@ -1,0 +1,101 @@
+"""A checkpoint that is listed by a process of its own: what it answers, and what comes of it when it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tui_params
+from tests.factories_safetensors import small_file, write_index
+from tui_params.tui.desk import listing_process
+
+SCRIPT = """
+import json, os, signal, sys, warnings
+warnings.simplefilter("error")
+from tui_params.cache import listings
+from tui_params.tui.desk import listing_process
+from tui_params.tui.desk.pending_source import PendingSource
+listing_process.MIN_BYTES = 10
+listings.SETTLED_NS = -10**12
+os.sched_getaffinity = lambda number: {0, 1}
+found = []
+
+def opened(listing, path):
+    names = []
+    def open_it():
+        from tui_params.sources.detect import open_path
+        names.append("opened here")
+        return open_path(path)
+    pending = PendingSource("x", open_it, listing=listing)
+    source = pending._future.result(60).source
+    names += [info.name for info in source.listing.tensors]
+    names.append(source.read("b").tolist()[:2])
+    return names
+
+# The first one begins before there is any thread, and so do those that follow: each ends before.
+import threading
+def alone():
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(60)
+whole, folder, cut = sys.argv[1:]
+for path in (whole, folder, whole, cut):
+    listing = listing_process.begin(path)
+    assert listing is not None, path
+    found.append(opened(listing, path))
+    alone()
+listing = listing_process.begin(whole)
+os.kill(listing._number, signal.SIGKILL)
+found.append(opened(listing, whole))
+alone()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+found.append(listing_process.begin(whole))
+try:
+    os.waitpid(-1, os.WNOHANG)
+    found.append("a child is left")
+except ChildProcessError:
+    pass
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks safely")
+def test_the_answer_is_what_opening_finds(tmp_path: Path) -> None:
+    folder, cut = tmp_path / "folder", tmp_path / "cut"
+    folder.mkdir()
+    cut.mkdir()
+    (folder / "model.safetensors").write_bytes(small_file())
+    write_index(folder, dict.fromkeys("abc", "model.safetensors"))
+    whole = folder / "model.safetensors"
+    (cut / "model.safetensors").write_bytes(small_file()[:-1])
+    paths = [str(whole), str(folder), str(cut / "model.safetensors")]
+    kept = tmp_path / "kept"
+    environment = {"PYTHONPATH": str(Path(tui_params.__file__).parents[1]), "TUI_PARAMS_CACHE": str(kept)}
+    command = [sys.executable, "-c", SCRIPT, *paths]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    listed, again, once_more, faulty, killed, with_threads = json.loads(result.stdout)
+    values = listed[-1]
+    assert listed == again == once_more == ["a", "b", "c", values]
+    # One that is no columns alone, and one whose process died, are opened as any other.
+    assert faulty == killed == ["opened here", "a", "b", "c", values]
+    assert with_threads is None
+    assert len(list(kept.glob("*.listing"))) == 2
+
+
+def test_small_ones_and_what_cannot_be_opened_need_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise AssertionError("forked")
+
+    monkeypatch.setattr("os.fork", fork, raising=False)
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+    small = tmp_path / "small.safetensors"
+    small.write_bytes(small_file())
+    no_header = tmp_path / "other.safetensors"
+    no_header.write_bytes((1 << 40).to_bytes(8, "little") + b"{")
+    for given in (small, no_header, tmp_path, tmp_path / "nothing", "hf://org/model", "~nobody-of-that-name/x", "a\0b"):
+        assert listing_process.begin(str(given)) is None
