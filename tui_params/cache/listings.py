@@ -23,8 +23,10 @@ from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor_columns import Form, TensorColumns
+from tui_params.core.tree.labels import Labels
 from tui_params.core.tree.leaves import LeafColumns, NamesOfTree
 from tui_params.core.tree.shapes import Layout
+from tui_params.core.tree.totals import Group
 from tui_params.core.tree.tree import Tree
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.files import scan
@@ -35,7 +37,7 @@ ROOMS = ("core", "core/tree", "sources", "sources/bytes", "sources/folder", "sou
 """Of the package, what has a part in a listing: one that other code has made, or another version, is made anew."""
 
 MAX_BYTES = 24 * 1024 * 1024
-"""Of one kept listing: 480,000 tensors."""
+"""Of one kept listing: 380,000 tensors."""
 
 MAX_ENTRIES = 2_000
 """A folder with more files is not looked at each time."""
@@ -62,6 +64,15 @@ class _Form(msgspec.Struct, frozen=True, gc=False, array_like=True):
     file: str
 
 
+class _Group(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """``positions`` is None where these are all tensors, and stand before all other leaves."""
+
+    dtype: str
+    positions: bytes | None
+    numel: bytes
+    nbytes: bytes
+
+
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
     """Arrays are the bytes of the machine. ``order`` is None where the leaves are in the order of the listing."""
 
@@ -83,6 +94,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     end: bytes
     first: bytes
     order: bytes | None
+    groups: list[_Group]
 
 
 def pack(source: Source, tree: Tree) -> bytes | None:
@@ -93,7 +105,11 @@ def pack(source: Source, tree: Tree) -> bytes | None:
         return None
     if listing != _plain(listing, leaves.tensors):
         return None
-    label_of = {label: number for number, label in enumerate(dict.fromkeys(tree.label))}
+    groups = [_group(group) for group in tree.sums.groups]
+    if None in groups:
+        return None
+    if not isinstance(tree.label, Labels):
+        return None
     columns = leaves.tensors
     packed = _Packed(
         source.label,
@@ -108,17 +124,27 @@ def pack(source: Source, tree: Tree) -> bytes | None:
         [_Form(form.shape, form.dtype.name, form.numel, form.nbytes, form.file) for form in columns.forms],
         columns.rows.tobytes(),
         columns.offsets.tobytes(),
-        list(label_of),
-        array("i", map(label_of.__getitem__, tree.label)).tobytes(),
+        list(tree.label.table),
+        tree.label.numbers.tobytes(),
         tree.parent.tobytes(),
         tree.end.tobytes(),
         tree.first.tobytes(),
         None if isinstance(leaves.order, range) else array("i", leaves.order).tobytes(),
+        [group for group in groups if group is not None],
     )
     try:
         return msgspec.msgpack.encode(packed)
     except (OverflowError, UnicodeEncodeError):
         return None
+
+
+def _group(group: Group) -> _Group | None:
+    """None for sums that are too large for an array."""
+    if not isinstance(group.numel, array) or not isinstance(group.nbytes, array):
+        return None
+    at = group.positions
+    positions = None if isinstance(at, range) else array("i", at).tobytes()
+    return _Group(group.dtype, positions, group.numel.tobytes(), group.nbytes.tobytes())
 
 
 def _plain(listing: Listing, tensors: TensorColumns) -> Listing:
@@ -158,10 +184,11 @@ def unpack(data: bytes, path: Path) -> tuple[Source, Tree] | None:
     first = array("i", packed.first)
     leaves = len(rows) + len(packed.metadata)
     order: Sequence[int] = range(leaves) if packed.order is None else array("i", packed.order)
+    groups = tuple([_restored(group, len(rows)) for group in packed.groups])
     is_whole = len(label_of) == len(parent) == len(end) == len(first) and len(rows) == len(offsets)
     if not is_whole or len(order) != leaves or len(forms) != len(packed.forms):
         return None
-    label = list(map(packed.labels.__getitem__, label_of))
+    label = Labels(packed.labels, label_of)
     names = NamesOfTree(label, parent, first, order, len(rows))
     listing = Listing(
         packed.format,
@@ -172,7 +199,14 @@ def unpack(data: bytes, path: Path) -> tuple[Source, Tree] | None:
         adapters=packed.adapters,
         stated=packed.stated,
     )
-    return _source(packed, path, listing), Tree(listing, layout=Layout(order, label, parent, end, first))
+    tree = Tree(listing, layout=Layout(order, label, parent, end, first), groups=groups)
+    return _source(packed, path, listing), tree
+
+
+def _restored(group: _Group, tensors: int) -> Group:
+    positions = range(tensors) if group.positions is None else array("i", group.positions)
+    numel, nbytes = array("q", group.numel), array("q", group.nbytes)
+    return Group(group.dtype, False, False, False, positions, numel, nbytes)
 
 
 def _source(packed: _Packed, path: Path, listing: Listing) -> Source:

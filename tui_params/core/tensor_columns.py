@@ -14,6 +14,7 @@ from typing import overload
 import msgspec
 
 from tui_params.core.dtypes import DType
+from tui_params.core.shifted import shifted
 from tui_params.core.tensor import TensorInfo
 
 
@@ -79,6 +80,8 @@ class TensorColumns(Sequence[TensorInfo]):
         return reversed(self.made())
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return self.made() == tuple(other) if isinstance(other, (TensorColumns, tuple)) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
@@ -110,6 +113,6 @@ def join_columns(parts: Iterable[TensorColumns]) -> TensorColumns:
         before = len(forms)
         names += part.names
         forms += part.forms
-        rows.extend(part.rows if not before else map(before.__add__, part.rows))
+        rows += shifted(part.rows, before)
         offsets += part.offsets
     return TensorColumns(names, forms, rows, offsets)

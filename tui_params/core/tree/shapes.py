@@ -6,14 +6,14 @@ compared as one text; what has been laid out for such a text is copied as a bloc
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import msgspec
 
 from tui_params.core.name_order import natural_key
+from tui_params.core.shifted import shifted
+from tui_params.core.tree.labels import Labels
 
 _DEEPEST = 100
 """Modules inside each other that are laid out in this way."""
@@ -26,7 +26,7 @@ class Layout(msgspec.Struct, frozen=True):
     """The nodes of a tree in preorder, as ``Tree`` has them; ``order`` are the positions of the names, leaf by leaf."""
 
     order: Sequence[int]
-    label: list[str]
+    label: Labels
     parent: array[int]
     end: array[int]
     first: array[int]
@@ -38,7 +38,7 @@ class _Shape(msgspec.Struct, frozen=True):
     ``leaves`` are the places of the leaves among the names, from the first name on, as they stand in the tree. The
     label of the first row is the name of the module and ``suffix``: an only child stands on the line of its module.
     ``parent``, ``end`` and ``first`` are as in Layout, but count from the first row and the first leaf of the module;
-    the parent of its first row is 0. They are never negative, so that ``_shifted`` may add to all at once.
+    the parent of its first row is 0. They are never negative, so that ``shifted`` may add to all at once.
     """
 
     leaves: array[int]
@@ -47,9 +47,9 @@ class _Shape(msgspec.Struct, frozen=True):
 
 
 class _Rows(msgspec.Struct, frozen=True):
-    """Rows of a tree, as in Layout, counted from the first of them."""
+    """Rows of a tree, as in Layout, counted from the first of them; labels are numbers in the table of all."""
 
-    label: list[str]
+    label: array[int]
     parent: array[int]
     end: array[int]
     first: array[int]
@@ -63,23 +63,7 @@ class _Child(msgspec.Struct, frozen=True):
     shape: _Shape | None
 
 
-_ONLY_LEAF = _Rows([""], array("i", (0,)), array("i", (1,)), array("i", (0,)))
-
-
-def _shifted(values: array[int], by: int) -> array[int]:
-    """Each of the values, which are not negative, and ``by`` more.
-
-    They are added as the digits of one large number, which takes a tenth of the time of a loop. No sum reaches 2**31.
-    """
-    if not by:
-        return values
-    sums = int.from_bytes(values.tobytes(), sys.byteorder) + _ones(len(values)) * by
-    return array("i", sums.to_bytes(len(values) * values.itemsize, sys.byteorder))
-
-
-@lru_cache(maxsize=64)
-def _ones(count: int) -> int:
-    return int.from_bytes(array("i", (1,)).tobytes() * count, sys.byteorder)
+_ONLY_LEAF = _Rows(array("i", (0,)), array("i", (0,)), array("i", (1,)), array("i", (0,)))
 
 
 def lay_out(names: Sequence[str], tensors: int, *, is_ordered: bool) -> Layout | None:
@@ -116,6 +100,7 @@ class _Builder:
         self._tops = tops
         self._is_ordered = is_ordered
         self._known: dict[str, _Shape] = {}
+        self._number_of: dict[str, int] = {}
         self._keys: dict[str, tuple[str, str]] = {}
         self._room = _FREE + _MOST_TIMES * len(names)
 
@@ -124,10 +109,10 @@ class _Builder:
         children = self._children(0, len(self._names), "", 0)
         tops = self._tops
         self._sort(children, None if tops is None else lambda label: label not in tops)
-        leaves, rows = self._rows(children, 0, -1, _Rows([], array("i"), array("i"), array("i")))
+        leaves, rows = self._rows(children, 0, -1, _Rows(array("i"), array("i"), array("i"), array("i")))
         is_sorted = leaves == array("i", range(len(leaves)))
         order = range(len(leaves)) if is_sorted else leaves
-        return Layout(order, rows.label, rows.parent, rows.end, rows.first)
+        return Layout(order, Labels(list(self._number_of), rows.label), rows.parent, rows.end, rows.first)
 
     def _children(self, start: int, stop: int, prefix: str, depth: int) -> list[_Child]:
         """The children of the module whose names begin with ``prefix``, as they are met in ``start:stop``."""
@@ -187,7 +172,7 @@ class _Builder:
         children = self._children(start, stop, prefix, depth)
         if len(children) > 1:
             self._sort(children)
-            own = _Rows([""], array("i", (0,)), array("i", (0,)), array("i", (0,)))
+            own = _Rows(array("i", (0,)), array("i", (0,)), array("i", (0,)), array("i", (0,)))
             leaves, rows = self._rows(children, start, 0, own)
             rows.end[0] = len(rows.end)
             self._room -= len(rows.end)
@@ -221,11 +206,12 @@ class _Builder:
         ``around`` is what the children have as their parent.
         """
         label, parent, end, first = rows.label, rows.parent, rows.end, rows.first
+        number_of = self._number_of
         leaves = array("i")
         for child in children:
             row, shape, offset = len(label), child.shape, child.start - start
             if shape is None:
-                label.append(child.label)
+                label.append(number_of.setdefault(child.label, len(number_of)))
                 parent.append(around)
                 end.append(row + 1)
                 first.append(len(leaves))
@@ -233,10 +219,10 @@ class _Builder:
                 continue
             below = shape.rows
             label += below.label
-            label[row] = child.label + shape.suffix
-            parent += _shifted(below.parent, row)
+            label[row] = number_of.setdefault(child.label + shape.suffix, len(number_of))
+            parent += shifted(below.parent, row)
             parent[row] = around
-            end += _shifted(below.end, row)
-            first += _shifted(below.first, len(leaves))
-            leaves += _shifted(shape.leaves, offset)
+            end += shifted(below.end, row)
+            first += shifted(below.first, len(leaves))
+            leaves += shifted(shape.leaves, offset)
         return leaves, rows

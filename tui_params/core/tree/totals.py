@@ -38,35 +38,41 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
 class Sums:
     """The totals of any range of ``leaves``; of those at ``kept`` alone, if it is given (increasing positions)."""
 
-    def __init__(self, leaves: Sequence[Leaf], kept: Iterable[int] | None = None) -> None:
+    def __init__(
+        self, leaves: Sequence[Leaf], kept: Iterable[int] | None = None, groups: tuple[Group, ...] | None = None
+    ) -> None:
+        """``groups`` are those of all leaves, where they are known and no tensors are tied."""
         self._leaves = leaves
-        if kept is None and isinstance(leaves, LeafColumns):
-            self._groups, self._ties = _groups_of_columns(leaves), []
+        self._ties: list[tuple[int, int]] = []
+        if groups is None and kept is None and isinstance(leaves, LeafColumns):
+            groups = _groups_of_columns(leaves)
+        if groups is not None:
+            self.groups = groups
             return
         positions = range(len(leaves)) if kept is None else tuple(kept)
         infos, places = tensors_among(leaves, positions)
-        self._groups = _groups(infos, places)
+        self.groups = _groups(infos, places)
         self._ties = _ties(infos, places)
 
     @property
     def dtypes(self) -> frozenset[str]:
         """The element types of the tensors, as ``DType.short``."""
-        return frozenset(group.dtype for group in self._groups)
+        return frozenset(group.dtype for group in self.groups)
 
     @property
     def has_parameters(self) -> bool:
         """Whether any is what a module calls a parameter."""
-        return any(group.is_named for group in self._groups)
+        return any(group.is_named for group in self.groups)
 
     def count(self, first: int, last: int) -> int:
         """How many tensors are at the positions ``first .. last``."""
-        return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self._groups)
+        return sum(bisect_left(group.positions, last) - bisect_left(group.positions, first) for group in self.groups)
 
     def totals(self, first: int, last: int) -> Totals:
         """The totals of the tensors at the positions ``first .. last``."""
         tensors = numel = nbytes = parameters = trainable = buffers = named = 0
         mix: dict[str, int] = {}
-        for group in self._groups:
+        for group in self.groups:
             start = bisect_left(group.positions, first)
             stop = bisect_left(group.positions, last, start)
             if start == stop:
@@ -115,7 +121,7 @@ def tensors_among(leaves: Sequence[Leaf], positions: Sequence[int]) -> tuple[Seq
     return infos, positions if isinstance(positions, range) else array("i", positions)
 
 
-class _Group(msgspec.Struct, frozen=True):
+class Group(msgspec.Struct, frozen=True):
     """The tensors of one element type and kind: the positions of their leaves, and running sums over these."""
 
     dtype: str
@@ -127,7 +133,7 @@ class _Group(msgspec.Struct, frozen=True):
     nbytes: Sequence[int]
 
 
-def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[_Group, ...]:
+def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[Group, ...]:
     sorts = [(info.dtype.short, info.kind, info.requires_grad) for info in infos]
     members: dict[tuple[str, bool, bool, bool], list[int]] = {}
     of_sort: dict[tuple[str, str, bool | None], list[int]] = {}
@@ -140,18 +146,18 @@ def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[_Gro
     numel, nbytes = [info.numel for info in infos], [info.nbytes for info in infos]
     if len(members) == 1:
         (member,) = members
-        return (_Group(*member, positions, _running(numel), _running(nbytes)),)
+        return (Group(*member, positions, _running(numel), _running(nbytes)),)
     for place, sort in enumerate(sorts):
         of_sort[sort].append(place)
     groups = []
     for member, places in members.items():
         at = array("i", map(positions.__getitem__, places))
         sums = _running(map(numel.__getitem__, places)), _running(map(nbytes.__getitem__, places))
-        groups.append(_Group(*member, at, *sums))
+        groups.append(Group(*member, at, *sums))
     return tuple(groups)
 
 
-def _groups_of_columns(leaves: LeafColumns) -> tuple[_Group, ...]:
+def _groups_of_columns(leaves: LeafColumns) -> tuple[Group, ...]:
     """The groups of plain tensors: one for each element type."""
     rows, positions, forms = leaves.rows, leaves.positions, leaves.tensors.forms
     numel, nbytes = [form.numel for form in forms], [form.nbytes for form in forms]
@@ -164,7 +170,7 @@ def _groups_of_columns(leaves: LeafColumns) -> tuple[_Group, ...]:
             at = array("i", compress(positions, map(is_one.__getitem__, rows)))
             its_rows = array("i", compress(rows, map(is_one.__getitem__, rows)))
         sums = _running(map(numel.__getitem__, its_rows)), _running(map(nbytes.__getitem__, its_rows))
-        groups.append(_Group(dtype, False, False, False, at, *sums))
+        groups.append(Group(dtype, False, False, False, at, *sums))
     return tuple(groups)
 
 

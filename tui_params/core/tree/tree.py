@@ -21,7 +21,7 @@ from tui_params.core.tensor_columns import TensorColumns
 from tui_params.core.tree.leaves import Entry, Leaf, LeafColumns
 from tui_params.core.tree.order import Sort, order_by_value
 from tui_params.core.tree.shapes import Layout, lay_out
-from tui_params.core.tree.totals import Sums, Totals
+from tui_params.core.tree.totals import Group, Sums, Totals
 
 
 class Tree:
@@ -32,11 +32,17 @@ class Tree:
     next one. ``first[node]`` is the position in ``leaves`` of the first leaf of the subtree.
     """
 
-    def __init__(self, listing: Listing, sort: Sort | None = None, layout: Layout | None = None) -> None:
-        """``layout`` is that of the listing, where it is known."""
+    def __init__(
+        self,
+        listing: Listing,
+        sort: Sort | None = None,
+        layout: Layout | None = None,
+        groups: tuple[Group, ...] | None = None,
+    ) -> None:
+        """``layout`` is that of the listing in natural order, and ``groups`` are those of its sums, where known."""
         self.modules: Mapping[str, str] = listing.modules
         # Arrays, not lists: an int in a list is an object of 28 bytes, and there may be half a million nodes.
-        self.label: list[str] = []
+        self.label: Sequence[str] = []
         self.parent = array("i")
         self.end = array("i")
         self.first = array("i")
@@ -50,7 +56,7 @@ class Tree:
             segments, order = _sorted(listing, names, sort)
             self._build([segments[index] for index in order])
         self.leaves = _leaves(listing, order)
-        self.sums = Sums(self.leaves)
+        self.sums = Sums(self.leaves, groups=groups)
         self._node_of_leaf: array[int] | None = None
         self._leaf_by_name: dict[str, int] | None = None
 

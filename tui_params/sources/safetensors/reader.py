@@ -13,13 +13,14 @@ from itertools import accumulate, chain, count
 from math import prod
 from operator import attrgetter, ne
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.dtypes import from_safetensors
+from tui_params.core.dtypes import DTYPES, from_safetensors
 from tui_params.core.findings import Finding
+from tui_params.core.shifted import shifted
 from tui_params.core.source import Listing
 from tui_params.core.tensor import MAX_NDIM, TensorInfo
 from tui_params.core.tensor_columns import Form, TensorColumns
@@ -55,6 +56,19 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 _DECODER = msgspec.json.Decoder(dict[str, _Entry])
+
+
+_KNOWN = tuple([dtype.safetensors for dtype in DTYPES if dtype.safetensors])
+_FIELDS = [
+    ("dtype", Literal[_KNOWN], ""),
+    ("shape", tuple[int, ...], (-1, 0)),
+    ("data_offsets", tuple[int, int], (-1, -1)),
+]
+_QuickEntry = msgspec.defstruct("_QuickEntry", _FIELDS, gc=False)
+_QUICK_DECODER = msgspec.json.Decoder(dict[str, _QuickEntry])  # type: ignore[valid-type]
+"""Knows only the types of the table, one object each, and leaves the numbers to ``_columns``, which sees all."""
+
+_FORM_OF, _PLACE_OF = attrgetter("shape", "dtype"), attrgetter("data_offsets")
 
 
 def open_safetensors(path: Path) -> ExtentSource:
@@ -96,6 +110,9 @@ def read_header(descriptor: Descriptor, file: DataFile, start: int = 0) -> bytes
 
 def list_tensors(header: bytes, file: DataFile) -> Listing:
     """What the header says, checked against the size of the file. Raises OpenError if it is no JSON object."""
+    sound = _list_sound(header, file)
+    if sound is not None:
+        return sound
     try:
         entries = _DECODER.decode(header)
         raw_metadata = b""
@@ -104,16 +121,11 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return _list_exactly(header, file)
     metadata = read_plainly(raw_metadata) if raw_metadata else None
-    if not _is_plain(header, entries, raw_metadata) or (raw_metadata and metadata is None):
+    if not _is_plain(header, len(entries), raw_metadata) or (raw_metadata and metadata is None):
         return _list_exactly(header, file)
     entries.pop("__metadata__", None)
     base = 8 + len(header)
     available = file.size - base
-    sound = _list_sound(entries, file.name, base, available)
-    if sound is not None:
-        return _listing(sound, None, metadata, size_findings(header, file), file, available)
-    entries = _DECODER.decode(header)
-    entries.pop("__metadata__", None)
     types = {code: from_safetensors(code) for code in {entry.dtype for entry in entries.values()}}
     tensors: list[TensorInfo] = []
     findings = size_findings(header, file)
@@ -141,33 +153,50 @@ def list_tensors(header: bytes, file: DataFile) -> Listing:
     return _listing(tensors, places, metadata, findings, file, available)
 
 
-def _list_sound(entries: dict[str, _Entry], file: str, base: int, available: int) -> TensorColumns | None:
-    """The tensors of a header in which nothing is wrong, as most are: each begins where the last one ends.
+def _list_sound(header: bytes, file: DataFile) -> Listing | None:
+    """What a header says in which nothing is wrong, as in most; None if anything is odd, or if it lists no tensor."""
+    try:
+        entries: dict[str, Any] = _QUICK_DECODER.decode(header)
+        raw_metadata = _raw_metadata(header) if "__metadata__" in entries else b""
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+    metadata = read_plainly(raw_metadata) if raw_metadata else None
+    if not _is_plain(header, len(entries), raw_metadata) or (raw_metadata and metadata is None):
+        return None
+    entries.pop("__metadata__", None)
+    base = 8 + len(header)
+    tensors = _columns(entries, file.name, base, file.size - base)
+    if tensors is None:
+        return None
+    return _listing(tensors, None, metadata, size_findings(header, file), file, file.size - base)
 
-    None if anything is odd, also if a tensor has no elements. Takes the entries out of ``entries``. Whole columns are
-    compared at once: 100,000 tensors have a few shapes, and objects for each would take as long as the parser.
+
+def _columns(entries: dict[str, Any], file: str, base: int, available: int) -> TensorColumns | None:
+    """The tensors of a file if each begins where the last one ends, and none is without elements; else None.
+
+    Whole columns are compared at once: 100,000 tensors have a few shapes, and a loop over them would take as long as
+    the parser.
     """
-    names, found = list(entries), list(entries.values())
-    entries.clear()
+    found = list(entries.values())
     number_of: defaultdict[tuple[tuple[int, ...], str], int] = defaultdict(count().__next__)
     rows = array("i", map(number_of.__getitem__, map(_FORM_OF, found)))
     forms: list[Form] = []
     for shape, code in number_of:
         dtype, numel = from_safetensors(code), prod(shape)
-        if dtype is None or numel <= 0 or numel * dtype.bits % 8:
+        if dtype is None or not min(shape, default=1) > 0 or len(shape) > MAX_NDIM or numel * dtype.bits % 8:
             return None
         forms.append(Form(shape, dtype, numel, numel * dtype.bits // 8, file))
-    bounds = array("q", chain.from_iterable(map(_PLACE_OF, found)))
+    try:
+        bounds = array("q", chain.from_iterable(map(_PLACE_OF, found)))
+    except OverflowError:
+        return None
     begins, ends = bounds[::2], bounds[1::2]
     if not found or begins[0] != 0 or ends[-1] != available or begins[1:] != ends[:-1]:
         return None
-    # Sizes that fit, from 0 on, one after the other: the sums of the sizes are the ends.
+    # Their sizes fit if the sums of what the shapes need are the ends.
     if any(map(ne, accumulate(map([form.nbytes for form in forms].__getitem__, rows)), ends)):
         return None
-    return TensorColumns(names, forms, rows, array("q", map(base.__add__, begins)))
-
-
-_FORM_OF, _PLACE_OF = attrgetter("shape", "dtype"), attrgetter("data_offsets")
+    return TensorColumns(list(entries), forms, rows, shifted(begins, base))
 
 
 class _Metadata(msgspec.Struct):
@@ -191,13 +220,12 @@ def _raw_metadata(header: bytes) -> bytes:
     return bytes(_METADATA_DECODER.decode(header).metadata)
 
 
-def _is_plain(header: bytes, entries: dict[str, _Entry], metadata: bytes) -> bool:
-    """Whether the quick parse of ``header`` has lost nothing and let nothing pass that JSON or the format forbids.
+def _is_plain(header: bytes, count: int, metadata: bytes) -> bool:
+    """Whether a quick parse of ``header``, into ``count`` entries, has lost nothing, nor let pass what is forbidden.
 
     If none of its fields is missing, an entry has ten quotes: two around its name, each of its three fields and its
     type. A name or field that occurs twice, an unknown field, and a quote in a name make more of them.
     """
-    count = len(entries)
     quotes = 10 * count
     if metadata:
         quotes += 2 - 10 + metadata.count(b'"')
