@@ -28,12 +28,12 @@ from tui_params.cache import figures as module
 from tui_params.cache.figures import FigureCache, Measured, SourceCache
 from tui_params.cache.records import (
     ENGINE,
-    LAYOUT,
     Identity,
     decode_record,
     describe_layout,
     encode_record,
     file_name,
+    layout,
     pack,
     tensor_key,
     unpack,
@@ -183,7 +183,7 @@ def test_records_without_the_count_at_the_largest_value_are_of_another_layout() 
     before = type("Figures", (), {"__annotations__": fields})
     structs = (Identity, Channels, Side, Channel)
     assert describe_layout(ENGINE, Measured, before, *structs) != describe_layout(ENGINE, Measured, Figures, *structs)
-    assert describe_layout(ENGINE - 1, Measured, Identity, Figures, Channels, Side, Channel) != LAYOUT
+    assert describe_layout(ENGINE - 1, Measured, Identity, Figures, Channels, Side, Channel) != layout()
 
 
 def test_tensors_that_differ_in_anything_have_keys_of_their_own() -> None:
@@ -295,14 +295,14 @@ def test_another_layout_is_not_read(folder: Path, model: Path, monkeypatch: pyte
     remember(folder, model)
     (kept,) = folder.iterdir()
     data = kept.read_bytes()
-    kept.write_bytes(data.replace(LAYOUT, describe_layout(99, Figures)))
+    kept.write_bytes(data.replace(layout(), describe_layout(99, Figures)))
     source, _ = part(FigureCache(folder), model)
     cache = FigureCache(folder)
     found = cache.for_source(source)
     assert found is not None
     assert found.get(source.find("t0")) is None
     assert cache.complaint == "a file of kept statistics is ignored: it is of another version"
-    monkeypatch.setattr("tui_params.cache.records.LAYOUT", describe_layout(99, Figures))
+    monkeypatch.setattr("tui_params.cache.records.layout", lambda: describe_layout(99, Figures))
     assert file_name(os.fsencode(model)) != kept.name
 
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_params.cache.folder import CacheFolder, Stamp, Usage
-from tui_params.cache.pieces import FOLDER, PieceCache
 from tui_params.cache.records import (
     Identity,
     Measured,
@@ -36,6 +36,9 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.errors import UnknownTensorError
 from tui_params.sources.bytes import files
 from tui_params.sources.bytes.far import is_far
+
+if TYPE_CHECKING:
+    from tui_params.cache.pieces import PieceCache
 
 __all__ = ["FigureCache", "Measured", "SourceCache"]
 
@@ -113,6 +116,8 @@ class FigureCache:
         return _sum(self._folder.clear(), self._pieces().clear())
 
     def _pieces(self) -> PieceCache:
+        from tui_params.cache.pieces import FOLDER, PieceCache
+
         assert self._folder is not None
         return PieceCache(self._folder.path / FOLDER)
 

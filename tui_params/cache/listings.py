@@ -12,7 +12,6 @@ import time
 import zlib
 from array import array
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -229,6 +228,8 @@ class KeptListing:
         """Looks at the disk. Call it before the checkpoint is opened."""
         self._store = store
         self._path = path
+        from hashlib import blake2b
+
         where = os.path.realpath(path)
         self._name = blake2b(os.fsencode(where), digest_size=16).hexdigest() + ".listing"
         self._state = self._look()
@@ -253,6 +254,8 @@ class KeptListing:
 
     def _look(self) -> bytes | None:
         """A digest of the folder and of all that lies in it, and of our own code; None if it cannot be kept."""
+        from hashlib import blake2b
+
         folder = self._path if self._path.is_dir() else self._path.parent
         package = Path(__file__).parents[1]
         try:

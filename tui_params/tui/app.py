@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tui_params.cache.figures import FigureCache
     from tui_params.core.edits import Editor
     from tui_params.tui.state.run import Run
+
+_OTHER_SCREENS = Path(__file__).absolute().with_name("screens.tcss")
 
 
 class ParamsApp(KeyOrder):
@@ -121,6 +124,12 @@ class ParamsApp(KeyOrder):
         else:
             # The theme is chosen before there is a screen: what is parsed for that would be parsed again with it.
             self.stylesheet.set_variables(self.get_css_variables())
+
+    def _load_screen_css(self, screen: Screen[object]) -> None:
+        # The styles of all other screens take 4 ms to read, which the first paint of the main one need not wait for.
+        if not isinstance(screen, FirstPaint) and not self.stylesheet.has_source(str(_OTHER_SCREENS), ""):
+            self.stylesheet.read(_OTHER_SCREENS)
+        super()._load_screen_css(screen)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         # Textual has two filters that remove colour, and chooses by the first theme, not by the current one. Only the

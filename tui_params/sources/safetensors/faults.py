@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
@@ -250,6 +249,8 @@ def _text(value: Any) -> str:
 
 def _written(value: Any) -> str:
     """``value`` as JSON. What could just be parsed may be nested too deeply to be written again."""
+    import json
+
     try:
         return json.dumps(_plain(value), default=str)
     except RecursionError:

@@ -182,7 +182,7 @@ class EditScreen(ModalScreen[None]):
 
     @property
     def _width(self) -> int:
-        """Cells within the border, as app.tcss has it."""
+        """Cells within the border, as screens.tcss has it."""
         return max(20, min(76, self.size.width * 96 // 100) - 4)
 
     def _fill(self) -> None:

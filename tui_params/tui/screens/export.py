@@ -127,7 +127,7 @@ class ExportScreen(ModalScreen[None]):
 
     @property
     def _width(self) -> int:
-        """Cells within the border, as app.tcss has it."""
+        """Cells within the border, as screens.tcss has it."""
         return max(20, min(76, self.size.width * 96 // 100) - 4)
 
     def _said_lines(self) -> list[Line]:
