@@ -60,6 +60,10 @@ def test_the_tree_of_columns_is_that_of_objects(metadata: dict[str, str], *, is_
     plain = msgspec.structs.replace(listing, tensors=tuple(_columns()))
     tree, other = Tree(listing), Tree(plain)
     assert (tree.label, tree.parent, tree.end, tree.first) == (other.label, other.parent, other.end, other.first)
+    for node in (None, *range(len(tree))):
+        for most in (1, 3, 9):
+            assert tree.largest_below(node, most) == other.largest_below(node, most)
+    assert tree.leaves[1:4] == other.leaves[1:4]  # before all are made
     assert list(tree.leaves) == list(other.leaves) == [tree.leaves[at] for at in range(len(tree.leaves))]
     assert tree.leaves[1:4] == other.leaves[1:4]
     for node in (None, *range(len(tree))):

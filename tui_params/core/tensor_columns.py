@@ -89,6 +89,11 @@ class TensorColumns(Sequence[TensorInfo]):
     def __repr__(self) -> str:
         return f"TensorColumns({len(self.rows):,} tensors)"
 
+    @property
+    def are_made(self) -> bool:
+        """Whether ``made`` returns at once."""
+        return self._made is not None
+
     def made(self) -> tuple[TensorInfo, ...]:
         """All of them as objects."""
         if self._made is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import compress
+from operator import neg
 from typing import overload
 
 import msgspec
@@ -117,14 +119,28 @@ class LeafColumns(Sequence[Leaf]):
     @overload
     def __getitem__(self, place: slice) -> list[Leaf]: ...
     def __getitem__(self, place: int | slice) -> Leaf | list[Leaf]:
+        tensors, entries, count = self.tensors, self.entries, len(self.tensors)
         if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self.order)))]
-        at, count = self.order[place], len(self.tensors)
+            if not tensors.are_made:
+                return [self[each] for each in range(*place.indices(len(self.order)))]
+            made = tensors.made()
+            return [made[at] if at < count else entries[at - count] for at in self.order[place]]
+        at = self.order[place]
         if at >= count:
-            return self.entries[at - count]
+            return entries[at - count]
+        if tensors.are_made:
+            return tensors[at]
         if self._name_at is not None:
             return self.tensors.named(at, self._name_at(range(len(self.order))[place]))
         return self.tensors[at]
+
+    def largest(self, first: int, last: int, most: int) -> list[TensorInfo]:
+        """The largest tensors at the positions ``first .. last`` by their bytes, of equal ones the first."""
+        at = self.positions[bisect_left(self.positions, first) : bisect_left(self.positions, last)]
+        nbytes = [form.nbytes for form in self.tensors.forms]
+        rows = map(self.tensors.rows.__getitem__, map(self.order.__getitem__, at))
+        found = heapq.nlargest(most, zip(map(nbytes.__getitem__, rows), map(neg, at), strict=True))
+        return [self.tensor(-place) for _, place in found]
 
     def tensor(self, position: int) -> TensorInfo:
         """The leaf at a position at which there is a tensor."""

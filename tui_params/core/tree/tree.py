@@ -8,11 +8,12 @@ prefix costs one row and one indent. If a tensor and a module have the same name
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
-from operator import eq
+from operator import attrgetter, eq
 
 from tui_params.core.name_order import natural_order, order_of_appearance
 from tui_params.core.source import Listing
@@ -22,6 +23,11 @@ from tui_params.core.tree.leaves import Entry, Leaf, LeafColumns
 from tui_params.core.tree.order import Sort, order_by_value
 from tui_params.core.tree.shapes import Layout, lay_out
 from tui_params.core.tree.totals import Group, Sums, Totals
+
+_PART = 1_000
+"""Leaves that are taken at a time: whoever needs a few pays for no more."""
+
+_nbytes_of = attrgetter("nbytes")
 
 
 class Tree:
@@ -149,10 +155,17 @@ class Tree:
     def tensors_below(self, node: int | None) -> Iterator[TensorInfo]:
         """The tensors of a subtree in order; of the whole tree for None."""
         first, last = self.span(node)
-        for position in range(first, last):
-            leaf = self.leaves[position]
-            if isinstance(leaf, TensorInfo):
-                yield leaf
+        for start in range(first, last, _PART):
+            for leaf in self.leaves[start : min(start + _PART, last)]:
+                if isinstance(leaf, TensorInfo):
+                    yield leaf
+
+    def largest_below(self, node: int | None, most: int) -> list[TensorInfo]:
+        """The tensors of a subtree with the most bytes, of equal ones the first; tied ones under their first name."""
+        if isinstance(self.leaves, LeafColumns):
+            return self.leaves.largest(*self.span(node), most)
+        below = (info for info in self.tensors_below(node) if info.tied_to is None)
+        return heapq.nlargest(most, below, key=_nbytes_of)
 
     def node_of_leaf(self, position: int) -> int:
         # Among the nodes with the same first leaf, the leaf itself is the innermost and stands last.

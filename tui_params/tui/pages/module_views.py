@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 from tui_params.core import text
@@ -76,8 +75,7 @@ class ModuleViews:
         tree = self._desk.opened.tree
         path = tree.name(node)
         if path not in self._largest:
-            below = (info for info in tree.tensors_below(node) if info.tied_to is None)
-            self._largest[path] = tuple(heapq.nlargest(8, below, key=lambda info: info.nbytes))
+            self._largest[path] = tuple(tree.largest_below(node, 8))
         return self._largest[path]
 
 

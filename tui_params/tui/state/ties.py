@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tui_params.core.tensor import TensorInfo
+from tui_params.core.tree.leaves import TensorsInOrder
 
 
 class Ties:
     """The other names of tied tensors; the groups are made when the first is asked for."""
 
     def __init__(self, tensors: Iterable[TensorInfo]) -> None:
-        self._tensors = tensors
+        # Those of columns are never tied, and need not be made for that.
+        self._tensors: Iterable[TensorInfo] = () if isinstance(tensors, TensorsInOrder) else tensors
         self._names: dict[str, tuple[str, ...]] | None = None
 
     def of(self, info: TensorInfo) -> tuple[str, ...]:
