@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import tui_params
 from tests.factories_safetensors import small_file, write_index
+from tests.factories_terminal import running_in_terminal
 from tui_params.tui.desk import listing_process
 
 SCRIPT = """
@@ -99,3 +101,29 @@ def test_small_ones_and_what_cannot_be_opened_need_no_process(tmp_path: Path, mo
     no_header.write_bytes((1 << 40).to_bytes(8, "little") + b"{")
     for given in (small, no_header, tmp_path, tmp_path / "nothing", "hf://org/model", "~nobody-of-that-name/x", "a\0b"):
         assert listing_process.begin(str(given)) is None
+
+
+IN_TERMINAL = """
+import os, sys
+from tui_params.tui.desk import listing_process, pending_source
+listing_process.MIN_BYTES = 10
+os.sched_getaffinity = lambda number: {0, 1}
+
+def opened_here(*arguments):
+    raise AssertionError("opened a second time")
+
+pending_source._open = opened_here
+from tui_params.cli.terminal import open_explorer
+sys.exit(open_explorer(sys.argv[1]) or 0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks safely")
+def test_the_explorer_shows_what_the_process_has_listed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(small_file(("layers.0.weight", "layers.1.weight", "norm.weight")))
+    script = IN_TERMINAL.replace("sys.argv[1]", repr(str(path)))
+    with running_in_terminal(script, tmp_path, os.environ) as terminal:
+        terminal.wait_for(b"norm")
+        terminal.type(b"q")
+        assert terminal.wait_for_end() == 0
