@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.live.attached.trainers import LOOP, training
+from tui_params.live.attached.source import AttachedSource
 
 
 @pytest.fixture
@@ -29,3 +31,11 @@ def served_loop() -> Iterator[Path]:
         (path,) = (folder / "tui-params").glob("*.sock")
         yield path
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def goes_on(viewer: AttachedSource) -> bool:
+    """Whether the training makes a step more, in a minute or two."""
+    before, deadline = viewer.beat().steps, time.monotonic() + 100
+    while viewer.beat().steps <= before and time.monotonic() < deadline:
+        viewer.read("0.weight.grad")  # waits for the end of a step
+    return viewer.beat().steps > before
