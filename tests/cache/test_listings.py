@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,6 +114,28 @@ def test_a_listing_cut_short_is_none(tmp_path: Path) -> None:
     path = _write_file(tmp_path)
     _, _, data = _packed(path)
     assert all(unpack(data[:end], path) is None for end in range(len(data)))
+
+
+@pytest.mark.parametrize(
+    "field", ["rows", "offsets", "label_of", "parent", "end", "first", "order", "groups", "numel", "nbytes", "dtype"]
+)
+def test_arrays_that_do_not_fit_together_are_no_listing(field: str, tmp_path: Path) -> None:
+    path = _write_folder(tmp_path)
+    _, _, data = _packed(path)
+    for change in (lambda value: value[:-1], lambda value: value[:-8], lambda value: value + bytes(8)):
+        packed = msgspec.msgpack.decode(data, type=listings._Packed)
+        replace = msgspec.structs.replace
+        group = packed.groups[0]
+        if field == "groups":
+            assert group.positions is not None
+            packed = replace(packed, groups=[replace(group, positions=change(group.positions))])
+        elif field in ("numel", "nbytes"):
+            packed = replace(packed, groups=[replace(group, **{field: change(getattr(group, field))})])
+        elif field == "dtype":
+            packed = replace(packed, forms=[replace(packed.forms[0], dtype="float7"), *packed.forms[1:]])
+        else:
+            packed = replace(packed, **{field: change(getattr(packed, field) or bytes(4 * 8))})
+        assert unpack(msgspec.msgpack.encode(packed), path) is None
 
 
 @pytest.mark.parametrize("write", WRITERS)

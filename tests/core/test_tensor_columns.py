@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from array import array
 from itertools import accumulate
 
@@ -12,6 +14,7 @@ from tui_params.core.dtypes import from_torch
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tensor_columns import Form, TensorColumns, join_columns
+from tui_params.core.tree.leaves import NamesOfTree
 from tui_params.core.tree.totals import tensors_among
 from tui_params.core.tree.tree import Tree, tensors_in_order
 
@@ -48,6 +51,28 @@ def test_one_is_made_when_it_is_looked_at_and_all_are_made_once() -> None:
     )
 
 
+def test_columns_can_do_what_a_tuple_of_tensors_can() -> None:
+    columns, more = _columns(), tuple(_columns(["n.w"]))
+    made = tuple(_columns())
+    for copied in (copy.copy(columns), copy.deepcopy(columns), pickle.loads(pickle.dumps(columns))):
+        assert not copied.are_made
+        assert copied == columns
+    assert hash(columns) == hash(made)
+    assert columns + more == made + more == (*made, *more)
+    assert more + columns == more + made
+    assert columns + _columns(["n.w"]) == made + more
+    with pytest.raises(TypeError):
+        columns + 1  # type: ignore[operator]
+    assert columns != list(made)
+    assert columns == made
+    assert made == columns
+    # Those whose names are those of a tree, too.
+    tree = Tree(Listing("x", columns))
+    names = NamesOfTree(tree.label, tree.parent, tree.first, tree.leaves.order, len(columns))  # type: ignore[attr-defined]
+    kept = TensorColumns(names, columns.forms, columns.rows, columns.offsets)
+    assert pickle.loads(pickle.dumps(kept)) == made
+
+
 def test_columns_of_several_files_are_joined_in_their_order() -> None:
     parts = [_columns(NAMES[:3], "one"), _columns([], "none"), _columns(NAMES[3:], "two")]
     assert tuple(join_columns(parts)) == tuple([info for part in parts for info in part])
@@ -68,6 +93,7 @@ def test_the_tree_of_columns_is_that_of_objects(metadata: dict[str, str], *, is_
     assert tree.leaves[1:4] == other.leaves[1:4]
     for node in (None, *range(len(tree))):
         assert tree.totals(node) == other.totals(node)
+        assert list(tree.totals(node).nbytes_by_dtype) == list(other.totals(node).nbytes_by_dtype)
         assert list(tree.tensors_below(node)) == list(other.tensors_below(node))
     assert [tree.find(name) for name in (*NAMES, *metadata)] == [other.find(name) for name in (*NAMES, *metadata)]
     assert tree.sums.dtypes == other.sums.dtypes
@@ -77,3 +103,8 @@ def test_the_tree_of_columns_is_that_of_objects(metadata: dict[str, str], *, is_
     assert list(found) == list(expected) == [found[at] for at in range(len(found))] == list(found[:])
     assert list(positions) == list(places)
     assert all(isinstance(info, TensorInfo) for info in found)
+
+
+def test_types_are_in_the_order_of_the_tree_not_of_the_file() -> None:
+    listing = Listing("x", _columns(["z.w", "a.b"]))
+    assert list(Tree(listing).totals().nbytes_by_dtype) == ["f32", "bf16"]

@@ -84,7 +84,20 @@ class TensorColumns(Sequence[TensorInfo]):
             return True
         return self.made() == tuple(other) if isinstance(other, (TensorColumns, tuple)) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(self.made())
+
+    # What a tuple of tensors can do, too: a listing was one, and those of other formats still are.
+
+    def __add__(self, other: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
+        return self.made() + tuple(other) if isinstance(other, (TensorColumns, tuple)) else NotImplemented
+
+    def __radd__(self, other: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
+        return other + self.made() if isinstance(other, tuple) else NotImplemented
+
+    def __reduce__(self) -> tuple[type[TensorColumns], tuple[object, ...]]:
+        """Copied and pickled as columns."""
+        return TensorColumns, (list(self.names), self.forms, self.rows, self.offsets)
 
     def __repr__(self) -> str:
         return f"TensorColumns({len(self.rows):,} tensors)"

@@ -234,6 +234,15 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
     assert source.listing.metadata["folder.not_opened"].startswith("consolidated.safetensors")
 
 
+def test_shards_that_the_index_forgets_are_named_in_their_order(tmp_path: Path) -> None:
+    names = [f"model-{number:05d}-of-00009.safetensors" for number in range(1, 10)]
+    for name in names:
+        (tmp_path / name).write_bytes(small_file((name[6:11],)))
+    write_index(tmp_path, {"00001": names[0]})
+    found = open_source(tmp_path).listing.findings
+    assert [finding.file for finding in found if finding.rule == "unindexed-shard"] == names[1:]
+
+
 def test_an_unsharded_file_beside_the_index_is_told(folder: Path) -> None:
     save_file({"a": torch.full((2, 3), float("nan"))}, folder / "model.safetensors")
     source = open_path(folder)

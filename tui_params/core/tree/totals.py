@@ -158,7 +158,7 @@ def _groups(infos: Sequence[TensorInfo], positions: Sequence[int]) -> tuple[Grou
 
 
 def _groups_of_columns(leaves: LeafColumns) -> tuple[Group, ...]:
-    """The groups of plain tensors: one for each element type."""
+    """The groups of plain tensors: one for each element type, in the order in which they occur."""
     rows, positions, forms = leaves.rows, leaves.positions, leaves.tensors.forms
     numel, nbytes = [form.numel for form in forms], [form.nbytes for form in forms]
     dtypes = list(dict.fromkeys(form.dtype.short for form in forms))
@@ -171,7 +171,8 @@ def _groups_of_columns(leaves: LeafColumns) -> tuple[Group, ...]:
             its_rows = array("i", compress(rows, map(is_one.__getitem__, rows)))
         sums = _running(map(numel.__getitem__, its_rows)), _running(map(nbytes.__getitem__, its_rows))
         groups.append(Group(dtype, False, False, False, at, *sums))
-    return tuple(groups)
+    # The forms are in the order of the files.
+    return tuple(sorted(groups, key=lambda group: group.positions[0]))
 
 
 def _running(values: Iterable[int]) -> Sequence[int]:

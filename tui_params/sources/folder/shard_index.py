@@ -104,7 +104,7 @@ def list_indexed(
     complaints = Complaints()
     files = list(files)
     forgotten = _forgotten(files, index_name, counts)
-    for shard in forgotten:
+    for shard in sorted(forgotten):
         evidence = f"it lies in the folder, but {clean(index_name, 120)} does not name it"
         complaints.add("warning", "unindexed-shard", evidence, file=shard)
     whole = _whole_name(index_name)
