@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from tests.factories_safetensors import entry, file_bytes, write_index
+from tests.factories_safetensors import entry, file_bytes, small_file, write_index
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
 from tui_params.core.source import Source
@@ -239,7 +239,7 @@ def test_shards_that_the_index_forgets_are_named_in_their_order(tmp_path: Path) 
     for name in names:
         (tmp_path / name).write_bytes(small_file((name[6:11],)))
     write_index(tmp_path, {"00001": names[0]})
-    found = open_source(tmp_path).listing.findings
+    found = open_path(tmp_path).listing.findings
     assert [finding.file for finding in found if finding.rule == "unindexed-shard"] == names[1:]
 
 
