@@ -237,8 +237,8 @@ def test_a_shard_that_the_index_forgot(folder: Path) -> None:
 def test_shards_that_the_index_forgets_are_named_in_their_order(tmp_path: Path) -> None:
     names = [f"model-{number:05d}-of-00009.safetensors" for number in range(1, 10)]
     for name in names:
-        (tmp_path / name).write_bytes(small_file((name[6:11],)))
-    write_index(tmp_path, {"00001": names[0]})
+        (tmp_path / name).write_bytes(small_file((name[6:11], f"{name[6:11]}b", f"{name[6:11]}c")))
+    write_index(tmp_path, dict.fromkeys(("00001", "00001b", "00001c"), names[0]))
     found = open_path(tmp_path).listing.findings
     assert [finding.file for finding in found if finding.rule == "unindexed-shard"] == names[1:]
 
