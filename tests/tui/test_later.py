@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from tests.factories_screen import eventually
 from tui_params.tui.later import Later
+from tui_params.tui.screens.explorer.delays import Delays
 
 
 async def test_a_call_comes_although_the_processor_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +37,26 @@ async def test_a_call_that_is_stopped_is_not_made() -> None:
         await eventually(lambda: bool(made), "the other call is made")
         stopped.stop()
         assert made == ["made"]
+
+
+async def test_a_call_that_is_stopped_when_it_is_on_its_way_is_not_made() -> None:
+    made = list[str]()
+
+    class Waiting(App[None]):
+        async def on_mount(self) -> None:
+            delays = Delays(self)
+            delays.call("what", 0.0, lambda: made.append("first"))
+            # It is made when this message has been handled.
+            await eventually(lambda: bool(self._next_callbacks), "the call is on its way")
+            delays.call("what", 0.0, lambda: made.append("second"))
+            assert delays.is_waiting("what")
+
+    app = Waiting()
+    async with app.run_test():
+        await eventually(lambda: bool(made), "a call is made")
+        Later(app, 0.01, lambda: made.append("end"))
+        await eventually(lambda: "end" in made, "the last call is made")
+    assert made == ["second", "end"]
 
 
 async def test_a_call_that_is_due_when_a_screen_goes_is_not_made() -> None:

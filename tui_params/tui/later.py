@@ -21,6 +21,7 @@ class Later:
         self._node = node
         self._seconds = seconds
         self._call = call
+        self._is_stopped = False
         self._loop = asyncio.get_running_loop()
         # Nothing else goes on while a message is handled: that time does not count.
         self._handle = self._loop.call_soon(self._begin)
@@ -30,9 +31,11 @@ class Later:
 
     def _make(self) -> None:
         # A node that is being closed makes its calls, too, when what is inside it is gone already.
-        if self._node.is_running and self._node.app.is_running:
+        if not self._is_stopped and self._node.is_running and self._node.app.is_running:
             self._call()
 
     def stop(self) -> None:
-        """Do not make the call; nothing happens if it was made, or is on its way."""
+        """Do not make the call; nothing happens if it was made."""
+        # It may be on its way already, behind the message that is being handled.
+        self._is_stopped = True
         self._handle.cancel()
