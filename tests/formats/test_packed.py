@@ -236,3 +236,53 @@ def mlx_expect(folder: Path, beside: dict[str, Any], packed: Any, restored: Any,
         assert source.find("fc.weight").dtype.name == str(restored.dtype).removeprefix("mlx.core.")
         assert (found.view(expected.dtype) == expected).all()
         assert (source.read("fc.weight", "[3:9, 5:130:4]").view(expected.dtype) == expected[3:9, 5:130:4]).all()
+
+
+@pytest.mark.parametrize("code", ["INT8", "UINT16", "INT32", "INT4", "UINT2", "FLOAT8E5M2", "FLOAT4E2M1"])
+@pytest.mark.parametrize("scale_type", ["FLOAT", "FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("has_zero", [False, True])
+def test_onnx(tmp_path: Path, code: str, scale_type: str, has_zero: bool) -> None:
+    onnx = pytest.importorskip("onnx")
+    reference = pytest.importorskip("onnx.reference")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    generator = np.random.default_rng(7)
+    is_float = code.startswith("FLOAT")
+
+    def made(name: str, kind: str, values: Any) -> Any:
+        array = np.asarray(values).astype(helper.tensor_dtype_to_np_dtype(getattr(kinds, kind)))
+        return onnx.numpy_helper.from_array(array, name)
+
+    ways: list[tuple[tuple[int, ...], dict[str, int]]] = [
+        ((), {}),
+        ((1,), {"axis": 0}),
+        ((6,), {"axis": 0}),
+        ((10,), {"axis": -1}),
+        ((2, 10), {"axis": 0, "block_size": 4}),
+        ((6, 3), {"axis": 1, "block_size": 4}),
+    ]
+    for number, (shape, attributes) in enumerate(ways):
+        for result in (None, "FLOAT", "FLOAT16", "BFLOAT16"):
+            stated = attributes if result is None else attributes | {"output_dtype": getattr(kinds, result)}
+            low, high = (0, 4) if "UINT" in code else (-2, 2)
+            parts = [
+                made("W_quantized", code, generator.integers(low, high, (6, 10))),
+                made("W_scale", scale_type, generator.random(shape) + 0.01),
+            ]
+            if has_zero:
+                points = np.zeros(shape) if is_float else generator.integers(low, high, shape)
+                parts.append(made("W_zero_point", code, points))
+            node = helper.make_node("DequantizeLinear", [part.name for part in parts], ["W"], **stated)
+            output = helper.make_tensor_value_info("W", getattr(kinds, result or scale_type), (6, 10))
+            graph = helper.make_graph([node], "g", [], [output], parts)
+            model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)])
+            due = reference.ReferenceEvaluator(model).run(None, {})[0]
+            path = tmp_path / f"{number}_{result}.onnx"
+            path.write_bytes(model.SerializeToString())
+            with logical(path) as source:
+                assert source.names() == ["W"]
+                found = source.read("W")
+                assert found.dtype == due.dtype
+                assert found.tobytes() == due.tobytes()
+                part = np.ascontiguousarray(source.read("W", "[::-2, 1::3]"))
+                assert part.tobytes() == np.ascontiguousarray(due[::-2, 1::3]).tobytes()
+            assert complaints(path) == []

@@ -17,6 +17,7 @@ import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.course import Courses
+from tui_params.core.dequantized import Dequantized
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
@@ -72,6 +73,7 @@ class Listing(msgspec.Struct, frozen=True):
     ``groups`` are the numbers that an optimizer gives its parameters, group by group, by the name of the optimizer.
     ``hidden`` are files that belong to the source and could not be opened: their tensors are not listed.
     ``local_parts`` are the tensors that are one rank's part of a larger one, by name, where the file says which.
+    ``dequantized`` is what a graph in the source makes of its tensors, by name: several entries if nodes differ.
     """
 
     format: str
@@ -91,6 +93,7 @@ class Listing(msgspec.Struct, frozen=True):
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     hidden: tuple[Hidden, ...] = ()
     local_parts: Mapping[str, LocalPart] = {}
+    dequantized: Mapping[str, tuple[Dequantized, ...]] = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -66,7 +66,7 @@ ABILITIES = {
     "NPZ": Abilities("as stored; compressed ones unpacked", "", "", "damage, arrays that cannot be read"),
     "NPY": Abilities("as stored", "", "", "damage"),
     "ONNX": Abilities(
-        "as stored", "", "", "damage where its tensors are, external data that is missing, outside or cut"
+        "as stored", "packed weights", "", "damage where its tensors are, external data that is missing, outside or cut"
     ),
     "HDF5": Abilities("as stored; chunks unpacked", "", "", "datasets that cannot be read"),
     "folder": Abilities(

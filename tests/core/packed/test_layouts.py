@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from tests.core.packed.logical_files import complaints, logical
 from tests.factories_memory import MemorySource
 from tui_params.core.packed.logical import LogicalSource
+from tui_params.core.packed.recognition import may_be_packed
 from tui_params.errors import ReadError
 
 RANDOM = np.random.default_rng(5)
@@ -315,6 +316,24 @@ def test_mlx(tmp_path: Path, bits: int) -> None:
     tensors = {"fc.weight": words(codes, bits).view(np.uint32), "fc.scales": scales, "fc.biases": biases}
     config = {"quantization": {"group_size": 64, "bits": bits}}
     check(save(tmp_path / "model", tensors, config), expected)
+
+
+def test_a_layer_that_was_saved_by_itself(tmp_path: Path) -> None:
+    codes = RANDOM.integers(0, 16, (24, 128))
+    scales, biases = (RANDOM.standard_normal((24, 2)).astype(np.float32) for _ in range(2))
+    of_mlx = {"weight": words(codes, 4).view(np.uint32), "scales": scales, "biases": biases}
+    config = {"quantization": {"group_size": 64, "bits": 4}}
+    expected = codes.astype(np.float32) * scales.repeat(64, 1) + biases.repeat(64, 1)
+    check(save(tmp_path / "mlx", of_mlx, config), expected, "weight")
+    with logical(save(tmp_path / "alone", of_mlx)) as source:
+        why = "the bits of a code and the size of a group are stated nowhere"
+        assert source.packings.untold == {"weight": why}
+    named, expected = gptq(4, is_v2=False)
+    of_gptq = {name.removeprefix("fc."): value for name, value in named.items()}
+    check(save(tmp_path / "gptq", of_gptq), expected, "weight")
+    assert may_be_packed(MemorySource(of_gptq).listing)
+    of_int8 = {"weight": codes.astype(np.int8), "SCB": np.ones(24, np.float32)}
+    check(save(tmp_path / "int8", of_int8), (codes * np.float32(1 / 127)).astype(np.float16), "weight")
 
 
 def test_what_cannot_be_told_stays_as_it_is_stored_and_says_why(tmp_path: Path) -> None:

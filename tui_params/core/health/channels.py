@@ -88,7 +88,7 @@ def check_outliers(subject: Subject) -> Sequence[Finding]:
         if largest:
             top = largest[0]
             times = number(top.abs_max / side.median_abs_max, 3)
-            others = "" if len(largest) == 1 else f", and {plural(len(largest) - 1, 'more')} beyond the limit"
+            others = "" if len(largest) == 1 else f", and {plural(len(largest) - 1, 'more', 'more')} beyond the limit"
             if len(largest) == len(side.largest) and len(largest) > 1:
                 others = f", and at least {len(largest) - 1} more beyond the limit"
             evidence = (

@@ -19,12 +19,12 @@ _SCALES = ("_scale_inv", "_scale")
 
 def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``weight`` of int8 beside ``SCB``, a scale for each row."""
-    head = info.name.removesuffix(".weight")
-    scales = sought.find(f"{head}.SCB")
+    head = info.name.removesuffix("weight")
+    scales = sought.find(f"{head}SCB")
     if scales is None or info.dtype.name != "int8" or info.ndim != 2:
         return None
     want(scales.shape == info.shape[:1], f"{scales.name} has shape {list(scales.shape)}, the weight {list(info.shape)}")
-    form = sought.find(f"{head}.weight_format")
+    form = sought.find(f"{head}weight_format")
     if form is not None:
         # 0 is row-major; the others are layouts of a GPU: bitsandbytes/nn/modules.py, INVERSE_LINEAR_8BIT_WEIGHTS_...
         want(sought.numbers(form) == [0], f"{form.name} says that it is in the layout of a GPU")
@@ -124,17 +124,17 @@ class _Wrapped(msgspec.Struct):
 
 def tell_torchao(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``_weight_qdata`` beside ``_weight_scale``, with what torchao says of the weight in the metadata of the file."""
-    head = info.name.removesuffix("._weight_qdata")
-    said = sought.metadata(f"{head}.weight")
+    head = info.name.removesuffix("_weight_qdata")
+    said = sought.metadata(f"{head}weight")
     try:
         wrapped = msgspec.json.decode(said or "{}", type=_Wrapped)
     except (msgspec.MsgspecError, RecursionError):
         wrapped = _Wrapped()
     kind = wrapped.type.removesuffix("Tensor")
-    zero = sought.find(f"{head}._weight_zero_point")
-    scales = sought.need(f"{head}._weight_scale")
+    zero = sought.find(f"{head}_weight_zero_point")
+    scales = sought.need(f"{head}_weight_scale")
     restored = scales.dtype if is_float(scales) and scales.dtype.bits == 16 else sought.dtype or _float32()
-    return _torchao(sought, info, f"{head}.weight", (scales, zero), wrapped.data.get("block_size"), kind, restored)
+    return _torchao(sought, info, f"{head}weight", (scales, zero), wrapped.data.get("block_size"), kind, restored)
 
 
 _SAVED = re.compile(r"a torchao\.(?:\w+\.)*(\w+?)(?:Tensor)? of shape \[[\d, ]*\], torch\.(\w+)", re.ASCII)

@@ -122,7 +122,7 @@ def tell_modelopt_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     group = sought.group(shape[1], groups) if groups > 0 and scale.shape[0] == shape[0] else None
     if group is None:
         raise Untold(_unfit(scale, shape))
-    inputs = sought.find(f"{info.name.removesuffix('.weight')}.pre_quant_scale")
+    inputs = sought.find(f"{info.name.removesuffix('weight')}pre_quant_scale")
     parts = [info, sought.need(scale.name)]
     if inputs is not None:
         want(sought.need(inputs.name).shape == (shape[1],), _unfit(inputs, shape))
@@ -155,7 +155,7 @@ def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     want(bits > 0, f"{scale.name} has {rows:,} rows, and the codes {info.shape[0]:,}")
     shape = rows, group
     if group in _GROUPS_OF_QUANTO:
-        bias = sought.find(f"{name.removesuffix('.weight')}.bias")
+        bias = sought.find(f"{name.removesuffix('weight')}bias")
         # Without a bias nothing in the file tells how many groups make a row.
         if bias is None or bias.ndim != 1 or not bias.numel or rows % bias.numel:
             raise Untold(f"its shape is stated nowhere: {rows:,} groups of {group} may be rows of any multiple of it")
@@ -167,16 +167,16 @@ def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
 
 def tell_hqq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``W_q`` beside ``scale``, ``zero`` and small tensors that state how it is packed."""
-    head = info.name.removesuffix(".W_q")
-    scale, zero = sought.need(f"{head}.scale"), sought.need(f"{head}.zero")
-    small = {key: sought.need(f"{head}.{key}") for key in ("shape", "nbits", "group_size", "axis", "packing")}
+    head = info.name.removesuffix("W_q")
+    scale, zero = sought.need(f"{head}scale"), sought.need(f"{head}zero")
+    small = {key: sought.need(f"{head}{key}") for key in ("shape", "nbits", "group_size", "axis", "packing")}
     shape = tuple(sought.numbers(small["shape"]))
     bits, axis = (sought.numbers(small[key])[:1] for key in ("nbits", "axis"))
     packing = sought.text(small["packing"]).decode("ascii", "replace")
     shifts = _PARTS_OF_HQQ.get(packing)
     if shifts is None:
         raise Untold(f"its packing {packing[:20]!r} is not known")
-    want(len(shape) == 2 and all(0 < size < 1 << 40 for size in shape), f"{head}.shape is {list(shape)[:8]}")
+    want(len(shape) == 2 and all(0 < size < 1 << 40 for size in shape), f"{head}shape is {list(shape)[:8]}")
     is_possible = bits in ([1], [2], [3], [4], [8]) and axis in ([0], [1]) and info.ndim == 2
     want(is_possible, "its bits or its axis are impossible")
     want(is_float(scale) and is_float(zero), f"{scale.name} is {scale.dtype.name}: it is packed itself")
@@ -187,13 +187,13 @@ def tell_hqq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     )
     groups = (rows, 1) if axis[0] else (1, width)
     want(scale.shape == zero.shape == groups, f"{scale.name} has shape {list(scale.shape)}, not {list(groups)}")
-    more = [found for key in _MORE_OF_HQQ if (found := sought.find(f"{head}.{key}")) is not None]
+    more = [found for key in _MORE_OF_HQQ if (found := sought.find(f"{head}{key}")) is not None]
     is_viewed = any(found.name.endswith(".view_as_float") and sought.text(found) == b"True" for found in more)
     want(not is_viewed, "its codes are stored as if they were floats")
     parts = (info, scale, zero, *small.values(), *more)
     scheme = Hqq(info, scale, zero, bits[0], axis[0], shape, shifts, scale.dtype)
     group = width if axis[0] else rows
-    return PackedWeight(f"{head}.weight", shape, scale.dtype, f"HQQ int{bits[0]}", parts, group, scheme)
+    return PackedWeight(f"{head}weight", shape, scale.dtype, f"HQQ int{bits[0]}", parts, group, scheme)
 
 
 def _model_type(sought: Sought) -> DType:

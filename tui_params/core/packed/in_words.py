@@ -11,21 +11,21 @@ from tui_params.core.tensor import TensorInfo
 
 def tell_gptq_or_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``qweight`` beside ``qzeros`` and ``scales``: GPTQ packs along the inputs, AWQ along the outputs."""
-    head = info.name.removesuffix(".qweight")
-    zeros, scales = sought.need(f"{head}.qzeros"), sought.need(f"{head}.scales")
-    order = sought.find(f"{head}.g_idx")
+    head = info.name.removesuffix("qweight")
+    zeros, scales = sought.need(f"{head}qzeros"), sought.need(f"{head}scales")
+    order = sought.find(f"{head}g_idx")
     want(info.ndim == zeros.ndim == scales.ndim == 2, "qweight, qzeros and scales are not matrices")
     want(info.dtype.name == zeros.dtype.name == "int32", f"its words are {info.dtype.name}, not int32")
     want(is_float(scales), f"{scales.name} is {scales.dtype.name}")
     groups, outputs = scales.shape
     want(groups > 0 and zeros.shape[0] == groups, f"{zeros.name} has {zeros.shape[0]:,} groups, scales {groups:,}")
     if info.shape[1] == outputs:
-        return _gptq(sought, info, zeros, scales, order, f"{head}.weight")
+        return _gptq(sought, info, zeros, scales, order, f"{head}weight")
     want(info.shape[1] * 8 == outputs == zeros.shape[1] * 8, _unfit(scales, info))
     inputs = info.shape[0]
     shape, group = (outputs, inputs), _group(sought, inputs, groups)
     scheme = Awq(info, zeros, scales, group)
-    return PackedWeight(f"{head}.weight", shape, scales.dtype, "AWQ int4", (info, zeros, scales), group, scheme)
+    return PackedWeight(f"{head}weight", shape, scales.dtype, "AWQ int4", (info, zeros, scales), group, scheme)
 
 
 def _gptq(
@@ -89,13 +89,13 @@ def tell_pack_quantized(sought: Sought, info: TensorInfo) -> PackedWeight | None
 
 def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     """``weight`` in unsigned words beside ``scales``, and ``biases`` unless it is a floating format of MX or NV."""
-    head = info.name.removesuffix(".weight")
-    scales, biases = sought.find(f"{head}.scales"), sought.find(f"{head}.biases")
+    head = info.name.removesuffix("weight")
+    scales, biases = sought.find(f"{head}scales"), sought.find(f"{head}biases")
     if info.dtype.name != "uint32" or info.ndim < 2 or scales is None:
         return None
     sought.need(scales.name)
     want(scales.shape[:-1] == info.shape[:-1] and scales.shape[-1] > 0, _unfit(scales, info))
-    bits, group = sought.of_layer(head)
+    bits, group = sought.of_layer(head[:-1])
     words, groups = info.shape[-1], scales.shape[-1]
     want(group is not None and bits is not None, "the bits of a code and the size of a group are stated nowhere")
     assert group is not None
@@ -107,7 +107,7 @@ def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if biases is None:
         mode = {(4, 32): "mxfp4", (4, 16): "nvfp4", (8, 32): "mxfp8"}.get((bits, group))
         if mode is None or scales.dtype.name != "uint8":
-            raise Untold(f"{head}.biases is missing")
+            raise Untold(f"{head}biases is missing")
         floating = MlxMicro(info, scales, bits, group)
         return PackedWeight(info.name, shape, _bfloat16(sought), f"MLX {mode}", (info, scales), group, floating)
     want(sought.need(biases.name).shape == scales.shape, _unfit(biases, info))

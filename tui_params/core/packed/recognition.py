@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_params.core.dequantized import Dequantized
 from tui_params.core.packed import eight_bits, four_bits, in_words
+from tui_params.core.packed.linear import tell_dequantized
 from tui_params.core.packed.sought import Sought, Untold
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:
-    from tui_params.core.source import Source
+    from tui_params.core.source import Listing, Source
 
 Teller = Callable[[Sought, TensorInfo], PackedWeight | None]
 
@@ -37,6 +39,9 @@ TELLERS: tuple[tuple[str, Teller], ...] = (
 """The ending of the name of the codes, and the function that tells the weight; the first that finds one is right."""
 
 
+_ALONE = frozenset({"qweight", "weight_packed", "weight", "_weight_qdata", "W_q"})
+"""Codes of a layer that was saved by itself, whose names have nothing before them."""
+
 _SIGNS = (
     ".qweight", ".weight_packed", "_blocks", ".absmax", ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_scale_2",
     ".scales", "._weight_qdata", ".qdata", "._data", ".W_q",
@@ -44,9 +49,9 @@ _SIGNS = (
 """Endings of the codes, or of what stands beside codes that have the weight's own name."""
 
 
-def may_be_packed(tensors: Iterable[TensorInfo]) -> bool:
-    """Whether the names of the tensors look as if some were packed; reads nothing."""
-    return any(info.name.endswith(_SIGNS) for info in tensors)
+def may_be_packed(listing: Listing) -> bool:
+    """Whether the names of the tensors look as if some were packed, or a graph says so; reads nothing."""
+    return bool(listing.dequantized) or any(f".{info.name}".endswith(_SIGNS) for info in listing.tensors)
 
 
 class Packings(msgspec.Struct, frozen=True):
@@ -72,15 +77,25 @@ def find_packings(source: Source) -> Packings:
     for info in source.listing.tensors:
         if info.unreadable is not None or info.tied_to is not None or info.stride is not None or not info.numel:
             continue
-        for ending, tell in TELLERS:
-            if not info.name.endswith(ending) or len(info.name) == len(ending):
-                continue
-            try:
-                weight = tell(sought, info)
-            except Untold as error:
-                untold[info.name] = str(error)
-                break
-            if weight is not None:
-                weights.append(weight)
-                break
+        try:
+            weight = _tell(sought, info, source.listing.dequantized.get(info.name))
+        except Untold as error:
+            untold[info.name] = str(error)
+            continue
+        if weight is not None:
+            weights.append(weight)
     return Packings(tuple(weights), untold)
+
+
+def _tell(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, ...] | None) -> PackedWeight | None:
+    """The packed weight whose codes a tensor is, if it is one. Raises Untold."""
+    if ways is not None:
+        return tell_dequantized(sought, info, ways)
+    for ending, tell in TELLERS:
+        if (info.name.endswith(ending) and len(info.name) > len(ending)) or (
+            info.name in _ALONE and f".{info.name}" == ending
+        ):
+            weight = tell(sought, info)
+            if weight is not None:
+                return weight
+    return None

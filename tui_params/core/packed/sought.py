@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ class Sought:
         self._infos = {info.name: info for info in source.listing.tensors}
         self._metadata = source.listing.metadata
         self._stated: Mapping[str, str] = source.listing.stated
+        self._uses: Counter[str] | None = None
+        self._dequantized = source.listing.dequantized
         self._layers: dict[str, tuple[int, int]] | None = None
 
     def find(self, name: str) -> TensorInfo | None:
@@ -47,6 +50,13 @@ class Sought:
         if info.unreadable is not None:
             raise Untold(f"{name} cannot be read: {info.unreadable}")
         return info
+
+    def is_shared(self, name: str) -> bool:
+        """Whether several tensors have that one for a scale or a zero point, as the graph beside them says."""
+        if self._uses is None:
+            ways = (way for each in self._dequantized.values() for way in each)
+            self._uses = Counter(used for way in ways for used in (way.scale, way.zero) if used)
+        return self._uses[name] > 1
 
     def stated(self, key: str) -> str | None:
         """A value of the quantisation config in the file beside the weights, as text."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
+from tui_params.sources.onnx.dequantize import MAX_NODES, OPERATOR, Node, read_node
 from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text, read_usual
 
 MAX_TENSORS = 500_000
@@ -32,7 +33,7 @@ class Found(msgspec.Struct):
 
 
 class Walk:
-    """The walk through one model. ``tensors`` and ``metadata`` are what it found.
+    """The walk through one model. ``tensors``, ``metadata`` and ``nodes``, which restore tensors, are what it found.
 
     ``is_cut`` says that the file ends before the model does, ``fault`` why not everything was looked at.
     """
@@ -40,10 +41,12 @@ class Walk:
     def __init__(self, data: Bytes) -> None:
         self.tensors: list[Found] = []
         self.metadata: dict[str, str] = {}
+        self.nodes: list[Node] = []
         self.is_cut = False
         self.fault: str | None = None
         self._data = data
         self._left = MAX_FIELDS
+        self._scopes: list[str] = []
 
     def model(self) -> None:
         """Walk through the whole file."""
@@ -88,6 +91,7 @@ class Walk:
                 self.metadata[f"opset {domain or 'ai.onnx'}"] = str(version)
 
     def _graph(self, graph: Field, prefix: str, depth: int) -> None:
+        self._scopes.append(prefix)
         start, stop = graph.start, min(graph.stop, self._data.size)
         while start < stop:
             for field in self._fields(start, graph.stop):
@@ -105,6 +109,7 @@ class Walk:
                     self._sparse(field, prefix)
                 elif field.number == 2 and not depth:
                     self.metadata["graph"] = read_text(self._data, field)
+        self._scopes.pop()
 
     def _usual_tensors(self, start: int, stop: int, prefix: str) -> int:
         """Take the initialisers of the usual kind that lie one behind the other, and return where the last one ends."""
@@ -123,7 +128,9 @@ class Walk:
             if field.number == 1 and field.kind == BYTES:
                 name = read_text(self._data, field, 200)
             elif field.number == 7 and field.kind == BYTES:
+                self._scopes[:] = [f"{name}."]
                 self._node(field, f"{name}.", 1)
+        self._scopes.clear()
 
     def _tensor(self, field: Field, prefix: str, name: str | None = None, note: str = "") -> None:
         proto = read_tensor(self._data, field.start, min(field.stop, self._data.size))
@@ -132,6 +139,7 @@ class Walk:
     def _node(self, node: Field, prefix: str, depth: int) -> None:
         """The constants in the attributes of a node, and its subgraphs."""
         name = ""
+        is_restoring = False
         attributes: list[Field] = []
         for field in self._fields(node.start, node.stop):
             if field.kind == BYTES and field.number == 2 and not name:
@@ -139,6 +147,10 @@ class Walk:
                 name = read_text(self._data, field, 200)
             elif field.kind == BYTES and field.number == 5:
                 attributes.append(field)
+            elif field.kind == BYTES and field.number == 4 and field.stop - field.start == len(OPERATOR):
+                is_restoring = read_text(self._data, field) == OPERATOR
+        if is_restoring and len(self.nodes) < MAX_NODES:
+            self.nodes.append(read_node(self._data, node, tuple(self._scopes)))
         for attribute in attributes:
             self._attribute(attribute, prefix, name, depth)
 

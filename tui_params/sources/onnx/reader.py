@@ -21,6 +21,7 @@ from tui_params.sources.bytes.files import real
 from tui_params.sources.bytes.local import DataFile, opened, small_reads
 from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.protobuf import Bytes
+from tui_params.sources.onnx.dequantize import dequantized
 from tui_params.sources.onnx.graph import Found, Walk
 from tui_params.sources.onnx.tensor import STRING, Proto, offset_and_length
 from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, elements
@@ -82,6 +83,7 @@ def open_onnx(path: Path) -> OnnxSource:
         findings=tuple(findings),
         is_ordered=True,
         unlisted=unlisted,
+        dequantized=dequantized(walk.nodes, lister.tensors),
     )
     return OnnxSource(path.name, listing, lister.extents, lister.files, lister.typed)
 

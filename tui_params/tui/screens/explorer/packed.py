@@ -13,7 +13,7 @@ def switch(session: Session, notice: Notice) -> bool:
     from tui_params.core.packed.recognition import may_be_packed
 
     is_logical = session.pending.is_logical
-    if not is_logical and not may_be_packed(session.opened.source.listing.tensors):
+    if not is_logical and not may_be_packed(session.opened.source.listing):
         notice.say("There are no packed weights here.")
         return False
     session.pending.is_logical = not is_logical
