@@ -293,7 +293,11 @@ def _open_as(path: Path, form: str, *, is_folder: bool) -> Source:
 
 
 def _with_configs(source: Source, path: Path) -> Source:
-    """The same source; it knows what the config.json beside a model says."""
+    """The same source; it knows what the config.json beside a model says, and that it is one file of several."""
+    if "-of-" in path.name:
+        from tui_params.sources.folder.numbered import tell_others
+
+        tell_others(source, path)
     if path.name.startswith(_OF_MODELS):
         from tui_params.sources.folder.config import add_beside
 

@@ -249,10 +249,15 @@ def adapters_in(
 
 
 def merge_metadata(parts: Mapping[str, Source]) -> dict[str, str]:
-    """The metadata of all files. A key to which files give different values appears once for each value."""
+    """The metadata of all files. A key to which files give different values appears once for each value.
+
+    The number of each file of a GGUF model says nothing of the whole.
+    """
     merged: dict[str, str] = {}
     for file, part in parts.items():
         for key, value in part.listing.metadata.items():
+            if key == "split.no" and len(parts) > 1:
+                continue
             if merged.setdefault(key, value) != value:
                 merged[f"{file}.{key}"] = value
     return merged
