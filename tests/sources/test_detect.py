@@ -196,6 +196,30 @@ def test_other_files_are_recognised_and_named(tmp_path: Path, data: bytes, words
     assert str(caught.value).startswith("model.safetensors ")
 
 
+@pytest.mark.parametrize(("words", "numel", "is_told"), [(10, 316, True), (-10, 356, True), (10, 317, False)])
+def test_a_model_of_llama2c_without_a_head(tmp_path: Path, words: int, numel: int, is_told: bool) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(struct.pack("<7i", 4, 6, 2, 2, 1, words, 8) + bytes(4 * numel))
+    due = "is a model of llama2.c" if is_told else "in no format that is known here"
+    with pytest.raises(UnknownFormatError, match=due):
+        open_path(path)
+
+
+def test_tensors_of_paddle_one_by_one(tmp_path: Path) -> None:
+    path, head = tmp_path / "x.pdiparams", bytes(16)
+    one = head + b"\4\0\0\0\x08\5\x10\2" + b"\0\0\x80?" * 2
+    packed = head + b"\5\0\0\0\x08\3\x12\1\2" + bytes(16)
+    for data in (one, one + packed, 2 * packed):
+        path.write_bytes(data)
+        with pytest.raises(UnknownFormatError, match="has tensors as Paddle writes them one by one"):
+            open_path(path)
+    unknown = head + b"\4\0\0\0\x08\x3f\x10\2" + b"\0\0\x80?" * 2
+    for data in (one[:-1], one + b"\1", one + one[:30], unknown, head + b"\4\0\0\0\xff\xff\xff\xff"):
+        path.write_bytes(data)
+        with pytest.raises(UnknownFormatError, match=r"starts with zeros|no format that is known"):
+            open_path(path)
+
+
 def test_old_tar_files_of_torch_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(tar("sys_info"))
     with pytest.raises(OpenError, match="torch"):

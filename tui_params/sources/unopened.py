@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tui_params.sources.bytes import content
+from tui_params.sources.bytes import bare_heads, content
 from tui_params.sources.bytes.files import status
 from tui_params.sources.row import Unopened
 
@@ -15,6 +15,7 @@ _OLD_GGML = "is a model of ggml from before GGUF (llama.cpp, whisper.cpp)" + NOT
 _OCDBT = "is the list of keys of an OCDBT store, in which Orbax (jax) keeps a checkpoint" + NOT_YET
 _CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML (weight.bin)" + NOT_YET
 _OPENVINO = "is the graph of an OpenVINO model, whose weights are in the .bin beside it" + NOT_YET
+_PADDLE = "has tensors as Paddle writes them one by one (use_binary_format, .pdiparams), without names" + NOT_YET
 
 
 def _has(folder: Path, *names: str) -> bool:
@@ -67,7 +68,9 @@ UNOPENED: tuple[Unopened, ...] = (
         sentence="is an XML document, not a checkpoint: the download failed?",
     ),
     Unopened(name="old ggml", magic=(b"lmgg", b"fmgg", b"tjgg", b"algg"), sentence=_OLD_GGML),
-    Unopened(name="llama2.c", magic=b"24ka", sentence=f"is a model of llama2.c{NOT_YET}"),
+    Unopened(
+        name="llama2.c", magic=b"24ka", is_file=bare_heads.is_llama2c, sentence=f"is a model of llama2.c{NOT_YET}"
+    ),
     Unopened(name="ExecuTorch", magic=b"ET12", at=4, sentence=f"is a program of ExecuTorch (.pte){NOT_YET}"),
     Unopened(name="OCDBT", magic=b"\x0c\xdb\x3a\x2a", sentence=_OCDBT),
     Unopened(name="Core ML weights", magic=b"\xef\xbe\xad\xde", at=64, sentence=_CORE_ML_WEIGHTS),
@@ -105,6 +108,7 @@ UNOPENED: tuple[Unopened, ...] = (
         is_file=content.is_openvino_weights,
         sentence=f"is the file of weights of the OpenVINO model in the .xml beside it{NOT_YET}",
     ),
+    Unopened(name="Paddle tensors", is_file=bare_heads.is_paddle, sentence=_PADDLE),
     Unopened(
         name="zeros",
         is_file=content.is_all_zeros,

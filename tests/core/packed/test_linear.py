@@ -18,7 +18,7 @@ CODES = RANDOM.integers(-128, 128, (6, 10)).astype(np.int8)
 POINTS = RANDOM.integers(-5, 6, (6, 10)).astype(np.int8)
 SCALES = RANDOM.random((6, 10)).astype(np.float32)
 
-KINDS = {"float32": 1, "int8": 3, "int64": 7, "float16": 10, "uint8": 2}
+KINDS = {"float32": 1, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "uint8": 2}
 
 
 def part(name: str, values: Any) -> bytes:
@@ -153,6 +153,16 @@ def test_nodes_that_agree_are_one_and_a_scale_of_several_stays_listed(tmp_path: 
         assert source.names() == ["w", "v", "s"]
         assert source.read("v").tolist() == (CODES[:2] * 0.5).tolist()
         assert sum(info.nbytes for info in source) == sum(np.asarray(each).nbytes for each in parts.values())
+
+
+def test_a_bias_as_onnxruntime_names_it(tmp_path: Path) -> None:
+    parts = {"b_quantized": np.arange(-2, 2, dtype=np.int32), "b_quantized_scale": np.float32(0.5)}
+    with logical(written(tmp_path, parts, restoring(list(parts)))) as source:
+        assert source.names() == ["b"]
+        assert source.read("b").tolist() == [-1, -0.5, 0, 0.5]
+    # There is another of that name.
+    with logical(written(tmp_path, {**parts, "b": np.float32(1)}, restoring(list(parts)))) as source:
+        assert source.names() == ["b_quantized", "b"]
 
 
 def test_a_subgraph_sees_its_own_tensors_first(tmp_path: Path) -> None:

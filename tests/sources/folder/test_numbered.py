@@ -33,6 +33,7 @@ def test_it_says_that_there_are_others(tmp_path: Path, suffix: str, write: objec
     with open_source(paths[1]) as source:
         said = "file 2 of 3, as its name says: the others were not opened (open the folder)"
         assert source.listing.metadata[KEY] == said
+        assert source.listing.format.endswith(", file 2 of 3")
         assert check(source).not_opened == (paths[0].name, paths[2].name)
     paths[2].unlink()
     with open_source(paths[1]) as source:

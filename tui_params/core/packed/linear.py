@@ -113,6 +113,10 @@ def _unfit(each: TensorInfo, info: TensorInfo, way: Dequantized) -> str:
 
 
 def _name(sought: Sought, info: TensorInfo, scale: TensorInfo) -> str:
-    """The name of the weight: onnxruntime puts ``W_quantized`` and ``W_scale`` in the place of ``W``."""
+    """The name of the weight: onnxruntime puts ``W_quantized`` and ``W_scale`` in the place of ``W``.
+
+    The scale of a bias is called ``b_quantized_scale``.
+    """
     name = info.name.removesuffix("_quantized")
-    return name if name and scale.name == f"{name}_scale" and sought.find(name) is None else info.name
+    is_usual = name != info.name and scale.name in (f"{name}_scale", f"{info.name}_scale")
+    return name if name and is_usual and sought.find(name) is None else info.name

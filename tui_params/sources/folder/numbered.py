@@ -27,8 +27,12 @@ def tell_others(source: Source, path: Path) -> None:
     stem, number, total, suffix = match.groups()
     names = [f"{stem}-{each:0{len(number)}}-of-{total}{suffix}" for each in range(min(int(total), _MOST) + 1)]
     there = () if far.is_far(path) else tuple(n for n in names if n != path.name and is_there(path.with_name(n)))
-    part = f"file {int(number):,} of {int(total):,}, as its name says: the others were not opened (open the folder)"
+    part = f"file {int(number):,} of {int(total):,}"
+    said = f"{part}, as its name says: the others were not opened (open the folder)"
     listing = source.listing
     source.listing = msgspec.structs.replace(
-        listing, metadata={**listing.metadata, KEY: part}, not_opened=(*listing.not_opened, *there)
+        listing,
+        format=f"{listing.format}, {part}",
+        metadata={**listing.metadata, KEY: said},
+        not_opened=(*listing.not_opened, *there),
     )

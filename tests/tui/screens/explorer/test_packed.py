@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tests.core.packed.test_layouts import gptq
+from tests.factories_gguf import blocks, gguf_bytes
 from tests.factories_screen import on_stage
 from tui_params import open_source
 
@@ -27,3 +28,11 @@ async def test_a_key_shows_packed_weights_as_what_they_mean_and_back(tmp_path: P
         assert figures.max == weight.max()
         await stage.press("t")
         await stage.until(lambda: "scales" in stage.text, "the stored tensors")
+
+
+async def test_blocks_of_gguf_are_always_shown_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(gguf_bytes([blocks("w", (4, 64), 2, (32, 18))]))
+    async with on_stage(lambda: open_source(path)) as stage:
+        await stage.press("t")
+        await stage.until(lambda: "Weights in blocks are always shown as what they stand for." in stage.lines[-1], "it")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
 
+_ALWAYS = "Weights in blocks are always shown as what they stand for."
+
 
 def switch(session: Session, notice: Notice) -> bool:
     """Open the source again, packed weights as what they mean if they were as they are stored; False if none are."""
@@ -14,7 +16,9 @@ def switch(session: Session, notice: Notice) -> bool:
 
     is_logical = session.pending.is_logical
     if not is_logical and not may_be_packed(session.opened.source.listing):
-        notice.say("There are no packed weights here.")
+        listing = session.opened.source.listing
+        is_restored = any(info.dtype.stored is not None for info in listing.tensors)
+        notice.say(_ALWAYS if is_restored else "There are no packed weights here.")
         return False
     session.pending.is_logical = not is_logical
     session.open_again()
