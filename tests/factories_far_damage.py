@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.factories_damage import Seed, break_bytes, break_zip, read_parts, write_parts
 from tests.factories_gguf import blocks, gguf_bytes, plain
-from tests.factories_onnx import external, field, model, number, tensor
+from tests.factories_onnx import external, field, model, number, restoring, tensor
 
 NUMBERS = (
     0, 1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 33, 63, 64, 127, 128, 255, 256, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1,
@@ -276,7 +276,7 @@ def _break_message(random: Random, data: bytes) -> bytes:
 
 
 def onnx_seeds() -> list[Seed]:
-    """Models with raw, typed and external values, and constants."""
+    """Models with raw, typed and external values, constants, and a node that restores one of them."""
     raw = TABLE.tobytes()
     constant = field(
         1,
@@ -292,8 +292,10 @@ def onnx_seeds() -> list[Seed]:
         ],
     )  # fmt: skip
     third = model([external("e", (2, 3), 1, location="e.data", offset="0", length="24")])
+    parts = [tensor("q", (2, 3), 3, raw=bytes(range(6))), tensor("s", (3,), 1, raw=raw[:12])]
+    fourth = model(parts, restoring(["q", "s"], axis=1))
     seeds = []
-    for data in (first, second, third):
+    for data in (first, second, third, fourth):
         in_message, in_bytes = partial(_break_message, data=data), partial(break_bytes, data=data)
         seeds.append(Seed(data, "onnx", ".onnx", (in_message, in_message, in_bytes)))
     return seeds

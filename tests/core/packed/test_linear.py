@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.core.packed.logical_files import complaints, logical
+from tests.factories_flips import flipped
 from tests.factories_onnx import field, model, restoring, tensor
 from tui_params import compare, open_source
-from tui_params.errors import ReadError
+from tui_params.errors import OpenError, ReadError, SliceError
 
 RANDOM = np.random.default_rng(11)
 CODES = RANDOM.integers(-128, 128, (6, 10)).astype(np.int8)
@@ -42,6 +47,7 @@ def written(folder: Path, parts: dict[str, Any], *more: bytes) -> Path:
         (np.s_[0, :], lambda n: n, {"axis": -1}),
         (np.s_[:2, :], lambda n: np.repeat(n, 4, 0)[:6], {"axis": 0, "block_size": 4}),
         (np.s_[:, :4], lambda n: np.repeat(n, 3, 1)[:, :10], {"axis": 1, "block_size": 3}),
+        (np.s_[:, :1], lambda n: n, {"axis": 1, "block_size": 1 << 60}),
     ],
 )
 @pytest.mark.parametrize("has_zero", [False, True])
@@ -189,3 +195,21 @@ def test_a_zero_point_of_floating_codes_can_only_be_0(tmp_path: Path) -> None:
                     source.read("w")
             else:
                 assert source.read("w", "[1]") == 2**-8
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_nodes_are_sentences(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    parts = [part("w_quantized", CODES), part("w_scale", SCALES[:, :3]), part("z", POINTS[:, :3])]
+    node = restoring(["w_quantized", "w_scale", "z"], axis=1, block_size=4)
+    path = tmp_path_factory.getbasetemp() / f"linear-{os.getpid()}.onnx"
+    path.write_bytes(flipped(model(parts, node), seed))
+    try:
+        source = logical(path)
+    except OpenError:
+        return
+    with source:
+        for info in source.listing.tensors:
+            with suppress(ReadError, SliceError):
+                assert source.read(info.name).shape == info.shape
+                source.summarize(info.name)

@@ -82,8 +82,10 @@ def tell_dequantized(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, 
     for each in (scale, *(() if zero is None else (zero,))):
         want(each.numel == 1 or each.shape == _shape(info, axis, way.block), _unfit(each, info, way))
     own = [each for each in (scale, zero) if each is not None and not sought.is_shared(each.name)]
-    scheme = Linear(info, scale, zero, axis, way.block)
-    group = way.block if way.block and scale.numel > 1 else None
+    # A block may say that it is larger than all there is.
+    block = min(way.block, info.shape[axis]) if info.shape else 0
+    scheme = Linear(info, scale, zero, axis, block)
+    group = block if block and scale.numel > 1 else None
     method = f"ONNX {info.dtype.short}"
     return PackedWeight(_name(sought, info, scale), info.shape, dtype, method, (info, *own), group, scheme)
 
