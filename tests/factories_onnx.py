@@ -42,9 +42,11 @@ def model(tensors: Iterable[bytes], *more: bytes) -> bytes:
     return field(1, 8) + field(2, "tests") + field(7, graph) + opset + field(14, field(1, "key") + field(2, "value"))
 
 
-def restoring(inputs: Sequence[str], output: str = "y", domain: str = "", /, **attributes: int) -> bytes:
-    """A node of a graph: DequantizeLinear of these inputs."""
-    node = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, "DequantizeLinear")
+def restoring(
+    inputs: Sequence[str], output: str = "y", domain: str = "", operator: str = "DequantizeLinear", /, **attributes: int
+) -> bytes:
+    """A node of a graph, of these inputs."""
+    node = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operator)
     for name, value in attributes.items():
         node += field(5, field(1, name) + field(3, value) + field(20, 2))
     return field(1, node + (field(7, domain) if domain else b""))

@@ -128,6 +128,16 @@ def test_a_packed_model_is_compared_with_the_one_that_it_was(tmp_path: Path) -> 
             "s has 10 elements, and its axis is stated nowhere",
         ),
         (
+            {"w": CODES, "s": np.float32(1)},
+            [restoring(["a", "w", "s"], "y", "com.microsoft", "MatMulNBits", bits=4), restoring(["w", "s"])],
+            "a node computes with its codes (MatMulNBits): they are not restored here",
+        ),
+        (
+            {"w": CODES, "s": np.float32(1)},
+            [restoring(["a", "as", "az", "w", "s"], "y", "", "QLinearConv")],
+            "a node computes with its codes (QLinearConv): they are not restored here",
+        ),
+        (
             {"w": CODES, "s": SCALES[0], "z": np.uint8(1)},
             [restoring(["w", "s", "z"])],
             "z is uint8, and its codes int8",

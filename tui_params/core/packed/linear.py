@@ -63,14 +63,15 @@ class Linear(msgspec.Struct, frozen=True):
 
 def tell_dequantized(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, ...]) -> PackedWeight | None:
     """The weight that the nodes of a graph make of a tensor. Raises Untold."""
+    way = ways[0]
+    fault = next((each.fault for each in ways if each.fault is not None), None)
+    if fault is not None:
+        raise Untold(fault)
+    if len(ways) > 1:
+        scales = ", ".join(clean(each.scale, 40) for each in ways[:3])
+        raise Untold(f"{len(ways):,} nodes restore it, each otherwise: with the scales {scales}")
     if info.dtype.name not in _CODES | _FLOATS:
         raise Untold(f"a DequantizeLinear node restores it, which takes no {info.dtype.name}")
-    way = ways[0]
-    if len(ways) > 1:
-        scales = ", ".join(clean(each.scale, 40) or "one that is computed" for each in ways[:3])
-        raise Untold(f"{len(ways):,} nodes restore it, each otherwise: with the scales {scales}")
-    if way.fault is not None:
-        raise Untold(way.fault)
     scale = sought.need(way.scale)
     zero = None if way.zero is None else sought.need(way.zero)
     dtype = way.dtype or scale.dtype

@@ -1,4 +1,4 @@
-"""What the DequantizeLinear nodes of a model say of its initialisers.
+"""What the nodes of a model that restore codes, or compute with them, say of its initialisers.
 
 onnx/onnx.proto: NodeProto.input 1, op_type 4, attribute 5, domain 7; AttributeProto.name 1, i 3.
 """
@@ -14,7 +14,14 @@ from tui_params.core.text import clean
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, Bytes, Field, fields
 from tui_params.sources.onnx.tensor import MAX_NAME_NBYTES, read_text, type_of
 
-OPERATOR = "DequantizeLinear"
+_DEQUANTIZE = "DequantizeLinear"
+OPERATORS = {
+    _DEQUANTIZE: 0, "QLinearMatMul": 3, "QLinearConv": 3, "MatMulInteger": 1, "ConvInteger": 1,
+    "MatMulNBits": 1, "GatherBlockQuantized": 0, "QGemm": 3, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1,
+}  # fmt: skip
+"""Which input the codes of a weight are; from the second line on, operators of onnxruntime (ContribOperators.md)."""
+
+LENGTHS = frozenset(map(len, OPERATORS))
 MAX_NODES = 200_000
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -25,15 +32,16 @@ _AXIS = 1
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One node: the names of its inputs, its attributes, and the prefixes of the graphs it is in, outermost first."""
+    """One node: its operator, the names of its inputs, and the prefixes of the graphs it is in, outermost first."""
 
+    operator: str
     inputs: tuple[str, ...]
     attributes: dict[str, int]
     domain: str
     scopes: tuple[str, ...]
 
 
-def read_node(data: Bytes, node: Field, scopes: tuple[str, ...]) -> Node:
+def read_node(data: Bytes, node: Field, operator: str, scopes: tuple[str, ...]) -> Node:
     """The node in the bytes of a field. Raises BadMessageError."""
     inputs: list[str] = []
     attributes: dict[str, int] = {}
@@ -54,14 +62,14 @@ def read_node(data: Bytes, node: Field, scopes: tuple[str, ...]) -> Node:
             attributes[label] = value
         elif field.number == 7:
             domain = read_text(data, field, 200)
-    return Node(tuple(inputs), attributes, domain, scopes)
+    return Node(operator, tuple(inputs), attributes, domain, scopes)
 
 
 def dequantized(nodes: list[Node], names: Collection[str]) -> dict[str, tuple[Dequantized, ...]]:
     """What the nodes make of the tensors of these names, each way once."""
     found: dict[str, list[Dequantized]] = {}
     for node in nodes:
-        codes = _resolve(node, 0, names)
+        codes = _resolve(node, OPERATORS[node.operator], names)
         if codes is None or node.domain not in _DOMAINS:
             continue
         made = _made(node, names)
@@ -77,6 +85,8 @@ def _resolve(node: Node, place: int, names: Collection[str]) -> str | None:
 
 
 def _made(node: Node, names: Collection[str]) -> Dequantized:
+    if node.operator != _DEQUANTIZE:
+        return Dequantized(fault=f"a node computes with its codes ({node.operator}): they are not restored here")
     scale, zero = _resolve(node, 1, names), _resolve(node, 2, names)
     if scale is None:
         return Dequantized(fault=f"its scale, {_input(node, 1)}, is no stored tensor: the model computes it")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
-from tui_params.sources.onnx.dequantize import MAX_NODES, OPERATOR, Node, read_node
+from tui_params.sources.onnx.dequantize import LENGTHS, MAX_NODES, OPERATORS, Node, read_node
 from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text, read_usual
 
 MAX_TENSORS = 500_000
@@ -139,7 +139,7 @@ class Walk:
     def _node(self, node: Field, prefix: str, depth: int) -> None:
         """The constants in the attributes of a node, and its subgraphs."""
         name = ""
-        is_restoring = False
+        operator = ""
         attributes: list[Field] = []
         for field in self._fields(node.start, node.stop):
             if field.kind == BYTES and field.number == 2 and not name:
@@ -147,10 +147,10 @@ class Walk:
                 name = read_text(self._data, field, 200)
             elif field.kind == BYTES and field.number == 5:
                 attributes.append(field)
-            elif field.kind == BYTES and field.number == 4 and field.stop - field.start == len(OPERATOR):
-                is_restoring = read_text(self._data, field) == OPERATOR
-        if is_restoring and len(self.nodes) < MAX_NODES:
-            self.nodes.append(read_node(self._data, node, tuple(self._scopes)))
+            elif field.kind == BYTES and field.number == 4 and field.stop - field.start in LENGTHS:
+                operator = read_text(self._data, field)
+        if operator in OPERATORS and len(self.nodes) < MAX_NODES:
+            self.nodes.append(read_node(self._data, node, operator, tuple(self._scopes)))
         for attribute in attributes:
             self._attribute(attribute, prefix, name, depth)
 
