@@ -64,7 +64,8 @@ def is_llama2c(peek: Peek) -> bool:
     """
     if len(peek.head) < 28:
         return False
-    dim, hidden, layers, heads, kv_heads, words, length = unpack_from("<7i", peek.head)
+    sizes: tuple[int, ...] = unpack_from("<7i", peek.head)
+    dim, hidden, layers, heads, kv_heads, words, length = sizes
     if min(dim, hidden, layers, heads, kv_heads, length) < 1 or not words or dim % heads or heads % kv_heads:
         return False
     of_head = dim // heads
