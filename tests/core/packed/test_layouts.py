@@ -23,6 +23,7 @@ from tui_params.core.packed.recognition import may_be_packed
 from tui_params.errors import ReadError
 
 RANDOM = np.random.default_rng(5)
+WAYS = "8 bits in groups of 32 or 4 bits in groups of 64 or 2 bits in groups of 128"
 E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]
 
 
@@ -326,8 +327,17 @@ def test_a_layer_that_was_saved_by_itself(tmp_path: Path) -> None:
     expected = codes.astype(np.float32) * scales.repeat(64, 1) + biases.repeat(64, 1)
     check(save(tmp_path / "mlx", of_mlx, config), expected, "weight")
     with logical(save(tmp_path / "alone", of_mlx)) as source:
-        why = "the bits of a code and the size of a group are stated nowhere"
+        why = f"the bits of a code and the size of a group are stated nowhere ({WAYS})"
         assert source.packings.untold == {"weight": why}
+    # No other number of bits makes so many words of so many codes.
+    fives = {**of_mlx, "weight": words(RANDOM.integers(0, 32, (24, 128)), 5).view(np.uint32)}
+    with logical(save(tmp_path / "fives", fives)) as source:
+        assert source.packings.weights[0].method == "MLX int5"
+        assert source.find("weight").shape == (24, 128)
+    bytes_of_scales = RANDOM.integers(100, 140, (24, 8)).astype(np.uint8)
+    nvfp4 = {"weight": of_mlx["weight"], "scales": bytes_of_scales}
+    with logical(save(tmp_path / "nvfp4", nvfp4)) as source:
+        assert source.packings.weights[0].method == "MLX nvfp4"
     named, expected = gptq(4, is_v2=False)
     of_gptq = {name.removeprefix("fc."): value for name, value in named.items()}
     check(save(tmp_path / "gptq", of_gptq), expected, "weight")
@@ -344,7 +354,7 @@ def test_what_cannot_be_told_stays_as_it_is_stored_and_says_why(tmp_path: Path) 
         assert set(source.names()) == {*tensors, *words_alone}
         assert source.packings.untold == {
             "fc.qweight": "fc.scales is missing",
-            "other.weight": "the bits of a code and the size of a group are stated nowhere",
+            "other.weight": "other.biases is missing",
         }
         assert source.find("fc.qweight").notes[-1] == "packed, but its values cannot be told: fc.scales is missing"
 

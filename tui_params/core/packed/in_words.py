@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.packed.sought import Sought, Untold, is_float, want
 from tui_params.core.packed.weight import PackedWeight
@@ -97,15 +99,15 @@ def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     want(scales.shape[:-1] == info.shape[:-1] and scales.shape[-1] > 0, _unfit(scales, info))
     bits, group = sought.of_layer(head[:-1])
     words, groups = info.shape[-1], scales.shape[-1]
-    want(group is not None and bits is not None, "the bits of a code and the size of a group are stated nowhere")
-    assert group is not None
-    assert bits is not None
+    if group is None or bits is None:
+        way = _AFFINE if biases is not None else _FLOATING
+        bits, group = _only_way(32 * words // groups if 32 * words % groups == 0 else 0, way)
     # A layer that the configuration forgets to name: then the sizes say so.
     unfit = f"codes of {bits} bits in groups of {group} do not make {words:,} words and {groups:,} scales a row"
     want(32 * words == group * groups * bits and 1 <= bits <= 8, unfit)
     shape = (*info.shape[:-1], group * groups)
     if biases is None:
-        mode = {(4, 32): "mxfp4", (4, 16): "nvfp4", (8, 32): "mxfp8"}.get((bits, group))
+        mode = _FLOATING.get((bits, group))
         if mode is None or scales.dtype.name != "uint8":
             raise Untold(f"{head}biases is missing")
         floating = MlxMicro(info, scales, bits, group)
@@ -114,6 +116,23 @@ def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     scheme = Mlx(info, scales, biases, bits, group, scales.dtype)
     parts = (info, scales, biases)
     return PackedWeight(info.name, shape, scales.dtype, f"MLX int{bits}", parts, group, scheme)
+
+
+_FLOATING = {(4, 32): "mxfp4", (4, 16): "nvfp4", (8, 32): "mxfp8"}
+"""The modes of MLX without biases, by the bits of a code and the size of a group."""
+
+_AFFINE = tuple((bits, group) for group in (32, 64, 128) for bits in (8, 6, 5, 4, 3, 2))
+"""What mlx.core.quantize takes in its mode with biases."""
+
+
+def _only_way(product: int, ways: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The bits of a code and the size of a group, if one way alone makes that product. Raises Untold."""
+    fitting = [way for way in ways if way[0] * way[1] == product]
+    if len(fitting) == 1:
+        return fitting[0]
+    either = " or ".join(f"{bits} bits in groups of {group}" for bits, group in fitting)
+    shown = f" ({either})" if either else ""
+    raise Untold(f"the bits of a code and the size of a group are stated nowhere{shown}")
 
 
 def _bfloat16(sought: Sought) -> DType:
