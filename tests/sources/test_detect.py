@@ -211,7 +211,7 @@ def test_tensors_of_paddle_one_by_one(tmp_path: Path) -> None:
     packed = head + b"\5\0\0\0\x08\3\x12\1\2" + bytes(16)
     for data in (one, one + packed, 2 * packed):
         path.write_bytes(data)
-        with pytest.raises(UnknownFormatError, match="has tensors as Paddle writes them one by one"):
+        with pytest.raises(UnknownFormatError, match="is a row of tensors as Paddle writes them one by one"):
             open_path(path)
     unknown = head + b"\4\0\0\0\x08\x3f\x10\2" + b"\0\0\x80?" * 2
     for data in (one[:-1], one + b"\1", one + one[:30], unknown, head + b"\4\0\0\0\xff\xff\xff\xff"):

@@ -15,7 +15,9 @@ _OLD_GGML = "is a model of ggml from before GGUF (llama.cpp, whisper.cpp)" + NOT
 _OCDBT = "is the list of keys of an OCDBT store, in which Orbax (jax) keeps a checkpoint" + NOT_YET
 _CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML (weight.bin)" + NOT_YET
 _OPENVINO = "is the graph of an OpenVINO model, whose weights are in the .bin beside it" + NOT_YET
-_PADDLE = "has tensors as Paddle writes them one by one (use_binary_format, .pdiparams), without names" + NOT_YET
+_PADDLE = (
+    "is a row of tensors as Paddle writes them one by one (use_binary_format, .pdiparams), without names" + NOT_YET
+)
 
 
 def _has(folder: Path, *names: str) -> bool:
