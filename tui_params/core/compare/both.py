@@ -15,7 +15,7 @@ from tui_params.core.compare.same_files import are_same_files
 from tui_params.core.course import Courses
 from tui_params.core.health.adapters import has_adapters
 from tui_params.core.piece import Piece
-from tui_params.core.reading.readable import FileStamp
+from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import Beat, FileRange, Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.watching import Watching
@@ -74,6 +74,11 @@ class BothSources(Source):
         source, found = self._found(info)
         place = source.place(found)
         return None if place is None else (source is self.b, place)
+
+    def still(self, info: TensorInfo) -> Readable:
+        source, found = self._found(info)
+        kept = source.still(found)
+        return self if kept is source else kept
 
     def to_fetch(self, info: TensorInfo) -> int:
         source, found = self._found(info)

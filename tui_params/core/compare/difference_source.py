@@ -13,7 +13,7 @@ from tui_params.core.compare.side_by_side import pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.numbers.decode import decode
-from tui_params.core.source import Listing, Source
+from tui_params.core.source import Beat, Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Window
 from tui_params.errors import ReadError
@@ -51,6 +51,9 @@ class DifferenceSource(Source):
     def to_fetch(self, info: TensorInfo) -> int:
         pair = self._pair(info)
         return self._a.to_fetch(pair.a) + self._b.to_fetch(pair.b)
+
+    def beat(self) -> Beat | None:
+        return self._a.beat() or self._b.beat()
 
     def _pair(self, info: TensorInfo) -> Pair:
         pair = self._pairs.get(info.name)

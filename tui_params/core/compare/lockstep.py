@@ -16,6 +16,7 @@ from tui_params.core.compare.verdict import Progress, Tolerance, Verdict, judge,
 from tui_params.core.dtypes import fit
 from tui_params.core.numbers.difference import Counted, Tally
 from tui_params.core.reading.outcome import reason_of
+from tui_params.core.reading.readable import Readable
 from tui_params.core.source import Source
 from tui_params.core.team import Compared, Comparing, Team
 from tui_params.core.tensor import TensorInfo
@@ -42,6 +43,10 @@ class Job:
         self.same: list[Range] = []
         self.reason: str | None = None
         self.left = 0
+        self.lock = Lock()
+        """Of ``sides``."""
+
+        self.sides: tuple[Readable, Readable] | None = None
 
     def ranges(self) -> list[Range]:
         """The ranges of elements to compare; a tensor that is not contiguous is one range."""
@@ -142,16 +147,17 @@ class _Readers:
         """Compare ranges of a job for another process; of all its ranges with the norms of the whole."""
         job, compared = self._jobs[number], ByteComparison()
         ranges = job.ranges()
+        sides = self._sides(job)
         tally, same = None, list[Range]()
         for place in places:
-            found, equal = self._read(job, ranges[place], compared, tell)
+            found, equal = self._read(job, sides, ranges[place], compared, tell)
             if tally is not None and found is not None:
                 tally.merge(found)
             tally = tally or found
             if equal[0] < equal[1]:
                 same.append(equal)
         if tally is not None and len(places) == len(ranges):
-            self._add_equal(tally, job, same, lambda: tell(0))
+            self._add_equal(tally, sides[0], job, same, lambda: tell(0))
             same = []
         return Compared(None if tally is None else tally.counted(), tuple(same))
 
@@ -179,7 +185,7 @@ class _Readers:
                 if found is not None:
                     tally, same = self._counted(job, found.counted), found.same
                 else:
-                    tally, equal = self._read(job, part, compared, partial(self._tell, thread))
+                    tally, equal = self._read(job, self._sides(job), part, compared, partial(self._tell, thread))
                     same = (equal,) if equal[0] < equal[1] else ()
             except StoppedError:
                 raise
@@ -207,8 +213,20 @@ class _Readers:
         tally.add_counted(counted)
         return tally
 
+    def _sides(self, job: Job) -> tuple[Readable, Readable]:
+        """What both tensors are read from; where they change meanwhile, that is the same for all ranges of a job."""
+        with job.lock:
+            if job.sides is None:
+                job.sides = self._source_a.still(job.a), self._source_b.still(job.b)
+            return job.sides
+
     def _read(
-        self, job: Job, part: Range, compared: ByteComparison, tell: Callable[[int], None]
+        self,
+        job: Job,
+        sides: tuple[Readable, Readable],
+        part: Range,
+        compared: ByteComparison,
+        tell: Callable[[int], None],
     ) -> tuple[Tally | None, Range]:
         """The tally of a range from its first difference on, and the range of equal elements before it."""
         a, b = job.a, job.b
@@ -216,7 +234,7 @@ class _Readers:
         tally = None if is_same_type else self._tally(job)
         start, stop = part
         same = start
-        for piece in pieces(self._source_a, a, self._source_b, b, start, stop):
+        for piece in pieces(sides[0], a, sides[1], b, start, stop):
             if is_same_type and compared.is_same(piece.a, piece.b):
                 if tally is None:
                     same = piece.start + piece.numel
@@ -234,11 +252,12 @@ class _Readers:
         if reason is None and tally is not None:
             # The norms are of the whole tensor: count the elements in that were only compared as bytes.
             try:
-                self._add_equal(tally, job, job.same, self._stop_if_unwanted)
+                self._add_equal(tally, self._sides(job)[0], job, job.same, self._stop_if_unwanted)
             except StoppedError:
                 raise
             except (TuiParamsError, OSError, MemoryError) as error:
                 reason = reason_of(error)
+        job.sides = None
         difference = None if reason is not None or tally is None else tally.difference()
         norms_agree = tally is not None and tally.norms_agree
         for pair in job.pairs:
@@ -248,9 +267,11 @@ class _Readers:
                 verdict = unread(pair, reason, self._tolerance)
             self.verdicts.put(verdict)
 
-    def _add_equal(self, tally: Tally, job: Job, ranges: Sequence[Range], listen: Callable[[], None]) -> None:
+    def _add_equal(
+        self, tally: Tally, source: Readable, job: Job, ranges: Sequence[Range], listen: Callable[[], None]
+    ) -> None:
         for start, stop in ranges:
-            for raw, numel in one_side(self._source_a, job.a, start, stop):
+            for raw, numel in one_side(source, job.a, start, stop):
                 tally.add_equal(raw, numel)
                 listen()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tui_params.core.dtypes import fit
 from tui_params.core.numbers.decode import part_dtype
-from tui_params.core.source import Source
+from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import plural
 from tui_params.core.window import Axis, Window, make_window
@@ -53,7 +53,9 @@ class ByteComparison:
         return bool((a[words * 8 :] == b[words * 8 :]).all())
 
 
-def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, start: int, stop: int) -> Iterator[Piece]:
+def pieces(
+    source_a: Readable, a: TensorInfo, source_b: Readable, b: TensorInfo, start: int, stop: int
+) -> Iterator[Piece]:
     """Elements ``start:stop`` of two tensors of the same shape, row-major.
 
     ``start`` is a multiple of the grains of both types. Raises ReadError and SliceError, at any step.
@@ -66,7 +68,7 @@ def pieces(source_a: Source, a: TensorInfo, source_b: Source, b: TensorInfo, sta
         start += numel
 
 
-def one_side(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[tuple[Bytes, int]]:
+def one_side(source: Readable, info: TensorInfo, start: int, stop: int) -> Iterator[tuple[Bytes, int]]:
     """The bytes of elements ``start:stop`` of one tensor, row-major, and how many elements they are.
 
     Raises ReadError, at any step.
@@ -81,7 +83,7 @@ def one_side(source: Source, info: TensorInfo, start: int, stop: int) -> Iterato
 class _Stream:
     """The elements of one side, in order; the caller takes as many at a time as both sides have."""
 
-    def __init__(self, source: Source, info: TensorInfo, start: int, stop: int) -> None:
+    def __init__(self, source: Readable, info: TensorInfo, start: int, stop: int) -> None:
         if not info.dtype.is_sized:
             part_dtype(info.dtype)  # raises, with the reason
         self._info = info
@@ -112,7 +114,7 @@ class _Stream:
         return self._block[dtype.nbytes(begin) : dtype.nbytes(end)]
 
 
-def gathered(source: Source, info: TensorInfo, start: int, stop: int) -> Iterator[Bytes]:
+def gathered(source: Readable, info: TensorInfo, start: int, stop: int) -> Iterator[Bytes]:
     """The bytes of elements ``start:stop`` of a tensor that is not contiguous, row-major. Raises ReadError."""
     if info.dtype.is_packed:
         raise ReadError(f"{info.name} is a strided view of packed {info.dtype.name} elements")

@@ -17,7 +17,7 @@ import msgspec
 
 from tui_params.core.crc32 import crc32
 from tui_params.core.findings import Finding
-from tui_params.core.reading.readable import FileStamp
+from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
@@ -188,6 +188,10 @@ class WatchedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def still(self, info: TensorInfo) -> Readable:
+        kept = self._source.still(info)
+        return self if kept is self._source else kept
 
     def place(self, info: TensorInfo) -> Hashable | None:
         return self._source.place(info)

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.health.verification import FileState, Verification, VerifiedFile
-from tui_params.core.reading.readable import FileStamp
+from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import Digest, Record, Source, StoredFile
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -153,6 +153,10 @@ class HashedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def still(self, info: TensorInfo) -> Readable:
+        kept = self._source.still(info)
+        return self if kept is self._source else kept
 
     def place(self, info: TensorInfo) -> Hashable | None:
         return self._source.place(info)

@@ -78,6 +78,13 @@ class Readable(Protocol):
         """
         return HERE
 
+    def still(self, info: TensorInfo) -> Readable:
+        """What a tensor is read from in several parts: itself, or where elements change meanwhile, a copy of them.
+
+        Raises ReadError.
+        """
+        return self
+
     def place(self, info: TensorInfo) -> Hashable | None:
         """Where the elements of ``info`` are: equal for tensors of one type, shape and stride with the same elements.
 

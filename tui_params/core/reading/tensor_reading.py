@@ -160,6 +160,7 @@ class Reading:
         if info.unreadable is not None:
             raise ReadError(info.unreadable)
         self._source = source
+        self._still: Readable | None = None
         self._info = info
         self._has_channels = has_channels
         self._is_counted = is_counted
@@ -182,6 +183,10 @@ class Reading:
     ) -> None:
         """Read what is left. Raises ReadError, StoppedError, and the source's OSError and MemoryError."""
         self._raise_if_stopped(should_stop)
+        if self._still is None:
+            self._still = self._source.still(self._info)
+            # A copy is not kept, and another one would be of another time.
+            self.can_resume = self.can_resume and self._still is self._source
         self._source.engine.expect(self._info.dtype.nbytes(self._wanted - self.done))
         halt = Event()
         helpers = self._start_helpers(self._useful_threads(threads), halt)
@@ -304,7 +309,8 @@ class Reading:
         progress: Callable[[int], None] | None,
     ) -> None:
         first = start
-        for block in self._source.blocks(self._info, start, stop):
+        assert self._still is not None
+        for block in self._still.blocks(self._info, start, stop):
             # The last byte of a packed tensor may be padded.
             count = min(self._info.dtype.numel(block.size), stop - first)
             share.add(block, first, count)
