@@ -29,9 +29,7 @@ from tui_params.cache.figures import FigureCache, Measured, SourceCache
 from tui_params.cache.records import (
     ENGINE,
     Identity,
-    decode_record,
     describe_layout,
-    encode_record,
     file_name,
     layout,
     pack,
@@ -40,6 +38,7 @@ from tui_params.cache.records import (
 )
 from tui_params.core.channels import Channel, Channels, Side
 from tui_params.core.dtypes import from_torch
+from tui_params.core.figure_records import decode_record, encode_record
 from tui_params.core.figures import Figures
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.source import Source

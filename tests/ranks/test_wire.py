@@ -13,6 +13,7 @@ from tests.factories_numbers import READABLE, BytesSource
 from tui_params.core.dtypes import DType
 from tui_params.core.numbers import summary as summaries
 from tui_params.core.numbers.difference import Tally
+from tui_params.core.numbers.sent_summary import pack_summary, unpack_summary
 from tui_params.core.reading.partial import Measured, Partial
 from tui_params.core.reading.tensor_reading import Reading
 from tui_params.core.team import Compared
@@ -26,10 +27,8 @@ from tui_params.ranks.wire import (
     encode,
     pack_compared,
     pack_maxima,
-    pack_summary,
     unpack_compared,
     unpack_maxima,
-    unpack_summary,
 )
 
 

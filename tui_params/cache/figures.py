@@ -18,17 +18,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.cache.folder import CacheFolder, Stamp, Usage
-from tui_params.cache.records import (
-    Identity,
-    Measured,
-    decode_record,
-    encode_record,
-    file_name,
-    pack,
-    tensor_key,
-    unpack,
-)
+from tui_params.cache.records import Identity, file_name, pack, tensor_key, unpack
 from tui_params.core.channels import Channels
+from tui_params.core.figure_records import Measured, decode_record, encode_record
 from tui_params.core.figures import Figures
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Source

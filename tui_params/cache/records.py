@@ -1,8 +1,7 @@
 """The bytes of a cache file: the statistics of the tensors of one state of one data file.
 
 A cache file is ``MAGIC``, the 16 bytes of ``layout``, the BLAKE2b-128 of the rest, and the rest: a msgpack array of
-an Identity and a map from the 16 bytes of ``tensor_key`` to a record. A record is a msgpack array of the fields of
-Measured or, if an integer is beyond the 64 bits of msgpack, a byte string with the same as JSON.
+an Identity and a map from the 16 bytes of ``tensor_key`` to a record. A record is that of ``core.figure_records``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from functools import cache
 import msgspec
 
 from tui_params.core.channels import Channel, Channels, Side
+from tui_params.core.figure_records import Measured
 from tui_params.core.figures import QUANTILES, SPARK_BINS, Figures
 from tui_params.core.tensor import TensorInfo
 
@@ -22,15 +22,6 @@ ENGINE = 3
 MAGIC = b"TUIPFIG\n"
 _DIGEST = 16
 _HEAD = len(MAGIC) + 2 * _DIGEST
-_JSON = b"\xc4\xc5\xc6"
-"""The first bytes of a msgpack byte string, by its length: msgpack's spec, "bin format family"."""
-
-
-class Measured(msgspec.Struct, frozen=True, gc=False):
-    """The statistics of one tensor; ``channels`` is None if it has none, or if they were not computed."""
-
-    figures: Figures
-    channels: Channels | None
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -42,29 +33,6 @@ class Identity(msgspec.Struct, frozen=True, gc=False, array_like=True):
     size: int
     mtime_ns: int
     ctime_ns: int
-
-
-# The same structs without the names of their fields: half the bytes.
-class _Channel(Channel, frozen=True, gc=False, array_like=True):
-    pass
-
-
-class _Side(Side, frozen=True, gc=False, array_like=True):
-    largest: tuple[_Channel, ...]
-
-
-class _Channels(Channels, frozen=True, gc=False, array_like=True):
-    rows: _Side
-    columns: _Side | None
-
-
-class _Figures(Figures, frozen=True, gc=False, array_like=True):
-    pass
-
-
-class _Measured(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    figures: _Figures
-    channels: _Channels | None
 
 
 class _Contents(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -94,12 +62,6 @@ def layout() -> bytes:
 _encode = msgspec.msgpack.Encoder().encode
 
 
-# Made when the first cache file is read: the explorer imports this before its first screen.
-@cache
-def _decoder() -> msgspec.msgpack.Decoder[_Measured]:
-    return msgspec.msgpack.Decoder(_Measured)
-
-
 @cache
 def _contents_decoder() -> msgspec.msgpack.Decoder[_Contents]:
     return msgspec.msgpack.Decoder(_Contents)
@@ -114,31 +76,6 @@ def tensor_key(info: TensorInfo) -> bytes:
 def file_name(path: bytes) -> str:
     """The name of the cache file for the data file at ``path``; it differs from layout to layout."""
     return _digest(path, layout()).hex() + ".figures"
-
-
-def encode_record(figures: Figures, channels: Channels | None) -> bytes:
-    """One record."""
-    record = msgspec.convert(Measured(figures, channels), _Measured, from_attributes=True)
-    try:
-        return _encode(record)
-    except OverflowError:
-        import json
-
-        return _encode(json.dumps(msgspec.to_builtins(record)).encode())
-
-
-def decode_record(data: bytes | msgspec.Raw) -> Measured | None:
-    """The reverse of ``encode_record``; None if ``data`` is no record."""
-    try:
-        if bytes(memoryview(data)[:1]) in _JSON:
-            import json
-
-            record = msgspec.convert(json.loads(msgspec.msgpack.decode(data, type=bytes)), _Measured)
-        else:
-            record = _decoder().decode(data)
-        return msgspec.convert(record, Measured, from_attributes=True)
-    except (msgspec.MsgspecError, ValueError):
-        return None
 
 
 def pack(identity: Identity, records: Mapping[bytes, bytes | msgspec.Raw]) -> bytes:

@@ -111,9 +111,9 @@ def read(source: Source, tensors: Sequence[TensorInfo], team: Team | None = None
 
 
 def _figures(source: Source, info: TensorInfo) -> Figures:
-    from tui_params.core.reading.tensor_reading import summarize
+    from tui_params.core.reading.tensor_reading import figures_of
 
-    return summarize(source, info).figures(info.numel)
+    return figures_of(source, info)
 
 
 def _results(

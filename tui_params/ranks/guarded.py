@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.piece import Piece
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Beat, FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -76,6 +77,20 @@ class GuardedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        return self._source.works_out(info, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        self._guard()
+        return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def place(self, info: TensorInfo) -> Hashable | None:
         return self._source.place(info)

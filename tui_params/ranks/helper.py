@@ -9,8 +9,9 @@ from threading import Lock
 from time import monotonic
 from typing import NoReturn
 
-from tui_params.cache.records import encode_record
+from tui_params.core.figure_records import encode_record
 from tui_params.core.health.checksums import WatchedSource
+from tui_params.core.numbers.sent_summary import pack_summary
 from tui_params.core.reading.sweep import Measuring
 from tui_params.core.reading.tensor_reading import Reading
 from tui_params.core.source import Source
@@ -32,7 +33,6 @@ from tui_params.ranks.wire import (
     encode,
     pack_compared,
     pack_maxima,
-    pack_summary,
 )
 
 BEAT_SECONDS = 0.5

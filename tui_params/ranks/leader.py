@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from tui_params.cache.records import decode_record
+from tui_params.core.figure_records import decode_record
 from tui_params.core.health.checksums import WatchedSource
+from tui_params.core.numbers.sent_summary import unpack_summary
 from tui_params.core.reading.partial import Measured, Partial
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.sweep import measure_alone
@@ -23,7 +24,7 @@ from tui_params.ranks.guarded import GuardedSource
 from tui_params.ranks.inbox import Inbox
 from tui_params.ranks.sight import disagreement, hello_of
 from tui_params.ranks.split import Portion, Unit, elements, split, units_of
-from tui_params.ranks.wire import Hello, unpack_compared, unpack_maxima, unpack_summary
+from tui_params.ranks.wire import Hello, unpack_compared, unpack_maxima
 
 Owned = tuple[int, Portion]
 """A portion, and the number of the process that reads it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tui_params.core.compare.same_files import are_same_files
 from tui_params.core.course import Courses
 from tui_params.core.health.adapters import has_adapters
 from tui_params.core.piece import Piece
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import Beat, FileRange, Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -74,6 +75,21 @@ class BothSources(Source):
         source, found = self._found(info)
         place = source.place(found)
         return None if place is None else (source is self.b, place)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        source, found = self._found(info)
+        return source.works_out(found, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        source, found = self._found(info)
+        return source.worked_out(found, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def still(self, info: TensorInfo) -> Readable:
         source, found = self._found(info)

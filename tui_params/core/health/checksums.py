@@ -17,6 +17,7 @@ import msgspec
 
 from tui_params.core.crc32 import crc32
 from tui_params.core.findings import Finding
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -188,6 +189,19 @@ class WatchedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        return self._source.works_out(info, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def still(self, info: TensorInfo) -> Readable:
         kept = self._source.still(info)

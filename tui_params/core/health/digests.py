@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.health.verification import FileState, Verification, VerifiedFile
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp, Readable
 from tui_params.core.source import Digest, Record, Source, StoredFile
 from tui_params.core.tensor import TensorInfo
@@ -153,6 +154,19 @@ class HashedSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        return self._source.works_out(info, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def still(self, info: TensorInfo) -> Readable:
         kept = self._source.still(info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ from tui_params.core.packed.recognition import Packings, find_packings
 from tui_params.core.packed.sought import OF_SAFETENSORS
 from tui_params.core.packed.weight import PackedWeight, Stored
 from tui_params.core.piece import Piece
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Beat, FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
@@ -114,6 +115,21 @@ class LogicalSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return None if info.name in self._weights else self.stored.data_file(info)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        return info.name not in self._weights and self.stored.works_out(info, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        if info.name in self._weights:
+            return None
+        return self.stored.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def place(self, info: TensorInfo) -> Hashable | None:
         return None if info.name in self._weights else self.stored.place(info)

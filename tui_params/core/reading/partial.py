@@ -20,6 +20,14 @@ class Measured(NamedTuple):
     channels: Channels | None
 
 
+class WorkedOut(NamedTuple):
+    """What a source has worked out of a whole tensor; ``summary`` if that was asked for."""
+
+    figures: Figures
+    channels: Channels | None
+    summary: Summary | None
+
+
 class Partial:
     """The summary of some elements of a tensor and, if asked for, the largest magnitudes in its rows and columns.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tui_params.core.kernels.engine import Engine
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.place import HERE
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -77,6 +78,25 @@ class Readable(Protocol):
         ``infos`` is not called where everything lies on this machine. Raises nothing.
         """
         return HERE
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        """Whether ``worked_out`` has something: where fewer bytes have to come than the tensor has. Asks nobody."""
+        return False
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        """The statistics of the whole tensor, where the source works them out itself: as from a read of its blocks.
+
+        None where its blocks are to be read. ``has_summary`` asks for the summary too, which has more bytes.
+        ``progress`` gets the elements read so far. Raises ReadError, StoppedError.
+        """
+        return None
 
     def still(self, info: TensorInfo) -> Readable:
         """What a tensor is read from in several parts: itself, or where elements change meanwhile, a copy of them.

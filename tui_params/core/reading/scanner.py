@@ -14,6 +14,7 @@ import msgspec
 from tui_params.core.reading import tensor_reading as reading
 from tui_params.core.reading.ledger import Ledger
 from tui_params.core.reading.outcome import HistogramOutcome, Outcome, reason_of
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.tensor_reading import Measurement, Reading, sample
 from tui_params.core.tensor import TensorInfo
@@ -214,8 +215,15 @@ class Scanner:
             if is_final:
                 if self.ledger.is_lent(name):
                     return None
+                ready = self._worked_out(info)
+                if ready is not None:
+                    if ready.summary is not None:
+                        self._keep(name, _Kept(ready.summary, info.numel, True))
+                    return Outcome(name, ready.figures, None, True, ready.channels)
                 found = self._measure(info)
                 summary, channels = found.summary, found.channels
+            elif self._source.works_out(info, has_summary=False):
+                return None
             elif info.numel > reading.SAMPLE_BEYOND and name not in self._sampled:
                 summary = sample(self._source, info, should_stop=self._is_unwanted)
                 self._sampled.add(name)
@@ -226,11 +234,26 @@ class Scanner:
             return None
         except Exception as error:  # noqa: BLE001 - the tensor gets it as its reason; the next one is read
             return Outcome(name, None, reason_of(error), True)
-        self._kept[name] = _Kept(summary, info.numel, is_final)
+        self._keep(name, _Kept(summary, info.numel, is_final))
+        return Outcome(name, figures, None, is_final, channels)
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        self._kept[name] = kept
         self._kept.move_to_end(name)
         if len(self._kept) > KEPT_SUMMARIES:
             self._kept.popitem(last=False)
-        return Outcome(name, figures, None, is_final, channels)
+
+    def _worked_out(self, info: TensorInfo) -> WorkedOut | None:
+        """What the source works out itself: the summary too only if somebody has asked for a histogram."""
+        has_summary = info.name in self._questions
+        if not self._source.works_out(info, has_summary=has_summary):
+            return None
+        return self._source.worked_out(
+            info,
+            has_summary=has_summary,
+            should_stop=self._is_unwanted,
+            progress=lambda done: self._publish(info, done),
+        )
 
     def _measure(self, info: TensorInfo) -> Measurement:
         reading = self._paused.pop(info.name, None) or Reading(self._source, info, has_channels=True)

@@ -34,15 +34,18 @@ class StillTensor(Readable):
         if info.stride is not None and not info.dtype.is_packed:
             # Its blocks come in any order, and what asks for windows wants the same elements.
             self._values = np.ascontiguousarray(source.read_window(info, parse_window("", info.shape)))
-        self._raw = np.empty(info.nbytes, np.uint8)
-        done = 0
+        done, taken = 0, np.empty(0, np.uint8)
         for block in source.blocks(info) if self._values is None else self._stored():
             if done + block.size > info.nbytes:
                 raise ReadError(f"{info.name} has more bytes than the {info.nbytes:,} that were listed")
-            self._raw[done : done + block.size] = block
+            if not done:
+                # Not before: a source may refuse what it lists, because it is too large.
+                taken = np.empty(info.nbytes, np.uint8)
+            taken[done : done + block.size] = block
             done += block.size
         if done != info.nbytes:
             raise ReadError(f"{info.name} ended after {done:,} of {info.nbytes:,} bytes")
+        self._raw = taken
 
     def _stored(self) -> Iterator[NDArray[np.uint8]]:
         import numpy as np

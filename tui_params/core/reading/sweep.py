@@ -68,6 +68,9 @@ def measure_alone(
     threads: int | None = None,
 ) -> Measured:
     """The figures of a tensor that this process reads whole. Raises ReadError, StoppedError."""
+    ready = source.worked_out(info, has_summary=False, should_stop=should_stop, progress=progress)
+    if ready is not None:
+        return Measured(ready.figures, ready.channels)
     if info.numel <= FEW and source.engine.ready():
         # Imports numpy, which the engine has done by now.
         from tui_params.core.reading.few_reading import is_few, measure_few

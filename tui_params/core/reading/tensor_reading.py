@@ -11,6 +11,7 @@ import msgspec
 
 from tui_params.core.channels import Channels
 from tui_params.core.dtypes import fit
+from tui_params.core.figures import Figures
 from tui_params.core.reading.cores import cores
 from tui_params.core.reading.partial import Partial
 from tui_params.core.reading.readable import Readable
@@ -65,6 +66,9 @@ def measure(
     ``should_stop`` is called once per block, ``progress`` gets the elements read so far, both on the calling thread.
     Raises ReadError (also if fewer bytes come than the tensor has), StoppedError.
     """
+    found = source.worked_out(info, has_summary=True, should_stop=should_stop, progress=progress)
+    if found is not None and found.summary is not None:
+        return Measurement(found.summary, found.channels)
     reading = Reading(source, info, has_channels=True)
     reading.run(should_stop, progress, threads)
     return reading.measurement()
@@ -79,17 +83,26 @@ def summarize(
     threads: int | None = None,
 ) -> Summary:
     """The summary alone; otherwise as ``measure``."""
+    found = source.worked_out(info, has_summary=True, should_stop=should_stop, progress=progress)
+    if found is not None and found.summary is not None:
+        return found.summary
     reading = Reading(source, info, has_channels=False)
     reading.run(should_stop, progress, threads)
     return reading.measurement().summary
 
 
+def figures_of(source: Readable, info: TensorInfo) -> Figures:
+    """The figures alone. Raises ReadError."""
+    found = source.worked_out(info, has_summary=False)
+    return found.figures if found is not None else summarize(source, info).figures(info.numel)
+
+
 def sample(source: Readable, info: TensorInfo, *, should_stop: Callable[[], bool] | None = None) -> Summary:
     """The summary of about a million elements in evenly spread runs, of a tensor of more than SAMPLE_BEYOND.
 
-    A smaller one is read whole. Raises ReadError, StoppedError.
+    A smaller one is read whole, and one that the source works out. Raises ReadError, StoppedError.
     """
-    if info.numel <= SAMPLE_BEYOND:
+    if info.numel <= SAMPLE_BEYOND or source.works_out(info, has_summary=True):
         return summarize(source, info, should_stop=should_stop)
     # Runs of whole 64 KiB for every type but those of 6 bits and of blocks.
     run = (2 * _RUN if info.dtype.is_packed else _RUN) // info.dtype.grain * info.dtype.grain

@@ -15,10 +15,13 @@ from typing import Any
 
 import msgspec
 
+from tui_params.core.reading.partial import WorkedOut
+from tui_params.core.reading.sweep import measure_alone
+from tui_params.core.reading.tensor_reading import POLL_SECONDS, measure
 from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
-from tui_params.errors import ReadError, SourceChangedError, TuiParamsError
+from tui_params.errors import ReadError, SourceChangedError, StoppedError, TuiParamsError
 from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.injection.entering import enter
 from tui_params.live.relay import messages as m
@@ -50,6 +53,9 @@ class RelayHost:
         self._large = Lock()
         self._room = BoundedSemaphore(MOST_AT_ONCE)
         self._is_over = Event()
+        self._working = Lock()
+        self._unwanted: dict[int, Event] = {}
+        """By the numbers of the questions whose work may be stopped."""
 
     def run(self) -> None:
         """Raises ChannelError if what comes makes no sense."""
@@ -73,16 +79,19 @@ class RelayHost:
                 source.connection.close()
 
     def _take(self, question: m.Question) -> None:
-        if isinstance(question, (m.Follow, m.Watch, m.Unwatch, m.Release)):
+        if isinstance(question, (m.Follow, m.Watch, m.Unwatch, m.Release, m.Stop)):
             # None of them waits, and their order counts.
             self._answer(question)
             return
+        if isinstance(question, m.WorkOut):
+            self._unwanted[question.id] = Event()
         self._room.acquire()
 
         def answer() -> None:
             try:
                 self._answer(question)
             finally:
+                self._unwanted.pop(question.id, None)
                 self._room.release()
 
         Thread(target=answer, name="answer", daemon=True).start()
@@ -120,6 +129,10 @@ class RelayHost:
             yield _entries(found), none
         elif isinstance(question, m.Open):
             yield from ((part, none) for part in self._open(question.number))
+        elif isinstance(question, m.Stop):
+            unwanted = self._unwanted.get(question.question)
+            if unwanted is not None:
+                unwanted.set()
         elif isinstance(question, m.Close):
             with self._lock:
                 source, _ = self._sources.pop(question.source, (None, None))
@@ -140,13 +153,17 @@ class RelayHost:
                 yield from self._read(source, question)
 
     def _read(
-        self, source: WatchedSource, question: m.ReadWindow | m.ReadBytes | m.Look
+        self, source: WatchedSource, question: m.ReadWindow | m.ReadBytes | m.Look | m.WorkOut
     ) -> Iterator[tuple[Mapping[str, Any], memoryview]]:
         info = _info(source, question)
         if isinstance(question, m.Look):
             with self._one_by_one(info.nbytes):
                 found = source.looks(info, question.seconds, is_only_bits=question.is_only_bits)
             yield {"looks": [*found.items()]}, memoryview(b"")
+        elif isinstance(question, m.WorkOut):
+            from tui_params.core.reading.worked_out import pack
+
+            yield {}, memoryview(pack(self._work_out(source, info, question)))
         elif isinstance(question, m.ReadBytes):
             if not question.start <= question.stop <= info.numel:
                 raise ReadError(f"{info.name} has no elements {question.start:,} to {question.stop:,}")
@@ -160,6 +177,32 @@ class RelayHost:
             _check_axes(info, axes)
             values = np.ascontiguousarray(source.read_window(info, make_window(axes)))
             yield {}, values.reshape(-1).view(np.uint8).data
+
+    def _work_out(self, source: WatchedSource, info: TensorInfo, question: m.WorkOut) -> WorkedOut:
+        """The statistics of a tensor, which one thread works out, of one tensor after another. Raises ReadError."""
+        unwanted, told = self._unwanted[question.id], monotonic()
+
+        def should_stop() -> bool:
+            return unwanted.is_set() or self._is_over.is_set()
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if monotonic() - told >= PULSE_SECONDS:
+                told = monotonic()
+                self._say(m.Answer(question.id, msgspec.to_builtins(m.Done(done))))
+
+        while not self._working.acquire(timeout=POLL_SECONDS):
+            tell(0)
+            if should_stop():
+                raise StoppedError(f"{info.name} is not wanted any more")
+        try:
+            if question.has_summary:
+                found = measure(source, info, should_stop=should_stop, progress=tell, threads=1)
+                return WorkedOut(found.summary.figures(info.numel), found.channels, found.summary)
+            few = measure_alone(source, info, should_stop=should_stop, progress=tell, threads=1)
+            return WorkedOut(few.figures, few.channels, None)
+        finally:
+            self._working.release()
 
     def _one_by_one(self, nbytes: int) -> AbstractContextManager[object]:
         return self._large if nbytes > _LARGE else nullcontext()

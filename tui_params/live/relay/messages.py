@@ -13,7 +13,7 @@ from tui_params.core.watching import Wish
 from tui_params.live.attached.replies import Number
 from tui_params.live.attached.trained import StepFigures
 
-VERSION = 1
+VERSION = 2
 """Of the questions and answers. A viewer that knows another one says so and leaves."""
 
 MOST_FOLLOWED = 1_000
@@ -91,6 +91,18 @@ class Look(OfTensor, frozen=True, tag="look"):
     is_only_bits: bool
 
 
+class WorkOut(OfTensor, frozen=True, tag="work out"):
+    """The statistics of all its elements: ``core.reading.worked_out``, and meanwhile how far that has come."""
+
+    has_summary: bool
+
+
+class Stop(Asked, frozen=True, tag="stop"):
+    """Nobody waits for the answer to the question with that number any more."""
+
+    question: Number
+
+
 class Follow(OfSource, frozen=True, tag="follow"):
     """Send the courses of these parameters with the pulse, in place of others."""
 
@@ -117,7 +129,9 @@ class Close(OfSource, frozen=True, tag="close"):
     """Close a source."""
 
 
-Question = Find | Enter | Open | ReadWindow | ReadBytes | Look | Follow | Watch | Unwatch | Release | Close
+Question = (
+    Find | Enter | Open | ReadWindow | ReadBytes | Look | WorkOut | Stop | Follow | Watch | Unwatch | Release | Close
+)
 
 
 class Said(msgspec.Struct, frozen=True, tag_field="say", omit_defaults=True):
@@ -211,6 +225,12 @@ class AtStep(msgspec.Struct, frozen=True):
     """The step that the bytes of an answer are of."""
 
     step: Number
+
+
+class Done(msgspec.Struct, frozen=True):
+    """How many elements have been read for what is worked out."""
+
+    done: Number
 
 
 class Looks(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.dtypes import fit
-from tui_params.core.numbers.decode import decode
+from tui_params.core.numbers.decode import decode, part_dtype
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.source import Beat, Traffic
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 LIST_SECONDS = 150.0
 """How long the list of a model may take: longer than the relay waits for it."""
+
+
+RECORD_NBYTES = 1 << 12
+"""Figures and channels have some 1,500 bytes: tensors of more are worked out on the other machine."""
+
+TABLE_NBYTES, WIDE_NBYTES = 1 << 20, 1 << 23
+"""The tables of a summary have at most 0.8 MB, of types of 64 bits 6 MB."""
 
 
 class RelayedSource(TrainedSource):
@@ -112,6 +120,33 @@ class RelayedSource(TrainedSource):
         )
         return raw, understood(body, m.AtStep).step
 
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        return info.unreadable is None and info.nbytes > _worth(info, has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        if not self.works_out(info, has_summary=has_summary):
+            return None
+        from tui_params.core.reading.worked_out import MOST_NBYTES, unpack
+
+        name, is_gradient = self._named(info)
+        data = bytearray()
+        for body, raw in self._stream.ask(
+            lambda mine: m.WorkOut(mine, self._number, name, is_gradient, has_summary), should_stop=should_stop
+        ):
+            data += raw
+            if len(data) > MOST_NBYTES:
+                raise not_understood(f"more than {MOST_NBYTES:,} bytes of statistics")
+            if body and progress is not None:
+                progress(min(understood(body, m.Done).done, info.numel))
+        return unpack(bytes(data), info, has_summary=has_summary)
+
     def looks(self, info: TensorInfo, seconds: float, *, is_only_bits: bool = False) -> dict[int, StepFigures]:
         name, is_gradient = self._named(info)
         answer = self._stream.ask_one(
@@ -157,6 +192,13 @@ class RelayedSource(TrainedSource):
         self._stream.hear(self._number, None)
         self._stream.post(lambda mine: m.Close(mine, self._number))
         leave(self._stream)
+
+
+def _worth(info: TensorInfo, *, has_summary: bool) -> int:
+    """The bytes up to which a tensor is not larger than its statistics may be."""
+    if not has_summary:
+        return RECORD_NBYTES
+    return WIDE_NBYTES if part_dtype(info.dtype).bits > 32 else TABLE_NBYTES
 
 
 class RelayLine:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from tui_params.core.text import clean
-from tui_params.errors import OpenError, ReadError, SourceChangedError
+from tui_params.errors import OpenError, ReadError, SourceChangedError, StoppedError
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.address import Host
 from tui_params.live.relay.channel import Channel, ChannelError
@@ -26,6 +27,9 @@ GREETING_SECONDS = 60.0
 
 ANSWER_SECONDS = 60.0
 """How long nothing may come of an answer: longer than a relay waits for a process, or for the end of a step."""
+
+POLL_SECONDS = 0.02
+"""Seconds after which it is asked again whether an answer is still wanted."""
 
 _MOST_SAID = 1 << 14
 
@@ -84,10 +88,16 @@ class Stream:
         """Bytes that have come."""
         return self._channel.received
 
-    def ask(self, make: Callable[[int], m.Question], seconds: float = ANSWER_SECONDS) -> Generator[Part]:
-        """The parts of the answer to a question, the last of them included. Raises ReadError.
+    def ask(
+        self,
+        make: Callable[[int], m.Question],
+        seconds: float = ANSWER_SECONDS,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Generator[Part]:
+        """The parts of the answer to a question, the last of them included. Raises ReadError, StoppedError.
 
-        ``make`` is given the number of the question; ``seconds`` is how long nothing may come.
+        ``make`` is given the number of the question; ``seconds`` is how long nothing may come. With ``should_stop``
+        the other side is told when it is not wanted any more.
         """
         number = next(self._numbers)
         answers: queue.SimpleQueue[tuple[m.Answer, bytes] | None] = queue.SimpleQueue()
@@ -99,10 +109,7 @@ class Stream:
                 raise ReadError(lost)
             self._send(make(number))
             while True:
-                try:
-                    found = answers.get(timeout=seconds)
-                except queue.Empty:
-                    raise ReadError(f"{self.host.name} did not answer within {seconds:.0f} s") from None
+                found = self._await(answers, number, seconds, should_stop)
                 if found is None:
                     raise ReadError(self._lost)
                 answer, raw = found
@@ -115,6 +122,25 @@ class Stream:
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
+
+    def _await(
+        self,
+        answers: queue.SimpleQueue[tuple[m.Answer, bytes] | None],
+        number: int,
+        seconds: float,
+        should_stop: Callable[[], bool] | None,
+    ) -> tuple[m.Answer, bytes] | None:
+        deadline = monotonic() + seconds
+        while True:
+            left = deadline - monotonic()
+            try:
+                return answers.get(timeout=max(left if should_stop is None else min(left, POLL_SECONDS), 0.0))
+            except queue.Empty:
+                if should_stop is not None and should_stop():
+                    self.post(lambda mine: m.Stop(mine, number))
+                    raise StoppedError("it is not wanted any more") from None
+                if left <= 0:
+                    raise ReadError(f"{self.host.name} did not answer within {seconds:.0f} s") from None
 
     def ask_one(self, make: Callable[[int], m.Question], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """The first part of an answer. Raises ReadError."""

@@ -14,6 +14,7 @@ from tui_params.core import text
 from tui_params.core.course import Course, Courses
 from tui_params.core.findings import Finding
 from tui_params.core.over_ranks import OverRanks
+from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.source import Beat, Line, Listing, Source, Traffic
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -131,6 +132,23 @@ class JobSource(Source):
             return blocks_of(self._wholes[info.name], start, stop)
         source, own = self._owner(info)
         return source.blocks(own, start, stop)
+
+    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
+        own = self._own.get(info.name)
+        return own is not None and own[0].works_out(own[1], has_summary=has_summary)
+
+    def worked_out(
+        self,
+        info: TensorInfo,
+        *,
+        has_summary: bool,
+        should_stop: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WorkedOut | None:
+        own = self._own.get(info.name)
+        if own is None:
+            return None
+        return own[0].worked_out(own[1], has_summary=has_summary, should_stop=should_stop, progress=progress)
 
     def to_fetch(self, info: TensorInfo) -> int:
         if info.name in self._wholes:

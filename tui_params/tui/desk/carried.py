@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from tui_params.cache.records import Measured
 from tui_params.core.channels import Channels
+from tui_params.core.figure_records import Measured
 from tui_params.core.figures import Figures
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo

@@ -73,7 +73,12 @@ class Desk:
         fetch_below: int = FETCH_BELOW,
     ) -> None:
         self.opened = opened
-        self.fetching = Fetching(opened.source.line, opened.source.to_fetch, fetch_below)
+        self.fetching = Fetching(
+            opened.source.line,
+            opened.source.to_fetch,
+            fetch_below,
+            lambda info: opened.source.works_out(info, has_summary=False),
+        )
         self.generation = generation
         self._post = post
         self.scanner: Scanner | None = None

@@ -17,13 +17,21 @@ class Fetching:
     """Answers from any thread how much a read would bring over the line; of a source on this machine it is nothing.
 
     ``cost`` gives the bytes that have to come for a tensor (``Source.to_fetch``). Up to ``below`` of them are fetched
-    for whatever is on screen; more has to be agreed to, tensor by tensor.
+    for whatever is on screen; more has to be agreed to, tensor by tensor. ``is_worked_out`` tells of which tensors the
+    statistics come instead (``Source.works_out``): no more than is fetched by itself.
     """
 
-    def __init__(self, line: Line | None, cost: Callable[[TensorInfo], int], below: int) -> None:
+    def __init__(
+        self,
+        line: Line | None,
+        cost: Callable[[TensorInfo], int],
+        below: int,
+        is_worked_out: Callable[[TensorInfo], bool] = lambda info: False,
+    ) -> None:
         self.line = line
         self.below = below
         self._cost = cost
+        self._is_worked_out = is_worked_out
         self._agreed: dict[str, int] = {}
 
     @property
@@ -38,6 +46,14 @@ class Fetching:
         if numel is not None:
             nbytes = min(nbytes, info.dtype.nbytes(numel))
         return nbytes if nbytes > max(self.below, self._agreed.get(info.name, 0)) else 0
+
+    def figures_toll(self, info: TensorInfo) -> int:
+        """The bytes that the user has to agree to before its statistics are known; 0 if to none."""
+        return 0 if self.line is None or self._is_worked_out(info) else self.toll(info)
+
+    def figures_words(self, info: TensorInfo, key: str) -> str:
+        """One sentence about what stands in the place of its statistics; empty if they come by themselves."""
+        return self.words(info, key) if self.figures_toll(info) else ""
 
     def words(self, info: TensorInfo, key: str, numel: int | None = None) -> str:
         """One sentence about what stands in the place of what is not fetched by itself; empty if it is."""
@@ -56,6 +72,10 @@ class Fetching:
     def withdraw(self, name: str) -> bool:
         """Fetch no more of a tensor than is fetched by itself; False if it was not asked for."""
         return self._agreed.pop(name, None) is not None
+
+    def figures_total(self, infos: Iterable[TensorInfo]) -> Amount:
+        """The bytes that would come for the statistics of all of these."""
+        return self.total(info for info in infos if not self._is_worked_out(info))
 
     def total(self, infos: Iterable[TensorInfo]) -> Amount:
         """The bytes that would come for all of these, those of tied tensors once.

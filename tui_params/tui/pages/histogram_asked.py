@@ -51,7 +51,7 @@ class HistogramAsked:
             height -= 1  # for the title
         scanner = self._desk.scanner
         has_counts = scanner is not None and scanner.summary_of(view.info.name) is not None
-        if not has_counts and self._desk.fetching.toll(view.info):
+        if not has_counts and self._desk.fetching.figures_toll(view.info):
             words = self._desk.fetching.words(view.info, self.fetch_key)
             return ([("Histogram", "label")], [(words, "dim")])  # the figures are out of the cache, which has no counts
         key = (self._desk.generation, view.info.name, width, height, self.is_log_counts, self.is_log_axis)

@@ -368,7 +368,7 @@ class Pages:
             self.changes.of(f"{info.name}.grad"),
             self._course_of(parameter.name),
             self.pair.of(info, self.changes),
-            self.desk.fetching.words(info, self._fetch_key),
+            self.desk.fetching.figures_words(info, self._fetch_key),
             self.reading[1] if self.reading[0] == info.name else "",
             self._pieces.over(info),
         )

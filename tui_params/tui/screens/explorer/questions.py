@@ -69,7 +69,7 @@ class Questions:
     def _is_free(name: str, desk: Desk, pages: Pages) -> bool:
         """Whether a tensor is read although it has to be fetched: it is small, or the user asked for it."""
         info = pages.find(name)
-        return info is not None and (desk.figures(name) is not None or not desk.fetching.toll(info))
+        return info is not None and (desk.figures(name) is not None or not desk.fetching.figures_toll(info))
 
     def show_soon(self, seconds: float) -> None:
         self._waiting.call("detail", seconds, self.show)

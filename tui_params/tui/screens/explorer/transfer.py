@@ -98,7 +98,7 @@ class Transfer:
         """Whether everything may be read: where much would be fetched, ``notice`` asks first. ``key`` is an id."""
         desk = self._session.desk
         is_new = desk is not None and desk.fetching.is_far and not desk.is_sweeping
-        amount = desk.fetching.total(desk.left) if desk is not None and is_new else Amount(0)
+        amount = desk.fetching.figures_total(desk.left) if desk is not None and is_new else Amount(0)
         return self._may(notice, "scan", self._key_of(key), amount)
 
     def may_verify(self) -> bool:

@@ -27,7 +27,8 @@ class Tolls:
 
     def want_figures(self, info: TensorInfo) -> None:
         """Have the figures of a tensor worked out, unless the user has to ask for that."""
-        if not self.refusal(info, None):
+        fetching = self._subject().fetching
+        if fetching is None or not fetching.figures_toll(info):
             self._subject().want(info)
 
     def agree(self, info: TensorInfo, reach: int | None) -> str:
@@ -51,7 +52,7 @@ class Tolls:
         fetching = subject.fetching
         if fetching is None:
             return False
-        awaits_figures = subject.figures(info.name) is None and not fetching.toll(info)
+        awaits_figures = subject.figures(info.name) is None and not fetching.figures_toll(info)
         is_left = fetching.withdraw(info.name) and (is_reading or awaits_figures)
         if is_left:
             subject.want(info)  # what is wanted is counted anew
