@@ -189,7 +189,12 @@ class AttachedSource(TrainedSource):
         if address is not None and self._memory.reason is None:
             span = _span(info)
             extent = Extent("", address, address, address + span, info.stride)
-            found = self._page.steadily(lambda: read(self._memory, extent))
+            try:
+                found = self._page.steadily(lambda: read(self._memory, extent))
+            except ReadError:
+                # What was replaced may have been given back to the system.
+                self._check_place(info, handle)
+                raise
             if found is not None:
                 if is_checked:
                     self._check_place(info, handle)
