@@ -21,7 +21,7 @@ from tui_params.errors import UnknownTensorError
 from tui_params.settings import FETCH_BELOW
 from tui_params.tui.desk.adapters import AdapterDesk
 from tui_params.tui.desk.asking import Asking
-from tui_params.tui.desk.fetching import Fetching
+from tui_params.tui.desk.fetching import fetching_of
 from tui_params.tui.desk.grids import Grids
 from tui_params.tui.desk.messages import (
     Checked,
@@ -73,12 +73,7 @@ class Desk:
         fetch_below: int = FETCH_BELOW,
     ) -> None:
         self.opened = opened
-        self.fetching = Fetching(
-            opened.source.line,
-            opened.source.to_fetch,
-            fetch_below,
-            lambda info: opened.source.works_out(info, has_summary=False),
-        )
+        self.fetching = fetching_of(opened.source, fetch_below)
         self.generation = generation
         self._post = post
         self.scanner: Scanner | None = None

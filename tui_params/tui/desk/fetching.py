@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from tui_params.core import text
-from tui_params.core.source import Line
+from tui_params.core.source import Line, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui.state.transfer_words import Amount
 
@@ -88,3 +88,8 @@ class Fetching:
         nbytes = sum(self._cost(info) for info in wanted[:MOST_COUNTED])
         rest = sum(info.nbytes for info in wanted[MOST_COUNTED:] if info.unreadable is None)
         return Amount(nbytes + rest, is_most=rest > 0)
+
+
+def fetching_of(source: Source, below: int) -> Fetching:
+    """That of a source, of which up to ``below`` bytes of a tensor are fetched by themselves."""
+    return Fetching(source.line, source.to_fetch, below, lambda info: source.works_out(info, has_summary=False))
