@@ -16,6 +16,7 @@ import tui_params
 from tests.live.attached.conftest import runtime
 from tests.servers.sshd import Sshd, sshd
 from tui_params import open_source
+from tui_params.core.reading.tensor_reading import figures_of
 from tui_params.errors import OpenError
 from tui_params.live.relay.ssh import COMMAND_VARIABLE, PROGRAM_VARIABLE
 
@@ -51,10 +52,15 @@ def log_in(server: Sshd, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def test_a_model_behind_ssh(log_in: Callable[..., None]) -> None:
     net = nn.Linear(3, 2)
+    net.register_buffer("large", torch.arange(2_000_000.0))
     served = tui_params.serve(net, name="far away")
     try:
         with open_source("attach:ssh://Far/far away") as source:
             assert source.read("weight").shape == (2, 3)
+            assert source.line is not None
+            before = source.line.traffic.nbytes
+            assert figures_of(source, source.find("large")).max == 1_999_999
+            assert source.line.traffic.nbytes - before < 10_000  # of 8,000,000
             assert torch.equal(torch.from_numpy(source.read("bias")), net.bias.detach())
     finally:
         served.stop()

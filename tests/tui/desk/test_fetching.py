@@ -46,3 +46,14 @@ def test_a_question_says_that_it_may_be_less() -> None:
     asked = question("S", "reads", Amount(83_000_000, is_most=True), Line.address, "esc", 100)
     assert asked == "S reads up to 79.2 MiB from hf://acme/model: S again to start, esc to leave it"
     assert question("S", "reads", Amount(1), Line.address, "esc", 50).startswith("S reads 1 B over the line: S again")
+
+
+def test_statistics_that_are_worked_out_elsewhere_cost_nothing() -> None:
+    info, other = infos(2)
+    fetching = Fetching(Line(), lambda info: info.nbytes, 10, lambda info: info.name == "layers.0.weight")
+    assert (fetching.figures_toll(info), fetching.figures_words(info, "f")) == (0, "")
+    assert fetching.toll(info) == info.nbytes
+    assert fetching.figures_toll(other) == other.nbytes
+    assert fetching.figures_words(other, "f").endswith("press f to fetch it")
+    assert fetching.figures_total([info, other]).nbytes == other.nbytes
+    assert fetching.total([info, other]).nbytes == info.nbytes + other.nbytes

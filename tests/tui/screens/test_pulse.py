@@ -74,7 +74,7 @@ async def test_what_is_on_screen_follows_the_training(
             await stage.send("F")
             await stage.until(lambda: getattr(figures("weight"), "mean", None) == -0.5, "it follows again")
             server.stop()
-            await stage.until(lambda: "ended after step 3" in stage.lines[0], "ended")
+            await stage.until(lambda: "last seen at step 3" in stage.lines[0], "ended")
             assert getattr(figures("weight"), "mean", None) == -0.5
     finally:
         server.stop()

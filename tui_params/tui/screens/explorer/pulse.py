@@ -163,7 +163,7 @@ class Pulse:
         if beat is None:
             return ""
         if beat.lost is not None:
-            return f"ended after step {beat.steps:,}"
+            return f"last seen at step {beat.steps:,}"
         if beat.held:
             return f"training held at step {beat.held:,}"
         if self.is_held:
