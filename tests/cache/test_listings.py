@@ -122,7 +122,12 @@ def test_a_listing_cut_short_is_none(tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit_together_are_no_listing(field: str, tmp_path: Path) -> None:
     path = _write_folder(tmp_path)
     _, _, data = _packed(path)
-    for change in (lambda value: value[:-1], lambda value: value[:-8], lambda value: value + bytes(8)):
+    changes: list[Callable[[bytes], bytes]] = [
+        lambda value: value[:-1],
+        lambda value: value[:-8],
+        lambda value: value + bytes(8),
+    ]
+    for change in changes:
         packed = msgspec.msgpack.decode(data, type=listings._Packed)
         replace = msgspec.structs.replace
         group = packed.groups[0]

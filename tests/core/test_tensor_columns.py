@@ -62,7 +62,7 @@ def test_columns_can_do_what_a_tuple_of_tensors_can() -> None:
     assert more + columns == more + made
     assert columns + _columns(["n.w"]) == made + more
     with pytest.raises(TypeError):
-        columns + 1  # type: ignore[operator]
+        columns + 1
     assert columns != list(made)
     assert columns == made
     assert made == columns

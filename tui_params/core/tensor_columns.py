@@ -89,10 +89,10 @@ class TensorColumns(Sequence[TensorInfo]):
 
     # What a tuple of tensors can do, too: a listing was one, and those of other formats still are.
 
-    def __add__(self, other: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
+    def __add__(self, other: object) -> tuple[TensorInfo, ...]:
         return self.made() + tuple(other) if isinstance(other, (TensorColumns, tuple)) else NotImplemented
 
-    def __radd__(self, other: tuple[TensorInfo, ...]) -> tuple[TensorInfo, ...]:
+    def __radd__(self, other: object) -> tuple[TensorInfo, ...]:
         return other + self.made() if isinstance(other, tuple) else NotImplemented
 
     def __reduce__(self) -> tuple[type[TensorColumns], tuple[object, ...]]:
