@@ -89,6 +89,25 @@ def test_the_answer_is_what_opening_finds(tmp_path: Path) -> None:
     assert len(list(kept.glob("*.listing"))) == 2
 
 
+def test_what_a_server_may_not_answer_for_is_looked_at_by_the_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    monkeypatch.setattr(listing_process, "_MOUNTS", str(mounts))
+    mounts.write_text("/dev/sda / ext4 rw 0 0\nhost:/x /data nfs4 rw 0 0\n/dev/sdb /data/local xfs rw 0 0\n")
+    monkeypatch.setattr(listing_process, "_is_large", lambda path: pytest.fail("looked at"))
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda number: {0, 1}, raising=False)
+    monkeypatch.setattr("os.memfd_create", lambda name: (_ for _ in ()).throw(OSError("no more")), raising=False)
+    found = {
+        place: listing_process._may_hang(Path(place)) for place in ("/data", "/data/a/b", "/data/local/a", "/database")
+    }
+    assert found == {"/data": True, "/data/a/b": True, "/data/local/a": False, "/database": False}
+    assert listing_process.begin("/data/a/b") is None
+    mounts.unlink()
+    assert not listing_process._may_hang(Path("/data"))
+
+
 def test_small_ones_and_what_cannot_be_opened_need_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise AssertionError("forked")

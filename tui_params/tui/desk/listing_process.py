@@ -18,6 +18,13 @@ from stat import S_ISDIR, S_ISREG
 MIN_BYTES = 1024 * 1024
 """The header, or the index, that is worth a process: that of some 8,000 tensors."""
 
+_MOUNTS = "/proc/self/mounts"
+_REMOTE = (
+    "nfs", "cifs", "smb", "fuse", "9p", "afs", "autofs", "beegfs", "ceph", "gfs", "glusterfs", "gpfs", "lustre", "ocfs",
+    "orangefs", "panfs", "pvfs", "wekafs",
+)  # fmt: skip
+"""How the names of file systems begin that are served by other machines, or by processes."""
+
 _INDEX = ".safetensors.index.json"
 _DONE = b"\1"
 
@@ -57,7 +64,7 @@ def begin(given: str) -> ListingProcess | None:
         return None  # it would only take turns with this one
     try:
         path = Path(given).expanduser()
-        if not _is_large(path):
+        if not _may_hang(path) and not _is_large(path):
             return None
         memory = os.memfd_create("tui-params listing")
     except (OSError, ValueError, RuntimeError):
@@ -73,6 +80,18 @@ def begin(given: str) -> ListingProcess | None:
         _list_and_end(path, memory, told)
     os.close(told)
     return ListingProcess(path, number, answer, memory)
+
+
+def _may_hang(path: Path) -> bool:
+    """Whether it lies where a server may not answer: only a process of its own looks at it then, not the screen's."""
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return False
+    place = os.path.abspath(path) + "/"
+    above = [(len(words[1]), words[2]) for words in mounts if place.startswith(words[1].rstrip("/") + "/")]
+    return max(above, default=(0, ""))[1].startswith(_REMOTE)
 
 
 def _is_large(path: Path) -> bool:
@@ -101,6 +120,8 @@ def _list_and_end(path: Path, memory: int, told: int) -> None:
 
 
 def _list(path: Path, memory: int, told: int) -> None:
+    if not _is_large(path):
+        return
     from tui_params.cache.figures import FigureCache
     from tui_params.cache.listings import KeptListing, pack
 
