@@ -283,12 +283,12 @@ class Source(Readable):
         """How far the model has come, if it trains in another process meanwhile; else None. Asks nobody."""
         return None
 
-    def still(self, info: TensorInfo) -> Readable:
+    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         if self.beat() is None:
             return self
         from tui_params.core.reading.still import StillTensor
 
-        return StillTensor(self, info)
+        return StillTensor(self, info, start, stop)
 
     def courses(self) -> Courses | None:
         """What is seen of its parameters step by step, from the first call on; None if it does not train meanwhile."""

@@ -75,6 +75,13 @@ def test_a_copy_is_what_it_is_of() -> None:
         window = parse_window(words, values.shape)
         assert np.array_equal(still.read_window(still.find("w"), window), source.read_window(source.find("w"), window))
     assert b"".join(block.tobytes() for block in still.blocks(still.find("w"), 3, 9)) == values.tobytes()[12:36]
+    part = StillTensor(source, source.find("w"), 6, 18)
+    assert b"".join(block.tobytes() for block in part.blocks(part.find("w"), 7, 18)) == values.tobytes()[28:72]
+    for begin, end in ((5, 9), (7, 19)):
+        with pytest.raises(ReadError, match="of w other elements were read"):
+            list(part.blocks(part.find("w"), begin, end))
+    with pytest.raises(ReadError, match="of w only some elements were read"):
+        part.read_window(part.find("w"), parse_window("", values.shape))
     broken = MemorySource({"w": values}, broken={"w": "it is gone"})
     with pytest.raises(ReadError, match="it is gone"):
         StillTensor(broken, broken.find("w"))

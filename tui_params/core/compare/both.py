@@ -91,9 +91,9 @@ class BothSources(Source):
         source, found = self._found(info)
         return source.worked_out(found, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
-    def still(self, info: TensorInfo) -> Readable:
+    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         source, found = self._found(info)
-        kept = source.still(found)
+        kept = source.still(found, start, stop)
         return self if kept is source else kept
 
     def to_fetch(self, info: TensorInfo) -> int:

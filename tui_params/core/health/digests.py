@@ -168,8 +168,8 @@ class HashedSource(Source):
     ) -> WorkedOut | None:
         return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
-    def still(self, info: TensorInfo) -> Readable:
-        kept = self._source.still(info)
+    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
+        kept = self._source.still(info, start, stop)
         return self if kept is self._source else kept
 
     def place(self, info: TensorInfo) -> Hashable | None:

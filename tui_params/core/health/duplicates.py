@@ -10,6 +10,7 @@ from tui_params.core.health.roles import Role
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint
 from tui_params.core.reading.overlaps import Overlaps
+from tui_params.core.reading.readable import Readable
 from tui_params.core.reading.sweep import plan
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -74,18 +75,19 @@ def _is_same(source: Source, a: TensorInfo, b: TensorInfo, should_stop: Callable
     import numpy as np
 
     try:
+        first, second = source.still(a), source.still(b)
         for start in range(0, a.numel, _CHUNK):
             if should_stop is not None and should_stop():
                 raise StoppedError(f"the reading of {b.name} was stopped")
             stop = min(start + _CHUNK, a.numel)
-            if not np.array_equal(_bytes(source, a, start, stop), _bytes(source, b, start, stop)):
+            if not np.array_equal(_bytes(first, a, start, stop), _bytes(second, b, start, stop)):
                 return False
     except (ReadError, OSError, MemoryError):
         return False
     return True
 
 
-def _bytes(source: Source, info: TensorInfo, start: int, stop: int) -> NDArray[np.uint8]:
+def _bytes(source: Readable, info: TensorInfo, start: int, stop: int) -> NDArray[np.uint8]:
     """The storage bytes of some elements, as a new array."""
     import numpy as np
 

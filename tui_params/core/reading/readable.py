@@ -98,8 +98,8 @@ class Readable(Protocol):
         """
         return None
 
-    def still(self, info: TensorInfo) -> Readable:
-        """What a tensor is read from in several parts: itself, or where elements change meanwhile, a copy of them.
+    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
+        """What elements ``start:stop`` are read from in several parts: itself, or a copy where they change meanwhile.
 
         Raises ReadError.
         """

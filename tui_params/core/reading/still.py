@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class StillTensor(Readable):
-    """One tensor out of ``source``, read at once: so all its elements are of one time. Raises ReadError.
+    """Elements ``start:stop`` out of ``source``, read at once: so they are of one time. Raises ReadError.
 
-    It is also that of another name, as sources over it may call it.
+    Of a tensor that is not contiguous it has all. It is also that of another name, as sources over it may call it.
     """
 
-    def __init__(self, source: Readable, info: TensorInfo) -> None:
+    def __init__(self, source: Readable, info: TensorInfo, start: int = 0, stop: int | None = None) -> None:
         import numpy as np
 
         self.label = source.label
@@ -34,17 +34,20 @@ class StillTensor(Readable):
         if info.stride is not None and not info.dtype.is_packed:
             # Its blocks come in any order, and what asks for windows wants the same elements.
             self._values = np.ascontiguousarray(source.read_window(info, parse_window("", info.shape)))
+        is_whole = info.stride is not None or (start == 0 and stop is None)
+        self._first, end = (0, info.numel) if is_whole else (start, info.numel if stop is None else stop)
+        wanted = info.dtype.nbytes(end) - info.dtype.nbytes(self._first)
         done, taken = 0, np.empty(0, np.uint8)
-        for block in source.blocks(info) if self._values is None else self._stored():
-            if done + block.size > info.nbytes:
-                raise ReadError(f"{info.name} has more bytes than the {info.nbytes:,} that were listed")
+        for block in source.blocks(info, self._first, end) if self._values is None else self._stored():
+            if done + block.size > wanted:
+                raise ReadError(f"{info.name} has more bytes than the {wanted:,} that were listed")
             if not done:
                 # Not before: a source may refuse what it lists, because it is too large.
-                taken = np.empty(info.nbytes, np.uint8)
+                taken = np.empty(wanted, np.uint8)
             taken[done : done + block.size] = block
             done += block.size
-        if done != info.nbytes:
-            raise ReadError(f"{info.name} ended after {done:,} of {info.nbytes:,} bytes")
+        if done != wanted:
+            raise ReadError(f"{info.name} ended after {done:,} of {wanted:,} bytes")
         self._raw = taken
 
     def _stored(self) -> Iterator[NDArray[np.uint8]]:
@@ -65,14 +68,19 @@ class StillTensor(Readable):
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         dtype = self._info.dtype
-        end = dtype.nbytes(self._info.numel if stop is None else min(stop, self._info.numel))
+        before = dtype.nbytes(self._first)
+        end = dtype.nbytes(self._info.numel if stop is None else min(stop, self._info.numel)) - before
         step = dtype.nbytes(fit(BLOCK_NBYTES, dtype))
-        for begin in range(dtype.nbytes(start), end, step):
+        if start < self._first or end > self._raw.size:
+            raise ReadError(f"of {info.name} other elements were read")
+        for begin in range(dtype.nbytes(start) - before, end, step):
             yield self._raw[begin : min(begin + step, end)]
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         import numpy as np
 
+        if self._raw.size != self._info.nbytes:
+            raise ReadError(f"of {info.name} only some elements were read")
         if self._values is None:
             self._values = decode(self._raw, self._info.dtype, self._info.numel).reshape(self._info.shape)
         values = self._values

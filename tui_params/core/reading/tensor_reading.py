@@ -197,7 +197,8 @@ class Reading:
         """Read what is left. Raises ReadError, StoppedError, and the source's OSError and MemoryError."""
         self._raise_if_stopped(should_stop)
         if self._still is None:
-            self._still = self._source.still(self._info)
+            first = min((start for start, _ in self._todo), default=0)
+            self._still = self._source.still(self._info, first, max((stop for _, stop in self._todo), default=0))
             # A copy is not kept, and another one would be of another time.
             self.can_resume = self.can_resume and self._still is self._source
         self._source.engine.expect(self._info.dtype.nbytes(self._wanted - self.done))
