@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from tui_params.core.dtypes import DType
@@ -21,3 +23,19 @@ class Dequantized(msgspec.Struct, frozen=True):
     block: int = 0
     dtype: DType | None = None
     fault: str | None = None
+
+
+Ways = Mapping[str, tuple[Dequantized, ...]]
+"""What is made of each tensor, by name; several where nodes differ."""
+
+
+def renamed(ways: Ways, stem: str) -> Ways:
+    """The same where every name of the source is preceded by ``stem``."""
+    if not stem:
+        return ways
+    return {stem + name: tuple(_renamed(way, stem) for way in each) for name, each in ways.items()}
+
+
+def _renamed(way: Dequantized, stem: str) -> Dequantized:
+    scale = way.scale and stem + way.scale
+    return msgspec.structs.replace(way, scale=scale, zero=None if way.zero is None else stem + way.zero)

@@ -17,7 +17,7 @@ import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig
 from tui_params.core.course import Courses
-from tui_params.core.dequantized import Dequantized
+from tui_params.core.dequantized import Ways
 from tui_params.core.findings import Finding
 from tui_params.core.kernels.engine import Engine
 from tui_params.core.kernels.float_mode import with_subnormals
@@ -93,7 +93,7 @@ class Listing(msgspec.Struct, frozen=True):
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     hidden: tuple[Hidden, ...] = ()
     local_parts: Mapping[str, LocalPart] = {}
-    dequantized: Mapping[str, tuple[Dequantized, ...]] = {}
+    dequantized: Ways = {}
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

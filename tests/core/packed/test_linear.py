@@ -181,6 +181,25 @@ def test_a_bias_as_onnxruntime_names_it(tmp_path: Path) -> None:
         assert source.names() == ["b_quantized", "b"]
 
 
+@pytest.mark.parametrize("folder", ["one", "two", "pipeline"])
+def test_in_a_folder(tmp_path: Path, folder: str) -> None:
+    parts = {"w_quantized": CODES, "w_scale": np.float32(0.5)}
+    names = {"one": ["w"], "two": ["m.w", "n.w"], "pipeline": ["unet.w", "vae.w"]}[folder]
+    written(tmp_path, parts, restoring(list(parts)))
+    whole = (tmp_path / "m.onnx").read_bytes()
+    if folder == "two":
+        (tmp_path / "n.onnx").write_bytes(whole)
+    elif folder == "pipeline":
+        (tmp_path / "m.onnx").unlink()
+        (tmp_path / "model_index.json").write_text('{"_class_name": "P", "unet": ["d", "U"], "vae": ["d", "V"]}')
+        for name in ("unet", "vae"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "model.onnx").write_bytes(whole)
+    with logical(tmp_path) as source:
+        assert sorted(source.names()) == names
+        assert source.read(names[-1], "[0, 0]") == np.float32(CODES[0, 0]) * 0.5
+
+
 def test_a_subgraph_sees_its_own_tensors_first(tmp_path: Path) -> None:
     inner = (
         field(5, part("s", np.float32(2))) + field(5, part("v", CODES)) + restoring(["v", "s"]) + restoring(["w", "t"])

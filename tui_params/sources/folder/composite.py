@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.adapter_config import AdapterConfig
+from tui_params.core.dequantized import renamed
 from tui_params.core.findings import Finding
 from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import FileStamp
@@ -230,6 +231,11 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
             for part in parts
             for item in part.source.listing.hidden
         ),
+        dequantized={
+            name: ways
+            for part in parts
+            for name, ways in renamed(part.source.listing.dequantized, f"{part.prefix}." if part.prefix else "").items()
+        },
     )
 
 

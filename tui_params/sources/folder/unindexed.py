@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tui_params.core.dequantized import renamed
 from tui_params.core.findings import Finding
 from tui_params.core.source import Hidden, Listing, Source
 from tui_params.core.tensor import TensorInfo
@@ -62,6 +63,7 @@ def list_unindexed(
     findings += describe_models(parts, prefixes)
     findings += compare_counts(parts)
     findings += findings_in(parts, prefixes)
+    restored = (renamed(p.listing.dequantized, f"{prefixes[n]}." if prefixes[n] else "") for n, p in parts.items())
     is_ordered = len(parts) == 1 and all(part.listing.is_ordered for part in parts.values())
     listing = Listing(
         describe_format(parts, len(files)).replace("shards", "files"),
@@ -81,6 +83,7 @@ def list_unindexed(
             *(Hidden("", name, reason) for name, reason in reasons.items()),
             *_hidden_in(parts, prefixes),
         ),
+        dequantized={name: ways for each in restored for name, ways in each.items()},
     )
     return MergedSource(folder_label(folder), listing, parts, originals, folder, tuple(reasons))
 
