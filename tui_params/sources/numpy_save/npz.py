@@ -19,7 +19,7 @@ from tui_params.core.reading.place import Place
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import clean, plural, shape, size
+from tui_params.core.text import are, clean, plural, shape, size
 from tui_params.errors import OpenError, ReadError
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.sources.bytes.local import DataFile, Descriptor, opened, read_bytes
@@ -197,7 +197,9 @@ class _Lister:
             self.findings.append(Finding("error", "bad-archive", None, evidence))
         if directory.duplicates:
             names = ", ".join(clean(name, 60) for name in directory.duplicates[:4])
-            evidence = f"{plural(len(directory.duplicates), 'name')} occur more than once, the last is shown: {names}"
+            count = len(directory.duplicates)
+            occur = f"{plural(count, 'name')} {are(count, 'occurs', 'occur')} more than once"
+            evidence = f"{occur}, the last is shown: {names}"
             self.findings.append(Finding("warning", "zip-duplicates", None, evidence))
         if directory.trailing:
             evidence = f"{plural(directory.trailing, 'byte')} after the end of the archive were not read"

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from tui_params.core.findings import Finding
-from tui_params.core.text import clean, plural, shorten
+from tui_params.core.text import are, clean, plural, shorten
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.content import MAX_HEADER_NBYTES
 from tui_params.sources.bytes.local import DataFile
@@ -206,7 +206,9 @@ def _doubled_names(top: Pairs, name: str) -> list[Finding]:
         evidence = f"{clean(key, 120)} occurs {seen[key]} times in the header of {name}; the last one is shown"
         findings.append(Finding("error", "duplicate-name", key, evidence))
     if len(doubles) > MAX_FINDINGS:
-        evidence = f"{plural(len(doubles) - MAX_FINDINGS, 'more name')} occur more than once in the header of {name}"
+        more = len(doubles) - MAX_FINDINGS
+        occur = f"{plural(more, 'more name')} {are(more, 'occurs', 'occur')} more than once"
+        evidence = f"{occur} in the header of {name}"
         findings.append(Finding("error", "duplicate-name", None, evidence))
     return findings
 
@@ -233,6 +235,8 @@ def _doubled_fields(top: Pairs, name: str) -> list[Finding]:
             evidence = f"its entry in the header gives {twice} {fields.count(twice)} times; the last one is shown"
             findings.append(Finding("error", "duplicate-name", key, evidence))
     if count > MAX_FINDINGS:
-        evidence = f"{plural(count - MAX_FINDINGS, 'more entry', 'more entries')} of {name} give a field more than once"
+        more = count - MAX_FINDINGS
+        entries = f"{plural(more, 'more entry', 'more entries')} of {name} {are(more, 'gives', 'give')}"
+        evidence = f"{entries} a field more than once"
         findings.append(Finding("error", "duplicate-name", None, evidence))
     return findings
