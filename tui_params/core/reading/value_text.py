@@ -128,13 +128,13 @@ def _significant(values: Sequence[float], digits: int) -> Callable[[float], str]
         return lambda value: special(value) or f"{value:.{digits - 1}e}"
     decimals = max(0, digits - 1 - floor(log10(largest)))
     least = 0.5 * 10**-decimals
-    shown = [f"{value:.{decimals}f}" for value in magnitudes if value >= least]
+    shown = [f"{value:.{decimals}f}" for value in magnitudes if value > least]
     if decimals:
         # Trailing zeros that all numbers share are left out: 1.0 instead of 1.000.
         spare = min((len(text) - len(text.rstrip("0")) for text in shown), default=0)
         decimals -= min(spare, decimals - 1)
     return lambda value: (
-        special(value) or (f"{value:.{decimals}f}" if abs(value) >= least else f"{value:.{max(digits - 3, 0)}e}")
+        special(value) or (f"{value:.{decimals}f}" if abs(value) > least else f"{value:.{max(digits - 3, 0)}e}")
     )
 
 
@@ -142,5 +142,5 @@ def _fixed(decimals: int, more: int) -> Callable[[float], str]:
     """So many decimals; a number that would look like 0, or is long, is written with an exponent."""
     least = 0.5 * 10**-decimals
     return lambda value: (
-        special(value) or (f"{value:.{decimals}f}" if least <= abs(value) < 1e9 else f"{value:.{more}e}")
+        special(value) or (f"{value:.{decimals}f}" if least < abs(value) < 1e9 else f"{value:.{more}e}")
     )
