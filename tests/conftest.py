@@ -13,8 +13,8 @@ from tests.factories_kernels import code_folder, compiled_engine, engine, numpy_
 from tui_params.api import opening
 from tui_params.core.source import Source
 
-# A loaded machine is no failure: no limit of hypothesis on time. Continuous integration tries the same examples each time,
-# so that a change is judged by itself; every run by hand tries others.
+# A loaded machine is no failure: no limit of hypothesis on time. Continuous integration tries the same examples each
+# time, so that a change is judged by itself; every run by hand tries others.
 settings.register_profile(
     "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )

@@ -59,6 +59,7 @@ def cases(draw: st.DrawFn) -> tuple[list[int], Words, int, int]:
 @settings(max_examples=150)
 @example(case=([0], Words(4, 15, ((13, 3),)), 0, 1), step=1)
 @example(case=([0], Words(8, 255, ((253, 3),)), 0, 1), step=1)
+@example(case=([1], Words(8, 255, ((0, 0), (0, 1))), 0, 1), step=1)
 @given(case=cases(), step=st.sampled_from([1, -1]))
 def test_a_random_word_is_found(kernels: Kernels, case: tuple[list[int], Words, int, int], step: int) -> None:
     codes, sought, start, stop = case

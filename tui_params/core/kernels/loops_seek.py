@@ -32,7 +32,7 @@ def _seek(element: Any, cast: Any, *, has_halves: bool = False) -> Callable[...,
         if first == other:
             for i in range(some.size):
                 least = min(least, cast((some[i] & mask) - first))
-            return bool(least <= more)
+            return bool(least <= max(more, beyond))
         for i in range(some.size):
             word = cast(some[i] & mask)
             least, least_other = min(least, cast(word - first)), min(least_other, cast(word - other))
