@@ -93,6 +93,7 @@ def _search(folder: Path) -> Iterator[Line]:
     path.write_bytes(file_bytes({"w": entry("BF16", (NUMEL,), 0)}, words.tobytes()))
     dd = ["dd", f"if={path}", "of=/dev/null", "bs=2M"]
     with open_source(path) as source:
+        source.engine.start_compiling().done.wait()
         info = source.find("w")
         window = parse_window("", info.shape)
         for what, condition in (
