@@ -28,6 +28,10 @@ class Wish(msgspec.Struct, frozen=True):
     hold_seconds: float = 0.0
 
 
+NOTHING = "nothing is watched"
+"""How ``Watching.words`` begin that say why nothing is."""
+
+
 class Watching(Protocol):
     """Looks at tensors at every step. None of it waits for a tensor or for another process."""
 

@@ -9,6 +9,13 @@ from tui_params.live.relay.address import Host, is_far, parse_far
 from tui_params.live.relay.ssh import COMMAND_VARIABLE, PROGRAM_VARIABLE, command_of, meaning
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the user has said about their own hosts."""
+    for name in (COMMAND_VARIABLE, PROGRAM_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.parametrize(
     ("text", "host", "which"),
     [

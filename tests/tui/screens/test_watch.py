@@ -9,7 +9,7 @@ from torch import nn
 from tests.factories_screen import on_stage
 from tests.factories_training import TrainingSource
 from tui_params.core.findings import Finding
-from tui_params.core.watching import Wish
+from tui_params.core.watching import NOTHING, Wish
 from tui_params.tui.screens.explorer import pulse
 
 
@@ -34,6 +34,11 @@ async def test_a_module_is_watched_and_what_is_seen_is_marked(monkeypatch: pytes
         await stage.until(lambda: ", watched" in stage.lines[0], "watched")
         assert (watching.names, watching.wish) == (["0.weight", "0.bias"], Wish("nan inf"))
         await stage.until(lambda: "Watching 2 tensors for nan inf." in stage.lines[-1], "said")
+        # What is asked for stays in the dialog, so that it can be mended, but the header does not say that it is done.
+        watching.words = f"{NOTHING}: there is no folder odd"
+        await stage.until(lambda: ", watched" not in stage.lines[0], "it is not watched")
+        watching.words = "watching 2 tensors and gradients for nan inf"
+        await stage.until(lambda: ", watched" in stage.lines[0], "it is")
         assert bells == []
         watching.seen = (event("1.weight", 7),)
         await stage.until(lambda: "1.weight: step 7, in its gradient" in stage.lines[-1], "told")

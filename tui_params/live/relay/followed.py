@@ -11,7 +11,7 @@ from tui_params.core.course import LOOKS, Course, Point
 from tui_params.core.findings import Finding
 from tui_params.core.source import Listing
 from tui_params.core.text import clean
-from tui_params.core.watching import Wish
+from tui_params.core.watching import NOTHING, Wish
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.stream import Stream
 from tui_params.live.watching.condition import parse_condition
@@ -75,7 +75,7 @@ class RelayedWatching:
         self.wish = msgspec.structs.replace(wish, conditions=" ".join(each.text for each in parsed))
         asked = None if names is None else [*names]
         if asked is not None and len(asked) > m.MOST_WATCHED:
-            self._now = m.Watched(f"nothing is watched: at most {m.MOST_WATCHED:,} names are sent; watch everything")
+            self._now = m.Watched(f"{NOTHING}: at most {m.MOST_WATCHED:,} names are sent; watch everything")
             return
         self._stream.post(lambda mine: m.Watch(mine, self._source, asked, wish, self._begin))
 

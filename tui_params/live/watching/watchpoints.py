@@ -10,7 +10,7 @@ import msgspec
 
 from tui_params.core import text
 from tui_params.core.findings import Finding, Severity
-from tui_params.core.watching import Wish
+from tui_params.core.watching import NOTHING, Wish
 from tui_params.errors import OpenError, ReadError, WriteError
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.watching.condition import Condition, parse_condition
@@ -80,7 +80,7 @@ class Watchpoints:
         choice = choose_watched(listing, chosen, gradients, conditions)
         if not choice.watched:
             reason = next(iter(choice.left_out.values()), "nothing here is what these conditions are about")
-            self._say(number, f"nothing is watched: {reason}")
+            self._say(number, f"{NOTHING}: {reason}")
             return
         try:
             saving = (
@@ -100,14 +100,14 @@ class Watchpoints:
                 elif wish.hold_seconds and not watch.has_unread():
                     self._stand(watch, number)
                 if look is None and watch.lost is not None:
-                    self._say(number, "nothing is watched any more: the process has gone")
+                    self._say(number, f"{NOTHING} any more: the process has gone")
                     return
             with self._lock, suppress(ReadError):
                 if not self.wish.conditions:
                     # A watch of nothing is refused, and ends the one before it.
                     self._source.connection.ask({"ask": "watch", "number": NUMBER})
         except (OpenError, ReadError, WriteError) as error:
-            self._say(number, f"nothing is watched: {error}")
+            self._say(number, f"{NOTHING}: {error}")
 
     def _act(self, watch: Watch, look: Look, saving: Saving | None, wish: Wish) -> None:
         if wish.hold_seconds:

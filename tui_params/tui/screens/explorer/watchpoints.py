@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tui_params.core import text
 from tui_params.core.findings import Finding
-from tui_params.core.watching import Watching
+from tui_params.core.watching import NOTHING, Watching
 from tui_params.errors import QueryError
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
@@ -46,7 +46,9 @@ class WatchedFor:
     @property
     def words(self) -> str:
         """A word for the header while something is watched."""
-        return "watched" if self._watching is not None and self._watching.wish.conditions else ""
+        watching = self._watching
+        is_on = watching is not None and watching.wish.conditions and not watching.words.startswith(NOTHING)
+        return "watched" if is_on else ""
 
     def open(self) -> None:
         """Ask what to watch for."""
