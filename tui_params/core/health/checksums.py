@@ -7,7 +7,7 @@ twice. Bytes that it has not read, or not completely, are read at the end.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from threading import Lock
@@ -17,8 +17,7 @@ import msgspec
 
 from tui_params.core.crc32 import crc32
 from tui_params.core.findings import Finding
-from tui_params.core.reading.partial import WorkedOut
-from tui_params.core.reading.readable import FileStamp, Readable
+from tui_params.core.passing import PassingSource
 from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, plural
@@ -72,7 +71,7 @@ class _Run:
         self.crc = crc
 
 
-class WatchedSource(Source):
+class WatchedSource(PassingSource):
     """A source that computes checksums of the bytes that are read from it, in passing."""
 
     def __init__(self, source: Source, records: Sequence[Record]) -> None:
@@ -186,29 +185,6 @@ class WatchedSource(Source):
                     spans.append(_Span(at, at + part.nbytes, self._starts[place][2], start))
             at += part.nbytes
         return spans
-
-    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
-        return self._source.data_file(info)
-
-    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
-        return self._source.works_out(info, has_summary=has_summary)
-
-    def worked_out(
-        self,
-        info: TensorInfo,
-        *,
-        has_summary: bool,
-        should_stop: Callable[[], bool] | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> WorkedOut | None:
-        return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
-
-    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
-        kept = self._source.still(info, start, stop)
-        return self if kept is self._source else kept
-
-    def place(self, info: TensorInfo) -> Hashable | None:
-        return self._source.place(info)
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         return self._source.stored_files()

@@ -8,15 +8,14 @@ to be another, it is read once more, by itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tui_params.core.health.verification import FileState, Verification, VerifiedFile
-from tui_params.core.reading.partial import WorkedOut
-from tui_params.core.reading.readable import FileStamp, Readable
+from tui_params.core.passing import PassingSource
 from tui_params.core.source import Digest, Record, Source, StoredFile
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
@@ -102,7 +101,7 @@ class _Hashing:
             self._pending = None
 
 
-class HashedSource(Source):
+class HashedSource(PassingSource):
     """A source that hashes the bytes of its files in passing, if a digest is known of them.
 
     Read by one thread for each file, the bytes come in order.
@@ -151,29 +150,6 @@ class HashedSource(Source):
                 if hashed is not None:
                     hashed.result()
             begin += block.size
-
-    def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
-        return self._source.data_file(info)
-
-    def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
-        return self._source.works_out(info, has_summary=has_summary)
-
-    def worked_out(
-        self,
-        info: TensorInfo,
-        *,
-        has_summary: bool,
-        should_stop: Callable[[], bool] | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> WorkedOut | None:
-        return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
-
-    def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
-        kept = self._source.still(info, start, stop)
-        return self if kept is self._source else kept
-
-    def place(self, info: TensorInfo) -> Hashable | None:
-        return self._source.place(info)
 
     def records(self) -> tuple[Record, ...]:
         return self._source.records()
