@@ -9,8 +9,8 @@ from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:
-    from tui_params.core.reading.readable import FileStamp, Readable
     from tui_params.core.reading.partial import WorkedOut
+    from tui_params.core.reading.readable import FileStamp, Readable
 
 
 class PassingSource(Source):
