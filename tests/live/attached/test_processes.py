@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.live.attached.conftest import goes_on
-from tests.live.attached.trainers import LOOP, NUMBERED, training
+from tests.live.attached.trainers import LOOP, NUMBERED, ON_A_DEVICE, training
 from tui_params.errors import OpenError, ReadError
 from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.attached.source import AttachedSource
@@ -50,11 +50,23 @@ def test_no_read_mixes_two_steps(runtime: Path) -> None:
         assert any(np.unique(viewer.read(f"w{number % 4}")).size > 1 for number in range(20_000))
 
 
-@pytest.mark.parametrize("steps", [40])
-def test_training_continues_bit_by_bit_as_if_nobody_looked(runtime: Path, steps: int) -> None:
+def test_no_copy_from_a_device_mixes_two_steps(runtime: Path) -> None:
+    with training(ON_A_DEVICE + NUMBERED, runtime), AttachedSource(only(runtime).path) as viewer:
+        assert isinstance(viewer, AttachedSource)
+        viewer._memory.reason = "its tensors lie on a device"
+        last = 0.0
+        for number in range(120):
+            values = viewer.read(f"w{number % 4}" + ".grad" * (number % 3 == 2))
+            assert values.min() == values.max() > 0
+            assert last < values.max() <= viewer.page.steps + 1
+            last = float(values.max()) - 16  # copies of one question may be those of neighbouring steps
+
+
+@pytest.mark.parametrize(("loop", "steps"), [(LOOP, 40), (ON_A_DEVICE + LOOP, 40)], ids=["host", "device"])
+def test_training_continues_bit_by_bit_as_if_nobody_looked(runtime: Path, loop: str, steps: int) -> None:
     with training(LOOP, runtime, "plain", str(steps)) as alone:
         expected = alone.communicate()[0]
-    with training(LOOP, runtime, "served", str(steps)) as process:
+    with training(loop, runtime, "served", str(steps)) as process:
         with AttachedSource(only(runtime).path) as viewer:
             for info in viewer.listing.tensors:
                 viewer.summarize(info.name)

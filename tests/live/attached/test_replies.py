@@ -218,6 +218,23 @@ def test_a_process_that_stands_in_the_middle_of_its_list_is_not_waited_for_for_e
     go_on.set()
 
 
+def test_what_lies_on_a_device_is_asked_for_if_the_process_copies_from_there(other: Impostor) -> None:
+    on_device = [*FRAME["sorts"][0][:5], "cuda:1", *FRAME["sorts"][0][6:]]
+    other.say_list([FRAME | {"sorts": [on_device], "copied_from": ["cuda"]}, ABOUT])
+    asked: list[dict[str, Any]] = []
+
+    def answer(question: dict[str, Any]) -> Iterator[tuple[Any, tuple[int, ...]]]:
+        asked.append(question)
+        yield {"error": "enough", "is_last": True}, ()
+
+    other.answers["copy"] = answer
+    with AttachedSource(other.path) as source:
+        for name in ("a", "a.grad"):
+            with pytest.raises(ReadError, match="enough"):
+                source.read(name)
+    assert [(question["values"], question["gradients"]) for question in asked] == [([0], []), ([0], [0, 1])]
+
+
 def test_what_lies_on_a_device_says_so_without_a_question(other: Impostor) -> None:
     on_device = [*FRAME["sorts"][0][:5], "cuda:1", *FRAME["sorts"][0][6:]]
     other.say_list([FRAME | {"sorts": [on_device, *FRAME["sorts"]], "rows": [0, 1], "addresses": [64, 0]}, ABOUT])
@@ -225,7 +242,7 @@ def test_what_lies_on_a_device_says_so_without_a_question(other: Impostor) -> No
     with WatchedSource(other.path) as source:
         assert isinstance(source, WatchedSource)
         for name in ("a", "a.grad"):
-            with pytest.raises(ReadError, match="it lies on cuda:1: of another process, only what lies in the memory"):
+            with pytest.raises(ReadError, match="it lies on cuda:1, from where nothing is copied"):
                 source.read(name)
         assert source.find("b").unreadable is None
         course = source.courses().of("a")

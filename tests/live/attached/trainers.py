@@ -78,6 +78,14 @@ while True:
 """
 
 
+ON_A_DEVICE = """
+from tests.live.inside.slow_queue import PatientQueue
+from tui_params.live.inside.device_queue import QUEUES
+QUEUES["cpu"] = PatientQueue
+"""
+"""Before a script: its tensors are copied as from a device, from where they come a step or two later."""
+
+
 @contextmanager
 def training(script: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A process that runs ``script``; if it serves its model, it does so already, in ``folder``."""

@@ -78,6 +78,7 @@ class Columns(msgspec.Struct, frozen=True):
     rows: list[Annotated[int, msgspec.Meta(ge=-1, le=MAX_TENSORS)]]
     addresses: list[Number]
     odd: list[tuple[Number, OddRow, Number | None]]
+    copied_from: Annotated[list[str], msgspec.Meta(max_length=64)] = []
 
 
 class Modules(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -90,9 +90,10 @@ class _Reader:
             self._names += [before + key for key in keys] if before else keys
         self._rows += frame.rows
         self._addresses += frame.addresses
-        self._sorts += map(_sort, frame.sorts)
+        reached = "cpu", *frame.copied_from
+        self._sorts += [_sort(row, reached) for row in frame.sorts]
         for number, row, address in frame.odd:
-            self._odd[number] = _description(row), address
+            self._odd[number] = _description(row, reached), address
         if not len(self._names) == len(self._rows) == len(self._addresses):
             counts = f"{len(self._names):,} names, {len(self._rows):,} tensors, {len(self._addresses):,} addresses"
             raise not_understood(counts)
@@ -180,7 +181,7 @@ class _Reader:
         return found
 
 
-def _sort(row: SortRow) -> _Sort:
+def _sort(row: SortRow, reached: Sequence[str]) -> _Sort:
     """A sort as it came. Raises ReadError."""
     kind: TensorKind = KINDS.get(row.kind, "tensor")
     shape, stride = tuple(row.shape), None if row.stride is None else tuple(row.stride)
@@ -190,7 +191,7 @@ def _sort(row: SortRow) -> _Sort:
     if fault is not None:
         raise not_understood(fault)
     unreadable = None if known is not None else f"elements of the type {row.dtype} cannot be decoded here"
-    unreadable = unreadable or beyond_numpy(len(shape)) or _elsewhere(row.device)
+    unreadable = unreadable or beyond_numpy(len(shape)) or _elsewhere(row.device, reached)
     head = (shape, decoded, row.numel, row.nbytes, kind, None, None, row.device, row.requires_grad)
     is_trained = kind == "parameter" and row.requires_grad is True
     return _Sort(
@@ -203,11 +204,11 @@ def _sort(row: SortRow) -> _Sort:
     )
 
 
-def _elsewhere(device: str | None) -> str | None:
-    """Why what lies on a device is not read; None if it lies in the memory of the host."""
-    if device is None or device == "cpu":
+def _elsewhere(device: str | None, reached: Sequence[str]) -> str | None:
+    """Why what lies on a device is not read; None if it is."""
+    if device is None or device.partition(":")[0] in reached:
         return None
-    return f"it lies on {clean(device, 40)}: of another process, only what lies in the memory of the host is read"
+    return f"it lies on {clean(device, 40)}, from where nothing is copied by the process"
 
 
 def _fault(shape: tuple[int, ...], stride: tuple[int, ...] | None, dtype: DType, numel: int, nbytes: int) -> str | None:
@@ -235,11 +236,13 @@ def _layout(shape: tuple[int, ...], stride: tuple[int, ...] | None, dtype: str, 
     return shape, stride, dtype, device
 
 
-def _description(row: OddRow) -> Description:
+def _description(row: OddRow, reached: Sequence[str]) -> Description:
     """A tensor that is described by itself, as it came."""
     shape, stride = tuple(row.shape), None if row.stride is None else tuple(row.stride)
     dtype = dtypes.from_torch(row.dtype) or dtypes.unknown(row.dtype)
-    unreadable = row.unreadable or _fault(shape, stride, dtype, row.numel, row.nbytes) or _elsewhere(row.device)
+    unreadable = (
+        row.unreadable or _fault(shape, stride, dtype, row.numel, row.nbytes) or _elsewhere(row.device, reached)
+    )
     fields = msgspec.structs.asdict(row) | {"shape": shape, "stride": stride, "notes": tuple(row.notes)}
     return Description(**fields | {"unreadable": unreadable})
 

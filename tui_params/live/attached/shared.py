@@ -23,7 +23,17 @@ from tui_params.live.inside.shared_page import (
     SKIPPED,
     STEPS,
 )
-from tui_params.live.inside.tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, STATE, STEP
+from tui_params.live.inside.tensor_slots import (
+    ABSENT,
+    BEGUN,
+    COPIED,
+    DONE,
+    HEADER_WORDS,
+    NO_ROOM,
+    ON_DEVICE,
+    STATE,
+    STEP,
+)
 
 _T = TypeVar("_T")
 
@@ -36,6 +46,7 @@ TRIES = 8
 _STATES = {
     ABSENT: "it had no gradient at step {step:,}",
     ON_DEVICE: "it lies on a device, and is not copied from there",
+    NO_ROOM: "its device has no memory to spare for a copy of it",
 }
 
 

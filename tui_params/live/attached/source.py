@@ -2,8 +2,8 @@
 
 Parameters, buffers and the states of optimizers are read from that process's memory, between two steps: what an
 optimizer may have written to meanwhile is thrown away and read again. Where its memory may not be read, where a tensor
-does not lie in it as it is, and for gradients, which are gone before the next step, the process is asked for copies at
-the end of each step. Every value that is returned is of one step.
+does not lie in it as it is or lies on a device, and for gradients, which are gone before the next step, the process is
+asked for copies at the end of each step. Every value that is returned is of one step.
 """
 
 from __future__ import annotations
@@ -55,6 +55,12 @@ LIST_SECONDS = 120.0
 STEP_SECONDS = 15.0
 """How long to wait for the end of a step."""
 
+COPY_STEPS = 16
+"""How many steps to wait for a copy: what lies on a device comes a step or two later, and copies take turns."""
+
+_ROW = 4
+"""How far apart in the list tensors are that are read one after the other by something that reads them all."""
+
 
 class AttachedSource(TrainedSource):
     """The model that is served at a socket of this machine. Raises OpenError.
@@ -67,6 +73,9 @@ class AttachedSource(TrainedSource):
         self._lock = Lock()
         self._copied: dict[tuple[int, bool], int] = {}
         """Handles of the tensors that are copied, those of gradients with True, and their bytes; the latest last."""
+
+        self._last = -1 - _ROW
+        """The handle of the tensor whose values were copied last."""
 
         self._copies: Copies | None = None
         self._slots: dict[tuple[int, bool], Slot] = {}
@@ -220,15 +229,21 @@ class AttachedSource(TrainedSource):
                 self._ask_for_copies(info, key)
             copies, slot = self._copies, self._slots[key]
             assert copies is not None
+            self._last = self._last if is_gradient else handle
             self._wait_for_copy(copies, slot, asked)
             extent = Extent("", 0, 0, slot.nbytes)
             # A copy is row-major, whatever the tensor itself is.
             return copies.steadily(slot, lambda place: read(place, extent))
 
     def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
-        deadline = time.monotonic() + STEP_SECONDS
+        deadline, seen = time.monotonic() + STEP_SECONDS, asked
         while copies.step_of(slot) <= asked and not self._is_held_at(copies.step_of(slot)):
-            if time.monotonic() > deadline or self._is_closed:
+            now, steps = time.monotonic(), self._page.steps
+            if seen < steps < asked + COPY_STEPS:
+                deadline, seen = now + STEP_SECONDS, steps
+            if now > deadline and seen > asked:
+                raise ReadError(f"it was not copied at the end of the last {steps - asked:,} steps")
+            if now > deadline or self._is_closed:
                 raise ReadError(
                     f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
                     " copied at the end of a step of an optimizer of torch"
@@ -246,7 +261,9 @@ class AttachedSource(TrainedSource):
             self._copied[other] = each.nbytes
         while len(self._copied) > 1 and (len(self._copied) > MAX_COPIES or sum(self._copied.values()) > COPIES_NBYTES):
             del self._copied[next(iter(self._copied))]
-        keys = sorted(self._copied, key=lambda key: key[1])
+        # The process copies in this order: what is waited for comes first.
+        newest = list(reversed(self._copied))
+        keys = sorted(newest, key=lambda key: key[1])
         question = {
             "ask": "copy",
             "values": [handle for handle, is_gradient in keys if not is_gradient],
@@ -264,19 +281,33 @@ class AttachedSource(TrainedSource):
         }
 
     def _neighbours(self, info: TensorInfo, key: tuple[int, bool]) -> list[tuple[TensorInfo, tuple[int, bool]]]:
-        """What of its kind comes after this tensor in the list, in the reverse order; the tensor itself is last."""
-        if not key[1]:
-            return [(info, key)]
-        listed = list(self.listing.gradients.values())
-        place = next(number for number, other in enumerate(listed) if other.name == info.name)
+        """What of its kind comes after this tensor in the list, in the reverse order; the tensor itself is last.
+
+        Of values only if the tensor asked for before is near: somebody reads one after the other.
+        """
+        handle, is_gradient = key
+        if is_gradient:
+            listed = list(self.listing.gradients.values())
+            place = next(number for number, other in enumerate(listed) if other.name == info.name)
+            following = listed[place : place + MAX_COPIES // 2]
+        else:
+            is_in_a_row = 0 < handle - self._last <= _ROW
+            following = list(self.listing.tensors[handle : handle + MAX_COPIES // 2 if is_in_a_row else handle + 1])
+            following = [other for other in following if other.name == info.name or self._is_copied(other)]
         chosen: list[tuple[TensorInfo, tuple[int, bool]]] = []
         room = COPIES_NBYTES // 2
-        for other in listed[place : place + MAX_COPIES // 2]:
+        for other in following:
             room -= other.nbytes
             if room < 0 and chosen:
                 break
-            chosen.append((other, (self.handle_of(other), True)))
+            chosen.append((other, (self.handle_of(other), is_gradient)))
         return chosen[::-1]
+
+    def _is_copied(self, info: TensorInfo) -> bool:
+        """Whether the values of a tensor are there only as copies."""
+        if info.unreadable is not None or not info.numel:
+            return False
+        return self._memory.reason is not None or self._addresses[self.handle_of(info)] is None
 
     def _drop_copies(self) -> None:
         self._slots = {}

@@ -138,6 +138,7 @@ class Visit:
     def _drop_copies(self) -> None:
         if self._copies is not None:
             self._served.clock.at_step.remove(self._copies.take)
+            self._served.clock.settles.remove(self._copies.settle)
             self._copies.close()
             self._copies = None
 
@@ -170,6 +171,7 @@ class Visit:
             raise RequestError(str(error)) from error
         self._copies = copies
         self._served.clock.at_step.append(copies.take)
+        self._served.clock.settles.append(copies.settle)
         slots = [[slot.header, *slot.halves] for slot in copies.slots]
         return {"slots": slots, "nbytes": copies.memory.nbytes, "is_last": True}, (copies.memory.fd,)
 

@@ -21,6 +21,7 @@ from .absences import FROZEN, Ungraded, why_absent
 from .anatomy import ODD, Body, first_line, needed_nbytes, own, text_of
 from .bodies import bodies_of
 from .description import Description, ProbeError, Severity
+from .device_queue import QUEUES
 from .leaves import Find, Leaf, Siblings, expanded, find_child, is_filled, requires_grad_of
 from .marks import body_of_leaf
 from .memory import Undisturbed
@@ -180,14 +181,16 @@ class Roll:
     def frames(self) -> Iterator[dict[str, Any]]:
         """All of it as plain data, in pieces.
 
-        ``names`` are what precedes the names, and the keys; ``sorts`` are those that ``rows`` speaks of for the first
-        time, -1 is a tensor of ``odd``: its number, its description and its address.
+        ``copied_from`` are the types of devices whose tensors are copied when they are asked for; ``names`` are what
+        precedes the names, and the keys; ``sorts`` are those that ``rows`` speaks of for the first time, -1 is a tensor
+        of ``odd``: its number, its description and its address.
         """
         sent = 0
         for first, stop in self._pieces():
             rows = [-1 if number == _NO_SORT else number for number in self._rows[first:stop]]
             end = max(sent, max(rows, default=-1) + 1)
             yield {
+                "copied_from": sorted(QUEUES),
                 "names": list(self._names(first, stop)),
                 "sorts": [list(sort) for sort in self._sorts[sent:end]],
                 "rows": rows,

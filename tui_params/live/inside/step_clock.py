@@ -53,6 +53,9 @@ class StepClock:
 
         self._handles: list[Any] = []
         self.at_step: list[AtStep] = []
+        self.settles: list[Callable[[], None]] = []
+        """Called before each step, and again and again while the thread stands: what comes by itself is taken in."""
+
         self.holds: list[Hold] = []
 
     def start(self) -> None:
@@ -79,6 +82,8 @@ class StepClock:
         self._handles = []
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self.settles:
+            self._settle()
         frame = _caller()
         depth = _depth_of(frame)
         with self._lock:
@@ -118,6 +123,11 @@ class StepClock:
             with suppress(*ODD):
                 self._stand(optimizer, step, acts)
 
+    def _settle(self) -> None:
+        for settle in tuple(self.settles):
+            with suppress(*ODD):
+                settle()
+
     def _stand(self, optimizer: Any, step: Step, done: tuple[AtStep, ...]) -> None:
         """Stand still as long as a viewer holds. The step is counted, so that all can be read as it has left it.
 
@@ -132,6 +142,7 @@ class StepClock:
                 if not sum(hold.lasts(step.number) for hold in holds):
                     return
                 time.sleep(POLL_SECONDS)
+                self._settle()
                 for act in tuple(self.at_step):
                     if act not in done:
                         done = (*done, act)

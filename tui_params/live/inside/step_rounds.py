@@ -1,7 +1,8 @@
 """StepRounds: the tensors of a watch, copied at every step into shared memory, in rounds that a viewer reads in turn.
 
 Unlike TensorCopies, which keeps the last copy of each tensor, it keeps what was copied at each of the last steps: a
-viewer that is late for a moment misses none of them.
+viewer that is late for a moment misses none of them. Of a round with tensors of a device a part is under way when the
+step has ended; until it has come, there is no other round.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from .anatomy import ODD
+from .device_lanes import DeviceLanes
 from .memory import Undisturbed
 from .round_layout import (
     BEGUN,
@@ -32,8 +34,8 @@ from .round_layout import (
 )
 from .shared_page import SharedMemory
 from .step_clock import Step
-from .tensor_copies import MAX_NBYTES, Wanted, copy_to
-from .tensor_slots import COPIED, OTHER
+from .tensor_copies import MAX_NBYTES, Wanted, fill, state_of
+from .tensor_slots import COPIED, ON_DEVICE, OTHER
 
 _NO_TASK = -1
 _graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
@@ -69,39 +71,74 @@ class StepRounds:
             self._owned.setdefault(owner, []).append(index)
         self.memory = SharedMemory(self.layout.nbytes)
         self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
+        self._lanes = DeviceLanes([each.nbytes for each in wanted], room)
         self._next = 0
         self._number = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a part of the last round has not come yet."""
+        return self._lanes.is_under_way
+
     def take(self, optimizer: Any, step: Step) -> list[tuple[int, Any]]:
-        """Copy what has its turn; returns the tensors that were copied, with their indices. Ended by ``finish``."""
+        """Copy what has its turn; returns the tensors that were copied, with their indices. Ended by ``finish``.
+
+        Nothing is taken as long as a part of the last round is under way.
+        """
         with self._lock:
-            if self._is_closed:
+            if self._is_closed or self._lanes.is_under_way:
                 return []
-            self._number += 1
-            number, layout, words = self._number, self.layout, self.memory.words
+            number, layout, words = self._number + 1, self.layout, self.memory.words
             words[BEGUN] = number
             at = layout.place(number)
             words[at + STEP], words[at + COUNT] = step.number, 0
             words[at + FLAGS] = IS_SCALED * step.is_scaled + IS_SKIPPED * step.is_skipped
-            taken, end, entries = [], 0, 0
+            taken, end, entries, passed = [], 0, 0, None
             with Undisturbed(plain=True):
                 for index in self._turn(optimizer):
                     wanted = self._wanted[index]
                     if entries and end + wanted.nbytes > layout.room:
                         break
-                    state, tensor = self._copy(wanted, layout.bytes_at(number) + end)
+                    is_next = index == self._next
+                    if is_next:
+                        self._next = (index + 1) % len(self._wanted)
+                    state, tensor = self._copy(index, layout.bytes_at(number) + end)
+                    if state is None:
+                        passed = index if is_next and passed is None else passed
+                        continue
                     entry = layout.entry(number, entries)
                     words[entry + INDEX], words[entry + STATE], words[entry + OFFSET] = index, state, end
-                    if state == COPIED:
+                    if tensor is not None:
                         taken.append((index, tensor))
                     end += aligned(wanted.nbytes)
                     entries += 1
-                    if index == self._next:
-                        self._next = (index + 1) % len(self._wanted)
-            words[at + COUNT] = entries
+                if passed is not None:
+                    self._next = passed
+                words[at + COUNT] = entries
+                # Of nothing there is no round: its number is used again.
+                self._number += bool(entries)
+                self._lanes.send()
             return taken
+
+    def arrived(self) -> list[tuple[int, Any]]:
+        """Take in what has come from devices since ``finish``; returns what is floating, with the indices.
+
+        Ended by ``finish``.
+        """
+        found: list[tuple[int, Any]] = []
+        with self._lock:
+            if self._is_closed or not self._lanes.is_under_way:
+                return found
+            with Undisturbed(plain=True):
+                for (index, start), data in self._lanes.arrivals():
+                    wanted, dtype = self._wanted[index], getattr(torch, self._wanted[index].dtype)
+                    target = self._bytes[start : start + wanted.nbytes]
+                    target.copy_(data)
+                    if dtype.is_floating_point or dtype.is_complex:
+                        found.append((index, target.view(dtype).view(wanted.shape)))
+        return found
 
     def _turn(self, optimizer: Any) -> Iterator[int]:
         """The tensors that are to be copied at a step, as far as there is room, each once."""
@@ -116,9 +153,9 @@ class StepRounds:
         yield from dict.fromkeys([first, *own])
 
     def finish(self) -> None:
-        """Let the viewer see the round that was taken last."""
+        """Let the viewer see the round that was taken last, if all of it is there."""
         with self._lock:
-            if not self._is_closed:
+            if not self._is_closed and not self._lanes.is_under_way:
                 self.memory.words[DONE] = self._number
 
     def close(self) -> None:
@@ -126,11 +163,23 @@ class StepRounds:
         with self._lock:
             self._is_closed = True
             del self._bytes
+            self._lanes = DeviceLanes([], 0)
         self.memory.close()
 
-    def _copy(self, wanted: Wanted, start: int) -> tuple[int, Any]:
+    def _copy(self, index: int, start: int) -> tuple[int | None, Any]:
+        """The state of a tensor, and the tensor itself if it was copied; None for the state if it has to wait.
+
+        What is under way from a device counts as copied, and is not returned.
+        """
+        wanted = self._wanted[index]
         try:
             tensor = wanted.find()
-            return copy_to(self._bytes[start : start + wanted.nbytes], wanted, tensor), tensor
+            state = state_of(wanted, tensor)
+            if state == ON_DEVICE:
+                return self._lanes.load(tensor, wanted.nbytes, (index, start)), None
+            if state == COPIED:
+                fill(self._bytes[start : start + wanted.nbytes], tensor)
+                return COPIED, tensor
         except ODD:
             return OTHER, None
+        return state, None

@@ -21,6 +21,7 @@ class StepWatch:
 
     def start(self) -> None:
         self._clock.at_step.append(self._at_step)
+        self._clock.settles.append(self._settle)
         self._clock.holds.append(self.hold)
 
     def close(self) -> None:
@@ -29,11 +30,20 @@ class StepWatch:
         with suppress(ValueError):
             self._clock.at_step.remove(self._at_step)
         with suppress(ValueError):
+            self._clock.settles.remove(self._settle)
+        with suppress(ValueError):
             self._clock.holds.remove(self.hold)
         self.rounds.close()
 
     def _at_step(self, optimizer: Any, step: Step) -> None:
-        taken = self.rounds.take(optimizer, step)
+        self._settle()
+        self._look(self.rounds.take(optimizer, step))
+
+    def _settle(self) -> None:
+        if self.rounds.is_under_way:
+            self._look(self.rounds.arrived())
+
+    def _look(self, taken: list[tuple[int, Any]]) -> None:
         try:
             with suppress(*ODD):
                 if self._check is not None and self._check.look(taken):

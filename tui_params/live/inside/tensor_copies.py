@@ -1,7 +1,8 @@
 """TensorCopies: tensors that are copied into shared memory at the end of a step, because they change before the next.
 
 Gradients are set to None or overwritten between steps, so only the training thread can take them, and only then. It
-does nothing but copy: what the values mean is worked out by the viewer.
+does nothing but copy: what the values mean is worked out by the viewer. What lies on a device is on its way when the
+step has ended, and is taken in by ``settle`` when it has come.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 
 from .anatomy import ODD, needed_nbytes, own
+from .device_lanes import DeviceLanes
+from .device_queue import QUEUES
 from .leaves import Find
 from .memory import Undisturbed, plain_view
 from .shared_page import SharedMemory
@@ -45,7 +48,7 @@ class Slot(NamedTuple):
 class TensorCopies:
     """The copies of one viewer, renewed at each step within ``budget`` bytes. Raises ValueError if they need too much.
 
-    ``take`` is called on the training thread, all else on the viewer's.
+    ``take`` and ``settle`` are called on the training thread, all else on the viewer's.
     """
 
     def __init__(self, wanted: list[Wanted], budget: int = DEFAULT_BUDGET) -> None:
@@ -62,6 +65,7 @@ class TensorCopies:
         self.memory = SharedMemory(max(end, 1))  # a file of no bytes cannot be mapped
         self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
         self._words = memoryview(self.memory.map)[: end - end % 8].cast("Q") if end else None
+        self._lanes = DeviceLanes([each.nbytes for each in wanted], budget)
         self._next = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -71,14 +75,28 @@ class TensorCopies:
         with self._lock:
             if self._is_closed:
                 return
-            left = self.budget
+            self._settle()
+            left, passed = self.budget, None
             for _ in range(len(self.slots)):
-                slot = self.slots[self._next % len(self.slots)]
+                index = self._next
+                slot = self.slots[index]
                 if left < self.budget and slot.wanted.nbytes > left:
-                    return
-                left -= slot.wanted.nbytes
-                self._next = (self._next + 1) % len(self.slots)
-                self._copy(slot, step)
+                    break
+                self._next = (index + 1) % len(self.slots)
+                if self._copy(slot, step):
+                    left -= slot.wanted.nbytes
+                elif passed is None:
+                    passed = index
+            if passed is not None:
+                self._next = passed
+            with Undisturbed(plain=True):
+                self._lanes.send()
+
+    def settle(self) -> None:
+        """Take in what has come from devices since the last step."""
+        if self._lanes.is_under_way:
+            with self._lock:
+                self._settle()
 
     def close(self) -> None:
         """Copy nothing any more, and release the memory."""
@@ -87,30 +105,50 @@ class TensorCopies:
             if self._words is not None:
                 self._words.release()
             del self._bytes
+            self._lanes = DeviceLanes([], 0)
         self.memory.close()
 
-    def _copy(self, slot: Slot, step: Step) -> None:
+    def _settle(self) -> None:
+        if self._is_closed or not self._lanes.is_under_way:
+            return
+        with Undisturbed(plain=True):
+            for (slot, step), data in self._lanes.arrivals():
+                self._put(slot, step, COPIED, data)
+
+    def _copy(self, slot: Slot, step: Step) -> bool:
+        """Copy a tensor, or have it sent; False if that is left to a later step."""
+        wanted = slot.wanted
+        try:
+            with Undisturbed(plain=True):
+                tensor = wanted.find()
+                state = state_of(wanted, tensor)
+                if state == ON_DEVICE:
+                    loaded = self._lanes.load(tensor, wanted.nbytes, (slot, step))
+                    if loaded in (COPIED, None):
+                        return loaded == COPIED
+                    state = loaded
+                self._put(slot, step, state, tensor)
+        except ODD:
+            self._put(slot, step, OTHER)
+        return True
+
+    def _put(self, slot: Slot, step: Step, state: int, tensor: Any = None) -> None:
+        """Write what was found, and the values if there are any, into the half that is not the last one."""
         words, first = self._words, slot.header // 8
         assert words is not None
         number = words[first + DONE] + 1
         half = number % 2
         words[first + BEGUN] = number
-        try:
-            with Undisturbed(plain=True):
-                state = self._fill(slot, slot.halves[half])
-        except ODD:
-            state = OTHER
+        if state == COPIED:
+            start = slot.halves[half]
+            fill(self._bytes[start : start + slot.wanted.nbytes], tensor)
         words[first + STATE + half] = state
         words[first + STEP + half] = step.number
         words[first + DONE] = number
 
-    def _fill(self, slot: Slot, start: int) -> int:
-        wanted = slot.wanted
-        return copy_to(self._bytes[start : start + wanted.nbytes], wanted, wanted.find())
 
-
-def copy_to(target: Any, wanted: Wanted, tensor: Any) -> int:
-    """Copy a tensor into ``target``, as many bytes, if it is still the one that is wanted; returns its state.
+def state_of(wanted: Wanted, tensor: Any) -> int:
+    """What is there in place of a tensor that is wanted; ON_DEVICE of one that is there, but not simply on the host.
 
     Raises what is in ODD; the caller is inside ``Undisturbed``.
     """
@@ -120,14 +158,17 @@ def copy_to(target: Any, wanted: Wanted, tensor: Any) -> int:
         return OTHER
     if tuple(own(tensor, "shape")) != wanted.shape or str(own(tensor, "dtype")) != f"torch.{wanted.dtype}":
         return OTHER
-    if own(tensor, "device").type != "cpu":
-        return ON_DEVICE
     if own(tensor, "untyped_storage")().nbytes() < needed_nbytes(tensor):
         return OTHER  # freed, or made shorter, under the tensor: to touch it could crash the process
-    if wanted.nbytes:
+    place = own(tensor, "device").type
+    return COPIED if not wanted.nbytes or (place == "cpu" and place not in QUEUES) else ON_DEVICE
+
+
+def fill(target: Any, tensor: Any) -> None:
+    """Copy a tensor of the host, or its bytes, into ``target``, which has as many bytes."""
+    if target.numel():
         source = plain_view(tensor)
         target.view(source.dtype).view(source.shape).copy_(source)
-    return COPIED
 
 
 def _aligned(nbytes: int) -> int:

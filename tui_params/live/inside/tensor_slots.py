@@ -12,6 +12,6 @@ BEGUN, DONE, STATE, STEP = 0, 1, 2, 4
 """Word BEGUN is the number of the copy that is being written or was last; DONE of the last that is whole; copy ``n``
 lies in half ``n % 2``. STATE and STEP have two words each: what is in each half, and of which step it is."""
 
-COPIED, ABSENT, OTHER, ON_DEVICE = 1, 2, 3, 4
+COPIED, ABSENT, OTHER, ON_DEVICE, NO_ROOM = 1, 2, 3, 4, 5
 """States: the values; there was no tensor; one of another shape or type, or one that is no plain tensor; one that is
-not in the memory of the host, and was not copied."""
+on a device that nothing is copied from; one on a device that has no memory to spare for a copy."""

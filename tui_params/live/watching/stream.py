@@ -11,7 +11,7 @@ from tui_params.errors import OpenError, ReadError
 from tui_params.live.attached.replies import Watched, shared
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.round_layout import MAX_RING, Layout
-from tui_params.live.inside.tensor_slots import ABSENT, ON_DEVICE
+from tui_params.live.inside.tensor_slots import ABSENT, NO_ROOM, ON_DEVICE
 from tui_params.live.watching.rounds import Round, Rounds
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ MAX_TENSOR = 448 << 20
 STATES = {
     ABSENT: "it had no gradient at any step that was looked at",
     ON_DEVICE: "it lies on a device, and is not copied from there",
+    NO_ROOM: "its device has no memory to spare for a copy of it",
 }
 """Why a tensor was not copied, by its state in a round."""
 
