@@ -86,6 +86,10 @@ browser *arguments:
 ranks *arguments:
     .venv/bin/pytest -n0 -m ranks tests/ranks {{ arguments }}
 
+# Look at models on a GPU: what is copied from there, and that training goes on as if nobody looked
+gpu *arguments:
+    .venv/bin/pytest -n0 -m gpu -rs tests/live/inside/test_on_cuda.py {{ arguments }}
+
 # Draw the picture of a report, with Chromium
 report-picture:
     .venv/bin/python -m tests.reports.picture screenshots/report.png

@@ -84,9 +84,9 @@ def command(
     NaN and infinities are looked for in all of them; norms are those of gradients. A condition that goes on holding for
     a tensor is not told again. PID and NAME are those of attach; a process that serves nothing is entered.
 
-    With --pause the training thread stands at the end of a step: for NaN and infinities of that very step, else of one
-    soon after, which is said. It goes on when enter is pressed, when the time is over, and when the watch ends, however
-    it ends.
+    With --pause the training thread stands at the end of a step: for NaN and infinities of that very step, else, and
+    for what lies on a GPU, of one soon after, which is said. It goes on when enter is pressed, when the time is over,
+    and when the watch ends, however it ends.
 
     CMD finds the facts in its environment: TUI_PARAMS_STEP, TUI_PARAMS_TENSOR and TUI_PARAMS_CONDITION of the first
     event, TUI_PARAMS_COUNT, TUI_PARAMS_EVENTS (JSON), TUI_PARAMS_SAVED, TUI_PARAMS_PID and TUI_PARAMS_NAME.
