@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .anatomy import own
 from .device_queue import QUEUES, DeviceQueue
-from .memory import plain_view
+from .memory import Undisturbed, plain_view
 from .tensor_slots import COPIED, NO_ROOM, ON_DEVICE
 
 MAX_ROOM = 64 << 20
@@ -79,7 +79,8 @@ class DeviceLane:
         if self._load and not self.is_under_way:
             assert self._buffers is not None
             staging, host = self._buffers
-            self._queue.send(staging[: self._end], host[: self._end])
+            with Undisturbed(plain=True):
+                self._queue.send(staging[: self._end], host[: self._end])
             self.is_under_way = True
 
     def arrivals(self) -> Iterator[Arrival]:

@@ -89,8 +89,7 @@ class TensorCopies:
                     passed = index
             if passed is not None:
                 self._next = passed
-            with Undisturbed(plain=True):
-                self._lanes.send()
+            self._lanes.send()
 
     def settle(self) -> None:
         """Take in what has come from devices since the last step."""
