@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from tests.live.attached.conftest import goes_on
-from tests.live.attached.trainers import LOOP, NUMBERED, ON_A_DEVICE, training
+from tests.live.attached.trainers import LOOP, NUMBERED, ON_A_DEVICE, OWN, training
 from tui_params.errors import OpenError, ReadError
+from tui_params.live.attached import guard
 from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.frames import MAX_TEXT
@@ -48,6 +49,26 @@ def test_no_read_mixes_two_steps(runtime: Path) -> None:
         # Without the words that guard a read some do mix: the loop above is one that would catch them.
         viewer._page.steadily = lambda read: (read(), 0)  # type: ignore[method-assign]
         assert any(np.unique(viewer.read(f"w{number % 4}")).size > 1 for number in range(20_000))
+
+
+def test_where_no_optimizer_makes_a_step_passes_are_followed(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with training(OWN, runtime):
+        with AttachedSource(only(runtime).path) as viewer:
+            assert viewer.beat().by == "steps"  # nothing is known yet
+        monkeypatch.setattr(guard, "PASSES_AFTER", 0.1)
+        with AttachedSource(only(runtime).path) as viewer:
+            assert isinstance(viewer, AttachedSource)
+            gradient = viewer.read("w0.grad")  # waits until the first pass is counted, and one more
+            assert gradient.min() == gradient.max() > 0
+            assert viewer.beat().by == "passes"
+            assert viewer._memory.reason is None
+            for number in range(40):
+                values = viewer.read(f"w{number % 4}")
+                assert values.min() == values.max() > 0
+            for number in range(6):
+                gradient = viewer.read(f"w{number % 4}.grad")
+                assert gradient.min() == gradient.max() > 0
+            assert viewer.beat().steps > 6
 
 
 def test_no_copy_from_a_device_mixes_two_steps(runtime: Path) -> None:

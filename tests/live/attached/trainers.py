@@ -78,6 +78,36 @@ while True:
 """
 
 
+OWN = """
+import torch
+from torch import nn
+import tui_params
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for number in range(4):
+            self.register_parameter(f"w{number}", nn.Parameter(torch.ones(20_000)))
+    def forward(self):
+        return sum(parameter.sum() for parameter in self.parameters())
+
+torch.set_num_threads(1)
+net, count = Net(), 1
+server = tui_params.serve(net, name="own")
+print("serving", flush=True)
+while True:
+    (count * net()).backward()
+    count += 1
+    with torch.no_grad():
+        # The update of the loop's own: each element becomes the number of the next pass.
+        for parameter in net.parameters():
+            half = parameter.numel() // 2
+            parameter[:half] = count
+            parameter[half:] = count
+            parameter.grad = None
+"""
+"""No optimizer makes a step. In pass n all elements are n, and so are all gradients."""
+
 ON_A_DEVICE = """
 from tests.live.inside.slow_queue import PatientQueue
 from tui_params.live.inside.device_queue import QUEUES

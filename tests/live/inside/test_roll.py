@@ -20,6 +20,7 @@ from tui_params.live.attached.roll_reader import read_roll
 from tui_params.live.inside.anatomy import body_of
 from tui_params.live.inside.bodies import bodies_of
 from tui_params.live.inside.model import ModelProbe
+from tui_params.live.inside.pass_clock import PassClock
 from tui_params.live.inside.requests import Served, Visit
 from tui_params.live.inside.roll import BATCH, ServedProbe
 from tui_params.live.inside.shared_page import GENERATION, SharedPage
@@ -132,7 +133,8 @@ def test_more_tensors_than_a_batch_keep_their_order_and_are_found_again() -> Non
 def test_viewers_share_a_roll_until_something_changes_and_it_goes_with_the_last() -> None:
     model = nn.Linear(3, 3)
     page = SharedPage()
-    served = Served(ServedProbe(model), "net", "Linear", page, StepClock(page))
+    clock = StepClock(page)
+    served = Served(ServedProbe(model), "net", "Linear", page, clock, PassClock(clock, model))
     first, second, third = Visit(served), Visit(served), Visit(served)
     for visit in (first, second):
         list(visit.answer({"ask": "list"}))

@@ -14,7 +14,7 @@ from tests.factories_training import FixedCourses, TrainingSource
 from tests.live.attached.conftest import runtime
 from tui_params.core.course import Course, Point
 from tui_params.core.health.checker import Report
-from tui_params.core.source import Traffic
+from tui_params.core.source import Beat, Traffic
 from tui_params.live.attached import source as attached
 from tui_params.live.attached.source import AttachedSource
 from tui_params.tui.screens.explorer import pulse
@@ -136,3 +136,24 @@ async def test_what_was_seen_step_by_step_stands_in_the_rows_and_on_the_page(mon
         courses.wanted = []
         stage.screen.pulse.look()
         assert courses.wanted == []
+
+
+async def test_the_header_says_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        Beat(1204, 0.1): "step 1,204",
+        Beat(1204, 0.1, by="passes"): "pass 1,204",
+        Beat(1204, 61.0): "step 1,204, 1 min 01 s ago",
+        Beat(1204, 0.1, held=1203, by="passes"): "training held at pass 1,203",
+        Beat(1204, 0.1, lost="gone", by="passes"): "last seen at pass 1,204",
+        Beat(0): "no step yet",
+        Beat(0, by="nothing"): "no step seen, values may be of two moments",
+        Beat(1204, 61.0, by="nothing"): "no step seen, values may be of two moments",
+    }
+    now = next(iter(said))
+    monkeypatch.setattr(TrainingSource, "beat", lambda _: now)
+    async with on_stage(TrainingSource(nn.Linear(3, 2)), is_settled=False, size=(120, 24)) as stage:
+        for now, words in said.items():  # noqa: B007 what the source says next
+            stage.screen.pulse._steps.clear()
+            stage.screen.pulse.look()
+            assert stage.screen.pulse.words == words
+            await stage.until(lambda words=words: words in stage.lines[0], "the header")  # type: ignore[misc]

@@ -18,6 +18,7 @@ from tui_params.live.inside.shared_page import (
     LAST_STEP,
     MAGIC,
     PAGE_NBYTES,
+    PASSES,
     SCALED,
     SEQUENCE,
     SKIPPED,
@@ -40,6 +41,9 @@ _T = TypeVar("_T")
 POLL_SECONDS = 0.0005
 EVEN_SECONDS = 5.0
 """How long to wait for an optimizer that is writing; a step with a closure writes as long as it computes."""
+
+PASS_SECONDS = 15.0
+"""How long after the last pass of a model the next one is waited for."""
 
 TRIES = 8
 
@@ -86,6 +90,11 @@ class StepPage:
         return int(self._words[HELD])
 
     @property
+    def are_passes(self) -> bool:
+        """Whether what is counted are passes of the model, because no optimizer makes a step."""
+        return self._words[PASSES] != 0
+
+    @property
     def is_scaled(self) -> bool:
         return self._words[SCALED] != 0
 
@@ -104,7 +113,7 @@ class StepPage:
         deadline = time.monotonic() + EVEN_SECONDS
         for _ in range(TRIES):
             before = self.sequence
-            while before % 2:
+            while before % 2 and not self._is_over():
                 if time.monotonic() > deadline:
                     return None
                 time.sleep(POLL_SECONDS)
@@ -114,6 +123,10 @@ class StepPage:
             if self.sequence == before:
                 return found, steps
         return None
+
+    def _is_over(self) -> bool:
+        """Whether there has been no pass for so long that none is waited for: what comes after one may be over."""
+        return self.are_passes and (self.age or 0.0) > PASS_SECONDS
 
     def close(self) -> None:
         self._words.release()

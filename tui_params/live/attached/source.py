@@ -25,6 +25,7 @@ from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
 from tui_params.live.attached.connection import Connection
 from tui_params.live.attached.figures import step_figures
+from tui_params.live.attached.guard import Guard
 from tui_params.live.attached.process_memory import ProcessMemory
 from tui_params.live.attached.replies import Copied, Hello, not_understood, shared
 from tui_params.live.attached.roll_reader import Roll, read_roll
@@ -92,6 +93,7 @@ class AttachedSource(TrainedSource):
         self.label = clean(f"{hello.name} ({hello.pid})", 120)
         self._memory = ProcessMemory(hello.pid)
         self.listing, self._handles, self._addresses = roll.listing, roll.handles, roll.addresses
+        self._guard = Guard(self._page, self._connection)
 
     def _greet(self) -> tuple[StepPage, Hello]:
         answer, descriptors = self._connection.ask_shared({"ask": "hello"})
@@ -123,8 +125,8 @@ class AttachedSource(TrainedSource):
         return handle
 
     def beat(self) -> Beat:
-        page = self._page
-        return Beat(page.steps, page.age, page.is_scaled, page.skipped, self._connection.look(), page.held)
+        page, lost = self._page, self._connection.look()
+        return Beat(page.steps, page.age, page.is_scaled, page.skipped, lost, page.held, self._guard.by)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         from tui_params.core.reading.gather import gather_window
@@ -241,12 +243,13 @@ class AttachedSource(TrainedSource):
             now, steps = time.monotonic(), self._page.steps
             if seen < steps < asked + COPY_STEPS:
                 deadline, seen = now + STEP_SECONDS, steps
+            deadline = max(deadline, self._guard.asked + STEP_SECONDS)
             if now > deadline and seen > asked:
                 raise ReadError(f"it was not copied at the end of the last {steps - asked:,} steps")
             if now > deadline or self._is_closed:
                 raise ReadError(
                     f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
-                    " copied at the end of a step of an optimizer of torch"
+                    " copied at the end of a step of an optimizer of torch, else at a pass of the model"
                 )
             time.sleep(0.002)
 
@@ -327,6 +330,7 @@ class AttachedSource(TrainedSource):
         if self._is_closed:
             return
         self._is_closed = True
+        self._guard.close()
         self._connection.close()
         with self._lock:
             self._drop_copies()

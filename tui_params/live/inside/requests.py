@@ -22,6 +22,7 @@ from .description import ProbeError
 from .finite_check import FiniteCheck
 from .hold import MAX_SECONDS, Hold
 from .leaves import gradient_find
+from .pass_clock import PassClock
 from .roll import Asked, Roll, ServedProbe, address_now
 from .round_layout import MAX_RING
 from .shared_page import GENERATION, SharedPage
@@ -51,11 +52,13 @@ class RequestError(Exception):
 
 
 class Served:
-    """What one process serves: a model, the clock of its steps, and who it is."""
+    """What one process serves: a model, the clock of its steps, what stands in for it, and who it is."""
 
-    def __init__(self, probe: ServedProbe, name: str, kind: str, page: SharedPage, clock: StepClock) -> None:
+    def __init__(
+        self, probe: ServedProbe, name: str, kind: str, page: SharedPage, clock: StepClock, passes: PassClock
+    ) -> None:
         self.probe, self.name, self.kind = probe, name, kind
-        self.page, self.clock = page, clock
+        self.page, self.clock, self.passes = page, clock, passes
         self.since = time.time()
         self.walking = threading.Lock()
         """A probe is walked for one viewer at a time."""
@@ -123,6 +126,8 @@ class Visit:
             yield self._copy(question)
         elif ask == "watch":
             yield self._start_watch(question)
+        elif ask == "passes":
+            yield {"is_possible": self._served.passes.want(id(self)), "is_last": True}, ()
         elif ask in ("hold", "release", "held"):
             yield self._held(ask), ()
         else:
@@ -130,6 +135,7 @@ class Visit:
 
     def close(self) -> None:
         """End the copies and the watches of this viewer."""
+        self._served.passes.leave(id(self))
         for watch in self._watches.values():
             watch.close()
         self._watches = {}
@@ -189,8 +195,8 @@ class Visit:
         for handles, is_gradient in asked:
             for handle in handles:
                 asked_for = self._asked(handle)
-                find = gradient_find(asked_for.find) if is_gradient else asked_for.find
-                wanted.append(Wanted(find, asked_for.shape, asked_for.dtype, asked_for.nbytes))
+                find, owner = (gradient_find(asked_for.find), asked_for.find) if is_gradient else (asked_for.find, None)
+                wanted.append(Wanted(find, asked_for.shape, asked_for.dtype, asked_for.nbytes, owner))
         return wanted
 
     def _start_watch(self, question: dict[str, Any]) -> Reply:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from .frames import FrameError, close_all, receive_frame, send_frame
+from .pass_clock import PassClock
 from .requests import RequestError, Served, Visit
 from .roll import ServedProbe
 from .runtime_folder import SUFFIX, make_folder
@@ -41,7 +42,8 @@ class Server:
         self.page = SharedPage()
         self.clock = StepClock(self.page)
         kind = type(model).__name__
-        self.served = Served(ServedProbe(model, optimizer), name or kind, kind, self.page, self.clock)
+        self.passes = PassClock(self.clock, model)
+        self.served = Served(ServedProbe(model, optimizer), name or kind, kind, self.page, self.clock, self.passes)
         self.path = ""
         self._listener: socket.socket | None = None
         self._viewers: set[socket.socket] = set()
@@ -100,6 +102,7 @@ class Server:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         listener.close()
+        self.passes.stop()
         self.clock.stop()
 
     def forget(self) -> None:
@@ -110,6 +113,7 @@ class Server:
         for viewer in self._viewers:
             viewer.close()
         self._viewers = set()
+        self.passes.forget()
         self.clock.forget()
 
     def _accept(self, listener: socket.socket) -> None:

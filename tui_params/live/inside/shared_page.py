@@ -15,7 +15,7 @@ from typing import Any
 PAGE_NBYTES = 4096
 
 MAGIC = 0x3150_5354_4950_5554  # the bytes "TUPITSP1"
-SEQUENCE, STEPS, LAST_STEP, GENERATION, SCALED, SKIPPED, HELD = 1, 2, 3, 4, 5, 6, 7
+SEQUENCE, STEPS, LAST_STEP, GENERATION, SCALED, SKIPPED, HELD, PASSES = 1, 2, 3, 4, 5, 6, 7, 8
 """The words of the page, each of 8 bytes in the machine's order; word 0 is MAGIC.
 
 SEQUENCE is odd while an optimizer may be writing to parameters or to its states, and is never the same again: what was
@@ -23,7 +23,8 @@ read between two looks at it that saw the same even number was read at one step.
 ``step``; LAST_STEP is ``time.monotonic_ns`` after the last of them, 0 before the first. GENERATION changes when tensors
 may have been added or moved. SCALED is 1 if the gradients of the last step were still multiplied by a GradScaler, and
 SKIPPED counts the steps whose optimizer was told that they are not finite. HELD is the step at whose end a viewer holds
-the training, 0 if none does.
+the training, 0 if none does. PASSES is 1 while passes of the model are counted, because no optimizer makes a step:
+SEQUENCE is then even while it computes forward, and STEPS counts the passes that are trained with.
 """
 
 

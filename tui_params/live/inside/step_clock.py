@@ -21,9 +21,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from .anatomy import ODD
 from .hold import POLL_SECONDS, Hold
-from .shared_page import HELD, LAST_STEP, SCALED, SEQUENCE, SKIPPED, STEPS, SharedPage
+from .shared_page import HELD, LAST_STEP, PASSES, SCALED, SEQUENCE, SKIPPED, STEPS, SharedPage
 
 _DYNAMO = f"{os.sep}_dynamo{os.sep}"
+
+NO_TASK = -1
+graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: NO_TASK)
+"""Which backward the thread is in; NO_TASK in none."""
 
 
 class Step(NamedTuple):
@@ -35,7 +39,8 @@ class Step(NamedTuple):
 
 
 AtStep = Callable[[Any, Step], None]
-"""Called on the training thread with the optimizer, after its step and before anything can change again."""
+"""Called on the training thread with the optimizer, after its step and before anything can change again; with None
+where passes of the model stand in for steps."""
 
 
 class StepClock:
@@ -57,6 +62,11 @@ class StepClock:
         """Called before each step, and again and again while the thread stands: what comes by itself is taken in."""
 
         self.holds: list[Hold] = []
+        self.stand_in: Callable[[], None] | None = None
+        """Ends what stands in for steps as long as no optimizer makes one."""
+
+        self._is_moving = False
+        """Whether the model may be written to since a pass that is trained with has ended."""
 
     def start(self) -> None:
         """Begin to count. Raises what torch raises if it has no such hooks."""
@@ -84,6 +94,8 @@ class StepClock:
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.settles:
             self._settle()
+        if self.stand_in is not None:
+            self.stand_in()
         frame = _caller()
         depth = _depth_of(frame)
         with self._lock:
@@ -122,6 +134,38 @@ class StepClock:
         if self.holds and any(hold.is_wanted for hold in tuple(self.holds)):
             with suppress(*ODD):
                 self._stand(optimizer, step, acts)
+
+    def begin_pass(self, *, is_trained: bool) -> None:
+        """The model computes, and is not written to meanwhile; a pass that is trained with counts as a step."""
+        words = self._page.words
+        acts = tuple(self.at_step)
+        self._settle()
+        step = Step(int(words[STEPS]) + 1, False, False)
+        for act in acts if is_trained else ():
+            with suppress(*ODD):
+                act(None, step)
+        with self._lock:
+            words[PASSES] = 1
+            if is_trained:
+                words[STEPS] += 1
+                words[LAST_STEP] = time.monotonic_ns()
+            if not self._running:
+                self._set_writing(False)
+        if is_trained and any(hold.is_wanted for hold in tuple(self.holds)):
+            self._stand(None, step, acts)
+
+    def end_pass(self, *, is_trained: bool) -> None:
+        """What may write to the model comes now, if the pass is trained with or such a one came before."""
+        with self._lock:
+            self._is_moving = self._is_moving or is_trained
+            self._set_writing(self._is_moving or bool(self._running))
+
+    def end_passes(self) -> None:
+        """Steps are those of optimizers again."""
+        with self._lock:
+            self._page.words[PASSES] = 0
+            self._is_moving = False
+            self._set_writing(bool(self._running))
 
     def _settle(self) -> None:
         for settle in tuple(self.settles):

@@ -8,7 +8,7 @@ step has ended; until it has come, there is no other round.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,13 +33,9 @@ from .round_layout import (
     aligned,
 )
 from .shared_page import SharedMemory
-from .step_clock import Step
+from .step_clock import NO_TASK, Step, graph_task
 from .tensor_copies import MAX_NBYTES, Wanted, fill, state_of
 from .tensor_slots import COPIED, ON_DEVICE, OTHER
-
-_NO_TASK = -1
-_graph_task: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: _NO_TASK)
-"""Which backward the thread is in."""
 
 RING_NBYTES = 64 << 20
 """The most memory for more than two places."""
@@ -144,7 +140,7 @@ class StepRounds:
         """The tensors that are to be copied at a step, as far as there is room, each once."""
         count = len(self._wanted)
         first = self._next
-        if _graph_task() == _NO_TASK:
+        if graph_task() == NO_TASK:
             yield from range(first, count)
             yield from range(first)
             return

@@ -2,12 +2,15 @@
 
 Gradients are set to None or overwritten between steps, so only the training thread can take them, and only then. It
 does nothing but copy: what the values mean is worked out by the viewer. What lies on a device is on its way when the
-step has ended, and is taken in by ``settle`` when it has come.
+step has ended, and is taken in by ``settle`` when it has come. Where passes stand in for steps, gradients are copied as
+backward makes them.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,10 +18,11 @@ import torch
 from .anatomy import ODD, needed_nbytes, own
 from .device_lanes import DeviceLanes
 from .device_queue import QUEUES
+from .gradient_hooks import GradientHooks
 from .leaves import Find
 from .memory import Undisturbed, plain_view
 from .shared_page import SharedMemory
-from .step_clock import Step
+from .step_clock import NO_TASK, Step, graph_task
 from .tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, OTHER, STATE, STEP
 
 MAX_NBYTES = 1 << 30
@@ -29,12 +33,16 @@ DEFAULT_BUDGET = 64 << 20
 
 
 class Wanted(NamedTuple):
-    """A tensor to be copied: how to find it, and the shape and type that it had when it was listed."""
+    """A tensor to be copied: how to find it, and the shape and type that it had when it was listed.
+
+    ``owner`` finds the parameter of a gradient.
+    """
 
     find: Find
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+    owner: Find | None = None
 
 
 class Slot(NamedTuple):
@@ -67,6 +75,11 @@ class TensorCopies:
         self._words = memoryview(self.memory.map)[: end - end % 8].cast("Q") if end else None
         self._lanes = DeviceLanes([each.nbytes for each in wanted], budget)
         self._next = 0
+        self._hooks = GradientHooks()
+        self._followed: set[int] = set()
+        """Slots whose gradients are copied as backward makes them."""
+
+        self._pass = Step(0, False, False)
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -76,6 +89,7 @@ class TensorCopies:
             if self._is_closed:
                 return
             self._settle()
+            self._follow(optimizer, step)
             left, passed = self.budget, None
             for _ in range(len(self.slots)):
                 index = self._next
@@ -83,6 +97,8 @@ class TensorCopies:
                 if left < self.budget and slot.wanted.nbytes > left:
                     break
                 self._next = (index + 1) % len(self.slots)
+                if index in self._followed:
+                    continue
                 if self._copy(slot, step):
                     left -= slot.wanted.nbytes
                 elif passed is None:
@@ -101,11 +117,33 @@ class TensorCopies:
         """Copy nothing any more, and release the memory."""
         with self._lock:
             self._is_closed = True
+            self._hooks.end()
             if self._words is not None:
                 self._words.release()
             del self._bytes
             self._lanes = DeviceLanes([], 0)
         self.memory.close()
+
+    def _follow(self, optimizer: Any, step: Step) -> None:
+        """Where no optimizer makes a step, have gradients copied when they are made."""
+        self._pass = step
+        if optimizer is not None and self._followed and graph_task() == NO_TASK:
+            self._hooks.end()
+            self._followed.clear()
+        if optimizer is not None or self._followed:
+            return
+        for index, slot in enumerate(self.slots):
+            with suppress(*ODD):
+                owner = slot.wanted.owner
+                if owner is not None and self._hooks.follow(owner(), partial(self._at_gradient, slot)):
+                    self._followed.add(index)
+
+    def _at_gradient(self, slot: Slot) -> None:
+        with self._lock, suppress(*ODD):
+            if not self._is_closed:
+                self._settle()
+                self._copy(slot, self._pass)
+                self._lanes.send()
 
     def _settle(self) -> None:
         if self._is_closed or not self._lanes.is_under_way:

@@ -168,6 +168,7 @@ class JobSource(Source):
             max(beat.skipped for beat in beats.values()),
             "; ".join(lost[:4]) if lost else None,
             max(beat.held for beat in beats.values()),
+            max((beat.by for beat in beats.values()), key=("steps", "passes", "nothing").index),
         )
 
     def changed(self) -> str | None:

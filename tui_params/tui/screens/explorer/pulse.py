@@ -162,18 +162,21 @@ class Pulse:
         beat = self._beat
         if beat is None:
             return ""
+        step = "pass" if beat.by == "passes" else "step"
         if beat.lost is not None:
-            return f"last seen at step {beat.steps:,}"
+            return f"last seen at {step} {beat.steps:,}"
         if beat.held:
-            return f"training held at step {beat.held:,}"
+            return f"training held at {step} {beat.held:,}"
         if self.is_held:
-            return f"picture held at step {self._shown:,}"
+            return f"picture held at {step} {self._shown:,}"
+        if beat.by == "nothing":
+            return "no step seen, values may be of two moments"
         if beat.age is None:
             return "no step yet"
         rate = self._rate
         if beat.age > max(3.0, 3.0 / rate if rate else 0.0):
-            return f"step {beat.steps:,}, {text.duration(beat.age)} ago"
-        words = f"step {beat.steps:,}, {text.number(rate, 3)}/s" if rate else f"step {beat.steps:,}"
+            return f"{step} {beat.steps:,}, {text.duration(beat.age)} ago"
+        words = f"{step} {beat.steps:,}, {text.number(rate, 3)}/s" if rate else f"{step} {beat.steps:,}"
         more = ["gradients still scaled"] if beat.is_scaled else []
         return ", ".join([words, *more, *([self.watched.words] if self.watched.words else [])])
 

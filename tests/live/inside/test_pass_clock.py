@@ -1,0 +1,261 @@
+"""Loops in which no optimizer of torch makes a step: what is counted in its place, and when the word is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from tui_params.live.inside.hold import Hold
+from tui_params.live.inside.pass_clock import PassClock
+from tui_params.live.inside.shared_page import LAST_STEP, PASSES, SEQUENCE, STEPS, SharedPage
+from tui_params.live.inside.step_clock import Step, StepClock
+from tui_params.live.inside.tensor_copies import TensorCopies, Wanted
+from tui_params.live.inside.tensor_slots import COPIED, DONE, STATE, STEP
+
+VIEWER = 1
+
+
+class Net(nn.Module):  # type: ignore[misc]
+    """Says whether the word was odd while it computed."""
+
+    def __init__(self, page: SharedPage) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 1, bias=False)
+        self.page, self.was_odd = page, False
+
+    def forward(self, values: Any) -> Any:
+        self.was_odd |= self.page.words[SEQUENCE] % 2 == 1
+        return self.second(self.first(values))
+
+
+class Loop:
+    """A model whose loop updates its parameters by itself."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.page = SharedPage()
+        self.clock = StepClock(self.page)
+        self.clock.start()
+        self.net = Net(self.page)
+        self.passes = PassClock(self.clock, self.net)
+
+    def word(self, word: int) -> int:
+        return int(self.page.words[word])
+
+    def backward(self) -> None:
+        self.net(torch.ones(2, 4)).sum().backward()
+
+    def update(self) -> None:
+        with torch.no_grad():
+            for parameter in self.net.parameters():
+                parameter -= 0.1 * parameter.grad
+                parameter.grad = None
+
+    def train(self, count: int) -> None:
+        for _ in range(count):
+            self.backward()
+            assert self.word(SEQUENCE) % 2 == self.word(PASSES)
+            self.update()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    found = Loop()
+    yield found
+    found.passes.stop()
+    found.clock.stop()
+    found.page.close()
+
+
+def test_passes_that_are_trained_with_count_once_somebody_wants_them(loop: Loop) -> None:
+    loop.train(2)
+    assert (loop.word(STEPS), loop.word(SEQUENCE)) == (0, 0)
+    assert loop.passes.want(VIEWER)
+    assert loop.passes.want(VIEWER + 1)
+    assert loop.word(PASSES) == 0  # nothing is known before the next one
+    loop.train(3)
+    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (3, 1, 1)
+    assert loop.word(LAST_STEP) > 0
+    assert not loop.net.was_odd
+    loop.passes.leave(VIEWER)
+    loop.train(1)
+    assert loop.word(STEPS) == 4
+    loop.passes.leave(VIEWER + 1)
+    assert (loop.word(PASSES), loop.word(SEQUENCE) % 2) == (0, 0)
+    loop.train(1)
+    assert loop.word(STEPS) == 4
+    assert not loop.net._forward_pre_hooks
+    assert not loop.net._forward_hooks
+
+
+def test_passes_without_gradients_stand_still_and_do_not_count(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    with torch.no_grad():
+        loop.net(torch.ones(1, 4))
+    # A process that only computes never writes: its values can be read at any time.
+    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE)) == (0, 1, 0)
+    loop.train(1)
+    loop.net.eval()
+    loop.net(torch.ones(1, 4))
+    # What came after the pass that was trained with may not be over.
+    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2, loop.net.was_odd) == (1, 1, False)
+
+
+def test_an_optimizer_that_makes_a_step_ends_it(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    loop.train(2)
+    optimizer = torch.optim.SGD(loop.net.parameters(), lr=0.1)
+    loop.backward()
+    optimizer.step()
+    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (4, 0, 0)
+    loop.backward()
+    optimizer.step()
+    assert loop.word(STEPS) == 5
+    assert not loop.net._forward_pre_hooks
+
+
+def test_a_pass_that_raises_is_over(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    with pytest.raises(RuntimeError):
+        loop.net(torch.ones(2, 5))
+    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (1, 1)
+    loop.train(1)
+    assert (loop.word(STEPS), loop.net.was_odd) == (2, False)
+
+
+def test_what_is_computed_again_in_backward_is_no_pass(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    for _ in range(3):
+        checkpoint(loop.net, torch.ones(2, 4, requires_grad=True), use_reentrant=True).sum().backward()
+    # Where the first of the two passes is made without gradients, it is the one that there is.
+    assert loop.word(STEPS) == 0
+    for _ in range(3):
+        checkpoint(loop.net, torch.ones(2, 4), use_reentrant=False).sum().backward()
+    assert loop.word(STEPS) == 3
+
+
+@pytest.mark.parametrize("wraps", [lambda net: torch.compile(net, backend="eager"), lambda net: net])
+def test_a_compiled_model_is_not_compiled_again(loop: Loop, wraps: Any) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    net = nn.Linear(4, 1)
+    model = wraps(net)
+    passes = PassClock(loop.clock, model)
+    graphs = []
+    for number in range(4):
+        if number == 2:
+            passes.want(VIEWER)
+        model(torch.ones(2, 4)).sum().backward()
+        graphs.append(counters["stats"].get("unique_graphs"))
+    assert len({*graphs}) == 1
+    assert loop.word(STEPS) == 2
+    passes.stop()
+
+
+def test_of_what_is_no_module_there_are_no_passes(loop: Loop) -> None:
+    assert not PassClock(loop.clock, {"w": torch.ones(1)}).want(VIEWER)
+
+
+def test_a_viewer_may_hold_a_pass(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    hold = Hold(30.0)
+    loop.clock.holds.append(hold)
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        if hold.step:
+            seen.append((hold.step, loop.word(SEQUENCE) % 2))
+            hold.release()
+
+    loop.clock.settles.append(look)
+    loop.train(1)
+    hold.want()
+    loop.train(2)
+    assert seen == [(2, 0)]
+
+
+def wanted(parameter: Any) -> Wanted:
+    return Wanted(lambda: parameter.grad, tuple(parameter.shape), "float32", 4 * parameter.numel(), lambda: parameter)
+
+
+def found(copies: TensorCopies, index: int) -> tuple[int, int, Any]:
+    """State, step and values of the last whole copy of a tensor; state 0 if there is none."""
+    slot = copies.slots[index]
+    words = np.frombuffer(copies.memory.map, np.uint64)[slot.header // 8 :]
+    done = int(words[DONE])
+    start = slot.halves[done % 2]
+    values = np.frombuffer(copies.memory.map[start : start + slot.wanted.nbytes], np.float32).tolist()
+    return (int(words[STATE + done % 2]), int(words[STEP + done % 2]), values) if done else (0, 0, None)
+
+
+def test_gradients_are_copied_as_backward_makes_them(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    parameters = list(loop.net.parameters())
+    copies = TensorCopies([wanted(parameter) for parameter in parameters])
+    loop.clock.at_step.append(copies.take)
+    for number in (1, 2, 3):
+        loop.backward()
+        expected = [parameter.grad.flatten().tolist() for parameter in parameters]
+        loop.update()
+        assert [found(copies, index) for index in range(2)] == [(COPIED, number, values) for values in expected]
+    copies.close()
+    assert not parameters[0]._post_accumulate_grad_hooks
+
+
+def test_an_update_inside_backward_does_not_take_the_gradient_away(loop: Loop) -> None:
+    (parameter, _) = loop.net.parameters()
+    taken: list[Any] = []
+
+    def update(parameter: Any) -> None:
+        with torch.no_grad():
+            taken.append(parameter.grad.flatten().tolist())
+            parameter -= 0.1 * parameter.grad
+        parameter.grad = None
+
+    own = parameter.register_post_accumulate_grad_hook(update)
+    loop.passes.want(VIEWER)
+    copies = TensorCopies([wanted(parameter)])
+    loop.clock.at_step.append(copies.take)
+    for number in (1, 2):
+        loop.backward()
+        assert parameter.grad is None
+        assert found(copies, 0) == (COPIED, number, taken[-1])
+    own.remove()
+    copies.close()
+    assert not parameter._post_accumulate_grad_hooks
+
+
+def test_steps_of_an_optimizer_copy_gradients_at_their_end_again(loop: Loop) -> None:
+    (parameter, _) = loop.net.parameters()
+    copies = TensorCopies([wanted(parameter)])
+    copies.take(None, Step(1, False, False))
+    assert found(copies, 0)[0] == 0
+    loop.backward()
+    assert found(copies, 0)[:2] == (COPIED, 1)
+    parameter.grad.fill_(7)
+    copies.take(object(), Step(2, False, False))
+    assert found(copies, 0)[1:] == (2, [7.0] * 16)
+    assert not parameter._post_accumulate_grad_hooks
+    copies.close()
+
+
+def test_training_goes_on_bit_by_bit_as_if_nobody_looked() -> None:
+    def trained(*, is_looked_at: bool) -> list[bytes]:
+        loop = Loop()
+        copies = TensorCopies([wanted(parameter) for parameter in loop.net.parameters()])
+        if is_looked_at:
+            loop.passes.want(VIEWER)
+            loop.clock.at_step.append(copies.take)
+        loop.train(20)
+        loop.passes.stop()
+        loop.clock.stop()
+        copies.close()
+        return [parameter.detach().numpy().tobytes() for parameter in loop.net.parameters()]
+
+    assert trained(is_looked_at=True) == trained(is_looked_at=False)
