@@ -13,10 +13,15 @@ from torch.utils.checkpoint import checkpoint
 
 from tui_params.live.inside.hold import Hold
 from tui_params.live.inside.pass_clock import PassClock
+from tui_params.live.inside.round_layout import DONE as DONE_ROUND
+from tui_params.live.inside.round_layout import OFFSET
+from tui_params.live.inside.round_layout import STATE as ENTRY_STATE
+from tui_params.live.inside.round_layout import STEP as ROUND_STEP
 from tui_params.live.inside.shared_page import LAST_STEP, PASSES, SEQUENCE, STEPS, SharedPage
 from tui_params.live.inside.step_clock import Step, StepClock
+from tui_params.live.inside.step_rounds import StepRounds
 from tui_params.live.inside.tensor_copies import TensorCopies, Wanted
-from tui_params.live.inside.tensor_slots import COPIED, DONE, STATE, STEP
+from tui_params.live.inside.tensor_slots import ABSENT, COPIED, DONE, STATE, STEP
 
 VIEWER = 1
 
@@ -80,16 +85,17 @@ def test_passes_that_are_trained_with_count_once_somebody_wants_them(loop: Loop)
     assert loop.passes.want(VIEWER + 1)
     assert loop.word(PASSES) == 0  # nothing is known before the next one
     loop.train(3)
-    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (3, 1, 1)
+    # The last one is over when the next one begins.
+    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (2, 1, 1)
     assert loop.word(LAST_STEP) > 0
     assert not loop.net.was_odd
     loop.passes.leave(VIEWER)
     loop.train(1)
-    assert loop.word(STEPS) == 4
+    assert loop.word(STEPS) == 3
     loop.passes.leave(VIEWER + 1)
     assert (loop.word(PASSES), loop.word(SEQUENCE) % 2) == (0, 0)
     loop.train(1)
-    assert loop.word(STEPS) == 4
+    assert loop.word(STEPS) == 3
     assert not loop.net._forward_pre_hooks
     assert not loop.net._forward_hooks
 
@@ -102,9 +108,13 @@ def test_passes_without_gradients_stand_still_and_do_not_count(loop: Loop) -> No
     assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE)) == (0, 1, 0)
     loop.train(1)
     loop.net.eval()
-    loop.net(torch.ones(1, 4))
-    # What came after the pass that was trained with may not be over.
-    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2, loop.net.was_odd) == (1, 1, False)
+    for _ in range(2):
+        loop.net(torch.ones(1, 4))
+        # What came after the pass that was trained with is over, and nothing is written until there is another.
+        assert (loop.word(STEPS), loop.word(SEQUENCE) % 2, loop.net.was_odd) == (1, 0, False)
+    loop.net.train()
+    loop.train(1)
+    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (1, 1)
 
 
 def test_an_optimizer_that_makes_a_step_ends_it(loop: Loop) -> None:
@@ -113,10 +123,11 @@ def test_an_optimizer_that_makes_a_step_ends_it(loop: Loop) -> None:
     optimizer = torch.optim.SGD(loop.net.parameters(), lr=0.1)
     loop.backward()
     optimizer.step()
-    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (4, 0, 0)
+    # The two passes before, and a step: the third pass is the one of that step.
+    assert (loop.word(STEPS), loop.word(PASSES), loop.word(SEQUENCE) % 2) == (3, 0, 0)
     loop.backward()
     optimizer.step()
-    assert loop.word(STEPS) == 5
+    assert loop.word(STEPS) == 4
     assert not loop.net._forward_pre_hooks
 
 
@@ -124,9 +135,9 @@ def test_a_pass_that_raises_is_over(loop: Loop) -> None:
     loop.passes.want(VIEWER)
     with pytest.raises(RuntimeError):
         loop.net(torch.ones(2, 5))
-    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (1, 1)
+    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (0, 1)
     loop.train(1)
-    assert (loop.word(STEPS), loop.net.was_odd) == (2, False)
+    assert (loop.word(STEPS), loop.net.was_odd) == (1, False)
 
 
 def test_what_is_computed_again_in_backward_is_no_pass(loop: Loop) -> None:
@@ -137,7 +148,7 @@ def test_what_is_computed_again_in_backward_is_no_pass(loop: Loop) -> None:
     assert loop.word(STEPS) == 0
     for _ in range(3):
         checkpoint(loop.net, torch.ones(2, 4), use_reentrant=False).sum().backward()
-    assert loop.word(STEPS) == 3
+    assert loop.word(STEPS) == 2
 
 
 @pytest.mark.parametrize("wraps", [lambda net: torch.compile(net, backend="eager"), lambda net: net])
@@ -148,7 +159,7 @@ def test_a_compiled_model_is_not_compiled_again(loop: Loop, wraps: Any) -> None:
     model = wraps(net)
     passes = PassClock(loop.clock, model)
     graphs = []
-    for number in range(4):
+    for number in range(5):
         if number == 2:
             passes.want(VIEWER)
         model(torch.ones(2, 4)).sum().backward()
@@ -174,7 +185,7 @@ def test_a_viewer_may_hold_a_pass(loop: Loop) -> None:
             hold.release()
 
     loop.clock.settles.append(look)
-    loop.train(1)
+    loop.train(2)
     hold.want()
     loop.train(2)
     assert seen == [(2, 0)]
@@ -196,16 +207,47 @@ def found(copies: TensorCopies, index: int) -> tuple[int, int, Any]:
 
 def test_gradients_are_copied_as_backward_makes_them(loop: Loop) -> None:
     loop.passes.want(VIEWER)
+    loop.train(1)
     parameters = list(loop.net.parameters())
     copies = TensorCopies([wanted(parameter) for parameter in parameters])
     loop.clock.at_step.append(copies.take)
-    for number in (1, 2, 3):
+    for number in (2, 3, 4):
         loop.backward()
         expected = [parameter.grad.flatten().tolist() for parameter in parameters]
         loop.update()
         assert [found(copies, index) for index in range(2)] == [(COPIED, number, values) for values in expected]
     copies.close()
     assert not parameters[0]._post_accumulate_grad_hooks
+
+
+def test_a_round_has_the_gradients_of_the_pass_and_what_its_update_made(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    loop.train(1)
+    (parameter, _) = loop.net.parameters()
+    value = wanted(parameter)._replace(find=lambda: parameter, owner=None)
+    rounds = StepRounds([value, wanted(parameter)], [0, 0], 1 << 20)
+    layout, words = rounds.layout, rounds.memory.words
+
+    def act(optimizer: Any, step: Step) -> None:
+        rounds.take(optimizer, step)
+        rounds.finish()
+
+    loop.clock.at_step.append(act)
+    loop.train(1)  # at its beginning the first one is over, of which no gradient was kept
+    assert [words[layout.entry(1, entry) + ENTRY_STATE] for entry in range(2)] == [COPIED, ABSENT]
+    gradient = None
+    for number in (2, 3):
+        loop.backward()  # at its beginning the one before is over
+        made = parameter.grad.flatten().tolist()
+        after = parameter.detach().flatten().tolist()
+        at = [layout.bytes_at(number) + words[layout.entry(number, entry) + OFFSET] for entry in range(2)]
+        copies = [np.frombuffer(rounds.memory.map[start : start + 64], np.float32).tolist() for start in at]
+        assert (words[DONE_ROUND], words[layout.place(number) + ROUND_STEP], copies[0]) == (number, number, after)
+        assert gradient is None or copies[1] == gradient
+        gradient = made
+        loop.update()
+    rounds.close()
+    assert not parameter._post_accumulate_grad_hooks
 
 
 def test_an_update_inside_backward_does_not_take_the_gradient_away(loop: Loop) -> None:
@@ -220,9 +262,10 @@ def test_an_update_inside_backward_does_not_take_the_gradient_away(loop: Loop) -
 
     own = parameter.register_post_accumulate_grad_hook(update)
     loop.passes.want(VIEWER)
+    loop.backward()
     copies = TensorCopies([wanted(parameter)])
     loop.clock.at_step.append(copies.take)
-    for number in (1, 2):
+    for number in (2, 3):
         loop.backward()
         assert parameter.grad is None
         assert found(copies, 0) == (COPIED, number, taken[-1])
@@ -237,7 +280,7 @@ def test_steps_of_an_optimizer_copy_gradients_at_their_end_again(loop: Loop) -> 
     copies.take(None, Step(1, False, False))
     assert found(copies, 0)[0] == 0
     loop.backward()
-    assert found(copies, 0)[:2] == (COPIED, 1)
+    assert found(copies, 0)[:2] == (COPIED, 2)
     parameter.grad.fill_(7)
     copies.take(object(), Step(2, False, False))
     assert found(copies, 0)[1:] == (2, [7.0] * 16)

@@ -1,30 +1,52 @@
-"""GradientHooks: calls at each gradient when backward has made it, for loops in which it is gone at the next pass."""
+"""GradientHooks: calls when backward has made a gradient, for loops in which it is gone at the next pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 
+from .anatomy import ODD
+from .leaves import Find
+from .step_clock import NO_TASK, graph_task
+
 
 class GradientHooks:
-    """Hooks on parameters, from ``follow`` to ``end``. The first is called before all that were there.
+    """Hooks on the parameters that ``owners`` find, by their numbers, as long as passes stand in for steps.
 
-    torch calls them on the thread of backward, from a copy of their list, so they may go at any time.
+    ``act`` is called with the number whenever a gradient has been added to that of a parameter, on the thread of
+    backward and before all hooks that were there. torch calls them from a copy of their list, so they may go at any
+    time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owners: list[Find | None], act: Callable[[int], None]) -> None:
+        self._owners, self._act = owners, act
         self._handles: list[Any] = []
+        self.followed: set[int] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._handles)
+    def at_step(self, optimizer: Any) -> None:
+        """Called on the thread that trains: begin where no optimizer makes the step, end where one does."""
+        if graph_task() != NO_TASK:
+            return
+        if optimizer is not None:
+            self.end()
+        elif not self.followed:
+            for number, owner in enumerate(self._owners):
+                with suppress(*ODD):
+                    if owner is not None and self._follow(owner(), partial(self._act, number)):
+                        self.followed.add(number)
 
-    def follow(self, parameter: Any, act: Callable[[], None]) -> bool:
-        """Call ``act`` whenever a gradient has been added to that of a parameter; False if it is none that can be.
+    def end(self) -> None:
+        """Call nothing any more."""
+        handles, self._handles = self._handles, []
+        self.followed.clear()
+        for handle in handles:
+            handle.remove()
 
-        Called on the thread that trains, outside backward.
-        """
+    def _follow(self, parameter: Any, act: Callable[[], None]) -> bool:
         if not isinstance(parameter, torch.Tensor) or not parameter.is_leaf or not parameter.requires_grad:
             return False
         disable: Any = torch.compiler.disable
@@ -36,9 +58,3 @@ class GradientHooks:
         for key in [key for key in hooks if key != handle.id]:
             hooks[key] = hooks.pop(key)
         return True
-
-    def end(self) -> None:
-        """Call nothing any more."""
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            handle.remove()

@@ -1,7 +1,8 @@
 """PassClock: where no optimizer of torch makes a step, what the passes of the model say of when it stands still.
 
 While a model computes forward nothing writes to its parameters. What comes after a pass that is trained with, up to the
-next one, may: backward, and an update of the loop's own.
+next one, may: backward, and an update of the loop's own. So such a pass is over when the next one begins, as a step is
+when it ends.
 """
 
 from __future__ import annotations
@@ -68,12 +69,8 @@ class PassClock:
         # Recomputed inside backward, it is no new pass.
         if self._handles and graph_task() == NO_TASK:
             with suppress(*ODD):
-                self._clock.begin_pass(is_trained=_is_trained(module))
+                self._clock.begin_pass()
 
     def _after(self, module: Any, args: Any, output: Any) -> None:
         if self._handles and graph_task() == NO_TASK:
-            self._clock.end_pass(is_trained=_is_trained(module))
-
-
-def _is_trained(module: Any) -> bool:
-    return bool(module.training) and torch.is_grad_enabled()
+            self._clock.end_pass(is_trained=bool(module.training) and torch.is_grad_enabled())

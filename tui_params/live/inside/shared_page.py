@@ -24,7 +24,7 @@ read between two looks at it that saw the same even number was read at one step.
 may have been added or moved. SCALED is 1 if the gradients of the last step were still multiplied by a GradScaler, and
 SKIPPED counts the steps whose optimizer was told that they are not finite. HELD is the step at whose end a viewer holds
 the training, 0 if none does. PASSES is 1 while passes of the model are counted, because no optimizer makes a step:
-SEQUENCE is then even while it computes forward, and STEPS counts the passes that are trained with.
+SEQUENCE is then even while it computes forward, and STEPS counts the passes that were trained with and are over.
 """
 
 

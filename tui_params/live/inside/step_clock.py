@@ -66,7 +66,7 @@ class StepClock:
         """Ends what stands in for steps as long as no optimizer makes one."""
 
         self._is_moving = False
-        """Whether the model may be written to since a pass that is trained with has ended."""
+        """Whether a pass that is trained with has ended, and what comes after it may not be over."""
 
     def start(self) -> None:
         """Begin to count. Raises what torch raises if it has no such hooks."""
@@ -135,30 +135,32 @@ class StepClock:
             with suppress(*ODD):
                 self._stand(optimizer, step, acts)
 
-    def begin_pass(self, *, is_trained: bool) -> None:
-        """The model computes, and is not written to meanwhile; a pass that is trained with counts as a step."""
+    def begin_pass(self) -> None:
+        """The model computes, and is not written to meanwhile; if one that is trained with came before, it is over."""
         words = self._page.words
-        acts = tuple(self.at_step)
+        acts, is_counted = tuple(self.at_step), self._is_moving
         self._settle()
         step = Step(int(words[STEPS]) + 1, False, False)
-        for act in acts if is_trained else ():
+        for act in acts if is_counted else ():
             with suppress(*ODD):
                 act(None, step)
         with self._lock:
             words[PASSES] = 1
-            if is_trained:
+            if is_counted:
                 words[STEPS] += 1
                 words[LAST_STEP] = time.monotonic_ns()
+            self._is_moving = False
             if not self._running:
                 self._set_writing(False)
-        if is_trained and any(hold.is_wanted for hold in tuple(self.holds)):
+        if is_counted and any(hold.is_wanted for hold in tuple(self.holds)):
             self._stand(None, step, acts)
 
     def end_pass(self, *, is_trained: bool) -> None:
-        """What may write to the model comes now, if the pass is trained with or such a one came before."""
+        """What may write to the model comes now, if the pass is trained with."""
         with self._lock:
             self._is_moving = self._is_moving or is_trained
-            self._set_writing(self._is_moving or bool(self._running))
+            if self._is_moving:
+                self._set_writing(True)
 
     def end_passes(self) -> None:
         """Steps are those of optimizers again."""

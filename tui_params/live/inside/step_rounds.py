@@ -2,19 +2,22 @@
 
 Unlike TensorCopies, which keeps the last copy of each tensor, it keeps what was copied at each of the last steps: a
 viewer that is late for a moment misses none of them. Of a round with tensors of a device a part is under way when the
-step has ended; until it has come, there is no other round.
+step has ended; until it has come, there is no other round. Where passes stand in for steps, gradients are kept as
+backward makes them, until the pass is over.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from .anatomy import ODD
 from .device_lanes import DeviceLanes
+from .gradient_hooks import GradientHooks
 from .memory import Undisturbed
 from .round_layout import (
     BEGUN,
@@ -68,6 +71,11 @@ class StepRounds:
         self.memory = SharedMemory(self.layout.nbytes)
         self._bytes = torch.frombuffer(self.memory.map, dtype=torch.uint8)
         self._lanes = DeviceLanes([each.nbytes for each in wanted], room)
+        self._hooks = GradientHooks([each.owner for each in wanted], self._at_gradient)
+        self._made: dict[int, Any] = {}
+        self._left = room
+        """How many bytes of gradients more may be kept."""
+
         self._next = 0
         self._number = 0
         self._lock = threading.Lock()
@@ -86,6 +94,7 @@ class StepRounds:
         with self._lock:
             if self._is_closed or self._lanes.is_under_way:
                 return []
+            self._hooks.at_step(optimizer)
             number, layout, words = self._number + 1, self.layout, self.memory.words
             words[BEGUN] = number
             at = layout.place(number)
@@ -116,6 +125,8 @@ class StepRounds:
                 # Of nothing there is no round: its number is used again.
                 self._number += bool(entries)
                 self._lanes.send()
+            self._made.clear()
+            self._left = layout.room
             return taken
 
     def arrived(self) -> list[tuple[int, Any]]:
@@ -158,6 +169,8 @@ class StepRounds:
         """Copy nothing any more, and release the memory."""
         with self._lock:
             self._is_closed = True
+            self._hooks.end()
+            self._made.clear()
             del self._bytes
             self._lanes = DeviceLanes([], 0)
         self.memory.close()
@@ -169,7 +182,7 @@ class StepRounds:
         """
         wanted = self._wanted[index]
         try:
-            tensor = wanted.find()
+            tensor = self._made.get(index) if index in self._hooks.followed else wanted.find()
             state = state_of(wanted, tensor)
             if state == ON_DEVICE:
                 return self._lanes.load(tensor, wanted.nbytes, (index, start)), None
@@ -179,3 +192,15 @@ class StepRounds:
         except ODD:
             return OTHER, None
         return state, None
+
+    def _at_gradient(self, index: int) -> None:
+        wanted = self._wanted[index]
+        with self._lock, suppress(*ODD), Undisturbed(plain=True):
+            self._left += wanted.nbytes * (index in self._made)
+            if self._is_closed or self._left < wanted.nbytes:
+                self._made.pop(index, None)
+                return
+            tensor = wanted.find()
+            if state_of(wanted, tensor) in (COPIED, ON_DEVICE):
+                self._made[index] = tensor.clone()
+                self._left -= wanted.nbytes

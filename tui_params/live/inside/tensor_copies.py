@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +21,7 @@ from .gradient_hooks import GradientHooks
 from .leaves import Find
 from .memory import Undisturbed, plain_view
 from .shared_page import SharedMemory
-from .step_clock import NO_TASK, Step, graph_task
+from .step_clock import Step
 from .tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, OTHER, STATE, STEP
 
 MAX_NBYTES = 1 << 30
@@ -75,11 +74,8 @@ class TensorCopies:
         self._words = memoryview(self.memory.map)[: end - end % 8].cast("Q") if end else None
         self._lanes = DeviceLanes([each.nbytes for each in wanted], budget)
         self._next = 0
-        self._hooks = GradientHooks()
-        self._followed: set[int] = set()
-        """Slots whose gradients are copied as backward makes them."""
-
-        self._pass = Step(0, False, False)
+        self._hooks = GradientHooks([each.owner for each in wanted], self._at_gradient)
+        self._step = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -89,7 +85,8 @@ class TensorCopies:
             if self._is_closed:
                 return
             self._settle()
-            self._follow(optimizer, step)
+            self._step = step.number
+            self._hooks.at_step(optimizer)
             left, passed = self.budget, None
             for _ in range(len(self.slots)):
                 index = self._next
@@ -97,7 +94,7 @@ class TensorCopies:
                 if left < self.budget and slot.wanted.nbytes > left:
                     break
                 self._next = (index + 1) % len(self.slots)
-                if index in self._followed:
+                if index in self._hooks.followed:
                     continue
                 if self._copy(slot, step):
                     left -= slot.wanted.nbytes
@@ -124,25 +121,12 @@ class TensorCopies:
             self._lanes = DeviceLanes([], 0)
         self.memory.close()
 
-    def _follow(self, optimizer: Any, step: Step) -> None:
-        """Where no optimizer makes a step, have gradients copied when they are made."""
-        self._pass = step
-        if optimizer is not None and self._followed and graph_task() == NO_TASK:
-            self._hooks.end()
-            self._followed.clear()
-        if optimizer is not None or self._followed:
-            return
-        for index, slot in enumerate(self.slots):
-            with suppress(*ODD):
-                owner = slot.wanted.owner
-                if owner is not None and self._hooks.follow(owner(), partial(self._at_gradient, slot)):
-                    self._followed.add(index)
-
-    def _at_gradient(self, slot: Slot) -> None:
+    def _at_gradient(self, index: int) -> None:
+        """Copy a gradient of the pass that is under way."""
         with self._lock, suppress(*ODD):
             if not self._is_closed:
                 self._settle()
-                self._copy(slot, self._pass)
+                self._copy(self.slots[index], Step(self._step + 1, False, False))
                 self._lanes.send()
 
     def _settle(self) -> None:
