@@ -103,11 +103,16 @@ def _nothing(source: Source, output: Output) -> Iterator[str]:
 def read(source: Source, tensors: Sequence[TensorInfo], team: Team | None = None) -> Iterator[Result]:
     """The figures of each tensor, one after another; tied elements are read once. Raises what the team does."""
     if team is None:
-        return _results(source, tensors, _figures)
+        return _read_alone(source, tensors)
     first = {info.first_name: info for info in reversed(tensors)}
     shared = [info for info in tensors if first[info.first_name] is info and info.unreadable is None]
     measuring = team.measure(source, shared, has_channels=False)
     return _results(source, tensors, lambda source, info: measuring(source, info).figures)
+
+
+def _read_alone(source: Source, tensors: Sequence[TensorInfo]) -> Iterator[Result]:
+    with source.expecting(lambda: tensors):
+        yield from _results(source, tensors, _figures)
 
 
 def _figures(source: Source, info: TensorInfo) -> Figures:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tui_params.core.source import Source
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 
 class PassingSource(Source):
-    """Passes on to ``_source`` what is asked about places, and the statistics that are worked out where it is."""
+    """Passes on to ``_source`` where tensors are, what will be read, and the statistics that are worked out there."""
 
     _source: Source
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return self._source.data_file(info)
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        return self._source.expecting(infos)
 
     def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
         return self._source.works_out(info, has_summary=has_summary)

@@ -208,7 +208,11 @@ def test_two_machines_with_the_same_ranks_have_two_jobs() -> None:
         (b"\xff\xff\xff\xff\0\0\0\0", "which is refused"),
         (
             msgspec.json.encode(m.Greeting(m.VERSION + 1, "9.9", "little")),
-            "far has another version of tui-params 9.9: use the same",
+            r"far has a newer version of tui-params \(9\.9\): use the same in both",
+        ),
+        (
+            msgspec.json.encode(m.Greeting(m.VERSION - 1, "0.1", "little")),
+            r"far has an older version of tui-params \(0\.1\): use the same in both",
         ),
         (msgspec.json.encode(m.Greeting(m.VERSION, "9.9", "middle")), "another order of bytes"),
     ],

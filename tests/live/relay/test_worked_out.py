@@ -33,8 +33,8 @@ from tui_params.core.source import Source
 from tui_params.errors import ReadError, StoppedError
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.server import Server
-from tui_params.live.relay import host as relay_host
 from tui_params.live.relay import messages as m
+from tui_params.live.relay import working
 from tui_params.live.relay.channel import Channel
 from tui_params.live.relay.host import RelayHost
 from tui_params.live.relay.source import RelayedSource
@@ -118,13 +118,13 @@ def test_what_nobody_wants_any_more_is_stopped_there(
 
     def endless(*args: Any, should_stop: Callable[[], bool], progress: Callable[[int], None], **more: Any) -> None:
         is_begun.set()
-        monkeypatch.setattr(relay_host, "PULSE_SECONDS", 0.0)
+        monkeypatch.setattr(working, "TELL_SECONDS", 0.0)
         while not should_stop():
             progress(5)
         ended.append("stopped")
         raise StoppedError("stopped")
 
-    monkeypatch.setattr(relay_host, "measure_alone", endless)
+    monkeypatch.setattr(working, "measure_alone", endless)
     (a_in, a_out), (b_in, b_out) = os.pipe(), os.pipe()
     far = RelayHost(Channel(a_in, b_out), "1")
     thread = Thread(target=far.run)

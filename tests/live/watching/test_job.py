@@ -13,14 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from tests.factories_elsewhere import ElsewhereSource
 from tests.live.attached.conftest import runtime
 from tests.live.watching.test_watchpoints import until
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
+from tui_params.core.source import Beat
+from tui_params.core.tensor import TensorInfo
 from tui_params.core.watching import Wish
 from tui_params.errors import OpenError
 from tui_params.live.attached.finding import Serving, jobs_of, ranks_of
+from tui_params.live.attached.trained import StepFigures, TrainedSource
 from tui_params.live.watching.job import JobSource
 
 __all__ = ["runtime"]
@@ -200,6 +205,26 @@ def test_a_model_that_is_not_known_to_be_replicated(runtime: Path) -> None:
             assert finding.severity == "info"
             assert "parameters differ between ranks: each may have a part of its own" in finding.evidence
         assert ranks.processes[0].poll() is None
+
+
+class RankElsewhere(ElsewhereSource, TrainedSource):
+    """A rank on another machine."""
+
+    def bytes_at_step(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.uint8], int]:
+        raise AssertionError("nobody compares one rank")
+
+    def looks(self, info: TensorInfo, seconds: float, *, is_only_bits: bool = False) -> dict[int, StepFigures]:
+        raise AssertionError("nobody compares one rank")
+
+    def beat(self) -> Beat:
+        return Beat(1, 0.0)
+
+
+def test_each_rank_is_told_what_a_sweep_will_read_of_it() -> None:
+    source = RankElsewhere({"a": np.ones(3, np.float32), "b": np.ones(4, np.float32)})
+    with JobSource({1: lambda: source}, 2, "job") as job, job.expecting(lambda: job.listing.tensors):
+        assert [info.name for info in job] == ["rank1.a", "rank1.b"]
+        assert source.expected == [["a", "b"]]
 
 
 def serving(rank: int | None, pid: int, name: str = "job", size: int = 2, command: str = "train.py") -> Serving:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from time import monotonic
@@ -15,11 +16,13 @@ import pytest
 from numpy.typing import NDArray
 from textual.message import Message
 
+from tests.factories_elsewhere import ElsewhereSource
 from tests.factories_memory import MemorySource
 from tests.factories_safetensors import entry, file_bytes
 from tests.factories_screen import PATIENCE, GatedSource, Stage, eventually, on_stage, ramp
 from tui_params.api.opening import open_source
 from tui_params.core.reading import sweep as core_sweep
+from tui_params.core.reading.ledger import Ledger
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
@@ -154,6 +157,29 @@ def test_tied_tensors_and_what_is_known_are_not_read_again() -> None:
 def bar_of(stage: Stage) -> bool:
     """Whether the header shows a sweep."""
     return "░" in stage.header or "/s" in stage.header
+
+
+def test_what_is_expected_is_not_taken_from_the_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
+    lent: list[str] = []
+    lend = Ledger.lend
+
+    def count(ledger: Ledger, name: str, should_stop: Callable[[], bool]) -> Outcome | None:
+        lent.append(name)
+        return lend(ledger, name, should_stop)
+
+    monkeypatch.setattr(Ledger, "lend", count)
+
+    class Looking(ElsewhereSource):
+        @contextmanager
+        def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> Iterator[None]:
+            with super().expecting(infos):
+                assert lent == []  # what is on screen could not be read before the sweep comes to it
+                yield
+
+    source = Looking(many(5))
+    Office(source).sweep()
+    assert source.expected == [list(source.arrays)]
+    assert lent == list(source.arrays)
 
 
 async def test_while_the_disk_hangs_the_screen_answers_and_escape_ends_the_sweep() -> None:

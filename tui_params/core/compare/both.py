@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,14 @@ class BothSources(Source):
         source, found = self._found(info)
         place = source.place(found)
         return None if place is None else (source is self.b, place)
+
+    @contextmanager
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> Iterator[None]:
+        def of(source: Source) -> list[TensorInfo]:
+            return [found for owner, found in map(self._found, infos()) if owner is source]
+
+        with self.a.expecting(lambda: of(self.a)), self.b.expecting(lambda: of(self.b)):
+            yield
 
     def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
         source, found = self._found(info)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,9 +89,6 @@ class WatchedSource(PassingSource):
         self._parts: dict[int, dict[int, tuple[int, int]]] = {}
         # The start of each of these runs, by its record and its end.
         self._ends: dict[tuple[int, int], int] = {}
-
-    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
-        return self._source.expecting(infos)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         return self._source.read_window(info, window)

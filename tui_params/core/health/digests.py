@@ -8,9 +8,8 @@ to be another, it is read once more, by itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +121,6 @@ class HashedSource(PassingSource):
             if file.digest is not None
         }
         self._reasons: dict[str, str] = {}
-
-    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
-        return self._source.expecting(infos)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         return self._source.read_window(info, window)

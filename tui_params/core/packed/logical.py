@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -115,6 +116,10 @@ class LogicalSource(Source):
 
     def data_file(self, info: TensorInfo) -> tuple[FileStamp, TensorInfo] | None:
         return None if info.name in self._weights else self.stored.data_file(info)
+
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
+        # The stored tensors of a weight are read box by box.
+        return self.stored.expecting(lambda: [info for info in infos() if info.name not in self._weights])
 
     def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
         return info.name not in self._weights and self.stored.works_out(info, has_summary=has_summary)

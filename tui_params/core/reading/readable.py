@@ -73,9 +73,10 @@ class Readable(Protocol):
         return None
 
     def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[object]:
-        """Inside the ``with``, all these tensors are read whole: from elsewhere, neighbours may come in one request.
+        """Inside the ``with``, this thread reads all these tensors whole: what is elsewhere may come in few requests.
 
-        ``infos`` is not called where everything lies on this machine. Raises nothing.
+        Their figures may be worked out before they are asked for (``worked_out``), best in this order. ``infos`` is
+        not called where everything lies on this machine. Raises nothing.
         """
         return HERE
 

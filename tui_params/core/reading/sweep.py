@@ -116,6 +116,7 @@ def scan_all(
     progress: Callable[[ScanProgress], None] | None = None,
     threads: int | None = None,
     known: Callable[[TensorInfo], Outcome | None] | None = None,
+    is_known: Callable[[TensorInfo], bool] | None = None,
     device_of: Callable[[TensorInfo], int | None] | None = None,
     measuring: Measuring | None = None,
 ) -> None:
@@ -124,8 +125,9 @@ def scan_all(
     An unknown name, and a tensor that cannot be read, gives an Outcome with a reason, and the sweep goes on; what is
     known to be unreadable comes first. Tied tensors, and others with the same elements, are read once. Where tensors of
     a file overlap in part, the bytes read are bounded, and the rest gets a reason. ``known`` is called right before a
-    tensor is read: an Outcome that it returns is delivered instead. ``threads`` read one tensor together; None: one for
-    each core. ``measuring`` reads the tensors instead, with others (``core.team``).
+    tensor is read: an Outcome that it returns is delivered instead; ``is_known`` tells whether it would return one now,
+    without taking the tensor. ``threads`` read one tensor together; None: one for each core. ``measuring`` reads the
+    tensors instead, with others (``core.team``).
 
     If the files are on several devices (``device_of``, by default their ``st_dev``), each device is read by a thread of
     its own, in that order. ``deliver`` and ``progress`` (ten times a second at most, and once at the end) are called on
@@ -155,7 +157,7 @@ def scan_all(
 
     def expected() -> list[TensorInfo]:
         here = order if measuring is None else [info for info in order if measuring.is_read_here(info)]
-        return [info for info in here if known is None or known(info) is None]
+        return [info for info in here if is_known is None or not is_known(info)]
 
     with closing(results), source.expecting(expected):
         for result in results:

@@ -15,18 +15,17 @@ from typing import Any
 
 import msgspec
 
-from tui_params.core.reading.partial import WorkedOut
-from tui_params.core.reading.sweep import measure_alone
-from tui_params.core.reading.tensor_reading import POLL_SECONDS, measure
 from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
-from tui_params.errors import ReadError, SourceChangedError, StoppedError, TuiParamsError
+from tui_params.errors import ReadError, SourceChangedError, TuiParamsError
 from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.injection.entering import enter
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.channel import MAX_RAW, Channel, ChannelError
 from tui_params.live.relay.progress import Progress
+from tui_params.live.relay.turns import Turns
+from tui_params.live.relay.working import Unwanted, work_out, work_out_all
 from tui_params.live.watching.source import WatchedSource
 
 PULSE_SECONDS = 0.25
@@ -34,6 +33,9 @@ PULSE_SECONDS = 0.25
 
 MOST_AT_ONCE = 16
 """Questions that are answered at once: some wait for the end of a step."""
+
+MOST_SWEEPS = 64
+"""Sweeps that are answered at once: two questions of each source that is swept, which take turns."""
 
 _SILENT_SECONDS = 2.0
 
@@ -53,8 +55,9 @@ class RelayHost:
         self._large = Lock()
         self._room = BoundedSemaphore(MOST_AT_ONCE)
         self._is_over = Event()
-        self._working = Lock()
-        self._unwanted: dict[int, Event] = {}
+        self._sweeps = BoundedSemaphore(MOST_SWEEPS)
+        self._turns = Turns()
+        self._unwanted: dict[int, Unwanted] = {}
         """By the numbers of the questions whose work may be stopped."""
 
     def run(self) -> None:
@@ -83,16 +86,18 @@ class RelayHost:
             # None of them waits, and their order counts.
             self._answer(question)
             return
-        if isinstance(question, m.WorkOut):
-            self._unwanted[question.id] = Event()
-        self._room.acquire()
+        if isinstance(question, (m.WorkOut, m.WorkOutAll)):
+            self._unwanted[question.id] = Unwanted(self._is_over)
+        # A sweep takes no room from what somebody looks at.
+        room = self._sweeps if isinstance(question, m.WorkOutAll) else self._room
+        room.acquire()
 
         def answer() -> None:
             try:
                 self._answer(question)
             finally:
                 self._unwanted.pop(question.id, None)
-                self._room.release()
+                room.release()
 
         Thread(target=answer, name="answer", daemon=True).start()
 
@@ -132,7 +137,7 @@ class RelayHost:
         elif isinstance(question, m.Stop):
             unwanted = self._unwanted.get(question.question)
             if unwanted is not None:
-                unwanted.set()
+                unwanted.stop()
         elif isinstance(question, m.Close):
             with self._lock:
                 source, _ = self._sources.pop(question.source, (None, None))
@@ -149,8 +154,23 @@ class RelayHost:
                 source.watching().stop()
             elif isinstance(question, m.Release):
                 source.watching().release()
+            elif isinstance(question, m.WorkOutAll):
+                yield from self._work_out_all(source, question)
             else:
                 yield from self._read(source, question)
+
+    def _work_out_all(
+        self, source: WatchedSource, question: m.WorkOutAll
+    ) -> Iterator[tuple[Mapping[str, Any], memoryview]]:
+        def say(worked: m.Worked) -> None:
+            self._say(m.Answer(question.id, msgspec.to_builtins(worked)))
+
+        is_unwanted = self._unwanted[question.id]
+        found = work_out_all(
+            source, lambda wanted: _info(source, wanted), question.tensors, self._turns, is_unwanted, say
+        )
+        for worked, raw in found:
+            yield msgspec.to_builtins(worked), memoryview(raw)
 
     def _read(
         self, source: WatchedSource, question: m.ReadWindow | m.ReadBytes | m.Look | m.WorkOut
@@ -161,9 +181,13 @@ class RelayHost:
                 found = source.looks(info, question.seconds, is_only_bits=question.is_only_bits)
             yield {"looks": [*found.items()]}, memoryview(b"")
         elif isinstance(question, m.WorkOut):
-            from tui_params.core.reading.worked_out import pack
 
-            yield {}, memoryview(pack(self._work_out(source, info, question)))
+            def say(done: int) -> None:
+                self._say(m.Answer(question.id, msgspec.to_builtins(m.Done(done))))
+
+            is_unwanted = self._unwanted[question.id]
+            packed = work_out(source, info, self._turns, is_unwanted, say, has_summary=question.has_summary)
+            yield {}, memoryview(packed)
         elif isinstance(question, m.ReadBytes):
             if not question.start <= question.stop <= info.numel:
                 raise ReadError(f"{info.name} has no elements {question.start:,} to {question.stop:,}")
@@ -177,32 +201,6 @@ class RelayHost:
             _check_axes(info, axes)
             values = np.ascontiguousarray(source.read_window(info, make_window(axes)))
             yield {}, values.reshape(-1).view(np.uint8).data
-
-    def _work_out(self, source: WatchedSource, info: TensorInfo, question: m.WorkOut) -> WorkedOut:
-        """The statistics of a tensor, which one thread works out, of one tensor after another. Raises ReadError."""
-        unwanted, told = self._unwanted[question.id], monotonic()
-
-        def should_stop() -> bool:
-            return unwanted.is_set() or self._is_over.is_set()
-
-        def tell(done: int) -> None:
-            nonlocal told
-            if monotonic() - told >= PULSE_SECONDS:
-                told = monotonic()
-                self._say(m.Answer(question.id, msgspec.to_builtins(m.Done(done))))
-
-        while not self._working.acquire(timeout=POLL_SECONDS):
-            tell(0)
-            if should_stop():
-                raise StoppedError(f"{info.name} is not wanted any more")
-        try:
-            if question.has_summary:
-                found = measure(source, info, should_stop=should_stop, progress=tell, threads=1)
-                return WorkedOut(found.summary.figures(info.numel), found.channels, found.summary)
-            few = measure_alone(source, info, should_stop=should_stop, progress=tell, threads=1)
-            return WorkedOut(few.figures, few.channels, None)
-        finally:
-            self._working.release()
 
     def _one_by_one(self, nbytes: int) -> AbstractContextManager[object]:
         return self._large if nbytes > _LARGE else nullcontext()
@@ -246,7 +244,7 @@ class RelayHost:
             self._is_over.set()
 
 
-def _info(source: WatchedSource, question: m.OfTensor) -> TensorInfo:
+def _info(source: WatchedSource, question: m.OfTensor | m.Wanted) -> TensorInfo:
     """The tensor or the gradient that is meant. Raises ReadError, UnknownTensorError."""
     if not question.is_gradient:
         return source.find(question.name)

@@ -13,13 +13,16 @@ from tui_params.core.watching import Wish
 from tui_params.live.attached.replies import Number
 from tui_params.live.attached.trained import StepFigures
 
-VERSION = 2
+VERSION = 3
 """Of the questions and answers. A viewer that knows another one says so and leaves."""
 
 MOST_FOLLOWED = 1_000
 """Parameters whose courses are sent: those on a screen."""
 
 MOST_WATCHED = 200_000
+
+MOST_WORKED_OUT = 128
+"""Tensors of which the figures are asked for at once."""
 
 MOST_SECONDS = 10.0
 
@@ -97,6 +100,19 @@ class WorkOut(OfTensor, frozen=True, tag="work out"):
     has_summary: bool
 
 
+class Wanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A tensor or, by the name of its parameter, a gradient."""
+
+    name: Name
+    is_gradient: bool
+
+
+class WorkOutAll(OfSource, frozen=True, tag="work out all"):
+    """The figures of each of these, in their order, a part of the answer for each: Worked, and a record as bytes."""
+
+    tensors: Annotated[list[Wanted], msgspec.Meta(max_length=MOST_WORKED_OUT)]
+
+
 class Stop(Asked, frozen=True, tag="stop"):
     """Nobody waits for the answer to the question with that number any more."""
 
@@ -130,7 +146,20 @@ class Close(OfSource, frozen=True, tag="close"):
 
 
 Question = (
-    Find | Enter | Open | ReadWindow | ReadBytes | Look | WorkOut | Stop | Follow | Watch | Unwatch | Release | Close
+    Find
+    | Enter
+    | Open
+    | ReadWindow
+    | ReadBytes
+    | Look
+    | WorkOut
+    | WorkOutAll
+    | Stop
+    | Follow
+    | Watch
+    | Unwatch
+    | Release
+    | Close
 )
 
 
@@ -231,6 +260,19 @@ class Done(msgspec.Struct, frozen=True):
     """How many elements have been read for what is worked out."""
 
     done: Number
+
+
+class Worked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of the tensor at this place of a WorkOutAll: its record (``is_found``), or why there is none.
+
+    Without either, how many of its elements have been read by now.
+    """
+
+    at: Number
+    done: Number = 0
+    is_found: bool = False
+    error: str = ""
+    is_changed: bool = False
 
 
 class Looks(msgspec.Struct, frozen=True):

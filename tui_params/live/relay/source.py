@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from tui_params.live.attached.roll_reader import read_roll
 from tui_params.live.attached.trained import StepFigures, TrainedSource
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.address import Host
+from tui_params.live.relay.ahead import Ahead
 from tui_params.live.relay.followed import RelayedCourses, RelayedWatching
 from tui_params.live.relay.stream import Stream, join, leave
 
@@ -38,6 +41,12 @@ RECORD_NBYTES = 1 << 12
 
 TABLE_NBYTES, WIDE_NBYTES = 1 << 20, 1 << 23
 """The tables of a summary have at most 0.8 MB, of types of 64 bits 6 MB."""
+
+
+class _Expected(threading.local):
+    """What the present thread will read whole, if it has said so."""
+
+    ahead: Ahead | None = None
 
 
 class RelayedSource(TrainedSource):
@@ -67,6 +76,7 @@ class RelayedSource(TrainedSource):
         self._beat, self._beat_at = opened.beat, time.monotonic()
         self._courses: RelayedCourses | None = None
         self._watching: RelayedWatching | None = None
+        self._expected = _Expected()
         self._stream.hear(self._number, self._hear)
 
     def _hear(self, pulse: m.Pulse) -> None:
@@ -120,6 +130,17 @@ class RelayedSource(TrainedSource):
         )
         return raw, understood(body, m.AtStep).step
 
+    @contextmanager
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> Iterator[None]:
+        # A scanner on another thread asks for what is on screen, and does not wait behind what a sweep has asked for.
+        before, ahead = self._expected.ahead, Ahead(self._stream, self._number, infos, self._named)
+        self._expected.ahead = ahead
+        try:
+            yield
+        finally:
+            self._expected.ahead = before
+            ahead.close()
+
     def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
         return info.unreadable is None and info.nbytes > _worth(info, has_summary=has_summary)
 
@@ -131,6 +152,11 @@ class RelayedSource(TrainedSource):
         should_stop: Callable[[], bool] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> WorkedOut | None:
+        ahead = self._expected.ahead
+        if ahead is not None and not has_summary and not self._is_closed:
+            found = ahead.worked_out(info, should_stop, progress)
+            if found is not None:
+                return found
         if not self.works_out(info, has_summary=has_summary):
             return None
         from tui_params.core.reading.worked_out import MOST_NBYTES, unpack

@@ -17,6 +17,7 @@ import msgspec
 
 from tui_params.core.text import clean
 from tui_params.errors import OpenError, ReadError, SourceChangedError, StoppedError
+from tui_params.live.attached.replies import not_understood
 from tui_params.live.relay import messages as m
 from tui_params.live.relay.address import Host
 from tui_params.live.relay.channel import Channel, ChannelError
@@ -33,7 +34,67 @@ POLL_SECONDS = 0.02
 
 _MOST_SAID = 1 << 14
 
+_PART_NBYTES = 256
+"""What a part takes beside its bytes, in any case."""
+
 Part = tuple[dict[str, Any], bytes]
+
+
+class Asked:
+    """A question that was sent, and the parts of its answer in the order in which they come, for one thread."""
+
+    def __init__(self, stream: Stream, number: int, most: int | None) -> None:
+        self._stream, self._number, self._most = stream, number, most
+        self._parts: queue.SimpleQueue[tuple[m.Answer, bytes] | None] = queue.SimpleQueue()
+        # Each counted by one thread alone: the one that receives, the one that takes.
+        self._come = self._taken = 0
+        self._is_cut = False
+
+    def put(self, answer: m.Answer, raw: bytes) -> None:
+        """On the thread that receives."""
+        if self._is_cut:
+            return
+        if self._most is not None and self._come - self._taken > self._most:
+            self._is_cut = True
+            self.lose()
+            return
+        self._come += len(raw) + _PART_NBYTES
+        self._parts.put((answer, raw))
+
+    def lose(self) -> None:
+        """No more parts will come."""
+        self._parts.put(None)
+
+    def take(self, seconds: float, should_stop: Callable[[], bool] | None) -> tuple[m.Answer, bytes]:
+        """The next part, before nothing has come for so long. Raises ReadError, StoppedError."""
+        found = self._await(seconds, should_stop)
+        if found is None and self._is_cut:
+            raise not_understood(f"more than {self._most:,} bytes that nobody has asked for yet")
+        if found is None:
+            raise ReadError(self._stream.why_lost)
+        answer, raw = found
+        self._taken += len(raw) + _PART_NBYTES
+        if answer.error:
+            sentence = clean(answer.error, 400)
+            raise SourceChangedError(sentence) if answer.is_changed else ReadError(sentence)
+        return answer, raw
+
+    def stop(self) -> None:
+        """Say that it is not wanted any more."""
+        self._stream.post(lambda mine: m.Stop(mine, self._number))
+
+    def _await(self, seconds: float, should_stop: Callable[[], bool] | None) -> tuple[m.Answer, bytes] | None:
+        deadline = monotonic() + seconds
+        while True:
+            left = deadline - monotonic()
+            try:
+                return self._parts.get(timeout=max(left if should_stop is None else min(left, POLL_SECONDS), 0.0))
+            except queue.Empty:
+                if should_stop is not None and should_stop():
+                    raise StoppedError("it is not wanted any more") from None
+                if left <= 0:
+                    host = self._stream.host.name
+                    raise ReadError(f"{host} did not answer within {seconds:.0f} s") from None
 
 
 class Stream:
@@ -47,7 +108,7 @@ class Stream:
         self.requests = 0
         self._numbers = count(1)
         self._lock = Lock()
-        self._waiting: dict[int, queue.SimpleQueue[tuple[m.Answer, bytes] | None]] = {}
+        self._waiting: dict[int, Asked] = {}
         self._hearing: dict[int, Callable[[m.Pulse], None]] = {}
         self._early: dict[int, m.Pulse] = {}
         self._said = bytearray()
@@ -80,7 +141,8 @@ class Stream:
             raise OpenError(reason_or_none)
 
     @property
-    def _lost(self) -> str:
+    def why_lost(self) -> str:
+        """One sentence, also where nobody has found out yet."""
         return self.lost or f"the connection to {clean(self.host.name, 80)} is lost"
 
     @property
@@ -99,48 +161,36 @@ class Stream:
         ``make`` is given the number of the question; ``seconds`` is how long nothing may come. With ``should_stop``
         the other side is told when it is not wanted any more.
         """
+        with self.begin(make) as asked:
+            try:
+                while True:
+                    answer, raw = asked.take(seconds, should_stop)
+                    yield answer.body, raw
+                    if answer.is_last:
+                        return
+            except StoppedError:
+                asked.stop()
+                raise
+
+    @contextmanager
+    def begin(self, make: Callable[[int], m.Question], most: int | None = None) -> Iterator[Asked]:
+        """Send a question, and inside the ``with`` take the parts of its answer. Raises ReadError.
+
+        ``most`` is how many bytes of it may wait to be taken.
+        """
         number = next(self._numbers)
-        answers: queue.SimpleQueue[tuple[m.Answer, bytes] | None] = queue.SimpleQueue()
+        asked = Asked(self, number, most)
         with self._lock:
             lost = self.lost
-            self._waiting[number] = answers
+            self._waiting[number] = asked
         try:
             if lost is not None:
                 raise ReadError(lost)
             self._send(make(number))
-            while True:
-                found = self._await(answers, number, seconds, should_stop)
-                if found is None:
-                    raise ReadError(self._lost)
-                answer, raw = found
-                if answer.error:
-                    sentence = clean(answer.error, 400)
-                    raise SourceChangedError(sentence) if answer.is_changed else ReadError(sentence)
-                yield answer.body, raw
-                if answer.is_last:
-                    return
+            yield asked
         finally:
             with self._lock:
                 self._waiting.pop(number, None)
-
-    def _await(
-        self,
-        answers: queue.SimpleQueue[tuple[m.Answer, bytes] | None],
-        number: int,
-        seconds: float,
-        should_stop: Callable[[], bool] | None,
-    ) -> tuple[m.Answer, bytes] | None:
-        deadline = monotonic() + seconds
-        while True:
-            left = deadline - monotonic()
-            try:
-                return answers.get(timeout=max(left if should_stop is None else min(left, POLL_SECONDS), 0.0))
-            except queue.Empty:
-                if should_stop is not None and should_stop():
-                    self.post(lambda mine: m.Stop(mine, number))
-                    raise StoppedError("it is not wanted any more") from None
-                if left <= 0:
-                    raise ReadError(f"{self.host.name} did not answer within {seconds:.0f} s") from None
 
     def ask_one(self, make: Callable[[int], m.Question], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """The first part of an answer. Raises ReadError."""
@@ -187,7 +237,7 @@ class Stream:
         except ChannelError:
             # Why it was lost is known to the thread that receives, and to ssh.
             self._has_said_all.wait(2.0)
-            raise ReadError(self._lost) from None
+            raise ReadError(self.why_lost) from None
 
     def _receive(self, greeted: queue.SimpleQueue[str | None]) -> None:
         try:
@@ -211,7 +261,7 @@ class Stream:
                     with self._lock:
                         waiting = self._waiting.get(said.id)
                     if waiting is not None:
-                        waiting.put((said, raw))
+                        waiting.put(said, raw)
         except ChannelError as error:
             self._has_said_all.wait(2.0)
             why = str(error) or last_words(self._said.decode("utf-8", "replace"))
@@ -229,8 +279,11 @@ class Stream:
     def _check(self, first: tuple[m.Greeting | m.Answer | m.Pulse, bytes]) -> str | None:
         greeting = first[0]
         if not isinstance(greeting, m.Greeting) or greeting.version != m.VERSION:
-            release = f" {clean(greeting.release, 40)}" if isinstance(greeting, m.Greeting) else ""
-            return f"{clean(self.host.name, 80)} has another version of tui-params{release}: use the same in both"
+            words, release = "another", ""
+            if isinstance(greeting, m.Greeting):
+                words = "an older" if greeting.version < m.VERSION else "a newer"
+                release = f" ({clean(greeting.release, 40)})"
+            return f"{clean(self.host.name, 80)} has {words} version of tui-params{release}: use the same in both"
         if greeting.byteorder != sys.byteorder:
             return f"{clean(self.host.name, 80)} has another order of bytes than this machine, which is not understood"
         return None
@@ -247,7 +300,7 @@ class Stream:
         with self._lock:
             self.lost = self.lost or why
             for waiting in self._waiting.values():
-                waiting.put(None)
+                waiting.lose()
 
     def _why(self, noise: str) -> str:
         """What ssh has said, or ended with; ``noise`` is what else is known."""

@@ -6,6 +6,8 @@ Tensors of which each rank has some rows stand once more below ``whole.``, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -132,6 +134,17 @@ class JobSource(Source):
             return blocks_of(self._wholes[info.name], start, stop)
         source, own = self._owner(info)
         return source.blocks(own, start, stop)
+
+    @contextmanager
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> Iterator[None]:
+        def of(source: TrainedSource) -> list[TensorInfo]:
+            own = (self._own.get(info.name) for info in infos())
+            return [found[1] for found in own if found is not None and found[0] is source]
+
+        with ExitStack() as stack:
+            for source in self._ranks.values():
+                stack.enter_context(source.expecting(partial(of, source)))
+            yield
 
     def works_out(self, info: TensorInfo, *, has_summary: bool) -> bool:
         own = self._own.get(info.name)

@@ -130,7 +130,16 @@ class Sweep:
             tell()
 
         try:
-            scan_all(source, names, take, should_stop=should_stop, progress=progress, known=known, measuring=_Guarded())
+            scan_all(
+                source,
+                names,
+                take,
+                should_stop=should_stop,
+                progress=progress,
+                known=known,
+                is_known=lambda info: ledger.final(info.name) is not None,
+                measuring=_Guarded(),
+            )
         finally:
             ledger.take_back()
         ledger.give_way(self.is_over)  # let it deliver what it has read
