@@ -86,13 +86,16 @@ class TrainingSource(ModelSource):
 
 
 def courses_of(source: ModelSource) -> dict[str, Course]:
-    """Waves of norms; in the first tensor below ``encoder.layers.3`` the gradient has become NaN two steps ago."""
+    """Waves of norms that end with those that the gradients have; one that has NaN now has had it for two steps."""
     found = {}
-    for place, name in enumerate(source.listing.gradients):
+    for place, (name, info) in enumerate(source.listing.gradients.items()):
         steps = range(STEP - 59, STEP + 1)
-        norms = [Point(step, 0.4 + 0.3 * math.sin(step / 3 + place) * (step % 5 != place % 5)) for step in steps]
+        figures = source.summarize(info.name).figures(info.numel)
+        norm = figures.l2_norm or 0.0
+        waves = [0.4 + 0.3 * math.sin(step / 3 + place) * (step % 5 != place % 5) for step in steps]
+        norms = [Point(step, norm * wave / waves[-1]) for step, wave in zip(steps, waves, strict=True)]
         updates = [Point(step, 2e-3 + 1e-3 * math.cos(step / 9 + place)) for step in steps]
-        if name.startswith("encoder.layers.3.linear1"):
+        if figures.nan:
             norms[-2:] = [Point(step, None, "NaN") for step in steps[-2:]]
             updates[-2:] = [Point(step, None, "NaN") for step in steps[-2:]]
         found[name] = Course(tuple(norms), tuple(updates))

@@ -247,19 +247,31 @@ def run_with_nan() -> Run:
 
 
 def attached() -> Source:
-    """The small transformer as it is seen while it trains in another process."""
-    return TrainingSource(live_model())
+    """The small transformer as it is seen while it trains in another process. In one layer NaN has set in."""
+    import torch
+
+    model = live_model()
+    with torch.no_grad():
+        for parameter in model.encoder.layers[3].linear1.parameters():
+            for values in (parameter, parameter.grad):
+                assert values is not None
+                values.view(-1)[:8] = torch.nan
+    return TrainingSource(model)
 
 
 def watched() -> Source:
-    """The same, watched for NaN and infinities, which have come."""
-    source = TrainingSource(live_model())
-    words = "512 of 65,536 values NaN, norm of the others 0.2113"
+    """The same, watched for NaN and infinities."""
+    source = attached()
+    assert isinstance(source, TrainingSource)
     source.watching().start(None, Wish("nan inf"))
-    source.watching().seen = tuple(
-        Finding("error", "watch", f"encoder.layers.3.linear1.{name}", f"step 48,011, in its {where}: nan: {words}")
-        for name, where in (("weight", "gradient"), ("weight", "values"), ("bias", "gradient"), ("bias", "values"))
-    )
+    seen = []
+    for part in ("weight", "bias"):
+        name = f"encoder.layers.3.linear1.{part}"
+        for where, read in (("gradient", f"{name}.grad"), ("values", name)):
+            figures = source.summarize(read).figures(source.find(read).numel)
+            words = f"{figures.nan} of {figures.numel:,} values NaN, norm of the others {figures.l2_norm:.4g}"
+            seen.append(Finding("error", "watch", name, f"step 48,011, in its {where}: nan: {words}"))
+    source.watching().seen = tuple(seen)
     return source
 
 

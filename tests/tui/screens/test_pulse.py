@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import tui_params
+from tests import scenes
 from tests.factories_screen import on_stage
 from tests.factories_training import FixedCourses, TrainingSource
 from tests.live.attached.conftest import runtime
@@ -157,3 +158,15 @@ async def test_the_header_says_what_is_counted(monkeypatch: pytest.MonkeyPatch) 
             stage.screen.pulse.look()
             assert stage.screen.pulse.words == words
             await stage.until(lambda words=words: words in stage.lines[0], "the header")  # type: ignore[misc]
+
+
+def test_the_courses_of_the_pictures_end_with_what_their_rows_say() -> None:
+    source = scenes.attached()
+    assert isinstance(source, TrainingSource)
+    courses = source.courses()
+    courses.publish()
+    for name, info in source.listing.gradients.items():
+        course, figures = courses.of(name), source.summarize(info.name).figures(info.numel)
+        assert course is not None
+        last = course.norms[-1]
+        assert (last.word, last.value) == (("NaN", None) if figures.nan else ("", pytest.approx(figures.l2_norm)))
