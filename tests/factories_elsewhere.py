@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
+from tui_params.core.health.places import first_numbers
+from tui_params.core.health.sought import Sought, What
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.tensor_reading import measure
 from tui_params.core.source import Traffic
@@ -21,8 +24,8 @@ from tui_params.core.window import Window
 class ElsewhereSource(MemorySource):
     """Arrays behind a line. Statistics of tensors of more than ``worth`` bytes are worked out; others are read.
 
-    ``asked`` has the names whose statistics were worked out and whether with a summary, ``fetched`` those whose values
-    came, and ``expected`` what was said to be read whole, once what is expected is looked at.
+    ``asked`` has the names whose statistics were worked out and whether with a summary, ``sought`` those in which
+    places were looked for, ``fetched`` those whose values came, and ``expected`` what was said to be read whole.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], *, worth: int = 64, **more: Any) -> None:
@@ -31,6 +34,7 @@ class ElsewhereSource(MemorySource):
         self.worth = worth
         self.here = MemorySource(arrays, **more)
         self.asked: list[tuple[str, bool]] = []
+        self.sought: list[str] = []
         self.fetched: list[str] = []
         self.nbytes = 0
         self.expected: list[list[str]] = []
@@ -57,6 +61,19 @@ class ElsewhereSource(MemorySource):
         found = measure(self.here, self.here.find(info.name), should_stop=should_stop, progress=progress, threads=1)
         summary = found.summary if has_summary else None
         return WorkedOut(found.summary.figures(info.numel), found.channels, summary)
+
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        if not self.works_out(info, has_summary=False):
+            return None
+        self.sought.append(info.name)
+        kinds = [Sought(*msgspec.convert(each, tuple[What, float])) for each in wanted]
+        return first_numbers(self.here, info, kinds, should_stop)
 
     def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
         self.fetched.append(info.name)

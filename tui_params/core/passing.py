@@ -38,6 +38,15 @@ class PassingSource(Source):
     ) -> WorkedOut | None:
         return self._source.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        return self._source.sought_out(info, wanted, should_stop=should_stop)
+
     def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         kept = self._source.still(info, start, stop)
         return self if kept is self._source else kept

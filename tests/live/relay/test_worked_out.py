@@ -21,6 +21,8 @@ from tui_params import check, open_source
 from tui_params.core import channels as core_channels
 from tui_params.core.channels import Channels
 from tui_params.core.figure_records import encode_record
+from tui_params.core.health.places import first_places
+from tui_params.core.health.sought import NAN, ZERO
 from tui_params.core.numbers.sent_summary import SentSummary, checked_summary, pack_summary
 from tui_params.core.numbers.summary import Summary
 from tui_params.core.reading import worked_out
@@ -38,6 +40,7 @@ from tui_params.live.relay import working
 from tui_params.live.relay.channel import Channel
 from tui_params.live.relay.host import RelayHost
 from tui_params.live.relay.source import RelayedSource
+from tui_params.live.relay.stream import Stream
 
 __all__ = ["hosts", "serve"]
 
@@ -47,7 +50,9 @@ def traffic(source: Source) -> int:
     return source.line.traffic.nbytes
 
 
-def test_they_are_those_of_the_bytes_and_fewer_bytes(serve: Callable[..., Server]) -> None:
+def test_they_are_those_of_the_bytes_and_fewer_bytes(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     net = nn.Module()
     net.embed = nn.Embedding(1024, 300)  # rows that may be equal are looked for
@@ -84,6 +89,16 @@ def test_they_are_those_of_the_bytes_and_fewer_bytes(serve: Callable[..., Server
         assert traffic(source) - begun < sum(info.nbytes for info in source) / 10
         assert report.findings == check(local).findings
         assert report.unchecked == ()
+        begun, embed = traffic(source), source.find("embed.weight")
+        assert first_places(source, embed, (NAN, ZERO)) == {NAN: ((11, 4),), ZERO: ()}
+        assert traffic(source) - begun < 2_000
+        assert source.sought_out(source.find("few"), [NAN]) is None  # its values are not more
+        for places in ([], [[1], [2]], [[embed.numel]], [[-1]], [[0] * 99], [["x"]]):
+            answer: list[tuple[dict[str, Any], bytes]] = [({"done": 5}, b""), ({"places": places}, b"")]
+            with monkeypatch.context() as patch:
+                patch.setattr(Stream, "ask", lambda *args, answer=answer, **more: iter(answer))
+                with pytest.raises(ReadError, match="not understood"):
+                    source.sought_out(embed, [NAN])
         # The reason is that of a local read.
         net.halves = torch.zeros(700, 800, dtype=torch.bfloat16)
         with pytest.raises(ReadError, match="halves was replaced"):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
 from tests.live.watching.test_watchpoints import until
+from tui_params.core.health.sought import What
 from tui_params.core.reading import worked_out
 from tui_params.core.reading.sweep import measure_alone
 from tui_params.core.tensor import TensorInfo
@@ -19,7 +20,7 @@ from tui_params.errors import SourceChangedError, StoppedError
 from tui_params.live.relay import messages as m
 from tui_params.live.relay import working
 from tui_params.live.relay.turns import Turns
-from tui_params.live.relay.working import Unwanted, work_out, work_out_all
+from tui_params.live.relay.working import Unwanted, seek, work_out, work_out_all
 
 
 class ManyBlocks(MemorySource):
@@ -111,3 +112,17 @@ def test_a_sweep_that_nobody_wants_stops_at_the_next_block() -> None:
     assert read == [0, 1, 2]
     with turns.urgent(lambda: None):  # it has left its turn
         pass
+
+
+def test_the_first_places_are_looked_for_until_nobody_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "TELL_SECONDS", 0.0)
+    source, is_unwanted = source_of(), Unwanted(Event())
+    said: list[int] = []
+    source.at = lambda number: None
+    at_last: list[tuple[What, float]] = [("at", 69_999.0), ("NaN", 0.0)]
+    found = seek(source, source.find("a"), at_last, Turns(), is_unwanted, said.append)
+    assert found == [[69_998], []]
+    assert said == [0] * 7
+    is_unwanted.stop()
+    with pytest.raises(StoppedError):
+        seek(source, source.find("a"), at_last, Turns(), is_unwanted, said.append)

@@ -20,6 +20,8 @@ from tests.live.attached.conftest import runtime
 from tests.live.watching.test_watchpoints import until
 from tui_params.api.opening import open_source
 from tui_params.core.findings import Finding
+from tui_params.core.health.places import first_places
+from tui_params.core.health.sought import NAN
 from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.watching import Wish
@@ -220,11 +222,13 @@ class RankElsewhere(ElsewhereSource, TrainedSource):
         return Beat(1, 0.0)
 
 
-def test_each_rank_is_told_what_a_sweep_will_read_of_it() -> None:
-    source = RankElsewhere({"a": np.ones(3, np.float32), "b": np.ones(4, np.float32)})
+def test_each_rank_is_asked_what_it_works_out_itself() -> None:
+    source = RankElsewhere({"a": np.ones(3, np.float32), "b": np.array([1, np.nan], np.float32)}, worth=1)
     with JobSource({1: lambda: source}, 2, "job") as job, job.expecting(lambda: job.listing.tensors):
         assert [info.name for info in job] == ["rank1.a", "rank1.b"]
         assert source.expected == [["a", "b"]]
+        assert first_places(job, job.find("rank1.b"), [NAN]) == {NAN: ((1,),)}
+        assert (source.sought, source.fetched) == (["b"], [])
 
 
 def serving(rank: int | None, pid: int, name: str = "job", size: int = 2, command: str = "train.py") -> Serving:

@@ -100,6 +100,16 @@ class BothSources(Source):
         source, found = self._found(info)
         return source.worked_out(found, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        source, found = self._found(info)
+        return source.sought_out(found, wanted, should_stop=should_stop)
+
     def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         source, found = self._found(info)
         kept = source.still(found, start, stop)

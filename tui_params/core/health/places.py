@@ -130,11 +130,24 @@ def first_places(
 ) -> dict[Sought, tuple[Index, ...]]:
     """The first MAX_INDICES indices, in row-major order, of each kind of value that is wanted.
 
-    Reading stops once all of these are found. Raises ReadError, StoppedError.
+    Reading stops once all of these are found; a source elsewhere may look for them itself. Raises ReadError,
+    StoppedError.
     """
+    there = source.sought_out(info, wanted, should_stop=should_stop)
+    found = first_numbers(source, info, wanted, should_stop) if there is None else there
+    return {
+        sought: tuple(unravel(place, info.shape) for place in places)
+        for sought, places in zip(wanted, found, strict=True)
+    }
+
+
+def first_numbers(
+    source: Source, info: TensorInfo, wanted: Sequence[Sought], should_stop: Callable[[], bool] | None = None
+) -> list[list[int]]:
+    """The same as numbers of elements, and by reading them here."""
     import numpy as np
 
-    flat: dict[Sought, list[int]] = {sought: [] for sought in wanted}
+    found: list[list[int]] = [[] for _ in wanted]
     is_quick = _ARE_NOT_FINITE.issuperset(wanted)
     first = 0
     for values in _chunks(source, info):
@@ -145,12 +158,12 @@ def first_places(
             # Widening a signalling NaN raises the invalid flag (IEEE 754, 6.2), and numpy warns about it.
             with np.errstate(invalid="ignore"):
                 special = values[suspects].astype(np.complex128 if values.dtype.kind == "c" else np.float64)
-            for sought, places in flat.items():
+            for sought, places in zip(wanted, found, strict=True):
                 places += (first + suspects[_is_met(special, sought)][: MAX_INDICES - len(places)]).tolist()
-            if all(len(places) >= MAX_INDICES for places in flat.values()):
+            if all(len(places) >= MAX_INDICES for places in found):
                 break
         first += values.size
-    return {sought: tuple(unravel(place, info.shape) for place in places) for sought, places in flat.items()}
+    return found
 
 
 def unravel(place: int, shape: Index) -> Index:

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+What = Literal["NaN", "+Inf", "-Inf", "not finite", "zero", "below", "beyond", "at", "not whole"]
+
+
 class Sought(NamedTuple):
     """The values that ``what`` names, compared with ``limit`` where there is one."""
 
-    what: Literal["NaN", "+Inf", "-Inf", "not finite", "zero", "below", "beyond", "at", "not whole"]
+    what: What
     limit: float = 0.0
 
     def is_met(self, values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -136,6 +136,17 @@ class LogicalSource(Source):
             return None
         return self.stored.worked_out(info, has_summary=has_summary, should_stop=should_stop, progress=progress)
 
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        if info.name in self._weights:
+            return None
+        return self.stored.sought_out(info, wanted, should_stop=should_stop)
+
     def place(self, info: TensorInfo) -> Hashable | None:
         return None if info.name in self._weights else self.stored.place(info)
 

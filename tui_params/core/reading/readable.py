@@ -99,6 +99,20 @@ class Readable(Protocol):
         """
         return None
 
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        """The numbers of the first few elements of each kind that is wanted, where the source looks for them itself.
+
+        The kinds are those of ``core.health.sought``. None where its blocks are to be read. Raises ReadError,
+        StoppedError.
+        """
+        return None
+
     def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         """What elements ``start:stop`` are read from in several parts: itself, or a copy where they change meanwhile.
 

@@ -25,7 +25,7 @@ from tui_params.live.relay import messages as m
 from tui_params.live.relay.channel import MAX_RAW, Channel, ChannelError
 from tui_params.live.relay.progress import Progress
 from tui_params.live.relay.turns import Turns
-from tui_params.live.relay.working import Unwanted, work_out, work_out_all
+from tui_params.live.relay.working import Unwanted, seek, work_out, work_out_all
 from tui_params.live.watching.source import WatchedSource
 
 PULSE_SECONDS = 0.25
@@ -86,7 +86,7 @@ class RelayHost:
             # None of them waits, and their order counts.
             self._answer(question)
             return
-        if isinstance(question, (m.WorkOut, m.WorkOutAll)):
+        if isinstance(question, (m.WorkOut, m.WorkOutAll, m.Seek)):
             self._unwanted[question.id] = Unwanted(self._is_over)
         # A sweep takes no room from what somebody looks at.
         room = self._sweeps if isinstance(question, m.WorkOutAll) else self._room
@@ -173,21 +173,25 @@ class RelayHost:
             yield msgspec.to_builtins(worked), memoryview(raw)
 
     def _read(
-        self, source: WatchedSource, question: m.ReadWindow | m.ReadBytes | m.Look | m.WorkOut
+        self, source: WatchedSource, question: m.ReadWindow | m.ReadBytes | m.Look | m.WorkOut | m.Seek
     ) -> Iterator[tuple[Mapping[str, Any], memoryview]]:
         info = _info(source, question)
         if isinstance(question, m.Look):
             with self._one_by_one(info.nbytes):
                 found = source.looks(info, question.seconds, is_only_bits=question.is_only_bits)
             yield {"looks": [*found.items()]}, memoryview(b"")
-        elif isinstance(question, m.WorkOut):
+        elif isinstance(question, (m.WorkOut, m.Seek)):
 
             def say(done: int) -> None:
                 self._say(m.Answer(question.id, msgspec.to_builtins(m.Done(done))))
 
             is_unwanted = self._unwanted[question.id]
-            packed = work_out(source, info, self._turns, is_unwanted, say, has_summary=question.has_summary)
-            yield {}, memoryview(packed)
+            if isinstance(question, m.Seek):
+                places = seek(source, info, question.wanted, self._turns, is_unwanted, say)
+                yield {"places": places}, memoryview(b"")
+            else:
+                packed = work_out(source, info, self._turns, is_unwanted, say, has_summary=question.has_summary)
+                yield {}, memoryview(packed)
         elif isinstance(question, m.ReadBytes):
             if not question.start <= question.stop <= info.numel:
                 raise ReadError(f"{info.name} has no elements {question.start:,} to {question.stop:,}")

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from tui_params.core.findings import Finding
+from tui_params.core.findings import MAX_INDICES, Finding
+from tui_params.core.health.sought import What
 from tui_params.core.source import Beat
 from tui_params.core.tensor import MAX_LISTED_NDIM
 from tui_params.core.watching import Wish
@@ -23,6 +24,9 @@ MOST_WATCHED = 200_000
 
 MOST_WORKED_OUT = 128
 """Tensors of which the figures are asked for at once."""
+
+MOST_SOUGHT = 16
+"""Kinds of values that one question is about."""
 
 MOST_SECONDS = 10.0
 
@@ -113,6 +117,12 @@ class WorkOutAll(OfSource, frozen=True, tag="work out all"):
     tensors: Annotated[list[Wanted], msgspec.Meta(max_length=MOST_WORKED_OUT)]
 
 
+class Seek(OfTensor, frozen=True, tag="seek"):
+    """The first elements of each of these kinds (``core.health.sought``), and meanwhile that it goes on."""
+
+    wanted: Annotated[list[tuple[What, float]], msgspec.Meta(min_length=1, max_length=MOST_SOUGHT)]
+
+
 class Stop(Asked, frozen=True, tag="stop"):
     """Nobody waits for the answer to the question with that number any more."""
 
@@ -154,6 +164,7 @@ Question = (
     | Look
     | WorkOut
     | WorkOutAll
+    | Seek
     | Stop
     | Follow
     | Watch
@@ -273,6 +284,12 @@ class Worked(msgspec.Struct, frozen=True, omit_defaults=True):
     is_found: bool = False
     error: str = ""
     is_changed: bool = False
+
+
+class Places(msgspec.Struct, frozen=True):
+    """The answer to Seek: of each kind the numbers of its first elements, in row-major order."""
+
+    places: list[Annotated[list[Number], msgspec.Meta(max_length=MAX_INDICES)]]
 
 
 class Looks(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core.dtypes import fit
+from tui_params.core.health.sought import What
 from tui_params.core.numbers.decode import decode, part_dtype
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.source import Beat, Traffic
@@ -172,6 +173,27 @@ class RelayedSource(TrainedSource):
             if body and progress is not None:
                 progress(min(understood(body, m.Done).done, info.numel))
         return unpack(bytes(data), info, has_summary=has_summary)
+
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        if not self.works_out(info, has_summary=False):
+            return None
+        name, is_gradient = self._named(info)
+        kinds = msgspec.convert(wanted, list[tuple[What, float]])
+        found: list[list[int]] = []
+        for body, _ in self._stream.ask(
+            lambda mine: m.Seek(mine, self._number, name, is_gradient, kinds), should_stop=should_stop
+        ):
+            if "places" in body:
+                found = understood(body, m.Places).places
+        if len(found) != len(kinds) or any(each and max(each) >= info.numel for each in found):
+            raise not_understood("places that the tensor does not have")
+        return found
 
     def looks(self, info: TensorInfo, seconds: float, *, is_only_bits: bool = False) -> dict[int, StepFigures]:
         name, is_gradient = self._named(info)

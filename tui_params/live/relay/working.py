@@ -1,4 +1,4 @@
-"""Working: statistics that a relay works out, of one tensor that somebody looks at, or of many that a sweep wants."""
+"""Working: what a relay works out: statistics of a tensor, or of many that a sweep wants, and where values are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from time import monotonic
 
+from tui_params.core.health.places import first_numbers
+from tui_params.core.health.sought import Sought, What
 from tui_params.core.reading.outcome import reason_of
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.sweep import measure_alone
@@ -72,6 +74,25 @@ def work_out(
             return pack(WorkedOut(found.summary.figures(info.numel), found.channels, found.summary))
         few = measure_alone(source, info, should_stop=is_unwanted, progress=teller.tell, threads=1)
     return pack(WorkedOut(few.figures, few.channels, None))
+
+
+def seek(
+    source: Source,
+    info: TensorInfo,
+    wanted: list[tuple[What, float]],
+    turns: Turns,
+    is_unwanted: Unwanted,
+    say: Callable[[int], None],
+) -> list[list[int]]:
+    """The numbers of the first elements of each kind. Raises ReadError, StoppedError."""
+    teller = _Teller(say, is_unwanted)
+
+    def should_stop() -> bool:
+        teller.tell(0)
+        return is_unwanted()
+
+    with turns.urgent(teller.wait):
+        return first_numbers(source, info, [Sought(*each) for each in wanted], should_stop)
 
 
 def work_out_all(

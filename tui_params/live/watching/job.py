@@ -163,6 +163,16 @@ class JobSource(Source):
             return None
         return own[0].worked_out(own[1], has_summary=has_summary, should_stop=should_stop, progress=progress)
 
+    def sought_out(
+        self,
+        info: TensorInfo,
+        wanted: Sequence[tuple[str, float]],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[list[int]] | None:
+        own = self._own.get(info.name)
+        return None if own is None else own[0].sought_out(own[1], wanted, should_stop=should_stop)
+
     def to_fetch(self, info: TensorInfo) -> int:
         if info.name in self._wholes:
             return sum(part.source.to_fetch(part.info) for part in self._wholes[info.name].parts)
