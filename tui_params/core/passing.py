@@ -12,6 +12,7 @@ from tui_params.core.tensor import TensorInfo
 if TYPE_CHECKING:
     from tui_params.core.reading.partial import WorkedOut
     from tui_params.core.reading.readable import FileStamp, Readable
+    from tui_params.core.window import Window
 
 
 class PassingSource(Source):
@@ -49,6 +50,10 @@ class PassingSource(Source):
 
     def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
         kept = self._source.still(info, start, stop)
+        return self if kept is self._source else kept
+
+    def still_part(self, info: TensorInfo, window: Window) -> Readable:
+        kept = self._source.still_part(info, window)
         return self if kept is self._source else kept
 
     def place(self, info: TensorInfo) -> Hashable | None:

@@ -27,7 +27,7 @@ from tui_params.core.reading.readable import Readable
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.watching import Watching
-from tui_params.core.window import parse_window
+from tui_params.core.window import Window, parse_window
 from tui_params.errors import ReadError, UnknownTensorError
 
 if TYPE_CHECKING:
@@ -287,11 +287,14 @@ class Source(Readable):
         return None
 
     def still(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Readable:
-        if self.beat() is None:
-            return self
         from tui_params.core.reading.still import StillTensor
 
-        return StillTensor(self, info, start, stop)
+        return self if self.beat() is None else StillTensor(self, info, start, stop)
+
+    def still_part(self, info: TensorInfo, window: Window) -> Readable:
+        from tui_params.core.reading.still import StillWindow
+
+        return self if self.beat() is None else StillWindow(self, info, window)
 
     def courses(self) -> Courses | None:
         """What is seen of its parameters step by step, from the first call on; None if it does not train meanwhile."""

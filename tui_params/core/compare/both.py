@@ -115,6 +115,11 @@ class BothSources(Source):
         kept = source.still(found, start, stop)
         return self if kept is source else kept
 
+    def still_part(self, info: TensorInfo, window: Window) -> Readable:
+        source, found = self._found(info)
+        kept = source.still_part(found, window)
+        return self if kept is source else kept
+
     def to_fetch(self, info: TensorInfo) -> int:
         source, found = self._found(info)
         return source.to_fetch(found)

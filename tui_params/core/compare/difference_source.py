@@ -40,7 +40,9 @@ class DifferenceSource(Source):
 
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         pair = self._pair(info)
-        for piece in pieces(self._a, pair.a, self._b, pair.b, start, info.numel if stop is None else stop):
+        stop = info.numel if stop is None else stop
+        a_side, b_side = self._a.still(pair.a, start, stop), self._b.still(pair.b, start, stop)
+        for piece in pieces(a_side, pair.a, b_side, pair.b, start, stop):
             a, b = decode(piece.a, pair.a.dtype, piece.numel), decode(piece.b, pair.b.dtype, piece.numel)
             yield subtracted(a, b).astype("<f8", copy=False).view(np.uint8)
 

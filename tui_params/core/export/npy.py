@@ -69,6 +69,7 @@ def _pieces(
     import numpy as np
 
     yield header
+    source = source.still_part(info, window)
     for part in pieces(window, max(1, PIECE_NBYTES // native.itemsize)):
         values = np.ascontiguousarray(source.read_window(info, part)).reshape(-1)
         if values.size != part.numel or values.dtype != native:

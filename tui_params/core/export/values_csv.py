@@ -42,6 +42,7 @@ def csv_of(source: Readable, info: TensorInfo, window: Window) -> Contents:
 def _pieces(source: Readable, info: TensorInfo, window: Window, columns: int) -> Iterator[Piece]:
     from tui_params.core.reading.grid import read_values
 
+    source = source.still_part(info, window)
     column = 0
     for part in pieces(window, _AT_ONCE):
         texts = list(map(csv_text, read_values(source, info, part)))

@@ -34,7 +34,7 @@ def md_of(source: Readable, info: TensorInfo, window: Window) -> Contents:
 def _pieces(source: Readable, info: TensorInfo, window: Window) -> Iterator[Piece]:
     from tui_params.core.reading.value_part import read_part
 
-    view = plane(window)
+    source, view = source.still_part(info, window), plane(window)
     across = [""] if view.columns is None else _indices(window, view.columns)
     down = [""] if view.rows is None else _indices(window, view.rows)
     head = f"{markdown_row(['', *across])}\n{markdown_rule(len(across) + 1)}\n"

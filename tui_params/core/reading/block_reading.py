@@ -109,6 +109,8 @@ def sample_picture(source: Readable, info: TensorInfo, view: Plane) -> BlockPict
     tables = BlockTables.empty(down, columns, 1, width, has_rows=False, has_columns=False)
     sums = BlockSums(info.dtype, columns, tables, source.engine.current)
     column_counts = np.zeros(tables.sums.shape[1], np.int64)
+    if len(runs) > 1:
+        source = source.still_part(info, _strided(view, first, height, down, 0, columns))
     for start, count in runs:
         sums.add(_values(source, info, view, _strided(view, first, height, down, start, count)), 0, start)
         np.add.at(column_counts, np.arange(start, start + count) // width, 1)
@@ -128,6 +130,7 @@ def _read_pieces(
     from tui_params.core.numbers.block_picture import blocking_of, exact_picture
     from tui_params.core.numbers.block_sums import BlockSums
 
+    source = source.still_part(info, view.part(region.top, region.height, region.left, region.width))
     blocking = blocking_of(region)
     tables = blocking.tables()
     sums = BlockSums(info.dtype, region.width, tables, source.engine.current)

@@ -38,6 +38,7 @@ def row_edges(
     """The edges of ``count`` rows from position ``first`` on. Raises ReadError, SliceError."""
     _check(info)
     total = count * view.column_count
+    source = source.still_part(info, view.part(first, count, 0, view.column_count))
     found: list[Edge] = []
     for row in range(first, min(first + count, view.row_count)):
         gathered = _Gathered(1)
@@ -59,6 +60,7 @@ def column_edges(
     """
     _check(info)
     count = max(0, min(count, view.column_count - first))
+    source = source.still_part(info, view.part(0, view.row_count, first, count))
     gathered = _Gathered(count)
     step = max(1, AT_ONCE // 4 // max(count, 1))
     for row in range(0, view.row_count, step):

@@ -120,6 +120,10 @@ class Readable(Protocol):
         """
         return self
 
+    def still_part(self, info: TensorInfo, window: Window) -> Readable:
+        """The same of the values at a window: where a part is asked for, the rest is not brought. Raises ReadError."""
+        return self
+
     def place(self, info: TensorInfo) -> Hashable | None:
         """Where the elements of ``info`` are: equal for tensors of one type, shape and stride with the same elements.
 

@@ -115,8 +115,8 @@ def read_spectrum(
     reason = refusal(matrix, info)
     if reason is not None:
         raise ReadError(reason)
-    if matrix.window.numel == info.numel:
-        source = source.still(info)  # where a part is asked for, the rest is not brought
+    is_whole = matrix.window.numel == info.numel
+    source = source.still(info) if is_whole else source.still_part(info, matrix.window)
     reading = MatrixReading(source, info, matrix)
     kernel = matrix.window.shape if is_kernel and len(matrix.window.shape) > 2 else ()
     if matrix.size == 1 or (matrix.window.numel <= AT_ONCE and not kernel):

@@ -1,4 +1,4 @@
-"""StillTensor: the elements of one tensor as they were at one time, of a source that changes while it is read."""
+"""Elements of one tensor as they were at one time, of a source that changes while it is read."""
 
 from __future__ import annotations
 
@@ -86,4 +86,34 @@ class StillTensor(Readable):
         values = self._values
         for number, axis in enumerate(window.axes):
             values = values.take(axis.start + axis.step * np.arange(axis.length), axis=number)
+        return np.ascontiguousarray(values).reshape(window.shape)
+
+
+class StillWindow(Readable):
+    """The values of one window of a tensor, read at once; windows within it can be read. Raises ReadError."""
+
+    def __init__(self, source: Readable, info: TensorInfo, window: Window) -> None:
+        self.label = source.label
+        self.engine = source.engine
+        self._info = info
+        self._axes = window.axes
+        self._values = source.read_window(info, window).reshape([axis.length for axis in window.axes])
+
+    def find(self, name: str) -> TensorInfo:
+        if name != self._info.name:
+            raise UnknownTensorError(f"{self.label} has no tensor {name!r}")
+        return self._info
+
+    def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        raise ReadError(f"of {info.name} only some values were read")
+
+    def read_window(self, info: TensorInfo, window: Window) -> NDArray[Any]:
+        import numpy as np
+
+        values = self._values
+        for number, (axis, kept) in enumerate(zip(window.axes, self._axes, strict=True)):
+            places, rest = np.divmod(axis.start - kept.start + axis.step * np.arange(axis.length), kept.step)
+            if rest.any() or (places < 0).any() or (places >= kept.length).any():
+                raise ReadError(f"of {info.name} other values were read")
+            values = values.take(places, axis=number)
         return np.ascontiguousarray(values).reshape(window.shape)

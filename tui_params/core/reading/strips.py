@@ -49,6 +49,7 @@ def strips(
     if info.unreadable is not None:
         raise ReadError(info.unreadable)
     try:
+        source = source.still(info)
         made = _of_blocks(source, info, most) if info.stride is None else _of_windows(source, info, most)
         for strip in made:
             if should_stop is not None and should_stop():

@@ -119,6 +119,7 @@ def find_extreme(
     """
     import numpy as np
 
+    source = source.still(info) if _is_whole(info, window) else source.still_part(info, window)
     seeker = _Seeker(source, info, window, words_of(_BEYOND_NOTHING, info.dtype))
     best: tuple[float | int, int] | None = None
     passed = 0
