@@ -74,6 +74,39 @@ def test_bitsandbytes_4_bits(tmp_path: Path, kind: str, shape: tuple[int, int], 
     assert (found.group, kind in found.method) == (64, True)
 
 
+def test_a_run_and_a_pipeline_with_a_model_in_8_bits(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("bitsandbytes")
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = transformers.LlamaConfig(**sizes, num_hidden_layers=2, vocab_size=128)
+    transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "plain")
+    model = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path / "plain",
+        quantization_config=transformers.BitsAndBytesConfig(load_in_8bit=True),
+        device_map="cpu",
+        dtype=torch.bfloat16,
+    )
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    for folder in (run, whole / "text_encoder"):
+        model.save_pretrained(folder)
+    head = torch.nn.Parameter(model.lm_head.weight.detach().float())
+    head.grad = torch.ones_like(head)
+    optimizer = torch.optim.AdamW([head])
+    optimizer.step()
+    torch.save(optimizer.state_dict(), run / "optimizer.pt")
+    (whole / "model_index.json").write_text(json.dumps({"text_encoder": ["transformers", "LlamaForCausalLM"]}))
+    for folder, prefix in ((run, ""), (whole, "text_encoder.")):
+        with logical(folder) as source:
+            weight = source.packed(f"{prefix}model.layers.1.mlp.up_proj.weight")
+            assert weight is not None
+            # No stored tensor has the type of the model: its config.json states it.
+            assert (weight.dtype.name, len(source.packings.weights)) == ("bfloat16", 14)
+            layer = model.model.layers[1].mlp.up_proj
+            restored = layer.weight.CB.float() * layer.weight.SCB[:, None] * np.float32(1 / 127)
+            assert (bits_of(source.read(weight.name)) == bits_of(restored.to(torch.bfloat16))).all()
+        assert complaints(folder) == []
+
+
 def test_bitsandbytes_8_bits(tmp_path: Path) -> None:
     functional = pytest.importorskip("bitsandbytes.functional")
     weight = torch.randn(48, 64, generator=torch.Generator().manual_seed(1)).half()

@@ -24,6 +24,7 @@ from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.over_ranks import OverRanks
 from tui_params.core.piece import LocalPart, Piece
 from tui_params.core.reading.readable import Readable
+from tui_params.core.statement import Statement
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.watching import Watching
@@ -68,7 +69,8 @@ class Listing(msgspec.Struct, frozen=True):
     ``absences`` says of a parameter without a gradient, by its name, why it has none, as far as that is known.
     ``models`` are the models of a source that holds several, by name: the files of each (``TensorInfo.file``).
     ``stated`` is what the JSON files beside the weights say, as ``config.<key>`` and ``adapter.<key>``; ``metadata``
-    has it too, but may have such keys out of the files of weights as well.
+    has it too, but may have such keys out of the files of weights as well. ``stated_below`` has what is said of parts
+    that lie in folders of their own, of which ``stated`` says nothing, even if theirs is empty.
     ``states`` are the modules at the top that are no model, but states of the training run: optimizer, scheduler.
     ``groups`` are the numbers that an optimizer gives its parameters, group by group, by the name of the optimizer.
     ``hidden`` are files that belong to the source and could not be opened: their tensors are not listed.
@@ -89,6 +91,7 @@ class Listing(msgspec.Struct, frozen=True):
     absences: Mapping[str, str] = {}
     models: Mapping[str, tuple[str, ...]] = {}
     stated: Mapping[str, str] = {}
+    stated_below: tuple[Statement, ...] = ()
     states: tuple[str, ...] = ()
     groups: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     hidden: tuple[Hidden, ...] = ()

@@ -347,3 +347,37 @@ def test_a_layer_between_is_absent_where_the_names_do_not_tell(tmp_path: Path) -
     assert told(tmp_path, alike, LLAMA) == []
     with open_source(tmp_path) as source:
         assert "gap" in {finding.rule for finding in check(source).findings}
+
+
+# Runs and pipelines
+
+
+def test_the_states_of_a_run_are_no_part_of_the_model(tmp_path: Path) -> None:
+    halves = LLAMA | {"dtype": "bfloat16"}
+    single = {name: torch.from_numpy(array) for name, array in model().items()}
+    state = {number: {"exp_avg": tensor, "exp_avg_sq": tensor.abs()} for number, tensor in enumerate(single.values())}
+    torch.save({"state": state}, tmp_path / "optimizer.pt")
+    assert told(tmp_path, model(dtype=ml_dtypes.bfloat16), halves) == []
+    assert told(tmp_path, model(), LLAMA) == []
+    (finding,) = told(tmp_path, model(), halves)
+    assert finding.evidence == "config.json says dtype bfloat16, but 0 of 18 tensors are; 18 are float32"
+    torch.save({"state": {0: {"exp_avg": torch.ones(8, 8).bfloat16()}}}, tmp_path / "optimizer.pt")
+    (finding,) = told(tmp_path, model(), halves)
+    assert (finding.severity, finding.file) == ("info", "config.json")
+    (finding,) = told(tmp_path, model(3), LLAMA)
+    assert finding.evidence == "config.json says num_hidden_layers 4, but model.layers has 3"
+
+
+def test_each_part_of_a_pipeline_is_compared_with_its_own(tmp_path: Path) -> None:
+    names = ("text_encoder", "text_encoder_2", "prior")
+    (tmp_path / "model_index.json").write_text(json.dumps({name: ["transformers", "LlamaModel"] for name in names}))
+    for name, layers in zip(names, (4, 3, 4), strict=True):
+        (tmp_path / name).mkdir()
+        save_file(model(layers, dtype=np.float16), tmp_path / name / "model.safetensors")
+        dtype = {"dtype": "float32" if name == "prior" else "float16"}
+        (tmp_path / name / "config.json").write_text(json.dumps(LLAMA | dtype))
+    with open_source(tmp_path) as source:
+        first, second = [finding for finding in check(source).findings if finding.rule == "unlike-config"]
+    assert (first.module, second.file) == ("text_encoder_2.model.layers", "prior/config.json")
+    assert first.evidence == "config.json says num_hidden_layers 4, but text_encoder_2.model.layers has 3"
+    assert second.evidence == "config.json says dtype float32, but 0 of 18 tensors are; 18 are float16"

@@ -12,6 +12,7 @@ from tui_params.core.health.packings import part_of
 from tui_params.core.health.pieces import is_piece
 from tui_params.core.health.rule import Rule
 from tui_params.core.health.subjects import Checkpoint
+from tui_params.core.statement import Statement, Statements
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import are, plural
 from tui_params.core.text import name as shown_name
@@ -45,12 +46,15 @@ _WHAT_IS_STORED = {
 
 
 class Stated:
-    """What config.json states, as far as it can be compared."""
+    """What config.json states of the model or of one part of it, as far as it can be compared."""
 
-    def __init__(self, stated: Mapping[str, str]) -> None:
-        self._stated = stated
+    def __init__(self, statement: Statement) -> None:
+        self._stated = stated = statement.stated
+        self.file = f"{statement.folder}config.json"
         self.is_known = "config.model_type" in stated or "config.architectures" in stated
         self.is_nested = "config.nested" in stated
+        self.is_of_adapter = "adapter.peft_type" in stated
+        self.own = statement.own
         self.layers_key, self.layers = self._first("num_hidden_layers", "n_layer")
         self.vocab_key, self.vocab = self._first("vocab_size")
         self.multi_key, self.multi = self._first("num_nextn_predict_layers")
@@ -69,24 +73,43 @@ class Stated:
 
 
 def find_unlike_config(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """Numbers and types that config.json states and that the weights contradict."""
-    beside = checkpoint.source.listing.stated
-    stated = Stated(beside)
-    if not stated.is_known or "adapter.peft_type" in beside:
+    """Numbers and types that config.json states and that the weights contradict.
+
+    Each part of a pipeline is compared with its own; the states of a training run are of other types than the model.
+    """
+    listing = checkpoint.source.listing
+    statements = Statements(listing.stated, listing.stated_below, listing.states)
+    if statements.is_one:
+        yield from _unlike(checkpoint, Stated(statements.all[0]), listing.tensors, checkpoint.once(lists_in))
         return
-    infos = checkpoint.source.listing.tensors
+    infos: dict[str, list[TensorInfo]] = {}
+    for info in listing.tensors:
+        infos.setdefault(statements.about(info.name).below, []).append(info)
+    for statement in statements.all:
+        own = infos.get(statement.below, [])
+        if own and statement.stated:
+            yield from _unlike(checkpoint, Stated(statement), own, lists_of([info.name for info in own]))
+
+
+def _unlike(
+    checkpoint: Checkpoint, stated: Stated, infos: Sequence[TensorInfo], lists: Mapping[str, ModuleList]
+) -> Iterator[Finding]:
+    """The same of one part, of which these are the tensors and the lists of modules."""
+    if not stated.is_known or stated.is_of_adapter:
+        return
     if is_piece(checkpoint):
         yield from _of_piece(stated, infos, checkpoint)
         return
+    yield from _quantisation(stated, infos)
     if stated.is_nested:
-        infos = tuple([info for info in infos if any(part in info.name for part in _TEXT)])
-    yield from _quantisation(stated, checkpoint.source.listing.tensors)
-    if not stated.is_nested:
+        infos = tuple([info for info in infos if any(part in stated.own(info.name) for part in _TEXT)])
+    else:
         yield from _dtype(stated, infos)
     if stated.text("model_type") in ENCODER_DECODERS:
-        yield from _two_lists(stated, checkpoint.once(lists_in).values())
+        yield from _two_lists(stated, lists.values())
     if stated.text("model_type") in KNOWN_MODELS:
-        lists = lists_of([info.name for info in infos]) if stated.is_nested else checkpoint.once(lists_in)
+        if stated.is_nested:
+            lists = lists_of([info.name for info in infos])
         yield from _layers(stated, infos, the_layers(lists.values()))
         yield from _vocabulary(stated, infos)
         if not stated.is_nested:
@@ -137,7 +160,7 @@ def _two_lists(stated: Stated, lists: Iterable[ModuleList]) -> Iterator[Finding]
         if key is None or len(stated.text(key)) > _MOST_DIGITS:
             continue
         number = int(stated.text(key))
-        found = [modules for modules in known if modules.prefix.split(".")[-2:-1] == [side]]
+        found = [modules for modules in known if stated.own(modules.prefix).split(".")[-2:-1] == [side]]
         found = [modules for modules in found if modules.prefix.rpartition(".")[2] in _LISTS]
         if len(found) == 1 and found[0].end != number:
             evidence = f"config.json says {key} {number:,}, but {shown_name(found[0].prefix, 200)} has {found[0].end:,}"
@@ -146,7 +169,7 @@ def _two_lists(stated: Stated, lists: Iterable[ModuleList]) -> Iterator[Finding]
             yield from _holes(key, number, found[0])
         elif not found and number and known and stated.text("architectures").endswith("ForConditionalGeneration"):
             evidence = f"config.json says {key} {number:,}, but no layer of the {side} is stored"
-            yield _of_config("warning", evidence)
+            yield _of_config(stated, "warning", evidence)
 
 
 def the_layers(lists: Iterable[ModuleList]) -> ModuleList | None:
@@ -212,7 +235,7 @@ def _dtype(stated: Stated, infos: Sequence[TensorInfo], where: str = "") -> Iter
         usual, total = max(counts, key=lambda name: counts[name]), sum(counts.values())
         evidence = f"config.json says {key} {dtype}, but 0 of {plural(total, 'tensor')}{where} are; "
         evidence += f"{counts[usual]:,} {are(counts[usual])} {usual}"
-        yield _of_config("info", evidence)
+        yield _of_config(stated, "info", evidence)
 
 
 def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Finding]:
@@ -229,23 +252,23 @@ def _quantisation(stated: Stated, infos: Sequence[TensorInfo]) -> Iterator[Findi
                 f"{plural(len(infos), 'tensor')} has a name that ends in {' or '.join(needed)}, and {plain:,} of "
             )
             evidence += f"{plural(len(matrices), 'matrix', 'matrices')} {are(plain, 'holds', 'hold')} plain floats"
-            yield _of_config("warning", evidence)
+            yield _of_config(stated, "warning", evidence)
     elif not stated.text("quantised_elsewhere"):
         packed = [info.name for info in infos if part_of(info.name)[1] == "packed" and info.dtype.kind == "int"]
         packed += [i.name for i in infos if i.name.endswith(("weight.absmax", "weight_scale_inv")) and i.ndim]
         if packed:
             evidence = f"config.json says nothing of a quantisation, but {plural(len(packed), 'tensor')} of a packing "
             evidence += f"{'is' if len(packed) == 1 else 'are'} stored, the first is {shown_name(packed[0], 200)}"
-            yield _of_config("warning", evidence)
+            yield _of_config(stated, "warning", evidence)
 
 
 def _finding(severity: Severity, tensor: str | None, evidence: str, module: str = "") -> Finding:
     return Finding(severity, "unlike-config", tensor, evidence, module=module or None)
 
 
-def _of_config(severity: Severity, evidence: str) -> Finding:
+def _of_config(stated: Stated, severity: Severity, evidence: str) -> Finding:
     """A finding about what the file says of all weights."""
-    return Finding(severity, "unlike-config", None, evidence, file="config.json")
+    return Finding(severity, "unlike-config", None, evidence, file=stated.file)
 
 
 STATED_RULES: tuple[Rule, ...] = (

@@ -53,8 +53,14 @@ class LogicalSource(Source):
         listing = source.listing
         if self._weights:
             # The rules would look for the stored tensors that the configuration announces.
-            stated = {key: text for key, text in listing.stated.items() if not key.startswith("config.quant")}
-            listing = msgspec.structs.replace(listing, stated=stated, metadata=self._metadata(listing.metadata))
+            listing = msgspec.structs.replace(
+                listing,
+                stated=_unquantised(listing.stated),
+                stated_below=tuple(
+                    [msgspec.structs.replace(each, stated=_unquantised(each.stated)) for each in listing.stated_below]
+                ),
+                metadata=self._metadata(listing.metadata),
+            )
         self.listing = msgspec.structs.replace(listing, tensors=self._tensors(), format=self._format)
 
     @property
@@ -188,9 +194,15 @@ class LogicalSource(Source):
         self.stored.close()
 
 
+def _unquantised(stated: Mapping[str, str]) -> dict[str, str]:
+    return {key: text for key, text in stated.items() if not key.startswith("config.quant")}
+
+
 def _names_in(key: str) -> tuple[str, str]:
     """The names of tensors of which the metadata under that key may speak: ``fc.weight``, ``fc.weight.block_size``."""
-    name = key.removeprefix(OF_SAFETENSORS)
+    # In a pipeline, the name of the part precedes the word.
+    before, _, after = key.rpartition(OF_SAFETENSORS)
+    name = before + after
     return name, name.rpartition(".")[0]
 
 

@@ -78,7 +78,7 @@ def find_packings(source: Source) -> Packings:
         if info.unreadable is not None or info.tied_to is not None or info.stride is not None or not info.numel:
             continue
         try:
-            weight = _tell(sought, info, source.listing.dequantized.get(info.name))
+            weight = _tell(sought.beside(info.name), info, source.listing.dequantized.get(info.name))
         except Untold as error:
             untold[info.name] = str(error)
             continue

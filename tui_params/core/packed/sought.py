@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.packed.weight import Stored
+from tui_params.core.statement import Statement, Statements
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import ReadError
 
@@ -30,13 +31,31 @@ class Sought:
     """What there is beside a tensor."""
 
     def __init__(self, source: Source) -> None:
+        listing = source.listing
         self.stored = Stored(source)
-        self._infos = {info.name: info for info in source.listing.tensors}
-        self._metadata = source.listing.metadata
-        self._stated: Mapping[str, str] = source.listing.stated
+        self._infos = {info.name: info for info in listing.tensors}
+        self._metadata = listing.metadata
+        self._statements = Statements(listing.stated, listing.stated_below, listing.states)
+        self._statement = self._statements.all[0]
+        self._others: dict[str, Sought] = {}
         self._uses: Counter[str] | None = None
-        self._dequantized = source.listing.dequantized
+        self._dequantized = listing.dequantized
         self._layers: dict[str, tuple[int, int]] | None = None
+
+    def beside(self, name: str) -> Sought:
+        """The same, with what is stated of the part that has the tensor of that name."""
+        if self._statements.is_one:
+            return self
+        statement = self._statements.about(name)
+        found = self._others.get(statement.below)
+        if found is None:
+            found = self._others[statement.below] = copy(self)
+            found._adopt(statement)
+        return found
+
+    def _adopt(self, statement: Statement) -> None:
+        self._statement = statement
+        self._layers = None
 
     def find(self, name: str) -> TensorInfo | None:
         """The tensor of that name, if there is one."""
@@ -60,8 +79,9 @@ class Sought:
 
     def stated(self, key: str) -> str | None:
         """A value of the quantisation config in the file beside the weights, as text."""
-        found = self._stated.get(f"config.quantization_config.{key}")
-        return found if found is not None else self._stated.get(f"config.quantization.{key}")
+        stated = self._statement.stated
+        found = stated.get(f"config.quantization_config.{key}")
+        return found if found is not None else stated.get(f"config.quantization.{key}")
 
     def stated_number(self, key: str) -> int | None:
         text = self.stated(key)
@@ -82,7 +102,8 @@ class Sought:
                 self._layers = msgspec.json.decode(self.stated("layers") or "{}", type=dict[str, tuple[int, int]])
             except (msgspec.MsgspecError, RecursionError):
                 self._layers = {}
-        return self._layers.get(name) or (self.stated_number("bits"), self.stated_number("group_size"))
+        own = self._layers.get(self._statement.own(name))
+        return own or (self.stated_number("bits"), self.stated_number("group_size"))
 
     def stated_sizes(self, key: str) -> tuple[int, ...] | None:
         """A list of numbers, such as ``weight_block_size``."""
@@ -96,15 +117,18 @@ class Sought:
     def dtype(self) -> DType | None:
         """The type that the configuration gives the whole model."""
         for key in ("config.dtype", "config.torch_dtype"):
-            found = from_torch(self._stated.get(key, "").removeprefix("torch."))
+            found = from_torch(self._statement.stated.get(key, "").removeprefix("torch."))
             if found is not None and found.kind == "float":
                 return found
         return None
 
     def metadata(self, key: str) -> str | None:
         """What the metadata of the files say under a key; safetensors have theirs under ``__metadata__``."""
-        found = self._metadata.get(f"{OF_SAFETENSORS}{key}")
-        return found if found is not None else self._metadata.get(key)
+        below = self._statement.below and f"{self._statement.below}."
+        for name in (f"{OF_SAFETENSORS}{key}", f"{below}{OF_SAFETENSORS}{self._statement.own(key)}", key):
+            if name in self._metadata:
+                return self._metadata[name]
+        return None
 
     def numbers(self, info: TensorInfo) -> list[int]:
         """The values of a small tensor of integers. Raises Untold."""

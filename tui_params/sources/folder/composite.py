@@ -15,6 +15,7 @@ from tui_params.core.findings import Finding
 from tui_params.core.piece import Piece
 from tui_params.core.reading.readable import FileStamp
 from tui_params.core.source import Hidden, Listing, Record, Source, StoredFile, Unfinished
+from tui_params.core.statement import Statement
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tensor_table import ordered
 from tui_params.core.text import clean
@@ -187,6 +188,8 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
     not_opened: list[str] = []
     adapters: list[AdapterConfig] = []
     models: dict[str, tuple[str, ...]] = {}
+    stated: dict[str, str] = {}
+    stated_below: list[Statement] = []
     several = sum(not part.is_state for part in parts) > 1
     # Where only one part has tensors, its own order serves, and sorting would only take time.
     holding = [part for part in parts if part.source.listing.tensors]
@@ -206,6 +209,13 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
         adapters += [_below(config, part) for config in listing.adapters]
         if part.is_state:
             continue
+        if part.prefix:
+            stated_below.append(Statement(part.prefix, part.folder, listing.stated))
+        else:
+            stated |= listing.stated
+        stated_below += [
+            Statement(part.name(each.below), part.place(each.folder), each.stated) for each in listing.stated_below
+        ]
         if listing.models:
             models |= {part.name(name): tuple(map(part.place, files)) for name, files in listing.models.items()}
         elif several:
@@ -225,6 +235,8 @@ def combine(form: str, parts: Sequence[Part], findings: Iterable[Finding] = ()) 
         adapters=tuple(adapters),
         absences={part.name(key): why for part in parts for key, why in part.source.listing.absences.items()},
         models=models,
+        stated=stated,
+        stated_below=tuple(stated_below),
         states=tuple(dict.fromkeys(part.prefix or "optimizer" for part in parts if part.is_state)),
         hidden=tuple(
             Hidden(part.name(item.below), part.place(item.file), item.reason)
