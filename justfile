@@ -71,7 +71,7 @@ fuzz-far number="200000" seed="1":
 formats *arguments:
     test -x .venv-formats/bin/pytest || { python3 -m venv .venv-formats && \
         .venv-formats/bin/pip install -e '.[dev]' transformers accelerate peft diffusers sentence-transformers \
-        stable-baselines3 deepspeed gguf onnx joblib lightning pytorch_lightning \
+        stable-baselines3 deepspeed gguf onnx onnxruntime onnx_ir joblib lightning pytorch_lightning \
         bitsandbytes compressed-tensors torchao optimum-quanto hqq keras lz4 'mlx[cpu]'; }
     .venv-formats/bin/pytest --timeout 0 -n0 -m formats -rfs tests/formats {{ arguments }}
     .venv-formats/bin/pytest --timeout 0 -n0 -rfs tests/integrations

@@ -95,7 +95,7 @@ def test_a_packed_model_is_compared_with_the_one_that_it_was(tmp_path: Path) -> 
         (
             {"w": CODES, "s": np.float32(1), "t": np.float32(2)},
             [restoring(["w", "s"]), restoring(["w", "t"])],
-            "2 nodes restore it, each otherwise: with the scales s, t",
+            "2 nodes use it, each otherwise: with the scales s, t (DequantizeLinear)",
         ),
         (
             {"w": CODES},
@@ -130,12 +130,12 @@ def test_a_packed_model_is_compared_with_the_one_that_it_was(tmp_path: Path) -> 
         (
             {"w": CODES, "s": np.float32(1)},
             [restoring(["a", "w", "s"], "y", "com.microsoft", "MatMulNBits", bits=4), restoring(["w", "s"])],
-            "a node computes with its codes (MatMulNBits): they are not restored here",
+            "2 nodes use it, each otherwise, with the scale s (MatMulNBits, DequantizeLinear)",
         ),
         (
             {"w": CODES, "s": np.float32(1)},
-            [restoring(["a", "as", "az", "w", "s"], "y", "", "QLinearConv")],
-            "a node computes with its codes (QLinearConv): they are not restored here",
+            [restoring(["a", "as", "az", "w", "s", "made"], "y", "", "QLinearConv")],
+            "its zero point, made, is no stored tensor: the model computes it",
         ),
         (
             {"w": CODES, "s": SCALES[0], "z": np.uint8(1)},

@@ -58,6 +58,18 @@ def field_values(words: NDArray[Any], bits: int, bit: int, count: int) -> NDArra
     return pairs(packed, _NIBBLES, is_high_first=False)[..., first : first + count]
 
 
+def byte_values(packed: NDArray[np.uint8], bits: int) -> NDArray[np.float32]:
+    """All codes of 2, 4 or 8 bits of the bytes of the last dimension, lowest bits first, as float32."""
+    packed = np.ascontiguousarray(packed)
+    if bits == 8:
+        return packed.astype(np.float32)
+    if bits == 4:
+        return pairs(packed, _NIBBLES, is_high_first=False)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    codes = (packed[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    return codes.reshape(*packed.shape[:-1], -1).astype(np.float32)
+
+
 def rounded(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.float32]:
     """Each value rounded to another type, to nearest even, and back in float32."""
     return values if dtype == np.float32 else values.astype(dtype).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Integers that a graph restores before it uses them: DequantizeLinear of ONNX."""
+"""Codes that are elements of a tensor, with the scale of a node of a graph: DequantizeLinear of ONNX and its likes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tui_params.core.packed.box import Box
 from tui_params.core.packed.sought import Sought, Untold, want
 from tui_params.core.packed.weight import PackedWeight, Stored
 from tui_params.core.tensor import TensorInfo
-from tui_params.core.text import clean
 from tui_params.errors import ReadError
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ _CODES = frozenset({"int8", "uint8", "int16", "uint16", "int32", "int4", "uint4"
 _FLOATS = frozenset({"float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float4_e2m1fn"})
 """Codes that are numbers with a point: of these a zero point can only be 0."""
 
-_RESULTS = frozenset({"float32", "float16", "bfloat16"})
+RESULTS = frozenset({"float32", "float16", "bfloat16"})
+"""The types of what is restored."""
 
 
 class Linear(msgspec.Struct, frozen=True):
@@ -61,22 +61,15 @@ class Linear(msgspec.Struct, frozen=True):
         return numbers[(slice(None),) * self.axis + (slice(begin, begin + stop - start),)]
 
 
-def tell_dequantized(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, ...]) -> PackedWeight | None:
-    """The weight that the nodes of a graph make of a tensor. Raises Untold."""
-    way = ways[0]
-    fault = next((each.fault for each in ways if each.fault is not None), None)
-    if fault is not None:
-        raise Untold(fault)
-    if len(ways) > 1:
-        scales = ", ".join(clean(each.scale, 40) for each in ways[:3])
-        raise Untold(f"{len(ways):,} nodes restore it, each otherwise: with the scales {scales}")
+def tell_linear(sought: Sought, info: TensorInfo, way: Dequantized, name: str) -> PackedWeight:
+    """The weight of that name whose codes are the elements of a tensor. Raises Untold."""
     if info.dtype.name not in _CODES | _FLOATS:
-        raise Untold(f"a DequantizeLinear node restores it, which takes no {info.dtype.name}")
+        raise Untold(f"a {way.node or 'DequantizeLinear'} node restores it, which takes no {info.dtype.name}")
     scale = sought.need(way.scale)
     zero = None if way.zero is None else sought.need(way.zero)
     dtype = way.dtype or scale.dtype
     want(scale.dtype.kind == "float", f"{scale.name} is {scale.dtype.name}")
-    want(dtype.name in _RESULTS, f"it is restored to {dtype.name}")
+    want(dtype.name in RESULTS, f"it is restored to {dtype.name}")
     if zero is not None and info.dtype.name in _CODES:
         want(zero.dtype.name == info.dtype.name, f"{zero.name} is {zero.dtype.name}, and its codes {info.dtype.name}")
     axis = _axis(info, scale, way)
@@ -87,8 +80,12 @@ def tell_dequantized(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, 
     block = min(way.block, info.shape[axis]) if info.shape else 0
     scheme = Linear(info, scale, zero, axis, block)
     group = block if block and scale.numel > 1 else None
-    method = f"ONNX {info.dtype.short}"
-    return PackedWeight(_name(sought, info, scale), info.shape, dtype, method, (info, *own), group, scheme)
+    return PackedWeight(name, info.shape, dtype, method_of(way, info.dtype.short), (info, *own), group, scheme)
+
+
+def method_of(way: Dequantized, short: str) -> str:
+    """``ONNX QGemm i8, outputs by inputs``."""
+    return " ".join(filter(None, ("ONNX", way.node, short))) + (way.layout and f", {way.layout}")
 
 
 def _axis(info: TensorInfo, scale: TensorInfo, way: Dequantized) -> int:
@@ -113,13 +110,3 @@ def _unfit(each: TensorInfo, info: TensorInfo, way: Dequantized) -> str:
     blocks = f" in blocks of {way.block:,}" if way.block else ""
     axis = f" along axis {way.axis}" if way.axis is not None else ""
     return f"{each.name} of shape {list(each.shape)} does not fit codes of {list(info.shape)}{axis}{blocks}"
-
-
-def _name(sought: Sought, info: TensorInfo, scale: TensorInfo) -> str:
-    """The name of the weight: onnxruntime puts ``W_quantized`` and ``W_scale`` in the place of ``W``.
-
-    The scale of a bias is called ``b_quantized_scale``.
-    """
-    name = info.name.removesuffix("_quantized")
-    is_usual = name != info.name and scale.name in (f"{name}_scale", f"{info.name}_scale")
-    return name if name and is_usual and sought.find(name) is None else info.name

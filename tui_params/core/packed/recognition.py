@@ -9,7 +9,7 @@ import msgspec
 
 from tui_params.core.dequantized import Dequantized
 from tui_params.core.packed import eight_bits, four_bits, in_words
-from tui_params.core.packed.linear import tell_dequantized
+from tui_params.core.packed.by_graph import tell_by_graph
 from tui_params.core.packed.sought import Sought, Untold
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import TensorInfo
@@ -90,7 +90,7 @@ def find_packings(source: Source) -> Packings:
 def _tell(sought: Sought, info: TensorInfo, ways: tuple[Dequantized, ...] | None) -> PackedWeight | None:
     """The packed weight whose codes a tensor is, if it is one. Raises Untold."""
     if ways is not None:
-        return tell_dequantized(sought, info, ways)
+        return tell_by_graph(sought, info, ways)
     for ending, tell in TELLERS:
         if (info.name.endswith(ending) and len(info.name) > len(ending)) or (
             info.name in _ALONE and f".{info.name}" == ending

@@ -71,10 +71,10 @@ class Sought:
         return info
 
     def is_shared(self, name: str) -> bool:
-        """Whether several tensors have that one for a scale or a zero point, as the graph beside them says."""
+        """Whether several tensors have that one for a companion, as the graph beside them says."""
         if self._uses is None:
             ways = (way for each in self._dequantized.values() for way in each)
-            self._uses = Counter(used for way in ways for used in (way.scale, way.zero) if used)
+            self._uses = Counter(used for way in ways for used in way.companions)
         return self._uses[name] > 1
 
     def stated(self, key: str) -> str | None:

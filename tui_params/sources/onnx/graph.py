@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
-from tui_params.sources.onnx.dequantize import LENGTHS, MAX_NODES, OPERATORS, Node, read_node
+from tui_params.sources.onnx.dequantize import MAX_NODES
+from tui_params.sources.onnx.node import BEHIND, DYNAMIC, LENGTHS, READ, WITHOUT_SCALE, Node, read_node
 from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text, read_usual
 
 MAX_TENSORS = 500_000
@@ -33,7 +34,7 @@ class Found(msgspec.Struct):
 
 
 class Walk:
-    """The walk through one model. ``tensors``, ``metadata`` and ``nodes``, which restore tensors, are what it found.
+    """The walk through one model. ``tensors``, ``metadata`` and ``nodes``, which may use codes, are what it found.
 
     ``is_cut`` says that the file ends before the model does, ``fault`` why not everything was looked at.
     """
@@ -46,6 +47,7 @@ class Walk:
         self.fault: str | None = None
         self._data = data
         self._left = MAX_FIELDS
+        self._has_integers = False
         self._scopes: list[str] = []
 
     def model(self) -> None:
@@ -149,7 +151,10 @@ class Walk:
                 attributes.append(field)
             elif field.kind == BYTES and field.number == 4 and field.stop - field.start in LENGTHS:
                 operator = read_text(self._data, field)
-        if operator in OPERATORS and len(self.nodes) < MAX_NODES:
+        # The others are in every model: they are read where something computes with codes.
+        self._has_integers = self._has_integers or operator in WITHOUT_SCALE or operator == DYNAMIC
+        is_wanted = operator in READ and (self._has_integers or operator not in BEHIND)
+        if is_wanted and len(self.nodes) < MAX_NODES:
             self.nodes.append(read_node(self._data, node, operator, tuple(self._scopes)))
         for attribute in attributes:
             self._attribute(attribute, prefix, name, depth)
