@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.factories_onnx import field, model, number, tensor
 from tui_params.sources.bytes.protobuf import BadMessageError, Bytes, fields, varint
 from tui_params.sources.onnx.graph import Walk
+from tui_params.sources.onnx.usual import Run
 
 
 def test_what_is_skipped_is_not_read() -> None:
@@ -19,9 +20,11 @@ def test_what_is_skipped_is_not_read() -> None:
         asked.append(count)
         return raw[offset : offset + count]
 
-    walk = Walk(Bytes(read, len(raw)))
+    walk = Walk(Bytes(read, len(raw)), "m")
     walk.model()
-    assert [found.name for found in walk.tensors] == [f"layers.{at}.weight" for at in range(100)]
+    (run,) = walk.tensors
+    assert isinstance(run, Run)
+    assert run.names == [f"layers.{at}.weight" for at in range(100)]
     assert sum(asked) < len(raw) // 5
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,17 @@ from hypothesis import strategies as st
 
 import tui_params
 from tests.factories_flips import assert_only_sentences, flipped, truncated
-from tests.factories_onnx import external, field, model, number, tensor
+from tests.factories_onnx import external, field, model, number, restoring, tensor
 from tui_params.core.source import Source
+from tui_params.core.tensor_columns import TensorColumns
 from tui_params.errors import ReadError
 from tui_params.sources.bytes import local
 from tui_params.sources.bytes.local import DataFile, Descriptor
 from tui_params.sources.bytes.protobuf import BYTES, Bytes, fields
 from tui_params.sources.detect import open_path
 from tui_params.sources.onnx import graph, reader
-from tui_params.sources.onnx.tensor import read_tensor, read_usual
+from tui_params.sources.onnx.tensor import Proto, read_tensor, type_of
+from tui_params.sources.onnx.usual import Usual
 
 W = np.arange(12, dtype="<f4").reshape(3, 4)
 
@@ -244,20 +247,52 @@ def _part(content: bytes, offset: int, count: int) -> bytes:
     return content[offset : offset + count]
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), dims=st.lists(st.integers(1, 2**55), max_size=9), name=st.text(max_size=130))
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    dims=st.lists(st.integers(1, 3), max_size=9),
+    name=st.text(st.sampled_from("aJ\u00e9.\b"), max_size=130),
+)
 def test_usual_initialisers_are_what_the_walk_finds(seed: int, dims: list[int], name: str) -> None:
-    more = () if seed % 3 else (field(12, "text"),)
-    data = field(5, tensor(name, dims, seed % 30, raw=bytes(seed % 300)) + b"".join(more)) + field(2, "g") * (seed % 2)
+    code = seed % 30
+    nbytes = type_of(code).nbytes(prod(dims)) if type_of(code).is_sized else 4
+    is_sure = type_of(code).is_sized and len(dims) <= 8 and len(name.encode()) < 128 and nbytes
+    more = () if seed % 5 else (field(12, "text"),)
+    one = field(5, tensor(name, dims, code, raw=bytes(nbytes)) + b"".join(more))
+    data = one + field(5, tensor("w", (2,), 1, raw=bytes(8))) + one + field(2, "g") * (seed % 2)
     for content in (data, flipped(data, seed)):
         read = Bytes(partial(_part, content), len(content))
-        found = read_usual(read, 0, len(content))
-        if found is None:
-            assert content != data or more or len(dims) > 8 or len(name.encode()) > 127
-            continue
-        outer = next(iter(fields(read, 0, len(content))))
-        assert (outer.number, outer.kind, outer.stop) == (5, BYTES, found[1])
-        assert read_tensor(read, outer.start, outer.stop) == found[0]
+        usual = Usual(read, "m")
+        run, end = usual.run(0, len(content), 2 + seed % 3)
+        if content == data and is_sure and not more:
+            assert len(run.names) == min(3, 2 + seed % 3)
+        at = 0
+        for found, row, offset in zip(run.names, run.rows, run.offsets, strict=True):
+            outer = next(iter(fields(read, at, len(content))))
+            proto = read_tensor(read, outer.start, outer.stop)
+            form, at = usual.forms[row], outer.stop
+            assert (outer.number, outer.kind, proto.field, proto.dtype, tuple(proto.dims)) == (
+                5, BYTES, 9, form.dtype, form.shape,
+            )  # fmt: skip
+            assert proto == Proto(found, proto.code, proto.dims, 9, [(offset, offset + form.nbytes)])
+            assert (form.numel, form.nbytes) == (prod(form.shape), form.dtype.nbytes(form.numel))
+        assert at == end
+
+
+def test_only_usual_tensors_are_columns(tmp_path: Path) -> None:
+    usual = [tensor(f"w{at}", (3, 4), 1, raw=W.tobytes()) for at in range(3)]
+    node = restoring(["w0", "w1"])
+    source = opened(tmp_path, model(usual, node))
+    assert isinstance(source.listing.tensors, TensorColumns)
+    assert (source.names(), list(source.listing.dequantized)) == (["w0", "w1", "w2"], ["w0"])
+    np.testing.assert_array_equal(source.read("w2"), W)
+    plain = tuple(source.listing.tensors)
+    # The same, where something is to be said of another one.
+    for other in (tensor("val_1", (3, 4), 1, raw=W.tobytes()), usual[0], tensor("odd", (2,), 1, raw=bytes(4))):
+        found = opened(tmp_path, model([*usual, other], node)).listing
+        assert not isinstance(found.tensors, TensorColumns)
+        assert found.tensors[:3] == plain
+        assert list(found.dequantized) == ["w0"]
 
 
 def test_many_initialisers_before_and_behind_other_fields(tmp_path: Path) -> None:

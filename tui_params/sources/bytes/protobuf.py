@@ -38,26 +38,31 @@ class Bytes:
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         self._read = read
         self._start = 0
-        self._chunk = b""
+        self.chunk = b""
         self._wanted = _LEAST_CHUNK
         self.size = size
 
     def at(self, offset: int, count: int) -> bytes:
         """The bytes at an offset, fewer only at the end."""
+        begin = self.place(offset, count)
+        return self.chunk[begin : begin + count]
+
+    def place(self, offset: int, count: int) -> int:
+        """Where in ``chunk`` those bytes are, until the next call."""
         begin = offset - self._start
-        if begin < 0 or begin + count > len(self._chunk):
-            is_near = 0 <= begin <= len(self._chunk)
+        if begin < 0 or begin + count > len(self.chunk):
+            is_near = 0 <= begin <= len(self.chunk)
             self._wanted = min(4 * self._wanted, _MOST_CHUNK) if is_near else _LEAST_CHUNK
             self._start, begin = offset, 0
-            self._chunk = self._read(offset, max(count, self._wanted))
-        return self._chunk[begin : begin + count]
+            self.chunk = self._read(offset, max(count, self._wanted))
+        return begin
 
 
 def varint(data: Bytes, at: int, stop: int) -> tuple[int, int]:
     """The number at a place, and the place after it. Raises BadMessageError."""
     first = at - data._start
-    if at < stop and 0 <= first < len(data._chunk) and data._chunk[first] < 0x80:
-        return data._chunk[first], at + 1
+    if at < stop and 0 <= first < len(data.chunk) and data.chunk[first] < 0x80:
+        return data.chunk[first], at + 1
     raw = data.at(at, min(10, stop - at))
     value = 0
     for index, byte in enumerate(raw):

@@ -13,7 +13,8 @@ import msgspec
 from tui_params.sources.bytes.protobuf import BYTES, VARINT, BadMessageError, Bytes, Field, fields
 from tui_params.sources.onnx.dequantize import MAX_NODES
 from tui_params.sources.onnx.node import BEHIND, DYNAMIC, LENGTHS, READ, WITHOUT_SCALE, Node, read_node
-from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text, read_usual
+from tui_params.sources.onnx.tensor import Proto, read_entry, read_tensor, read_text
+from tui_params.sources.onnx.usual import Run, Usual
 
 MAX_TENSORS = 500_000
 MAX_FIELDS = 4_000_000
@@ -39,14 +40,17 @@ class Walk:
     ``is_cut`` says that the file ends before the model does, ``fault`` why not everything was looked at.
     """
 
-    def __init__(self, data: Bytes) -> None:
-        self.tensors: list[Found] = []
+    def __init__(self, data: Bytes, file: str) -> None:
+        """``file`` is the name of the file."""
+        self.tensors: list[Found | Run] = []
+        self.usual = Usual(data, file)
         self.metadata: dict[str, str] = {}
         self.nodes: list[Node] = []
         self.is_cut = False
         self.fault: str | None = None
         self._data = data
         self._left = MAX_FIELDS
+        self._count = 0
         self._has_integers = False
         self._scopes: list[str] = []
 
@@ -67,8 +71,8 @@ class Walk:
         """The fields of a message; one that reaches beyond the file is the last."""
         for field in fields(self._data, start, min(stop, self._data.size)):
             self._left -= 1
-            if self._left < 0 or len(self.tensors) >= MAX_TENSORS:
-                self.fault = f"only the first {len(self.tensors):,} tensors are listed: the model has too many parts"
+            if self._left < 0 or self._count >= MAX_TENSORS:
+                self.fault = f"only the first {self._count:,} tensors are listed: the model has too many parts"
                 raise BadMessageError
             if field.stop > self._data.size and field.kind != VARINT:
                 self.is_cut = True
@@ -97,14 +101,15 @@ class Walk:
         start, stop = graph.start, min(graph.stop, self._data.size)
         while start < stop:
             for field in self._fields(start, graph.stop):
-                start = field.stop
+                begin, start = start, field.stop
                 if field.kind != BYTES:
                     continue
                 if field.number == 5:
-                    self._tensor(field, prefix)
-                    start = self._usual_tensors(field.stop, stop, prefix)
-                    if start != field.stop:
+                    end = self._usual_tensors(begin, stop, prefix)
+                    if end != begin:
+                        start = end
                         break  # and go on behind them
+                    self._tensor(field, prefix)
                 elif field.number == 1:
                     self._node(field, prefix, depth)
                 elif field.number == 15:
@@ -115,14 +120,13 @@ class Walk:
 
     def _usual_tensors(self, start: int, stop: int, prefix: str) -> int:
         """Take the initialisers of the usual kind that lie one behind the other, and return where the last one ends."""
-        while start < stop and len(self.tensors) < MAX_TENSORS and self._left > 0:
-            found = read_usual(self._data, start, stop)
-            if found is None:
-                break
-            proto, start = found
-            self._left -= 1
-            self.tensors.append(Found(prefix + proto.name, proto))
-        return start
+        run, end = self.usual.run(start, stop, min(MAX_TENSORS - self._count, self._left))
+        self._left -= len(run.names)
+        self._count += len(run.names)
+        if run.names:
+            run.names = [prefix + name for name in run.names] if prefix else run.names
+            self.tensors.append(run)
+        return end
 
     def _function(self, function: Field) -> None:
         name = ""
@@ -137,6 +141,7 @@ class Walk:
     def _tensor(self, field: Field, prefix: str, name: str | None = None, note: str = "") -> None:
         proto = read_tensor(self._data, field.start, min(field.stop, self._data.size))
         self.tensors.append(Found(prefix + (proto.name if name is None else name), proto, note))
+        self._count += 1
 
     def _node(self, node: Field, prefix: str, depth: int) -> None:
         """The constants in the attributes of a node, and its subgraphs."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from tui_params.core.collector import collector_paused
+from tui_params.core.dequantized import Ways
 from tui_params.core.findings import Finding
 from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.place import Place
 from tui_params.core.source import Listing
 from tui_params.core.tensor import TensorInfo, beyond_numpy
+from tui_params.core.tensor_columns import Form, TensorColumns
 from tui_params.core.text import clean, plural, shape, size
 from tui_params.errors import OpenError
 from tui_params.sources.bytes.extents import ExtentSource
@@ -23,14 +27,16 @@ from tui_params.sources.bytes.made import LastMade, MadePlace
 from tui_params.sources.bytes.protobuf import Bytes
 from tui_params.sources.onnx.dequantize import dequantized
 from tui_params.sources.onnx.graph import Found, Walk
+from tui_params.sources.onnx.node import CODES, Node
 from tui_params.sources.onnx.tensor import STRING, Proto, offset_and_length
 from tui_params.sources.onnx.typed import IN_PLACE, MAX_TYPED_NBYTES, Typed, elements
+from tui_params.sources.onnx.usual import Run
 
 _RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
 """What torch.onnx calls weights that it had to transpose."""
 
 _RENAMED_STARTS = ("val", "onn")
-_USUAL_NDIM = 8
+_TRANSPOSED = "named by the exporter: a weight of a MatMul is (in, out), where torch has (out, in)"
 _MAX_NUMEL = 1 << 60
 _FINDINGS = 20
 
@@ -61,11 +67,17 @@ class OnnxSource(ExtentSource):
 def open_onnx(path: Path) -> OnnxSource:
     """The tensors of an ONNX model, also of one that is damaged. Raises OpenError."""
     with opened(path) as (descriptor, file), collector_paused():
-        walk = Walk(Bytes(small_reads(descriptor), file.size))
+        walk = Walk(Bytes(small_reads(descriptor), file.size), file.name)
         walk.model()
         lister = _Lister(file)
-        for found in walk.tensors:
-            lister.add(found)
+        tensors: Sequence[TensorInfo] | None = _columns(walk)
+        if tensors is None:
+            for found in walk.tensors:
+                if isinstance(found, Run):
+                    lister.add_run(found, walk.usual.forms)
+                else:
+                    lister.add(found)
+            tensors = tuple(lister.tensors.values())
     findings = lister.findings
     unlisted = walk.fault
     if walk.is_cut:
@@ -78,14 +90,40 @@ def open_onnx(path: Path) -> OnnxSource:
         findings = [*findings[:_FINDINGS], Finding("error", "bad-entry", None, more)]
     listing = Listing(
         "ONNX",
-        tuple(lister.tensors.values()),
+        tensors,
         walk.metadata | lister.texts,
         findings=tuple(findings),
         is_ordered=True,
         unlisted=unlisted,
-        dequantized=dequantized(walk.nodes, lister.tensors),
+        dequantized=_dequantized(walk.nodes, tensors),
     )
     return OnnxSource(path.name, listing, lister.extents, lister.files, lister.typed)
+
+
+def _columns(walk: Walk) -> TensorColumns | None:
+    """The tensors, where there is nothing to say of any but where it lies; else None."""
+    names: list[str] = []
+    rows, offsets = array("i"), array("q")
+    for run in walk.tensors:
+        if not isinstance(run, Run):
+            return None
+        names += run.names
+        rows += run.rows
+        offsets += run.offsets
+    if len(set(names)) < len(names) or any(map(_is_renamed, names)):
+        return None
+    return TensorColumns(names, walk.usual.forms, rows, offsets)
+
+
+def _dequantized(nodes: Sequence[Node], tensors: Sequence[TensorInfo]) -> Ways:
+    """What the nodes make of the tensors; most models have none that makes anything of codes."""
+    if not any(node.operator in CODES for node in nodes):
+        return {}
+    return dequantized(nodes, {info.name: info for info in tensors})
+
+
+def _is_renamed(name: str) -> bool:
+    return name[:3] in _RENAMED_STARTS and _RENAMED.fullmatch(name) is not None
 
 
 class _Lister:
@@ -104,22 +142,16 @@ class _Lister:
     def add(self, found: Found) -> None:
         """List one tensor."""
         proto, name = found.proto, found.name
-        if proto.field == 9 and not found.note and proto.fault is None and self._add_usual(name, proto):
-            return
         if proto.code == STRING and proto.fault is None:
             self.texts[name] = f"texts, {shape(proto.dims[:8])}"
             if proto.field or proto.texts != prod(proto.dims):
                 evidence = f"its shape needs {plural(prod(proto.dims), 'text')}, and it has {proto.texts:,}"
                 self._report(name, "storage-bounds", evidence)
             return
-        if name in self.tensors:
-            number = 2
-            while f"{name}#{number}" in self.tensors:
-                number += 1
-            name = f"{name}#{number}"
+        name = self._free(name)
         notes: tuple[str, ...] = (found.note,) if found.note else ()
         if _RENAMED.fullmatch(found.name):
-            notes += ("named by the exporter: a weight of a MatMul is (in, out), where torch has (out, in)",)
+            notes += (_TRANSPOSED,)
         dtype, numel = proto.dtype, prod(proto.dims)
         info = TensorInfo(name, tuple(proto.dims), dtype, numel, dtype.nbytes(numel), file=self._file.name, notes=notes)
         if numel > _MAX_NUMEL:
@@ -140,26 +172,23 @@ class _Lister:
             info = msgspec.structs.replace(info, unreadable=reason)
         self.tensors[name] = info
 
-    def _add_usual(self, name: str, proto: Proto) -> bool:
-        """List a tensor of which there is nothing to say but where its raw bytes are; False if it is none."""
-        dtype, dims = proto.dtype, proto.dims
-        if (
-            name in self.tensors
-            or proto.is_odd
-            or proto.is_external
-            or len(proto.ranges) != 1
-            or len(dims) > _USUAL_NDIM
-        ):
-            return False
-        start, stop = proto.ranges[0]
-        numel = prod(dims)
-        if not dtype.is_sized or not numel or dtype.nbytes(numel) != stop - start or stop > self._file.size:
-            return False
-        if name[:3] in _RENAMED_STARTS and _RENAMED.fullmatch(name):
-            return False
-        file = self._file.name
-        self.tensors[name] = TensorInfo(name, tuple(dims), dtype, numel, stop - start, "tensor", file, start)
-        return True
+    def add_run(self, run: Run, forms: Sequence[Form]) -> None:
+        """List tensors of which there is nothing to say but where their raw bytes are, and what their names are."""
+        for own, row, offset in zip(run.names, run.rows, run.offsets, strict=True):
+            form, name = forms[row], self._free(own)
+            notes = (_TRANSPOSED,) if _is_renamed(own) else ()
+            self.tensors[name] = TensorInfo(
+                name, form.shape, form.dtype, form.numel, form.nbytes, "tensor", form.file, offset, notes=notes
+            )
+
+    def _free(self, name: str) -> str:
+        """The name, or one like it that no tensor has yet."""
+        if name not in self.tensors:
+            return name
+        number = 2
+        while f"{name}#{number}" in self.tensors:
+            number += 1
+        return f"{name}#{number}"
 
     def _inside(self, info: TensorInfo, proto: Proto) -> TensorInfo:
         """The tensor whose values are in the model itself."""

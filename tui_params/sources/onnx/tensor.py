@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -89,63 +88,6 @@ def read_entry(data: Bytes, field: Field) -> tuple[str, str]:
         if inner.number in found and inner.kind == BYTES:
             found[inner.number] = read_text(data, inner)
     return found[1], found[2]
-
-
-_USUAL = re.compile(
-    rb"\x2a([\x80-\xff]{0,8}[\0-\x7f])((?:\x08[\x80-\xff]{0,7}[\0-\x7f]){0,8})"
-    rb"\x10([\0-\x7f])\x42([\0-\x7f])",
-    re.DOTALL,
-)
-"""The start of an initialiser of a graph (field 5) as protobuf writes it: dims, data_type, the length of the name."""
-
-_USUAL_NBYTES = 256
-"""Bytes in which all of that lies, with a name of up to 127 bytes."""
-
-
-def read_usual(data: Bytes, start: int, stop: int) -> tuple[Proto, int] | None:
-    """The initialiser that starts there, and where it ends, if it is one of the usual kind; else None.
-
-    That is: shape, type, name and raw bytes in this order, nothing else, and all of it within ``stop``. It says the
-    same as ``read_tensor``, which takes several times as long: models have thousands of these.
-    """
-    head = data.at(start, min(_USUAL_NBYTES, stop - start))
-    match = _USUAL.match(head)
-    if match is None:
-        return None
-    size, shape, code, width = match.groups()
-    begin = match.end()
-    at = begin + width[0]
-    length = _LENGTH.match(head, at)
-    if length is None:
-        return None
-    first = start + length.end()
-    end = first + _number(length[1])
-    if end > stop or start + match.end(1) + _number(size) != end:
-        return None
-    try:
-        name = head[begin:at].decode()
-    except UnicodeDecodeError:
-        return None
-    # A key of one byte before each, and a dimension ends with its only byte below 128.
-    dims = [shape[1]] if len(shape) == 2 else [_number(dim) for dim in _DIM.findall(shape)]
-    return Proto(name, code[0], dims, 9, [(first, end)]), end
-
-
-_LENGTH = re.compile(rb"\x4a([\x80-\xff]{0,8}[\0-\x7f])", re.DOTALL)
-"""The key of raw_data (9), and how many bytes there are."""
-
-_DIM = re.compile(rb"\x08([\x80-\xff]*[\0-\x7f])", re.DOTALL)
-
-
-def _number(raw: bytes) -> int:
-    """The number of a varint whose bytes are known."""
-    if len(raw) == 3:
-        # Most tensors have between 16 KiB and 2 MiB.
-        return (raw[0] & 0x7F) | (raw[1] & 0x7F) << 7 | raw[2] << 14
-    value = raw[-1]
-    for byte in raw[-2::-1]:
-        value = value << 7 | byte & 0x7F
-    return value
 
 
 def read_tensor(data: Bytes, start: int, stop: int) -> Proto:
