@@ -276,7 +276,7 @@ def _break_message(random: Random, data: bytes) -> bytes:
 
 
 def onnx_seeds() -> list[Seed]:
-    """Models with raw, typed and external values, constants, and a node that restores one of them."""
+    """Models with raw, typed and external values, constants, and nodes that restore some or compute with codes."""
     raw = TABLE.tobytes()
     constant = field(
         1,
@@ -294,8 +294,16 @@ def onnx_seeds() -> list[Seed]:
     third = model([external("e", (2, 3), 1, location="e.data", offset="0", length="24")])
     parts = [tensor("q", (2, 3), 3, raw=bytes(range(6))), tensor("s", (3,), 1, raw=raw[:12])]
     fourth = model(parts, restoring(["q", "s"], axis=1))
+    few = [tensor("w", (2, 2, 8), 2, raw=bytes(range(32))), tensor("t", (2, 2), 1, raw=raw[:16])]
+    n_bits = restoring(["a", "w", "t"], "y", "com.microsoft", "MatMulNBits", K=30, N=2, bits=4, block_size=16)
+    dynamic = field(1, field(1, "x") + b"".join(map(partial(field, 2), "abz")) + field(4, "DynamicQuantizeLinear"))
+    steps = [
+        restoring(["b", "o"], "bo", "", "Mul"), restoring(["a", "q", "z"], "i", "", "MatMulInteger"),
+        restoring(["i"], "f", "", "Cast", to=1), restoring(["f", "bo"], "y", "", "Mul"),
+    ]  # fmt: skip
+    fifth = model([*few, parts[0], tensor("o", (), 1, raw=raw[:4])], n_bits, dynamic, *steps)
     seeds = []
-    for data in (first, second, third, fourth):
+    for data in (first, second, third, fourth, fifth):
         in_message, in_bytes = partial(_break_message, data=data), partial(break_bytes, data=data)
         seeds.append(Seed(data, "onnx", ".onnx", (in_message, in_message, in_bytes)))
     return seeds

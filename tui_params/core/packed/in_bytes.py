@@ -41,23 +41,31 @@ class InBytes(msgspec.Struct, frozen=True):
 
     def restore(self, stored: Stored, box: Box) -> NDArray[Any]:
         rows, (start, stop) = box[:-1], box[-1]
-        first, end = start // self.block, -(-stop // self.block)
-        if self.groups is None:
-            places: NDArray[Any] = np.arange(start, stop) // self.block - first
-        else:
-            first, end = 0, self.blocks
-            places = stored.box(self.groups, (box[-1],))
-            if places.size and (places.min() < 0 or places.max() >= self.blocks):
-                raise ReadError(f"{self.groups.name} has numbers of blocks beyond the {self.blocks:,} that there are")
         values = self._codes(stored, rows, start, stop)
-        scales = self._of_blocks(stored, self.scale, rows, first, end)[..., places]
+        scales = self._spread(stored, self.scale, rows, start, stop)
         zeros: Any = np.float32(1 << (self.bits - 1))
         if self.zero is not None:
-            zeros = self._of_blocks(stored, self.zero, rows, first, end)[..., places]
-        # onnxruntime rounds both products then.
-        is_twice = self.groups is not None or (self.zero is not None and self.zero.dtype.name != "uint8")
-        restored: NDArray[Any] = values * scales - zeros * scales if is_twice else (values - zeros) * scales
-        return restored
+            zeros = self._spread(stored, self.zero, rows, start, stop)
+        if self.groups is not None or (self.zero is not None and self.zero.dtype.name != "uint8"):
+            # onnxruntime rounds both products then.
+            values *= scales
+            values -= zeros * scales
+        else:
+            values -= zeros
+            values *= scales
+        return values
+
+    def _spread(self, stored: Stored, info: TensorInfo, rows: Box, start: int, stop: int) -> NDArray[np.float32]:
+        """The scale or the zero point of each element in these places of each row."""
+        if self.groups is not None:
+            places = stored.box(self.groups, ((start, stop),))
+            if places.size and (places.min() < 0 or places.max() >= self.blocks):
+                raise ReadError(f"{self.groups.name} has numbers of blocks beyond the {self.blocks:,} that there are")
+            return self._of_blocks(stored, info, rows, 0, self.blocks)[..., places]
+        first = start // self.block
+        spread = np.repeat(self._of_blocks(stored, info, rows, first, -(-stop // self.block)), self.block, -1)
+        begin = start - first * self.block
+        return spread[..., begin : begin + stop - start]
 
     def _codes(self, stored: Stored, rows: Box, start: int, stop: int) -> NDArray[np.float32]:
         if self.codes.ndim == len(rows) + 1:
