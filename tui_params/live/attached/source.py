@@ -9,8 +9,8 @@ asked for copies at the end of each step. Every value that is returned is of one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ from tui_params.live.attached.guard import Guard
 from tui_params.live.attached.process_memory import ProcessMemory
 from tui_params.live.attached.replies import Copied, Hello, not_understood, shared
 from tui_params.live.attached.roll_reader import Roll, read_roll
+from tui_params.live.attached.row import MOST_COPIED, Row
 from tui_params.live.attached.shared import NOTHING, POLL_SECONDS, Copies, Slot, StepPage
 from tui_params.live.attached.trained import MOST_LOOKS, StepFigures, TrainedSource
 from tui_params.live.inside.frames import close_all
@@ -59,9 +60,6 @@ STEP_SECONDS = 15.0
 COPY_STEPS = 16
 """How many steps to wait for a copy: what lies on a device comes a step or two later, and copies take turns."""
 
-_ROW = 4
-"""How far apart in the list tensors are that are read one after the other by something that reads them all."""
-
 
 class AttachedSource(TrainedSource):
     """The model that is served at a socket of this machine. Raises OpenError.
@@ -75,9 +73,7 @@ class AttachedSource(TrainedSource):
         self._copied: dict[tuple[int, bool], int] = {}
         """Handles of the tensors that are copied, those of gradients with True, and their bytes; the latest last."""
 
-        self._last = -1 - _ROW
-        """The handle of the tensor whose values were copied last."""
-
+        self._row: Row | None = None
         self._copies: Copies | None = None
         self._slots: dict[tuple[int, bool], Slot] = {}
         self._is_closed = False
@@ -171,6 +167,14 @@ class AttachedSource(TrainedSource):
 
         stop = info.numel if stop is None else stop
         _check_size(info.nbytes)
+        row = self._row
+        if row is not None and is_checked and (start, stop) == (0, info.numel):
+            ready = row.take(info)
+            if ready is None and self._is_outside(info) and len(group := row.together(info, self._is_outside)) > 1:
+                self._read_together(row, group)
+                ready = row.take(info)
+            if ready is not None:
+                return ready
         taken = np.empty(info.dtype.nbytes(stop) - info.dtype.nbytes(start), np.uint8)
 
         def take(place: Place, extent: Extent) -> None:
@@ -180,6 +184,49 @@ class AttachedSource(TrainedSource):
                 done += block.nbytes
 
         return taken, self._read(info, take, is_checked=is_checked)[1]
+
+    @contextmanager
+    def expecting(self, infos: Callable[[], Sequence[TensorInfo]]) -> Iterator[None]:
+        self._row = Row(infos())
+        try:
+            yield
+        finally:
+            self._row = None
+            with self._lock:
+                self._copied.clear()
+                self._drop_copies()
+
+    def _read_together(self, row: Row, group: list[TensorInfo]) -> None:
+        """Read tensors at one step, and ask for the places of all of them once; those of a failure are read alone."""
+
+        def read() -> list[NDArray[np.uint8]]:
+            return [self._gathered(info) for info in group]
+
+        with suppress(ReadError):
+            found = self._page.steadily(read)
+            if found is None:
+                return
+            arrays, step = found
+            handles = [self._handles[info.name] for info in group]
+            now = self._connection.ask({"ask": "where", "handles": handles}).get("addresses")
+            if type(now) is not list or len(now) != len(group):
+                raise not_understood("addresses of other tensors than those asked for")
+            for info, handle, array, address in zip(group, handles, arrays, now, strict=True):
+                row.keep(info, (array, step) if address == self._addresses[handle] else _moved(info))
+
+    def _gathered(self, info: TensorInfo) -> NDArray[np.uint8]:
+        import numpy as np
+
+        from tui_params.core.reading.gather import gather_blocks
+
+        extent = _extent(info, self._addresses[self._handles[info.name]])
+        return np.concatenate([block.copy() for block in gather_blocks(self._memory, extent, info, 0, info.numel)])
+
+    def _is_outside(self, info: TensorInfo) -> bool:
+        """Whether the elements of a tensor are read from the memory of the process."""
+        if info.unreadable is not None or not info.numel or info.kind == "gradient":
+            return False
+        return self._memory.reason is None and self._addresses[self.handle_of(info)] is not None
 
     def _read(
         self, info: TensorInfo, read: Callable[[Place, Extent], _T], *, is_checked: bool = True
@@ -198,8 +245,7 @@ class AttachedSource(TrainedSource):
         handle = self.handle_of(info)
         address = None if is_gradient else self._addresses[handle]
         if address is not None and self._memory.reason is None:
-            span = _span(info)
-            extent = Extent("", address, address, address + span, info.stride)
+            extent = _extent(info, address)
             try:
                 found = self._page.steadily(lambda: read(self._memory, extent))
             except ReadError:
@@ -219,7 +265,7 @@ class AttachedSource(TrainedSource):
             return
         answer = self._connection.ask({"ask": "where", "handles": [handle]})
         if answer.get("addresses") != [address]:
-            raise SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
+            raise _moved(info)
 
     def _read_copy(
         self, info: TensorInfo, handle: int, is_gradient: bool, read: Callable[[Place, Extent], _T]
@@ -231,7 +277,6 @@ class AttachedSource(TrainedSource):
                 self._ask_for_copies(info, key)
             copies, slot = self._copies, self._slots[key]
             assert copies is not None
-            self._last = self._last if is_gradient else handle
             self._wait_for_copy(copies, slot, asked)
             extent = Extent("", 0, 0, slot.nbytes)
             # A copy is row-major, whatever the tensor itself is.
@@ -239,7 +284,7 @@ class AttachedSource(TrainedSource):
 
     def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
         deadline, seen = time.monotonic() + STEP_SECONDS, asked
-        while copies.step_of(slot) <= asked and not self._is_held_at(copies.step_of(slot)):
+        while copies.step_of(slot) < max(asked, 1) and not self._is_held_at(copies.step_of(slot)):
             now, steps = time.monotonic(), self._page.steps
             if seen < steps < asked + COPY_STEPS:
                 deadline, seen = now + STEP_SECONDS, steps
@@ -262,7 +307,8 @@ class AttachedSource(TrainedSource):
         for each, other in self._neighbours(info, key):
             self._copied.pop(other, None)
             self._copied[other] = each.nbytes
-        while len(self._copied) > 1 and (len(self._copied) > MAX_COPIES or sum(self._copied.values()) > COPIES_NBYTES):
+        most = MAX_COPIES if self._row is None else MOST_COPIED
+        while len(self._copied) > 1 and (len(self._copied) > most or sum(self._copied.values()) > COPIES_NBYTES):
             del self._copied[next(iter(self._copied))]
         # The process copies in this order: what is waited for comes first.
         newest = list(reversed(self._copied))
@@ -284,19 +330,18 @@ class AttachedSource(TrainedSource):
         }
 
     def _neighbours(self, info: TensorInfo, key: tuple[int, bool]) -> list[tuple[TensorInfo, tuple[int, bool]]]:
-        """What of its kind comes after this tensor in the list, in the reverse order; the tensor itself is last.
-
-        Of values only if the tensor asked for before is near: somebody reads one after the other.
-        """
-        handle, is_gradient = key
-        if is_gradient:
+        """What of its kind is likely to be read after this tensor, in the reverse order; the tensor itself is last."""
+        is_gradient, row = key[1], self._row
+        following: Iterable[TensorInfo]
+        if row is not None:
+            is_one = _is_gradient if is_gradient else self._is_copied
+            following = row.following(info, is_one, MOST_COPIED)
+        elif is_gradient:
             listed = list(self.listing.gradients.values())
             place = next(number for number, other in enumerate(listed) if other.name == info.name)
             following = listed[place : place + MAX_COPIES // 2]
         else:
-            is_in_a_row = 0 < handle - self._last <= _ROW
-            following = list(self.listing.tensors[handle : handle + MAX_COPIES // 2 if is_in_a_row else handle + 1])
-            following = [other for other in following if other.name == info.name or self._is_copied(other)]
+            following = (info,)
         chosen: list[tuple[TensorInfo, tuple[int, bool]]] = []
         room = COPIES_NBYTES // 2
         for other in following:
@@ -354,6 +399,20 @@ def _check_size(nbytes: int) -> None:
         raise ReadError(
             f"it has {size(nbytes)}, and at most {size(MAX_AT_ONCE)} are read between two steps: look at a slice of it"
         )
+
+
+def _moved(info: TensorInfo) -> SourceChangedError:
+    return SourceChangedError(f"{info.name} was replaced, resized or moved since it was listed")
+
+
+def _is_gradient(info: TensorInfo) -> bool:
+    return info.kind == "gradient"
+
+
+def _extent(info: TensorInfo, address: int | None) -> Extent:
+    """Where a tensor lies in the memory of the process."""
+    assert address is not None
+    return Extent("", address, address, address + _span(info), info.stride)
 
 
 def _span(info: TensorInfo) -> int:
