@@ -69,6 +69,13 @@ def test_of_several_the_list_is_printed(cli: Callable[..., Any], served: nn.Modu
     other.stop()
 
 
+def test_a_model_may_have_a_number_for_a_name(cli: Callable[..., Any], runtime: Path) -> None:
+    server = tui_params.serve(nn.Linear(2, 3), name="999999999")
+    assert "weight  [3, 2]" in cli("attach", "999999999").out
+    assert "serves a model already" in cli("attach", "--dry-run", "999999999").out
+    server.stop()
+
+
 def test_every_command_takes_it_as_a_source(
     cli: Callable[..., Any], served: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

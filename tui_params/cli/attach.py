@@ -12,7 +12,7 @@ from tui_params.cli.completion import complete_serving
 from tui_params.cli.exit_codes import OK
 from tui_params.cli.fields import ATTACH, epilog
 from tui_params.cli.output import Output, write_json
-from tui_params.cli.served import choose_served, nothing_served
+from tui_params.cli.served import choose_served, is_to_be_entered, nothing_served
 from tui_params.core import text
 from tui_params.errors import OpenError
 from tui_params.live.attached.finding import Serving, choose, find_serving, jobs_of
@@ -109,7 +109,7 @@ def _dry_run(which: str | None) -> int:
     found = find_serving()
     if which is None and len(found) != 1:
         raise click.UsageError("--dry-run wants the PID of a process, or the name of one that serves a model")
-    if which is not None and which.isdecimal() and not any(each.pid == int(which) for each in found):
+    if which is not None and is_to_be_entered(found, which):
         from tui_params.live.injection.entering import plan
 
         click.echo(plan(int(which)))

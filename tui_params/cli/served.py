@@ -14,11 +14,16 @@ def choose_served(found: list[Serving], which: str | None) -> Serving:
         if len(found) > 1:
             raise OpenError(f"{len(found)} models are served: say which one by its PID or its name (attach --list)")
         return found[0]
-    if which.isdecimal() and not any(each.pid == int(which) for each in found):
+    if is_to_be_entered(found, which):
         from tui_params.live.injection.entering import enter
 
         return enter(int(which))[-1]  # the largest is served first
     return choose(found, which)
+
+
+def is_to_be_entered(found: list[Serving], which: str) -> bool:
+    """Whether a word is the PID of a process that serves nothing; a model may have a number for a name."""
+    return which.isdecimal() and not any(each.pid == int(which) or each.name == which for each in found)
 
 
 def nothing_served() -> OpenError:

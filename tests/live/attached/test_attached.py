@@ -198,6 +198,30 @@ def test_without_a_step_a_gradient_is_not_waited_for_for_ever(
         viewer.read("wide.weight.grad")
 
 
+def test_a_step_that_does_not_come_is_waited_for_once_and_not_for_each_gradient(
+    served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    with pytest.raises(ReadError, match="no step ended"):
+        viewer.read("wide.weight.grad")
+    monkeypatch.setattr(attached, "STEP_SECONDS", 1e9)
+    for name in ("wide.bias.grad", "low.grad", "wide.weight.grad"):
+        with pytest.raises(ReadError, match="no step ended"):
+            viewer.read(name)
+    step(served)
+    assert (while_stepping(served, lambda: viewer.read("wide.bias.grad")) > 0).all()
+
+
+def test_a_gradient_of_a_process_that_has_gone_is_not_waited_for(
+    served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_stepping(served, lambda: viewer.read("wide.weight.grad"))
+    monkeypatch.setattr(attached, "STEP_SECONDS", 1e9)
+    served.stop()
+    with pytest.raises(ReadError, match="has ended, or no longer serves"):
+        viewer.read("wide.bias.grad")
+
+
 def test_where_memory_may_not_be_read_from_outside_it_is_copied(
     served: Server, viewer: AttachedSource, net: Net
 ) -> None:
@@ -322,6 +346,8 @@ def test_the_list_names_who_serves(served: Server) -> None:
     assert choose([found], "net") is found
     with pytest.raises(OpenError, match=r"no process with the number or the name 'other'"):
         choose([found], "other")
+    with pytest.raises(OpenError, match=r"process 0 serves no model; serving: \d+ \(net\)"):
+        choose([found], "0")
     with pytest.raises(OpenError, match="2 models are named 'net'"):
         choose([found, found], "net")
 

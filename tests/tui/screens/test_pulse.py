@@ -170,3 +170,19 @@ def test_the_courses_of_the_pictures_end_with_what_their_rows_say() -> None:
         assert course is not None
         last = course.norms[-1]
         assert (last.word, last.value) == (("NaN", None) if figures.nan else ("", pytest.approx(figures.l2_norm)))
+
+
+async def test_the_end_of_a_training_is_told_as_what_it_is(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    server = tui_params.serve(nn.Linear(3, 2), name="net")
+    async with on_stage(AttachedSource(Path(server.path)), (80, 24), is_settled=False) as stage:
+        await stage.until(lambda: "weight" in stage.text, "open")
+        server.stop()
+        await stage.until(lambda: "R reloads" in stage.header, "told in the header")
+        assert "! the process has ended, or no longer serves its model; R reloads" in stage.header
+        assert [(each.title, each.message) for each in stage.app._notifications] == [
+            (
+                "No longer read",
+                "the process has ended, or no longer serves its model; what is shown is the last that was read",
+            )
+        ]

@@ -82,6 +82,7 @@ async def test_what_is_saved_and_that_the_training_stands_is_asked_for_and_it_is
         await stage.send("W")
         await stage.until(lambda: "for at most 90 s more" in stage.text, "the dialog says so")
         assert "enter lets the training go on" in stage.text
+        assert "for at most" not in stage.lines[-1]  # it stays there, and would be wrong a second later
         watching.names = ()
         await stage.send("enter")
         await stage.until(lambda: not watching.standing, "released")

@@ -181,6 +181,8 @@ def choose(found: list[Serving], wanted: str) -> Serving:
         return matching[0]
     if not matching:
         known = ", ".join(f"{each.number} ({each.name or 'it does not answer'})" for each in found[:8]) or "none"
+        if wanted.isdecimal():
+            raise OpenError(f"process {clean(wanted, 20)} serves no model; serving: {known}")
         raise OpenError(
             f"no process with the number or the name {clean(wanted, 80)!r} serves a model; serving: {known}"
         )

@@ -76,6 +76,9 @@ class AttachedSource(TrainedSource):
         self._row: Row | None = None
         self._copies: Copies | None = None
         self._slots: dict[tuple[int, bool], Slot] = {}
+        self._waited_at = -1
+        """The number of steps at which one more was waited for in vain: nothing else waits for it as long again."""
+
         self._is_closed = False
         with ExitStack() as undo:
             undo.callback(self._connection.close)
@@ -283,8 +286,11 @@ class AttachedSource(TrainedSource):
             return copies.steadily(slot, lambda place: read(place, extent))
 
     def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
-        deadline, seen = time.monotonic() + STEP_SECONDS, asked
+        deadline, seen = time.monotonic() + (0.0 if self._waited_at == asked else STEP_SECONDS), asked
         while copies.step_of(slot) < max(asked, 1) and not self._is_held_at(copies.step_of(slot)):
+            lost = self._connection.look()
+            if lost is not None:
+                raise ReadError(lost)
             now, steps = time.monotonic(), self._page.steps
             if seen < steps < asked + COPY_STEPS:
                 deadline, seen = now + STEP_SECONDS, steps
@@ -292,6 +298,7 @@ class AttachedSource(TrainedSource):
             if now > deadline and seen > asked:
                 raise ReadError(f"it was not copied at the end of the last {steps - asked:,} steps")
             if now > deadline or self._is_closed:
+                self._waited_at = asked
                 raise ReadError(
                     f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
                     " copied at the end of a step of an optimizer of torch, else at a pass of the model"

@@ -82,6 +82,20 @@ def test_the_header_says_what_is_wrong_the_reason_to_reload_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (80, "; R reloads"),
+        (120, "; what is shown is the last that was read; R reloads"),
+    ],
+)
+def test_of_a_reason_that_is_too_long_the_first_clause_stays(width: int, expected: str) -> None:
+    stale = "the process has ended, or no longer serves its model; what is shown is the last that was read"
+    line = header(replace(STATE, stale=stale), width).splitlines()[1]
+    assert line.rstrip().endswith(f" ! the process has ended, or no longer serves its model{expected}")
+    assert "! the process has ended" in header(replace(STATE, stale=stale), 60)
+
+
+@pytest.mark.parametrize(
     ("focus", "expected"),
     [
         ("tree", "enter open     / search"),

@@ -190,7 +190,7 @@ class ExplorerScreen(Actions):
         if self.comparing.against.take_failure(message.reason):
             return
         # Opening again failed: what is on screen stays, and says so.
-        self._say_stale(f"not opened again: {message.reason}", "Not opened again", "error")
+        self._say_stale(f"not opened again: {message.reason}", message.reason, "Not opened again", "error")
 
     def on_source_opened(self, message: messages.SourceOpened) -> None:
         self.verification.stop()
@@ -245,12 +245,14 @@ class ExplorerScreen(Actions):
 
     def on_source_stale(self, message: messages.SourceStale) -> None:
         if message.generation == self.session.generation and self.session.stale is None:
-            self._say_stale(message.sentence, "Changed since it was opened", "warning")
+            is_live = self.session.opened is not None and self.session.opened.source.beat() is not None
+            title = "No longer read" if is_live else "Changed since it was opened"
+            self._say_stale(message.sentence, message.sentence, title, "warning")
 
-    def _say_stale(self, sentence: str, title: str, severity: SeverityLevel) -> None:
-        """Say in the header why what is shown is not what is there; a toast has room for the whole sentence."""
+    def _say_stale(self, sentence: str, whole: str, title: str, severity: SeverityLevel) -> None:
+        """Say in the header why what is shown is not what is there; a toast has room for the ``whole`` of it."""
         self.session.stale = sentence
-        self.notify(text.clean(sentence, 500), title=title, severity=severity, timeout=30, markup=False)
+        self.notify(text.clean(whole, 500), title=title, severity=severity, timeout=30, markup=False)
         self.update_bars()
 
     # What the widgets say

@@ -155,7 +155,7 @@ def _wrong(state: BarState, width: int) -> list[Part]:
     """What is wrong with the container as a whole."""
     if state.stale is not None:
         mark, reloads = state.glyphs.error, f"; {keys.first('reload', state.keys)} reloads"
-        return [(f" {mark} {_within(state.stale, width - cell_len(reloads) - 4)}{reloads} ", "error")]
+        return [(f" {mark} {_brief(state.stale, width - cell_len(reloads) - 4)}{reloads} ", "error")]
     opened = state.opened
     if opened is None:
         return []
@@ -169,6 +169,13 @@ def _wrong(state: BarState, width: int) -> list[Part]:
     more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
     mark = state.glyphs.error if worst.severity == "error" else state.glyphs.warning
     return [(f"{mark} {text.clean(worst.rule)}{more} ", worst.severity)]
+
+
+def _brief(sentence: str, cells: int) -> str:
+    """As many of the clauses of a sentence as fit, the first of them in any case."""
+    while cell_len(text.clean(sentence, 500)) > cells and "; " in sentence:
+        sentence = sentence.rpartition("; ")[0]
+    return _within(sentence, cells)
 
 
 def _within(words: str, cells: int) -> str:

@@ -89,10 +89,10 @@ class WatchedFor:
             if self._said:
                 self._screen.notice.say(f"{self._said[:1].upper()}{self._said[1:]}.")
         self._tell(watching.events())
+        # For how long it stands yet would be said once, and be wrong a second later: the dialog counts.
         stood = watching.standing.partition(", for at most")[0]
         if stood and stood != self._stood:
-            words = watching.standing
-            self._screen.notice.say(f"{words[:1].upper()}{words[1:]}: W and enter let it go on.", stays=True)
+            self._screen.notice.say(f"{stood[:1].upper()}{stood[1:]}: W and enter let it go on.", stays=True)
         self._stood = stood
 
     def _tell(self, events: tuple[Finding, ...]) -> None:
