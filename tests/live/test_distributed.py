@@ -10,11 +10,17 @@ import pytest
 import torch
 from torch import nn
 
+from tests.live.attached.conftest import runtime
 from tui_params.core.edits import Edit
 from tui_params.core.source import Source
 from tui_params.errors import EditError
+from tui_params.live.attached.source import AttachedSource
 from tui_params.live.editor import LiveEditor
+from tui_params.live.inside.roots import find_roots
+from tui_params.live.inside.server import Server
 from tui_params.live.source import ModelSource
+
+__all__ = ["runtime"]
 
 distributed = pytest.importorskip("torch.distributed")
 pytestmark = [
@@ -69,6 +75,60 @@ def test_the_parameters_of_fsdp2_are_trainable() -> None:
     assert flags == {"0.weight": True, "0.bias": False, "1.0.weight": True, "1.0.bias": True}
     assert source.find("optimizer.0.weight.exp_avg").requires_grad is None
     assert source.listing.findings == ()
+
+
+class Telling(nn.Module):  # type: ignore[misc]
+    """A model that calls something in the middle of its forward."""
+
+    def __init__(self, tell: Any) -> None:
+        super().__init__()
+        self.first, self.block = nn.Linear(4, 3), layers()
+        self.last = nn.Linear(2, 2, bias=False)
+        self.again = self.last
+        self.tell = tell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.last(self.block(torch.nn.functional.pad(self.first(x), (0, 1))))
+        self.tell(self)
+        return x
+
+
+def test_the_parameters_of_fsdp2_are_the_pieces_also_while_whole_tensors_stand_in_their_places(runtime: Path) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    if not hasattr(fsdp, "fully_shard"):
+        pytest.skip("fully_shard is in torch.distributed.fsdp since 2.6")
+    seen: list[Any] = []
+
+    def look(model: nn.Module) -> None:
+        assert not hasattr(model.first.weight, "placements")  # whole
+        server = Server(model, optimizer)
+        server.start()
+        with AttachedSource(Path(server.path)) as source:
+            values = {info.name: source.read(info.name).tolist() for info in source.listing.tensors}
+            seen[:] = [values, source.listing, list(source.listing.gradients)]
+        server.stop()
+        assert [root.optimizer for root in find_roots() if root.model is model] == [optimizer]
+
+    model = Telling(look)
+    mesh = init_device_mesh("cpu", (1,))
+    fsdp.fully_shard(model.block, mesh=mesh)
+    fsdp.fully_shard(model, mesh=mesh)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(torch.ones(1, 4)).sum().backward()
+        expected = {name: each.to_local().tolist() for name, each in model.named_parameters()}
+        optimizer.step()
+    values, listing, gradients = seen
+    assert listing.findings == ()
+    assert set(gradients) == {*expected, "again.weight"}
+    assert {name: values[name] for name in expected} == expected
+    by_name = {info.name: info for info in listing.tensors}
+    for name in expected:
+        assert any("DTensor" in note for note in by_name[name].notes), name
+        assert f"optimizer.{name}.exp_avg" in values
+    assert by_name["again.weight"].tied_to == "last.weight"
 
 
 def test_zero_redundancy_shows_the_states_of_this_rank() -> None:

@@ -20,6 +20,7 @@ MODULES = (
     "probe",
     "optimizers",
     "absences",
+    "fully_sharded",
     "model",
     "device_queue",
     "roll",

@@ -14,6 +14,7 @@ from .adapters import Scaling, scalings_of
 from .anatomy import ODD, attribute_of, instance_of, own, stored_on
 from .arrays import Unread, value_leaf
 from .description import Description, Enumeration, Severity
+from .fully_sharded import find_sharded, is_fully_sharded, sharded_parameters
 from .leaves import (
     MODULE_LIMIT,
     Find,
@@ -64,6 +65,8 @@ class Place:
         """The attributes of its own class that are no numbers or texts, by name."""
         self.is_sharded = is_sharded
         """Inside an FSDP1 wrapper, whose parameters are flat pieces."""
+        self.owner: tuple[tuple[str, ...], Any] | None = None
+        """The module that FSDP2 sharded this one with, and its path below the root."""
         self.is_copy = is_copy
         """Inside a copy that follows the weights of another module, such as an average of them."""
 
@@ -141,7 +144,10 @@ class MappingProbe(Probe):
             if place.others:
                 self._adapters += [(place.name, scaling) for scaling in scalings_of(attributes)]
             for registry, kind in (("_parameters", "parameter"), ("_buffers", "buffer")):
-                held = list((attributes.get(registry) or _NONE).items())
+                registered = attributes.get(registry) or _NONE
+                if place.owner is not None and kind == "parameter":
+                    registered = sharded_parameters(place.owner[1], place.module, registered)
+                held = list(registered.items())
                 held = [item for item in held if instance_of(item[1], torch.Tensor)]
                 if held:
                     yield from self._registered(place, registry, kind, held)
@@ -161,6 +167,8 @@ class MappingProbe(Probe):
         if is_copy:
             self._copies.update([f"{before}{key}" for key, _ in held])
         find = partial(find_registry, place.root.find, place.path, registry)
+        if place.owner is not None and kind == "parameter":
+            find = partial(find_sharded, place.root.find, place.owner[0], place.path)
         skipped = attributes_of(place.module).get("_non_persistent_buffers_set") if kind == "buffer" else ()
         if not skipped:
             keys, tensors = zip(*held)
@@ -190,13 +198,17 @@ class MappingProbe(Probe):
             self._modules[place.name] = kind = type(place.module).__name__
             if kind == "FullyShardedDataParallel":
                 place.is_sharded = True
+            if is_fully_sharded(place.module):
+                place.owner = place.path, place.module
             yield place
             above |= {id(place.module)}
             for key, child in reversed(list(registry_of(place.module, "_modules").items())):
                 if is_module(child) and id(child) not in above:
                     path = (*place.path, str(key))
                     is_copy = place.is_copy or _is_copy(child, path[-1:])
-                    stack.append((Place(root, path, child, place.is_sharded, is_copy), above))
+                    below = Place(root, path, child, place.is_sharded, is_copy)
+                    below.owner = place.owner
+                    stack.append((below, above))
 
     def _enumeration(self, found: list[Description], leaves: list[Leaf]) -> Enumeration:
         gradients: list[tuple[str, Description]] = []

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .anatomy import family_of
+from .fully_sharded import is_fully_sharded, pieces_of
 from .leaves import is_module, registry_of
 
 MAX_ROOTS = 4
@@ -133,14 +135,16 @@ def _below(module: Any) -> Iterator[Any]:
 
 
 def _parameters(module: Any) -> Iterator[Any]:
+    """Those that have a shape; of FSDP2 the pieces too, as whole ones may stand in their places now."""
     for part in _below(module):
-        for parameter in list(registry_of(part, "_parameters").values()):
-            if type(parameter) is torch.nn.Parameter:
-                yield parameter
+        found = list(registry_of(part, "_parameters").values())
+        if is_fully_sharded(part):
+            found += list(pieces_of(part))
+        yield from [parameter for parameter in found if family_of(parameter) in ("plain", "DTensor")]
 
 
 def _numel(module: Any) -> int:
-    return sum(parameter.numel() for parameter in _parameters(module))
+    return sum({id(parameter): parameter.numel() for parameter in _parameters(module)}.values())
 
 
 def _optimizer_of(module: Any, optimizers: list[Any]) -> Any:
