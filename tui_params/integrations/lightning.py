@@ -19,7 +19,7 @@ else:
 
 
 class ServeCallback(Base):
-    """Serves the LightningModule while it is trained, with its optimizer if there is exactly one.
+    """Serves the LightningModule while it is trained, with its optimizers.
 
     ``name`` is what the list of models calls it. Raises ServeError when the training begins, if it cannot be served.
     """
@@ -31,8 +31,7 @@ class ServeCallback(Base):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._stop()
-        optimizers = trainer.optimizers
-        self.server = serve(pl_module, optimizers[0] if len(optimizers) == 1 else None, self.name)
+        self.server = serve(pl_module, list(trainer.optimizers), self.name)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._stop()

@@ -377,6 +377,41 @@ def test_what_was_read_last_can_still_be_counted_on_after_close(viewer: Attached
         viewer.read("low")
 
 
+def test_several_optimizers_that_share_the_parameters_out_are_shown_as_one(runtime: Path) -> None:
+    net = nn.Linear(3, 2)
+    both = [torch.optim.AdamW([net.weight]), torch.optim.SGD([net.bias], lr=0.25, momentum=0.5)]
+    server = tui_params.serve(net, both)
+    for optimizer in both:
+        net.weight.grad, net.bias.grad = torch.ones(2, 3), torch.ones(2)
+        optimizer.step()
+    with AttachedSource(Path(server.path)) as source:
+        assert source.listing.findings == ()
+        names = {info.name for info in source.listing.tensors if info.name.startswith("optimizer.")}
+        assert {"optimizer.weight.exp_avg", "optimizer.bias.momentum_buffer"} < names
+        assert source.listing.metadata["optimizer.param_groups.0.lr"] == "0.001"
+        assert source.listing.metadata["optimizer.param_groups.1.lr"] == "0.25"
+        assert source.read("optimizer.bias.momentum_buffer").tolist() == [1, 1]
+    server.stop()
+    with pytest.raises(TypeError, match="or a list of them, not Linear"):
+        tui_params.serve(net, [both[0], net])
+
+
+def test_of_several_optimizers_one_that_keeps_no_states_is_no_fault(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    last = [net[2].bias]
+    adam = torch.optim.AdamW([each for each in net.parameters() if each is not last[0]])
+    server = tui_params.serve(net, [adam, torch.optim.SGD(last, lr=0.1)])
+    for each in net.parameters():
+        each.grad = torch.ones_like(each)
+    adam.step()
+    with AttachedSource(Path(server.path)) as source:
+        assert [finding.rule for finding in tui_params.check(source).findings if "optimizer" in finding.rule] == []
+    server.stop()
+
+
 def test_only_a_module_can_be_served(runtime: Path) -> None:
     with pytest.raises(TypeError, match=r"expects a torch\.nn\.Module, not dict"):
         tui_params.serve({})

@@ -86,7 +86,8 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
                 evidence += f"{{{compact_ranges(absent)}}} {what} had no gradient in any step, or the state was lost"
                 yield Finding(severity, "optimizer-no-state", None, evidence, module=states.prefix)
         elif trainable & states.parts.keys():
-            yield from _stateless(states, [name for name in names if name in trainable])
+            if not _are_of_several(metadata, states.prefix):
+                yield from _stateless(states, [name for name in names if name in trainable])
         else:
             for modules in lists_of(states.parts).values():
                 for module, sentence in gaps_in(modules, share, is_of_states=True):
@@ -94,6 +95,16 @@ def find_missing_states(checkpoint: Checkpoint) -> Iterator[Finding]:
                     module = f"{states.prefix}.{module}"
                     yield Finding("warning", "optimizer-no-state", None, evidence, module=module)
         yield from _missing_parts(states, share)
+
+
+def _are_of_several(metadata: Mapping[str, str], prefix: str) -> bool:
+    """Whether the groups are those of optimizers of several kinds: one of them may keep no states at all."""
+    settings: dict[str, set[str]] = {}
+    for key in metadata:
+        number, _, setting = key.removeprefix(f"{prefix}.param_groups.").partition(".")
+        if setting and key.startswith(f"{prefix}.param_groups."):
+            settings.setdefault(number, set()).add(setting.partition(".")[0])
+    return len({frozenset(each) for each in settings.values()}) > 1
 
 
 def _stateless(states: States, trainable: Sequence[str]) -> Iterator[Finding]:

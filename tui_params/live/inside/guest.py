@@ -27,7 +27,7 @@ def serve_all(folder: str, patience: float = PATIENCE) -> list[Server]:
         raise NoModelError("no torch.nn.Module with parameters was found in its variables, nor among its objects")
     servers = []
     for root in roots:
-        server = Server(root.model, root.optimizer, root.name)
+        server = Server(root.model, root.optimizers, root.name)
         server.start(folder)
         servers.append(server)
     threading.Thread(target=_stay, args=(servers, patience), name="tui-params guest", daemon=True).start()

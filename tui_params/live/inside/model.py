@@ -36,7 +36,7 @@ from .leaves import (
     requires_grad_of,
     walk_values,
 )
-from .optimizers import Held, Trained, is_optimizer_object, leaves_of, remarks_of
+from .optimizers import Held, Trained, is_optimizer_object, leaves_of, remarks_of, several
 from .packed import constants_in, find_packed, is_part_of_module, packed_in
 from .probe import Probe
 
@@ -311,23 +311,25 @@ def _is_computed(module: Any, key: Any) -> bool:
 
 
 class ModelProbe(MappingProbe):
-    """A probe of one module and, if they are given, its optimizer's states."""
+    """A probe of one module and, if it is given, of its optimizer, or several that share its parameters out."""
 
     def __init__(self, model: torch.nn.Module, optimizer: Any = None) -> None:
         super().__init__({})
         self._target = model
-        self._optimizer = optimizer
+        self._optimizers = several(optimizer)
 
     def close(self) -> None:
         super().close()
-        self._optimizer = None
+        self._optimizers = ()
 
-    def _find_optimizer(self) -> Any:
-        return self._optimizer
+    def _find_optimizer(self, place: int) -> Any:
+        return self._optimizers[place]
 
     def _root_groups(self) -> Iterator[Leaf | Siblings]:
-        if self._optimizer is not None:
-            self._held.append(Held("optimizer", self._optimizer, self._find_optimizer))
+        groups = 0
+        for place, optimizer in enumerate(self._optimizers):
+            self._held.append(Held("optimizer", optimizer, partial(self._find_optimizer, place), groups))
+            groups += len(optimizer.param_groups)
         return self._module_groups(Root((), self._target, self._find_target))
 
 

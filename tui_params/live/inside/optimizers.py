@@ -27,6 +27,8 @@ class Held(NamedTuple):
     prefix: str
     optimizer: Any
     find: Find
+    groups_before: int = 0
+    """How many groups those before it have, which share its prefix."""
 
 
 class Trained(NamedTuple):
@@ -44,7 +46,7 @@ def leaves_of(held: Held, names: Mapping[int, str], metadata: dict[str, str]) ->
         for position, parameter in enumerate(group["params"]):
             owners.setdefault(id(parameter), f"param_groups.{index}.params.{position}")
         rest = {key: value for key, value in group.items() if key not in ("params", "param_names")}
-        prefix = f"{held.prefix}.param_groups.{index}"
+        prefix = f"{held.prefix}.param_groups.{held.groups_before + index}"
         yield from walk_values(prefix, rest, partial(_find_group, held.find, index), metadata, _enter)
     is_one_for_all = "LBFGS" in [ancestor.__name__ for ancestor in type(held.optimizer).__mro__]
     for owner, state in list(states_of(held.optimizer).items()):
@@ -150,3 +152,10 @@ def _find_state(find: Find, owner: Any) -> Any:
 def is_optimizer_object(value: Any) -> bool:
     """Whether a value among others is an optimizer: a real one, as anything may have ``state``."""
     return instance_of(value, torch.optim.Optimizer) and attribute_of(value, "param_groups") is not None
+
+
+def several(optimizer: Any) -> tuple[Any, ...]:
+    """One optimizer, a list of them, or None, as a tuple."""
+    if optimizer is None:
+        return ()
+    return tuple(optimizer) if type(optimizer) in (list, tuple) else (optimizer,)

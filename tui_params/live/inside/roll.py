@@ -248,7 +248,7 @@ class ServedProbe(ModelProbe):
     def enroll(self) -> Roll:
         """All tensors as they are now. Raises ProbeError."""
         self._places, self._names = [], {}
-        self.names_owners = self._optimizer is not None
+        self.names_owners = bool(self._optimizers)
         try:
             with self._lock, Undisturbed(plain=False):
                 return _Enrolment(self).run()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .anatomy import family_of
+from .anatomy import attribute_of, family_of
 from .fully_sharded import is_fully_sharded, pieces_of
 from .leaves import is_module, registry_of
 
@@ -26,11 +26,11 @@ _STEP_SECONDS = 3.0
 
 
 class Root(NamedTuple):
-    """A model, what its variable is called, and its optimizer if one was found."""
+    """A model, what its variable is called, and its optimizers, that of most parameters first."""
 
     name: str
     model: Any
-    optimizer: Any
+    optimizers: tuple[Any, ...]
 
 
 def find_roots() -> list[Root]:
@@ -45,7 +45,13 @@ def find_roots() -> list[Root]:
     if tops and not optimizers:
         optimizers = _stepping()
     tops.sort(key=lambda entry: -_numel(entry[1]))
-    return [Root(_name(name, module), module, _optimizer_of(module, optimizers)) for name, module in tops[:MAX_ROOTS]]
+    tops = tops[:MAX_ROOTS]
+    if tops and (not optimizers or any(_is_partly_trained(module, optimizers) for _, module in tops)):
+        # One of several: the others may lie in a list, or one for each parameter in a dict.
+        everything = _Found()
+        _look_everywhere(everything)
+        optimizers += [each for key, each in everything.optimizers.items() if key not in found.optimizers]
+    return [Root(_name(name, module), module, _optimizers_of(module, optimizers)) for name, module in tops]
 
 
 def _name(variable: str, module: Any) -> str:
@@ -147,15 +153,28 @@ def _numel(module: Any) -> int:
     return sum({id(parameter): parameter.numel() for parameter in _parameters(module)}.values())
 
 
-def _optimizer_of(module: Any, optimizers: list[Any]) -> Any:
-    """The optimizer that changes most of the parameters of a model; None if none changes any."""
-    own = {id(parameter) for parameter in _parameters(module)}
-    best, most = None, 0
-    for optimizer in optimizers:
-        shared = sum(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
-        if shared > most:
-            best, most = optimizer, shared
-    return best
+def _changed_by(optimizer: Any) -> set[int]:
+    groups = attribute_of(optimizer, "param_groups") or ()
+    return {id(parameter) for group in groups for parameter in group["params"]}
+
+
+def _is_partly_trained(module: Any, optimizers: list[Any]) -> bool:
+    """Whether a model has trainable parameters that optimizers change, and others that none of these does."""
+    trainable = {id(parameter) for parameter in _parameters(module) if parameter.requires_grad}
+    changed = {number for optimizer in optimizers for number in _changed_by(optimizer)}
+    return bool(trainable & changed) and bool(trainable - changed)
+
+
+def _optimizers_of(module: Any, optimizers: list[Any]) -> tuple[Any, ...]:
+    """The optimizers of a model, that of most parameters first; none whose parameters the ones before it have."""
+    left = {id(parameter) for parameter in _parameters(module)}
+    found: list[Any] = []
+    for optimizer in sorted(optimizers, key=lambda each: -len(left & _changed_by(each))):
+        own = left & _changed_by(optimizer)
+        if own:
+            found.append(optimizer)
+            left -= own
+    return tuple(found)
 
 
 def _stepping() -> list[Any]:
