@@ -56,7 +56,8 @@ _GRADIENT = ".grad"
     "folder",
     metavar="DIR",
     shell_complete=complete_path,
-    help="Write the tensors of the events of a step to DIR/step-N.safetensors, as they were at that step.",
+    help="Write the tensors of the events of a step to DIR/step-N.safetensors, as they were at that step. DIR has to"
+    " exist.",
 )
 @click.option("--pause", is_flag=True, help="Hold the training after an event, until enter is pressed.")
 @click.option(
