@@ -56,9 +56,9 @@ VIEWER = """
 import sys
 from pathlib import Path
 from tui_params.errors import TuiParamsError
-from tui_params.live.attached import source as attached
+from tui_params.live.attached import asked_copies
 from tui_params.live.attached.source import AttachedSource
-attached.STEP_SECONDS = 60
+asked_copies.STEP_SECONDS = 60
 viewer = AttachedSource(Path(sys.argv[1]))
 tensors, gradients = list(viewer.listing.tensors), list(viewer.listing.gradients.values())
 viewer.summarize(tensors[0].name)

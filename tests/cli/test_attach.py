@@ -18,7 +18,7 @@ import tui_params
 from tests.live.attached.conftest import runtime
 from tests.live.relay.fakes import be_ssh
 from tui_params.cli.completion import complete_condition, complete_serving
-from tui_params.live.attached import source as attached
+from tui_params.live.attached import asked_copies
 
 __all__ = ["runtime"]
 
@@ -79,7 +79,7 @@ def test_a_model_may_have_a_number_for_a_name(cli: Callable[..., Any], runtime: 
 def test_every_command_takes_it_as_a_source(
     cli: Callable[..., Any], served: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.1)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.1)
     name = "attach:run 7"
     torch.save(served.state_dict(), tmp_path / "same.pt")
     assert cli("diff", str(tmp_path / "same.pt"), name).code == 0
@@ -131,7 +131,7 @@ def test_a_dry_run_of_nothing_is_wrong_usage(cli: Callable[..., Any], runtime: P
 
 
 def test_all_ranks_of_a_job(cli: Callable[..., Any], runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.1)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.1)
     servers = []
     for rank in range(2):
         # Of one process here, which says of itself first one rank and then the other.

@@ -18,7 +18,7 @@ import tui_params
 from tests.live.watching.test_watchpoints import until
 from tui_params.core.tensor import TensorInfo
 from tui_params.errors import OpenError, ReadError, SourceChangedError
-from tui_params.live.attached import source as attached
+from tui_params.live.attached import asked_copies
 from tui_params.live.attached.finding import choose, find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside import server as server_module
@@ -193,7 +193,7 @@ def test_a_gradient_that_is_missing_at_the_step_says_so(served: Server, viewer: 
 def test_without_a_step_a_gradient_is_not_waited_for_for_ever(
     viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.05)
     with pytest.raises(ReadError, match="no step ended within 0 s"):
         viewer.read("wide.weight.grad")
 
@@ -201,10 +201,10 @@ def test_without_a_step_a_gradient_is_not_waited_for_for_ever(
 def test_a_step_that_does_not_come_is_waited_for_once_and_not_for_each_gradient(
     served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.05)
     with pytest.raises(ReadError, match="no step ended"):
         viewer.read("wide.weight.grad")
-    monkeypatch.setattr(attached, "STEP_SECONDS", 1e9)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 1e9)
     for name in ("wide.bias.grad", "low.grad", "wide.weight.grad"):
         with pytest.raises(ReadError, match="no step ended"):
             viewer.read(name)
@@ -216,10 +216,58 @@ def test_a_gradient_of_a_process_that_has_gone_is_not_waited_for(
     served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     while_stepping(served, lambda: viewer.read("wide.weight.grad"))
-    monkeypatch.setattr(attached, "STEP_SECONDS", 1e9)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 1e9)
     served.stop()
     with pytest.raises(ReadError, match="has ended, or no longer serves"):
         viewer.read("wide.bias.grad")
+
+
+def test_who_reads_all_waits_once_and_asks_for_places_once(
+    served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step(served)
+    asked: list[str] = []
+
+    def saying(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def said(question: Any) -> Any:
+            asked.append(question["ask"])
+            return ask(question)
+
+        return said
+
+    for name in ("ask", "ask_shared"):
+        monkeypatch.setattr(viewer.connection, name, saying(getattr(viewer.connection, name)))
+    infos = [info for info in (*viewer.listing.tensors, *viewer.listing.gradients.values()) if not info.unreadable]
+
+    def all_of_them() -> dict[str, bytes]:
+        return {info.name: b"".join(block.tobytes() for block in viewer.blocks(info)) for info in infos}
+
+    alone = while_stepping(served, all_of_them)
+    singly = asked.count("where")
+    asked.clear()
+    with viewer.expecting(lambda: infos):
+        together = while_stepping(served, all_of_them)
+    assert {name: len(data) for name, data in together.items()} == {name: len(data) for name, data in alone.items()}
+    frozen = viewer.find("frozen").name
+    assert together[frozen] == alone[frozen]
+    assert singly > 5
+    assert asked.count("where") < 3
+    assert asked.count("copy") < 4
+
+
+def test_who_reads_all_is_told_of_each_that_moved(served: Server, viewer: AttachedSource, net: Net) -> None:
+    infos = [info for info in viewer.listing.tensors if not info.unreadable]
+    kept = net.low.data
+    net.low.data = torch.zeros(4, 3, dtype=net.low.dtype)
+    with viewer.expecting(lambda: infos):
+        assert viewer.read("frozen").shape
+        for info in infos:
+            if info.name in ("low", "tied"):
+                with pytest.raises(SourceChangedError, match=f"{info.name} was replaced, resized or moved"):
+                    list(viewer.blocks(info))
+            elif viewer._is_outside(info):
+                assert sum(block.nbytes for block in viewer.blocks(info)) == info.nbytes
+    assert kept is not None
 
 
 def test_where_memory_may_not_be_read_from_outside_it_is_copied(
@@ -278,7 +326,7 @@ def test_what_lies_where_it_was_but_otherwise_is_not_read_as_it_was(
 def test_a_tensor_that_is_too_large_to_be_read_between_two_steps_says_so(
     viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attached, "MAX_AT_ONCE", 100)
+    monkeypatch.setattr("tui_params.live.attached.source.MAX_AT_ONCE", 100)
     with pytest.raises(ReadError, match="look at a slice of it"):
         viewer.summarize("wide.weight")
     assert viewer.read("wide.weight", "[0, :2]").shape == (2,)
@@ -396,10 +444,41 @@ def test_several_optimizers_that_share_the_parameters_out_are_shown_as_one(runti
         tui_params.serve(net, [both[0], net])
 
 
+def test_gradients_of_optimizers_that_step_inside_backward_are_read(runtime: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    optimizers = {each: torch.optim.SGD([each], lr=0.1) for each in net.parameters()}
+
+    def update(parameter: Any) -> None:
+        optimizers[parameter].step()
+        parameter.grad = None
+
+    for each in net.parameters():
+        each.register_post_accumulate_grad_hook(update)
+    server = tui_params.serve(net, [*optimizers.values()])
+    is_over = threading.Event()
+
+    def train() -> None:
+        while not is_over.wait(0.002):
+            net(torch.ones(1, 3)).sum().backward()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        with AttachedSource(Path(server.path)) as source:
+            for info in source.listing.gradients.values():
+                assert np.isfinite(source.read(info.name)).all()
+            report = tui_params.check(source)
+            assert report.unchecked == ()
+    finally:
+        is_over.set()
+        thread.join()
+        server.stop()
+
+
 def test_of_several_optimizers_one_that_keeps_no_states_is_no_fault(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.05)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.05)
     net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     last = [net[2].bias]
     adam = torch.optim.AdamW([each for each in net.parameters() if each is not last[0]])

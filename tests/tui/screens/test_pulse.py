@@ -16,7 +16,7 @@ from tests.live.attached.conftest import runtime
 from tui_params.core.course import Course, Point
 from tui_params.core.health.checker import Report
 from tui_params.core.source import Beat, Traffic
-from tui_params.live.attached import source as attached
+from tui_params.live.attached import asked_copies
 from tui_params.live.attached.source import AttachedSource
 from tui_params.tui.screens.explorer import pulse
 
@@ -45,7 +45,7 @@ async def test_what_is_on_screen_follows_the_training(
     monkeypatch.setattr(pulse, "EVERY", 0.02)
     monkeypatch.setattr(pulse, "AGAIN", 0.0)
     monkeypatch.setattr(AttachedSource, "line", BusyLine() if is_far else None)
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.2)
     net = nn.Linear(3, 2, bias=False)
     nn.init.constant_(net.weight, 1.0)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
@@ -92,7 +92,7 @@ async def test_a_check_holds_the_picture_and_trusts_nothing_that_was_read_before
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pulse, "EVERY", 0.02)
-    monkeypatch.setattr(attached, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(asked_copies, "STEP_SECONDS", 0.2)
     net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     server = tui_params.serve(net, name="net")
     try:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tui_params.core.dtypes import fit
@@ -23,14 +22,15 @@ from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, size
 from tui_params.core.window import Window
 from tui_params.errors import OpenError, ReadError, SourceChangedError
+from tui_params.live.attached.asked_copies import COPIES_NBYTES, AskedCopies, Key
 from tui_params.live.attached.connection import Connection
 from tui_params.live.attached.figures import step_figures
 from tui_params.live.attached.guard import Guard
 from tui_params.live.attached.process_memory import ProcessMemory
-from tui_params.live.attached.replies import Copied, Hello, not_understood, shared
+from tui_params.live.attached.replies import Hello, not_understood, shared
 from tui_params.live.attached.roll_reader import Roll, read_roll
 from tui_params.live.attached.row import MOST_COPIED, Row
-from tui_params.live.attached.shared import NOTHING, POLL_SECONDS, Copies, Slot, StepPage
+from tui_params.live.attached.shared import NOTHING, POLL_SECONDS, StepPage
 from tui_params.live.attached.trained import MOST_LOOKS, StepFigures, TrainedSource
 from tui_params.live.inside.frames import close_all
 
@@ -46,19 +46,10 @@ VERSION = 2
 MAX_AT_ONCE = 256 << 20
 """The most bytes of a tensor that are read between two steps: a block at a time would mix several."""
 
-COPIES_NBYTES = 128 << 20
-"""The most bytes of tensors that are copied at each step; those that were asked for last."""
-
 MAX_COPIES = 64
 
 LIST_SECONDS = 120.0
 """How long a process may take to describe its model: it does so beside its training, which comes first."""
-
-STEP_SECONDS = 15.0
-"""How long to wait for the end of a step."""
-
-COPY_STEPS = 16
-"""How many steps to wait for a copy: what lies on a device comes a step or two later, and copies take turns."""
 
 
 class AttachedSource(TrainedSource):
@@ -69,16 +60,7 @@ class AttachedSource(TrainedSource):
 
     def __init__(self, path: Path, hear: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self._connection = Connection(path)
-        self._lock = Lock()
-        self._copied: dict[tuple[int, bool], int] = {}
-        """Handles of the tensors that are copied, those of gradients with True, and their bytes; the latest last."""
-
         self._row: Row | None = None
-        self._copies: Copies | None = None
-        self._slots: dict[tuple[int, bool], Slot] = {}
-        self._waited_at = -1
-        """The number of steps at which one more was waited for in vain: nothing else waits for it as long again."""
-
         self._is_closed = False
         with ExitStack() as undo:
             undo.callback(self._connection.close)
@@ -93,6 +75,7 @@ class AttachedSource(TrainedSource):
         self._memory = ProcessMemory(hello.pid)
         self.listing, self._handles, self._addresses = roll.listing, roll.handles, roll.addresses
         self._guard = Guard(self._page, self._connection)
+        self._copies = AskedCopies(self._connection, self._page, self._guard)
 
     def _greet(self) -> tuple[StepPage, Hello]:
         answer, descriptors = self._connection.ask_shared({"ask": "hello"})
@@ -195,9 +178,7 @@ class AttachedSource(TrainedSource):
             yield
         finally:
             self._row = None
-            with self._lock:
-                self._copied.clear()
-                self._drop_copies()
+            self._copies.forget()
 
     def _read_together(self, row: Row, group: list[TensorInfo]) -> None:
         """Read tensors at one step, and ask for the places of all of them once; those of a failure are read alone."""
@@ -259,7 +240,13 @@ class AttachedSource(TrainedSource):
                 if is_checked:
                     self._check_place(info, handle)
                 return found
-        return self._read_copy(info, handle, is_gradient, read)
+        # A copy is row-major, whatever the tensor itself is.
+        return self._copies.read(
+            Key(handle, is_gradient),
+            lambda: self._near(info, is_gradient=is_gradient),
+            MAX_COPIES if self._row is None else MOST_COPIED,
+            lambda place, nbytes: read(place, Extent("", 0, 0, nbytes)),
+        )
 
     def _check_place(self, info: TensorInfo, handle: int) -> None:
         """Raise SourceChangedError unless the tensor lies where it was read, if it is read out of the memory."""
@@ -270,92 +257,25 @@ class AttachedSource(TrainedSource):
         if answer.get("addresses") != [address]:
             raise _moved(info)
 
-    def _read_copy(
-        self, info: TensorInfo, handle: int, is_gradient: bool, read: Callable[[Place, Extent], _T]
-    ) -> tuple[_T, int]:
-        key = handle, is_gradient
-        with self._lock:
-            asked = self._page.steps
-            if key not in self._slots:
-                self._ask_for_copies(info, key)
-            copies, slot = self._copies, self._slots[key]
-            assert copies is not None
-            self._wait_for_copy(copies, slot, asked)
-            extent = Extent("", 0, 0, slot.nbytes)
-            # A copy is row-major, whatever the tensor itself is.
-            return copies.steadily(slot, lambda place: read(place, extent))
-
-    def _wait_for_copy(self, copies: Copies, slot: Slot, asked: int) -> None:
-        deadline, seen = time.monotonic() + (0.0 if self._waited_at == asked else STEP_SECONDS), asked
-        while copies.step_of(slot) < max(asked, 1) and not self._is_held_at(copies.step_of(slot)):
-            lost = self._connection.look()
-            if lost is not None:
-                raise ReadError(lost)
-            now, steps = time.monotonic(), self._page.steps
-            if seen < steps < asked + COPY_STEPS:
-                deadline, seen = now + STEP_SECONDS, steps
-            deadline = max(deadline, self._guard.asked + STEP_SECONDS)
-            if now > deadline and seen > asked:
-                raise ReadError(f"it was not copied at the end of the last {steps - asked:,} steps")
-            if now > deadline or self._is_closed:
-                self._waited_at = asked
-                raise ReadError(
-                    f"no step ended within {STEP_SECONDS:.0f} s: gradients, and what cannot be read from outside, are"
-                    " copied at the end of a step of an optimizer of torch, else at a pass of the model"
-                )
-            time.sleep(0.002)
-
-    def _is_held_at(self, step: int) -> bool:
-        """Whether the training stands at the end of that step: no later copy will come, and this one is of now."""
-        return step > 0 and self._page.held == step
-
-    def _ask_for_copies(self, info: TensorInfo, key: tuple[int, bool]) -> None:
-        """Have this tensor copied too, and its neighbours, which are likely to be asked for next."""
-        for each, other in self._neighbours(info, key):
-            self._copied.pop(other, None)
-            self._copied[other] = each.nbytes
-        most = MAX_COPIES if self._row is None else MOST_COPIED
-        while len(self._copied) > 1 and (len(self._copied) > most or sum(self._copied.values()) > COPIES_NBYTES):
-            del self._copied[next(iter(self._copied))]
-        # The process copies in this order: what is waited for comes first.
-        newest = list(reversed(self._copied))
-        keys = sorted(newest, key=lambda key: key[1])
-        question = {
-            "ask": "copy",
-            "values": [handle for handle, is_gradient in keys if not is_gradient],
-            "gradients": [handle for handle, is_gradient in keys if is_gradient],
-            "budget": COPIES_NBYTES,
-        }
-        self._drop_copies()
-        copied, descriptor = shared(self._connection.ask_shared(question), Copied, "the copies")
-        self._copies = Copies(descriptor, copied.nbytes)
-        if len(copied.slots) != len(keys):
-            raise not_understood(f"{len(copied.slots):,} places for {len(keys):,} copies")
-        self._slots = {
-            key: Slot(header, (first, second), self._copied[key])
-            for key, (header, first, second) in zip(keys, copied.slots, strict=True)
-        }
-
-    def _neighbours(self, info: TensorInfo, key: tuple[int, bool]) -> list[tuple[TensorInfo, tuple[int, bool]]]:
+    def _near(self, info: TensorInfo, *, is_gradient: bool) -> list[tuple[Key, int]]:
         """What of its kind is likely to be read after this tensor, in the reverse order; the tensor itself is last."""
-        is_gradient, row = key[1], self._row
         following: Iterable[TensorInfo]
-        if row is not None:
+        if self._row is not None:
             is_one = _is_gradient if is_gradient else self._is_copied
-            following = row.following(info, is_one, MOST_COPIED)
+            following = self._row.following(info, is_one, MOST_COPIED)
         elif is_gradient:
             listed = list(self.listing.gradients.values())
             place = next(number for number, other in enumerate(listed) if other.name == info.name)
             following = listed[place : place + MAX_COPIES // 2]
         else:
             following = (info,)
-        chosen: list[tuple[TensorInfo, tuple[int, bool]]] = []
+        chosen: list[tuple[Key, int]] = []
         room = COPIES_NBYTES // 2
         for other in following:
             room -= other.nbytes
             if room < 0 and chosen:
                 break
-            chosen.append((other, (self.handle_of(other), is_gradient)))
+            chosen.append((Key(self.handle_of(other), is_gradient), other.nbytes))
         return chosen[::-1]
 
     def _is_copied(self, info: TensorInfo) -> bool:
@@ -363,12 +283,6 @@ class AttachedSource(TrainedSource):
         if info.unreadable is not None or not info.numel:
             return False
         return self._memory.reason is not None or self._addresses[self.handle_of(info)] is None
-
-    def _drop_copies(self) -> None:
-        self._slots = {}
-        if self._copies is not None:
-            self._copies.close()
-            self._copies = None
 
     def changed(self) -> str | None:
         if self._is_closed:
@@ -384,9 +298,8 @@ class AttachedSource(TrainedSource):
         self._is_closed = True
         self._guard.close()
         self._connection.close()
-        with self._lock:
-            self._drop_copies()
-            self._memory.close()
+        self._copies.close()
+        self._memory.close()
 
 
 def _plain(

@@ -9,6 +9,7 @@ backward makes them.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from .gradient_hooks import GradientHooks
 from .leaves import Find
 from .memory import Undisturbed, plain_view
 from .shared_page import SharedMemory
-from .step_clock import Step
+from .step_clock import NO_TASK, Step, graph_task
 from .tensor_slots import ABSENT, BEGUN, COPIED, DONE, HEADER_WORDS, ON_DEVICE, OTHER, STATE, STEP
 
 MAX_NBYTES = 1 << 30
@@ -75,6 +76,9 @@ class TensorCopies:
         self._lanes = DeviceLanes([each.nbytes for each in wanted], budget)
         self._next = 0
         self._hooks = GradientHooks([each.owner for each in wanted], self._at_gradient)
+        self._owned: dict[int, list[int]] | None = None
+        """The slots of a parameter and of its gradient, by the id of the parameter."""
+
         self._step = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -88,17 +92,17 @@ class TensorCopies:
             self._step = step.number
             self._hooks.at_step(optimizer)
             left, passed = self.budget, None
-            for _ in range(len(self.slots)):
-                index = self._next
-                slot = self.slots[index]
+            for index in self._turn(optimizer):
+                slot, is_next = self.slots[index], index == self._next
                 if left < self.budget and slot.wanted.nbytes > left:
                     break
-                self._next = (index + 1) % len(self.slots)
+                if is_next:
+                    self._next = (index + 1) % len(self.slots)
                 if index in self._hooks.followed:
                     continue
                 if self._copy(slot, step):
                     left -= slot.wanted.nbytes
-                elif passed is None:
+                elif is_next and passed is None:
                     passed = index
             if passed is not None:
                 self._next = passed
@@ -120,6 +124,30 @@ class TensorCopies:
             del self._bytes
             self._lanes = DeviceLanes([], 0)
         self.memory.close()
+
+    def _turn(self, optimizer: Any) -> Iterator[int]:
+        """The slots that have their turn at a step.
+
+        Where each parameter has an optimizer that steps inside backward, the gradients are those of its own.
+        """
+        first, count = self._next, len(self.slots)
+        if graph_task() == NO_TASK:
+            yield from range(first, count)
+            yield from range(first)
+            return
+        if self._owned is None:
+            self._owned = {}
+            for index, slot in enumerate(self.slots):
+                owner = slot.wanted.owner or slot.wanted.find
+                with suppress(*ODD):
+                    self._owned.setdefault(id(owner()), []).append(index)
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        own = [index for each in parameters for index in self._owned.get(id(each), ())]
+        if self.slots and self.slots[first].wanted.owner is not None:
+            self._next = (first + 1) % count
+        elif self.slots:
+            own.insert(0, first)
+        yield from dict.fromkeys(own)
 
     def _at_gradient(self, index: int) -> None:
         """Copy a gradient of the pass that is under way."""
