@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Event, Thread
 from typing import Any
 
@@ -42,6 +43,21 @@ def source_of() -> ManyBlocks:
         for number, name in enumerate(("gone", "a", "b"))
     }
     return ManyBlocks(arrays, step=10_000)
+
+
+def test_the_source_is_told_what_is_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, told = source_of(), list[list[str]]()
+
+    def expecting(infos: Callable[[], Sequence[TensorInfo]]) -> AbstractContextManager[None]:
+        told.append([info.name for info in infos()])
+        return nullcontext()
+
+    monkeypatch.setattr(source, "expecting", expecting)
+    source.at = lambda number: None
+    wanted = [m.Wanted(name, False) for name in ("a", "none", "b")]
+    found = work_out_all(source, lambda each: source.find(each.name), wanted, Turns(), Unwanted(Event()), print)
+    assert [worked.is_found for worked, _ in found] == [True, False, True]
+    assert told == [["a", "b"]]
 
 
 def test_each_tensor_has_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event
 from time import monotonic
 
@@ -109,21 +110,31 @@ def work_out_all(
     """
     from tui_params.core.reading.worked_out import pack
 
-    for at, wanted in enumerate(tensors):
-        teller = _Teller(lambda done, at=at: say(m.Worked(at, done)), is_unwanted)  # type: ignore[misc]
-        with turns.patient(teller.wait) as give_way:
+    def expected() -> list[TensorInfo]:
+        infos = []
+        for wanted in tensors:
+            with suppress(TuiParamsError):
+                infos.append(find(wanted))
+        return infos
 
-            def should_stop(give_way: Callable[[], None] = give_way) -> bool:
-                give_way()
-                return is_unwanted()
+    with source.expecting(expected):
+        for at, wanted in enumerate(tensors):
+            teller = _Teller(lambda done, at=at: say(m.Worked(at, done)), is_unwanted)  # type: ignore[misc]
+            with turns.patient(teller.wait) as give_way:
 
-            try:
-                found = measure_alone(source, find(wanted), should_stop=should_stop, progress=teller.tell, threads=1)
-            except StoppedError:
-                raise
-            except (TuiParamsError, OSError, MemoryError) as error:
-                worked = m.Worked(at, error=reason_of(error), is_changed=isinstance(error, SourceChangedError))
-                raw = b""
-            else:
-                worked, raw = m.Worked(at, is_found=True), pack(WorkedOut(found.figures, found.channels, None))
-        yield worked, raw
+                def should_stop(give_way: Callable[[], None] = give_way) -> bool:
+                    give_way()
+                    return is_unwanted()
+
+                try:
+                    found = measure_alone(
+                        source, find(wanted), should_stop=should_stop, progress=teller.tell, threads=1
+                    )
+                except StoppedError:
+                    raise
+                except (TuiParamsError, OSError, MemoryError) as error:
+                    worked = m.Worked(at, error=reason_of(error), is_changed=isinstance(error, SourceChangedError))
+                    raw = b""
+                else:
+                    worked, raw = m.Worked(at, is_found=True), pack(WorkedOut(found.figures, found.channels, None))
+            yield worked, raw
