@@ -45,6 +45,12 @@ def test_a_packed_weight_is_listed_as_one(checkpoint: tuple[Path, Any], cli: Cal
     ]
 
 
+def test_stored_weights_are_said_to_be_packed(checkpoint: tuple[Path, Any], cli: Callable[..., Any]) -> None:
+    hint = "packed weights, listed as they are stored: --logical shows what they stand for"
+    for options, is_said in ((("ls",), True), (("ls", "--kinds"), True), (("ls", "--logical"), False)):
+        assert (hint in cli(*options, str(checkpoint[0])).out) == is_said
+
+
 def test_values_are_those_that_the_weight_has(checkpoint: tuple[Path, Any], cli: Callable[..., Any]) -> None:
     folder, weight = checkpoint
     ran = cli("values", str(folder), "fc.weight", "1, :3", "--json", "--logical")

@@ -20,6 +20,7 @@ from tui_params.core import text
 from tui_params.core.compare.packed import Packed, PackedWeights
 from tui_params.core.findings import SEVERITY_WORDS
 from tui_params.core.kinds import group_by_kind
+from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
@@ -67,10 +68,10 @@ def list_tensors(path: str, as_json: bool, *, kinds: bool = False, reader: Reade
             from tui_params.cli import ls_kinds
 
             groups = group_by_kind(tensors)
-            output.lines(header(source, tree.totals(), output, len(groups)))
+            output.lines(header(source, tree.totals(), output, len(groups), is_logical=reader.is_logical))
             output.lines(ls_kinds.rows(groups, tensors, output, PackedWeights(source), kept_of(source)))
         else:
-            output.lines(header(source, tree.totals(), output))
+            output.lines(header(source, tree.totals(), output, is_logical=reader.is_logical))
             output.lines(rows(tensors, output, PackedWeights(source)))
         say_fetched(source)
 
@@ -149,7 +150,9 @@ def _entry(info: TensorInfo, packed: Packed | None) -> dict[str, Any]:
     }
 
 
-def header(source: Source, totals: Totals, output: Output, kinds: int | None = None) -> Iterator[str]:
+def header(
+    source: Source, totals: Totals, output: Output, kinds: int | None = None, *, is_logical: bool = False
+) -> Iterator[str]:
     """The lines about the source as a whole: what is wrong with it, its format, totals and metadata."""
     listing = source.listing
     yield from _wrong(source, output)
@@ -161,6 +164,8 @@ def header(source: Source, totals: Totals, output: Output, kinds: int | None = N
         yield f"{counted} in {text.plural(len(listing.models), 'model')}{beside}"
     else:
         yield _totals_line(counted, totals, output)
+    if not is_logical and some_are_codes(listing.tensors, listing.dequantized):
+        yield output.style("  packed weights, listed as they are stored: --logical shows what they stand for", "dim")
     for name, part in (*_totals_by_model(listing), *_totals_by_state(listing)):
         yield _totals_line(f"  {text.clean(name, _WIDEST_NAME)}: {text.plural(part.tensors, 'tensor')}", part, output)
     if listing.gradients:

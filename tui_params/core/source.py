@@ -355,12 +355,16 @@ class Source(Readable):
 
     @property
     def _summary(self) -> str:
+        from tui_params.core.packed.by_name import some_are_codes
         from tui_params.core.tensor_table import describe_tensors
 
         listing = getattr(self, "listing", None)
         if listing is None:
             return "that could not be opened"  # only a debugger sees it
-        size = describe_tensors(listing.tensors, is_all=listing.unlisted is None, states=listing.states)
+        has_codes = some_are_codes(listing.tensors, listing.dequantized)
+        size = describe_tensors(
+            listing.tensors, is_all=listing.unlisted is None, states=listing.states, has_codes=has_codes
+        )
         return f"{clean(self.label, 200)}: {clean(listing.format, 200)}; {size}"
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:

@@ -155,10 +155,13 @@ def is_state(name: str, states: Sequence[str]) -> bool:
     return bool(dot) and (top in states or top.startswith("optim"))
 
 
-def describe_tensors(tensors: Sequence[TensorInfo], *, is_all: bool = True, states: Sequence[str] = ()) -> str:
+def describe_tensors(
+    tensors: Sequence[TensorInfo], *, is_all: bool = True, states: Sequence[str] = (), has_codes: bool = False
+) -> str:
     """How many tensors, parameters and bytes: tied tensors count once, buffers and ``states`` are no parameters.
 
-    "At least", unless these are all tensors of the source (``is_all``) and the size of each is known.
+    "At least", unless these are all tensors of the source (``is_all``) and the size of each is known. ``has_codes``:
+    some are codes of packed weights, so that not every element is a parameter.
     """
     once = {info.first_name: info for info in tensors}.values()
     buffers = sum(info.numel for info in once if info.kind == "buffer")
@@ -166,7 +169,8 @@ def describe_tensors(tensors: Sequence[TensorInfo], *, is_all: bool = True, stat
     parameters = sum(info.numel for info in once) - buffers - in_states
     unreadable = sum(info.unreadable is not None for info in tensors)
     least = "" if is_all and not any(info.has_unknown_size for info in tensors) else "at least "
-    parts = [text.plural(len(tensors), "tensor"), f"{least}{text.short_plural(parameters, 'parameter')}"]
+    word = "stored element" if has_codes else "parameter"
+    parts = [text.plural(len(tensors), "tensor"), f"{least}{text.short_plural(parameters, word)}"]
     if in_states:
         parts.append(f"{text.numel(in_states)} in training states")
     if buffers:

@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from tests.core.packed.logical_files import complaints, logical
 from tests.factories_memory import MemorySource
+from tui_params.core.packed.by_name import may_be_packed
 from tui_params.core.packed.logical import LogicalSource
-from tui_params.core.packed.recognition import may_be_packed
 from tui_params.errors import ReadError
 
 RANDOM = np.random.default_rng(5)
@@ -341,7 +341,7 @@ def test_a_layer_that_was_saved_by_itself(tmp_path: Path) -> None:
     named, expected = gptq(4, is_v2=False)
     of_gptq = {name.removeprefix("fc."): value for name, value in named.items()}
     check(save(tmp_path / "gptq", of_gptq), expected, "weight")
-    assert may_be_packed(MemorySource(of_gptq).listing)
+    assert may_be_packed(MemorySource(of_gptq).listing.tensors, {})
     of_int8 = {"weight": codes.astype(np.int8), "SCB": np.ones(24, np.float32)}
     check(save(tmp_path / "int8", of_int8), (codes * np.float32(1 / 127)).astype(np.float16), "weight")
 

@@ -15,7 +15,7 @@ from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:
-    from tui_params.core.source import Listing, Source
+    from tui_params.core.source import Source
 
 Teller = Callable[[Sought, TensorInfo], PackedWeight | None]
 
@@ -41,17 +41,6 @@ TELLERS: tuple[tuple[str, Teller], ...] = (
 
 _ALONE = frozenset({"qweight", "weight_packed", "weight", "_weight_qdata", "W_q"})
 """Codes of a layer that was saved by itself, whose names have nothing before them."""
-
-_SIGNS = (
-    ".qweight", ".weight_packed", "_blocks", ".absmax", ".SCB", ".weight_scale", ".weight_scale_inv", ".weight_scale_2",
-    ".scales", "._weight_qdata", ".qdata", "._data", ".W_q",
-)  # fmt: skip
-"""Endings of the codes, or of what stands beside codes that have the weight's own name."""
-
-
-def may_be_packed(listing: Listing) -> bool:
-    """Whether the names of the tensors look as if some were packed, or a graph says so; reads nothing."""
-    return bool(listing.dequantized) or any(f".{info.name}".endswith(_SIGNS) for info in listing.tensors)
 
 
 class Packings(msgspec.Struct, frozen=True):

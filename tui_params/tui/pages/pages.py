@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.packed.by_name import looks_packed
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
@@ -52,7 +53,10 @@ HOLD = 0.15
 
 
 class Pages:
-    """The detail pane of one opened source. ``show_soon`` asks the screen to call ``show`` again after some seconds."""
+    """The detail pane of one opened source. ``show_soon`` asks the screen to call ``show`` again after some seconds.
+
+    ``packed_words`` is what the page of codes says of them.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Pages:
         glyphs: Glyphs,
         show_soon: Callable[[float], None],
         fetch_key: str = "f",
+        packed_words: str = "",
     ) -> None:
         self.desk = desk
         self.pane = pane
@@ -79,7 +84,7 @@ class Pages:
         self.modules = ModuleViews(desk, self.find)
         self.reasons: dict[str, str] = {}
         self.pair = PairAsked(desk.asking.pairs)
-        self._fetch_key = fetch_key
+        self._fetch_key, self._packed_words = fetch_key, packed_words
         self._beside = GradientBeside(desk, self.reasons)
         self._sampled: dict[str, Figures] = {}
         self._show_soon = show_soon
@@ -342,7 +347,8 @@ class Pages:
 
     def _tensor_view(self, info: TensorInfo, parameter: TensorInfo) -> TensorView:
         listing = self.desk.opened.source.listing
-        about = ""
+        is_packed = looks_packed(info, listing.dequantized, self.desk.opened.source.__contains__)
+        about = self._packed_words if is_packed else ""
         if info.kind == "gradient":
             about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"
         elif info.name in listing.absences:

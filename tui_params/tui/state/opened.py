@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.collector import collector_paused
+from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.leaves import LeafColumns
@@ -48,6 +49,8 @@ class Opened(msgspec.Struct, frozen=True):
     both: BothSources | None = None
     unreadable: Sequence[TensorInfo] = ()
     """Those of the tensors whose values cannot be read."""
+    has_codes: bool = False
+    """Whether some of the tensors look like the codes of packed weights."""
 
 
 def prepare(
@@ -61,4 +64,5 @@ def prepare(
         alike = tree.leaves.tensors.forms if isinstance(tree.leaves, LeafColumns) else tensors
         content = content_for({each.shape for each in alike}, tree.sums, is_trained=source.beat() is not None)
         unreadable = () if is_plain else tuple([info for info in tensors if info.unreadable is not None])
-        return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both, unreadable)
+        has_codes = some_are_codes(source.listing.tensors, source.listing.dequantized)
+        return Opened(source, tree, tensors, positions, LoweredNames(tensors), content, both, unreadable, has_codes)

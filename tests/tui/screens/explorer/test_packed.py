@@ -19,10 +19,17 @@ async def test_a_key_shows_packed_weights_as_what_they_mean_and_back(tmp_path: P
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
     async with on_stage(lambda: open_source(path)) as stage:
         assert "qweight" in stage.text
+        # Not every stored element is a parameter.
+        assert "1.08K stored elements · packed weights: t" in stage.lines[1]
+        await stage.press("slash", *"qweight", "enter")
+        await stage.until(lambda: "packed codes: t shows the weight" in stage.text, "the page of the codes")
+        await stage.press("escape")
         await stage.press("t")
         await stage.until(lambda: "safetensors, 1 packed weight restored" in stage.lines[0], "the header")
         await stage.rest()
         assert "qweight" not in stage.lines[2]
+        assert "6.14K parameters" in stage.lines[1]
+        assert "packed codes" not in stage.text
         figures = stage.screen.session.figures("fc.weight")
         assert figures is not None
         assert figures.max == weight.max()

@@ -30,6 +30,8 @@ class BarState(msgspec.Struct, frozen=True):
     opened: Opened | None = None
     stale: str | None = None
     """Why what is on screen is no longer what is there."""
+    has_codes: bool = False
+    """Whether packed weights are shown as they are stored, so that not every element is a parameter."""
     has_unknown_sizes: bool = False
     """Whether the totals leave out tensors of unknown size (of a shard that is missing)."""
 

@@ -79,6 +79,7 @@ class Bars:
             label=self._session.pending.label,
             opened=opened,
             stale=self._session.stale,
+            has_codes=opened is not None and opened.has_codes and not self._session.pending.is_logical,
             pulse=self._pulse.words,
             fetched=(self._meter.amount, self._meter.rate),
             has_unknown_sizes=pages is not None and pages.modules.has_unknown_sizes,

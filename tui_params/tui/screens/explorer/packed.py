@@ -12,11 +12,11 @@ def switch(session: Session, notice: Notice) -> bool:
     """Open the source again, packed weights as what they mean if they were as they are stored; False if none are."""
     if session.opened is None:
         return False
-    from tui_params.core.packed.recognition import may_be_packed
+    from tui_params.core.packed.by_name import may_be_packed
 
     is_logical = session.pending.is_logical
-    if not is_logical and not may_be_packed(session.opened.source.listing):
-        listing = session.opened.source.listing
+    listing = session.opened.source.listing
+    if not is_logical and not may_be_packed(listing.tensors, listing.dequantized):
         is_restored = any(info.dtype.stored is not None for info in listing.tensors)
         notice.say(_ALWAYS if is_restored else "There are no packed weights here.")
         return False

@@ -91,7 +91,8 @@ class ExplorerScreen(Actions):
             return Desk(opened, generation, self.post_message, kept, chosen.limits, chosen.fetch_below)
 
         def make_pages(desk: Desk) -> Pages:
-            return Pages(desk, self.detail, glyphs, self.questions.show_soon, self.key_of("fetch"))
+            words = "" if pending.is_logical else f"packed codes: {self.key_of('logical')} shows the weight"
+            return Pages(desk, self.detail, glyphs, self.questions.show_soon, self.key_of("fetch"), words)
 
         def scan_key() -> str:
             return self.key_of("scan")

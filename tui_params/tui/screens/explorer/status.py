@@ -68,8 +68,10 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     states, of_what = _in_states(opened.tree, source.listing.states)
     # The tensors of a missing shard are counted as empty.
     least = "at least " if state.has_unknown_sizes else ""
-    parameters = text.short_plural(totals.parameters - states, "parameter")
+    parameters = text.short_plural(totals.parameters - states, "stored element" if state.has_codes else "parameter")
     counts = [text.plural(totals.tensors, "tensor"), f"{least}{parameters}"]
+    if state.has_codes:
+        counts.append(f"packed weights: {keys.first('logical', state.keys)}")
     if states:
         counts.append(f"{text.numel(states)} in {of_what} states")
     if totals.buffers:

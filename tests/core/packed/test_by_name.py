@@ -1,0 +1,43 @@
+"""Codes are told by names and types alone, before anything is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.core.packed.test_damaged import SEEDS
+from tests.factories_memory import MemorySource
+from tui_params.core.packed.by_name import looks_packed, may_be_packed, some_are_codes
+from tui_params.core.packed.recognition import find_packings
+
+
+@pytest.mark.parametrize("number", range(len(SEEDS)))
+def test_the_codes_of_every_packing(number: int) -> None:
+    tensors, config, metadata = SEEDS[number]
+    said = {f"config.{key}.{name}": str(value) for key, part in config.items() for name, value in part.items()}
+    source = MemorySource(tensors | {"norm.weight": np.ones(3, np.float32)}, metadata=metadata | said)
+    assert may_be_packed(source.listing.tensors, {})
+    assert some_are_codes(source.listing.tensors, {})
+    codes = {weight.codes.name for weight in find_packings(source).weights} or {next(iter(tensors))}
+    assert {info.name for info in source if looks_packed(info, {}, source.__contains__)} == codes
+    assert ("stored elements" in repr(source), "parameters" in repr(source)) == (True, False)
+
+
+def test_codes_as_floats_and_what_is_no_codes() -> None:
+    as_floats = {"f.weight": np.ones((8, 1), np.float16), "f.weight.absmax": np.ones(2, np.uint8)}
+    assert some_are_codes(MemorySource(as_floats).listing.tensors, {})
+    for tensors in (
+        {"f.weight": np.ones((8, 8), np.float16), "f.weight_scale": np.ones(8, np.float32), "n": np.ones(1, np.int64)},
+        {"f.weight": np.ones((8, 8), np.int8), "g.weight_scale": np.ones(8, np.float32)},
+        {"num_blocks": np.ones(1, np.int64), "myqweight": np.ones(2, np.int32), "scales": np.ones(2, np.float32)},
+    ):
+        source = MemorySource(tensors)
+        assert not some_are_codes(source.listing.tensors, {})
+        assert "stored elements" not in repr(source)
+
+
+def test_a_graph_says_so() -> None:
+    tensors = MemorySource({"w": np.ones((8, 8), np.int8), "x": np.ones(8, np.float32)}).listing.tensors
+    assert some_are_codes(tensors, {"w"})
+    # Restored already.
+    assert not some_are_codes(tensors, {"x"})

@@ -1,0 +1,85 @@
+"""Which stored tensors look packed, by their names, types and what stands beside them; reads nothing.
+
+``dequantized`` are the names of those that a graph beside the tensors restores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from tui_params.core.tensor import TensorInfo
+from tui_params.core.tensor_columns import Form, TensorColumns
+
+_SIGNS = (
+    "qweight", "weight_packed", "_blocks", "absmax", "SCB", "weight_scale", "weight_scale_inv", "weight_scale_2",
+    "scales", "_weight_qdata", ".qdata", "._data", "W_q",
+)  # fmt: skip
+"""Endings of the codes, or of what stands beside codes that have the weight's own name."""
+
+_BESIDE = (
+    (".qweight", ".scales"),
+    (".weight_packed", ".weight_scale"),
+    ("_blocks", "_scales"),
+    ("._weight_qdata", "._weight_scale"),
+    (".qdata", ".scale"),
+    ("._data._data", "._scale"),
+    ("._data", "._scale"),
+    (".W_q", ".scale"),
+    (".weight", ".weight.absmax"),
+    (".weight", ".SCB"),
+    (".weight", ".scales"),
+    (".weight", ".weight_scale"),
+    (".weight", ".weight_scale_inv"),
+)
+"""The ending of the name of codes, and what stands in its place in the name of a tensor beside them."""
+
+
+def may_be_packed(tensors: Sequence[TensorInfo], dequantized: Collection[str]) -> bool:
+    """Whether the names of the tensors look as if some were packed, or a graph says so."""
+    return bool(dequantized) or _have_signs(_names(tensors))
+
+
+def some_are_codes(tensors: Sequence[TensorInfo], dequantized: Collection[str]) -> bool:
+    """Whether some tensors look like the codes of packed weights, or a graph says so."""
+    if not any(map(_holds_codes, tensors.forms if isinstance(tensors, TensorColumns) else tensors)):
+        return False
+    if dequantized and any(info.name in dequantized and _holds_codes(info) for info in tensors):
+        return True
+    names = _names(tensors)
+    if not _have_signs(names):
+        return False
+    has = frozenset(names).__contains__
+    return any(_beside(name, has) is not None and _are_codes(tensors[at], has) for at, name in enumerate(names))
+
+
+def looks_packed(info: TensorInfo, dequantized: Collection[str], has: Callable[[str], bool]) -> bool:
+    """Whether a tensor looks like the codes of a packed weight; ``has``: whether there is a tensor of a name."""
+    return (info.name in dequantized and _holds_codes(info)) or _are_codes(info, has)
+
+
+def _are_codes(info: TensorInfo, has: Callable[[str], bool]) -> bool:
+    beside = _beside(info.name, has)
+    # Those of bitsandbytes may be stored as if they were floats.
+    return beside is not None and (_holds_codes(info) or beside.endswith("absmax"))
+
+
+def _holds_codes(info: TensorInfo | Form) -> bool:
+    return info.dtype.kind == "int" or 0 < info.dtype.bits <= 8
+
+
+def _beside(name: str, has: Callable[[str], bool]) -> str | None:
+    """The ending of what tells the codes of that name; None if there is no such tensor."""
+    # A layer that was saved by itself has names with nothing before them.
+    dotted = f".{name}"
+    for ending, beside in _BESIDE:
+        if dotted.endswith(ending) and has(f"{dotted.removesuffix(ending)}{beside}"[1:]):
+            return beside
+    return None
+
+
+def _names(tensors: Sequence[TensorInfo]) -> Iterable[str]:
+    return tensors.names if isinstance(tensors, TensorColumns) else [info.name for info in tensors]
+
+
+def _have_signs(names: Iterable[str]) -> bool:
+    return any(name.endswith(_SIGNS) for name in names)
