@@ -28,7 +28,7 @@ from tui_params.sources.bytes.system_calls import reason
 from tui_params.sources.given import find_path, meant
 from tui_params.sources.row import Reader as Reader
 from tui_params.sources.row import Unopened as Unopened
-from tui_params.sources.unopened import UNOPENED
+from tui_params.sources.unopened import NOT_YET, UNOPENED
 
 if TYPE_CHECKING:
     from tui_params.sources.folder.folder import Formats
@@ -49,6 +49,7 @@ def formats() -> Formats:
         mentioned=tuple(suffix for row in READERS for suffix in row.suffixes),
         refusal=_refuse_folder,
         open_subfolder=_open_subfolder,
+        named=_name_file,
     )
 
 
@@ -69,6 +70,19 @@ def _refuse_folder(path: Path) -> str | None:
     if row is None:
         return None
     return row.sentence if row.detail is None else row.sentence + row.detail(path)
+
+
+def _name_file(path: Path) -> str | None:
+    """What a file is whose name is not that of a tensor file, as the end of a sentence; None if it holds no tensors."""
+    name = clean(path.name, 120)
+    try:
+        open_file(path).close()
+    except UnknownFormatError as error:
+        # What is known to hold something else says so, too: a JSON document.
+        return str(error).removeprefix(name).lstrip() if str(error).endswith(NOT_YET) else None
+    except OpenError as error:
+        return str(error).removeprefix(name).lstrip()
+    return "can be opened by its path"
 
 
 def _is_any(path: Path) -> bool:

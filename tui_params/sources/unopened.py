@@ -13,7 +13,7 @@ NOT_YET = "; this format cannot be opened yet"
 _LZ4 = "is compressed with lz4: decompress it first (lz4 -d), or install the package lz4 (pip install lz4)"
 _OLD_GGML = "is a model of ggml from before GGUF (llama.cpp, whisper.cpp)" + NOT_YET
 _OCDBT = "is the list of keys of an OCDBT store, in which Orbax (jax) keeps a checkpoint" + NOT_YET
-_CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML (weight.bin)" + NOT_YET
+_CORE_ML_WEIGHTS = "is the file of weights of a package of Core ML" + NOT_YET
 _OPENVINO = "is the graph of an OpenVINO model, whose weights are in the .bin beside it" + NOT_YET
 _PADDLE = (
     "is a row of tensors as Paddle writes them one by one (use_binary_format, .pdiparams), without names" + NOT_YET
@@ -73,12 +73,16 @@ UNOPENED: tuple[Unopened, ...] = (
     Unopened(
         name="llama2.c", magic=b"24ka", is_file=bare_heads.is_llama2c, sentence=f"is a model of llama2.c{NOT_YET}"
     ),
-    Unopened(name="ExecuTorch", magic=b"ET12", at=4, sentence=f"is a program of ExecuTorch (.pte){NOT_YET}"),
+    Unopened(
+        name="ExecuTorch",
+        magic=b"ET12",
+        at=4,
+        suffixes=(".pte",),
+        sentence=f"is a program of ExecuTorch (.pte){NOT_YET}",
+    ),
     Unopened(name="OCDBT", magic=b"\x0c\xdb\x3a\x2a", sentence=_OCDBT),
     Unopened(name="Core ML weights", magic=b"\xef\xbe\xad\xde", at=64, sentence=_CORE_ML_WEIGHTS),
-    Unopened(
-        name="CTranslate2", is_file=content.is_ctranslate2, sentence=f"is a model of CTranslate2 (model.bin){NOT_YET}"
-    ),
+    Unopened(name="CTranslate2", is_file=content.is_ctranslate2, sentence=f"is a model of CTranslate2{NOT_YET}"),
     Unopened(
         name="tar with gzip",
         is_file=content.is_gzipped_tar,
@@ -93,18 +97,39 @@ UNOPENED: tuple[Unopened, ...] = (
     Unopened(name="ELF", magic=b"\x7fELF", sentence="is a compiled program or library, not a checkpoint"),
     Unopened(name="PDF", magic=b"%PDF", sentence="is a PDF document, not a checkpoint"),
     Unopened(name="Parquet", magic=b"PAR1", sentence=f"is a Parquet file{NOT_YET}"),
-    Unopened(name="TensorFlow Lite", magic=b"TFL3", at=4, sentence=f"is a TensorFlow Lite model{NOT_YET}"),
+    Unopened(
+        name="TensorFlow Lite",
+        magic=b"TFL3",
+        at=4,
+        suffixes=(".tflite",),
+        sentence=f"is a TensorFlow Lite model{NOT_YET}",
+    ),
+    Unopened(
+        name="TensorFlow data",
+        is_file=content.is_tensorflow_data,
+        sentence=f"is a part of the values of a TensorFlow checkpoint, whose index lies beside it{NOT_YET}",
+    ),
     Unopened(
         name="TensorFlow index",
         is_file=content.is_tensorflow_index,
         sentence=f"is the index of a TensorFlow checkpoint{NOT_YET}",
     ),
     Unopened(name="JSON", is_file=content.is_json, sentence="is a JSON document, not a checkpoint"),
-    Unopened(name="Flax", is_file=content.is_flax, sentence=f"is a tree of arrays of flax or jax (msgpack){NOT_YET}"),
+    Unopened(
+        name="Flax",
+        is_file=content.is_flax,
+        suffixes=(".msgpack",),
+        sentence=f"is a tree of arrays of flax or jax (msgpack){NOT_YET}",
+    ),
     Unopened(
         name="SavedModel", is_file=content.is_saved_model, sentence=f"is the graph of a TensorFlow SavedModel{NOT_YET}"
     ),
-    Unopened(name="Core ML", is_file=content.is_core_ml, sentence=f"is a model of Core ML (.mlmodel){NOT_YET}"),
+    Unopened(
+        name="Core ML",
+        is_file=content.is_core_ml,
+        suffixes=(".mlmodel",),
+        sentence=f"is a model of Core ML (.mlmodel){NOT_YET}",
+    ),
     Unopened(
         name="OpenVINO weights",
         is_file=content.is_openvino_weights,

@@ -149,6 +149,18 @@ def is_tensorflow_index(peek: Peek) -> bool:
     return peek.tail == _TABLE_MAGIC
 
 
+def is_tensorflow_data(peek: Peek) -> bool:
+    """Whether the file is named as a part of the values of a TensorFlow checkpoint, and the index lies beside it."""
+    stem, _, _ = peek.name.rpartition(".data-")
+    if not stem:
+        return False
+    try:
+        with opened(peek.folder / f"{stem}.index") as (descriptor, file):
+            return read_bytes(descriptor, max(file.size - 8, 0), 8) == _TABLE_MAGIC
+    except OpenError:
+        return False
+
+
 def is_all_zeros(peek: Peek) -> bool:
     """Whether the file holds nothing but zeros where it is looked at: its start, its end, and places between."""
     if peek.head.strip(b"\0"):

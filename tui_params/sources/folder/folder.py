@@ -36,6 +36,9 @@ _MAX_BESIDE = 100
 _MAX_REFUSALS = 20
 """The most subfolders that are asked why they cannot be opened."""
 
+_MAX_NAMED = 20
+"""The most files of a folder that are looked into though their names do not say that they hold tensors."""
+
 _MAX_FOLDERS = 300
 """The most folders that are searched for one to suggest instead."""
 
@@ -54,8 +57,8 @@ class Formats(msgspec.Struct, frozen=True):
 
     ``readers`` are in the order of preference. A subfolder with a file that ends with one of ``mentioned`` holds
     tensors. ``refusal`` says why a folder cannot be opened as a whole, whatever else lies in it, as the end of a
-    sentence, or None. ``open_subfolder`` opens a folder that is a checkpoint of a format of its own (DCP), and returns
-    None for any other; it raises OpenError.
+    sentence, or None; ``named`` says what a file is that is not named so. ``open_subfolder`` opens a folder that is a
+    checkpoint of a format of its own (DCP), and returns None for any other; it raises OpenError.
     """
 
     open_file: OpenFile
@@ -63,6 +66,7 @@ class Formats(msgspec.Struct, frozen=True):
     mentioned: tuple[str, ...]
     refusal: Callable[[Path], str | None]
     open_subfolder: Callable[[Path], Source | None] = lambda _: None
+    named: Callable[[Path], str | None] = lambda _: None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -172,7 +176,8 @@ def _choose_files(names: Iterable[str], formats: Formats) -> tuple[list[str], li
             wanted = [name for name in wanted if not STATE.match(name)]
         if wanted:
             opened = set(wanted)
-            return wanted, sorted([*states, *(name for name in candidates if name not in opened)])
+            others = [name for name in names if name.endswith(formats.mentioned)]
+            return wanted, sorted([*states, *(name for name in others if name not in opened)])
     return candidates, states if candidates else []
 
 
@@ -209,16 +214,33 @@ def _nothing_here(path: Path, formats: Formats) -> str:
     if far.is_guessed(path):
         usual = "model.safetensors.index.json, model.safetensors, adapter_model.safetensors, pytorch_model.bin"
         return f"{shown} has no file of a usual name ({usual}); web servers list no files: give the address of one"
-    below = _checkpoints_below(path, (*formats.suffixes, *formats.mentioned))
+    named = _named_in(path, formats)
+    below = _checkpoints_below(path, formats)
+    if named is not None:
+        others = f"; {_listed(below)} below it {'hold' if len(below) > 1 else 'holds'} tensors" if below else ""
+        return f"{shown} cannot be opened as a folder: {named}{others}"
     if not below:
         return f"{shown} holds no tensor file: looked for {looked} and *.index.json, in its subfolders too"
     wrong = "".join(f"; {finding.file}: {finding.evidence}" for finding in config_findings(path))
-    for folder in below[:_MAX_REFUSALS]:
-        refusal = formats.refusal(path / folder)
-        if refusal is not None:
-            others = f"; {_listed(below)} hold tensors" if len(below) > 1 else ""
-            return f"{shown} holds no tensor file ({looked}); its subfolder {clean(folder, 80)} {refusal}{others}"
+    refused = {folder: why for folder in below[:_MAX_REFUSALS] if (why := formats.refusal(path / folder)) is not None}
+    if refused:
+        folder, why = next(iter(refused.items()))
+        rest = [other for other in below if other not in refused] or [other for other in below if other != folder]
+        others = f"; {_listed(rest)} {'hold' if len(rest) > 1 else 'holds'} tensors, too" if rest else ""
+        return f"{shown} holds no tensor file; its subfolder {clean(folder, 80)} {why}{others}"
     return f"{shown} holds no tensor file ({looked}), but these of its subfolders do: {_listed(below)}{wrong}"
+
+
+def _named_in(path: Path, formats: Formats) -> str | None:
+    """What the first file is that holds tensors, though its name does not say so; None if none does."""
+    names = [name for name in file_names(path) if not name.startswith(".")]
+    # Those that are usually so come first.
+    names.sort(key=lambda name: not name.endswith(formats.mentioned))
+    for name in names[:_MAX_NAMED]:
+        sentence = formats.named(path / name)
+        if sentence is not None:
+            return f"{clean(name, 120)} {sentence}"
+    return None
 
 
 def _listed(folders: list[str]) -> str:
@@ -226,9 +248,10 @@ def _listed(folders: list[str]) -> str:
     return f"{', '.join(clean(folder, 80) for folder in folders[:5])}{more}"
 
 
-def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Subfolders, at most three levels down, that hold something to open; their paths from ``path``."""
+def _checkpoints_below(path: Path, formats: Formats) -> list[str]:
+    """Subfolders, at most three levels down, that hold tensors or are a checkpoint; their paths from ``path``."""
     found: list[str] = []
+    whole: set[Path] = set()
     level = [path]
     looked = 0
     for _ in range(3):
@@ -251,7 +274,10 @@ def _checkpoints_below(path: Path, suffixes: tuple[str, ...]) -> list[str]:
                 names = file_names(folder)
             except OpenError:
                 continue
-            if any(name.endswith(suffixes) for name in names):
+            if formats.refusal(folder) is not None:
+                # What is in it is a part of it.
+                whole.add(folder)
+            if folder in whole or any(name.endswith(formats.mentioned) for name in names):
                 found.append(str(folder.relative_to(path)))
-        level = below
+        level = [folder for folder in below if folder not in whole]
     return found
