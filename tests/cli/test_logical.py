@@ -68,7 +68,17 @@ def test_a_packed_model_is_compared_with_its_original(
     other[2, 3] += 1
     save_file({"fc.weight": np.ascontiguousarray(other)}, tmp_path / "other.safetensors")
     ran = cli("diff", str(tmp_path / "other.safetensors"), str(folder), "--logical", "--json")
-    assert (ran.code, json.loads(ran.out)["changed"][0]["max_abs"]) == (1, pytest.approx(1.0, rel=2e-3))
+    (changed,) = json.loads(ran.out)["changed"]
+    assert (ran.code, changed["max_abs"]) == (1, pytest.approx(1.0, rel=2e-3))
+    noise = np.linalg.norm(weight.astype(float) - other) / np.linalg.norm(other.astype(float))
+    assert changed["snr_db"] == pytest.approx(-20 * np.log10(noise))
+    said = f"SNR {changed['snr_db']:.1f} dB, first at [2, 3]"
+    hint = "B has packed weights, compared as they are stored: --logical compares what they stand for"
+    found = cli("diff", str(tmp_path / "other.safetensors"), str(folder), "--logical").out
+    assert (said in found, hint in found) == (True, False)
+    assert hint in cli("diff", whole, str(folder)).out
+    # Two sources without packed weights differ by their relative change alone.
+    assert "SNR" not in cli("diff", whole, str(tmp_path / "other.safetensors")).out
 
 
 def test_the_config_is_not_said_to_contradict_the_restored_weights(

@@ -251,7 +251,7 @@ def document(
     return found
 
 
-_DIFFERENCE = ("max_abs", "mean_abs", "relative_l2", "cosine", "changed_fraction")
+_DIFFERENCE = ("max_abs", "mean_abs", "relative_l2", "snr_db", "cosine", "changed_fraction")
 _FIGURES = ("count", "pairs", "became_nan", "was_nan", "became_inf", "was_inf", "became_zero")
 _OF_KIND = (
     "kind", "count", "changed", "equal", "identical", "uncompared", "max_abs", "relative_l2", "cosine", "elements",

@@ -32,6 +32,8 @@ from tui_params.core.compare.verdict_text import (
 from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.health.finding_text import folded
 from tui_params.core.kinds import kind_of, name_of_kind
+from tui_params.core.packed import UNTOLD, is_restored
+from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Listing
 
 _LONGEST_NAME = 500
@@ -81,8 +83,10 @@ def lines(
         yield from found[:most]
         yield from _rest(len(found), most)
     yield from tried_lines(comparison.elsewhere, output)
+    yield from _packed(listings, onlys, output)
     groups = group_changes(comparison)
-    yield from _changed(comparison, groups, output, names)
+    has_restored = any(is_restored(info) for listing in listings for info in listing.tensors)
+    yield from _changed(comparison, groups, output, names, has_restored)
     yield from _same(comparison, groups, output, names)
     if comparison.uncompared:
         yield from _section("Not compared", len(comparison.uncompared), output)
@@ -125,6 +129,20 @@ def _verdict(comparison: Comparison, output: Output) -> Iterator[str]:
     yield from others
     if has_tolerance(comparison):
         yield f"an element changed if |b-a| > {comparison.atol:g} + {comparison.rtol:g} |a|"
+
+
+def _packed(listings: Sequence[Listing], onlys: Sequence[Sequence[str]], output: Output) -> Iterator[str]:
+    """That packed weights on one side alone were compared as they are stored."""
+    sides = [
+        side
+        for side, listing, only in zip("AB", listings, onlys, strict=True)
+        if only and some_are_codes(listing.tensors, listing.dequantized)
+    ]
+    if sides and not any(UNTOLD in note for listing in listings for info in listing.tensors for note in info.notes):
+        has = "A and B have" if len(sides) > 1 else f"{sides[0]} has"
+        sentence = f"{has} packed weights, compared as they are stored: --logical compares what they stand for"
+        yield ""
+        yield from wrapped(sentence, output, "bold yellow", 0)
 
 
 def _section(title: str, count: int, output: Output) -> Iterator[str]:
@@ -192,7 +210,9 @@ def _expressions(suggestion: Suggestion) -> str:
     return " ".join(f"--rename {shlex.quote(text.clean(str(rename), 500))}" for rename in suggestion.renames)
 
 
-def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Output, names: bool) -> Iterator[str]:
+def _changed(
+    comparison: Comparison, groups: Sequence[KindChange], output: Output, names: bool, has_restored: bool
+) -> Iterator[str]:
     found = [group for group in groups if group.changed]
     if not found:
         return
@@ -219,7 +239,9 @@ def _changed(comparison: Comparison, groups: Sequence[KindChange], output: Outpu
         figures = _figures(change, output)
         name = _fitted(change.name, width, output)
         line = f"  {name:<{width}}{figures}" if figures else f"  {name}"
-        yield line + output.note(", ".join(notes(change)), "dim", len(line))
+        snr = change.difference.snr_db if change.difference is not None and has_restored else None
+        said = [*([] if snr is None else [f"SNR {snr:.1f} dB"]), *notes(change)]
+        yield line + output.note(", ".join(said), "dim", len(line))
     yield from _rest(len(ranked), most)
 
 

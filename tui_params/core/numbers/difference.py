@@ -64,6 +64,11 @@ class Difference(msgspec.Struct, frozen=True, gc=False):
     def changed_fraction(self) -> float:
         return self.changed / self.count if self.count else 0.0
 
+    @property
+    def snr_db(self) -> float | None:
+        """20 log10(||a|| / ||b - a||), the signal to noise of a quantised B; None if that has no value."""
+        return -20 * math.log10(self.relative_l2) if self.relative_l2 else None
+
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
     """What a Tally has counted, as a value that may go to another process.

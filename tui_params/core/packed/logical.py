@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from tui_params.core.dtypes import numpy_dtype
-from tui_params.core.packed import UNTOLD
+from tui_params.core.packed import RESTORED, UNTOLD
 from tui_params.core.packed.box import Box, box_of, boxes, lengths
 from tui_params.core.packed.recognition import Packings, find_packings
 from tui_params.core.packed.sought import OF_SAFETENSORS
@@ -211,7 +211,7 @@ def _info_of(weight: PackedWeight) -> TensorInfo:
     kind = "blocks" if isinstance(weight.group, str) else "groups"
     group = "" if weight.group is None else f", {kind} of {weight.group}"
     bits = f"{weight.bits_per_weight:.2f} bits a weight{group}"
-    notes = (f"packed: {weight.method}", bits, _stored_as(weight))
+    notes = (f"{RESTORED}{weight.method}", bits, _stored_as(weight))
     return TensorInfo(
         weight.name,
         weight.shape,

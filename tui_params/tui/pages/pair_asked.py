@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tui_params.core.packed import is_restored
 from tui_params.core.tensor import TensorInfo
 from tui_params.tui import keys
 from tui_params.tui.state.changes import Changes
@@ -71,7 +72,8 @@ class PairAsked:
         rank = self._rank_words(name, found) if can_look and info.ndim > 1 else ""
         hint = f"{self.key_of('difference')} looks into B - A: heat map, numbers, singular values" if can_look else ""
         later = "one side trains: what follows was read at a later step" if self._pairs.trains else ""
-        return AcrossView(changes.since, change, partner, sides, reason, rank, hint, later)
+        is_packed = is_restored(pair.a) or is_restored(pair.b)
+        return AcrossView(changes.since, change, partner, sides, reason, rank, hint, later, is_packed)
 
     def _leave(self) -> None:
         if self._asked is not None and self._asked not in self._sides and self._pairs is not None:

@@ -43,3 +43,16 @@ async def test_blocks_of_gguf_are_always_shown_so(tmp_path: Path) -> None:
     async with on_stage(lambda: open_source(path)) as stage:
         await stage.press("t")
         await stage.until(lambda: "Weights in blocks are always shown as what they stand for." in stage.lines[-1], "it")
+
+
+async def test_the_page_beside_the_original_has_the_snr(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, tmp_path / "b.safetensors")
+    original = weight + np.float16(0.01)
+    save_file({"fc.weight": np.ascontiguousarray(original)}, tmp_path / "a.safetensors")
+    noise = np.linalg.norm((weight - original).astype(float)) / np.linalg.norm(original.astype(float))
+    async with on_stage(
+        lambda: open_source(tmp_path / "a.safetensors"),
+        other=lambda: open_source(tmp_path / "b.safetensors", logical=True),
+    ) as stage:
+        await stage.until(lambda: f"SNR      {-20 * np.log10(noise):.1f} dB" in stage.text, "the SNR")

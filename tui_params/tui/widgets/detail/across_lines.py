@@ -33,7 +33,8 @@ class AcrossView(msgspec.Struct, frozen=True):
 
     ``sides`` are None where they are being read, or ``reason`` says why they are not. ``rank`` says what is known of
     the singular values of the difference, or which key asks for them; empty for what is no matrix. ``later`` says that
-    the sides were read later than they were compared, if values may have changed meanwhile.
+    the sides were read later than they were compared, if values may have changed meanwhile. ``is_restored``: one is a
+    packed weight.
     """
 
     against: str
@@ -44,6 +45,7 @@ class AcrossView(msgspec.Struct, frozen=True):
     rank: str = ""
     keys: str = ""
     later: str = ""
+    is_restored: bool = False
 
     @property
     def is_of_values(self) -> bool:
@@ -63,7 +65,7 @@ def across_lines(view: AcrossView, width: int, glyphs: Glyphs, *, is_tight: bool
     found = change.difference
     if found is None or not found.count:
         return lines
-    lines += _difference_lines(found, width)
+    lines += _difference_lines(found, width, has_snr=view.is_restored)
     if view.rank:
         lines += wrapped(view.rank, width, "dim", hang=2)
     if view.keys:
@@ -82,7 +84,7 @@ def across_lines(view: AcrossView, width: int, glyphs: Glyphs, *, is_tight: bool
     return [*lines, *gap, *before_and_now_lines(moved, width, ("A", "B"))]
 
 
-def _difference_lines(found: Difference, width: int) -> list[Line]:
+def _difference_lines(found: Difference, width: int, *, has_snr: bool) -> list[Line]:
     """The figures of the difference, two in a line where there is room."""
     cosine = "–" if found.cosine is None else cosine_words(found.cosine, 10)
     cells = [
@@ -91,6 +93,8 @@ def _difference_lines(found: Difference, width: int) -> list[Line]:
         ("largest", text.number(found.max_abs)),
         ("mean", text.number(found.mean_abs)),
     ]
+    if has_snr and found.snr_db is not None:
+        cells.insert(1, ("SNR", f"{found.snr_db:.1f} dB"))
     columns = 2 if width >= 36 else 1
     room = width // columns
     lines: list[Line] = []
