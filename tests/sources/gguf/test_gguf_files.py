@@ -223,6 +223,15 @@ def rules(source: Source) -> set[tuple[str, str | None]]:
     return {(found.rule, found.tensor) for found in source.listing.findings}
 
 
+def test_the_rest_of_a_tensor_that_is_cut_is_not_said_to_be_of_none(tmp_path: Path) -> None:
+    whole = gguf_bytes([plain("a", np.zeros((4, 8), "f4")), plain("b", np.zeros((40, 8), "f4"))])
+    assert rules(opened(tmp_path, whole[:-64])) == {("truncated", "b")}
+    # Where the array of the tokens is longer than what is left, the file may just be shorter.
+    words = "an array claims 99 numbers, more than the file has room for: it is cut short or damaged"
+    cut = gguf_bytes([], {"k": (9, (6, [1.0] * 99))})[:-200]
+    assert [found.evidence for found in opened(tmp_path, cut).listing.findings] == [words]
+
+
 def test_places_that_make_no_sense(tmp_path: Path) -> None:
     a, b, q = plain("a", W), plain("b", W), blocks("q", (2, 32), 2, SIZES[2])
     assert rules(opened(tmp_path, gguf_bytes([a, b], offsets=[0, 32]))) == {("overlap", "b"), ("trailing-bytes", None)}

@@ -129,7 +129,9 @@ class _Cursor:
     def skip_texts(self, count: int) -> None:
         """Pass over so many texts: their lengths must be read one by one."""
         if count * 8 > self.left:
-            raise EndsEarlyError(f"an array claims {count:,} texts, more than the file can hold: it is damaged")
+            raise EndsEarlyError(
+                f"an array claims {count:,} texts, more than the file has room for: it is cut short or damaged"
+            )
         while count:
             self.take(8)
             self.at -= 8
@@ -218,7 +220,9 @@ def _array(cursor: _Cursor, depth: int) -> str:
     if kind not in _NAMES:
         raise OpenError(f"its header has an array of the unknown type {kind:,}: it is damaged")
     if kind in _NUMBERS and count * _NUMBERS[kind].size > cursor.left:
-        raise EndsEarlyError(f"an array claims {count:,} numbers, more than the file can hold: it is damaged")
+        raise EndsEarlyError(
+            f"an array claims {count:,} numbers, more than the file has room for: it is cut short or damaged"
+        )
     first = min(count, _ENTRIES)
     for _ in range(first):
         entry = cursor.text(4 * _ENTRY_TEXT) if kind == _TEXT else _value(cursor, kind, depth + 1)
@@ -235,7 +239,9 @@ def _array(cursor: _Cursor, depth: int) -> str:
 
 def _skip_arrays(cursor: _Cursor, count: int, depth: int) -> None:
     if count * 12 > cursor.left:
-        raise EndsEarlyError(f"an array claims {count:,} arrays, more than the file can hold: it is damaged")
+        raise EndsEarlyError(
+            f"an array claims {count:,} arrays, more than the file has room for: it is cut short or damaged"
+        )
     for _ in range(count):
         _value(cursor, _ARRAY, depth)
 

@@ -194,8 +194,10 @@ def _layout(infos: tuple[TensorInfo, ...], base: int, alignment: int, file: Data
         elif after[0] - before[1] >= alignment and all(info.dtype.is_sized for info in infos):
             evidence = f"{after[0] - before[1]:,} bytes before it belong to no tensor"
             findings.append(Finding("error", "hole", after[2], evidence))
+    # Where the file is cut short, the tensors that it ends in begin behind the last whole one.
+    begun = [info.offset for info in infos if info.offset is not None and info.nbytes and info.offset < file.size]
     end = max((place[1] for place in places), default=base)
-    if places and file.size - end >= alignment and all(info.dtype.is_sized for info in infos):
+    if places and end > max(begun) and file.size - end >= alignment and all(info.dtype.is_sized for info in infos):
         evidence = f"{file.size - end:,} bytes after the last tensor were not read"
         findings.append(Finding("warning", "trailing-bytes", None, evidence))
     return findings
