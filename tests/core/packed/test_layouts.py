@@ -96,6 +96,10 @@ def test_gptq(tmp_path: Path, bits: int, is_v2: bool, is_permuted: bool) -> None
     tensors, weight = gptq(bits, is_v2=is_v2, order=order)
     config = {"quantization_config": {"quant_method": "gptq", "checkpoint_format": "gptq_v2" if is_v2 else "gptq"}}
     check(save(tmp_path / "model", tensors, config), weight)
+    with logical(tmp_path / "model") as source:
+        found = source.packed("fc.weight")
+        assert found is not None
+        assert found.method == f"GPTQ{' v2' if is_v2 else ''} int{bits}"
 
 
 def test_gptq_without_an_order(tmp_path: Path) -> None:
@@ -151,6 +155,18 @@ def test_a_group_without_scales_is_refused_when_it_is_read(tmp_path: Path) -> No
     with logical(save(tmp_path / "model", tensors)) as source:
         with pytest.raises(ReadError, match=r"g_idx names group 9, and there are scales for 3 groups"):
             source.read("fc.weight")
+        assert (source.read("fc.weight", "[:, :50]") == weight[:, :50]).all()
+
+
+def test_a_negative_group_is_refused_unless_all_are_minus_one(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=False)
+    with logical(save(tmp_path / "none", tensors | {"fc.g_idx": np.full(96, -1, np.int32)})) as source:
+        assert (source.read("fc.weight") == weight).all()
+    tensors["fc.g_idx"][50] = -1
+    with logical(save(tmp_path / "one", tensors)) as source:
+        for part in ("", "[:, 50]"):
+            with pytest.raises(ReadError, match=r"^fc\.g_idx names group -1: no group is negative$"):
+                source.read("fc.weight", part)
         assert (source.read("fc.weight", "[:, :50]") == weight[:, :50]).all()
 
 
@@ -386,7 +402,7 @@ def test_totals_are_those_of_the_file(tmp_path: Path) -> None:
         assert sum(info.numel for info in infos) == weight.size + 64
         found = source.packed("fc.weight")
         assert found is not None
-        assert (found.method, found.group) == ("GPTQ int4", 32)
+        assert (found.method, found.group) == ("GPTQ int4, read as v1: no configuration says v1 or v2", 32)
         assert found.bits_per_weight == pytest.approx(8 * (sum(v.nbytes for v in tensors.values()) - 128) / weight.size)
 
 

@@ -47,7 +47,10 @@ def _gptq(
     is_v2 = sought.stated("checkpoint_format") == "gptq_v2"
     parts = (info, zeros, scales) if order is None else (info, zeros, scales, order)
     scheme = Gptq(info, zeros, scales, order, bits, size or -(-inputs // groups), not is_v2)
-    method = f"GPTQ{' v2' if is_v2 else ''} int{bits}"
+    # Configurations from before v2 say nothing of it. Where there is none, it may be either.
+    is_stated = any(sought.stated(key) is not None for key in ("quant_method", "bits", "checkpoint_format"))
+    unsure = "" if is_stated else ", read as v1: no configuration says v1 or v2"
+    method = f"GPTQ{' v2' if is_v2 else ''} int{bits}{unsure}"
     return PackedWeight(name, (outputs, inputs), scales.dtype, method, parts, size, scheme)
 
 

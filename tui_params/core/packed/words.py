@@ -49,13 +49,16 @@ def along_columns(stored: Stored, info: TensorInfo, bits: int, box: Box) -> NDAr
 def groups_of(stored: Stored, order: TensorInfo | None, size: int, first: int, stop: int, count: int) -> NDArray[Any]:
     """The group of each input from ``first`` to ``stop``, as ``order`` has it, or in runs of ``size``.
 
-    Raises ReadError if one is beyond the ``count`` groups that have a scale.
+    Raises ReadError if one is negative, or beyond the ``count`` groups that have a scale.
     """
     if order is None:
         return np.arange(first, stop) // size
     groups = stored.box(order, ((first, stop),)).astype(np.int64)
-    # compressed-tensors writes -1 everywhere before it knows an order.
-    groups = np.where(groups < 0, np.arange(first, stop) // size, groups)
+    if groups.size and int(groups.min()) < 0:
+        # compressed-tensors writes -1 everywhere before it knows an order.
+        if (stored.whole(order) == -1).all():
+            return np.arange(first, stop) // size
+        raise ReadError(f"{order.name} names group {int(groups.min())}: no group is negative")
     if groups.size and int(groups.max()) >= count:
         raise ReadError(f"{order.name} names group {int(groups.max())}, and there are scales for {count} groups")
     return groups
