@@ -9,7 +9,7 @@ import msgspec
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.packed.grid import ScaleGrid, grid_over
 from tui_params.core.packed.scaled import Scaled
-from tui_params.core.packed.sought import Sought, Untold, is_float, want
+from tui_params.core.packed.sought import Sought, Untold, is_float, want, want_floats, want_numbers
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import TensorInfo
 
@@ -23,6 +23,7 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     scales = sought.find(f"{head}SCB")
     if scales is None or info.dtype.name != "int8" or info.ndim != 2:
         return None
+    want_floats(scales)
     want(scales.shape == info.shape[:1], f"{scales.name} has shape {list(scales.shape)}, the weight {list(info.shape)}")
     form = sought.find(f"{head}weight_format")
     if form is not None:
@@ -49,7 +50,7 @@ def tell_scaled(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     )
     if scales is None:
         return None
-    sought.need(scales.name)
+    want_numbers(sought.need(scales.name), sought.find(f"{info.name}_zero_point"))
     block = _stated_block(sought, info, scales)
     is_grid = scales.ndim == info.ndim and scales.numel > 1 and scales.shape[-1] > 1
     if suffix == "_scale_inv" and block is None:
@@ -176,6 +177,8 @@ def _torchao(
     block = tuple(stated) if isinstance(stated, list) and all(isinstance(n, int) and n > 0 for n in stated) else None
     if block is not None:
         block = tuple(min(step, size) for step, size in zip(block, info.shape, strict=False))
+    want(scales.dtype.name != "uint8", f"{scales.name} is uint8, which torchao does not write")
+    want_numbers(scales, zero)
     grid = grid_over(scales, info.shape, block) or grid_over(scales, info.shape)
     if grid is None:
         raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")
@@ -195,6 +198,7 @@ def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     if scales is None or name.endswith("._data") or sought.find(f"{name}._shift") is not None:
         return None
     want(info.dtype.name in (*_FP8, "int8"), f"its codes are {info.dtype.name}, which quanto does not write")
+    want_floats(scales)
     grid = grid_over(sought.need(scales.name), info.shape)
     if grid is None:
         raise Untold(f"{scales.name} of shape {list(scales.shape)} does not fit a weight of {list(info.shape)}")

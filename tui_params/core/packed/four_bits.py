@@ -11,7 +11,7 @@ from tui_params.core.packed.bitsandbytes import FourBit, Nested
 from tui_params.core.packed.grid import ScaleGrid
 from tui_params.core.packed.micro import GptOss, Micro
 from tui_params.core.packed.parted import Hqq, PairedRows, Quanto
-from tui_params.core.packed.sought import Sought, Untold, is_float, want
+from tui_params.core.packed.sought import Sought, Untold, is_float, is_power, want, want_floats
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.tensor import MAX_NDIM, TensorInfo
 
@@ -61,18 +61,22 @@ def tell_bitsandbytes(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     want(-(-numel // 2) == info.nbytes, f"{text.name} says {list(shape)}, and there are {info.nbytes:,} bytes")
     absmax, values = sought.need(f"{info.name}.absmax"), sought.need(f"{info.name}.quant_map")
     blocks = -(-numel // state.blocksize)
+    want_floats(values)
     want(absmax.shape == (blocks,), f"{absmax.name} has shape {list(absmax.shape)} for {blocks:,} blocks")
     want(values.numel == 16, f"{values.name} has {values.numel:,} values, not 16")
     parts, nested = [info, absmax, values], None
     if absmax.dtype.name == "uint8":
         outer = sought.need(f"{info.name}.nested_absmax")
         outer_map = sought.need(f"{info.name}.nested_quant_map")
+        want_floats(outer, outer_map)
         want(0 < state.nested_blocksize <= 1 << 20, f"{text.name} has nested blocks of {state.nested_blocksize}")
         many = -(-blocks // state.nested_blocksize)
         want(outer.shape == (many,), f"{outer.name} has shape {list(outer.shape)} for {many:,} blocks of scales")
         want(outer_map.numel == 256, f"{outer_map.name} has {outer_map.numel:,} values, not 256")
         nested = Nested(outer, outer_map, state.nested_blocksize, state.nested_offset)
         parts += [outer, outer_map]
+    else:
+        want_floats(absmax)
     dtype = from_torch(state.dtype.removeprefix("torch."))
     if dtype is None or dtype.kind != "float":
         raise Untold(f"{text.name} has the type {state.dtype[:40]!r}")
@@ -91,7 +95,9 @@ def tell_compressed(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     shape = (*info.shape[:-1], 2 * info.shape[-1])
     want(scale.shape == (*shape[:-1], -(-shape[-1] // group)), _unfit(scale, shape))
     grid = ScaleGrid(scale, (1,) * (len(shape) - 1) + (group,), is_e8m0=overall is None)
+    _want_scales(scale, of_mx=overall is None)
     if overall is not None:
+        want_floats(overall)
         want(sought.need(overall.name).numel == 1, f"{overall.name} has {overall.numel:,} elements, not 1")
     parts = (info, scale) if overall is None else (info, scale, overall)
     method = f"compressed-tensors {'mxfp4' if overall is None else 'nvfp4'}"
@@ -105,6 +111,8 @@ def tell_modelopt(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         return None
     shape = (*info.shape[:-1], 2 * info.shape[-1])
     want(scale.shape == (*shape[:-1], -(-shape[-1] // 16)), _unfit(scale, shape))
+    _want_scales(scale, of_mx=False)
+    want_floats(overall)
     want(overall.numel == 1, f"{overall.name} has {overall.numel:,} elements, not 1")
     grid = ScaleGrid(sought.need(scale.name), (1,) * (len(shape) - 1) + (16,))
     scheme = Micro(info, grid, sought.need(overall.name), "multiply")
@@ -126,6 +134,7 @@ def tell_modelopt_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     parts = [info, sought.need(scale.name)]
     if inputs is not None:
         want(sought.need(inputs.name).shape == (shape[1],), _unfit(inputs, shape))
+        want_floats(inputs)
         parts.append(inputs)
     scheme = PairedRows(info, ScaleGrid(scale, (1, group)), inputs)
     return PackedWeight(info.name, shape, _model_type(sought), "modelopt int4 AWQ", tuple(parts), group, scheme)
@@ -139,6 +148,7 @@ def tell_gpt_oss(sought: Sought, info: TensorInfo) -> PackedWeight | None:
         return None
     *leading, outputs, groups = info.shape[:-1]
     want(scales.shape == info.shape[:-1], _unfit(scales, info.shape))
+    _want_scales(scales, of_mx=True)
     shape = (*leading, groups * 32, outputs)
     scheme = GptOss(info, sought.need(scales.name))
     return PackedWeight(name, shape, _model_type(sought), "gpt-oss mxfp4", (info, scales), 32, scheme)
@@ -149,6 +159,7 @@ def tell_quanto(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     name = info.name.removesuffix("._data._data")
     scale, shift = sought.need(f"{name}._scale"), sought.need(f"{name}._shift")
     want(info.dtype.name == "uint8" and info.ndim == 2, f"its codes are {info.dtype.name} of {list(info.shape)}")
+    want_floats(scale, shift)
     rows, group = scale.numel, info.shape[1]
     want(scale.shape == shift.shape == (rows, 1), f"{scale.name} and {shift.name} are not one column each")
     bits = next((bits for bits in (4, 2) if -(-rows * bits // 8) == info.shape[0]), 0)
@@ -201,6 +212,12 @@ def _model_type(sought: Sought) -> DType:
     found = sought.dtype or from_torch("bfloat16")
     assert found is not None
     return found
+
+
+def _want_scales(scale: TensorInfo, *, of_mx: bool) -> None:
+    """Raises Untold unless scales of groups are powers of two (of MX formats), else fp8 (of NVFP4)."""
+    fits = is_power(scale) if of_mx else scale.dtype.name == "float8_e4m3fn"
+    want(fits, f"{scale.name} is {scale.dtype.name}, where {'uint8' if of_mx else 'float8_e4m3fn'} belongs")
 
 
 def _unfit(scale: TensorInfo, shape: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tui_params.core.dtypes import DType, from_torch
-from tui_params.core.packed.sought import Sought, Untold, is_float, want
+from tui_params.core.packed.sought import Sought, Untold, want, want_floats, want_integers
 from tui_params.core.packed.weight import PackedWeight
 from tui_params.core.packed.words import Awq, Gptq, Mlx, MlxMicro, PackQuantized
 from tui_params.core.tensor import TensorInfo
@@ -18,7 +18,7 @@ def tell_gptq_or_awq(sought: Sought, info: TensorInfo) -> PackedWeight | None:
     order = sought.find(f"{head}g_idx")
     want(info.ndim == zeros.ndim == scales.ndim == 2, "qweight, qzeros and scales are not matrices")
     want(info.dtype.name == zeros.dtype.name == "int32", f"its words are {info.dtype.name}, not int32")
-    want(is_float(scales), f"{scales.name} is {scales.dtype.name}")
+    want_floats(scales)
     groups, outputs = scales.shape
     want(groups > 0 and zeros.shape[0] == groups, f"{zeros.name} has {zeros.shape[0]:,} groups, scales {groups:,}")
     if info.shape[1] == outputs:
@@ -41,7 +41,7 @@ def _gptq(
     inputs = info.shape[0] * 32 // bits
     if order is not None:
         want(order.shape == (inputs,), f"{order.name} has shape {list(order.shape)} for {inputs:,} inputs")
-        sought.need(order.name)
+        want_integers(sought.need(order.name))
     # An order tells the group of each input, whatever their sizes.
     size = sought.group(inputs, groups) if order is not None else _group(sought, inputs, groups)
     is_v2 = sought.stated("checkpoint_format") == "gptq_v2"
@@ -76,6 +76,7 @@ def tell_pack_quantized(sought: Sought, info: TensorInfo) -> PackedWeight | None
     want(len(fitting) == 1 or stated in fitting or fitting[0] in (4, 8), "its bits are stated nowhere")
     bits = stated if stated in fitting else fitting[0]
     assert bits is not None
+    want_floats(scale)
     want(scale.ndim == 2 and scale.shape[0] == shape[0] and scale.shape[1] > 0, _unfit(scale, info))
     groups = scale.shape[1]
     group = _group(sought, shape[1], groups)
@@ -83,8 +84,10 @@ def tell_pack_quantized(sought: Sought, info: TensorInfo) -> PackedWeight | None
     if zero is not None:
         fits = sought.need(zero.name).shape == (-(-shape[0] * bits // 32), groups)
         want(fits, f"{zero.name} has shape {list(zero.shape)}")
+        want(zero.dtype.name == "int32", f"{zero.name} is {zero.dtype.name}, where words of int32 belong")
     if order is not None:
         want(sought.need(order.name).shape == (shape[1],), f"{order.name} has shape {list(order.shape)}")
+        want_integers(order)
     parts = tuple(part for part in (info, scale, sizes, zero, order) if part is not None)
     scheme = PackQuantized(info, scale, zero, order, bits, group)
     method = f"compressed-tensors int{bits}"
@@ -115,6 +118,7 @@ def tell_mlx(sought: Sought, info: TensorInfo) -> PackedWeight | None:
             raise Untold(f"{head}biases is missing")
         floating = MlxMicro(info, scales, bits, group)
         return PackedWeight(info.name, shape, _bfloat16(sought), f"MLX {mode}", (info, scales), group, floating)
+    want_floats(scales, biases)
     want(sought.need(biases.name).shape == scales.shape, _unfit(biases, info))
     scheme = Mlx(info, scales, biases, bits, group, scales.dtype)
     parts = (info, scales, biases)

@@ -155,6 +155,30 @@ def is_float(info: TensorInfo) -> bool:
     return info.dtype.kind == "float" and info.dtype.bits >= 16
 
 
+def is_power(info: TensorInfo) -> bool:
+    """Whether its bytes are powers of two, as the scales of MX formats."""
+    return info.dtype.name in ("uint8", "float8_e8m0fnu")
+
+
+def want_floats(*infos: TensorInfo) -> None:
+    """Raises Untold unless all have the type of numbers such as most libraries store scales in."""
+    for info in infos:
+        want(is_float(info), f"{info.name} is {info.dtype.name}, where a type with a point of 16 bits or more belongs")
+
+
+def want_numbers(scales: TensorInfo, zero: TensorInfo | None) -> None:
+    """Raises Untold unless scales are floats or powers of two, and zero points numbers."""
+    if not is_power(scales):
+        want_floats(scales)
+    if zero is not None:
+        want(zero.dtype.kind in ("int", "float"), f"{zero.name} is {zero.dtype.name}, where numbers belong")
+
+
+def want_integers(info: TensorInfo) -> None:
+    """Raises Untold unless a tensor has a type of integers."""
+    want(info.dtype.kind == "int", f"{info.name} is {info.dtype.name}, where integers belong")
+
+
 def want(condition: bool, why: str) -> None:
     """Raises Untold with ``why`` unless the condition holds."""
     if not condition:
