@@ -38,7 +38,7 @@ def type_of(descr: Any) -> tuple[DType, bool, str | None, tuple[str, ...]]:
     if code == "V1":
         bits8 = from_torch("bits8")
         assert bits8 is not None
-        note = f"written as {descr}: one byte each, of a type that the file does not name (fp8 or int4 of ml_dtypes?)"
+        note = f"written as {descr}, which may be fp8 or int4: the file does not say"
         return bits8, False, None, (note,)
     if descr.lstrip("<>=|")[:1] == "O":
         return unknown("object"), False, "an array of Python objects, which are pickled: its values are not read", ()

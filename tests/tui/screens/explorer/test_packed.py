@@ -37,6 +37,18 @@ async def test_a_key_shows_packed_weights_as_what_they_mean_and_back(tmp_path: P
         await stage.until(lambda: "scales" in stage.text, "the stored tensors")
 
 
+async def test_codes_that_cannot_be_told_are_no_parameters(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    tensors["fc.qzeros"] = tensors["fc.qzeros"].astype(np.int64)
+    path = tmp_path / "model.safetensors"
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    async with on_stage(lambda: open_source(path)) as stage:
+        await stage.press("t")
+        await stage.until(lambda: "1 not told" in stage.lines[0], "the header")
+        assert "1.08K stored elements · " in stage.lines[1]
+        assert "packed weights: t" not in stage.lines[1]
+
+
 async def test_blocks_of_gguf_are_always_shown_so(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(gguf_bytes([blocks("w", (4, 64), 2, (32, 18))]))

@@ -31,7 +31,9 @@ class BarState(msgspec.Struct, frozen=True):
     stale: str | None = None
     """Why what is on screen is no longer what is there."""
     has_codes: bool = False
-    """Whether packed weights are shown as they are stored, so that not every element is a parameter."""
+    """Whether some tensors are codes of packed weights, so that not every element is a parameter."""
+    is_logical: bool = False
+    """Whether packed weights are shown as what they mean, as far as that can be told."""
     has_unknown_sizes: bool = False
     """Whether the totals leave out tensors of unknown size (of a shard that is missing)."""
 

@@ -70,7 +70,7 @@ def header_lines(state: BarState, width: int) -> list[Line]:
     least = "at least " if state.has_unknown_sizes else ""
     parameters = text.short_plural(totals.parameters - states, "stored element" if state.has_codes else "parameter")
     counts = [text.plural(totals.tensors, "tensor"), f"{least}{parameters}"]
-    if state.has_codes:
+    if state.has_codes and not state.is_logical:
         counts.append(f"packed weights: {keys.first('logical', state.keys)}")
     if states:
         counts.append(f"{text.numel(states)} in {of_what} states")
