@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tui_params.core.compare.llama_cpp_names import from_llama_cpp
 from tui_params.errors import OpenError
 from tui_params.sources.detect import open_path
 from tui_params.sources.torch_save import legacy
@@ -49,6 +50,23 @@ def test_every_type_of_gguf_is_what_the_package_restores(tmp_path: Path) -> None
             == (array[::-2, 1, 3::7] if array.ndim == 3 else array[::-2, 3]).tobytes()
         )
         assert source.summarize(name).count == array.size
+
+
+@pytest.mark.parametrize("architecture", ["LLAMA", "QWEN2", "QWEN3"])
+def test_names_of_gguf_are_those_of_its_package(architecture: str) -> None:
+    gguf = pytest.importorskip("gguf")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture], 2)
+    ours = [f"{old}weight" for old in ("token_embd.", "output_norm.", "output.")]
+    ours += [f"blk.1.{part}.weight" for part in PARTS if "q_norm" not in part or architecture == "QWEN3"]
+    renames = from_llama_cpp(ours, "a")
+    for ours_now in ours:
+        called = ours_now
+        for rename in renames:
+            called = rename.apply(called)
+        assert names.get_name(called, try_suffixes=(".weight",)) == ours_now
+
+
+PARTS = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "attn_q_norm", "ffn_norm", "ffn_gate", "ffn_down")
 
 
 def test_splits_of_gguf(tmp_path: Path) -> None:

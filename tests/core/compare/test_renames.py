@@ -256,3 +256,25 @@ def test_a_buffer_that_is_not_saved_counts_among_the_matches_and_makes_no_differ
     assert [(str(item.renames[0]), item.matches) for item in laid.suggested] == [("b:_orig_mod.=", 2)]
     assert len(structure(listed(*names), live, renames=["b:_orig_mod.="]).pairs) == 2
     assert structure(listed("embed.weight"), live, auto_rename=True).only_in_b == ()
+
+
+def test_names_of_llama_cpp_are_called_as_transformers_calls_them() -> None:
+    parts = {
+        "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm",
+        "attn_k_norm": "self_attn.k_norm", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    }  # fmt: skip
+    called = {
+        f"blk.{n}.{old}.weight": f"model.layers.{n}.{new}.weight" for n in range(11) for old, new in parts.items()
+    }
+    called |= {"blk.3.attn_q.bias": "model.layers.3.self_attn.q_proj.bias", "output.weight": "lm_head.weight"}
+    called |= {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+    for a, b in ((list(called), list(called.values())), (list(called.values()), list(called))):
+        best = suggest_renames(a, b)[0]
+        assert best.matches == len(called)
+        assert choose_renames(a, b) == best.renames
+    # Only what changes a name, and nothing where no name is one of llama.cpp.
+    (few,) = suggest_renames(["blk.0.ffn_up.weight"], ["model.layers.0.mlp.up_proj.weight"])
+    assert [str(rename) for rename in few.renames] == ["blk.=model.layers.", "*ffn_up.=mlp.up_proj."]
+    assert suggest_renames(["output.weight"], ["lm_head.weight"]) == ()

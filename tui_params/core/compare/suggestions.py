@@ -13,6 +13,7 @@ from itertools import product
 
 import msgspec
 
+from tui_params.core.compare.llama_cpp_names import from_llama_cpp
 from tui_params.core.compare.renames import Rename, Side, renamed
 from tui_params.core.compare.substitutions import Shapes, infer_substitutions
 
@@ -50,13 +51,13 @@ def suggest_renames(
 ) -> tuple[Suggestion, ...]:
     """Renames that match names without a partner: those that match most come first, and each matches at least one.
 
-    They remove wrapper segments anywhere, chains of the usual prefixes, and any other prefix that one side has before
-    names of the other. If the shapes of all tensors are given, by name, they also replace words by others, alone or
-    after the best of these (``infer_substitutions``).
+    They give names of llama.cpp those of transformers, or remove wrapper segments anywhere, chains of the usual
+    prefixes, and any other prefix that one side has before names of the other. If the shapes of all tensors are given,
+    by name, they also replace words by others, alone or after the best of these (``infer_substitutions``).
     """
     if not unmatched_a or not unmatched_b:
         return ()
-    found = _by_prefix(unmatched_a, unmatched_b)
+    found = _by_prefix(unmatched_a, unmatched_b) | _by_naming(unmatched_a, unmatched_b)
     if shapes_a is not None and shapes_b is not None:
         first = min(found, key=lambda renames: _rank(renames, found[renames]), default=())
         most = found.get(first, 0)
@@ -89,6 +90,21 @@ def _by_prefix(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> dict[t
         matches = len(called_a & called_b)
         if matches and (renames_a or renames_b):
             found[renames_a + renames_b] = matches
+    return found
+
+
+def _by_naming(unmatched_a: Sequence[str], unmatched_b: Sequence[str]) -> dict[tuple[Rename, ...], int]:
+    """How many names match once those of llama.cpp are called as transformers calls them."""
+    found: dict[tuple[Rename, ...], int] = {}
+    sides: tuple[tuple[Side, Sequence[str], Sequence[str]], ...] = (
+        ("a", unmatched_a, unmatched_b),
+        ("b", unmatched_b, unmatched_a),
+    )
+    for side, names, others in sides:
+        renames = from_llama_cpp(names, side)
+        matches = len(set(renamed(names, renames, side).called).intersection(others)) if renames else 0
+        if matches:
+            found[renames] = matches
     return found
 
 

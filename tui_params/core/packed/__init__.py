@@ -10,5 +10,5 @@ UNTOLD = "packed, but its values cannot be told"
 
 
 def is_restored(info: TensorInfo) -> bool:
-    """Whether a tensor is a packed weight that stands as what it means."""
-    return any(note.startswith(RESTORED) for note in info.notes)
+    """Whether a tensor is a packed weight that stands as what it means, or is in blocks that are restored when read."""
+    return info.dtype.stored is not None or any(note.startswith(RESTORED) for note in info.notes)
