@@ -33,8 +33,8 @@ from tui_params.core.findings import SEVERITY_WORDS, Finding
 from tui_params.core.health.finding_text import folded
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.packed import UNTOLD, is_restored
-from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Listing
+from tui_params.core.stored_codes import some_are_codes
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100

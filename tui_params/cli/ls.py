@@ -20,8 +20,8 @@ from tui_params.core import text
 from tui_params.core.compare.packed import Packed, PackedWeights
 from tui_params.core.findings import SEVERITY_WORDS
 from tui_params.core.kinds import group_by_kind
-from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Listing, Source
+from tui_params.core.stored_codes import some_are_codes
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree

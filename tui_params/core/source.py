@@ -355,7 +355,7 @@ class Source(Readable):
 
     @property
     def _summary(self) -> str:
-        from tui_params.core.packed.by_name import some_are_codes
+        from tui_params.core.stored_codes import some_are_codes
         from tui_params.core.tensor_table import describe_tensors
 
         listing = getattr(self, "listing", None)

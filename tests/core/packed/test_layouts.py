@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from tests.core.packed.logical_files import complaints, logical
 from tests.factories_memory import MemorySource
-from tui_params.core.packed.by_name import may_be_packed
 from tui_params.core.packed.logical import LogicalSource
+from tui_params.core.stored_codes import may_be_packed
 from tui_params.errors import ReadError
 
 RANDOM = np.random.default_rng(5)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.packed.by_name import looks_packed
+from tui_params.core.stored_codes import looks_packed
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk

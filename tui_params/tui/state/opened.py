@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core.collector import collector_paused
-from tui_params.core.packed.by_name import some_are_codes
 from tui_params.core.source import Source
+from tui_params.core.stored_codes import some_are_codes
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.leaves import LeafColumns
 from tui_params.core.tree.order import Sort

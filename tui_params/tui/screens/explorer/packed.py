@@ -12,7 +12,7 @@ def switch(session: Session, notice: Notice) -> bool:
     """Open the source again, packed weights as what they mean if they were as they are stored; False if none are."""
     if session.opened is None:
         return False
-    from tui_params.core.packed.by_name import may_be_packed
+    from tui_params.core.stored_codes import may_be_packed
 
     is_logical = session.pending.is_logical
     listing = session.opened.source.listing

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.core.packed.test_damaged import SEEDS
 from tests.factories_memory import MemorySource
-from tui_params.core.packed.by_name import looks_packed, may_be_packed, some_are_codes
 from tui_params.core.packed.recognition import find_packings
+from tui_params.core.stored_codes import looks_packed, may_be_packed, some_are_codes
 
 
 @pytest.mark.parametrize("number", range(len(SEEDS)))
@@ -24,13 +26,14 @@ def test_the_codes_of_every_packing(number: int) -> None:
 
 
 def test_codes_as_floats_and_what_is_no_codes() -> None:
-    as_floats = {"f.weight": np.ones((8, 1), np.float16), "f.weight.absmax": np.ones(2, np.uint8)}
+    as_floats: dict[str, Any] = {"f.weight": np.ones((8, 1), np.float16), "f.weight.absmax": np.ones(2, np.uint8)}
     assert some_are_codes(MemorySource(as_floats).listing.tensors, {})
-    for tensors in (
+    odd: tuple[dict[str, Any], ...] = (
         {"f.weight": np.ones((8, 8), np.float16), "f.weight_scale": np.ones(8, np.float32), "n": np.ones(1, np.int64)},
         {"f.weight": np.ones((8, 8), np.int8), "g.weight_scale": np.ones(8, np.float32)},
         {"num_blocks": np.ones(1, np.int64), "myqweight": np.ones(2, np.int32), "scales": np.ones(2, np.float32)},
-    ):
+    )
+    for tensors in odd:
         source = MemorySource(tensors)
         assert not some_are_codes(source.listing.tensors, {})
         assert "stored elements" not in repr(source)
