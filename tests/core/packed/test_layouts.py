@@ -402,7 +402,7 @@ def test_totals_are_those_of_the_file(tmp_path: Path) -> None:
         assert sum(info.numel for info in infos) == weight.size + 64
         found = source.packed("fc.weight")
         assert found is not None
-        assert (found.method, found.group) == ("GPTQ int4, read as v1: no configuration says v1 or v2", 32)
+        assert (found.method, found.group) == ("GPTQ int4, read as v1: no config.json says v1 or v2", 32)
         assert found.bits_per_weight == pytest.approx(8 * (sum(v.nbytes for v in tensors.values()) - 128) / weight.size)
 
 

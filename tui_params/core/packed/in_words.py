@@ -49,7 +49,7 @@ def _gptq(
     scheme = Gptq(info, zeros, scales, order, bits, size or -(-inputs // groups), not is_v2)
     # Configurations from before v2 say nothing of it. Where there is none, it may be either.
     is_stated = any(sought.stated(key) is not None for key in ("quant_method", "bits", "checkpoint_format"))
-    unsure = "" if is_stated else ", read as v1: no configuration says v1 or v2"
+    unsure = "" if is_stated else ", read as v1: no config.json says v1 or v2"
     method = f"GPTQ{' v2' if is_v2 else ''} int{bits}{unsure}"
     return PackedWeight(name, (outputs, inputs), scales.dtype, method, parts, size, scheme)
 
