@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tui_params
+from tests.factories_memory import MemorySource
 from tests.reports.sources import hostile_file, pair, run_folder
 from tui_params.reports.markdown import code, prose
 
@@ -32,6 +34,14 @@ def test_two_sources(tmp_path: Path) -> None:
     assert "| error | `model.layers.1.up.weight` | nan: 1 of 64 values is NaN; at \\[2, 3\\] |" in text
     assert len(tables(text)) == 4
     assert all(len(set(table)) == 1 for table in tables(text))
+
+
+def test_elements_of_packed_weights_are_no_parameters() -> None:
+    codes, scales = np.ones((4, 8), np.int8), np.linspace(1, 2, 4, dtype=np.float32)
+    source = MemorySource({"fc.weight": codes, "fc.weight_scale": scales})
+    assert "2 tensors, 36 stored elements, 48 B" in tui_params.report(source, format="md")
+    assert "<dt>Stored elements</dt>" in tui_params.report(source)
+    assert "<dt>Parameters</dt>" in tui_params.report(MemorySource({"fc.weight": scales}))
 
 
 def test_a_run(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.kernels.float_mode import with_subnormals
 from tui_params.core.reading.sweep import ScanProgress
 from tui_params.core.source import Listing, Source
+from tui_params.core.stored_codes import some_are_codes
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Totals
 from tui_params.core.tree.tree import Tree
@@ -51,6 +52,12 @@ class Checked(msgspec.Struct, frozen=True):
     def files(self) -> int:
         """How many files hold its tensors; 0 for a model in memory."""
         return len({info.file for info in self.tensors if info.file is not None})
+
+    @property
+    def counted(self) -> str:
+        """What its elements are called: those of packed weights are no parameters."""
+        has_codes = some_are_codes(self.listing.tensors, self.listing.dequantized)
+        return "stored elements" if has_codes else "parameters"
 
 
 class Facts(msgspec.Struct, frozen=True):

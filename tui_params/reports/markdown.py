@@ -64,7 +64,8 @@ def _lines(facts: Facts) -> Iterator[str]:
         types = text.clean(text.dtype_mix(dict(found.nbytes_by_dtype)), 60)
         yield (
             f"{f'**{name}** ' if name else ''}{code(checked.label)}: {prose(checked.listing.format)}, "
-            f"{text.plural(found.tensors, 'tensor')}, {found.numel:,} parameters, {text.size(found.nbytes)} {types}"
+            f"{text.plural(found.tensors, 'tensor')}, {found.numel:,} {checked.counted}, "
+            f"{text.size(found.nbytes)} {types}"
         )
         yield ""
     if facts.comparison is not None:

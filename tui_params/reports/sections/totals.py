@@ -24,7 +24,7 @@ def _source(checked: Checked, name: str | None) -> Html:
         ("Format", text.clean(checked.listing.format, _LONGEST), None, None),
         ("Files with tensors", f"{files:,}" if files else "in memory", "files", files),
         ("Tensors", f"{found.tensors:,}", "tensors", found.tensors),
-        ("Parameters", f"{found.numel:,}", "numel", found.numel),
+        (checked.counted.capitalize(), f"{found.numel:,}", "numel", found.numel),
         ("Bytes", text.exact_size(found.nbytes), "nbytes", found.nbytes),
     ]
     if found.tied:
