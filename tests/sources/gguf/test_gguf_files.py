@@ -22,6 +22,7 @@ from tui_params.errors import OpenError, ReadError, SliceError
 from tui_params.sources.detect import open_path
 from tui_params.sources.gguf import types
 from tui_params.sources.gguf import window as windows
+from tui_params.sources.gguf.header import MAX_DEPTH
 
 W = np.arange(12, dtype="<f4").reshape(3, 4)
 SIZES = {2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36)}
@@ -221,6 +222,16 @@ def test_what_cannot_be_read_at_all(tmp_path: Path, data: bytes, words: str) -> 
 
 def rules(source: Source) -> set[tuple[str, str | None]]:
     return {(found.rule, found.tensor) for found in source.listing.findings}
+
+
+def test_arrays_that_are_nested_too_deeply_are_no_unknown_type(tmp_path: Path) -> None:
+    content: tuple[int, list[Any]] = (4, [1])
+    for _ in range(MAX_DEPTH):
+        content = (9, [content])
+    (found,) = opened(tmp_path, gguf_bytes([], {"k": (9, content)})).listing.findings
+    assert found.evidence == "its header has arrays within arrays, more than 4 deep: it is damaged"
+    source = opened(tmp_path, gguf_bytes([], {"k": (9, content[1][0])}))
+    assert (source.listing.findings, "k" in source.listing.metadata) == ((), True)
 
 
 def test_the_rest_of_a_tensor_that_is_cut_is_not_said_to_be_of_none(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_types_of_ml_dtypes(tmp_path: Path) -> None:
         source = opened(tmp_path, npy(array))
         (info,) = source
         assert info.dtype.name == "bits8"
-        assert "a type that the file does not name" in info.notes[0]
+        assert "which may be fp8 or int4: the file does not say" in info.notes[0]
         np.testing.assert_array_equal(source.read("array"), array.view(np.uint8))
     # A void of two bytes that is no bfloat16.
     (info,) = opened(tmp_path, npy(np.zeros(3, "V2")))

@@ -211,6 +211,8 @@ def _value(cursor: _Cursor, kind: int, depth: int) -> Any:
         return cursor.text(MAX_TEXT)
     if kind == _ARRAY and depth < MAX_DEPTH:
         return _array(cursor, depth)
+    if kind == _ARRAY:
+        raise OpenError(f"its header has arrays within arrays, more than {MAX_DEPTH} deep: it is damaged")
     raise OpenError(f"its header has metadata of the unknown type {kind:,}: it is damaged")
 
 
