@@ -19,10 +19,12 @@ def test_the_codes_of_every_packing(number: int) -> None:
     said = {f"config.{key}.{name}": str(value) for key, part in config.items() for name, value in part.items()}
     source = MemorySource(tensors | {"norm.weight": np.ones(3, np.float32)}, metadata=metadata | said)
     assert may_be_packed(source.listing.tensors, {})
-    assert some_are_codes(source.listing.tensors, {})
     codes = {weight.codes.name for weight in find_packings(source).weights} or {next(iter(tensors))}
+    # Those of int8 have as many elements as the weight.
+    codes = {name for name in codes if tensors[name].dtype != np.int8}
+    assert some_are_codes(source.listing.tensors, {}) == bool(codes)
     assert {info.name for info in source if looks_packed(info, {}, source.__contains__)} == codes
-    assert ("stored elements" in repr(source), "parameters" in repr(source)) == (True, False)
+    assert ("stored elements" in repr(source), "parameters" in repr(source)) == (bool(codes), not codes)
 
 
 def test_codes_as_floats_and_what_is_no_codes() -> None:

@@ -37,7 +37,7 @@ def test_two_sources(tmp_path: Path) -> None:
 
 
 def test_elements_of_packed_weights_are_no_parameters() -> None:
-    codes, scales = np.ones((4, 8), np.int8), np.linspace(1, 2, 4, dtype=np.float32)
+    codes, scales = np.ones((4, 8), np.uint8), np.linspace(1, 2, 4, dtype=np.float32)
     source = MemorySource({"fc.weight": codes, "fc.weight_scale": scales})
     assert "2 tensors, 36 stored elements, 48 B" in tui_params.report(source, format="md")
     assert "<dt>Stored elements</dt>" in tui_params.report(source)

@@ -1,5 +1,6 @@
 """Which stored tensors look packed, by their names, types and what stands beside them; reads nothing.
 
+Weights of fp8 and int8 have as many elements as parameters, whatever scales are beside them: these are not meant here.
 ``dequantized`` are the names of those that a graph beside the tensors restores.
 """
 
@@ -20,16 +21,11 @@ _BESIDE = (
     (".qweight", ".scales"),
     (".weight_packed", ".weight_scale"),
     ("_blocks", "_scales"),
-    ("._weight_qdata", "._weight_scale"),
-    (".qdata", ".scale"),
     ("._data._data", "._scale"),
-    ("._data", "._scale"),
     (".W_q", ".scale"),
     (".weight", ".weight.absmax"),
-    (".weight", ".SCB"),
     (".weight", ".scales"),
     (".weight", ".weight_scale"),
-    (".weight", ".weight_scale_inv"),
 )
 """The ending of the name of codes, and what stands in its place in the name of a tensor beside them."""
 
@@ -41,10 +37,10 @@ def may_be_packed(tensors: Sequence[TensorInfo], dequantized: Collection[str]) -
 
 def some_are_codes(tensors: Sequence[TensorInfo], dequantized: Collection[str]) -> bool:
     """Whether some tensors look like the codes of packed weights, or a graph says so."""
-    if not any(map(_holds_codes, tensors.forms if isinstance(tensors, TensorColumns) else tensors)):
-        return False
-    if dequantized and any(info.name in dequantized and _holds_codes(info) for info in tensors):
+    if dequantized and any(info.name in dequantized and _is_integer(info) for info in tensors):
         return True
+    if not any(map(_holds_words, tensors.forms if isinstance(tensors, TensorColumns) else tensors)):
+        return False
     names = _names(tensors)
     if not _have_signs(names):
         return False
@@ -54,16 +50,21 @@ def some_are_codes(tensors: Sequence[TensorInfo], dequantized: Collection[str]) 
 
 def looks_packed(info: TensorInfo, dequantized: Collection[str], has: Callable[[str], bool]) -> bool:
     """Whether a tensor looks like the codes of a packed weight; ``has``: whether there is a tensor of a name."""
-    return (info.name in dequantized and _holds_codes(info)) or _are_codes(info, has)
+    return (info.name in dequantized and _is_integer(info)) or _are_codes(info, has)
 
 
 def _are_codes(info: TensorInfo, has: Callable[[str], bool]) -> bool:
     beside = _beside(info.name, has)
     # Those of bitsandbytes may be stored as if they were floats.
-    return beside is not None and (_holds_codes(info) or beside.endswith("absmax"))
+    return beside is not None and (_holds_words(info) or beside.endswith("absmax"))
 
 
-def _holds_codes(info: TensorInfo | Form) -> bool:
+def _holds_words(info: TensorInfo | Form) -> bool:
+    """Whether its type is one of those in which several codes lie in an element."""
+    return info.dtype.name in ("uint8", "int32", "uint32")
+
+
+def _is_integer(info: TensorInfo) -> bool:
     return info.dtype.kind == "int" or 0 < info.dtype.bits <= 8
 
 
