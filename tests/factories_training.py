@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.beat import Beat
 from tui_params.core.course import Course, Point
 from tui_params.core.findings import Finding
-from tui_params.core.source import Beat
 from tui_params.core.watching import Wish
 from tui_params.live.source import ModelSource
 from tui_params.live.watching.condition import parse_condition

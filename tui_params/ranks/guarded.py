@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from tui_params.core.beat import Beat
 from tui_params.core.piece import Piece
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Beat, FileRange, Record, Source, StoredFile, Unfinished
+from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError

@@ -13,9 +13,9 @@ from torch import nn
 
 from tests.factories_memory import MemorySource
 from tui_params.api.opening import open_source
+from tui_params.core.beat import Beat
 from tui_params.core.findings import Finding
 from tui_params.core.health.checker import check
-from tui_params.core.source import Beat
 
 _RULES = {"optimizer-no-state", "optimizer-steps"}
 

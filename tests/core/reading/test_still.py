@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
 from tui_params import compare
+from tui_params.core.beat import Beat
 from tui_params.core.compare import lockstep, side_by_side
 from tui_params.core.compare.both import BothSources
 from tui_params.core.compare.comparer import Comparer
@@ -30,7 +31,7 @@ from tui_params.core.reading.spectrum_reading import read_spectrum
 from tui_params.core.reading.still import StillTensor, StillWindow
 from tui_params.core.reading.strips import strips
 from tui_params.core.reading.tensor_reading import Reading, measure
-from tui_params.core.source import Beat, Source
+from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window, parse_window, plane_of
 from tui_params.errors import ReadError, StoppedError, UnknownTensorError

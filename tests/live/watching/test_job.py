@@ -19,10 +19,10 @@ from tests.factories_elsewhere import ElsewhereSource
 from tests.live.attached.conftest import runtime
 from tests.live.watching.test_watchpoints import until
 from tui_params.api.opening import open_source
+from tui_params.core.beat import Beat
 from tui_params.core.findings import Finding
 from tui_params.core.health.places import first_places
 from tui_params.core.health.sought import NAN
-from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.watching import Wish
 from tui_params.errors import OpenError

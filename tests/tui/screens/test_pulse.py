@@ -13,9 +13,10 @@ from tests import scenes
 from tests.factories_screen import on_stage
 from tests.factories_training import FixedCourses, TrainingSource
 from tests.live.attached.conftest import runtime
+from tui_params.core.beat import Beat
 from tui_params.core.course import Course, Point
 from tui_params.core.health.checker import Report
-from tui_params.core.source import Beat, Traffic
+from tui_params.core.source import Traffic
 from tui_params.live.attached import asked_copies
 from tui_params.live.attached.source import AttachedSource
 from tui_params.tui.screens.explorer import pulse

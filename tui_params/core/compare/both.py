@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tui_params.core.beat import Beat
 from tui_params.core.compare.comparer import Comparer
 from tui_params.core.compare.joint_line import joint_line
 from tui_params.core.compare.renames import Rename
@@ -18,7 +19,7 @@ from tui_params.core.health.adapters import has_adapters
 from tui_params.core.piece import Piece
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp, Readable
-from tui_params.core.source import Beat, FileRange, Listing, Record, Source, StoredFile, Unfinished
+from tui_params.core.source import FileRange, Listing, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.watching import Watching
 from tui_params.core.window import Window

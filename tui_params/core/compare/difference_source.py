@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_params.core.beat import Beat
 from tui_params.core.compare.joint_line import joint_line
 from tui_params.core.compare.side_by_side import pieces
 from tui_params.core.compare.structure import Pair
 from tui_params.core.dtypes import DType, from_torch
 from tui_params.core.numbers.decode import decode
-from tui_params.core.source import Beat, Listing, Source
+from tui_params.core.source import Listing, Source
 from tui_params.core.tensor import TensorInfo, describe
 from tui_params.core.window import Window
 from tui_params.errors import ReadError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from tui_params.core.beat import Beat
 from tui_params.core.dtypes import numpy_dtype
 from tui_params.core.packed import RESTORED, UNTOLD
 from tui_params.core.packed.box import Box, box_of, boxes, lengths
@@ -18,7 +19,7 @@ from tui_params.core.packed.weight import PackedWeight, Stored
 from tui_params.core.piece import Piece
 from tui_params.core.reading.partial import WorkedOut
 from tui_params.core.reading.readable import FileStamp
-from tui_params.core.source import Beat, FileRange, Record, Source, StoredFile, Unfinished
+from tui_params.core.source import FileRange, Record, Source, StoredFile, Unfinished
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import plural
 from tui_params.core.window import Window

@@ -14,10 +14,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tui_params.core.beat import Beat
 from tui_params.core.dtypes import fit
 from tui_params.core.reading.extent import Extent
 from tui_params.core.reading.place import Place
-from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean, size
 from tui_params.core.window import Window

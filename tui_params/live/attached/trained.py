@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_params.core.source import Beat, Source
+from tui_params.core.beat import Beat
+from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tui_params.core.source import Beat
+from tui_params.core.beat import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Axis, make_window
 from tui_params.errors import ReadError, SourceChangedError, TuiParamsError

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from tui_params.core.beat import Beat
 from tui_params.core.findings import MAX_INDICES, Finding
 from tui_params.core.health.sought import What
-from tui_params.core.source import Beat
 from tui_params.core.tensor import MAX_LISTED_NDIM
 from tui_params.core.watching import Wish
 from tui_params.live.attached.replies import Number

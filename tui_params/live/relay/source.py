@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tui_params.core.beat import Beat
 from tui_params.core.dtypes import fit
 from tui_params.core.health.sought import What
 from tui_params.core.numbers.decode import decode, part_dtype
 from tui_params.core.reading.partial import WorkedOut
-from tui_params.core.source import Beat, Traffic
+from tui_params.core.source import Traffic
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.text import clean
 from tui_params.core.window import Window

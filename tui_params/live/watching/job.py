@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui_params.core import text
+from tui_params.core.beat import Beat
 from tui_params.core.course import Course, Courses
 from tui_params.core.findings import Finding
 from tui_params.core.over_ranks import OverRanks
 from tui_params.core.reading.partial import WorkedOut
-from tui_params.core.source import Beat, Line, Listing, Source, Traffic
+from tui_params.core.source import Line, Listing, Source, Traffic
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.window import Window
 from tui_params.errors import ReadError

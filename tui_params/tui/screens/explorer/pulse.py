@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any, Protocol
 
 from tui_params.core import text
+from tui_params.core.beat import Beat
 from tui_params.core.course import Courses
-from tui_params.core.source import Beat
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.questions import Questions
 from tui_params.tui.screens.explorer.session import Session

@@ -246,8 +246,7 @@ class ExplorerScreen(Actions):
 
     def on_source_stale(self, message: messages.SourceStale) -> None:
         if message.generation == self.session.generation and self.session.stale is None:
-            is_live = self.session.opened is not None and self.session.opened.source.beat() is not None
-            title = "No longer read" if is_live else "Changed since it was opened"
+            title = "Changed since it was opened" if self.pulse.words == "" else "No longer read"
             self._say_stale(message.sentence, message.sentence, title, "warning")
 
     def _say_stale(self, sentence: str, whole: str, title: str, severity: SeverityLevel) -> None:
