@@ -173,6 +173,18 @@ def test_of_what_is_no_module_there_are_no_passes(loop: Loop) -> None:
     assert not PassClock(loop.clock, {"w": torch.ones(1)}).want(VIEWER)
 
 
+def test_a_model_that_refuses_hooks_keeps_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(hook: Any) -> None:
+        raise RuntimeError("no hooks")
+
+    monkeypatch.setattr(loop.net, "register_forward_pre_hook", refuse, raising=False)
+    assert not loop.passes.want(VIEWER)
+    assert not loop.net._forward_hooks
+    loop.train(2)
+    loop.passes.leave(VIEWER)
+    assert (loop.word(STEPS), loop.word(PASSES), loop.clock.stand_in) == (0, 0, None)
+
+
 def test_a_viewer_may_hold_a_pass(loop: Loop) -> None:
     loop.passes.want(VIEWER)
     hold = Hold(30.0)

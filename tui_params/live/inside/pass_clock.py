@@ -32,13 +32,20 @@ class PassClock:
             return False
         with self._lock:
             self._viewers.add(viewer)
-            if not self._handles:
-                disable: Any = torch.compiler.disable
-                self._clock.stand_in = self.stop
-                self._handles = [
-                    self._model.register_forward_pre_hook(disable(self._before)),
-                    self._model.register_forward_hook(disable(self._after), always_call=True),
-                ]
+            if self._handles:
+                return True
+            disable: Any = torch.compiler.disable
+            handles = []
+            try:
+                # An older torch has no always_call, and a class may refuse hooks.
+                handles.append(self._model.register_forward_hook(disable(self._after), always_call=True))
+                handles.append(self._model.register_forward_pre_hook(disable(self._before)))
+            except ODD:
+                for handle in handles:
+                    handle.remove()
+                return False
+            self._handles = handles
+            self._clock.stand_in = self.stop
         return True
 
     def leave(self, viewer: int) -> None:
