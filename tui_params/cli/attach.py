@@ -173,6 +173,12 @@ def _by_job(found: list[Serving]) -> list[Serving]:
     return sorted(found, key=lambda each: (places[job_of.get(each.path, each.path)], each.rank or 0))
 
 
+def _last_step(each: Serving) -> str:
+    if each.age is None:
+        return "not counted now" if each.steps else "none yet"
+    return f"{text.duration(each.age)} ago{', held' if each.held else ''}"
+
+
 def _row(each: Serving) -> tuple[str, ...]:
     if each.reason is not None:
         return each.number, "?", "", "", "", "", "", each.reason
@@ -184,7 +190,7 @@ def _row(each: Serving) -> tuple[str, ...]:
         each.model,
         rank,
         f"{each.steps:,}",
-        "none yet" if each.age is None else f"{text.duration(each.age)} ago{', held' if each.held else ''}",
+        _last_step(each),
         since,
         each.command,
     )

@@ -17,7 +17,7 @@ import pytest
 from tests.live.attached.conftest import goes_on
 from tests.live.attached.trainers import LOOP, NUMBERED, ON_A_DEVICE, OWN, training
 from tui_params.errors import OpenError, ReadError
-from tui_params.live.attached import guard
+from tui_params.live.attached import finding, guard
 from tui_params.live.attached.finding import Serving, find_serving
 from tui_params.live.attached.source import AttachedSource
 from tui_params.live.inside.frames import MAX_TEXT
@@ -69,6 +69,14 @@ def test_where_no_optimizer_makes_a_step_passes_are_followed(runtime: Path, monk
                 gradient = viewer.read(f"w{number % 4}.grad")
                 assert gradient.min() == gradient.max() > 0
             assert viewer.beat().steps > 6
+            second = AttachedSource(only(runtime).path)
+            assert second.read("w0.grad").min() > 0
+        with second:  # the first one has gone
+            for number in range(4):
+                assert second.read(f"w{number}.grad").min() > 0
+            assert second.beat().by == "passes"
+        with AttachedSource(only(runtime).path) as third:
+            assert third.read("w0.grad").min() > 0
 
 
 def test_no_copy_from_a_device_mixes_two_steps(runtime: Path) -> None:
@@ -130,14 +138,23 @@ def test_a_trainer_that_is_killed_leaves_a_sentence_and_no_entry(runtime: Path) 
     assert list((runtime / "tui-params").iterdir()) == []
 
 
-def test_a_trainer_that_is_stopped_is_waited_for_and_goes_on(served_loop: Path) -> None:
+def test_a_trainer_that_is_stopped_is_waited_for_and_goes_on(
+    served_loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = int(served_loop.stem)
     with AttachedSource(served_loop) as viewer:
         assert isinstance(viewer, AttachedSource)
         os.kill(pid, signal.SIGSTOP)
-        # Memory can be read while it stands still, unless it stands in the middle of a step.
-        viewer._page.steadily(lambda: None)
-        os.kill(pid, signal.SIGCONT)
+        try:
+            # Memory can be read while it stands still, unless it stands in the middle of a step.
+            viewer._page.steadily(lambda: None)
+            monkeypatch.setattr(finding, "HELLO_SECONDS", 0.1)
+            found = finding.describe(served_loop)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert found is not None
+        if sys.platform == "linux":
+            assert found.reason == f"it is stopped (ctrl+z, SIGSTOP): kill -CONT {pid} lets it go on"
         assert viewer.read("0.weight").shape == (64, 32)
         assert goes_on(viewer)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from tui_params.live.inside.gradient_hooks import LOOKS, GradientHooks
 from tui_params.live.inside.hold import Hold
 from tui_params.live.inside.pass_clock import PassClock
 from tui_params.live.inside.round_layout import DONE as DONE_ROUND
@@ -169,8 +174,76 @@ def test_a_compiled_model_is_not_compiled_again(loop: Loop, wraps: Any) -> None:
     passes.stop()
 
 
-def test_of_what_is_no_module_there_are_no_passes(loop: Loop) -> None:
-    assert not PassClock(loop.clock, {"w": torch.ones(1)}).want(VIEWER)
+class NoHooks(nn.Linear):  # type: ignore[misc]
+    """Takes hooks before a pass, and none after it."""
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("no such hook")
+
+
+def test_of_what_takes_no_hooks_there_are_no_passes(loop: Loop) -> None:
+    odd = NoHooks(1, 1)
+    for model in ({"w": torch.ones(1)}, torch.jit.script(nn.Linear(1, 1)), odd):
+        assert not PassClock(loop.clock, model).want(VIEWER)
+    assert not odd._forward_pre_hooks
+    assert loop.clock.stand_in is None
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_model_is_copied_and_saved_as_a_whole_as_if_nobody_looked(loop: Loop, protocol: int) -> None:
+    net = nn.Linear(4, 1)
+    passes = PassClock(loop.clock, net)
+    passes.want(VIEWER)
+    file = io.BytesIO()
+    torch.save(net, file, pickle_protocol=protocol)
+    file.seek(0)
+    saved = torch.load(file, weights_only=False)
+    net(torch.ones(2, 4)).sum().backward()
+    for other in (copy.deepcopy(net), saved):
+        with torch.no_grad():
+            assert torch.equal(other(torch.ones(2, 4)), net.forward(torch.ones(2, 4)))
+        # A pass of the other one is none of the model, which may be written to.
+        assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (0, 1)
+    passes.stop()
+    assert not net._forward_pre_hooks
+
+
+def test_a_thread_that_computes_beside_the_training_ends_nothing(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    loop.backward()
+
+    def compute() -> None:
+        with torch.no_grad():
+            loop.net(torch.ones(1, 4))
+
+    other = threading.Thread(target=compute)
+    other.start()
+    other.join()
+    assert (loop.word(STEPS), loop.word(SEQUENCE) % 2) == (0, 1)
+    # The next pass of the training may be made by any thread.
+    other = threading.Thread(target=loop.train, args=(1,))
+    other.start()
+    other.join()
+    assert loop.word(STEPS) == 1
+
+
+def test_a_viewer_may_leave_while_an_optimizer_begins_a_step(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Callable[[], None] | None] = [loop.passes.stop]
+    monkeypatch.setattr(StepClock, "stand_in", property(lambda clock: looks.pop() if looks else None), raising=False)
+    torch.optim.SGD(loop.net.parameters(), lr=0.1).step()
+    assert not looks
+    assert loop.word(STEPS) == 1
+
+
+def test_who_comes_when_passes_are_no_longer_counted_finds_none(loop: Loop) -> None:
+    loop.passes.want(VIEWER)
+    loop.train(3)
+    loop.passes.leave(VIEWER)
+    # A viewer asks for passes where there was no step.
+    assert (loop.word(LAST_STEP), loop.word(PASSES), loop.word(STEPS)) == (0, 0, 2)
+    loop.clock.begin_pass(is_trained=True)  # it had begun before the hooks were removed
+    loop.clock.end_pass(is_trained=True)
+    assert (loop.word(PASSES), loop.word(SEQUENCE) % 2) == (0, 0)
 
 
 def test_a_model_that_refuses_hooks_keeps_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +370,50 @@ def test_steps_of_an_optimizer_copy_gradients_at_their_end_again(loop: Loop) -> 
     copies.take(object(), Step(2, False, False))
     assert found(copies, 0)[1:] == (2, [7.0] * 16)
     assert not parameter._post_accumulate_grad_hooks
+    copies.close()
+
+
+def test_a_parameter_that_is_replaced_or_unfrozen_is_followed_too() -> None:
+    parameters = [nn.Parameter(torch.ones(1)) for _ in range(LOOKS + 1)]
+    parameters[1].requires_grad_(False)
+    seen: list[int] = []
+    hooks = GradientHooks([lambda at=at: parameters[at] for at in range(LOOKS + 1)], seen.append)  # type: ignore[misc]
+
+    def made() -> set[int]:
+        seen.clear()
+        sum(parameters[1:], parameters[0]).backward()
+        return {*seen}
+
+    hooks.at_step(None)
+    assert made() == {*range(LOOKS + 1)} - {1}
+    before = parameters[0]
+    parameters[0] = nn.Parameter(torch.ones(1))
+    parameters[1].requires_grad_(True)
+    assert made() == {*range(2, LOOKS + 1)}
+    for _ in range(2):
+        hooks.at_step(None)
+    assert made() == {*range(LOOKS + 1)}
+    assert not before._post_accumulate_grad_hooks
+    hooks.end()
+    assert made() == set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_that_trains_writes_no_gradient_of_its_parent() -> None:
+    parameter = nn.Parameter(torch.ones(1))
+    copies = TensorCopies([wanted(parameter)])
+    copies.take(None, Step(1, False, False))
+    parameter.sum().backward()
+    pid = os.fork()
+    if not pid:
+        try:
+            parameter.mul(7).sum().backward()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert found(copies, 0) == (COPIED, 2, [1.0])
+    parameter.sum().backward()
+    assert found(copies, 0) == (COPIED, 2, [2.0])
     copies.close()
 
 

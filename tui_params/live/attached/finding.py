@@ -73,14 +73,14 @@ def describe(path: Path) -> Serving | None:
     except OpenError as error:
         if remove_stale(path):
             return None  # killed, and its socket was left behind
-        return Serving(path, pid, reason=str(error))
+        return Serving(path, pid, reason=_stopped(pid) or str(error))
     try:
         hello, descriptor = shared(connection.ask_shared({"ask": "hello"}), Hello, "the page of its steps")
         page = StepPage(descriptor)
         steps, age, held = page.steps, page.age, page.held
         page.close()
     except TuiParamsError as error:
-        return Serving(path, pid, reason=str(error))
+        return Serving(path, pid, reason=_stopped(pid) or str(error))
     finally:
         connection.close()
     return Serving(
@@ -96,6 +96,18 @@ def describe(path: Path) -> Serving | None:
         " ".join(clean(word, 200) for word in hello.command[:20]),
         held=held,
     )
+
+
+def _stopped(pid: int, proc: Path = Path("/proc")) -> str | None:
+    """That a process does not run because it was stopped, if the kernel says so (proc_pid_stat(5)); else None."""
+    try:
+        # Behind the name of the program, in which there may be parentheses too.
+        state = (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    if state == b"t":
+        return "it is stopped by a debugger"
+    return f"it is stopped (ctrl+z, SIGSTOP): kill -CONT {pid} lets it go on" if state == b"T" else None
 
 
 def jobs_of(found: list[Serving]) -> list[dict[int, Serving]]:

@@ -24,7 +24,7 @@ class Guard:
         """When passes were asked for; 0 if they were not."""
 
         self._closed = Event()
-        if page.age is None:
+        if page.age is None or page.are_passes:
             Thread(target=self._wait, name="no step yet", daemon=True).start()
 
     @property
@@ -45,8 +45,13 @@ class Guard:
     def close(self) -> None:
         self._closed.set()
 
+    @property
+    def _is_needed(self) -> bool:
+        return self._page.age is None or self._page.are_passes
+
     def _wait(self) -> None:
-        if not self._closed.wait(PASSES_AFTER) and self._page.age is None:
+        # Passes that are counted for another viewer are counted no longer than that one looks.
+        if self._page.are_passes or (not self._closed.wait(PASSES_AFTER) and self._is_needed):
             # A process that serves with another version may not know the question.
             with suppress(ReadError):
                 self._connection.ask({"ask": "passes"})

@@ -8,13 +8,29 @@ when it ends.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
 
 from .anatomy import ODD
 from .step_clock import NO_TASK, StepClock, graph_task
+
+
+class PassHook:
+    """A hook of this model alone: where the model is copied or saved as a whole, one that does nothing goes along."""
+
+    def __init__(self, act: Callable[..., None]) -> None:
+        disable: Any = torch.compiler.disable
+        self._act = disable(act)
+
+    def __call__(self, *values: Any) -> None:
+        self._act(*values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It has to be there wherever the file is opened, and to take any number of values.
+        return getattr, (nullcontext, "__exit__")
 
 
 class PassClock:
@@ -31,43 +47,43 @@ class PassClock:
         if not isinstance(self._model, torch.nn.Module):
             return False
         with self._lock:
-            self._viewers.add(viewer)
-            if self._handles:
-                return True
-            disable: Any = torch.compiler.disable
-            handles = []
-            try:
-                # An older torch has no always_call, and a class may refuse hooks.
-                handles.append(self._model.register_forward_hook(disable(self._after), always_call=True))
-                handles.append(self._model.register_forward_pre_hook(disable(self._before)))
-            except ODD:
-                for handle in handles:
-                    handle.remove()
+            if not self._handles and not self._begin():
                 return False
-            self._handles = handles
-            self._clock.stand_in = self.stop
+            self._viewers.add(viewer)
+        return True
+
+    def _begin(self) -> bool:
+        try:
+            self._handles.append(self._model.register_forward_pre_hook(PassHook(self._before)))
+            self._handles.append(self._model.register_forward_hook(PassHook(self._after), always_call=True))
+        except ODD:  # a scripted model takes none
+            self._remove()
+            return False
+        self._clock.stand_in = self.stop
         return True
 
     def leave(self, viewer: int) -> None:
         """End, if a viewer was the last that wanted it."""
         with self._lock:
             self._viewers.discard(viewer)
-            is_wanted = bool(self._viewers)
-        if not is_wanted:
-            self.stop()
+            if not self._viewers:
+                self._end()
 
     def stop(self) -> None:
         """Remove the hooks."""
         with self._lock:
-            handles, self._handles = self._handles, []
-            self._clock.stand_in = None
-        for handle in handles:
-            handle.remove()
-        if handles:
+            self._end()
+
+    def _end(self) -> None:
+        if self._handles:
+            self._remove()
             self._clock.end_passes()
 
     def forget(self) -> None:
         """In a forked child: remove the hooks, and touch neither the page nor a lock, which are the parent's."""
+        self._remove()
+
+    def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -76,8 +92,12 @@ class PassClock:
         # Recomputed inside backward, it is no new pass.
         if self._handles and graph_task() == NO_TASK:
             with suppress(*ODD):
-                self._clock.begin_pass()
+                self._clock.begin_pass(is_trained=_is_trained(module))
 
     def _after(self, module: Any, args: Any, output: Any) -> None:
         if self._handles and graph_task() == NO_TASK:
-            self._clock.end_pass(is_trained=bool(module.training) and torch.is_grad_enabled())
+            self._clock.end_pass(is_trained=_is_trained(module))
+
+
+def _is_trained(module: Any) -> bool:
+    return bool(module.training) and torch.is_grad_enabled()

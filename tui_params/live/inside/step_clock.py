@@ -65,8 +65,8 @@ class StepClock:
         self.stand_in: Callable[[], None] | None = None
         """Ends what stands in for steps as long as no optimizer makes one."""
 
-        self._is_moving = False
-        """Whether a pass that is trained with has ended, and what comes after it may not be over."""
+        self._mover = 0
+        """The thread whose pass that is trained with has ended, if what comes after it may not be over; else 0."""
 
     def start(self) -> None:
         """Begin to count. Raises what torch raises if it has no such hooks."""
@@ -94,8 +94,10 @@ class StepClock:
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.settles:
             self._settle()
-        if self.stand_in is not None:
-            self.stand_in()
+        # Taken once: the thread of a viewer that leaves takes it away.
+        stand_in = self.stand_in
+        if stand_in is not None:
+            stand_in()
         frame = _caller()
         depth = _depth_of(frame)
         with self._lock:
@@ -135,38 +137,45 @@ class StepClock:
             with suppress(*ODD):
                 self._stand(optimizer, step, acts)
 
-    def begin_pass(self) -> None:
-        """The model computes, and is not written to meanwhile; if one that is trained with came before, it is over."""
+    def begin_pass(self, *, is_trained: bool) -> None:
+        """The model computes, and is not written to meanwhile; if one that is trained with came before, it is over.
+
+        Beside a thread that trains another one may compute, which ends nothing.
+        """
         words = self._page.words
-        acts, is_counted = tuple(self.at_step), self._is_moving
+        acts, mover = tuple(self.at_step), self._mover
+        is_counted = mover != 0 and (is_trained or mover == threading.get_ident())
         self._settle()
         step = Step(int(words[STEPS]) + 1, False, False)
         for act in acts if is_counted else ():
             with suppress(*ODD):
                 act(None, step)
         with self._lock:
+            if self.stand_in is None:
+                return
             words[PASSES] = 1
             if is_counted:
                 words[STEPS] += 1
                 words[LAST_STEP] = time.monotonic_ns()
-            self._is_moving = False
-            if not self._running:
-                self._set_writing(False)
+                self._mover = 0
+            self._set_writing(bool(self._running or self._mover))
         if is_counted and any(hold.is_wanted for hold in tuple(self.holds)):
             self._stand(None, step, acts)
 
     def end_pass(self, *, is_trained: bool) -> None:
         """What may write to the model comes now, if the pass is trained with."""
         with self._lock:
-            self._is_moving = self._is_moving or is_trained
-            if self._is_moving:
+            if is_trained and self.stand_in is not None:
+                self._mover = threading.get_ident()
                 self._set_writing(True)
 
     def end_passes(self) -> None:
-        """Steps are those of optimizers again."""
+        """Steps are those of optimizers again, of which the next one is the first that is known."""
         with self._lock:
+            self.stand_in = None
             self._page.words[PASSES] = 0
-            self._is_moving = False
+            self._page.words[LAST_STEP] = 0
+            self._mover = 0
             self._set_writing(bool(self._running))
 
     def _settle(self) -> None:

@@ -47,6 +47,8 @@ def hints_of(state: BarState) -> list[Hint]:
     words = (("search", "search"), ("help", "keys"), ("quit", "quit"), ("scan", "check all"), ("problems", "problems"))
     if opened is not None and any(finding.rule == "newest-step" for finding in opened.source.listing.findings):
         words = (("search", "search"), ("help", "keys"), ("timeline", "timeline of the run"), *words[2:])
+    if state.pulse:
+        words = (*words[:-3], ("watch", "watch"), ("hold", "hold"), *words[-3:])
     if opened is not None and opened.both is not None:
         of_tensor = ("difference", "B - A") if state.has_difference else ("unchanged", "what is the same")
         words = (("search", "search"), ("help", "keys"), of_tensor, ("compare", "compared"), ("quit", "quit"))

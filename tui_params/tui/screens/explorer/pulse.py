@@ -172,7 +172,7 @@ class Pulse:
         if beat.by == "nothing":
             return "no step seen, values may be of two moments"
         if beat.age is None:
-            return "no step yet"
+            return f"{step} {beat.steps:,}" if beat.steps else "no step yet"
         rate = self._rate
         if beat.age > max(3.0, 3.0 / rate if rate else 0.0):
             return f"{step} {beat.steps:,}, {text.duration(beat.age)} ago"
