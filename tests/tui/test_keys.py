@@ -23,6 +23,7 @@ from tests.scenes import editable
 from tui_params.api.opening import open_source
 from tui_params.cache.choices import Choices
 from tui_params.cache.folder import CacheFolder
+from tui_params.core.source import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.tui import keys
@@ -684,6 +685,20 @@ async def test_pin_says_why_there_is_nothing_to_pin_in_a_file() -> None:
     async with on_stage() as stage:  # of models: screens/explorer/test_comparing.py
         await stage.press("P")
         assert "Only explore(model) compares" in stage.status
+
+
+class Training(MemorySource):
+    """Tensors of a model that trains meanwhile."""
+
+    def beat(self) -> Beat:
+        return Beat(3, 0.1)
+
+
+async def test_pin_names_what_compares_a_model_that_trains() -> None:
+    async with on_stage(Training({"a": ramp(2, 2)})) as stage:
+        assert "W watch  F hold" in stage.status
+        await stage.press("P")
+        assert "no earlier look is kept: c compares it with a file" in stage.status
 
 
 @covers("sort")

@@ -178,7 +178,12 @@ class Comparing:
             self._notice.say("Another source is compared: a pin is for later looks at a model.")
             return
         if looks is None or looks.present is None:
-            self._notice.say("Only explore(model) compares: what is opened here is not looked at again.")
+            opened = self._session.opened
+            if opened is not None and opened.source.beat() is not None:
+                key = self._key_of("compare")
+                self._notice.say(f"Of a model that trains no earlier look is kept: {key} compares it with a file.")
+            else:
+                self._notice.say("Only explore(model) compares: what is opened here is not looked at again.")
             return
         self.stop()
         is_set = looks.toggle_pin()
