@@ -23,7 +23,7 @@ from tests.scenes import editable
 from tui_params.api.opening import open_source
 from tui_params.cache.choices import Choices
 from tui_params.cache.folder import CacheFolder
-from tui_params.core.source import Beat
+from tui_params.core.beat import Beat
 from tui_params.core.tensor import TensorInfo
 from tui_params.sources.bytes.extents import ExtentSource
 from tui_params.tui import keys
