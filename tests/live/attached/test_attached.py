@@ -400,6 +400,22 @@ def test_the_list_names_who_serves(served: Server) -> None:
         choose([found, found], "net")
 
 
+def test_what_a_class_does_to_a_look_at_it_is_told_to_the_viewer_alone(
+    served: Server, viewer: AttachedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(probe: Any) -> None:
+        raise RuntimeError("not now\nand more")
+
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(served.served.probe), "enroll", refuse)
+        with pytest.raises(ReadError, match="it could not be answered: RuntimeError: not now"):
+            list(viewer.connection.ask_many({"ask": "list"}))
+    assert viewer.read("frozen").shape
+    assert told == []
+
+
 def test_two_models_of_one_process_have_a_socket_each(served: Server) -> None:
     other = tui_params.serve(nn.Linear(2, 2), name="second")
     assert {each.name for each in find_serving()} == {"net", "second"}

@@ -17,6 +17,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from .anatomy import ODD, first_line
 from .frames import FrameError, close_all, receive_frame, send_frame
 from .pass_clock import PassClock
 from .requests import RequestError, Served, Visit
@@ -147,6 +148,9 @@ class Server:
                         send_frame(viewer, message, descriptors=handed)
                 except RequestError as error:
                     send_frame(viewer, {"error": str(error), "is_last": True})
+                except ODD as error:
+                    # What a class of the user does to a look at it is told to the viewer, not to the training.
+                    send_frame(viewer, {"error": f"it could not be answered: {first_line(error)}", "is_last": True})
         except FrameError:
             return  # the viewer has gone, or is none
         finally:
