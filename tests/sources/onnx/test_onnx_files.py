@@ -178,6 +178,43 @@ def test_nothing_outside_the_folder_is_opened(tmp_path: Path, monkeypatch: pytes
             source.read("w")
 
 
+def test_links_of_external_data_stay_inside(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(W.tobytes())
+    inside = tmp_path / "model"
+    (inside / "sub").mkdir(parents=True)
+    (inside / "sub" / "v").write_bytes(W.tobytes())
+    (inside / "out").symlink_to("../secret")
+    (inside / "again").symlink_to("out")
+    (inside / "in").symlink_to("sub/v")
+    (inside / "nowhere").symlink_to("../gone")
+    (inside / "loop").symlink_to("loop")
+    for location in ("out", "again", "nowhere"):
+        source = opened(inside, model([external("w", (3, 4), 1, location=location)]))
+        assert rules(source) == {("outside-folder", "w")}
+        assert set(source.files) == {"x.onnx"}
+        with pytest.raises(ReadError, match=f"{location} leads by a link outside the folder of the model"):
+            source.read("w")
+    source = opened(inside, model([external("w", (3, 4), 1, location="in")]))
+    np.testing.assert_array_equal(source.read("w"), W)
+    for location in ("loop", "outside"):
+        assert rules(opened(inside, model([external("w", (3, 4), 1, location=location)]))) == {("missing-shard", "w")}
+
+
+def test_external_data_in_a_cache_of_links(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0123" / "onnx"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (blobs / "aaaa").write_bytes(model([external("w", (3, 4), 1, location="model.onnx_data")]))
+    (blobs / "bbbb").write_bytes(W.tobytes())
+    (snapshot / "model.onnx").symlink_to("../../../blobs/aaaa")
+    (snapshot / "model.onnx_data").symlink_to("../../../blobs/bbbb")
+    source = reader.open_onnx(snapshot / "model.onnx")
+    np.testing.assert_array_equal(source.read("w"), W)
+    (snapshot / "model.onnx").unlink()
+    (snapshot / "model.onnx").write_bytes((blobs / "aaaa").read_bytes())
+    assert rules(reader.open_onnx(snapshot / "model.onnx")) == {("outside-folder", "w")}
+
+
 def test_external_data_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "d").write_bytes(W.tobytes())
     cases = {

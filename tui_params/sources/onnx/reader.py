@@ -36,7 +36,9 @@ _RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
 """What torch.onnx calls weights that it had to transpose."""
 
 _RENAMED_STARTS = ("val", "onn")
-_TRANSPOSED = "named by the exporter: a weight of a MatMul is (in, out), where torch has (out, in)"
+_TRANSPOSED = "the exporter named it: if of a MatMul, it is (in, out), not (out, in)"
+_OUTSIDE = "is outside the folder of the model"
+_LINKED = "leads by a link outside the folder of the model"
 _MAX_NUMEL = 1 << 60
 _FINDINGS = 20
 
@@ -137,7 +139,7 @@ class _Lister:
         self.texts: dict[str, str] = {}
         self.findings: list[Finding] = []
         self._file = file
-        self._absent: dict[str, str] = {}
+        self._absent: dict[str, tuple[str, str]] = {}
 
     def add(self, found: Found) -> None:
         """List one tensor."""
@@ -224,9 +226,8 @@ class _Lister:
         if not location or place is None:
             return self._faulty(info, "bad-entry", "it is not said where its values are")
         file = self._open(location)
-        if isinstance(file, str):
-            info = msgspec.structs.replace(info, file=location)
-            return self._faulty(info, "outside-folder" if "outside" in file else "missing-shard", file)
+        if isinstance(file, tuple):
+            return self._faulty(msgspec.structs.replace(info, file=location), *file)
         offset, length = place
         length = max(file.size - offset, 0) if length is None else length
         info = msgspec.structs.replace(info, file=file.name, offset=offset)
@@ -238,23 +239,25 @@ class _Lister:
             return self._faulty(info, "truncated", end)
         return info
 
-    def _open(self, location: str) -> DataFile | str:
-        """A file of external data, or why it is not opened. Nothing outside the folder of the model is."""
+    def _open(self, location: str) -> DataFile | tuple[str, str]:
+        """A file of external data, or the rule and the reason by which it is not opened."""
         known = self.files.get(location)
+        if known is not None and known is not self._file:
+            return known
         if known is not None:
             # The model itself would be another file of the same name.
-            return known if known is not self._file else f"{clean(location, 60)} is the model itself"
+            return "missing-shard", f"{clean(location, 60)} is the model itself"
         if location not in self._absent:
-            path = _inside_folder(self._file.path.absolute().parent, location)
-            if path is None:
-                self._absent[location] = f"{clean(location, 80)} is outside the folder of the model: it is not opened"
+            path = _inside_folder(self._file.path.absolute(), location)
+            if isinstance(path, str):
+                self._absent[location] = "outside-folder", f"{clean(location, 80)} {path}: it is not opened"
             else:
                 try:
                     with opened(path) as (_, file):
                         self.files[location] = file = msgspec.structs.replace(file, name=location)
                         return file
                 except OpenError as error:
-                    self._absent[location] = f"its values are in another file: {error}"
+                    self._absent[location] = "missing-shard", f"its values are in another file: {error}"
         return self._absent[location]
 
     def _faulty(self, info: TensorInfo, rule: str, evidence: str) -> TensorInfo:
@@ -265,14 +268,18 @@ class _Lister:
         self.findings.append(Finding("error", rule, name, evidence))
 
 
-def _inside_folder(folder: Path, location: str) -> Path | None:
-    """The path of external data; None if it leads out of the folder, also by a link to another folder."""
-    relative = PurePosixPath(location)
+def _inside_folder(model: Path, location: str) -> Path | str:
+    """The path of external data, or how it leads out of the folder of the model.
+
+    A link may lead into that folder, or into the one where the model itself is behind its links: in the cache of the
+    Hugging Face Hub all files of ``snapshots/`` are links into ``blobs/``.
+    """
+    relative, folder = PurePosixPath(location), model.parent
     if relative.is_absolute() or ".." in relative.parts or "\0" in location or not relative.name:
-        return None
-    path = folder / relative
+        return _OUTSIDE
     try:
-        above = PurePosixPath(real(path.parent))
-        return path if above.is_relative_to(real(folder)) else None
+        leads = PurePosixPath(real(folder / relative))
+        homes = real(folder), str(PurePosixPath(real(model)).parent)
     except (OSError, ValueError):
-        return None
+        return _OUTSIDE
+    return folder / relative if any(map(leads.is_relative_to, homes)) else _LINKED
