@@ -173,6 +173,25 @@ def test_damage_inside_a_chunk_is_told_and_the_rest_is_shown(written: Path, tmp_
         assert source.read("b.shuffled").shape == (11, 13, 3)
 
 
+def test_texts_of_other_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("s", (1,), "S6", data=[b"secret"])
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("own", (1,), "S6", data=[b"shown!"])
+        file.create_dataset("raw", (1,), "S6", external=[(str(tmp_path / "secret"), 0, 6)])
+        layout = h5py.VirtualLayout((1,), "S6")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "s", (1,))
+        file.create_virtual_dataset("virtual", layout)
+    with open_path(path) as source:
+        assert source.listing.metadata == {
+            "own": "shown!",
+            "raw": "a text: its values lie in another file, which is not opened",
+            "virtual": "a text: it is a virtual dataset: its values lie in other datasets",
+        }
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 8, 13, 4096, 65537 * 2 + 1])
 def test_the_checksum_is_that_of_a_slow_sum(length: int) -> None:
     data = random.Random(length).randbytes(length)

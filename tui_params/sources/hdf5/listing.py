@@ -135,16 +135,14 @@ class Walk:
             self._string(found, full)
             return
         plan = found.id.get_create_plist()
-        layout = plan.get_layout()
         entry: dict[str, Any] = {
             "name": full, "shape": list(found.shape), "descr": _descr(h5py, dtype), "label": label,
             "named": _text_of(found.attrs.get("dtype")), "itemsize": int(dtype.itemsize),
             "stored": int(found.id.get_storage_size()),
         }  # fmt: skip
-        if plan.get_external_count():
-            entry["refusal"] = "its values lie in another file, which is not opened"
-        elif layout == h5py.h5d.VIRTUAL:
-            entry["refusal"] = "it is a virtual dataset: its values lie in other datasets"
+        layout, elsewhere = plan.get_layout(), self._elsewhere(plan)
+        if elsewhere is not None:
+            entry["refusal"] = elsewhere
         elif layout == h5py.h5d.COMPACT:
             if entry["stored"] <= MAX_COMPACT:
                 entry["held"] = found[()].tobytes().hex()
@@ -176,9 +174,21 @@ class Walk:
         if self._chunks >= MAX_CHUNKS:
             entry["refusal"] = f"the file has more than {MAX_CHUNKS:,} chunks"
 
+    def _elsewhere(self, plan: Any) -> str | None:
+        """Why the values of a dataset are not read, where the library would open other files for them."""
+        if plan.get_external_count():
+            return "its values lie in another file, which is not opened"
+        if plan.get_layout() == self._h5py.h5d.VIRTUAL:
+            return "it is a virtual dataset: its values lie in other datasets"
+        return None
+
     def _string(self, found: Any, full: str) -> None:
         if found.size != 1:
             self._text(full, f"texts, shape {list(found.shape)}")
+            return
+        elsewhere = self._elsewhere(found.id.get_create_plist())
+        if elsewhere is not None:
+            self._text(full, f"a text: {elsewhere}")
             return
         value = _text_of(found[()] if found.shape == () else found[(0,) * len(found.shape)])
         self._text(full, value if value is not None else "an object")
