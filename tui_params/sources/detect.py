@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HEAD_NBYTES = 1024
 
-_OF_MODELS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model")
+_OF_MODELS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model", "gptq_model")
 """How the names of files begin beside which a config.json is looked for."""
 
 

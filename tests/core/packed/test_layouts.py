@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from tests.core.packed.logical_files import complaints, logical
 from tests.factories_memory import MemorySource
+from tui_params import open_source
 from tui_params.core.packed.logical import LogicalSource
 from tui_params.core.stored_codes import may_be_packed
 from tui_params.errors import ReadError
@@ -100,6 +101,51 @@ def test_gptq(tmp_path: Path, bits: int, is_v2: bool, is_permuted: bool) -> None
         found = source.packed("fc.weight")
         assert found is not None
         assert found.method == f"GPTQ{' v2' if is_v2 else ''} int{bits}"
+
+
+QUANTIZE_CONFIG: dict[str, Any] = {
+    "bits": 4, "group_size": 32, "damp_percent": 0.01, "desc_act": False, "static_groups": False, "sym": True,
+    "true_sequential": True, "model_name_or_path": "quantised", "model_file_base_name": "gptq_model-4bit-32g",
+    "quant_method": "gptq", "checkpoint_format": "gptq_v2",
+}  # fmt: skip
+"""As AutoGPTQ writes it: ``BaseQuantizeConfig.to_dict``."""
+
+
+def method_of(path: Path) -> str:
+    with logical(path) as source:
+        found = source.packed("fc.weight")
+        assert found is not None
+        return found.method
+
+
+def test_gptq_of_which_a_file_of_its_own_says_how(tmp_path: Path) -> None:
+    tensors, weight = gptq(4, is_v2=True)
+    folder = save(tmp_path / "model", tensors, {"model_type": "opt"})
+    file = (folder / "model.safetensors").rename(folder / "gptq_model-4bit-32g.safetensors")
+    beside = folder / "quantize_config.json"
+    beside.write_text(json.dumps(QUANTIZE_CONFIG))
+    for path in (folder, file):
+        check(path, weight)
+        assert method_of(path) == "GPTQ v2 int4"
+    # Releases before the second format do not name one.
+    beside.write_text(json.dumps({"bits": 4, "group_size": 32}))
+    assert method_of(folder) == "GPTQ int4"
+    (folder / "config.json").write_text('{"quantization_config": {"checkpoint_format": "gptq_v2"}}')
+    beside.write_text(json.dumps(QUANTIZE_CONFIG | {"checkpoint_format": "gptq"}))
+    assert method_of(folder) == "GPTQ v2 int4"
+    for damaged in ("[]", "{", '{"bits": {"a": 1}, "checkpoint_format": ["gptq_v2"]}'):
+        beside.write_text(damaged)
+        (folder / "config.json").unlink(missing_ok=True)
+        assert method_of(folder).startswith("GPTQ int4")
+
+
+def test_awq_of_which_a_file_of_its_own_says_how(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    folder = save(tmp_path / "model", tensors)
+    (folder / "quant_config.json").write_text('{"zero_point": true, "q_group_size": 32, "w_bit": 4, "version": "GEMM"}')
+    with open_source(folder) as source:
+        stated = {key: value for key, value in source.listing.stated.items() if "quantize_config" in key}
+    assert stated == {"config.quantize_config.bits": "4", "config.quantize_config.group_size": "32"}
 
 
 def test_gptq_without_an_order(tmp_path: Path) -> None:

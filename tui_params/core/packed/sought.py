@@ -78,10 +78,10 @@ class Sought:
         return self._uses[name] > 1
 
     def stated(self, key: str) -> str | None:
-        """A value of the quantisation config in the file beside the weights, as text."""
+        """A value of the quantisation config in the files beside the weights, as text; config.json comes first."""
         stated = self._statement.stated
-        found = stated.get(f"config.quantization_config.{key}")
-        return found if found is not None else stated.get(f"config.quantization.{key}")
+        places = ("quantization_config", "quantization", "quantize_config")
+        return next((stated[name] for place in places if (name := f"config.{place}.{key}") in stated), None)
 
     def stated_number(self, key: str) -> int | None:
         text = self.stated(key)

@@ -26,14 +26,19 @@ _QUANTISATION_KEYS = (
 )  # fmt: skip
 _QUANTISED_ELSEWHERE = ("hf_quant_config.json", "quantize_config.json", "quant_config.json", "quanto_qmap.json")
 """Files in which modelopt, AutoGPTQ, AutoAWQ and quanto say how the weights are quantised."""
+_QUANTIZE_CONFIGS = ("quantize_config.json", "quant_config.json")
+"""Those of AutoGPTQ and AutoAWQ: AutoGPTQ takes the first that there is (``BaseQuantizeConfig.from_pretrained``)."""
+_SYNONYMS = {"w_bit": "bits", "q_group_size": "group_size"}
 _ADAPTER_KEYS = (
     "peft_type", "base_model_name_or_path", "r", "lora_alpha", "alpha", "use_rslora", "use_dora", "target_modules",
     "rank_pattern", "alpha_pattern",
 )  # fmt: skip
 _OF_MODEL = re.compile(
-    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model)(-\d+-of-\d+)?\.(?:safetensors|bin|pt|pth)", re.ASCII
+    r"(?:model|pytorch_model|diffusion_pytorch_model|adapter_model|gptq_model-\d+bit-(?:-1|\d+)g)(-\d+-of-\d+)?"
+    r"\.(?:safetensors|bin|pt|pth)",
+    re.ASCII,
 )
-"""What transformers, diffusers and PEFT call the weights that a config.json is about, and one shard of them.
+"""What transformers, diffusers, PEFT and AutoGPTQ call the weights that a config.json is about, and one shard of them.
 
 Anything else beside it may be another model, a variant of another type, or the state of an optimizer.
 """
@@ -59,7 +64,7 @@ def read_configs(folder: Path) -> dict[str, str]:
             metadata |= {key: _text(value) for key, value in found.items() if value is not None}
     if config.get("quantization") or any(is_there(folder / name) for name in _QUANTISED_ELSEWHERE):
         metadata["config.quantised_elsewhere"] = "true"
-    metadata |= _quantization(config)
+    metadata |= _quantization(config) | _quantize_config(folder)
     return metadata | describe_adapter(read_json_object(folder / ADAPTER_CONFIG))
 
 
@@ -89,6 +94,15 @@ def _quantization(config: dict[str, Any]) -> dict[str, str]:
         if layers:
             found[f"config.{place}.layers"] = msgspec.json.encode(layers).decode()
     return found
+
+
+def _quantize_config(folder: Path) -> dict[str, str]:
+    """What AutoGPTQ and AutoAWQ say in a file of their own, as ``config.quantize_config.<key>``."""
+    file = next((folder / name for name in _QUANTIZE_CONFIGS if is_there(folder / name)), None)
+    stated = read_json_object(file) if file is not None else {}
+    plain = {_SYNONYMS.get(key, key): value for key, value in stated.items()}
+    found = {key: plain.get(key) for key in ("quant_method", "bits", "group_size", "checkpoint_format")}
+    return {f"config.quantize_config.{key}": _text(value) for key, value in found.items() if type(value) in (str, int)}
 
 
 def _of_layers(stated: dict[str, Any]) -> dict[str, list[int]]:

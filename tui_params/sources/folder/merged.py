@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 JSON_FILES = (
     "config.json",
     "adapter_config.json",
+    "quantize_config.json",
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
     "diffusion_pytorch_model.safetensors.index.json",
