@@ -93,6 +93,13 @@ class LogicalSource(Source):
         """The packed weight of that name."""
         return self._weights.get(name)
 
+    def counterpart(self, name: str) -> str | None:
+        """The packed weight of which a stored tensor is a part, or the codes of a packed weight: None of any other."""
+        weight = self._weights.get(name)
+        if weight is not None:
+            return weight.codes.name
+        return next((each.name for each in self._weights.values() if any(p.name == name for p in each.parts)), None)
+
     def blocks(self, info: TensorInfo, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         weight = self._weights.get(info.name)
         if weight is None:

@@ -37,6 +37,23 @@ async def test_a_key_shows_packed_weights_as_what_they_mean_and_back(tmp_path: P
         await stage.until(lambda: "scales" in stage.text, "the stored tensors")
 
 
+async def test_the_cursor_goes_from_a_part_to_its_weight_and_back_to_the_codes(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    path = tmp_path / "model.safetensors"
+    more = {"embed.weight": np.zeros((4, 4), np.float32)}
+    save_file(more | {name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    for other in (None, lambda: open_source(path)):
+        async with on_stage(lambda: open_source(path), other=other) as stage:
+            for part in ("fc.scales", "fc.qweight"):
+                await stage.go(part)
+                await stage.press("t")
+                await stage.until(lambda: stage.cursor == "fc.weight", "the weight of the part")
+                await stage.rest()
+                await stage.press("t")
+                await stage.until(lambda: stage.cursor == "fc.qweight", "the codes of the weight")
+                await stage.rest()
+
+
 async def test_codes_that_cannot_be_told_are_no_parameters(tmp_path: Path) -> None:
     tensors, _ = gptq(4, is_v2=False)
     tensors["fc.qzeros"] = tensors["fc.qzeros"].astype(np.int64)

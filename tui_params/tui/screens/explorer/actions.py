@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tui_params.tui import keys
 from tui_params.tui.screens.explorer import packed, timeline
 from tui_params.tui.screens.explorer.compare_actions import CompareActions
@@ -159,8 +161,10 @@ class Actions(CompareActions):
             self.session.open_again()
 
     def action_logical(self) -> None:
-        left = self.travel.view
+        left, opened = self.travel.view, self.session.opened
         if packed.switch(self.session, self.notice):
+            if left is not None and left.cursor is not None and opened is not None:
+                left = msgspec.structs.replace(left, cursor=packed.place_of(opened, left.cursor))
             self.left = left
 
     def action_hold(self) -> None:

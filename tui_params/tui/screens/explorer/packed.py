@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from tui_params.tui.screens.explorer.notice import Notice
 from tui_params.tui.screens.explorer.session import Session
+from tui_params.tui.state.opened import Opened
 
 _ALWAYS = "Weights in blocks are always shown as what they stand for."
+
+
+def place_of(opened: Opened, name: str) -> str:
+    """Where to go for a name that was, or will be, shown the other way: from codes to their weight and back."""
+    from tui_params.core.packed.logical import LogicalSource
+
+    sources = [opened.source] if opened.both is None else [opened.both.a, opened.both.b]
+    found = [source.counterpart(name) for source in sources if isinstance(source, LogicalSource)]
+    return next((each for each in found if each is not None), name)
 
 
 def switch(session: Session, notice: Notice) -> bool:

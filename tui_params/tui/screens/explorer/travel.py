@@ -9,7 +9,7 @@ from textual.app import App
 
 from tui_params.core import text
 from tui_params.sources.given import is_address
-from tui_params.tui.screens.explorer import delays
+from tui_params.tui.screens.explorer import delays, packed
 from tui_params.tui.screens.explorer.delays import Delays
 from tui_params.tui.screens.explorer.filter import Filter
 from tui_params.tui.screens.explorer.notice import Notice
@@ -107,7 +107,10 @@ class Travel:
         opened = self._session.opened
         if view is None or opened is None:
             return
-        node = opened.tree.find(view.cursor) if view.cursor is not None else None
+        name = view.cursor
+        node = opened.tree.find(name) if name is not None else None
+        if name is not None and node is None:
+            node = opened.tree.find(packed.place_of(opened, name))
         if node is not None:
             self._tree.reveal(node)
         if view.filter and self._filter.query is None:
