@@ -329,6 +329,7 @@ def test_json_is_as_documented(cli: Cli, serve: Serve) -> None:
         "tensors": 2,
         "empty": 0,
         "gradients": 0,
+        "as_codes": 0,
         "not_opened": [],
         "files": [],
     }

@@ -81,6 +81,21 @@ def test_a_packed_model_is_compared_with_its_original(
     assert "SNR" not in cli("diff", whole, str(tmp_path / "other.safetensors")).out
 
 
+def test_weights_that_are_not_told_are_said_to_be_checked_as_codes(
+    checkpoint: tuple[Path, Any], cli: Callable[..., Any]
+) -> None:
+    folder, _ = checkpoint
+    told, _ = gptq(4, is_v2=False)
+    untold = {name.replace("fc", "odd"): value for name, value in told.items()}
+    untold["odd.qzeros"] = untold["odd.qzeros"].astype(np.int64)
+    tensors = {name: np.ascontiguousarray(value) for name, value in (told | untold).items()}
+    save_file(tensors, folder / "model.safetensors")
+    said = "5 tensors checked (1 of them as stored codes, which could not be restored), "
+    for options, count in ((("--logical",), 1), ((), 0)):
+        assert (said in cli("check", str(folder), *options).out) == bool(count)
+        assert json.loads(cli("check", str(folder), "--json", *options).out)["as_codes"] == count
+
+
 def test_the_config_is_not_said_to_contradict_the_restored_weights(
     checkpoint: tuple[Path, Any], cli: Callable[..., Any]
 ) -> None:

@@ -166,6 +166,7 @@ def document(path: str, report: Report) -> dict[str, Any]:
         "tensors": len(report.names),
         "empty": report.empty,
         "gradients": report.gradients,
+        "as_codes": report.as_codes,
         "not_opened": report.not_opened,
         "files": [
             {

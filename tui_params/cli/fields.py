@@ -80,6 +80,8 @@ CHECK = """\
  "checked": how many tensors were read whole, "tensors": how many there are,
  "empty": how many of those that were read have no element,
  "gradients": how many of those that were read are gradients,
+ "as_codes": how many of those that were read are packed weights whose values
+   --logical could not tell: their codes were checked as they are stored,
  "findings": [{"severity": error | warning | info (a remark), "rule",
    "tensor": a name or null, "module": if it is about a module,
    "file": if it is about a file as a whole, "evidence",

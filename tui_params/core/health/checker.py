@@ -17,6 +17,7 @@ from tui_params.core.health.registry import SEVERITIES, check_tensor, cross_chec
 from tui_params.core.health.subjects import Checkpoint, Sketch, sketch
 from tui_params.core.health.thresholds import DEFAULT, Thresholds
 from tui_params.core.health.verification import Verification, VerifiedFile
+from tui_params.core.packed import is_untold
 from tui_params.core.source import Source
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.tree import tensors_in_order
@@ -56,6 +57,7 @@ class Report(msgspec.Struct, frozen=True):
     ``states`` has the tensors that are not ok, by name; ``names`` has all names. ``not_opened`` are files beside the
     source that were not opened (``Listing.not_opened``): nothing is known about them, and ``status`` ignores them.
     ``gradients`` counts the gradients among the ``checked``, which no listing counts as tensors.
+    ``as_codes`` counts the packed weights among the ``checked`` that could not be restored: their codes were checked.
     ``files`` are those that were compared with the hub's digests, if that was asked for; then ``status`` is ``ok`` only
     if each of them is verified.
     """
@@ -70,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     empty: int = 0
     files: tuple[VerifiedFile, ...] = ()
     gradients: int = 0
+    as_codes: int = 0
 
     @property
     def has_nothing(self) -> bool:
@@ -229,6 +232,7 @@ class Checker:
             self._source.listing.not_opened,
             self._empty,
             gradients=sum(info.name in self._checked for info in self._source.listing.gradients.values()),
+            as_codes=sum(is_untold(self._infos[name]) for name in self._checked),
         )
 
     @cached_property

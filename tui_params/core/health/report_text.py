@@ -24,6 +24,8 @@ def closing(report: Report) -> str:
         if report.gradients:
             what = "a gradient" if report.gradients == 1 else "gradients"
             notes.append(f"{report.gradients:,} of them {what}")
+        if report.as_codes:
+            notes.append(f"{report.as_codes:,} of them as stored codes, which could not be restored")
         checked += f" ({', '.join(notes)})" if notes else ""
         parts = [checked, f"{unchecked_words(report, '')} could not be checked"]
     if report.files:

@@ -12,3 +12,8 @@ UNTOLD = "packed, but its values cannot be told"
 def is_restored(info: TensorInfo) -> bool:
     """Whether a tensor is a packed weight that stands as what it means, or is in blocks that are restored when read."""
     return info.dtype.stored is not None or any(note.startswith(RESTORED) for note in info.notes)
+
+
+def is_untold(info: TensorInfo) -> bool:
+    """Whether a tensor is packed, and the files do not say enough to restore it."""
+    return any(note.startswith(UNTOLD) for note in info.notes)
