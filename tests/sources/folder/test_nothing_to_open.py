@@ -20,7 +20,7 @@ from tui_params.sources.detect import open_path
         ("m.pte", b"\x38\0\0\0ET12" + bytes(40), "is a program of ExecuTorch (.pte); this format cannot be opened yet"),
         ("m.mlmodel", b"\x08\x06\x12\x00\xaa\x1f\x00", "is a model of Core ML (.mlmodel); this format"),
         ("w", b"\x02\0\0\0\0\0\0\0{}", "can be opened by its path"),
-        ("m.mar", None, "is a TorchServe archive (.mar) with m in it: it is compressed inside this archive"),
+        ("m.mar", None, "is a TorchServe archive (.mar), and 'm' in it cannot be read: it is compressed; unpack"),
     ],
 )
 def test_a_folder_without_tensor_files_says_what_it_holds(

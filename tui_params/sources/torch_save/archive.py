@@ -83,7 +83,7 @@ class Inner:
         if member.is_encrypted:
             raise OpenError("it is encrypted")
         if member.method != STORED:
-            raise OpenError("it is compressed inside this archive: unpack the archive, and open it by its path")
+            raise OpenError("it is compressed; unpack the archive, and open that file by its path")
         directory = self._directory
         found = None if directory is None else local_header(self._descriptor, directory, member)
         if directory is None or found is None or not found[1] or found[0] + member.size > directory.stop:

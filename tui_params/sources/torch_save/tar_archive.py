@@ -56,7 +56,9 @@ def open_tar(path: Path) -> Source:
             inner.root[name] = _open(inner, member, file, number)
         if not inner.machines:
             name, unread = next(iter(inner.root.items()))
-            raise OpenError(f"{clean(file.name, 120)} is a tar with {clean(name, 60)} in it: {unread.reason}")
+            raise OpenError(
+                f"{clean(file.name, 120)} is a tar, and {clean(name, 60)!r} in it cannot be read: {unread.reason}"
+            )
         root: Any = inner.root
         if len(inner.root) == 1:
             (root,) = inner.root.values()

@@ -172,7 +172,7 @@ def _open_archive(descriptor: Descriptor, file: DataFile, directory: Directory) 
         name, unread = next(iter(inner.root.items()))
         calls = calls_inside(descriptor, directory)
         kind = "a TorchServe archive (.mar)" if "MAR-INF/MANIFEST.json" in directory.members else "a zip"
-        raise OpenError(f"{shown} is {kind} with {clean(name, 60)} in it: {unread.reason}{calls}")
+        raise OpenError(f"{shown} is {kind}, and {clean(name, 60)!r} in it cannot be read: {unread.reason}{calls}")
     more = InnerPickles(descriptor, directory, inner.opened)
     return list_pickles(
         file,
