@@ -36,7 +36,7 @@ _RENAMED = re.compile(r"val_\d+|onnx::\w+_\d+", re.ASCII)
 """What torch.onnx calls weights that it had to transpose."""
 
 _RENAMED_STARTS = ("val", "onn")
-_TRANSPOSED = "the exporter named it: if of a MatMul, it is (in, out), not (out, in)"
+_TRANSPOSED = "named by the exporter: a MatMul's weight is (in, out), transposed"
 _OUTSIDE = "is outside the folder of the model"
 _LINKED = "leads by a link outside the folder of the model"
 _MAX_NUMEL = 1 << 60

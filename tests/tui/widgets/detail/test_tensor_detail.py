@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -11,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.factories_memory import MemorySource
+from tests.factories_onnx import model, tensor
 from tests.factories_screen import GatedSource, on_stage, ramp, small_model
+from tui_params import open_source
 from tui_params.core.reading import tensor_reading as reading
 from tui_params.core.reading.outcome import Outcome
 from tui_params.core.reading.tensor_reading import summarize
@@ -338,3 +341,11 @@ async def test_the_small_model_is_read_whole() -> None:
             figures = desk.figures(info.name)
             assert figures is not None
             assert figures.count == info.numel
+
+
+async def test_the_note_about_a_weight_of_an_exporter_is_whole_in_a_narrow_pane(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model([tensor("val_3", (2, 2), 1, raw=bytes(16))]))
+    async with on_stage(lambda: open_source(path), size=(80, 24)) as stage:
+        await stage.go("val_3")
+        assert "a MatMul's\nweight is (in, out), transposed\n" in stage.facts
