@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -79,6 +80,21 @@ def test_a_packed_model_is_compared_with_its_original(
     assert hint in cli("diff", whole, str(folder)).out
     # Two sources without packed weights differ by their relative change alone.
     assert "SNR" not in cli("diff", whole, str(tmp_path / "other.safetensors")).out
+
+
+@pytest.mark.parametrize("scale", ["weight_scale", "weight_scale_inv", "SCB"])
+@pytest.mark.parametrize("dtype", [np.int8, ml_dtypes.float8_e4m3fn])
+def test_codes_of_a_byte_are_said_to_be_compared_without_their_scales(
+    cli: Callable[..., Any], tmp_path: Path, scale: str, dtype: Any
+) -> None:
+    weight = np.ones((4, 4), np.float32)
+    original, packed, other = (str(tmp_path / f"{name}.safetensors") for name in "abc")
+    save_file({"fc.weight": weight}, original)
+    save_file({"fc.weight": weight.astype(dtype), f"fc.{scale}": np.ones(4, np.float32)}, packed)
+    save_file({"fc.weight": weight.astype(dtype), "more.weight": weight}, other)
+    hint = "B has packed weights, compared as they are stored: --logical compares what they stand for"
+    assert hint in cli("diff", original, packed).out
+    assert hint not in cli("diff", original, other).out
 
 
 def test_weights_that_are_not_told_are_said_to_be_checked_as_codes(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from tests.core.packed.test_damaged import SEEDS
 from tests.factories_memory import MemorySource
 from tui_params.core.packed.recognition import find_packings
-from tui_params.core.stored_codes import looks_packed, may_be_packed, some_are_codes
+from tui_params.core.stored_codes import looks_packed, looks_scaled, may_be_packed, some_are_codes, some_are_scaled
 
 
 @pytest.mark.parametrize("number", range(len(SEEDS)))
@@ -20,9 +21,13 @@ def test_the_codes_of_every_packing(number: int) -> None:
     source = MemorySource(tensors | {"norm.weight": np.ones(3, np.float32)}, metadata=metadata | said)
     assert may_be_packed(source.listing.tensors, {})
     codes = {weight.codes.name for weight in find_packings(source).weights} or {next(iter(tensors))}
+    of_bytes = {name for name in codes if tensors[name].dtype in (np.int8, ml_dtypes.float8_e4m3fn)}
     # Those of int8 have as many elements as the weight.
     codes = {name for name in codes if tensors[name].dtype != np.int8}
     assert some_are_codes(source.listing.tensors, {}) == bool(codes)
+    scaled = {info.name for info in source if looks_scaled(info, source.__contains__)}
+    assert scaled == of_bytes
+    assert some_are_scaled(source.listing.tensors) == bool(of_bytes)
     assert {info.name for info in source if looks_packed(info, {}, source.__contains__)} == codes
     assert ("stored elements" in repr(source), "parameters" in repr(source)) == (bool(codes), not codes)
 
@@ -38,6 +43,7 @@ def test_codes_as_floats_and_what_is_no_codes() -> None:
     for tensors in odd:
         source = MemorySource(tensors)
         assert not some_are_codes(source.listing.tensors, {})
+        assert not some_are_scaled(source.listing.tensors)
         assert "stored elements" not in repr(source)
 
 

@@ -34,7 +34,7 @@ from tui_params.core.health.finding_text import folded
 from tui_params.core.kinds import kind_of, name_of_kind
 from tui_params.core.packed import UNTOLD, is_restored
 from tui_params.core.source import Listing
-from tui_params.core.stored_codes import some_are_codes
+from tui_params.core.stored_codes import some_are_codes, some_are_scaled
 
 _LONGEST_NAME = 500
 _WIDEST_NAME = 100
@@ -136,7 +136,7 @@ def _packed(listings: Sequence[Listing], onlys: Sequence[Sequence[str]], output:
     sides = [
         side
         for side, listing, only in zip("AB", listings, onlys, strict=True)
-        if only and some_are_codes(listing.tensors, listing.dequantized)
+        if only and (some_are_codes(listing.tensors, listing.dequantized) or some_are_scaled(listing.tensors))
     ]
     if sides and not any(UNTOLD in note for listing in listings for info in listing.tensors for note in info.notes):
         has = "A and B have" if len(sides) > 1 else f"{sides[0]} has"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_params.core import text
-from tui_params.core.stored_codes import looks_packed
+from tui_params.core.stored_codes import looks_packed, looks_scaled
 from tui_params.core.tensor import TensorInfo
 from tui_params.core.tree.totals import Entry
 from tui_params.tui.desk.desk import Desk
@@ -347,7 +347,8 @@ class Pages:
 
     def _tensor_view(self, info: TensorInfo, parameter: TensorInfo) -> TensorView:
         listing = self.desk.opened.source.listing
-        is_packed = looks_packed(info, listing.dequantized, self.desk.opened.source.__contains__)
+        has = self.desk.opened.source.__contains__
+        is_packed = looks_packed(info, listing.dequantized, has) or looks_scaled(info, has)
         about = self._packed_words if is_packed else ""
         if info.kind == "gradient":
             about = f"{self.glyphs.gradient} the gradient of {text.clean(parameter.name)}; g goes back"

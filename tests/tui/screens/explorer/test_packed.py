@@ -54,6 +54,17 @@ async def test_the_cursor_goes_from_a_part_to_its_weight_and_back_to_the_codes(t
                 await stage.rest()
 
 
+async def test_the_page_of_codes_of_a_byte_names_the_key_too(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    codes = np.ones((4, 4), np.int8)
+    save_file({"a.weight": codes, "b.weight": codes, "b.weight_scale": np.ones((4, 1), np.float32)}, path)
+    async with on_stage(lambda: open_source(path)) as stage:
+        for name, is_said in (("a.weight", False), ("b.weight", True), ("b.weight_scale", False)):
+            await stage.go(name)
+            assert ("packed codes: t shows the weight" in stage.facts) == is_said
+        assert "36 parameters" in stage.lines[1]
+
+
 async def test_codes_that_cannot_be_told_are_no_parameters(tmp_path: Path) -> None:
     tensors, _ = gptq(4, is_v2=False)
     tensors["fc.qzeros"] = tensors["fc.qzeros"].astype(np.int64)
