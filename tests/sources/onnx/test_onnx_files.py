@@ -191,6 +191,7 @@ def test_links_of_external_data_stay_inside(tmp_path: Path) -> None:
     for location in ("out", "again", "nowhere"):
         source = opened(inside, model([external("w", (3, 4), 1, location=location)]))
         assert rules(source) == {("outside-folder", "w")}
+        assert isinstance(source, reader.OnnxSource)
         assert set(source.files) == {"x.onnx"}
         with pytest.raises(ReadError, match=f"{location} leads by a link outside the folder of the model"):
             source.read("w")
