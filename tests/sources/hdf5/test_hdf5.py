@@ -192,6 +192,24 @@ def test_texts_of_other_files_are_not_read(tmp_path: Path) -> None:
         }
 
 
+def test_the_shape_of_a_dataset_that_grows_is_not_looked_up_in_another_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("s", (7,), "f4", maxshape=(None,), chunks=(7,))
+    path = tmp_path / "a.h5"
+    end = h5py.h5s.UNLIMITED
+    with h5py.File(path, "w", libver="latest") as file:
+        layout = h5py.VirtualLayout((1,), "f4", maxshape=(None,))
+        layout[0:end] = h5py.VirtualSource(str(tmp_path / "other.h5"), "s", (7,), maxshape=(None,))[0:end]
+        file.create_virtual_dataset("grows", layout)
+        layout = h5py.VirtualLayout((9,), "f4")
+        layout[1:8] = h5py.VirtualSource(str(tmp_path / "other.h5"), "s", (7,))
+        file.create_virtual_dataset("fixed", layout)
+    with open_path(path) as source:
+        assert source.names() == ["fixed"]
+        assert source.find("fixed").shape == (9,)
+        assert source.listing.metadata == {"grows": "a virtual dataset that grows with others, which are not opened"}
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 8, 13, 4096, 65537 * 2 + 1])
 def test_the_checksum_is_that_of_a_slow_sum(length: int) -> None:
     data = random.Random(length).randbytes(length)

@@ -127,14 +127,18 @@ class Walk:
 
     def _dataset(self, found: Any, full: str, label: str) -> None:
         h5py = self._h5py
+        plan = found.id.get_create_plist()
+        if plan.get_layout() == h5py.h5d.VIRTUAL and _grows(h5py, plan):
+            # Its shape, too, is looked up in the files that it is of.
+            self._text(full, "a virtual dataset that grows with others, which are not opened")
+            return
         if found.shape is None:
             self._text(full, "no values (a null dataspace)")
             return
         dtype = found.dtype
         if dtype.kind in "OSU" or h5py.check_string_dtype(dtype) is not None:
-            self._string(found, full)
+            self._string(found, plan, full)
             return
-        plan = found.id.get_create_plist()
         entry: dict[str, Any] = {
             "name": full, "shape": list(found.shape), "descr": _descr(h5py, dtype), "label": label,
             "named": _text_of(found.attrs.get("dtype")), "itemsize": int(dtype.itemsize),
@@ -182,11 +186,11 @@ class Walk:
             return "it is a virtual dataset: its values lie in other datasets"
         return None
 
-    def _string(self, found: Any, full: str) -> None:
+    def _string(self, found: Any, plan: Any, full: str) -> None:
         if found.size != 1:
             self._text(full, f"texts, shape {list(found.shape)}")
             return
-        elsewhere = self._elsewhere(found.id.get_create_plist())
+        elsewhere = self._elsewhere(plan)
         if elsewhere is not None:
             self._text(full, f"a text: {elsewhere}")
             return
@@ -215,6 +219,17 @@ class Walk:
     def _fault(self, fault: str) -> None:
         if len(self.faults) < 20:
             self.faults.append(fault)
+
+
+def _grows(h5py: Any, plan: Any) -> bool:
+    """Whether a part of a virtual dataset has no size of its own, but that of the dataset that it is of."""
+    for at in range(plan.get_virtual_count()):
+        space = plan.get_virtual_vspace(at)
+        if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
+            _, _, counts, blocks = space.get_regular_hyperslab()
+            if h5py.h5s.UNLIMITED in (*counts, *blocks):
+                return True
+    return False
 
 
 def _label(group: Any) -> str:
