@@ -54,6 +54,21 @@ async def test_the_cursor_goes_from_a_part_to_its_weight_and_back_to_the_codes(t
                 await stage.rest()
 
 
+async def test_a_filter_that_has_the_codes_alone_is_dropped_for_the_weight(tmp_path: Path) -> None:
+    tensors, _ = gptq(4, is_v2=False)
+    path = tmp_path / "model.safetensors"
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    for words, is_kept in (("qweight", False), ("fc", True)):
+        async with on_stage(lambda: open_source(path)) as stage:
+            await stage.press("slash", *words, "enter")
+            await stage.go("fc.qweight")
+            await stage.press("t")
+            await stage.until(lambda: stage.cursor == "fc.weight", "the weight of the codes")
+            await stage.rest()
+            assert "fc.weight" in stage.names
+            assert (stage.matching is not None) == is_kept
+
+
 async def test_the_page_of_codes_of_a_byte_names_the_key_too(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     codes = np.ones((4, 4), np.int8)

@@ -107,15 +107,19 @@ class Travel:
         opened = self._session.opened
         if view is None or opened is None:
             return
-        name = view.cursor
+        name, words = view.cursor, view.filter
         node = opened.tree.find(name) if name is not None else None
         if name is not None and node is None:
             node = opened.tree.find(packed.place_of(opened, name))
+            if node is not None and self._filter.query is not None:
+                self._filter.apply()
+                self._filter.leave_for(node)
+                words = ""
         if node is not None:
             self._tree.reveal(node)
-        if view.filter and self._filter.query is None:
-            self._search.set_text(view.filter)
-            self._filter.change(view.filter)
+        if words and self._filter.query is None:
+            self._search.set_text(words)
+            self._filter.change(words)
         if not view.order.is_default:
             self._order.choose(view.order, view.cursor)
             # Of what is on screen, the figures are there by then.
