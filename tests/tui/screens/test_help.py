@@ -11,7 +11,7 @@ from tui_params.tui.screens.help import HelpPage, help_lines
 from tui_params.tui.terminal.glyphs import ASCII, UNICODE
 from tui_params.tui.widgets.canvas import line_width
 
-TABLES = 7
+TABLES = 8
 """The line of the page on which the first table of keys begins, unless it is very narrow."""
 
 
@@ -49,13 +49,20 @@ async def test_columns_by_the_size_of_the_terminal(size: tuple[int, int], column
 
 
 @pytest.mark.parametrize("width", [40, 50, 74, 106])
-def test_a_tour_of_five_lines_comes_first(width: int) -> None:
+def test_a_tour_of_six_lines_comes_first(width: int) -> None:
     lines = plain(width)
     end = lines.index("")
     assert lines[0] == "First steps"
-    assert [line.split("  ")[0].strip() for line in lines[1:end] if line[1] != " "] == ["↓ →", "/", "v", "S !", "o |"]
+    assert [line.split("  ")[0].strip() for line in lines[1:end] if line[1] != " "] == [
+        "↓ →",
+        "/",
+        "v",
+        "S !",
+        "o |",
+        "W F",
+    ]
     if width >= 50:
-        assert end == TABLES - 1 == 6
+        assert end == TABLES - 1 == 7
     changed = ["".join(text for text, _ in line) for line in help_lines(50, UNICODE, {"scan": "f5", "sort": "x,y"})]
     assert changed[4].split()[:2] == ["f5", "!"]
     assert changed[5].split()[:2] == ["x", "|"]

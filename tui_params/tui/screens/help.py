@@ -21,7 +21,7 @@ _TOUR = (
     (("values",), "look at values: a slice such as [0, :3]"),
     (("scan", "problems"), "check every tensor, then list what is wrong"),
     (("sort", "columns"), "sort by a statistic; choose the columns"),
-    (("watch", "hold"), "of a model that trains: watch for NaN; hold the picture"),
+    (("watch", "hold"), "of a training: watch it; hold the picture"),
 )
 """What to try first: ids of keys, and what they are for."""
 

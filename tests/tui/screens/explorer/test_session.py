@@ -22,16 +22,17 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def says(stage: Stage, sentence: str) -> None:
-    """Wait for the sentence; in the header it is whole, or both its ends are; a toast has it whole."""
+    """Wait for the sentence; in the header it is whole, or both ends of its first clauses are; a toast has it whole."""
     await stage.until(lambda: "R reloads" in stage.header, "the header")
     shown = stage.lines[1].strip().removeprefix("! ").removesuffix("; R reloads")
+    clauses = sentence.split("; ")
+    wholes = ["; ".join(clauses[:count]) for count in range(1, len(clauses) + 1)]
     if "…" in shown:
         head, _, tail = shown.partition("…")
         assert len(stage.lines[1].rstrip()) >= stage.app.size.width - 1  # nothing is left out that had room
-        assert sentence.startswith(head)
-        assert sentence.endswith(tail)
+        assert any(whole.startswith(head) and whole.endswith(tail) for whole in wholes)
     else:
-        assert shown.endswith(sentence)
+        assert shown.endswith(tuple(wholes))
     assert [notice.message for notice in stage.app._notifications] == [sentence]
     assert max(map(len, stage.lines)) == stage.app.size.width
 
